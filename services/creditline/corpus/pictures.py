@@ -1,0 +1,73 @@
+"""Pictures of works: composited on white, cropped to their content, centred in a square."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops
+
+WHITE = (255, 255, 255)
+# Content is what differs from white by more than this in some channel (of 255).
+_CONTENT_THRESHOLD = 12
+_MARGIN = 0.04
+# A picture larger than this is reduced while it is decoded; nothing here needs more.
+_LONGEST_SIDE_PIXELS = 1024
+
+
+def open_on_white(path: Path) -> Image.Image:
+    """Open a picture of any size and mode as RGB on white, at most `_LONGEST_SIDE_PIXELS` long.
+
+    The files are local and trusted (a distribution's package), so Pillow's limit on pixels is lifted
+    for the one call; they are reduced at once.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("ignore")
+            factor = max(1, max(opened.size) // _LONGEST_SIDE_PIXELS)
+            reduced = opened.reduce(factor) if factor > 1 and opened.mode in ("RGB", "RGBA", "L") else opened
+            rgba = reduced.convert("RGBA")
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    rgba.thumbnail((_LONGEST_SIDE_PIXELS, _LONGEST_SIDE_PIXELS))
+    canvas = Image.new("RGBA", rgba.size, (*WHITE, 255))
+    canvas.alpha_composite(rgba)
+    return canvas.convert("RGB")
+
+
+def crop_to_content(picture: Image.Image) -> Image.Image | None:
+    """The square around everything that is not white, with a small margin; None for a blank picture."""
+    difference = ImageChops.difference(picture, Image.new("RGB", picture.size, WHITE))
+    strongest = difference.split()
+    mask = ImageChops.lighter(ImageChops.lighter(strongest[0], strongest[1]), strongest[2])
+    box = mask.point(lambda value: 255 if value > _CONTENT_THRESHOLD else 0).getbbox()
+    if box is None:
+        return None
+    left, top, right, bottom = box
+    side = max(right - left, bottom - top)
+    side += 2 * max(1, round(side * _MARGIN))
+    square = Image.new("RGB", (side, side), WHITE)
+    content = picture.crop(box)
+    square.paste(content, ((side - content.width) // 2, (side - content.height) // 2))
+    return square
+
+
+def encode_thumbnail(square: Image.Image, *, side: int, quality: int) -> bytes:
+    """Resize a square picture and encode it as WebP."""
+    resized = square.resize((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    resized.save(buffer, format="WEBP", quality=quality, method=6)
+    return buffer.getvalue()
+
+
+def pixels(picture: Image.Image, *, side: int) -> NDArray[np.float32]:
+    """RGB pixels in [0, 1]: (side, side, 3) float32."""
+    rgb = picture.convert("RGB")
+    if rgb.size != (side, side):
+        rgb = rgb.resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(rgb, dtype=np.float32) / 255.0

@@ -1,0 +1,135 @@
+"""Works and the corpora that they form: one Parquet file, read once, fingerprinted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from creditline.errors import InvalidInput, NotFound, NotReady
+
+WORK_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("title", pa.string()),
+        ("caption", pa.string()),
+        ("keywords", pa.list_(pa.string())),
+        ("contributor", pa.string()),
+        ("licence", pa.string()),
+        ("source", pa.string()),
+        ("duplicate_group", pa.string()),
+        ("thumbnail", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training image with its caption, contributor, licence and source.
+
+    `source` is the path in the collection it came from; its first directory is the work's folder.
+    `duplicate_group` is shared by copies and near copies of each other: they share one credit.
+    `thumbnail` is an encoded picture (square, content centred on white).
+    """
+
+    id: str
+    title: str
+    caption: str
+    keywords: tuple[str, ...]
+    contributor: str
+    licence: str
+    source: str
+    duplicate_group: str
+    thumbnail: bytes
+
+    @property
+    def folder(self) -> str:
+        """The first directory of the source path: a coarse class, used in figures only."""
+        return self.source.split("/", 1)[0]
+
+    def picture(self) -> Image.Image:
+        """The thumbnail, decoded to RGB."""
+        return Image.open(io.BytesIO(self.thumbnail)).convert("RGB")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An ordered collection of works; row i of every matrix over a corpus belongs to `works[i]`."""
+
+    name: str
+    works: tuple[Work, ...]
+
+    def __len__(self) -> int:
+        return len(self.works)
+
+    def __iter__(self) -> Iterator[Work]:
+        return iter(self.works)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(work.id for work in self.works)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {work.id: row for row, work in enumerate(self.works)}
+
+    def row(self, work_id: str) -> int:
+        """The row of a work. Raises NotFound."""
+        try:
+            return self._row_of[work_id]
+        except KeyError:
+            raise NotFound(
+                f"work {work_id!r} is not in corpus {self.name!r} ({len(self)} works); check the id",
+                field="work_id",
+            ) from None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, captions and pictures, in order: 64 hex digits."""
+        digest = hashlib.sha256()
+        for work in self.works:
+            for part in (work.id.encode(), work.caption.encode(), work.thumbnail):
+                digest.update(len(part).to_bytes(8, "big"))
+                digest.update(part)
+        return digest.hexdigest()
+
+    def where(self, keep: Callable[[Work], bool], *, name: str) -> Corpus:
+        """The works for which `keep` holds, in the same order."""
+        return Corpus(name=name, works=tuple(work for work in self.works if keep(work)))
+
+    def subset(self, ids: Sequence[str], *, name: str) -> Corpus:
+        """The named works, in the order of `ids`. Raises NotFound."""
+        return Corpus(name=name, works=tuple(self.works[self.row(i)] for i in ids))
+
+
+def write_corpus(corpus: Corpus, path: Path) -> None:
+    """Write one Parquet file with `WORK_SCHEMA`, compressed."""
+    columns = {
+        field.name: [getattr(work, field.name) for work in corpus.works] for field in WORK_SCHEMA
+    }
+    pq.write_table(pa.table(columns, schema=WORK_SCHEMA), path, compression="zstd")
+
+
+def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
+    """Read a corpus that `write_corpus` wrote.
+
+    Raises NotReady when the file is missing, InvalidInput when columns are missing or an id is repeated.
+    """
+    if not path.is_file():
+        raise NotReady(f"no corpus at {path}; build it with `creditline corpus build`", field="corpus")
+    table = pq.read_table(path)
+    missing = [field.name for field in WORK_SCHEMA if field.name not in table.column_names]
+    if missing:
+        raise InvalidInput(f"{path} lacks the columns {', '.join(missing)}", field="corpus")
+    rows = table.select([field.name for field in WORK_SCHEMA]).to_pylist()
+    works = tuple(Work(**{**row, "keywords": tuple(row["keywords"])}) for row in rows)
+    if len({work.id for work in works}) != len(works):
+        raise InvalidInput(f"{path} holds the same work id twice; ids must be unique", field="id")
+    return Corpus(name=name or path.stem, works=works)
