@@ -1,0 +1,90 @@
+from creditline.v1 import release_pb2 as _release_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AttributeRequest(_message.Message):
+    __slots__ = ("image", "prompt", "generator", "release", "k")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    prompt: str
+    generator: str
+    release: str
+    k: int
+    def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
+
+class CreditedWork(_message.Message):
+    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    CAPTION_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTOR_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_INFLUENCE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    title: str
+    caption: str
+    contributor: str
+    licence: str
+    score: float
+    expected_influence: float
+    share: float
+    rank: int
+    copies: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CreditedContributor(_message.Message):
+    __slots__ = ("name", "share", "works")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    WORKS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    share: float
+    works: int
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ...) -> None: ...
+
+class Timings(_message.Message):
+    __slots__ = ("total_ms", "check_ms", "embed_ms", "search_ms", "share_ms", "record_ms")
+    TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
+    CHECK_MS_FIELD_NUMBER: _ClassVar[int]
+    EMBED_MS_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_MS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_MS_FIELD_NUMBER: _ClassVar[int]
+    RECORD_MS_FIELD_NUMBER: _ClassVar[int]
+    total_ms: float
+    check_ms: float
+    embed_ms: float
+    search_ms: float
+    share_ms: float
+    record_ms: float
+    def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
+
+class AttributeResponse(_message.Message):
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy")
+    ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKS_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
+    REMAINDER_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    attribution_id: str
+    works: _containers.RepeatedCompositeFieldContainer[CreditedWork]
+    contributors: _containers.RepeatedCompositeFieldContainer[CreditedContributor]
+    remainder: float
+    release: _release_pb2.Release
+    timings: Timings
+    accuracy: _release_pb2.AuditedAccuracy
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,67 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Side(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SIDE_UNSPECIFIED: _ClassVar[Side]
+    SIDE_QUERY: _ClassVar[Side]
+    SIDE_WORK: _ClassVar[Side]
+SIDE_UNSPECIFIED: Side
+SIDE_QUERY: Side
+SIDE_WORK: Side
+
+class EmbedRequest(_message.Message):
+    __slots__ = ("items", "side", "release")
+    class Item(_message.Message):
+        __slots__ = ("image", "text")
+        IMAGE_FIELD_NUMBER: _ClassVar[int]
+        TEXT_FIELD_NUMBER: _ClassVar[int]
+        image: bytes
+        text: str
+        def __init__(self, image: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[EmbedRequest.Item]
+    side: Side
+    release: str
+    def __init__(self, items: _Optional[_Iterable[_Union[EmbedRequest.Item, _Mapping]]] = ..., side: _Optional[_Union[Side, str]] = ..., release: _Optional[str] = ...) -> None: ...
+
+class EmbedResponse(_message.Message):
+    __slots__ = ("vectors", "release", "tower_ms", "head_ms")
+    class Vector(_message.Message):
+        __slots__ = ("values",)
+        VALUES_FIELD_NUMBER: _ClassVar[int]
+        values: _containers.RepeatedScalarFieldContainer[float]
+        def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    TOWER_MS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_MS_FIELD_NUMBER: _ClassVar[int]
+    vectors: _containers.RepeatedCompositeFieldContainer[EmbedResponse.Vector]
+    release: str
+    tower_ms: float
+    head_ms: float
+    def __init__(self, vectors: _Optional[_Iterable[_Union[EmbedResponse.Vector, _Mapping]]] = ..., release: _Optional[str] = ..., tower_ms: _Optional[float] = ..., head_ms: _Optional[float] = ...) -> None: ...
+
+class GetEncoderRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetEncoderResponse(_message.Message):
+    __slots__ = ("release", "width", "towers_fingerprint", "max_batch")
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    TOWERS_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    release: str
+    width: int
+    towers_fingerprint: str
+    max_batch: int
+    def __init__(self, release: _Optional[str] = ..., width: _Optional[int] = ..., towers_fingerprint: _Optional[str] = ..., max_batch: _Optional[int] = ...) -> None: ...
