@@ -102,7 +102,7 @@ def train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable
     directory.mkdir(parents=True, exist_ok=True)
     _refuse_other_schedule(task.name, schedule, directory)
     say(f"{task.name}: {schedule.workers} worker(s), batch {schedule.batch}, {schedule.minutes:g} minutes")
-    store = directory / f"{task.name}.store"
+    store = (directory / f"{task.name}.store").absolute()
     store.unlink(missing_ok=True)
     if schedule.workers == 1:
         _work(0, task, schedule, directory, store)

@@ -1,0 +1,105 @@
+"""The reference generator's UNet: its shape and its training on the corpus's latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from creditline.generator.pipeline import Generator, Noising
+from creditline.generator.reference import reference_corpus
+
+_EMPTY_PROMPT_FRACTION = 0.10
+_TITLE_FRACTION = 0.20
+_UNET_CONFIG: dict[str, Any] = {
+    "sample_size": 8,
+    "in_channels": 16,
+    "out_channels": 16,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "block_out_channels": (128, 160),
+    "layers_per_block": 1,
+    "cross_attention_dim": 384,
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+}
+
+
+def build_unet() -> UNet2DConditionModel:
+    """The UNet of the reference generator, freshly initialised."""
+    return UNet2DConditionModel(**_UNET_CONFIG)
+
+
+@dataclass(frozen=True)
+class LatentSet:
+    """All that the UNet is trained on.
+
+    latents: (2, N, C, H, W) float32, second half of the flipped pictures; captions, titles: (N, L, D) float32;
+    empty: (L, D) float32; signal, noise: (1000,) float32.
+    """
+
+    latents: Tensor
+    captions: Tensor
+    titles: Tensor
+    empty: Tensor
+    signal: Tensor
+    noise: Tensor
+
+
+def encode_reference(generator: Generator) -> LatentSet:
+    """The reference corpus as the pipeline itself encodes it: the UNet must see in training what it is fed later."""
+    corpus = reference_corpus()
+    pictures = [work.picture() for work in corpus]
+    flipped = [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]
+    return LatentSet(
+        latents=torch.stack([generator.latents(pictures), generator.latents(flipped)]),
+        captions=generator.prompt_vectors([work.caption for work in corpus]),
+        titles=generator.prompt_vectors([work.title for work in corpus]),
+        empty=generator.prompt_vectors([""])[0],
+        signal=generator.noising.signal,
+        noise=generator.noising.noise,
+    )
+
+
+@dataclass
+class UnetTask:
+    """Velocity prediction on the reference corpus's latents (a `TrainingTask`).
+
+    `latent_file` is a safetensors file of a `LatentSet`.
+    """
+
+    latent_file: Path
+    name: str = "unet"
+    _data: LatentSet | None = field(default=None, repr=False)
+
+    def open(self) -> None:
+        self._data = LatentSet(**load_file(self.latent_file))
+
+    def build(self) -> nn.Module:
+        return build_unet()
+
+    def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
+        assert self._data is not None, "open() comes first"
+        data = self._data
+        rows = torch.randint(data.latents.shape[1], (batch,), generator=generator)
+        flips = torch.randint(2, (batch,), generator=generator)
+        latents = data.latents[flips, rows]
+        text = _draw_text(data, rows, generator)
+        timesteps = torch.randint(len(data.signal), (batch,), generator=generator)
+        noise = torch.randn(latents.shape, generator=generator)
+        noising = Noising(data.signal, data.noise, "v_prediction")
+        predicted = model(noising.noisy(latents, noise, timesteps), timesteps, text).sample
+        return (predicted - noising.target(latents, noise, timesteps)).square().mean()
+
+
+def _draw_text(data: LatentSet, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Mostly captions, sometimes titles, sometimes the empty prompt (for guidance): (B, L, D)."""
+    draw = torch.rand(len(rows), generator=generator)[:, None, None]
+    text = torch.where(draw < 1.0 - _TITLE_FRACTION, data.captions[rows], data.titles[rows])
+    return torch.where(draw < _EMPTY_PROMPT_FRACTION, data.empty.expand_as(text), text)

@@ -1,0 +1,113 @@
+"""The denoising loss of pictures, with noise that belongs to the picture and not to the batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from creditline.generator.pipeline import Generator
+
+DEFAULT_TIMESTEPS = 10
+_PASSES_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures with their texts, as the UNet sees them. Row i belongs to `ids[i]`.
+
+    latents: (N, C, H, W) float32; text: (N, L, D) float32.
+    """
+
+    ids: tuple[str, ...]
+    latents: Tensor
+    text: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, rows: Sequence[int]) -> Examples:
+        """The named rows, in that order."""
+        index = torch.as_tensor(list(rows), dtype=torch.long)
+        return Examples(tuple(self.ids[row] for row in rows), self.latents[index], self.text[index])
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which (timestep, noise) pairs a loss is averaged over: `repeats` noises at each of `timesteps`.
+
+    Timesteps are strided evenly over the schedule, in the middle of each stride. `salt` changes the noise.
+    """
+
+    timesteps: int = DEFAULT_TIMESTEPS
+    repeats: int = 1
+    salt: str = ""
+
+    def __len__(self) -> int:
+        return self.timesteps * self.repeats
+
+    def schedule(self, length: int) -> Tensor:
+        """(T · repeats,) int64."""
+        stride = length / self.timesteps
+        steps = torch.tensor([int((i + 0.5) * stride) for i in range(self.timesteps)])
+        return steps.repeat_interleave(self.repeats)
+
+    def noise(self, example_id: str, shape: tuple[int, ...]) -> Tensor:
+        """The noise of one example, the same whatever batch it is in: (T · repeats, *shape) float32."""
+        seed = hashlib.sha256(f"{self.salt}\0{example_id}".encode()).digest()[:8]
+        generator = torch.Generator().manual_seed(int.from_bytes(seed, "big") >> 1)
+        return torch.randn((len(self), *shape), generator=generator)
+
+
+@dataclass(frozen=True)
+class NoisyBatch:
+    """UNet inputs and targets for some (example, draw) pairs: (B, C, H, W), (B,), (B, L, D), (B, C, H, W)."""
+
+    inputs: Tensor
+    timesteps: Tensor
+    text: Tensor
+    targets: Tensor
+
+
+def examples_per_batch(draws: Draws) -> int:
+    """How many whole examples fill one UNet batch."""
+    return max(1, _PASSES_PER_BATCH // len(draws))
+
+
+def noisy_batch(generator: Generator, examples: Examples, draws: Draws) -> NoisyBatch:
+    """All draws of all given examples, example-major: B = len(examples) · len(draws)."""
+    timesteps = draws.schedule(generator.timesteps).repeat(len(examples))
+    shape = tuple(examples.latents.shape[1:])
+    noise = torch.cat([draws.noise(example_id, shape) for example_id in examples.ids])
+    noise = noise.to(examples.latents.device)
+    latents = examples.latents.repeat_interleave(len(draws), dim=0)
+    noising = generator.noising
+    return NoisyBatch(
+        inputs=noising.noisy(latents, noise, timesteps),
+        timesteps=timesteps,
+        text=examples.text.repeat_interleave(len(draws), dim=0),
+        targets=noising.target(latents, noise, timesteps),
+    )
+
+
+def batch_losses(generator: Generator, batch: NoisyBatch) -> Tensor:
+    """Mean squared error of each pass: (B,) float32, differentiable."""
+    predicted = generator.unet(batch.inputs, batch.timesteps, batch.text).sample
+    return (predicted - batch.targets).square().mean(dim=(1, 2, 3))
+
+
+@torch.no_grad()
+def denoising_losses(generator: Generator, examples: Examples, draws: Draws) -> Tensor:
+    """The loss of every example at every draw: (N, T · repeats) float32.
+
+    The numbers do not depend on how examples are batched, up to float32 rounding.
+    """
+    step = examples_per_batch(draws)
+    losses = []
+    for start in range(0, len(examples), step):
+        part = examples.rows(range(start, min(start + step, len(examples))))
+        losses.append(batch_losses(generator, noisy_batch(generator, part, draws)).view(len(part), len(draws)))
+    return torch.cat(losses)

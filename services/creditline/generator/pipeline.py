@@ -1,0 +1,171 @@
+"""A generator: a diffusers pipeline on disk, opened once, with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from creditline.corpus.pictures import pixels
+from creditline.errors import NotReady
+
+GUIDANCE = 2.5
+STEPS = 25
+# They warn for each prompt that is longer than the text encoder's window, with the whole prompt.
+_TALKATIVE = ("diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "transformers.tokenization_utils_base")
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_SAMPLING_BATCH = 16
+_ENCODING_BATCH = 64
+
+
+def generator_fingerprint(directory: Path) -> str:
+    """SHA-256 over the names and contents of all parts' files: 64 hex digits.
+
+    Raises NotReady when the directory is not a pipeline.
+    """
+    if not (directory / "model_index.json").is_file():
+        raise NotReady(
+            f"no generator at {directory}; assemble the reference one with `creditline generator assemble`,"
+            " or point CREDITLINE_GENERATOR_DIRECTORY at a StableDiffusionPipeline directory",
+            field="generator",
+        )
+    digest = hashlib.sha256()
+    for part in _PARTS:
+        for path in sorted((directory / part).rglob("*")):
+            if path.is_file():
+                digest.update(str(path.relative_to(directory)).encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Noising:
+    """The forward process: x_t = signal[t] · x_0 + noise[t] · ε, and what the UNet predicts of it."""
+
+    signal: Tensor
+    noise: Tensor
+    prediction: str
+
+    def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """latents, noise: (B, C, H, W) float32; timesteps: (B,) int64."""
+        return self._of(self.signal, timesteps) * latents + self._of(self.noise, timesteps) * noise
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the UNet is trained to give: ε, or v = signal · ε − noise · x_0 (arXiv 2202.00512)."""
+        if self.prediction == "epsilon":
+            return noise
+        return self._of(self.signal, timesteps) * noise - self._of(self.noise, timesteps) * latents
+
+    @staticmethod
+    def _of(values: Tensor, timesteps: Tensor) -> Tensor:
+        return values[timesteps][:, None, None, None]
+
+
+class Generator:
+    """A loaded pipeline. Use with `with Generator.open(directory) as generator`."""
+
+    def __init__(self, pipeline: Any, fingerprint: str, directory: Path) -> None:
+        self.pipeline = pipeline
+        self.fingerprint = fingerprint
+        self.directory = directory
+        alphas = pipeline.scheduler.alphas_cumprod.to(torch.float32)
+        self.noising = Noising(
+            signal=alphas.sqrt(),
+            noise=(1.0 - alphas).sqrt(),
+            prediction=pipeline.scheduler.config.prediction_type,
+        )
+
+    @classmethod
+    def open(cls, directory: Path, *, device: str = "cpu") -> Generator:
+        """Load a `StableDiffusionPipeline` directory (safetensors only) in float32.
+
+        Raises NotReady when nothing is there.
+        """
+        fingerprint = generator_fingerprint(directory)
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            directory,
+            torch_dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+        ).to(device)
+        pipeline.set_progress_bar_config(disable=True)
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+            part.requires_grad_(False).eval()
+        return cls(pipeline, fingerprint, directory)
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.pipeline = None
+
+    @property
+    def unet(self) -> Any:
+        return self.pipeline.unet
+
+    @property
+    def timesteps(self) -> int:
+        """Length of the training schedule."""
+        return int(self.pipeline.scheduler.config.num_train_timesteps)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures it makes, pixels."""
+        return int(self.unet.config.sample_size * self.pipeline.vae_scale_factor)
+
+    @torch.no_grad()
+    def latents(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Mean latents, scaled as the UNet sees them: (B, C, H, W) float32."""
+        encoded = []
+        for start in range(0, len(pictures), _ENCODING_BATCH):
+            rgb = [
+                torch.from_numpy(pixels(picture, side=self.resolution)).permute(2, 0, 1) * 2.0 - 1.0
+                for picture in pictures[start : start + _ENCODING_BATCH]
+            ]
+            posterior = self.pipeline.vae.encode(torch.stack(rgb).to(self.pipeline.device)).latent_dist
+            encoded.append(posterior.mean * self.pipeline.vae.config.scaling_factor)
+        return torch.cat(encoded)
+
+    @torch.no_grad()
+    def prompt_vectors(self, prompts: Sequence[str]) -> Tensor:
+        """The pipeline's own encoding of prompts: (B, tokens, D) float32."""
+        encoded = []
+        for start in range(0, len(prompts), _ENCODING_BATCH):
+            vectors, _ = self.pipeline.encode_prompt(
+                list(prompts[start : start + _ENCODING_BATCH]), self.pipeline.device, 1, False
+            )
+            encoded.append(vectors)
+        return torch.cat(encoded)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        guidance: float = GUIDANCE,
+        steps: int = STEPS,
+    ) -> list[Image.Image]:
+        """Generate one picture for each prompt; the same seed gives the same picture in any batch."""
+        pictures: list[Image.Image] = []
+        for start in range(0, len(prompts), _SAMPLING_BATCH):
+            batch = slice(start, start + _SAMPLING_BATCH)
+            noise = [torch.Generator().manual_seed(seed) for seed in seeds[batch]]
+            pictures += self.pipeline(
+                list(prompts[batch]), generator=noise, guidance_scale=guidance, num_inference_steps=steps
+            ).images
+        return pictures

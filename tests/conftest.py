@@ -1,0 +1,42 @@
+"""Fixtures that several rooms share: a small random generator and a small real corpus."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+if TYPE_CHECKING:
+    from creditline.corpus.works import Corpus
+    from creditline.generator.pipeline import Generator
+
+
+@pytest.fixture(scope="session")
+def random_generator_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from generator_factory import random_generator
+
+    return random_generator(tmp_path_factory.mktemp("generator") / "random")
+
+
+@pytest.fixture(scope="session")
+def random_generator(random_generator_directory: Path) -> Iterator[Generator]:
+    from creditline.generator.pipeline import Generator
+
+    with Generator.open(random_generator_directory) as generator:
+        yield generator
+
+
+@pytest.fixture(scope="session")
+def small_corpus() -> Corpus:
+    """Forty real works, spread over the reference corpus."""
+    from creditline.generator.reference import reference_corpus
+
+    corpus = reference_corpus()
+    return corpus.subset(corpus.ids[:: len(corpus) // 40][:40], name="small")
