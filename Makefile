@@ -1,0 +1,80 @@
+# Everything here works on a fresh clone: a target that needs the environment makes it first (no root, no apt).
+#   make demo            one credit line, end to end, into demo/     (PROMPT="a red ladybug" make demo)
+#   make test            all tests                                   (TESTS=tests/cli make test)
+#   make check           format, lint, types, layers, protos, tests
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+CONSTRAINTS := deploy/constraints.txt
+PROTOS := $(sort $(wildcard protos/creditline/v1/*.proto))
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
+TESTS ?= tests
+BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/test_% %/conftest.py,\
+	$(wildcard tests/benchmarks/*.py)))
+
+# Nothing is downloaded once it is installed; one thread per process, because several services run at once.
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+export OMP_NUM_THREADS ?= 2
+# Large blocks are kept by the process: torch on a CPU otherwise maps and unmaps them on every step.
+export MALLOC_MMAP_THRESHOLD_ := 4294967296
+export MALLOC_TRIM_THRESHOLD_ := 17179869184
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format protos results bench clean
+
+help:
+	@sed -n '2,4s/^# *//p' Makefile
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit("Creditline needs Python 3.11 or newer; this is " + sys.version if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Creditline into $(VENV) (once; torch is the large part)"
+	$(BIN)/python -m pip install --constraint $(CONSTRAINTS) --editable ".[dev]"
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/creditline demo $(if $(PROMPT),--prompt "$$PROMPT") $(if $(SEED),--seed "$$SEED")
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGUMENTS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check services tests
+	$(BIN)/ruff check services tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory protos-unchanged
+	@$(MAKE) --no-print-directory test
+
+format: $(INSTALLED)
+	$(BIN)/ruff format services tests
+	$(BIN)/ruff check --fix services tests
+
+protos: $(INSTALLED)
+	$(PROTOC) --python_out=services --pyi_out=services --grpc_python_out=services $(PROTOS)
+
+# Generates into a scratch directory and compares: the committed code must be what the protos give.
+.PHONY: protos-unchanged
+protos-unchanged: $(INSTALLED)
+	@rm -rf build/protos && mkdir -p build/protos
+	@$(PROTOC) --python_out=build/protos --pyi_out=build/protos --grpc_python_out=build/protos $(PROTOS)
+	@diff -r -x __pycache__ -x __init__.py build/protos/creditline/v1 services/creditline/v1 \
+	  || { echo "services/creditline/v1 is not what protos/ gives; run 'make protos'" >&2; exit 1; }
+
+results: $(INSTALLED)
+	@$(BIN)/python -m tests.benchmarks.results_table
+
+bench: $(INSTALLED)
+	@set -e; for script in $(BENCHMARKS); do \
+	  module=$$(echo $${script%.py} | tr / .); echo "== $$module"; $(BIN)/python -m $$module; done
+	@$(MAKE) --no-print-directory results
+
+clean:
+	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find services tests -name __pycache__ -type d -prune -exec rm -rf {} +

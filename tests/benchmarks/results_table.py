@@ -1,0 +1,123 @@
+"""`make results`: every figure with its target, the missed ones first, and the README's tables.
+
+The README marks a table by `<!-- results:NAME -->` … `<!-- /results -->`; what stands between is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.result_files import REPOSITORY, RESULTS_DIRECTORY, Figure, Result, read_results
+
+README = REPOSITORY / "README.md"
+_MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
+_MET = {True: "met", False: "**missed**", None: "reported"}
+_STYLE = {True: "green", False: "bold red", None: "default"}
+
+
+def number_text(value: float | None) -> str:
+    """A number for people: three significant digits, thousands separated, nothing for None."""
+    if value is None:
+        return ""
+    if math.isnan(value):
+        return "not a number"
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{min(digits, 6)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def interval_text(figure: Figure) -> str:
+    """Low to high, where both are known."""
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"{number_text(figure.low)} to {number_text(figure.high)}"
+
+
+def value_text(figure: Figure) -> str:
+    return f"{number_text(figure.value)} {figure.unit}".strip()
+
+
+def markdown_table(result: Result | None, name: str) -> str:
+    """The README's table of one result file, ending with how to measure it again."""
+    if result is None:
+        return f"_There is no `{name}.json` yet: `make bench` measures it._\n"
+    lines = ["| figure | what | value | interval | target | |", "|---|---|---|---|---|---|"]
+    lines += [_markdown_row(key, figure) for key, figure in result.figures.items()]
+    lines += ["", f"Measured by `{result.command}` on {result.machine}.", ""]
+    return "\n".join(lines)
+
+
+def _markdown_row(key: str, figure: Figure) -> str:
+    cells = (
+        f"`{key}`",
+        figure.what,
+        value_text(figure),
+        interval_text(figure),
+        figure.target or "",
+        _MET[figure.met],
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def readme_with_tables(readme: str, results: Mapping[str, Result]) -> str:
+    """The README's text with every marked table made anew."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return match[1] + markdown_table(results.get(match[2]), match[2]) + match[3]
+
+    return _MARKED.sub(replaced, readme)
+
+
+def figures_missed_first(results: Mapping[str, Result]) -> list[tuple[str, Figure]]:
+    """All figures by full key: missed, then met, then those without a target."""
+    rank = {False: 0, True: 1, None: 2}
+    keyed = [
+        (f"{name}.{key}", figure)
+        for name, result in results.items()
+        for key, figure in result.figures.items()
+    ]
+    return sorted(keyed, key=lambda entry: rank[entry[1].met])
+
+
+def terminal_table(results: Mapping[str, Result]) -> Table:
+    """All figures for the terminal."""
+    table = Table(title="Figures", title_justify="left", box=None, pad_edge=False)
+    table.add_column("figure", no_wrap=True)
+    for heading in ("value", "interval", "target"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for key, figure in figures_missed_first(results):
+        verdict = _MET[figure.met].strip("*")
+        cells = (key, value_text(figure), interval_text(figure), figure.target or "", verdict)
+        table.add_row(*cells, style=_STYLE[figure.met])
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether the README is up to date")
+    check: bool = parser.parse_args().check
+    results = read_results(RESULTS_DIRECTORY)
+    console = Console()
+    console.print(terminal_table(results))
+    written = README.read_text()
+    fresh = readme_with_tables(written, results)
+    if fresh == written:
+        console.print("README.md: tables are up to date")
+    elif check:
+        raise SystemExit("README.md: tables differ from the result files; run `make results`")
+    else:
+        README.write_text(fresh)
+        console.print("README.md: tables written anew")
+
+
+if __name__ == "__main__":
+    main()
