@@ -1,0 +1,21 @@
+"""Works' vectors in Qdrant: schema, search, and the loading of releases."""
+
+from creditline.index.plan import IndexPlan
+from creditline.index.points import Hit, WorkPoint, point_id
+from creditline.index.releases import LoadReport, index_release, is_loaded
+from creditline.index.search import WorkSearch
+from creditline.index.settings import QdrantSettings
+from creditline.index.works import WorkIndex
+
+__all__ = [
+    "Hit",
+    "IndexPlan",
+    "LoadReport",
+    "QdrantSettings",
+    "WorkIndex",
+    "WorkPoint",
+    "WorkSearch",
+    "index_release",
+    "is_loaded",
+    "point_id",
+]

@@ -1,0 +1,71 @@
+"""What Qdrant's gRPC failures mean to us: one table, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import grpc
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+
+from creditline.errors import (
+    Conflict,
+    CreditlineError,
+    DeadlineExceeded,
+    InvalidInput,
+    NotReady,
+    ResourceExhausted,
+    Unavailable,
+)
+
+
+@dataclass(frozen=True)
+class QdrantAddress:
+    """Where Qdrant's gRPC port is."""
+
+    host: str
+    grpc_port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.grpc_port}"
+
+
+@contextmanager
+def explained(address: QdrantAddress, collection: str) -> Iterator[None]:
+    """Turn gRPC failures inside the block into CreditlineErrors that say what to do."""
+    try:
+        yield
+    except grpc.RpcError as failure:
+        raise explain(failure.code(), failure.details() or "", address, collection) from failure
+    except ResourceExhaustedResponse as failure:
+        raise ResourceExhausted(f"Qdrant at {address} is overloaded ({failure}); retry later") from failure
+
+
+def explain(code: grpc.StatusCode, details: str, address: QdrantAddress, collection: str) -> CreditlineError:
+    """The error that a status of Qdrant's stands for."""
+    if code == grpc.StatusCode.UNAVAILABLE:
+        return Unavailable(
+            f"Qdrant does not answer at {address}; start it with `creditline local up`, or check the "
+            "Qdrant deployment and CREDITLINE_QDRANT_HOST and CREDITLINE_QDRANT_GRPC_PORT",
+            service="qdrant",
+        )
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(
+            f"Qdrant at {address} did not answer before the deadline; allow more time or ask for fewer works"
+        )
+    if code == grpc.StatusCode.NOT_FOUND:
+        return NotReady(
+            f"Qdrant at {address} has no collection {collection!r}; fill it with `creditline index load`",
+            field="collection",
+        )
+    if code == grpc.StatusCode.INVALID_ARGUMENT:
+        return InvalidInput(f"Qdrant refused the request for {collection!r}: {details}")
+    if code == grpc.StatusCode.ALREADY_EXISTS:
+        return Conflict(f"collection {collection!r} is already there at {address}", field="collection")
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return ResourceExhausted(f"Qdrant at {address} is overloaded ({details}); retry later")
+    return Unavailable(
+        f"Qdrant at {address} failed on {collection!r} with {code.name}: {details}; see its log",
+        service="qdrant",
+    )

@@ -1,0 +1,100 @@
+"""Fills a release's collection from its vectors and the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from creditline.corpus.works import Corpus
+from creditline.errors import Conflict, FingerprintMismatch
+from creditline.index.points import WorkPoint
+from creditline.index.works import WorkIndex
+
+
+class IndexedRelease(Protocol):
+    """What the index needs of a release: see `creditline.release.Release`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def collection(self) -> str: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """(N, width) float32, unit rows, in the order of `work_ids`."""
+        ...
+
+    def work_ids(self) -> Sequence[str]:
+        """The works, in row order."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What one load did: works found before it, written by it, and there after it."""
+
+    collection: str
+    found: int
+    written: int
+    works: int
+
+
+def release_points(
+    release: IndexedRelease, corpus: Corpus, *, withdrawn: frozenset[str] = frozenset()
+) -> Iterator[WorkPoint]:
+    """The release's works with their vectors, in row order. Raises FingerprintMismatch, NotFound."""
+    ids, vectors = release.work_ids(), release.vectors()
+    if vectors.shape != (len(ids), release.width):
+        raise FingerprintMismatch(
+            f"release {release.name!r} names {len(ids)} works of width {release.width} but holds vectors of "
+            f"shape {vectors.shape}; make the release again",
+            field="release",
+        )
+    for work_id, vector in zip(ids, vectors, strict=True):
+        work = corpus.works[corpus.row(work_id)]
+        yield WorkPoint(
+            work_id=work.id,
+            vector=vector,
+            contributor=work.contributor,
+            title=work.title,
+            caption=work.caption,
+            licence=work.licence,
+            source=work.source,
+            duplicate_group=work.duplicate_group,
+            withdrawn=work.id in withdrawn,
+        )
+
+
+def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
+    """Whether the release's collection is there and holds as many works as the release."""
+    if not index.exists(release.collection):
+        return False
+    return index.count(release.collection) == len(release.work_ids())
+
+
+def index_release(release: IndexedRelease, corpus: Corpus, index: WorkIndex) -> LoadReport:
+    """Write all of a release's works into its collection, build the graph, and verify the count.
+
+    Running it again is safe: works keep their point ids, and withdrawn ones stay withdrawn. Raises Conflict
+    when the collection then holds other works too.
+    """
+    index.create(release.collection, release.width)
+    found = index.count(release.collection)
+    withdrawn = index.withdrawn_works(release.collection)
+    written = index.upsert(release.collection, release_points(release, corpus, withdrawn=withdrawn))
+    works = index.count(release.collection)
+    if works != written:
+        raise Conflict(
+            f"collection {release.collection!r} holds {works} works, release {release.name!r} has {written}; "
+            f"drop it with `creditline index drop {release.collection}` and load it again",
+            field="collection",
+        )
+    index.optimize(release.collection)
+    return LoadReport(release.collection, found, written, works)

@@ -1,0 +1,16 @@
+"""Where Qdrant is: one settings class, read from `CREDITLINE_QDRANT_*`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class QdrantSettings(BaseSettings):
+    """Address and patience for Qdrant's gRPC port; the defaults are those of a server on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="CREDITLINE_QDRANT_")
+
+    host: str = "127.0.0.1"
+    grpc_port: int = Field(default=6334, ge=1, le=65535)
+    timeout_seconds: float = Field(default=30.0, gt=0)

@@ -1,0 +1,225 @@
+"""The synchronous side of the index: create, fill, count and drop a collection of works."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from qdrant_client import QdrantClient
+from qdrant_client import grpc as qdrant
+
+from creditline.errors import Conflict, DeadlineExceeded
+from creditline.index.failures import QdrantAddress, explained
+from creditline.index.plan import INTEGER_FIELDS, KEYWORD_FIELDS, IndexPlan
+from creditline.index.points import WorkPoint, checked_vectors, point_id, to_qdrant
+
+# gRPC's default of two minutes would keep us from seeing a Qdrant that has come back.
+CHANNEL_OPTIONS = {
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+}
+_SCROLL_PAGE = 1_000
+_OPTIMIZE_SECONDS = 3_600.0
+_OPTIMIZE_POLL_SECONDS = 0.2
+
+
+class WorkIndex:
+    """Collections of works in Qdrant, over gRPC only. Every call raises Unavailable when Qdrant is down."""
+
+    def __init__(
+        self, client: QdrantClient, address: QdrantAddress, timeout_seconds: float, plan: IndexPlan
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._timeout = timeout_seconds
+        self._plan = plan
+        self._widths: dict[str, int] = {}
+
+    @classmethod
+    def connect(
+        cls,
+        host: str = "127.0.0.1",
+        grpc_port: int = 6334,
+        timeout_seconds: float = 30.0,
+        *,
+        plan: IndexPlan | None = None,
+    ) -> Self:
+        """A client of the Qdrant at `host:grpc_port`; nothing is sent until the first call."""
+        client = QdrantClient(
+            host=host,
+            grpc_port=grpc_port,
+            prefer_grpc=True,
+            # The compatibility check would use REST, which our local process does not serve.
+            check_compatibility=False,
+            pool_size=1,
+            grpc_options=dict(CHANNEL_OPTIONS),
+        )
+        return cls(client, QdrantAddress(host, grpc_port), timeout_seconds, plan or IndexPlan())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def exists(self, collection: str) -> bool:
+        """Whether the collection is there."""
+        request = qdrant.CollectionExistsRequest(collection_name=collection)
+        with explained(self._address, collection):
+            answer = self._client.grpc_collections.CollectionExists(request, timeout=self._timeout)
+        return answer.result.exists
+
+    def collections(self) -> list[str]:
+        """The names of all collections, sorted."""
+        with explained(self._address, "*"):
+            answer = self._client.grpc_collections.List(
+                qdrant.ListCollectionsRequest(), timeout=self._timeout
+            )
+        return sorted(found.name for found in answer.collections)
+
+    def width(self, collection: str) -> int:
+        """The width of the collection's vectors. Raises NotReady when it is not there."""
+        if collection not in self._widths:
+            self._widths[collection] = self._info(collection).config.params.vectors_config.params.size
+        return self._widths[collection]
+
+    def create(self, collection: str, width: int) -> None:
+        """Make the collection and its field indexes; nothing changes when it is there already.
+
+        Raises Conflict when a collection of that name holds vectors of another width.
+        """
+        self._widths.pop(collection, None)
+        if self.exists(collection):
+            self._refuse_other_width(collection, width)
+        else:
+            with explained(self._address, collection):
+                self._client.grpc_collections.Create(
+                    self._plan.creation(collection, width), timeout=self._timeout
+                )
+        for field in INTEGER_FIELDS:
+            self._create_field_index(collection, field, qdrant.FieldType.FieldTypeInteger)
+        for field in KEYWORD_FIELDS:
+            self._create_field_index(collection, field, qdrant.FieldType.FieldTypeKeyword)
+
+    def upsert(self, collection: str, points: Iterable[WorkPoint]) -> int:
+        """Write works in batches, each acknowledged as durable; returns how many were written.
+
+        Writing the same works again changes nothing. Raises InvalidInput before a batch with a bad vector
+        is sent, NotReady when the collection is missing.
+        """
+        width = self.width(collection)
+        written = 0
+        remaining = iter(points)
+        while batch := list(itertools.islice(remaining, self._plan.upsert_batch)):
+            vectors = checked_vectors(batch, width)
+            request = qdrant.UpsertPoints(
+                collection_name=collection,
+                wait=True,
+                points=[to_qdrant(point, vector) for point, vector in zip(batch, vectors, strict=True)],
+            )
+            with explained(self._address, collection):
+                self._client.grpc_points.Upsert(request, timeout=self._timeout)
+            written += len(batch)
+        return written
+
+    def count(self, collection: str, *, withdrawn: bool | None = None) -> int:
+        """How many works the collection holds, exactly; of one kind only when `withdrawn` is given."""
+        request = qdrant.CountPoints(collection_name=collection, exact=True)
+        if withdrawn is not None:
+            request.filter.must.append(_withdrawn_is(withdrawn))
+        with explained(self._address, collection):
+            return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
+
+    def withdraw(self, collection: str, work_ids: Iterable[str], *, withdrawn: bool = True) -> None:
+        """Leave works out of every search from now on, or take them back in. Unknown ids have no effect."""
+        ids = [qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids]
+        request = qdrant.SetPayloadPoints(
+            collection_name=collection,
+            wait=True,
+            payload={"withdrawn": qdrant.Value(integer_value=int(withdrawn))},
+            points_selector=qdrant.PointsSelector(points=qdrant.PointsIdsList(ids=ids)),
+        )
+        with explained(self._address, collection):
+            self._client.grpc_points.SetPayload(request, timeout=self._timeout)
+
+    def withdrawn_works(self, collection: str) -> frozenset[str]:
+        """The ids of all withdrawn works of the collection."""
+        request = qdrant.ScrollPoints(
+            collection_name=collection,
+            filter=qdrant.Filter(must=[_withdrawn_is(True)]),
+            limit=_SCROLL_PAGE,
+            with_payload=qdrant.WithPayloadSelector(
+                include=qdrant.PayloadIncludeSelector(fields=["work_id"])
+            ),
+        )
+        found: set[str] = set()
+        while True:
+            with explained(self._address, collection):
+                page = self._client.grpc_points.Scroll(request, timeout=self._timeout)
+            found.update(point.payload["work_id"].string_value for point in page.result)
+            if not page.HasField("next_page_offset"):
+                return frozenset(found)
+            request.offset.CopyFrom(page.next_page_offset)
+
+    def delete(self, collection: str) -> None:
+        """Drop the collection with all its works; nothing happens when it is not there."""
+        self._widths.pop(collection, None)
+        request = qdrant.DeleteCollection(collection_name=collection)
+        with explained(self._address, collection):
+            self._client.grpc_collections.Delete(request, timeout=self._timeout)
+
+    def optimize(self, collection: str, *, timeout_seconds: float = _OPTIMIZE_SECONDS) -> None:
+        """Let Qdrant build its graph now, and wait until it has.
+
+        An update of the optimizers' settings starts a server's optimizers; the local process, which has none
+        in the background, runs Qdrant Edge's `optimize()`. Raises DeadlineExceeded.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        request = qdrant.UpdateCollection(
+            collection_name=collection, optimizers_config=self._plan.optimizers()
+        )
+        with explained(self._address, collection):
+            self._client.grpc_collections.Update(request, timeout=timeout_seconds)
+        while self._info(collection).status != qdrant.CollectionStatus.Green:
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded(
+                    f"Qdrant at {self._address} was still building {collection!r} after "
+                    f"{timeout_seconds:.0f} s; searches work meanwhile, only slower"
+                )
+            time.sleep(_OPTIMIZE_POLL_SECONDS)
+
+    def _info(self, collection: str) -> qdrant.CollectionInfo:
+        request = qdrant.GetCollectionInfoRequest(collection_name=collection)
+        with explained(self._address, collection):
+            return self._client.grpc_collections.Get(request, timeout=self._timeout).result
+
+    def _refuse_other_width(self, collection: str, width: int) -> None:
+        found = self.width(collection)
+        if found != width:
+            raise Conflict(
+                f"collection {collection!r} holds vectors of width {found}, not {width}; drop it with "
+                f"`creditline index drop {collection}` or use another release name",
+                field="collection",
+            )
+
+    def _create_field_index(self, collection: str, field: str, kind: qdrant.FieldType.ValueType) -> None:
+        request = qdrant.CreateFieldIndexCollection(
+            collection_name=collection, wait=True, field_name=field, field_type=kind
+        )
+        with explained(self._address, collection):
+            self._client.grpc_points.CreateFieldIndex(request, timeout=self._timeout)
+
+
+def _withdrawn_is(withdrawn: bool) -> qdrant.Condition:
+    match = qdrant.Match(integer=int(withdrawn))
+    return qdrant.Condition(field=qdrant.FieldCondition(key="withdrawn", match=match))

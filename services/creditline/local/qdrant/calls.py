@@ -1,0 +1,118 @@
+"""What surrounds every call: deadlines, errors as gRPC statuses, metrics, and calls that are not served."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from creditline.errors import Conflict, CreditlineError, InvalidInput, NotFound
+from creditline.local.qdrant.translation import NotServed
+
+_LOGGER = logging.getLogger(__name__)
+_LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0)
+_STATUS_OF: tuple[tuple[type[CreditlineError], grpc.StatusCode], ...] = (
+    (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (Conflict, grpc.StatusCode.ALREADY_EXISTS),
+    (NotServed, grpc.StatusCode.UNIMPLEMENTED),
+)
+# Edge raises bare `Exception`; these are the messages that mean a wrong request.
+_EDGE_REFUSALS = ("Vector dimension error", "Bad request", "Wrong input", "Not existing vector name")
+
+METRICS = CollectorRegistry()
+_CALLS = Counter(
+    "creditline_local_qdrant_calls_total", "Calls by method and status.", ("method", "code"), registry=METRICS
+)
+_SECONDS = Histogram(
+    "creditline_local_qdrant_call_seconds",
+    "Seconds in a call.",
+    ("method",),
+    buckets=_LATENCY_BUCKETS_SECONDS,
+    registry=METRICS,
+)
+
+
+def served(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a servicer's method as ours: it may raise CreditlineErrors, and is counted and timed."""
+
+    @functools.wraps(method)
+    def call(servicer: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        began = time.perf_counter()
+        try:
+            _refuse_if_too_late(context)
+            answer = method(servicer, request)
+        except _CallerGoneError:
+            _finish(method.__name__, grpc.StatusCode.DEADLINE_EXCEEDED, began)
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call began")
+        except Exception as error:
+            code, details = _status(error)
+            _finish(method.__name__, code, began)
+            context.abort(code, details)
+        else:
+            answer.time = time.perf_counter() - began
+            _finish(method.__name__, grpc.StatusCode.OK, began)
+            return answer
+
+    call.__dict__["served"] = True
+    return call
+
+
+class _CallerGoneError(Exception):
+    """The caller has stopped waiting."""
+
+
+def _refuse_if_too_late(context: grpc.ServicerContext) -> None:
+    remaining = context.time_remaining()
+    if not context.is_active() or (remaining is not None and remaining <= 0):
+        raise _CallerGoneError
+
+
+def _status(error: Exception) -> tuple[grpc.StatusCode, str]:
+    if isinstance(error, CreditlineError):
+        for kind, code in _STATUS_OF:
+            if isinstance(error, kind):
+                return code, error.message
+    if str(error).startswith(_EDGE_REFUSALS):
+        return grpc.StatusCode.INVALID_ARGUMENT, str(error)
+    _LOGGER.exception("a call failed")
+    return grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+
+
+def _finish(method: str, code: grpc.StatusCode, began: float) -> None:
+    _CALLS.labels(method, code.name).inc()
+    _SECONDS.labels(method).observe(time.perf_counter() - began)
+
+
+class OnlyServedCalls(grpc.ServerInterceptor):
+    """Answers UNIMPLEMENTED, by name and with the way out, to every call that no servicer of ours has."""
+
+    def __init__(self, calls: frozenset[str]) -> None:
+        self._calls = calls
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        method: str = details.method
+        if method in self._calls or method.startswith("/grpc.health.v1."):
+            return continuation(details)
+        refusal = NotServed(method.removeprefix("/qdrant."))
+
+        def refuse(_request: bytes, context: grpc.ServicerContext) -> None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, refusal.message)
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def served_calls(service: str, servicer: type) -> frozenset[str]:
+    """The full names of the methods that `servicer` marks as served."""
+    return frozenset(
+        f"/{service}/{name}" for name, method in vars(servicer).items() if getattr(method, "served", False)
+    )

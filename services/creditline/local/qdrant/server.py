@@ -1,0 +1,112 @@
+"""The process: gRPC server, health, metrics, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from prometheus_client import start_http_server
+from qdrant_client.grpc import collections_service_pb2_grpc, points_service_pb2_grpc, qdrant_pb2_grpc
+
+from creditline.errors import Conflict
+from creditline.local.qdrant.calls import METRICS, OnlyServedCalls, served_calls
+from creditline.local.qdrant.servicers import CollectionsService, PointsService, QdrantService
+from creditline.local.qdrant.storage import CollectionDirectory
+
+_LOGGER = logging.getLogger(__name__)
+# Edge holds the GIL in every call: more threads would only wait for each other. They overlap with parsing.
+_THREADS = 4
+_LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
+_STOP_GRACE_SECONDS = 5.0
+_SERVICES = ("", "qdrant.Collections", "qdrant.Points", "qdrant.Qdrant")
+
+
+@dataclass(frozen=True)
+class LocalQdrant:
+    """What one process is started with; a `metrics_port` of 0 leaves metrics out."""
+
+    directory: Path
+    grpc_port: int
+    host: str = "127.0.0.1"
+    metrics_port: int = 0
+
+
+def run(settings: LocalQdrant) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the calls in flight, flush and close.
+
+    Raises Conflict when another process owns the directory or a port.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with CollectionDirectory(settings.directory) as directory, _serving(settings, directory):
+        _LOGGER.info(
+            "serving %d collections of %s on %s:%d",
+            len(directory.names()),
+            settings.directory,
+            settings.host,
+            settings.grpc_port,
+        )
+        stop.wait()
+    _LOGGER.info("stopped; everything acknowledged is on disk")
+
+
+@contextmanager
+def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> Iterator[None]:
+    server = _server(directory)
+    health_of = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
+    _bind(
+        lambda: server.add_insecure_port(f"{settings.host}:{settings.grpc_port}"),
+        settings.host,
+        settings.grpc_port,
+    )
+    if settings.metrics_port:
+        _bind(
+            lambda: start_http_server(settings.metrics_port, settings.host, METRICS),
+            settings.host,
+            settings.metrics_port,
+        )
+    server.start()
+    for service in _SERVICES:
+        health_of.set(service, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield
+    finally:
+        health_of.enter_graceful_shutdown()
+        server.stop(_STOP_GRACE_SECONDS).wait()
+
+
+def _server(directory: CollectionDirectory) -> grpc.Server:
+    calls = (
+        served_calls("qdrant.Collections", CollectionsService)
+        | served_calls("qdrant.Points", PointsService)
+        | served_calls("qdrant.Qdrant", QdrantService)
+    )
+    server = grpc.server(
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="call"),
+        interceptors=[OnlyServedCalls(calls)],
+        options=[("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+    )
+    collections_service_pb2_grpc.add_CollectionsServicer_to_server(CollectionsService(directory), server)  # type: ignore[no-untyped-call]
+    points_service_pb2_grpc.add_PointsServicer_to_server(PointsService(directory), server)  # type: ignore[no-untyped-call]
+    qdrant_pb2_grpc.add_QdrantServicer_to_server(QdrantService(), server)  # type: ignore[no-untyped-call]
+    return server
+
+
+def _bind(bind: Callable[[], object], host: str, port: int) -> None:
+    try:
+        bind()
+    except (RuntimeError, OSError) as failure:
+        raise Conflict(
+            f"port {port} on {host} cannot be bound; another process may hold it, choose a free one",
+            field="port",
+        ) from failure

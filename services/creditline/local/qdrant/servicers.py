@@ -1,0 +1,211 @@
+"""Qdrant's Collections, Points and Qdrant services over a directory of Edge shards."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import qdrant_edge as edge
+from qdrant_client import grpc as qdrant
+from qdrant_client.grpc import collections_service_pb2_grpc, points_service_pb2_grpc, qdrant_pb2_grpc
+
+from creditline.errors import InvalidInput
+from creditline.local.qdrant.calls import served
+from creditline.local.qdrant.storage import CollectionDirectory
+from creditline.local.qdrant.translation import (
+    edge_field_type,
+    edge_filter,
+    edge_id,
+    edge_payload_selector,
+    edge_point,
+    edge_query,
+    edge_scroll,
+    edge_search,
+    grpc_id,
+    grpc_record,
+    grpc_scored,
+    optional_filter,
+    python_payload,
+    with_vectors,
+)
+
+_SCHEMA_TYPES = {
+    edge.PayloadSchemaType.Keyword: qdrant.PayloadSchemaType.Keyword,
+    edge.PayloadSchemaType.Integer: qdrant.PayloadSchemaType.Integer,
+    edge.PayloadSchemaType.Float: qdrant.PayloadSchemaType.Float,
+}
+
+
+class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
+    """Collections and aliases."""
+
+    def __init__(self, directory: CollectionDirectory) -> None:
+        self._directory = directory
+
+    @served
+    def Create(self, request: qdrant.CreateCollection) -> qdrant.CollectionOperationResponse:  # noqa: N802
+        self._directory.create(request)
+        return qdrant.CollectionOperationResponse(result=True)
+
+    @served
+    def Delete(self, request: qdrant.DeleteCollection) -> qdrant.CollectionOperationResponse:  # noqa: N802
+        return qdrant.CollectionOperationResponse(result=self._directory.drop(request.collection_name))
+
+    @served
+    def Update(self, request: qdrant.UpdateCollection) -> qdrant.CollectionOperationResponse:  # noqa: N802
+        """Runs the optimizer now. New settings are taken when a collection is made, not here."""
+        self._directory.collection(request.collection_name).optimize()
+        return qdrant.CollectionOperationResponse(result=True)
+
+    @served
+    def List(self, request: qdrant.ListCollectionsRequest) -> qdrant.ListCollectionsResponse:  # noqa: N802
+        found = [qdrant.CollectionDescription(name=name) for name in self._directory.names()]
+        return qdrant.ListCollectionsResponse(collections=found)
+
+    @served
+    def CollectionExists(  # noqa: N802
+        self, request: qdrant.CollectionExistsRequest
+    ) -> qdrant.CollectionExistsResponse:
+        exists = self._directory.has(request.collection_name)
+        return qdrant.CollectionExistsResponse(result=qdrant.CollectionExists(exists=exists))
+
+    @served
+    def Get(self, request: qdrant.GetCollectionInfoRequest) -> qdrant.GetCollectionInfoResponse:  # noqa: N802
+        collection = self._directory.collection(request.collection_name)
+        info = collection.read(lambda shard: shard.info())
+        return qdrant.GetCollectionInfoResponse(result=_collection_info(collection.created_by, info))
+
+    @served
+    def UpdateAliases(self, request: qdrant.ChangeAliases) -> qdrant.CollectionOperationResponse:  # noqa: N802
+        self._directory.change_aliases(request.actions)
+        return qdrant.CollectionOperationResponse(result=True)
+
+    @served
+    def ListAliases(self, request: qdrant.ListAliasesRequest) -> qdrant.ListAliasesResponse:  # noqa: N802
+        return qdrant.ListAliasesResponse(
+            aliases=[
+                qdrant.AliasDescription(alias_name=alias, collection_name=target)
+                for alias, target in sorted(self._directory.aliases().items())
+            ]
+        )
+
+
+class PointsService(points_service_pb2_grpc.PointsServicer):
+    """Points of one collection."""
+
+    def __init__(self, directory: CollectionDirectory) -> None:
+        self._directory = directory
+
+    @served
+    def Upsert(self, request: qdrant.UpsertPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
+        points = [edge_point(point) for point in request.points]
+        return self._write(request.collection_name, edge.UpdateOperation.upsert_points(points))
+
+    @served
+    def Delete(self, request: qdrant.DeletePoints) -> qdrant.PointsOperationResponse:  # noqa: N802
+        if _selects_by_filter(request.points):
+            operation = edge.UpdateOperation.delete_points_by_filter(edge_filter(request.points.filter))
+        else:
+            operation = edge.UpdateOperation.delete_points(_selected_ids(request.points))
+        return self._write(request.collection_name, operation)
+
+    @served
+    def SetPayload(self, request: qdrant.SetPayloadPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
+        payload = python_payload(request.payload)
+        selector = request.points_selector
+        if _selects_by_filter(selector):
+            operation = edge.UpdateOperation.set_payload_by_filter(edge_filter(selector.filter), payload)
+        else:
+            operation = edge.UpdateOperation.set_payload(_selected_ids(selector), payload)
+        return self._write(request.collection_name, operation)
+
+    @served
+    def CreateFieldIndex(  # noqa: N802
+        self, request: qdrant.CreateFieldIndexCollection
+    ) -> qdrant.PointsOperationResponse:
+        operation = edge.UpdateOperation.create_field_index(request.field_name, edge_field_type(request))
+        return self._write(request.collection_name, operation)
+
+    @served
+    def Query(self, request: qdrant.QueryPoints) -> qdrant.QueryResponse:  # noqa: N802
+        found = self._query(request.collection_name, edge_query(request))
+        return qdrant.QueryResponse(result=found)
+
+    @served
+    def Search(self, request: qdrant.SearchPoints) -> qdrant.SearchResponse:  # noqa: N802
+        found = self._query(request.collection_name, edge_search(request))
+        return qdrant.SearchResponse(result=found)
+
+    @served
+    def Count(self, request: qdrant.CountPoints) -> qdrant.CountResponse:  # noqa: N802
+        exact = request.exact if request.HasField("exact") else True
+        wanted = edge.CountRequest(exact=exact, filter=optional_filter(request.filter))
+        count = self._directory.collection(request.collection_name).read(lambda shard: shard.count(wanted))
+        return qdrant.CountResponse(result=qdrant.CountResult(count=count))
+
+    @served
+    def Scroll(self, request: qdrant.ScrollPoints) -> qdrant.ScrollResponse:  # noqa: N802
+        wanted = edge_scroll(request)
+        collection = self._directory.collection(request.collection_name)
+        records, following = collection.read(lambda shard: shard.scroll(wanted))
+        return qdrant.ScrollResponse(
+            result=[grpc_record(record) for record in records],
+            next_page_offset=None if following is None else grpc_id(following),
+        )
+
+    @served
+    def Get(self, request: qdrant.GetPoints) -> qdrant.GetResponse:  # noqa: N802
+        ids = [edge_id(point) for point in request.ids]
+        fields, vectors = edge_payload_selector(request, default=True), with_vectors(request)
+        collection = self._directory.collection(request.collection_name)
+        records = collection.read(lambda shard: shard.retrieve(ids, fields, vectors))
+        return qdrant.GetResponse(result=[grpc_record(record) for record in records])
+
+    def _query(self, name: str, wanted: Any) -> list[qdrant.ScoredPoint]:
+        found = self._directory.collection(name).read(lambda shard: shard.query(wanted))
+        return [grpc_scored(point) for point in found]
+
+    def _write(self, name: str, operation: Any) -> qdrant.PointsOperationResponse:
+        number = self._directory.collection(name).write(operation)
+        done = qdrant.UpdateResult(operation_id=number, status=qdrant.UpdateStatus.Completed)
+        return qdrant.PointsOperationResponse(result=done)
+
+
+class QdrantService(qdrant_pb2_grpc.QdrantServicer):
+    """Qdrant's own health check."""
+
+    @served
+    def HealthCheck(self, request: qdrant.HealthCheckRequest) -> qdrant.HealthCheckReply:  # noqa: N802
+        version = importlib.metadata.version("qdrant-edge-py")
+        return qdrant.HealthCheckReply(title="Creditline's local process over Qdrant Edge", version=version)
+
+
+def _selects_by_filter(selector: qdrant.PointsSelector) -> bool:
+    return selector.WhichOneof("points_selector_one_of") == "filter"
+
+
+def _selected_ids(selector: qdrant.PointsSelector) -> list[Any]:
+    if selector.WhichOneof("points_selector_one_of") is None:
+        raise InvalidInput("no points are selected: give ids or a filter", field="points")
+    return [edge_id(point) for point in selector.points.ids]
+
+
+def _collection_info(created_by: qdrant.CreateCollection, info: Any) -> qdrant.CollectionInfo:
+    return qdrant.CollectionInfo(
+        status=qdrant.CollectionStatus.Green,
+        optimizer_status=qdrant.OptimizerStatus(ok=True),
+        segments_count=info.segments_count,
+        points_count=info.points_count,
+        indexed_vectors_count=info.indexed_vectors_count,
+        config=qdrant.CollectionConfig(
+            params=qdrant.CollectionParams(vectors_config=created_by.vectors_config, shard_number=1),
+            hnsw_config=created_by.hnsw_config,
+            optimizer_config=created_by.optimizers_config,
+            quantization_config=created_by.quantization_config,
+            wal_config=qdrant.WalConfigDiff(),
+        ),
+        payload_schema={
+            name: qdrant.PayloadSchemaInfo(data_type=_SCHEMA_TYPES[index.data_type], points=index.points)
+            for name, index in info.payload_schema.items()
+        },
+    )
