@@ -1,0 +1,9 @@
+"""The durable, hash-chained record of attributions served and audits run."""
+
+from creditline.ledger.ledger import Ledger as Ledger
+from creditline.ledger.records import Accuracy as Accuracy
+from creditline.ledger.records import Audit as Audit
+from creditline.ledger.records import AuditState as AuditState
+from creditline.ledger.records import OutboxEntry as OutboxEntry
+from creditline.ledger.records import StoredAttribution as StoredAttribution
+from creditline.ledger.store import default_ledger_url as default_ledger_url

@@ -1,0 +1,135 @@
+"""The database under the ledger: opened, brought to the newest schema, and its transactions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+
+from creditline.errors import InvalidInput, Unavailable
+
+_BUSY_SECONDS = 20
+_CONNECT_SECONDS = 5
+# Any fixed number: who holds this PostgreSQL advisory lock is the one writer.
+_WRITER_LOCK = 0x63726564
+_WRITES = "creditline_writes"
+
+
+def default_ledger_url() -> str:
+    """A SQLite file in the user's state directory (XDG_STATE_HOME)."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return f"sqlite:///{state}/creditline/ledger.db"
+
+
+class Store:
+    """Transactions on one database. Writers go one after the other, since the hash chain has one end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect and upgrade the schema; safe while other processes do the same.
+
+        Raises InvalidInput for an URL that is none, Unavailable when the database does not answer.
+        """
+        store = cls(_engine(_parsed(url)))
+        try:
+            with store.transaction(writes=True) as connection:
+                _upgrade(connection)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self, *, writes: bool = False) -> Iterator[Connection]:
+        """Commit at the end of the block, roll back on an error. Raises Unavailable."""
+        try:
+            connected = self._engine.connect().execution_options(**{_WRITES: writes})
+            with connected as connection, connection.begin():
+                if writes and connection.dialect.name == "postgresql":
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: DBAPIError) -> Unavailable:
+        where = self._engine.url.render_as_string(hide_password=True)
+        return Unavailable(
+            f"the ledger at {where} failed: {error.orig}; start its database or correct "
+            "CREDITLINE_LEDGER_URL",
+            service="ledger",
+        )
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, ImportError) as error:
+        raise InvalidInput(
+            f"{url!r} is no ledger ({error}); use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME",
+            field="ledger_url",
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and not parsed.database:
+        raise InvalidInput("a ledger in memory would be lost; use sqlite:///FILE", field="ledger_url")
+    return parsed
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_SECONDS})
+    path = Path(str(url.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"no directory for the ledger {path} ({error.strerror}); set CREDITLINE_LEDGER_URL",
+            field="ledger_url",
+        ) from error
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # With None the driver leaves BEGIN to `_begin_sqlite`, so that schema changes are transactional too.
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the lock at once: a reader that turns writer half way could only fail.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", "creditline.ledger:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,91 @@
+"""The ledger's tables. The migrations make them; a test holds both against each other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+_ID_LENGTH = 32
+_HASH_LENGTH = 64
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, also where the database (SQLite) knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+attributions = Table(
+    "attributions",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(_ID_LENGTH), nullable=False, unique=True),
+    Column("created", UtcDateTime, nullable=False),
+    Column("release", String(200), nullable=False),
+    Column("generator", String(_HASH_LENGTH), nullable=False),
+    Column("corpus", String(_HASH_LENGTH), nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("image", LargeBinary, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("previous_hash", String(_HASH_LENGTH), nullable=False),
+    Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
+)
+
+audits = Table(
+    "audits",
+    metadata,
+    Column("id", String(_ID_LENGTH), primary_key=True),
+    Column("attribution_id", String(_ID_LENGTH), ForeignKey("attributions.id"), nullable=False, unique=True),
+    Column("release", String(200), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("started", UtcDateTime),
+    Column("finished", UtcDateTime),
+    Column("lease_until", UtcDateTime),
+    Column("worker", String(200)),
+    Column("verdict", Text),
+    Column("error", Text),
+    # Copies of the verdict's two headline figures, so that a release's accuracy is one aggregate.
+    Column("recall", Double),
+    Column("missed_influence", Double),
+    Index("audits_by_release", "release", "state"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("audit_id", String(_ID_LENGTH), ForeignKey("audits.id"), nullable=False),
+    Column("task", String(100), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),
+    Index("outbox_by_publication", "published_at"),
+)

@@ -1,0 +1,62 @@
+"""A ledger on a real SQLite file, and a clock that tests can move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from creditline.ledger import Ledger
+
+
+class MovableClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+def ledger_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/state/ledger.db"
+
+
+@pytest.fixture
+def ledger(ledger_url: str, clock: MovableClock) -> Iterator[Ledger]:
+    with Ledger.open(ledger_url, clock=clock) as opened:
+        yield opened
+
+
+def record(
+    ledger: Ledger, prompt: str = "a red ladybug", *, release: str = "r1", with_audit: bool = False
+) -> str:
+    """Record one attribution with plausible content."""
+    return ledger.record_attribution(
+        release=release,
+        generator="a" * 64,
+        corpus="b" * 64,
+        prompt=prompt,
+        image=b"\x89PNG...",
+        k=10,
+        answer={"works": [{"id": "w1", "share": 0.5}], "remainder": 0.5},
+        with_audit=with_audit,
+    )
+
+
+def verdict(recall: float, missed: float = 0.25) -> dict[str, Any]:
+    """The part of a verdict that the ledger itself reads."""
+    return {"recall": {"value": recall}, "missed_influence": {"value": missed}, "listed_works": 10}

@@ -1,0 +1,82 @@
+"""Opening a ledger: the schema, several processes at once, and what is refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from creditline.errors import InvalidInput, Unavailable
+from creditline.ledger import Ledger, default_ledger_url
+from creditline.ledger.tables import metadata
+from tests.ledger.conftest import record
+
+
+def _open_and_record(url: str) -> None:
+    with Ledger.open(url) as ledger:
+        for number in range(5):
+            record(ledger, f"prompt {number}")
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(ledger_url: str) -> None:
+    Ledger.open(ledger_url).close()
+    engine = create_engine(ledger_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_processes_that_open_a_new_ledger_at_once_all_can_write(ledger_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_open_and_record, args=(ledger_url,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    with Ledger.open(ledger_url) as ledger:
+        report = ledger.verify_chain()
+    assert (report.attributions, report.intact) == (20, True)
+
+
+def test_a_reopened_ledger_has_kept_everything(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        attribution_id = record(ledger, "a kite")
+    with Ledger.open(ledger_url) as ledger:
+        assert ledger.attribution(attribution_id).prompt == "a kite"
+
+
+def test_sqlite_writes_ahead_so_that_readers_are_not_blocked(ledger_url: str) -> None:
+    Ledger.open(ledger_url).close()
+    engine = create_engine(ledger_url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ledger.db", "sqlite://", "nosuch://host/db", "sqlite:////proc/no/ledger.db"]
+)
+def test_an_url_that_cannot_be_a_ledger_is_refused_by_name(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Ledger.open(url)
+    assert refused.value.field == "ledger_url"
+
+
+def test_a_database_that_is_not_there_is_unavailable_and_says_where_without_the_password() -> None:
+    with pytest.raises(Unavailable, match="CREDITLINE_LEDGER_URL") as down:
+        Ledger.open("postgresql+psycopg://who:secret@127.0.0.1:1/ledger")
+    assert down.value.service == "ledger"
+    assert "secret" not in down.value.message
+    assert "127.0.0.1:1" in down.value.message
+
+
+def test_the_default_ledger_lies_in_the_state_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert default_ledger_url() == f"sqlite:///{tmp_path}/creditline/ledger.db"
