@@ -1,0 +1,56 @@
+"""A credit line as JSON: what a program reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from creditline.cli.credit_line.line import AuditFinding, CreditedWork, CreditLine
+
+
+def credit_line_json(line: CreditLine) -> dict[str, Any]:
+    """The credit line as plain JSON values; shares and remainder sum to 1."""
+    return {
+        "attribution_id": line.attribution_id,
+        "query": {
+            "prompt": line.query.prompt,
+            "seed": line.query.seed,
+            "generator": line.query.generator,
+            "picture": "picture.png",
+            "picture_sha256": line.query.sha256,
+        },
+        "works": [_work_json(work) for work in line.works],
+        "contributors": [dataclasses.asdict(person) for person in line.contributors],
+        "remainder": line.remainder,
+        "release": {
+            **dataclasses.asdict(line.release),
+            "created": line.release.created.isoformat(),
+            "accuracy": dataclasses.asdict(line.accuracy),
+        },
+        "timings": dict(line.timings),
+        "audit": _audit_json(line.audit),
+    }
+
+
+def credit_line_document(line: CreditLine) -> str:
+    """The same as text, ending with a newline."""
+    return json.dumps(credit_line_json(line), indent=2, ensure_ascii=False) + "\n"
+
+
+def _work_json(work: CreditedWork) -> dict[str, Any]:
+    return {
+        "id": work.id,
+        "title": work.title,
+        "caption": work.caption,
+        "contributor": work.contributor,
+        "licence": work.licence,
+        "score": work.score,
+        "share": work.share,
+        "rank": work.rank,
+        "copies": list(work.copies),
+    }
+
+
+def _audit_json(audit: AuditFinding | None) -> dict[str, Any] | None:
+    return None if audit is None else dataclasses.asdict(audit)

@@ -1,0 +1,49 @@
+"""A credit line as one HTML file: no script, no request to anywhere, made to hang beside the picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from PIL import Image
+
+from creditline.cli.credit_line import words
+from creditline.cli.credit_line.line import CreditLine
+from creditline.cli.credit_line.picture import enlarged
+
+# Side of the picture in the file, pixels: sharp on a screen of twice the usual density.
+_PICTURE_SIDE = 1024
+
+
+def credit_line_page(line: CreditLine) -> str:
+    """The page as text. Everything that callers or contributors wrote is escaped."""
+    return _template().render(
+        line=line,
+        words=words,
+        picture=_data_uri(_webp(enlarged(line.query.image(), side=_PICTURE_SIDE)), "image/webp"),
+        thumbnails=[_data_uri(work.thumbnail, "image/webp") for work in line.works],
+        largest=max((work.share for work in line.works), default=0.0) or 1.0,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("creditline.cli.credit_line", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html")
+
+
+def _data_uri(content: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def _webp(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="WEBP", quality=92)
+    return buffer.getvalue()

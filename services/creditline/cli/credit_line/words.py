@@ -1,0 +1,151 @@
+"""The sentences of a credit line: the same words in the terminal, on the page and in the drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from creditline.cli.credit_line.line import Accuracy, AuditFinding, CreditedWork, CreditLine, Verdict
+
+# Below this a share says more by "less than" than by its digits.
+_SMALLEST_SHOWN_SHARE = 0.0005
+_NAMED_IN_SENTENCE = 3
+# A space at which no line is broken.
+_UNBROKEN = "\u00a0"
+
+SHARE_MEANS = (
+    "A share is the expected part of a work in what the model needed for this picture. It is an estimate, "
+    "not a measurement of copying."
+)
+
+
+def percent(part: float) -> str:
+    """A share as people read it: "12 %", "3.4 %", "< 0.1 %", "0 %", never broken."""
+    if part <= 0:
+        number = "0"
+    elif part < _SMALLEST_SHOWN_SHARE:
+        number = "< 0.1"
+    else:
+        number = f"{part * 100:.1f}" if part < 0.0995 else f"{part * 100:.0f}"
+    return f"{number} %".replace(" ", _UNBROKEN)
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 work", "1,200 works"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def credit_sentence(line: CreditLine) -> str:
+    """Who is owed most, in one sentence."""
+    if line.owes_nobody:
+        return "This picture owes nobody in particular: no single work stands out."
+    owed = [person for person in line.contributors if person.share > 0]
+    named = [f"{person.name} ({percent(person.share)})" for person in owed[:_NAMED_IN_SENTENCE]]
+    others = len(owed) - len(named)
+    if others:
+        named.append(f"{counted(others, 'other contributor')} listed here")
+    return f"Made possible by the work of {_joined(named)}."
+
+
+def remainder_sentence(line: CreditLine) -> str:
+    """What the listed works leave over."""
+    return f"{percent(line.remainder)} is spread over the {line.other_works:,} other works of the corpus."
+
+
+def copies_note(work: CreditedWork) -> str:
+    """That copies share this credit; empty where there are none."""
+    count = len(work.copies)
+    return "" if count == 0 else "and one copy" if count == 1 else f"and {count} copies"
+
+
+def accuracy_sentence(accuracy: Accuracy) -> str:
+    """What audits found of the release so far."""
+    if accuracy.audits == 0 or accuracy.recall is None:
+        return "No answer of this release has been audited yet."
+    found = f"Over {counted(accuracy.audits, 'audit')}, this release named {_part(accuracy.recall)}"
+    interval = _interval(accuracy.recall_low, accuracy.recall_high)
+    sentence = f"{found} of the works that mattered most{interval}"
+    if accuracy.missed_influence is None:
+        return f"{sentence}."
+    missed = percent(accuracy.missed_influence)
+    return f"{sentence}; works it left out carried {missed} of the influence."
+
+
+def audit_sentences(audit: AuditFinding | None) -> list[str]:
+    """What the audit of this very picture found, or why there is no finding."""
+    if audit is None:
+        return ["This answer has not been audited."]
+    if audit.verdict is None:
+        if audit.state == "FAILED":
+            return [f"The audit failed: {audit.error or 'no reason was given'}"]
+        return ["The audit of this answer is still under way."]
+    return _verdict_sentences(audit.verdict)
+
+
+def _verdict_sentences(verdict: Verdict) -> list[str]:
+    recall, missed = verdict.recall, verdict.missed_influence
+    scored = verdict.listed_works + verdict.sampled_works
+    rise = percent(verdict.query_rise - 1)
+    return [
+        f"The model was made to forget this picture (its loss rose by {rise}), and "
+        f"{scored:,} works were looked at to see what was forgotten with it.",
+        f"Of the {verdict.listed_works} works that mattered most, the list above names {_part(recall.value)}"
+        f"{_interval(recall.low, recall.high)}.",
+        f"Works it leaves out carry {percent(missed.value)} of the influence"
+        f"{_interval(missed.low, missed.high)}.",
+    ]
+
+
+def licence_sentence(line: CreditLine) -> str:
+    """Under which licences the works are shown."""
+    licences = sorted({work.licence for work in line.works if work.licence})
+    return f"Works shown under their licences: {', '.join(licences)}." if licences else ""
+
+
+def timing_sentence(line: CreditLine) -> str:
+    """How long the answer and its audit took."""
+    parts = []
+    total = line.timings.get("total_ms")
+    if total is not None:
+        parts.append(f"Answered in {total:.0f} ms")
+    if line.audit is not None and line.audit.verdict is not None:
+        parts.append(f"audited in {line.audit.verdict.seconds:.0f} s")
+    return _capitalised(", ".join(parts)) + "." if parts else ""
+
+
+def small_print(line: CreditLine) -> list[tuple[str, str]]:
+    """Names and fingerprints, shortened to 16 digits, in the order they are shown."""
+    release = line.release
+    return [
+        ("Release", f"{release.name}, {release.created:%-d %B %Y}"),
+        ("Corpus", f"{counted(release.works, 'work')}, {release.corpus_fingerprint[:16]}"),
+        ("Generator", release.generator_fingerprint[:16]),
+        ("Picture", line.query.sha256[:16]),
+        ("Attribution", line.attribution_id),
+    ]
+
+
+def picture_note(line: CreditLine) -> str:
+    """What kind of picture this is, as a museum's label says it."""
+    width, height = line.query.image().size
+    seed = "" if line.query.seed is None else f", seed {line.query.seed}"
+    return f"Generated picture, {width} × {height} pixels{seed}, shown enlarged"
+
+
+def _part(value: float) -> str:
+    return "all" if value >= 1 else "none" if value <= 0 else percent(value)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ""
+    return f" (95{_UNBROKEN}% interval {percent(low)} to {percent(high)})"
+
+
+def _joined(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

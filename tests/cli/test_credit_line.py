@@ -1,0 +1,184 @@
+"""The four renderings of a credit line: what they say, and that they agree."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from tests.cli.credit_line_sample import SHARES, sample_audit, sample_credit_line
+
+from creditline.cli.credit_line import words
+from creditline.cli.credit_line.document import credit_line_document
+from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped
+from creditline.cli.credit_line.line import Accuracy, AuditFinding, CreditLine
+from creditline.cli.credit_line.page import credit_line_page
+from creditline.cli.credit_line.terminal import bar, credit_line_view, picture_in_blocks
+from creditline.errors import InvalidInput
+
+
+class _Page(HTMLParser):
+    """What a page says, and every attribute that could make a request."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.sources: list[str] = []
+        self.alternatives: list[str] = []
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attributes)
+        self.sources += [value for name in ("src", "href") if (value := values.get(name)) is not None]
+        if tag == "img":
+            self.alternatives.append(values.get("alt") or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _terminal_text(line: CreditLine, width: int = 140) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True, color_system=None)
+    console.print(credit_line_view(line))
+    return console.export_text()
+
+
+def test_shares_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="instead of 1"):
+        CreditLine(**{**vars(sample_credit_line()), "remainder": 0.9})
+
+
+def test_the_json_holds_together_and_has_the_promised_keys() -> None:
+    content = json.loads(credit_line_document(sample_credit_line(audit=sample_audit())))
+    keys = {"query", "works", "contributors", "remainder", "release", "timings", "audit"}
+    assert keys <= set(content)
+    assert set(content["works"][0]) >= {"id", "contributor", "caption", "score", "share", "rank"}
+    total = sum(work["share"] for work in content["works"]) + content["remainder"]
+    assert total == pytest.approx(1.0, abs=1e-6)
+    by_contributor = sum(person["share"] for person in content["contributors"])
+    assert by_contributor == pytest.approx(sum(SHARES), abs=1e-9)
+    assert content["audit"]["verdict"]["recall"] == {"value": 0.4, "low": 0.2, "high": 0.6}
+
+
+def test_page_and_terminal_name_the_same_works_contributors_and_shares() -> None:
+    line = sample_credit_line(audit=sample_audit())
+    page, terminal = _Page(credit_line_page(line)).text, _terminal_text(line)
+    for work in line.works:
+        for said in (page, terminal):
+            assert work.title in said
+            assert work.contributor in said
+            assert words.percent(work.share) in said
+    for sentence in words.audit_sentences(line.audit):
+        assert sentence in page
+        assert re.sub(r"\s+", " ", sentence) in re.sub(r"\s+", " ", terminal)
+
+
+def test_the_page_asks_nobody_for_anything_and_runs_no_script() -> None:
+    page = _Page(credit_line_page(sample_credit_line()))
+    assert len(page.sources) == 1 + len(SHARES)
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert "script" not in page.tags
+    assert "url(" not in credit_line_page(sample_credit_line())
+
+
+def test_every_picture_on_the_page_has_an_alternative_text() -> None:
+    line = sample_credit_line()
+    alternatives = _Page(credit_line_page(line)).alternatives
+    assert line.query.prompt in alternatives[0]
+    for work, alternative in zip(line.works, alternatives[1:], strict=True):
+        assert work.title in alternative
+        assert work.contributor in alternative
+
+
+def test_a_prompt_with_markup_is_shown_as_text() -> None:
+    prompt = '<script>alert("x")</script> & a [bold]cat[/bold]'
+    line = sample_credit_line(prompt=prompt)
+    page = credit_line_page(line)
+    assert "<script" not in page
+    assert prompt in unescape(page)
+    assert prompt in _terminal_text(line)
+
+
+def test_a_picture_that_owes_nobody_says_so() -> None:
+    line = sample_credit_line(shares=[0.0] * len(SHARES))
+    assert "nobody in particular" in _Page(credit_line_page(line)).text
+    assert "nobody in particular" in _terminal_text(line)
+    assert line.remainder == 1.0
+
+
+def test_a_failed_audit_and_a_missing_one_are_told_apart() -> None:
+    failed = AuditFinding(id="a", state="FAILED", error="the generator is gone; start it")
+    assert words.audit_sentences(failed) == ["The audit failed: the generator is gone; start it"]
+    assert words.audit_sentences(None) == ["This answer has not been audited."]
+    assert words.audit_sentences(AuditFinding(id="a", state="RUNNING")) != words.audit_sentences(failed)
+
+
+def test_without_audits_no_accuracy_is_claimed() -> None:
+    assert "audited yet" in words.accuracy_sentence(Accuracy(audits=0))
+    assert "%" not in words.accuracy_sentence(Accuracy(audits=0))
+
+
+@pytest.mark.parametrize(
+    ("part", "text"), [(0.0, "0 %"), (0.0001, "< 0.1 %"), (0.034, "3.4 %"), (0.0999, "10 %"), (1.0, "100 %")]
+)
+def test_shares_are_written_as_people_read_them(part: float, text: str) -> None:
+    assert words.percent(part).replace("\u00a0", " ") == text
+
+
+def test_the_works_the_remainder_stands_for_leave_out_listed_works_and_their_copies() -> None:
+    line = sample_credit_line()
+    assert line.other_works == line.release.works - len(line.works) - 2
+
+
+def test_the_drawing_is_as_high_as_its_content_needs() -> None:
+    short = sample_credit_line(prompt="cat", shares=SHARES[:2])
+    long = sample_credit_line(audit=sample_audit())
+    low, high = credit_line_drawing(short), credit_line_drawing(long)
+    assert low.width == high.width
+    assert low.height < high.height
+    rows = high.convert("L").point(lambda value: 255 if value < 200 else 0)
+    last_ink = rows.getbbox()
+    assert last_ink is not None
+    assert high.height - 250 < last_ink[3] < high.height
+
+
+def test_the_drawing_shows_the_picture_itself() -> None:
+    red = io.BytesIO()
+    Image.new("RGB", (64, 64), (200, 10, 20)).save(red, format="PNG")
+    line = sample_credit_line()
+    query = type(line.query)(red.getvalue(), line.query.prompt, line.query.generator)
+    drawn = credit_line_drawing(CreditLine(**{**vars(line), "query": query}))
+    assert drawn.getpixel((660, 660)) == (200, 10, 20)
+
+
+@pytest.mark.parametrize("text", ["a " * 300, "x" * 400, "é" * 50 + " word", ""])
+def test_no_line_is_wider_than_the_column(text: str) -> None:
+    style = Type("italic", 40)
+    lines = wrapped(text, style, 500, most_lines=4)
+    assert len(lines) <= 4
+    assert all(style.font.getlength(line) <= 500 for line in lines)
+
+
+def test_wrapping_loses_no_word_where_lines_are_not_limited() -> None:
+    text = "Coat of arms of the diocese, with Alpha and Omega and a Shield"
+    assert " ".join(wrapped(text, Type("regular", 40), 400)) == text
+
+
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 1.0, 1.4])
+def test_a_bar_always_fills_its_cells_and_a_small_part_stays_visible(part: float) -> None:
+    drawn = bar(part, cells=10)
+    assert len(drawn) == 10
+    assert (drawn.strip() == "") is (part == 0.0)
+
+
+def test_the_picture_in_the_terminal_has_the_picture_s_colours() -> None:
+    blocks = picture_in_blocks(Image.new("RGB", (64, 64), (10, 200, 30)), columns=8)
+    assert blocks.plain == "\n".join(["▀" * 8] * 4)
+    assert {str(span.style) for span in blocks.spans} == {"#0ac81e on #0ac81e"}
