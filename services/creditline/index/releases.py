@@ -14,6 +14,10 @@ from creditline.errors import Conflict, FingerprintMismatch
 from creditline.index.points import WorkPoint
 from creditline.index.works import WorkIndex
 
+_COMPARED_VECTORS = 16
+# float16 rows and Qdrant's own scaling to length 1 keep the cosine above this.
+_SAME_VECTOR_COSINE = 0.999
+
 
 class IndexedRelease(Protocol):
     """What the index needs of a release: see `creditline.release.Release`."""
@@ -73,10 +77,21 @@ def release_points(
 
 
 def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
-    """Whether the release's collection is there and holds as many works as the release."""
-    if not index.exists(release.collection):
+    """Whether the release's collection holds as many works as the release, with the same vectors.
+
+    Of the vectors a few are compared: all of them differ between two trainings of one name.
+    """
+    if not index.exists(release.collection) or index.width(release.collection) != release.width:
         return False
-    return index.count(release.collection) == len(release.work_ids())
+    ids, vectors = release.work_ids(), release.vectors()
+    if index.count(release.collection) != len(ids):
+        return False
+    rows = np.linspace(0, len(ids) - 1, num=min(_COMPARED_VECTORS, len(ids))).astype(int)
+    stored = index.vectors(release.collection, [ids[row] for row in rows])
+    if stored.shape != vectors[rows].shape:
+        return False
+    cosines = np.einsum("nd,nd->n", stored, vectors[rows].astype(np.float32))
+    return bool(np.all(cosines > _SAME_VECTOR_COSINE))
 
 
 def index_release(release: IndexedRelease, corpus: Corpus, index: WorkIndex) -> LoadReport:

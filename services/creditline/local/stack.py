@@ -1,0 +1,269 @@
+"""All of Creditline's services on this machine, as one object that comes up and goes down as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from creditline.errors import NotReady
+from creditline.local.processes import ServiceProcess
+from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services
+from creditline.local.settings import LocalSettings
+from creditline.local.state import ServiceState, StackState, StateDirectory
+
+_WATCH_SECONDS = 0.5
+_ASSEMBLY_SECONDS = 300
+_API_KEY_BYTES = 24
+
+
+class LocalStack:
+    """Starts the services when it is entered, and takes them down when it is left.
+
+        with LocalStack() as stack:
+            channel = grpc.insecure_channel(stack.gateway_target)
+
+    `services` names what runs (all by default), so that a test can leave some out; `report` is told each
+    step in one line. Entering raises Conflict when a stack already runs in the state directory, Unavailable
+    with the end of its log when a service does not come up, NotReady when an artifact is missing; whatever
+    was started is then taken down again. Enter it from a thread that lives as long as the stack.
+    """
+
+    def __init__(
+        self,
+        *,
+        state_directory: Path | None = None,
+        release_directory: Path | None = None,
+        services: Collection[str] = SERVICES,
+        settings: LocalSettings | None = None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._settings = settings or LocalSettings()
+        self._state = StateDirectory(state_directory or self._settings.state_directory)
+        self._release_directory = release_directory or self._settings.release_directory
+        self._services = known_services(services)
+        self._report = report
+        self._processes: list[ServiceProcess] = []
+        self._plan: StackPlan | None = None
+        self._ownership: int | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def directory(self) -> Path:
+        """Where state, logs and data are."""
+        return self._state.path
+
+    @property
+    def gateway_target(self) -> str:
+        """host:port of the gateway's gRPC."""
+        return self._started_plan.gateway_target
+
+    @property
+    def gateway_url(self) -> str:
+        """http://host:port of the gateway's REST API and page."""
+        return self._started_plan.gateway_url
+
+    @property
+    def embedder_target(self) -> str:
+        """host:port of the embedder's gRPC."""
+        return self._started_plan.embedder_target
+
+    @property
+    def qdrant_target(self) -> str:
+        """host:port of Qdrant's gRPC."""
+        return self._started_plan.qdrant_target
+
+    @property
+    def qdrant_port(self) -> int:
+        """Qdrant's gRPC port on the loopback address."""
+        return self._started_plan.ports.qdrant
+
+    @property
+    def broker_url(self) -> str:
+        """The Redis that carries jobs."""
+        return self._started_plan.broker_url
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's database."""
+        return self._started_plan.ledger_url
+
+    @property
+    def api_key(self) -> str:
+        """A key that the gateway knows."""
+        return self._started_plan.api_key.split(",")[0].strip()
+
+    @property
+    def release_directory(self) -> Path | None:
+        """The release that is served; None when no service needs one."""
+        return self._started_plan.release_directory
+
+    @property
+    def generator_directory(self) -> Path | None:
+        """The generator's pipeline; None when no service needs one."""
+        return self._started_plan.generator_directory
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that its services were given: for another process that shall find them."""
+        return self._started_plan.environment()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process id of each service's guardian; SIGTERM to it ends the service gracefully."""
+        return {process.plan.name: process.pid for process in self._processes}
+
+    def start(self) -> None:
+        """Bring everything up, in dependency order. See the class for what it raises."""
+        self._ownership = self._state.own()
+        try:
+            self._plan = self._make_plan()
+            for row in START_ORDER:
+                self._start_row([name for name in row if name in self._services])
+            self._state.write(self._snapshot())
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Take everything down, in reverse order; safe to call twice."""
+        while self._processes:
+            process = self._processes[-1]
+            process.stop()
+            self._processes.pop()
+            self._report(f"{process.plan.name} stopped")
+        if self._ownership is not None:
+            self._state.forget()
+            os.close(self._ownership)
+            self._ownership = None
+
+    def watch(self, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Block while all services run. Raises Unavailable with the end of its log when one ends."""
+        while not until():
+            for process in self._processes:
+                process.refuse_if_ended()
+            time.sleep(_WATCH_SECONDS)
+
+    @property
+    def _started_plan(self) -> StackPlan:
+        if self._plan is None:
+            raise NotReady("the local stack has not been started; enter it with `with`")
+        return self._plan
+
+    def _make_plan(self) -> StackPlan:
+        return StackPlan(
+            services=self._services,
+            ports=StackPorts.free(),
+            directory=self.directory,
+            release_directory=self._find_release(),
+            generator_directory=self._find_generator(),
+            corpus_file=self._settings.corpus_file,
+            api_key=self._settings.api_keys or secrets.token_urlsafe(_API_KEY_BYTES),
+        )
+
+    def _find_release(self) -> Path | None:
+        """The given release, or the package's own when a service needs one. Raises NotReady."""
+        if self._release_directory is None and not self._services & {"embedder", "gateway", "teacher"}:
+            return None
+        from creditline.release import reference_release_directory
+
+        directory = self._release_directory or reference_release_directory()
+        if not (directory / "release.json").is_file():
+            raise NotReady(
+                f"no release in {directory}; make one with `creditline release build`, or set "
+                "CREDITLINE_RELEASE_DIRECTORY to the directory of one",
+                field="release_directory",
+            )
+        return directory.resolve()
+
+    def _find_generator(self) -> Path | None:
+        """The given generator, or the reference generator, put together in the state directory."""
+        if self._settings.generator_directory is not None or "teacher" not in self._services:
+            return self._settings.generator_directory
+        directory = self.directory / "generator"
+        self._report("generator: putting the reference pipeline together")
+        self._assemble(directory)
+        return directory
+
+    def _assemble(self, directory: Path) -> None:
+        """In a process of its own, so that this one stays free of torch. Raises NotReady."""
+        command = [sys.executable, "-m", "creditline.generator.assembly", "--output", str(directory)]
+        log = self._state.log("generator")
+        with log.open("wb") as output:
+            done = subprocess.run(
+                command, stdout=output, stderr=subprocess.STDOUT, timeout=_ASSEMBLY_SECONDS, check=False
+            )
+        if done.returncode != 0:
+            raise NotReady(
+                f"the reference generator could not be put together; see {log}:\n{log.read_text()[-2000:]}",
+                field="generator_directory",
+            )
+
+    def _start_row(self, names: list[str]) -> None:
+        started = [self._start_service(name) for name in names]
+        self._await_all(started)
+        if "qdrant" in names and self._started_plan.release_directory is not None:
+            self._fill_index(self._started_plan.release_directory)
+
+    def _start_service(self, name: str) -> ServiceProcess:
+        plan = self._started_plan.service(name)
+        process = ServiceProcess(plan, self._state.log(name))
+        self._processes.append(process)
+        return process
+
+    def _await_all(self, processes: list[ServiceProcess]) -> None:
+        for process in processes:
+            self._report(f"{process.plan.name} starting at {process.plan.address}")
+        for process in processes:
+            seconds = process.wait_until_healthy()
+            self._report(f"{process.plan.name} healthy after {seconds:.1f} s")
+
+    def _fill_index(self, release_directory: Path) -> None:
+        """Write the release's vectors, unless its collection holds them all already."""
+        from creditline.corpus.openclipart import embedded_corpus
+        from creditline.corpus.works import read_corpus
+        from creditline.index import WorkIndex, index_release, is_loaded
+        from creditline.release import open_release
+
+        release = open_release(release_directory)
+        with contextlib.closing(WorkIndex.connect(LOOPBACK, self.qdrant_port)) as index:
+            if is_loaded(release, index):
+                self._report(f"index holds the {len(release.work_ids())} works of {release.name}")
+                return
+            corpus_file = self._settings.corpus_file
+            corpus = read_corpus(corpus_file) if corpus_file else embedded_corpus()
+            loaded = index_release(release, corpus, index)
+            self._report(f"index filled with the {loaded.works} works of {release.name}")
+
+    def _snapshot(self) -> StackState:
+        plan = self._started_plan
+        return StackState(
+            supervisor=os.getpid(),
+            api_key=self.api_key,
+            gateway_target=plan.gateway_target,
+            gateway_url=plan.gateway_url,
+            embedder_target=plan.embedder_target,
+            qdrant_target=plan.qdrant_target,
+            broker_url=plan.broker_url,
+            ledger_url=plan.ledger_url,
+            services=tuple(self._service_states()),
+        )
+
+    def _service_states(self) -> Iterator[ServiceState]:
+        for process in self._processes:
+            yield ServiceState(process.plan.name, process.pid, process.plan.address, str(process.log))

@@ -1,0 +1,101 @@
+"""Filling a release's collection from its vectors and a corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from creditline.corpus.works import Corpus, Work
+from creditline.errors import Conflict, FingerprintMismatch, NotFound
+from creditline.index import WorkIndex, index_release, is_loaded
+from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
+
+
+@dataclass(frozen=True)
+class RowsOfARelease:
+    """The part of a release that the index reads."""
+
+    rows: npt.NDArray[np.float32]
+    ids: tuple[str, ...]
+    name: str = "made-up"
+    collection: str = "works-made-up"
+    width: int = field(default=WIDTH)
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        return self.rows
+
+    def work_ids(self) -> tuple[str, ...]:
+        return self.ids
+
+
+def _corpus(count: int) -> Corpus:
+    works = tuple(
+        Work(f"w{row}", f"T{row}", f"T{row}, c", (), f"c{row % 5}", "PD", f"food/{row}.png", f"w{row}", b"")
+        for row in range(count)
+    )
+    return Corpus("made-up", works)
+
+
+def _release(count: int, *, seed: int = 0) -> RowsOfARelease:
+    """Rows in another order than the corpus, stored in half precision like a real one's."""
+    rows = unit_vectors(count, seed=seed).astype(np.float16).astype(np.float32)
+    return RowsOfARelease(rows, tuple(f"w{row}" for row in reversed(range(count))))
+
+
+@pytest.fixture(autouse=True)
+def _no_collection(index: WorkIndex) -> None:
+    index.delete("works-made-up")
+
+
+def test_a_release_is_loaded_once_and_found_loaded_afterwards(index: WorkIndex) -> None:
+    release, corpus = _release(400), _corpus(500)
+    assert not is_loaded(release, index)
+    loaded = index_release(release, corpus, index)
+    assert (loaded.found, loaded.written, loaded.works) == (0, 400, 400)
+    assert is_loaded(release, index)
+    again = index_release(release, corpus, index)
+    assert (again.found, again.written, again.works) == (400, 400, 400)
+
+
+def test_vectors_belong_to_the_works_of_their_rows(index: WorkIndex) -> None:
+    release = _release(50)
+    index_release(release, _corpus(50), index)
+    np.testing.assert_allclose(
+        index.vectors("works-made-up", ["w49", "w0"]), release.rows[[0, 49]], atol=1e-3
+    )
+
+
+def test_loading_again_does_not_take_withdrawn_works_back(index: WorkIndex) -> None:
+    release, corpus = _release(40), _corpus(40)
+    index_release(release, corpus, index)
+    index.withdraw("works-made-up", ["w3", "w9"])
+    index_release(release, corpus, index)
+    assert index.withdrawn_works("works-made-up") == {"w3", "w9"}
+
+
+def test_a_release_trained_anew_under_the_same_name_is_not_taken_for_loaded(index: WorkIndex) -> None:
+    index_release(_release(40), _corpus(40), index)
+    assert not is_loaded(_release(40, seed=5), index)
+    index_release(_release(40, seed=5), _corpus(40), index)
+    assert is_loaded(_release(40, seed=5), index)
+
+
+def test_other_works_in_the_collection_are_a_conflict(index: WorkIndex) -> None:
+    index.create("works-made-up", WIDTH)
+    index.upsert("works-made-up", made_up_works(unit_vectors(3)))
+    with pytest.raises(Conflict, match="creditline index drop"):
+        index_release(_release(10), _corpus(10), index)
+
+
+def test_a_work_that_the_corpus_lacks_is_named(index: WorkIndex) -> None:
+    with pytest.raises(NotFound, match="w19"):
+        index_release(_release(20), _corpus(10), index)
+
+
+def test_vectors_and_ids_that_do_not_fit_each_other_are_refused(index: WorkIndex) -> None:
+    release = RowsOfARelease(unit_vectors(3), ("w0", "w1"))
+    with pytest.raises(FingerprintMismatch, match=r"\(3, 32\)"):
+        index_release(release, _corpus(5), index)

@@ -1,0 +1,153 @@
+"""Searching a collection whose graph is built, with brute force as the oracle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from creditline.errors import DeadlineExceeded, InvalidInput, NotReady, Unavailable
+from creditline.index import Hit, WorkIndex, WorkSearch
+from creditline.local.services import StackPorts
+from tests.index.conftest import GRAPH_PLAN, WORKS
+from tests.index.works_made_up import WIDTH, brute_force, made_up_works, unit_vectors
+
+_QUERIES = unit_vectors(40, seed=1)
+_DEADLINE_SECONDS = 10.0
+
+Search = Callable[..., list[list[Hit]]]
+
+
+@pytest.fixture
+def search(qdrant_port: int, filled: str) -> Search:
+    """Searches for many queries, one after the other, on one connection."""
+
+    def run(queries: Any, limit: int, **options: Any) -> list[list[Hit]]:
+        async def ask() -> list[list[Hit]]:
+            async with WorkSearch.connect(grpc_port=qdrant_port, plan=GRAPH_PLAN) as works:
+                options.setdefault("deadline_seconds", _DEADLINE_SECONDS)
+                name = options.pop("collection", filled)
+                return [await works.search(name, query, limit, **options) for query in queries]
+
+        return asyncio.run(ask())
+
+    return run
+
+
+def _recall(found: list[list[Hit]], limit: int, contributor: str | None = None) -> float:
+    works = made_up_works(unit_vectors(WORKS))
+    hits = 0
+    for query, answer in zip(_QUERIES, found, strict=True):
+        truth = {work_id for work_id, _ in brute_force(works, query, limit, contributor)}
+        hits += len(truth & {hit.work_id for hit in answer})
+    return hits / (limit * len(_QUERIES))
+
+
+def test_the_exact_search_is_brute_force_in_order_and_score(search: Search) -> None:
+    works = made_up_works(unit_vectors(WORKS))
+    for query, answer in zip(_QUERIES[:5], search(_QUERIES[:5], 20, exact=True), strict=True):
+        expected = brute_force(works, query, 20)
+        assert [hit.work_id for hit in answer] == [work_id for work_id, _ in expected]
+        np.testing.assert_allclose([hit.score for hit in answer], [c for _, c in expected], atol=1e-5)
+
+
+def test_the_graph_finds_almost_all_of_the_nearest_works(search: Search) -> None:
+    assert _recall(search(_QUERIES, 10), 10) >= 0.97
+
+
+def test_the_graph_finds_almost_all_of_one_contributors_nearest_works(search: Search) -> None:
+    found = search(_QUERIES, 10, contributor="cleo")
+    assert {hit.contributor for answer in found for hit in answer} == {"cleo"}
+    assert _recall(found, 10, "cleo") >= 0.97
+
+
+def test_scores_come_from_the_full_vectors_and_fall(search: Search) -> None:
+    vectors = unit_vectors(WORKS)
+    (answer,) = search(_QUERIES[:1], 50)
+    scores = [hit.score for hit in answer]
+    assert scores == sorted(scores, reverse=True)
+    rows = [int(hit.work_id.removeprefix("work-")) for hit in answer]
+    np.testing.assert_allclose(scores, vectors[rows] @ _QUERIES[0], atol=1e-5)
+
+
+def test_a_withdrawn_work_is_not_found_even_by_its_own_vector(search: Search) -> None:
+    vectors = unit_vectors(WORKS)
+    withdrawn, listed = search([vectors[10], vectors[11]], 5)
+    assert "work-10" not in {hit.work_id for hit in withdrawn}
+    assert listed[0].work_id == "work-11"
+    assert listed[0].score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_hit_says_who_and_what(search: Search) -> None:
+    ((hit, *_),) = search([unit_vectors(WORKS)[11]], 1)
+    assert (hit.contributor, hit.title, hit.caption) == ("dora", "Title 11", "Title 11, with a caption")
+    assert (hit.licence, hit.duplicate_group) == ("Public Domain", "work-9")
+
+
+def test_works_withdrawn_later_are_left_out_at_once(
+    index: WorkIndex, search: Search, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: index.delete("later"))
+    index.create("later", WIDTH)
+    vectors = unit_vectors(50)
+    index.upsert("later", made_up_works(vectors))
+    ((before, *_),) = search([vectors[7]], 1, collection="later")
+    index.withdraw("later", ["work-7"])
+    ((after, *_),) = search([vectors[7]], 1, collection="later")
+    assert before.work_id == "work-7"
+    assert after.work_id != "work-7"
+
+
+def test_many_searches_at_once_get_their_own_answers(qdrant_port: int, filled: str) -> None:
+    rows = [row for row in range(60) if row % 10]
+
+    async def ask() -> list[list[Hit]]:
+        async with WorkSearch.connect(grpc_port=qdrant_port, plan=GRAPH_PLAN) as works:
+            vectors = unit_vectors(WORKS)
+            return await asyncio.gather(
+                *(works.search(filled, vectors[row], 1, deadline_seconds=_DEADLINE_SECONDS) for row in rows)
+            )
+
+    assert [answer[0].work_id for answer in asyncio.run(ask())] == [f"work-{row}" for row in rows]
+
+
+def test_a_deadline_that_cannot_be_kept_is_said(search: Search) -> None:
+    with pytest.raises(DeadlineExceeded):
+        search(_QUERIES[:1], 10, deadline_seconds=1e-6)
+    with pytest.raises(DeadlineExceeded, match="had passed"):
+        search(_QUERIES[:1], 10, deadline_seconds=0.0)
+
+
+def test_a_query_that_is_not_finite_is_refused(search: Search) -> None:
+    with pytest.raises(InvalidInput, match="finite"):
+        search([np.full(WIDTH, np.nan, dtype=np.float32)], 10)
+
+
+def test_a_query_of_another_width_is_refused(search: Search) -> None:
+    with pytest.raises(InvalidInput, match="expected dim: 32, got 7"):
+        search([unit_vectors(1, 7)[0]], 10)
+
+
+def test_zero_works_cannot_be_asked_for(search: Search) -> None:
+    with pytest.raises(InvalidInput, match="1 or more"):
+        search(_QUERIES[:1], 0)
+
+
+def test_a_missing_collection_says_which_command_fills_it(search: Search) -> None:
+    with pytest.raises(NotReady, match="creditline index load"):
+        search(_QUERIES[:1], 10, collection="nowhere")
+
+
+def test_an_unreachable_qdrant_is_named_with_its_address_and_remedy() -> None:
+    port = StackPorts.free().qdrant
+
+    async def ask() -> None:
+        async with WorkSearch.connect(grpc_port=port) as works:
+            await works.search("any", _QUERIES[0], 10, deadline_seconds=2.0)
+
+    with pytest.raises(Unavailable, match=f"127.0.0.1:{port}.*creditline local up") as refused:
+        asyncio.run(ask())
+    assert refused.value.service == "qdrant"

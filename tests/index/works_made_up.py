@@ -1,0 +1,47 @@
+"""Works with random vectors, and the brute-force search that the index must agree with."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from creditline.index import WorkPoint
+
+WIDTH = 32
+CONTRIBUTORS = ("ada", "ben", "cleo", "dora")
+# Every tenth work is withdrawn.
+_WITHDRAWN_EVERY = 10
+
+
+def unit_vectors(count: int, width: int = WIDTH, *, seed: int = 0) -> npt.NDArray[np.float32]:
+    """(count, width) float32, rows of length 1."""
+    vectors = np.random.default_rng(seed).normal(size=(count, width))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def made_up_works(vectors: npt.NDArray[np.float32]) -> list[WorkPoint]:
+    """One work per row; contributors take turns."""
+    return [
+        WorkPoint(
+            work_id=f"work-{row}",
+            vector=vector,
+            contributor=CONTRIBUTORS[row % len(CONTRIBUTORS)],
+            title=f"Title {row}",
+            caption=f"Title {row}, with a caption",
+            licence="Public Domain",
+            source=f"animals/{row}.png",
+            duplicate_group=f"work-{row - row % 3}",
+            withdrawn=row % _WITHDRAWN_EVERY == 0,
+        )
+        for row, vector in enumerate(vectors)
+    ]
+
+
+def brute_force(
+    works: list[WorkPoint], query: npt.NDArray[np.float32], limit: int, contributor: str | None = None
+) -> list[tuple[str, float]]:
+    """The oracle: ids and cosines of the nearest works that may be listed, best first."""
+    listed = [w for w in works if not w.withdrawn and contributor in (None, w.contributor)]
+    cosines = np.stack([w.vector for w in listed]) @ query
+    best = np.argsort(-cosines, kind="stable")[:limit]
+    return [(listed[row].work_id, float(cosines[row])) for row in best]

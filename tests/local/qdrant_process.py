@@ -1,0 +1,56 @@
+"""The local Qdrant as a process of its own, for tests that end it themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from creditline.local.health import grpc_serves
+from creditline.local.services import StackPorts
+
+_START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class RunningQdrant:
+    """A started process and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    metrics_port: int
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+def start_qdrant(directory: Path) -> RunningQdrant:
+    """Start a process on free ports and wait until it serves."""
+    ports = StackPorts.free()
+    command = [
+        *(sys.executable, "-m", "creditline.local.qdrant", "--directory", str(directory)),
+        *("--grpc-port", str(ports.qdrant), "--metrics-port", str(ports.qdrant_metrics)),
+    ]
+    running = RunningQdrant(subprocess.Popen(command), ports.qdrant, ports.qdrant_metrics)
+    deadline = time.monotonic() + _START_SECONDS
+    while not grpc_serves(running.target):
+        assert running.process.poll() is None, "the local Qdrant ended while it started"
+        assert time.monotonic() < deadline, "the local Qdrant did not start"
+        time.sleep(0.05)
+    return running
+
+
+@contextmanager
+def local_qdrant(directory: Path) -> Iterator[RunningQdrant]:
+    """A process that is ended with the block."""
+    running = start_qdrant(directory)
+    try:
+        yield running
+    finally:
+        running.process.terminate()
+        running.process.wait(15)
