@@ -1,0 +1,190 @@
+"""Labels: generated queries with the teacher's influence of every work on each of them, as one directory.
+
+label-set.json          names, counts, fingerprints, SHA-256 of the other files
+queries.parquet         picture (PNG), prompt, seed, guidance, split; row q is query q
+influence.npy           (Q, N) float32: the teacher's influence of work n on query q
+influence_repeat.npy    (H, N) float32, optional: the same for the held-out queries with other noise
+decoy_influence.npy     (Q, D) float32, optional: influence of pictures that the generator never saw
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
+
+TRAIN, HELD_OUT = "train", "heldout"
+_MANIFEST = "label-set.json"
+_QUERIES = "queries.parquet"
+_MATRICES = ("influence", "influence_repeat", "decoy_influence")
+_QUERY_SCHEMA = pa.schema(
+    [
+        ("picture", pa.binary()),
+        ("prompt", pa.string()),
+        ("seed", pa.int64()),
+        ("guidance", pa.float64()),
+        ("split", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LabelledQuery:
+    """A generated picture (PNG bytes) with what it was made from. `split` is "train" or "heldout"."""
+
+    picture: bytes
+    prompt: str
+    seed: int
+    guidance: float
+    split: str
+
+    def image(self) -> Image.Image:
+        """The picture, decoded to RGB."""
+        return Image.open(io.BytesIO(self.picture)).convert("RGB")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSet:
+    """Queries and the teacher's influence of every work of a corpus on each.
+
+    influence: (Q, N) float32, row q of `queries[q]`, column n of the corpus's work n. influence_repeat: (H, N)
+    float32, the held-out queries in order, labelled again with other noise. decoy_influence: (Q, D) float32.
+    Raises InvalidInput when shapes, splits or numbers do not hold together.
+    """
+
+    queries: tuple[LabelledQuery, ...]
+    influence: NDArray[np.float32]
+    generator_fingerprint: str
+    corpus_name: str
+    corpus_fingerprint: str
+    influence_repeat: NDArray[np.float32] | None = None
+    decoy_influence: NDArray[np.float32] | None = None
+    decoy_fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        splits = {query.split for query in self.queries}
+        if not splits <= {TRAIN, HELD_OUT}:
+            raise InvalidInput(f"a split is {TRAIN!r} or {HELD_OUT!r}; got {sorted(splits)}", field="split")
+        self._check_shapes()
+        for name, matrix in self.matrices().items():
+            if not np.isfinite(matrix).all():
+                raise InvalidInput(
+                    f"{name} holds a NaN or an infinity; label those queries again", field=name
+                )
+
+    def _check_shapes(self) -> None:
+        count, works = len(self.queries), self.influence.shape[-1]
+        wanted = {
+            "influence": (count, works),
+            "influence_repeat": (len(self.rows(HELD_OUT)), works),
+            "decoy_influence": (
+                count,
+                *(self.decoy_influence.shape[1:2] if self.decoy_influence is not None else ()),
+            ),
+        }
+        for name, matrix in self.matrices().items():
+            if matrix.shape != wanted[name]:
+                raise InvalidInput(f"{name} has shape {matrix.shape}, not {wanted[name]}", field=name)
+
+    def matrices(self) -> dict[str, NDArray[np.float32]]:
+        """The label matrices that are there, by name."""
+        named = {name: getattr(self, name) for name in _MATRICES}
+        return {name: matrix for name, matrix in named.items() if matrix is not None}
+
+    def rows(self, split: str) -> NDArray[np.intp]:
+        """Rows of the queries of a split, ascending."""
+        return np.array(
+            [row for row, query in enumerate(self.queries) if query.split == split], dtype=np.intp
+        )
+
+    def refuse_overlap(self) -> None:
+        """Raises InvalidInput when a held-out query shares its prompt or its seed with a training query."""
+        for name in ("prompt", "seed"):
+            by_split = {
+                split: {getattr(self.queries[row], name) for row in self.rows(split)}
+                for split in (TRAIN, HELD_OUT)
+            }
+            shared = by_split[TRAIN] & by_split[HELD_OUT]
+            if shared:
+                raise InvalidInput(
+                    f"{len(shared)} values of {name} are in both splits, e.g. {sorted(shared)[0]!r}; draw others",
+                    field=name,
+                )
+
+
+def write_labels(labels: LabelSet, directory: Path) -> Path:
+    """Write a label set; the manifest comes last, so a directory with one is complete."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / _MANIFEST).unlink(missing_ok=True)
+    columns = {
+        field.name: [getattr(query, field.name) for query in labels.queries] for field in _QUERY_SCHEMA
+    }
+    pq.write_table(pa.table(columns, schema=_QUERY_SCHEMA), directory / _QUERIES, compression="zstd")
+    files = [_QUERIES]
+    for name, matrix in labels.matrices().items():
+        np.save(directory / f"{name}.npy", matrix.astype(np.float32))
+        files.append(f"{name}.npy")
+    manifest = {
+        "queries": len(labels.queries),
+        "works": labels.influence.shape[1],
+        "generator_fingerprint": labels.generator_fingerprint,
+        "corpus_name": labels.corpus_name,
+        "corpus_fingerprint": labels.corpus_fingerprint,
+        "decoy_fingerprint": labels.decoy_fingerprint,
+        "files": {name: _sha256(directory / name) for name in files},
+    }
+    temporary = directory / f"{_MANIFEST}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+    os.replace(temporary, directory / _MANIFEST)
+    return directory
+
+
+def read_labels(directory: Path) -> LabelSet:
+    """Read what `write_labels` wrote. Raises NotReady when it is missing, FingerprintMismatch when a file changed."""
+    if not (directory / _MANIFEST).is_file():
+        raise NotReady(f"no labels at {directory}; make them with `creditline teacher label`", field="labels")
+    manifest = json.loads((directory / _MANIFEST).read_text())
+    for name, wanted in manifest["files"].items():
+        if _sha256(directory / name) != wanted:
+            raise FingerprintMismatch(
+                f"{directory / name} changed after it was written; label again", field="labels"
+            )
+    rows = pq.read_table(directory / _QUERIES).to_pylist()
+    matrices = {
+        name: np.load(directory / f"{name}.npy") for name in _MATRICES if f"{name}.npy" in manifest["files"]
+    }
+    return LabelSet(
+        queries=tuple(LabelledQuery(**row) for row in rows),
+        generator_fingerprint=manifest["generator_fingerprint"],
+        corpus_name=manifest["corpus_name"],
+        corpus_fingerprint=manifest["corpus_fingerprint"],
+        decoy_fingerprint=manifest["decoy_fingerprint"],
+        **matrices,
+    )
+
+
+def png(pictures: Sequence[Image.Image]) -> list[bytes]:
+    """Pictures as PNG bytes, the form in which label sets keep them."""
+    encoded = []
+    for picture in pictures:
+        buffer = io.BytesIO()
+        picture.save(buffer, format="PNG")
+        encoded.append(buffer.getvalue())
+    return encoded
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

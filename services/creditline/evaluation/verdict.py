@@ -1,0 +1,209 @@
+"""An audit's verdict: what unlearning a query says of the attribution that was served.
+
+The teacher scores every listed work and a uniform random sample of all others. A sampled work stands for
+`others / sample` works; the list is a census. Intervals are of that drawing: the sample is drawn again from itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.errors import InvalidInput
+from creditline.evaluation.agreement import discounted, spearman
+from creditline.evaluation.bootstrap import Estimate, interval_of
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class JudgedWork:
+    """A work that the teacher scored.
+
+    `influence` is the teacher's; `expected_influence` what was (or would have been) served for it, None where
+    that is not known: such a work is left out of the rank correlation.
+    """
+
+    id: str
+    influence: float
+    expected_influence: float | None = None
+
+
+@dataclass(frozen=True)
+class AuditedWork:
+    """A work in a verdict: the teacher's influence, and whether it had been listed."""
+
+    id: str
+    influence: float
+    listed: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `creditline.v1.Verdict` carries, with the same names.
+
+    recall: of the truly most influential works, as many as were listed, the part that was listed.
+    missed_influence: part of the total positive influence on works that were not listed.
+    ndcg: the served order against the best order of the whole corpus.
+    rank_correlation: Spearman of served expected influence and influence over the scored works.
+    """
+
+    query_rise: float
+    recall: Estimate
+    missed_influence: Estimate
+    ndcg: Estimate
+    rank_correlation: Estimate
+    listed_works: int
+    sampled_works: int
+    seconds: float
+    works: tuple[AuditedWork, ...]
+
+
+def judge(
+    listed: Sequence[JudgedWork],
+    sample: Sequence[JudgedWork],
+    *,
+    others: int,
+    query_rise: float,
+    seconds: float,
+    seed: int,
+) -> Verdict:
+    """Hold a served list (in served order) against the teacher.
+
+    `sample` was drawn uniformly without replacement from the `others` works that were not listed. Raises
+    InvalidInput when nothing was listed, or when the sample cannot be one of that many works.
+    """
+    _check(listed, sample, others)
+    served, drawn = _influence(listed), _influence(sample)
+    weight = others / len(drawn) if len(drawn) else 0.0
+    draws = _redrawn(len(drawn), others, seed)
+    return Verdict(
+        query_rise=query_rise,
+        recall=_estimate(weighted_recall, served, drawn, weight, draws),
+        missed_influence=_estimate(missed_influence, served, drawn, weight, draws),
+        ndcg=_estimate(weighted_ndcg, served, drawn, weight, draws),
+        rank_correlation=_rank_correlation(listed, sample, seed),
+        listed_works=len(listed),
+        sampled_works=len(sample),
+        seconds=seconds,
+        works=tuple(
+            AuditedWork(work.id, work.influence, is_listed)
+            for works, is_listed in ((listed, True), (sample, False))
+            for work in works
+        ),
+    )
+
+
+def missed_influence(served: NDArray[np.float64], drawn: NDArray[np.float64], weight: float) -> float:
+    """Estimated positive influence outside the list over the total; 0 where there is none at all.
+
+    served: (K,) influence in served order; drawn: (S,), each of which stands for `weight` works.
+    """
+    outside = weight * float(np.maximum(drawn, 0.0).sum())
+    total = outside + float(np.maximum(served, 0.0).sum())
+    return outside / total if total > 0.0 else 0.0
+
+
+def weighted_recall(served: NDArray[np.float64], drawn: NDArray[np.float64], weight: float) -> float:
+    """Of the K most influential works of the corpus, the part that is among the K served."""
+    influence, weights = _population(served, drawn, weight)
+    is_served = np.arange(len(influence)) < len(served)
+    order = np.argsort(-influence, kind="stable")
+    filled = np.minimum(np.cumsum(weights[order]), len(served))
+    taken = np.diff(filled, prepend=0.0)
+    return float(taken[is_served[order]].sum() / len(served))
+
+
+def weighted_ndcg(served: NDArray[np.float64], drawn: NDArray[np.float64], weight: float) -> float:
+    """nDCG@K of the served order; in the best order a sampled work fills as many ranks as it stands for."""
+    influence, weights = _population(served, drawn, weight)
+    order = np.argsort(-influence, kind="stable")
+    filled = np.minimum(np.cumsum(weights[order]), len(served))
+    discount = np.diff(_discount_up_to(filled), prepend=0.0)
+    best = float(np.maximum(influence[order], 0.0) @ discount)
+    return discounted(np.maximum(served, 0.0)) / best if best > 0.0 else 1.0
+
+
+def _discount_up_to(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of 1 / log2(rank + 1) over ranks 1 … x, linear between whole ranks."""
+    whole = np.arange(int(np.ceil(ranks.max())) + 1)
+    sums = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(whole[1:] + 1.0))])
+    return np.interp(ranks, whole, sums)
+
+
+def _population(
+    served: NDArray[np.float64], drawn: NDArray[np.float64], weight: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    weights = np.concatenate([np.ones(len(served)), np.full(len(drawn), weight)])
+    return np.concatenate([served, drawn]), weights
+
+
+_Measure = Callable[[NDArray[np.float64], NDArray[np.float64], float], float]
+
+
+def _estimate(
+    measure: _Measure,
+    served: NDArray[np.float64],
+    drawn: NDArray[np.float64],
+    weight: float,
+    draws: NDArray[np.intp],
+) -> Estimate:
+    value = measure(served, drawn, weight)
+    if not len(draws):
+        return Estimate.certain(value)
+    return interval_of(value, [measure(served, drawn[rows], weight) for rows in draws])
+
+
+def _redrawn(sampled: int, others: int, seed: int) -> NDArray[np.intp]:
+    """Rows of the sample drawn again, (resamples, S); none where all others were scored."""
+    if sampled == others:
+        return np.empty((0, sampled), dtype=np.intp)
+    return np.random.default_rng(seed).integers(sampled, size=(_RESAMPLES, sampled))
+
+
+def _rank_correlation(listed: Sequence[JudgedWork], sample: Sequence[JudgedWork], seed: int) -> Estimate:
+    """Over the scored works whose expected influence is known; list and sample are drawn again each by itself."""
+    strata = [_known_pairs(listed), _known_pairs(sample)]
+    value = _correlation(np.concatenate(strata))
+    random = np.random.default_rng(seed)
+    redrawn = [
+        _correlation(
+            np.concatenate(
+                [pairs[random.integers(len(pairs), size=len(pairs))] for pairs in strata if len(pairs)]
+            )
+        )
+        for _ in range(_RESAMPLES)
+        if any(len(pairs) for pairs in strata)
+    ]
+    return interval_of(value, redrawn) if redrawn else Estimate.certain(value)
+
+
+def _known_pairs(works: Sequence[JudgedWork]) -> NDArray[np.float64]:
+    """Expected and true influence: (W, 2)."""
+    pairs = [
+        (work.expected_influence, work.influence) for work in works if work.expected_influence is not None
+    ]
+    return np.array(pairs, dtype=np.float64).reshape(-1, 2)
+
+
+def _correlation(pairs: NDArray[np.float64]) -> float:
+    return spearman(pairs[:, 0], pairs[:, 1]) if len(pairs) else 0.0
+
+
+def _check(listed: Sequence[JudgedWork], sample: Sequence[JudgedWork], others: int) -> None:
+    if not listed:
+        raise InvalidInput(
+            "there is no listed work to judge; audit an attribution that lists one", field="listed"
+        )
+    if len(sample) > others or (others > 0 and not sample):
+        raise InvalidInput(
+            f"{len(sample)} sampled works cannot stand for {others} that were not listed; draw 1 to {others}",
+            field="sample",
+        )
+
+
+def _influence(works: Sequence[JudgedWork]) -> NDArray[np.float64]:
+    return np.array([work.influence for work in works], dtype=np.float64)
