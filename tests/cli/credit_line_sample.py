@@ -8,20 +8,23 @@ from datetime import UTC, datetime
 
 from PIL import Image
 
-from creditline.cli.credit_line.line import (
-    Accuracy,
-    AuditFinding,
+from creditline.answers import (
+    AttributionAnswer,
+    AuditAnswer,
+    AuditedAccuracy,
     CreditedContributor,
     CreditedWork,
-    CreditLine,
     Estimate,
-    Query,
-    ReleaseFacts,
+    ReleaseSummary,
+    Timings,
     Verdict,
 )
+from creditline.cli.credit_line.line import CreditLine, Query
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work
 
+ATTRIBUTION = "01936b5e-7c1a-7b52-9d7e-3f8a60d1c2aa"
+CREATED = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 SHARES = (0.121, 0.083, 0.071, 0.043, 0.038, 0.0295, 0.021, 0.0142, 0.0081, 0.0003)
 
 
@@ -39,8 +42,8 @@ def sample_picture(work: Work, side: int = 64) -> bytes:
     return buffer.getvalue()
 
 
-def sample_audit() -> AuditFinding:
-    verdict = Verdict(
+def sample_verdict() -> Verdict:
+    return Verdict(
         query_rise=1.12,
         recall=Estimate(0.4, 0.2, 0.6),
         missed_influence=Estimate(0.55, 0.47, 0.63),
@@ -49,40 +52,49 @@ def sample_audit() -> AuditFinding:
         listed_works=10,
         sampled_works=200,
         seconds=41.0,
+        works=(),
     )
-    return AuditFinding(id="audit-7", state="DONE", verdict=verdict)
 
 
-def sample_credit_line(
-    prompt: str = "a red ladybug on a leaf",
-    shares: Sequence[float] = SHARES,
-    audit: AuditFinding | None = None,
-) -> CreditLine:
-    works = sample_works()
+def sample_audit(
+    state: str = "DONE", verdict: Verdict | None = None, error: str | None = None
+) -> AuditAnswer:
+    """An audit that is done, unless another state is asked for."""
+    return AuditAnswer(
+        id="audit-7",
+        attribution_id=ATTRIBUTION,
+        state=state,
+        created=CREATED,
+        finished=CREATED if state in ("DONE", "FAILED") else None,
+        verdict=sample_verdict() if state == "DONE" and verdict is None else verdict,
+        error=error,
+    )
+
+
+def sample_answer(shares: Sequence[float] = SHARES) -> AttributionAnswer:
     credited = tuple(
         CreditedWork(
-            rank=rank,
             id=work.id,
             title=work.title,
             caption=work.caption,
             contributor=work.contributor,
             licence=work.licence,
             score=0.9 - 0.03 * rank,
+            expected_influence=share / 1000,
             share=share,
-            thumbnail=work.thumbnail,
+            rank=rank,
             copies=("oca-copy-a", "oca-copy-b") if rank == 2 else (),
         )
-        for rank, (work, share) in enumerate(zip(works, shares, strict=False), start=1)
+        for rank, (work, share) in enumerate(zip(sample_works(), shares, strict=False), start=1)
     )
-    return CreditLine(
-        attribution_id="01936b5e-7c1a-7b52-9d7e-3f8a60d1c2aa",
-        query=Query(sample_picture(works[0]), prompt, "3f" * 32, seed=7),
+    return AttributionAnswer(
+        attribution_id=ATTRIBUTION,
         works=credited,
         contributors=_contributors(credited),
         remainder=1.0 - sum(work.share for work in credited),
-        release=ReleaseFacts(
+        release=ReleaseSummary(
             name="openclipart-reference-1a2b3c4d",
-            created=datetime(2026, 11, 24, 3, 0, tzinfo=UTC),
+            created=CREATED,
             generator_fingerprint="3f" * 32,
             corpus_fingerprint="a7" * 32,
             towers_fingerprint="5c" * 32,
@@ -90,8 +102,22 @@ def sample_credit_line(
             works=1776,
             collection="works-openclipart-reference-1a2b3c4d",
         ),
-        accuracy=Accuracy(12, 0.43, 0.35, 0.51, 0.52),
-        timings={"total_ms": 93.4, "embed_ms": 71.0, "search_ms": 2.1},
+        timings=Timings(93.4, 3.0, 71.0, 2.1, 0.4, 5.0),
+        accuracy=AuditedAccuracy(0, None, None, None, None),
+    )
+
+
+def sample_credit_line(
+    prompt: str = "a red ladybug on a leaf",
+    shares: Sequence[float] = SHARES,
+    audit: AuditAnswer | None = None,
+) -> CreditLine:
+    works = sample_works()
+    return CreditLine(
+        query=Query(sample_picture(works[0]), prompt, "3f" * 32, seed=7),
+        answer=sample_answer(shares),
+        thumbnails={work.id: work.thumbnail for work in works},
+        accuracy=AuditedAccuracy(12, 0.43, 0.35, 0.51, 0.52),
         audit=audit,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
@@ -13,10 +14,11 @@ from PIL import Image
 from rich.console import Console
 from tests.cli.credit_line_sample import SHARES, sample_audit, sample_credit_line
 
+from creditline.answers import AuditedAccuracy
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.document import credit_line_document
 from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped
-from creditline.cli.credit_line.line import Accuracy, AuditFinding, CreditLine
+from creditline.cli.credit_line.line import CreditLine
 from creditline.cli.credit_line.page import credit_line_page
 from creditline.cli.credit_line.terminal import bar, credit_line_view, picture_in_blocks
 from creditline.errors import InvalidInput
@@ -51,8 +53,16 @@ def _terminal_text(line: CreditLine, width: int = 140) -> str:
 
 
 def test_shares_that_do_not_add_up_are_refused() -> None:
+    line = sample_credit_line()
+    answer = replace(line.answer, remainder=0.9)
     with pytest.raises(InvalidInput, match="instead of 1"):
-        CreditLine(**{**vars(sample_credit_line()), "remainder": 0.9})
+        replace(line, answer=answer)
+
+
+def test_a_work_without_its_thumbnail_is_refused() -> None:
+    line = sample_credit_line()
+    with pytest.raises(InvalidInput, match=line.works[0].id):
+        replace(line, thumbnails={})
 
 
 def test_the_json_holds_together_and_has_the_promised_keys() -> None:
@@ -114,15 +124,16 @@ def test_a_picture_that_owes_nobody_says_so() -> None:
 
 
 def test_a_failed_audit_and_a_missing_one_are_told_apart() -> None:
-    failed = AuditFinding(id="a", state="FAILED", error="the generator is gone; start it")
+    failed = sample_audit("FAILED", error="the generator is gone; start it")
     assert words.audit_sentences(failed) == ["The audit failed: the generator is gone; start it"]
     assert words.audit_sentences(None) == ["This answer has not been audited."]
-    assert words.audit_sentences(AuditFinding(id="a", state="RUNNING")) != words.audit_sentences(failed)
+    assert words.audit_sentences(sample_audit("RUNNING")) != words.audit_sentences(failed)
 
 
 def test_without_audits_no_accuracy_is_claimed() -> None:
-    assert "audited yet" in words.accuracy_sentence(Accuracy(audits=0))
-    assert "%" not in words.accuracy_sentence(Accuracy(audits=0))
+    sentence = words.accuracy_sentence(AuditedAccuracy(0, None, None, None, None))
+    assert "audited yet" in sentence
+    assert "%" not in sentence
 
 
 @pytest.mark.parametrize(
@@ -153,8 +164,7 @@ def test_the_drawing_shows_the_picture_itself() -> None:
     red = io.BytesIO()
     Image.new("RGB", (64, 64), (200, 10, 20)).save(red, format="PNG")
     line = sample_credit_line()
-    query = type(line.query)(red.getvalue(), line.query.prompt, line.query.generator)
-    drawn = credit_line_drawing(CreditLine(**{**vars(line), "query": query}))
+    drawn = credit_line_drawing(replace(line, query=replace(line.query, picture=red.getvalue())))
     assert drawn.getpixel((660, 660)) == (200, 10, 20)
 
 

@@ -6,13 +6,14 @@ import dataclasses
 import json
 from typing import Any
 
-from creditline.cli.credit_line.line import AuditFinding, CreditedWork, CreditLine
+from creditline.answers import AuditAnswer
+from creditline.cli.credit_line.line import CreditLine
 
 
 def credit_line_json(line: CreditLine) -> dict[str, Any]:
     """The credit line as plain JSON values; shares and remainder sum to 1."""
     return {
-        "attribution_id": line.attribution_id,
+        "attribution_id": line.answer.attribution_id,
         "query": {
             "prompt": line.query.prompt,
             "seed": line.query.seed,
@@ -20,7 +21,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
             "picture": "picture.png",
             "picture_sha256": line.query.sha256,
         },
-        "works": [_work_json(work) for work in line.works],
+        "works": [dataclasses.asdict(work) for work in line.works],
         "contributors": [dataclasses.asdict(person) for person in line.contributors],
         "remainder": line.remainder,
         "release": {
@@ -28,7 +29,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
             "created": line.release.created.isoformat(),
             "accuracy": dataclasses.asdict(line.accuracy),
         },
-        "timings": dict(line.timings),
+        "timings": dataclasses.asdict(line.answer.timings),
         "audit": _audit_json(line.audit),
     }
 
@@ -38,19 +39,11 @@ def credit_line_document(line: CreditLine) -> str:
     return json.dumps(credit_line_json(line), indent=2, ensure_ascii=False) + "\n"
 
 
-def _work_json(work: CreditedWork) -> dict[str, Any]:
+def _audit_json(audit: AuditAnswer | None) -> dict[str, Any] | None:
+    if audit is None:
+        return None
     return {
-        "id": work.id,
-        "title": work.title,
-        "caption": work.caption,
-        "contributor": work.contributor,
-        "licence": work.licence,
-        "score": work.score,
-        "share": work.share,
-        "rank": work.rank,
-        "copies": list(work.copies),
+        **dataclasses.asdict(audit),
+        "created": audit.created.isoformat(),
+        "finished": None if audit.finished is None else audit.finished.isoformat(),
     }
-
-
-def _audit_json(audit: AuditFinding | None) -> dict[str, Any] | None:
-    return None if audit is None else dataclasses.asdict(audit)

@@ -9,8 +9,9 @@ from importlib.resources import files
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from creditline.answers import CreditedWork
 from creditline.cli.credit_line import words
-from creditline.cli.credit_line.line import CreditedWork, CreditLine
+from creditline.cli.credit_line.line import CreditLine
 from creditline.cli.credit_line.picture import enlarged
 
 _INK = "#23201c"
@@ -202,26 +203,25 @@ def _draw_works(sheet: _Sheet, line: CreditLine, top: int) -> int:
     sheet.rule(top)
     y = sheet.text(_MARGIN, top + 48, ["The works it owes"], _HEADING) + 40
     width = (_CONTENT - (_COLUMNS - 1) * _COLUMN_GAP) // _COLUMNS
-    largest = max((work.share for work in line.works), default=0.0) or 1.0
     for start in range(0, len(line.works), _COLUMNS):
         row = line.works[start : start + _COLUMNS]
         lower = [
-            _draw_work(sheet, work, _MARGIN + column * (width + _COLUMN_GAP), y, width, largest)
+            _draw_work(sheet, line, work, _MARGIN + column * (width + _COLUMN_GAP), y, width)
             for column, work in enumerate(row)
         ]
         y = max(lower) + 60
     return y
 
 
-def _draw_work(sheet: _Sheet, work: CreditedWork, x: int, y: int, width: int, largest: float) -> int:
+def _draw_work(sheet: _Sheet, line: CreditLine, work: CreditedWork, x: int, y: int, width: int) -> int:
     """One work with its share, title and contributor; returns its lower edge."""
     sheet.draw.rectangle((x, y, x + width, y + width), fill="white", outline=_RULE, width=2)
     inner = width - 2 * _THUMB_MAT
-    shown = enlarged(work.image(), side=inner)
+    shown = enlarged(line.image_of(work), side=inner)
     shown.thumbnail((inner, inner))
     sheet.image.paste(shown, (x + (width - shown.width) // 2, y + (width - shown.height) // 2))
     y = sheet.text(x, y + width + 18, [words.percent(work.share)], _SHARE)
-    sheet.bar(x, y + 4, width, 4, [work.share / largest])
+    sheet.bar(x, y + 4, width, 4, [work.share / line.largest_share])
     y = sheet.text(x, y + 24, wrapped(work.title, _WORK_TITLE, width, most_lines=3), _WORK_TITLE)
     y = sheet.text(x, y, wrapped(work.contributor, _WORK_WHO, width, most_lines=2), _WORK_WHO)
     note = words.copies_note(work)

@@ -23,8 +23,7 @@ def credit_line_page(line: CreditLine) -> str:
         line=line,
         words=words,
         picture=_data_uri(_webp(enlarged(line.query.image(), side=_PICTURE_SIDE)), "image/webp"),
-        thumbnails=[_data_uri(work.thumbnail, "image/webp") for work in line.works],
-        largest=max((work.share for work in line.works), default=0.0) or 1.0,
+        thumbnails=[_data_uri(line.thumbnails[work.id], "image/webp") for work in line.works],
     )
 
 

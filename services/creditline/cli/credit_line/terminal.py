@@ -10,8 +10,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from creditline.answers import CreditedWork
 from creditline.cli.credit_line import words
-from creditline.cli.credit_line.line import CreditedWork, CreditLine
+from creditline.cli.credit_line.line import CreditLine
 
 _ACCENT = "rgb(196,98,62)"
 _FAINT = "grey58"
@@ -89,9 +90,8 @@ def _works_table(line: CreditLine) -> Table:
     table.add_column("work", overflow="ellipsis", no_wrap=True, max_width=44)
     table.add_column("contributor", overflow="ellipsis", no_wrap=True, max_width=32)
     table.add_column("score", justify="right", style=_FAINT)
-    largest = max((work.share for work in line.works), default=0.0) or 1.0
     for work in line.works:
-        table.add_row(*_work_cells(work, largest))
+        table.add_row(*_work_cells(work, line.largest_share))
     others = f"{line.other_works:,} other works of the corpus"
     table.add_row("", words.percent(line.remainder), "", others, "", "", style=_FAINT)
     return table

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from creditline.cli.credit_line.line import Accuracy, AuditFinding, CreditedWork, CreditLine, Verdict
+from creditline.answers import AuditAnswer, AuditedAccuracy, CreditedWork, Verdict
+from creditline.cli.credit_line.line import CreditLine
 
 # Below this a share says more by "less than" than by its digits.
 _SMALLEST_SHOWN_SHARE = 0.0005
@@ -57,7 +58,7 @@ def copies_note(work: CreditedWork) -> str:
     return "" if count == 0 else "and one copy" if count == 1 else f"and {count} copies"
 
 
-def accuracy_sentence(accuracy: Accuracy) -> str:
+def accuracy_sentence(accuracy: AuditedAccuracy) -> str:
     """What audits found of the release so far."""
     if accuracy.audits == 0 or accuracy.recall is None:
         return "No answer of this release has been audited yet."
@@ -70,7 +71,7 @@ def accuracy_sentence(accuracy: Accuracy) -> str:
     return f"{sentence}; works it left out carried {missed} of the influence."
 
 
-def audit_sentences(audit: AuditFinding | None) -> list[str]:
+def audit_sentences(audit: AuditAnswer | None) -> list[str]:
     """What the audit of this very picture found, or why there is no finding."""
     if audit is None:
         return ["This answer has not been audited."]
@@ -103,13 +104,10 @@ def licence_sentence(line: CreditLine) -> str:
 
 def timing_sentence(line: CreditLine) -> str:
     """How long the answer and its audit took."""
-    parts = []
-    total = line.timings.get("total_ms")
-    if total is not None:
-        parts.append(f"Answered in {total:.0f} ms")
-    if line.audit is not None and line.audit.verdict is not None:
-        parts.append(f"audited in {line.audit.verdict.seconds:.0f} s")
-    return _capitalised(", ".join(parts)) + "." if parts else ""
+    answered = f"Answered in {line.answer.timings.total_ms:.0f} ms"
+    if line.audit is None or line.audit.verdict is None:
+        return f"{answered}."
+    return f"{answered}, audited in {line.audit.verdict.seconds:.0f} s."
 
 
 def small_print(line: CreditLine) -> list[tuple[str, str]]:
@@ -120,7 +118,7 @@ def small_print(line: CreditLine) -> list[tuple[str, str]]:
         ("Corpus", f"{counted(release.works, 'work')}, {release.corpus_fingerprint[:16]}"),
         ("Generator", release.generator_fingerprint[:16]),
         ("Picture", line.query.sha256[:16]),
-        ("Attribution", line.attribution_id),
+        ("Attribution", line.answer.attribution_id),
     ]
 
 
@@ -145,7 +143,3 @@ def _joined(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
