@@ -44,3 +44,16 @@ def redis_answers(host: str, port: int) -> bool:
             return connection.recv(16).startswith(b"+PONG")
     except OSError:
         return False
+
+
+def answers(service: str, address: str) -> bool:
+    """Whether the service of a local stack is healthy at the address that its state names."""
+    if service == "redis":
+        host, port = address.rsplit(":", 1)
+        return redis_answers(host, int(port))
+    if service == "teacher":
+        return http_answers(f"{address}/healthz")
+    if service == "gateway":
+        target, url = address.split(" and ")
+        return grpc_serves(target) and http_answers(f"{url}/readyz")
+    return grpc_serves(address)

@@ -8,12 +8,12 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from creditline.errors import NotReady
-from creditline.local.health import grpc_serves, http_answers, redis_answers
+from creditline.local.health import answers
 from creditline.local.processes import ServicePlan
 
 LOOPBACK = "127.0.0.1"
@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 START_ORDER = (("redis", "qdrant"), ("embedder", "teacher"), ("gateway",))
 SERVICES = tuple(name for row in START_ORDER for name in row)
 # A cold import of torch on two busy cores takes most of a minute.
-_MODEL_START_SECONDS = 240.0
+_START_SECONDS = 240.0
 _EMBEDDER_THREADS = 2
 
 
@@ -139,62 +139,41 @@ class StackPlan:
         return plans[name]()
 
     def _redis(self) -> ServicePlan:
-        port = self.ports.redis
         keep_nothing = ("--save", "", "--appendonly", "no")
-        where = ("--bind", LOOPBACK, "--port", str(port), "--dir", str(self.directory))
-        return ServicePlan(
-            name="redis",
-            command=(redis_executable(), *where, *keep_nothing),
-            address=f"{LOOPBACK}:{port}",
-            is_healthy=lambda: redis_answers(LOOPBACK, port),
+        where = ("--bind", LOOPBACK, "--port", str(self.ports.redis), "--dir", str(self.directory))
+        return _plan(
+            "redis", (redis_executable(), *where, *keep_nothing), f"{LOOPBACK}:{self.ports.redis}", {}
         )
 
     def _qdrant(self) -> ServicePlan:
         ports = ("--grpc-port", str(self.ports.qdrant), "--metrics-port", str(self.ports.qdrant_metrics))
         directory = ("--directory", str(self.directory / "qdrant"))
-        target = f"{LOOPBACK}:{self.ports.qdrant}"
-        return ServicePlan(
-            name="qdrant",
-            command=(*_module("creditline.local.qdrant"), *directory, *ports),
-            address=target,
-            is_healthy=lambda: grpc_serves(target),
-            environment=self.environment(),
-        )
+        command = (*_module("creditline.local.qdrant"), *directory, *ports)
+        return _plan("qdrant", command, f"{LOOPBACK}:{self.ports.qdrant}", self.environment())
 
     def _embedder(self) -> ServicePlan:
-        target = f"{LOOPBACK}:{self.ports.embedder}"
         threads = os.environ.get("OMP_NUM_THREADS", str(_EMBEDDER_THREADS))
-        return ServicePlan(
-            name="embedder",
-            command=_module("creditline.embedder"),
-            address=target,
-            is_healthy=lambda: grpc_serves(target),
-            environment={**self.environment(), "OMP_NUM_THREADS": threads},
-            start_seconds=_MODEL_START_SECONDS,
-        )
+        environment = {**self.environment(), "OMP_NUM_THREADS": threads}
+        return _plan("embedder", _module("creditline.embedder"), self.embedder_target, environment)
 
     def _teacher(self) -> ServicePlan:
-        url = f"http://{LOOPBACK}:{self.ports.teacher_metrics}"
-        return ServicePlan(
-            name="teacher",
-            command=_module("creditline.teacher"),
-            address=url,
-            is_healthy=lambda: http_answers(f"{url}/healthz"),
-            environment=self.environment(),
-            start_seconds=_MODEL_START_SECONDS,
-        )
+        address = f"http://{LOOPBACK}:{self.ports.teacher_metrics}"
+        return _plan("teacher", _module("creditline.teacher"), address, self.environment())
 
     def _gateway(self) -> ServicePlan:
-        url = f"http://{LOOPBACK}:{self.ports.gateway_http}"
-        target = f"{LOOPBACK}:{self.ports.gateway_grpc}"
-        return ServicePlan(
-            name="gateway",
-            command=_module("creditline.gateway"),
-            address=f"{target} and {url}",
-            is_healthy=lambda: http_answers(f"{url}/readyz") and grpc_serves(target),
-            environment=self.environment(),
-            start_seconds=60.0,
-        )
+        address = f"{self.gateway_target} and {self.gateway_url}"
+        return _plan("gateway", _module("creditline.gateway"), address, self.environment())
+
+
+def _plan(name: str, command: tuple[str, ...], address: str, environment: Mapping[str, str]) -> ServicePlan:
+    return ServicePlan(
+        name=name,
+        command=command,
+        address=address,
+        is_healthy=lambda: answers(name, address),
+        environment=environment,
+        start_seconds=_START_SECONDS,
+    )
 
 
 def _module(name: str) -> tuple[str, ...]:

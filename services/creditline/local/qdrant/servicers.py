@@ -201,8 +201,10 @@ def _collection_info(created_by: qdrant.CreateCollection, info: Any) -> qdrant.C
             params=qdrant.CollectionParams(vectors_config=created_by.vectors_config, shard_number=1),
             hnsw_config=created_by.hnsw_config,
             optimizer_config=created_by.optimizers_config,
-            quantization_config=created_by.quantization_config,
-            wal_config=qdrant.WalConfigDiff(),
+            quantization_config=(
+                created_by.quantization_config if created_by.HasField("quantization_config") else None
+            ),
+            wal_config=qdrant.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0),
         ),
         payload_schema={
             name: qdrant.PayloadSchemaInfo(data_type=_SCHEMA_TYPES[index.data_type], points=index.points)

@@ -2,7 +2,7 @@
 
 DIRECTORY/owner.lock                        held while a process owns the directory
 DIRECTORY/aliases.json                      alias -> collection
-DIRECTORY/collections/NAME/collection.json  the request that made it; written last, removed first
+DIRECTORY/collections/NAME/collection.json  the request that made it, whole; written last, removed first
 DIRECTORY/collections/NAME/shard/           Qdrant Edge's own files, its write-ahead log among them
 """
 
@@ -25,7 +25,7 @@ from google.protobuf import json_format
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, InvalidInput, NotFound
-from creditline.local.qdrant.translation import edge_config
+from creditline.local.qdrant.translation import completed, edge_config
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 _T = TypeVar("_T")
@@ -151,7 +151,9 @@ class CollectionDirectory(AbstractContextManager["CollectionDirectory"]):
         with self._lock:
             if self.has(name):
                 raise Conflict(f"Collection `{name}` already exists!", field="collection_name")
-            self._collections[name] = StoredCollection.create(self._collections_root / name, request)
+            self._collections[name] = StoredCollection.create(
+                self._collections_root / name, completed(request)
+            )
 
     def drop(self, name: str) -> bool:
         """Delete a collection, its files and its aliases; false when it was not there."""

@@ -49,8 +49,24 @@ class NotServed(CreditlineError):
         )
 
 
+def completed(request: qdrant.CreateCollection) -> qdrant.CreateCollection:
+    """The request with Qdrant's own defaults where it says nothing; clients expect to be told them."""
+    whole = qdrant.CreateCollection(
+        hnsw_config=qdrant.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
+        optimizers_config=qdrant.OptimizersConfigDiff(
+            deleted_threshold=0.2,
+            vacuum_min_vector_number=1_000,
+            default_segment_number=0,
+            indexing_threshold=10_000,
+            flush_interval_sec=0,
+        ),
+    )
+    whole.MergeFrom(request)
+    return whole
+
+
 def edge_config(request: qdrant.CreateCollection) -> edge.EdgeConfig:
-    """The shard's configuration for a new collection. Raises InvalidInput, NotServed."""
+    """The shard's configuration for a `completed` request. Raises InvalidInput, NotServed."""
     if request.vectors_config.WhichOneof("config") != "params":
         raise NotServed("named vectors")
     vector = request.vectors_config.params
@@ -67,11 +83,8 @@ def edge_config(request: qdrant.CreateCollection) -> edge.EdgeConfig:
 
 
 def _hnsw(diff: qdrant.HnswConfigDiff) -> edge.HnswIndexConfig:
-    """Fields that are not set get Qdrant's own defaults."""
     return edge.HnswIndexConfig(
-        m=diff.m if diff.HasField("m") else 16,
-        ef_construct=diff.ef_construct if diff.HasField("ef_construct") else 100,
-        full_scan_threshold=diff.full_scan_threshold if diff.HasField("full_scan_threshold") else 10_000,
+        m=diff.m, ef_construct=diff.ef_construct, full_scan_threshold=diff.full_scan_threshold
     )
 
 

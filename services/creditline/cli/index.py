@@ -1,0 +1,90 @@
+"""`creditline index`: works' vectors in Qdrant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from creditline.index import WorkIndex
+
+app = typer.Typer(help="Works' vectors in Qdrant.", no_args_is_help=True)
+_console = Console(soft_wrap=True, highlight=False)
+
+ReleaseOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A release directory; by default the package's own.", envvar="CREDITLINE_RELEASE_DIRECTORY"
+    ),
+]
+CorpusOption = Annotated[
+    Path | None,
+    typer.Option(help="The corpus as Parquet; by default the embedded one.", envvar="CREDITLINE_CORPUS_FILE"),
+]
+
+
+@app.callback()
+def _root() -> None:
+    """Works' vectors in Qdrant, at CREDITLINE_QDRANT_HOST and CREDITLINE_QDRANT_GRPC_PORT."""
+
+
+def _connect() -> WorkIndex:
+    from creditline.index import QdrantSettings, WorkIndex
+
+    settings = QdrantSettings()
+    return WorkIndex.connect(settings.host, settings.grpc_port, settings.timeout_seconds)
+
+
+@app.command()
+def load(release: ReleaseOption = None, corpus: CorpusOption = None) -> None:
+    """Write a release's vectors into its collection; running it again is safe."""
+    from creditline.corpus.openclipart import embedded_corpus
+    from creditline.corpus.works import read_corpus
+    from creditline.index import index_release
+    from creditline.release import open_release, reference_release_directory
+
+    opened = open_release(release or reference_release_directory())
+    with _connect() as index:
+        loaded = index_release(opened, read_corpus(corpus) if corpus else embedded_corpus(), index)
+    _console.print(
+        f"{loaded.collection}: {loaded.works} works ({loaded.found} were there, {loaded.written} written)"
+    )
+
+
+@app.command()
+def show() -> None:
+    """Name the collections with their width and their works."""
+    table = Table("collection", "width", "works", "withdrawn")
+    with _connect() as index:
+        for name in index.collections():
+            withdrawn = index.count(name, withdrawn=True)
+            table.add_row(name, str(index.width(name)), str(index.count(name)), str(withdrawn))
+    _console.print(table)
+
+
+@app.command()
+def drop(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+    """Delete a collection with all its vectors."""
+    from creditline.errors import NotFound
+
+    with _connect() as index:
+        if not index.exists(collection):
+            raise NotFound(f"there is no collection {collection!r}; `creditline index show` names them")
+        index.delete(collection)
+    _console.print(f"{collection} deleted")
+
+
+@app.command()
+def withdraw(
+    collection: Annotated[str, typer.Argument(help="Its name.")],
+    works: Annotated[list[str], typer.Argument(help="Ids of works.")],
+    back: Annotated[bool, typer.Option("--back", help="Take them back in instead.")] = False,
+) -> None:
+    """Leave works out of every answer from now on."""
+    with _connect() as index:
+        index.withdraw(collection, works, withdrawn=not back)
+        _console.print(f"{len(index.withdrawn_works(collection))} works of {collection} are withdrawn")

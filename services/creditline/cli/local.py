@@ -1,0 +1,103 @@
+"""`creditline local`: all services on this machine."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from creditline.local.stack import LocalStack
+    from creditline.local.state import ServiceState
+
+app = typer.Typer(help="Run all services on this machine.", no_args_is_help=True)
+_console = Console(soft_wrap=True, highlight=False)
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option(help="Where state, logs and data are.", envvar="CREDITLINE_STATE_DIRECTORY"),
+]
+
+
+@app.callback()
+def _root() -> None:
+    """Run all services on this machine."""
+
+
+@app.command()
+def up(
+    state_directory: StateOption = None,
+    release: Annotated[
+        Path | None, typer.Option(help="A release directory; by default the package's own.")
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave a service out (redis, qdrant, embedder, teacher, gateway)."),
+    ] = None,
+) -> None:
+    """Start all services on free loopback ports, and stop them on Ctrl-C."""
+    from creditline.local.services import SERVICES, known_services
+    from creditline.local.stack import LocalStack
+
+    # SIGTERM leaves as Ctrl-C does: through the stack's own end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    wanted = [name for name in SERVICES if name not in known_services(without or [])]
+    stack = LocalStack(
+        state_directory=state_directory,
+        release_directory=release,
+        services=wanted,
+        report=lambda line: _console.print(f"[dim]·[/] {line}"),
+    )
+    try:
+        with stack:
+            _print_addresses(stack)
+            stack.watch()
+    except KeyboardInterrupt:
+        _console.print("all services stopped")
+
+
+def _print_addresses(stack: LocalStack) -> None:
+    addresses = {
+        "gateway, gRPC": stack.gateway_target,
+        "gateway, REST": stack.gateway_url,
+        "API key": stack.api_key if stack.gateway_target else "",
+        "embedder": stack.embedder_target,
+        "Qdrant, gRPC": stack.qdrant_target,
+        "broker": stack.broker_url,
+        "ledger": stack.ledger_url,
+        "logs": str(stack.directory / "logs"),
+    }
+    _console.print("\n[bold green]Creditline is up.[/] Ctrl-C stops it.")
+    for name, address in addresses.items():
+        if address:
+            _console.print(f"  {name:14} {address}", markup=False)
+
+
+@app.command()
+def status(state_directory: StateOption = None) -> None:
+    """Say which services run, where, and whether they are healthy; status 1 when one is not."""
+    from creditline.errors import NotReady
+    from creditline.local.settings import LocalSettings
+    from creditline.local.state import StateDirectory
+
+    directory = StateDirectory(state_directory or LocalSettings().state_directory)
+    state = directory.read()
+    if state is None or not directory.is_owned():
+        raise NotReady(f"no local stack runs in {directory.path}; start one with `creditline local up`")
+    table = Table("service", "address", "healthy", "log")
+    healthy = [_is_healthy(service) for service in state.services]
+    for service, well in zip(state.services, healthy, strict=True):
+        table.add_row(service.name, service.address, "[green]yes[/]" if well else "[red]no[/]", service.log)
+    _console.print(table)
+    if not all(healthy):
+        raise typer.Exit(1)
+
+
+def _is_healthy(service: ServiceState) -> bool:
+    from creditline.local.health import answers
+
+    return answers(service.name, service.address)

@@ -1,0 +1,251 @@
+"""The local Qdrant process as any Qdrant client sees it: durability, refusals, aliases, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from creditline.local.services import StackPorts
+from tests.index.works_made_up import unit_vectors
+from tests.local.qdrant_process import RunningQdrant, local_qdrant, start_qdrant
+
+_WIDTH = 16
+
+
+def _client(running: RunningQdrant) -> QdrantClient:
+    return QdrantClient(host="127.0.0.1", grpc_port=running.port, prefer_grpc=True, check_compatibility=False)
+
+
+def _make_collection(client: QdrantClient, name: str) -> None:
+    params = models.VectorParams(size=_WIDTH, distance=models.Distance.COSINE)
+    client.create_collection(name, vectors_config=params)
+
+
+def _points(first: int, count: int) -> list[models.PointStruct]:
+    vectors = unit_vectors(count, _WIDTH, seed=first)
+    return [
+        models.PointStruct(id=first + row, vector=vector.tolist(), payload={"row": first + row})
+        for row, vector in enumerate(vectors)
+    ]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQdrant]:
+    with local_qdrant(tmp_path_factory.mktemp("qdrant")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def client(running: RunningQdrant) -> Iterator[QdrantClient]:
+    connected = _client(running)
+    _make_collection(connected, "works")
+    connected.upsert("works", _points(0, 50))
+    yield connected
+    connected.close()
+
+
+def test_points_acknowledged_before_a_kill_are_there_after_it(tmp_path: Path) -> None:
+    first = start_qdrant(tmp_path)
+    client = _client(first)
+    _make_collection(client, "works")
+    client.create_payload_index("works", "row", models.PayloadSchemaType.INTEGER)
+    client.update_collection_aliases(
+        [
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name="works", alias_name="live")
+            )
+        ]
+    )
+    for batch in range(5):
+        client.upsert("works", _points(batch * 20, 20))
+    client.delete("works", points_selector=[3])
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    client.close()
+
+    with local_qdrant(tmp_path) as second:
+        client = _client(second)
+        assert client.count("live").count == 99
+        only = models.Filter(must=[models.FieldCondition(key="row", match=models.MatchValue(value=77))])
+        (found,) = client.query_points("works", _points(60, 20)[17].vector, query_filter=only).points
+        assert found.score == pytest.approx(1.0, abs=1e-5)
+        assert client.get_collection("works").payload_schema["row"].data_type == "integer"
+        client.close()
+
+
+def test_a_graceful_stop_ends_with_status_zero_and_keeps_everything(tmp_path: Path) -> None:
+    with local_qdrant(tmp_path) as running:
+        client = _client(running)
+        _make_collection(client, "works")
+        client.upsert("works", _points(0, 10))
+        client.close()
+    assert running.process.returncode == 0
+    with local_qdrant(tmp_path) as again:
+        client = _client(again)
+        assert client.count("works").count == 10
+        client.close()
+
+
+def test_a_second_process_is_refused_the_same_directory_by_the_owners_pid(tmp_path: Path) -> None:
+    with local_qdrant(tmp_path) as owner:
+        second = subprocess.run(
+            [
+                *(sys.executable, "-m", "creditline.local.qdrant"),
+                *("--directory", str(tmp_path), "--grpc-port", str(StackPorts.free().qdrant)),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == 2
+        assert f"owned by the running process {owner.process.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+
+
+def test_a_taken_port_is_said(running: RunningQdrant, tmp_path: Path) -> None:
+    second = subprocess.run(
+        [
+            *(sys.executable, "-m", "creditline.local.qdrant"),
+            *("--directory", str(tmp_path), "--grpc-port", str(running.port)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert f"error: port {running.port} on 127.0.0.1 cannot be bound" in second.stderr
+
+
+def test_a_collection_that_a_crash_left_half_made_does_not_keep_the_rest_from_starting(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "collections" / "half" / "shard").mkdir(parents=True)
+    with local_qdrant(tmp_path) as running:
+        client = _client(running)
+        _make_collection(client, "half")
+        assert client.count("half").count == 0
+        client.close()
+
+
+def test_a_vector_with_nan_is_refused_whole_batch(client: QdrantClient) -> None:
+    batch = _points(1_000, 3)
+    batch[2].vector = [float("nan")] * _WIDTH
+    with pytest.raises(grpc.RpcError) as refused:
+        client.upsert("works", batch)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "not finite" in refused.value.details()
+    assert client.count("works").count == 50
+
+
+def test_a_filter_on_a_bool_is_refused_because_edge_would_match_nothing(client: QdrantClient) -> None:
+    condition = models.FieldCondition(key="withdrawn", match=models.MatchValue(value=False))
+    with pytest.raises(grpc.RpcError) as refused:
+        client.count("works", count_filter=models.Filter(must=[condition]))
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "integer 0 or 1" in refused.value.details()
+
+
+def test_a_call_that_is_not_served_is_named_with_the_way_out(client: QdrantClient) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        client.facet("works", key="row")
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert "Points/Facet" in refused.value.details()
+    assert "run a Qdrant server" in refused.value.details()
+
+
+def test_a_query_that_is_not_served_is_named_and_not_answered_by_halves(client: QdrantClient) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        client.query_points("works", query=models.SampleQuery(sample=models.Sample.RANDOM))
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert "sample" in refused.value.details()
+
+
+@pytest.mark.parametrize("name", ["../outside", ".hidden", "with space", ""])
+def test_a_name_that_cannot_be_a_directory_is_refused(client: QdrantClient, name: str) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        _make_collection(client, name)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_creating_a_collection_twice_is_refused(client: QdrantClient) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        _make_collection(client, "works")
+    assert refused.value.code() == grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_aliases_switch_in_one_step_and_all_or_none(client: QdrantClient) -> None:
+    for name in ("old", "new"):
+        _make_collection(client, name)
+    client.upsert("new", _points(0, 4))
+
+    def point_at(collection: str) -> models.CreateAliasOperation:
+        return models.CreateAliasOperation(
+            create_alias=models.CreateAlias(collection_name=collection, alias_name="current")
+        )
+
+    remove = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="current"))
+    client.update_collection_aliases([point_at("old")])
+    assert client.count("current").count == 0
+    client.update_collection_aliases([remove, point_at("new")])
+    assert client.count("current").count == 4
+    with pytest.raises(grpc.RpcError):
+        client.update_collection_aliases([remove, point_at("nowhere")])
+    assert client.count("current").count == 4
+    client.delete_collection("new")
+    assert "current" not in {alias.alias_name for alias in client.get_aliases().aliases}
+    client.delete_collection("old")
+
+
+def test_scrolling_visits_every_point_once(client: QdrantClient) -> None:
+    seen: list[int] = []
+    offset = None
+    while True:
+        page, offset = client.scroll("works", limit=7, offset=offset, with_payload=["row"])
+        seen += [point.payload["row"] for point in page if point.payload]
+        if offset is None:
+            break
+    assert seen == list(range(50))
+
+
+def test_payload_values_and_uuids_come_back_as_they_went_in(client: QdrantClient) -> None:
+    payload = {"text": "é", "whole": 3, "part": 0.5, "none": None, "list": [1, "b"], "deep": {"x": [True]}}
+    identity = str(uuid.uuid5(uuid.NAMESPACE_URL, "kept"))
+    _make_collection(client, "kept")
+    client.upsert("kept", [models.PointStruct(id=identity, vector=[1.0] * _WIDTH, payload=payload)])
+    (found,) = client.retrieve("kept", [identity], with_vectors=True)
+    assert (found.id, found.payload) == (identity, payload)
+    np.testing.assert_allclose(found.vector, np.full(_WIDTH, 0.25), atol=1e-6)
+    client.delete_collection("kept")
+
+
+def test_the_graph_is_built_when_asked_for(client: QdrantClient) -> None:
+    client.create_collection(
+        "graph",
+        vectors_config=models.VectorParams(size=_WIDTH, distance=models.Distance.COSINE),
+        hnsw_config=models.HnswConfigDiff(full_scan_threshold=10),
+        optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1),
+    )
+    client.upsert("graph", _points(0, 600))
+    assert client.get_collection("graph").indexed_vectors_count == 0
+    client.update_collection("graph", optimizers_config=models.OptimizersConfigDiff())
+    assert client.get_collection("graph").indexed_vectors_count == 600
+    client.delete_collection("graph")
+
+
+def test_metrics_count_calls_by_method_and_status(client: QdrantClient, running: RunningQdrant) -> None:
+    client.count("works")
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    assert 'creditline_local_qdrant_calls_total{code="OK",method="Count"}' in text
