@@ -1,8 +1,8 @@
 """What is the same for every query, computed once per (generator, corpus): losses, Fisher, works' gradients.
 
 Each artifact carries the fingerprints it was made from and is refused for any other generator or corpus.
-`statistics.safetensors` (losses, Fisher) is what audits need and is small; `gradients.npy` is what labels need,
-memory-mapped, and is made again where it is missing.
+`statistics.safetensors` (losses, Fisher) is what audits need and is small; `gradients.npy` is what labels
+need, memory-mapped, and is made again where it is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -67,13 +66,17 @@ class Statistics:
 
 
 def read_statistics(directory: Path, origin: Origin) -> Statistics:
-    """Raises NotReady when it was never made, FingerprintMismatch when it is another generator's or corpus's."""
+    """Raises NotReady when it was never made, FingerprintMismatch when it is another generator's."""
     path = directory / _STATISTICS
     if not path.is_file():
-        raise NotReady(f"no teacher statistics at {path}; make them with `creditline teacher prepare`", field="artifacts")
+        raise NotReady(
+            f"no teacher statistics at {path}; make them with `creditline teacher prepare`", field="artifacts"
+        )
     with safe_open(path, framework="pt") as opened:
         origin.refuse_other(opened.metadata() or {}, path)
-        return Statistics(losses=opened.get_tensor("losses").float(), fisher=opened.get_tensor("fisher").float())
+        return Statistics(
+            losses=opened.get_tensor("losses").float(), fisher=opened.get_tensor("fisher").float()
+        )
 
 
 def write_statistics(directory: Path, origin: Origin, works: Examples) -> Statistics:
@@ -99,8 +102,8 @@ def store_gradients(
     if done == len(works):
         return
     started, said, first = time.perf_counter(), 0.0, done
-    stored: NDArray[Any] | None = None
-    losses: NDArray[Any] | None = None
+    stored: np.memmap[Any, Any] | None = None
+    losses: np.memmap[Any, Any] | None = None
     while done < len(works):
         part = works.rows(range(done, min(done + _WORKS_PER_BLOCK, len(works))))
         factors = gradient_factors(generator, part, origin.draws)
@@ -126,7 +129,8 @@ def dense_gradients(directory: Path, origin: Origin, works: Examples) -> Iterato
     done = _rows_done(directory, origin)
     if done != len(works):
         raise NotReady(
-            f"{directory} holds gradients of {done} of {len(works)} works; go on with `creditline teacher prepare`",
+            f"{directory} holds gradients of {done} of {len(works)} works;"
+            " go on with `creditline teacher prepare`",
             field="artifacts",
         )
     stored = np.load(directory / _GRADIENTS, mmap_mode="r")
@@ -136,8 +140,10 @@ def dense_gradients(directory: Path, origin: Origin, works: Examples) -> Iterato
         yield rows, outputs.transpose(1, 2) @ works.text[rows]
 
 
-def _mapped(path: Path, shape: tuple[int, ...], *, fresh: bool) -> NDArray[Any]:
-    return np.lib.format.open_memmap(path, mode="w+" if fresh else "r+", dtype=np.float32, shape=shape if fresh else None)
+def _mapped(path: Path, shape: tuple[int, ...], *, fresh: bool) -> np.memmap[Any, Any]:
+    return np.lib.format.open_memmap(
+        path, mode="w+" if fresh else "r+", dtype=np.float32, shape=shape if fresh else None
+    )
 
 
 def _rows_done(directory: Path, origin: Origin) -> int:

@@ -89,7 +89,7 @@ def gradient_factors(generator: Generator, examples: Examples, draws: Draws) -> 
 
 @contextmanager
 def moved_weights(projections: dict[str, nn.Linear], change: Tensor) -> Iterator[None]:
-    """While open, `change` (D, E) is added to the projections' weights; afterwards they are exactly as before."""
+    """While open, `change` (D, E) is added to the weights; afterwards they are exactly as before."""
     before = [module.weight.detach().clone() for module in projections.values()]
     widths = [module.out_features for module in projections.values()]
     try:

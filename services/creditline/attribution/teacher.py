@@ -31,7 +31,7 @@ from creditline.generator.pipeline import Generator
 WORK_DRAWS = Draws(timesteps=10, repeats=1, salt="work")
 QUERY_DRAWS = Draws(timesteps=10, repeats=4, salt="query")
 CHECK_DRAWS = Draws(timesteps=10, repeats=4, salt="check")
-# Queries whose gradients share one walk over the works' stored gradients (bounds memory: each is D · E floats).
+# Queries that share one walk over the works' stored gradients (bounds memory: each is D · E floats).
 _QUERIES_PER_WALK = 128
 
 
@@ -113,7 +113,12 @@ class Teacher:
     """Influence of a corpus's works on queries of one generator."""
 
     def __init__(
-        self, generator: Generator, works: EncodedWorks, statistics: Statistics, directory: Path, origin: Origin
+        self,
+        generator: Generator,
+        works: EncodedWorks,
+        statistics: Statistics,
+        directory: Path,
+        origin: Origin,
     ) -> None:
         self.generator = generator
         self.works = works
@@ -125,54 +130,66 @@ class Teacher:
 
     def unlearn(self, query: Query, *, rise: float = RISE) -> Step:
         """The step that forgets one query."""
-        return self._step(encode_queries(self.generator, [query]), rise=rise)
+        return self.unlearn_encoded(encode_queries(self.generator, [query]), rise=rise)
 
-    def _step(self, query: Examples, *, rise: float = RISE) -> Step:
+    def unlearn_encoded(self, query: Examples, *, rise: float = RISE) -> Step:
+        """As `unlearn`, for one encoded query."""
         gradient = gradient_factors(self.generator, query, QUERY_DRAWS).dense()[0]
         return unlearning_step(self.generator, query, gradient, self.inverse, check=CHECK_DRAWS, rise=rise)
 
     def influence(self, query: Query, rows: Sequence[int]) -> Influence:
         """Unlearn the query for real and measure the named works' losses: rows are corpus rows."""
-        return self.influence_of(encode_queries(self.generator, [query]), rows)
-
-    def influence_of(self, query: Examples, rows: Sequence[int]) -> Influence:
-        """As `influence`, for one encoded query."""
         started = time.perf_counter()
-        step = self._step(query)
-        draws = self.origin.draws
-        after = losses_after(self.generator, step, self.works.rows(rows), draws)
-        before = self.statistics.losses[torch.as_tensor(list(rows), dtype=torch.long)]
+        step = self.unlearn(query)
+        values = self.influence_after(step, rows)
         return Influence(
-            values=(after - before).mean(dim=1).double().numpy(),
+            values=values,
             query_loss_before=step.loss_before,
             query_loss_after=step.loss_after,
-            passes=len(rows) * len(draws),
+            passes=len(rows) * len(self.origin.draws),
             seconds=time.perf_counter() - started,
         )
 
-    def first_order(self, queries: Examples, *, draws: Draws = QUERY_DRAWS) -> NDArray[np.float32]:
+    def influence_after(self, step: Step, rows: Sequence[int]) -> NDArray[np.float64]:
+        """What a step did to the named works: loss after less loss before, same noise: (R,) float64."""
+        after = losses_after(self.generator, step, self.works.rows(rows), self.origin.draws)
+        before = self.statistics.losses[torch.as_tensor(list(rows), dtype=torch.long)]
+        return (after - before).mean(dim=1).double().numpy()
+
+    def first_order(
+        self, queries: Examples, *, draws: Draws = QUERY_DRAWS, others: Examples | None = None
+    ) -> NDArray[np.float32]:
         """The first-order limit of unlearning, for every work: (Q, N) float32.
 
-        In the unit of unlearning at `RISE`: gradient(work) · F⁻¹ · gradient(query), scaled so that to first order the
-        query's own loss rises by `RISE` of itself.
+        In the unit of unlearning at `RISE`: gradient(work) · F⁻¹ · gradient(query), scaled so that to first
+        order the query's own loss rises by `RISE` of itself. `others` (M pictures that are not in the
+        corpus, such as decoys) are scored likewise and come last: (Q, N + M).
         """
-        parts = [
-            self._first_order_walk(queries.rows(range(start, min(start + _QUERIES_PER_WALK, len(queries)))), draws)
-            for start in range(0, len(queries), _QUERIES_PER_WALK)
-        ]
+        extra = (
+            None if others is None else gradient_factors(self.generator, others, self.origin.draws).dense()
+        )
+        parts = []
+        for start in range(0, len(queries), _QUERIES_PER_WALK):
+            rows = range(start, min(start + _QUERIES_PER_WALK, len(queries)))
+            directions = self._scaled_directions(queries.rows(rows), draws)
+            columns = [self._walk(directions)]
+            if extra is not None:
+                columns.append(directions @ extra.flatten(1).T)
+            parts.append(torch.cat(columns, dim=1).numpy())
         return np.concatenate(parts)
 
-    def _first_order_walk(self, queries: Examples, draws: Draws) -> NDArray[np.float32]:
-        directions = self._scaled_directions(queries, draws)
-        scores = torch.empty(len(queries), len(self.works))
+    def _walk(self, directions: Tensor) -> Tensor:
+        """Directions (Q, D · E) against all works' stored gradients: (Q, N) float32."""
+        scores = torch.empty(len(directions), len(self.works))
         for rows, dense in dense_gradients(self._directory, self.origin, self.works.all()):
             scores[:, rows] = directions @ dense.flatten(1).T
-        return scores.numpy()
+        return scores
 
     def _scaled_directions(self, queries: Examples, draws: Draws) -> Tensor:
         """F⁻¹ · gradient, scaled to a first-order rise of `RISE`: (Q, D · E) float32."""
         directions = []
         for row in range(len(queries)):
+            # One query at a time: its direction is dense, and its draws fill a batch.
             factors = gradient_factors(self.generator, queries.rows([row]), draws)
             gradient = factors.dense()[0]
             direction = self.inverse * gradient
@@ -185,7 +202,9 @@ def _origin(generator: Generator, corpus: Corpus) -> Origin:
     return Origin(generator=generator.fingerprint, corpus=corpus.fingerprint, draws=WORK_DRAWS)
 
 
-def prepare_teacher(generator: Generator, corpus: Corpus, directory: Path, say: Callable[[str], None]) -> Teacher:
+def prepare_teacher(
+    generator: Generator, corpus: Corpus, directory: Path, say: Callable[[str], None]
+) -> Teacher:
     """Compute what is the same for all queries (resumable), and open the teacher."""
     origin = _origin(generator, corpus)
     works = EncodedWorks(generator, corpus)

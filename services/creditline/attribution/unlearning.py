@@ -1,7 +1,7 @@
 """Attribution by unlearning (arXiv 2406.09408): make the model forget the query, see what else it forgets.
 
-One natural-gradient ascent step on the query's own loss, θ₋ = θ₀ + s · F⁻¹ · ∇L(query, θ₀); the influence of a
-work is its loss under θ₋ less its loss under θ₀, at the same noise. The step's size s is found by rule: the
+One natural-gradient ascent step on the query's own loss, θ₋ = θ₀ + s · F⁻¹ · ∇L(query, θ₀); the influence of
+a work is its loss under θ₋ less its loss under θ₀, at the same noise. The step's size s is found by rule: the
 smallest that lifts the query's loss, at noise that the gradient did not see, by `RISE`.
 """
 
@@ -66,7 +66,13 @@ def size_for_rise(loss_at: Callable[[float], float], first_guess: float, *, rise
 
 
 def unlearning_step(
-    generator: Generator, query: Examples, gradient: Tensor, inverse: Tensor, *, check: Draws, rise: float = RISE
+    generator: Generator,
+    query: Examples,
+    gradient: Tensor,
+    inverse: Tensor,
+    *,
+    check: Draws,
+    rise: float = RISE,
 ) -> Step:
     """Find the natural-gradient step that lifts the query's loss by `rise`.
 

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 _ROWS_PER_BLOCK = 512
 
 
-def relative_distances(
-    ink: NDArray[np.float32], others: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def relative_distances(ink: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared distance of pictures, relative to the larger picture's ink.
 
     ink: (A, D) float32, others: (B, D) float32, each row 1 − pixels (white is 0). Returns (A, B):

@@ -111,9 +111,7 @@ class Corpus:
 
 def write_corpus(corpus: Corpus, path: Path) -> None:
     """Write one Parquet file with `WORK_SCHEMA`, compressed."""
-    columns = {
-        field.name: [getattr(work, field.name) for work in corpus.works] for field in WORK_SCHEMA
-    }
+    columns = {field.name: [getattr(work, field.name) for work in corpus.works] for field in WORK_SCHEMA}
     pq.write_table(pa.table(columns, schema=WORK_SCHEMA), path, compression="zstd")
 
 

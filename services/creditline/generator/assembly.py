@@ -59,7 +59,9 @@ def assemble(directory: Path, *, unet: Path, vae: Path) -> Path:
     """
     for part in (unet, vae):
         if not (part / "config.json").is_file():
-            raise NotReady(f"no weights at {part}; train them with `creditline generator train`", field="generator")
+            raise NotReady(
+                f"no weights at {part}; train them with `creditline generator train`", field="generator"
+            )
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
         draft = Path(temporary) / "generator"

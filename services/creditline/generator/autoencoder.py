@@ -62,7 +62,7 @@ class VaeTask:
         self.pictures = picture_tensors(reference_corpus())
 
     def build(self) -> nn.Module:
-        return _VaeForward(build_vae().to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        return _VaeForward(build_vae().to(memory_format=torch.channels_last))
 
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
         rows = torch.randint(len(self.pictures), (batch,), generator=generator)

@@ -40,8 +40,8 @@ def build_unet() -> UNet2DConditionModel:
 class LatentSet:
     """All that the UNet is trained on.
 
-    latents: (2, N, C, H, W) float32, second half of the flipped pictures; captions, titles: (N, L, D) float32;
-    empty: (L, D) float32; signal, noise: (1000,) float32.
+    latents: (2, N, C, H, W) float32, the second of the flipped pictures; captions, titles: (N, L, D)
+    float32; empty: (L, D) float32; signal, noise: (1000,) float32.
     """
 
     latents: Tensor
@@ -53,7 +53,7 @@ class LatentSet:
 
 
 def encode_reference(generator: Generator) -> LatentSet:
-    """The reference corpus as the pipeline itself encodes it: the UNet must see in training what it is fed later."""
+    """The reference corpus as the pipeline itself encodes it: what the UNet will be fed when it is used."""
     corpus = reference_corpus()
     pictures = [work.picture() for work in corpus]
     flipped = [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]

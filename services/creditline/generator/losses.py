@@ -109,5 +109,7 @@ def denoising_losses(generator: Generator, examples: Examples, draws: Draws) -> 
     losses = []
     for start in range(0, len(examples), step):
         part = examples.rows(range(start, min(start + step, len(examples))))
-        losses.append(batch_losses(generator, noisy_batch(generator, part, draws)).view(len(part), len(draws)))
+        losses.append(
+            batch_losses(generator, noisy_batch(generator, part, draws)).view(len(part), len(draws))
+        )
     return torch.cat(losses)

@@ -21,7 +21,10 @@ from creditline.errors import NotReady
 GUIDANCE = 2.5
 STEPS = 25
 # They warn for each prompt that is longer than the text encoder's window, with the whole prompt.
-_TALKATIVE = ("diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "transformers.tokenization_utils_base")
+_TALKATIVE = (
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
+    "transformers.tokenization_utils_base",
+)
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _SAMPLING_BATCH = 16
 _ENCODING_BATCH = 64

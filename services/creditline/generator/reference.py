@@ -50,9 +50,7 @@ def split_decoys(corpus: Corpus, *, fraction: float, seed: int) -> tuple[Corpus,
 
 @cache
 def _reference_split() -> tuple[Corpus, Corpus]:
-    folders = embedded_corpus().where(
-        lambda work: work.folder in REFERENCE_FOLDERS, name=REFERENCE_NAME
-    )
+    folders = embedded_corpus().where(lambda work: work.folder in REFERENCE_FOLDERS, name=REFERENCE_NAME)
     return split_decoys(folders, fraction=_DECOY_FRACTION, seed=_DECOY_SEED)
 
 

@@ -17,9 +17,9 @@ from typing import Protocol
 
 import torch
 import torch.distributed as distributed
-import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from creditline.errors import FingerprintMismatch
@@ -107,7 +107,7 @@ def train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable
     if schedule.workers == 1:
         _work(0, task, schedule, directory, store)
     else:
-        multiprocessing.spawn(_work, (task, schedule, directory, store), nprocs=schedule.workers)
+        spawn(_work, (task, schedule, directory, store), nprocs=schedule.workers)
     return directory / f"{task.name}.ema.safetensors"
 
 
@@ -239,7 +239,10 @@ def _run(trainer: _Trainer) -> None:
     progress, schedule = trainer.progress, trainer.schedule
     started = logged = saved = time.perf_counter()
     first_step, seconds_before = progress.step, progress.seconds
+    parent = os.getppid()
     while progress.step < progress.total_steps:
+        if os.getppid() != parent:
+            raise SystemExit("the training's parent process is gone; stopping, start it again to resume")
         loss = trainer.step(progress.total_steps)
         if math.isnan(progress.smoothed_loss):
             progress.smoothed_loss = loss
@@ -262,7 +265,8 @@ def _log(trainer: _Trainer, steps_per_second: float) -> None:
     left = (progress.total_steps - progress.step) / steps_per_second
     rate = steps_per_second * trainer.schedule.batch
     print(
-        f"{trainer.task.name}: step {progress.step}/{progress.total_steps}, loss {progress.smoothed_loss:.4f}, "
+        f"{trainer.task.name}: step {progress.step}/{progress.total_steps}, "
+        f"loss {progress.smoothed_loss:.4f}, "
         f"{rate:.1f} samples/s, {left / 60:.1f} minutes left",
         flush=True,
     )

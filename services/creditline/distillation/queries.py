@@ -1,0 +1,67 @@
+"""Queries to distil from: prompts that resemble what is served, and the pictures that the generator makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from creditline.corpus.works import Corpus, Work
+from creditline.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class PlannedQuery:
+    """A picture to be made: its prompt, its seed, and which split it belongs to ("train" or "heldout")."""
+
+    prompt: str
+    seed: int
+    split: str
+
+
+def mixed_caption(first: Work, second: Work) -> str:
+    """A prompt of two works' titles."""
+    return f"{first.title} and {second.title}"
+
+
+def plan_queries(
+    corpus: Corpus, *, training: int, held_out: int, mixed_fraction: float, seed: int
+) -> list[PlannedQuery]:
+    """Prompts from captions and from mixing two works' titles; the splits share no work, no prompt and no seed.
+
+    Raises InvalidInput when the corpus is too small for that many prompts.
+    """
+    needed = int((training + held_out) * (1.0 + mixed_fraction)) + 2
+    if needed > len(corpus):
+        raise InvalidInput(
+            f"{training + held_out} queries need {needed} works to draw prompts from; the corpus has {len(corpus)}",
+            field="training",
+        )
+    random = np.random.default_rng(seed)
+    order = [corpus.works[int(row)] for row in random.permutation(len(corpus))]
+    planned: list[PlannedQuery] = []
+    seen: set[str] = set()
+    for split, count in (("heldout", held_out), ("train", training)):
+        made = 0
+        while made < count:
+            prompt = _next_prompt(order, mixed=random.random() < mixed_fraction)
+            if prompt.casefold() in seen:
+                continue
+            seen.add(prompt.casefold())
+            planned.append(PlannedQuery(prompt, seed=seed * 100_000 + len(planned), split=split))
+            made += 1
+    return planned
+
+
+def _next_prompt(order: list[Work], *, mixed: bool) -> str:
+    """Use up one work, or two."""
+    if len(order) < 2:
+        raise InvalidInput("no works are left to draw prompts from; ask for fewer queries", field="training")
+    first = order.pop()
+    return mixed_caption(first, order.pop()) if mixed else first.caption
+
+
+def split_of(planned: Sequence[PlannedQuery], split: str) -> list[int]:
+    """Positions of one split's queries."""
+    return [index for index, query in enumerate(planned) if query.split == split]
