@@ -1,0 +1,1 @@
+"""One API over all of it: gRPC and REST in one process, over the same use cases."""

@@ -1,0 +1,150 @@
+"""What the gateway answers, as frozen dataclasses: made by its use cases, served as protobuf and JSON, and
+handed out by the Python client. The fields are those of `protos/creditline/v1`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class CreditedWork:
+    """One listed work. `score`: cosine with the query; `share`: of all its `copies` together, 0 to 1."""
+
+    id: str
+    title: str
+    caption: str
+    contributor: str
+    licence: str
+    score: float
+    expected_influence: float
+    share: float
+    rank: int
+    copies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CreditedContributor:
+    """A contributor's share and number of works, over the listed works and their copies."""
+
+    name: str
+    share: float
+    works: int
+
+
+@dataclass(frozen=True)
+class ReleaseSummary:
+    """The release that answered. Fingerprints are SHA-256, 64 hex digits."""
+
+    name: str
+    created: datetime
+    generator_fingerprint: str
+    corpus_fingerprint: str
+    towers_fingerprint: str
+    width: int
+    works: int
+    collection: str
+
+
+@dataclass(frozen=True)
+class AuditedAccuracy:
+    """What audits found of a release so far: means with a 95 % interval; None while there is no audit."""
+
+    audits: int
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+    missed_influence: float | None
+
+
+@dataclass(frozen=True)
+class ReleaseAnswer:
+    """A release and how accurate audits found it."""
+
+    release: ReleaseSummary
+    accuracy: AuditedAccuracy
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds of each stage of one answer, as the gateway saw them."""
+
+    total_ms: float
+    check_ms: float
+    embed_ms: float
+    search_ms: float
+    share_ms: float
+    record_ms: float
+
+
+@dataclass(frozen=True)
+class AttributionAnswer:
+    """The works and contributors that a picture owes. Shares of works and `remainder` sum to 1."""
+
+    attribution_id: str
+    works: tuple[CreditedWork, ...]
+    contributors: tuple[CreditedContributor, ...]
+    remainder: float
+    release: ReleaseSummary
+    timings: Timings
+    accuracy: AuditedAccuracy
+
+
+@dataclass(frozen=True)
+class WorkAnswer:
+    """One work of the corpus. Its thumbnail is asked for by itself in REST."""
+
+    id: str
+    title: str
+    caption: str
+    keywords: tuple[str, ...]
+    contributor: str
+    licence: str
+    source: str
+    duplicate_group: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class AuditedWork:
+    """A work that the teacher scored for an audit, and whether it had been listed."""
+
+    id: str
+    influence: float
+    listed: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What unlearning the query says of the served list: see `creditline.v1.Verdict`."""
+
+    query_rise: float
+    recall: Estimate
+    missed_influence: Estimate
+    ndcg: Estimate
+    rank_correlation: Estimate
+    listed_works: int
+    sampled_works: int
+    seconds: float
+    works: tuple[AuditedWork, ...]
+
+
+@dataclass(frozen=True)
+class AuditAnswer:
+    """An audit as it stands. `state` is QUEUED, RUNNING, DONE (with a verdict) or FAILED (with an error)."""
+
+    id: str
+    attribution_id: str
+    state: str
+    created: datetime
+    finished: datetime | None
+    verdict: Verdict | None
+    error: str | None

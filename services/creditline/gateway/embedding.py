@@ -1,0 +1,101 @@
+"""The embedder, seen from the gateway: a picture and its prompt become a unit vector."""
+
+from __future__ import annotations
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.errors import (
+    CreditlineError,
+    DeadlineExceeded,
+    InvalidInput,
+    NotReady,
+    ResourceExhausted,
+    Unavailable,
+)
+from creditline.v1 import embedder_pb2 as proto
+from creditline.v1.embedder_pb2_grpc import EmbedderStub
+
+_CHANNEL_OPTIONS = (
+    # A gateway that outlives its embedder must find the next one within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_receive_message_length", 64 << 20),
+)
+
+
+class EmbedderClient:
+    """One channel to the embedder at `target` (host:port)."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        self._stub = EmbedderStub(self._channel)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def embed(
+        self, image: bytes, prompt: str, *, release: str, width: int, deadline_seconds: float
+    ) -> NDArray[np.float32]:
+        """The query's vector: (width,) float32 of unit length.
+
+        Raises Unavailable, DeadlineExceeded, NotReady (another release is loaded) and what the embedder says.
+        """
+        item = proto.EmbedRequest.Item(image=image, text=prompt)
+        request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release)
+        try:
+            response = await self._stub.Embed(request, timeout=deadline_seconds)
+        except grpc.aio.AioRpcError as failure:
+            raise self._explained(failure) from failure
+        return self._checked(response, release, width)
+
+    async def loaded_release(self, *, deadline_seconds: float) -> str:
+        """Name of the release whose encoder is loaded: tells readiness. Raises Unavailable."""
+        try:
+            answer = await self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=deadline_seconds)
+        except grpc.aio.AioRpcError as failure:
+            raise self._explained(failure) from failure
+        return str(answer.release)
+
+    def _explained(self, failure: grpc.aio.AioRpcError) -> CreditlineError:
+        code, details = failure.code(), failure.details() or ""
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(
+                f"the embedder at {self.target} did not answer before the deadline; allow more time"
+            )
+        if code == grpc.StatusCode.INVALID_ARGUMENT:
+            return InvalidInput(f"the embedder refused the picture or the prompt: {details}", field="image")
+        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
+            return NotReady(f"the embedder at {self.target} is not ready for this release: {details}")
+        if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return ResourceExhausted(f"the embedder at {self.target} is overloaded ({details}); retry later")
+        if code == grpc.StatusCode.UNAVAILABLE:
+            return Unavailable(
+                f"the embedder does not answer at {self.target}; start it with `creditline local up` or "
+                "`python -m creditline.embedder`, or correct CREDITLINE_EMBEDDER_TARGET",
+                service="embedder",
+            )
+        return Unavailable(
+            f"the embedder at {self.target} failed with {code.name}: {details}; see its log",
+            service="embedder",
+        )
+
+    def _checked(self, response: proto.EmbedResponse, release: str, width: int) -> NDArray[np.float32]:
+        if response.release != release:
+            raise NotReady(
+                f"the embedder at {self.target} has release {response.release!r} loaded, the gateway serves "
+                f"{release!r}; start both with the same CREDITLINE_RELEASE_DIRECTORY",
+                field="release",
+            )
+        vector = np.asarray(response.vectors[0].values if response.vectors else [], dtype=np.float32)
+        if vector.shape != (width,) or not np.isfinite(vector).all():
+            raise NotReady(
+                f"the embedder at {self.target} gave a vector of shape {vector.shape} where release "
+                f"{release!r} has width {width}; see its log",
+                field="release",
+            )
+        return vector

@@ -1,0 +1,36 @@
+"""API keys: who is let in."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+
+from creditline.errors import Unauthenticated
+
+_SCHEME = "bearer "
+
+
+class ApiKeys:
+    """The known keys; when there are none, everybody is let in."""
+
+    def __init__(self, keys: Collection[str]) -> None:
+        self._keys = tuple(key.encode() for key in keys)
+
+    def check(self, authorization: str | None) -> None:
+        """Let a caller in by the `authorization` header's value. Raises Unauthenticated."""
+        if not self._keys:
+            return
+        if not authorization:
+            raise Unauthenticated(
+                "no API key; send the header or metadata 'authorization: Bearer KEY'", field="authorization"
+            )
+        if not authorization.lower().startswith(_SCHEME) or not self._knows(authorization[len(_SCHEME) :]):
+            raise Unauthenticated(
+                "this API key is not known; send 'authorization: Bearer KEY' with a key from the operator",
+                field="authorization",
+            )
+
+    def _knows(self, key: str) -> bool:
+        given = key.strip().encode(errors="surrogateescape")
+        # Every key is compared, each in constant time, so that timing tells nothing.
+        return any([hmac.compare_digest(given, known) for known in self._keys])

@@ -1,0 +1,63 @@
+"""What the gateway tells Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from creditline.gateway.stopwatch import STAGES, Stopwatch
+
+_LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STAGE_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+class GatewayMetrics:
+    """Counters of one gateway, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "creditline_gateway_requests",
+            "Requests by protocol, method and outcome (gRPC status or HTTP status).",
+            ("protocol", "method", "code"),
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "creditline_gateway_request_seconds",
+            "Time from request to answer.",
+            ("protocol", "method"),
+            buckets=_LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._stage_seconds = Histogram(
+            "creditline_gateway_stage_seconds",
+            "Time of each stage of an attribution.",
+            ("stage",),
+            buckets=_STAGE_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.outbox_waiting = Gauge(
+            "creditline_gateway_outbox_waiting",
+            "Jobs in the outbox that are not published.",
+            registry=self.registry,
+        )
+        self.dependency_up = Gauge(
+            "creditline_gateway_dependency_up",
+            "1 when the service answered the last readiness check.",
+            ("service",),
+            registry=self.registry,
+        )
+
+    def observe_request(self, protocol: str, method: str, code: str, seconds: float) -> None:
+        """Count one request."""
+        self._requests.labels(protocol, method, code).inc()
+        self._request_seconds.labels(protocol, method).observe(seconds)
+
+    def observe_stages(self, stopwatch: Stopwatch) -> None:
+        """Note the stages that an attribution came to, also when it failed."""
+        for stage in STAGES:
+            if stopwatch.seconds(stage) > 0.0:
+                self._stage_seconds.labels(stage).observe(stopwatch.seconds(stage))
+
+    def exposition(self) -> bytes:
+        """All metrics as Prometheus' text."""
+        return generate_latest(self.registry)

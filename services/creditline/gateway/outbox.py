@@ -1,0 +1,67 @@
+"""The outbox publisher: takes queued jobs from the ledger to the broker, again and again until they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from creditline.errors import Unavailable
+from creditline.gateway.broker import Broker
+from creditline.gateway.metrics import GatewayMetrics
+from creditline.ledger import Ledger
+
+_BATCH = 100
+_IDLE_SECONDS = 2.0
+_LONGEST_WAIT_SECONDS = 15.0
+_log = logging.getLogger(__name__)
+
+
+class OutboxPublisher:
+    """Runs as one task of the gateway. While broker or ledger are down, jobs wait in the ledger.
+
+    Several gateways may publish the same job; the worker runs it once.
+    """
+
+    def __init__(self, ledger: Ledger, broker: Broker, metrics: GatewayMetrics) -> None:
+        self._ledger = ledger
+        self._broker = broker
+        self._metrics = metrics
+        self._woken = asyncio.Event()
+        self._wait_seconds = _IDLE_SECONDS
+
+    def wake(self) -> None:
+        """Look into the outbox now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            self._woken.clear()
+            await self._round()
+            try:
+                async with asyncio.timeout(self._wait_seconds):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _round(self) -> None:
+        try:
+            await asyncio.to_thread(self.publish_waiting)
+        except Unavailable as error:
+            if self._wait_seconds == _IDLE_SECONDS:
+                _log.warning("jobs wait in the outbox: %s", error.message)
+            self._wait_seconds = min(self._wait_seconds * 2, _LONGEST_WAIT_SECONDS)
+        except Exception:
+            _log.exception("publishing the outbox failed; it is tried again")
+        else:
+            self._wait_seconds = _IDLE_SECONDS
+
+    def publish_waiting(self) -> int:
+        """Publish what waits, oldest first, and return how many. Blocks. Raises Unavailable."""
+        entries = self._ledger.unpublished(_BATCH)
+        self._metrics.outbox_waiting.set(len(entries))
+        for entry in entries:
+            self._broker.send(entry)
+            self._ledger.mark_published([entry.id])
+            self._metrics.outbox_waiting.dec()
+        return len(entries)

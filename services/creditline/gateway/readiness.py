@@ -1,0 +1,95 @@
+"""Readiness: which of the services that the gateway needs answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from creditline.errors import CreditlineError, NotReady
+from creditline.gateway.broker import Broker
+from creditline.gateway.embedding import EmbedderClient
+from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.releases import ServedRelease
+from creditline.index import WorkSearch
+from creditline.ledger import Ledger
+
+_CHECK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """One service's state; `message` says what is wrong and what to start when it is not up."""
+
+    service: str
+    up: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """`ready`: attributions can be answered. Without Redis they can: audits then wait in the outbox."""
+
+    ready: bool
+    dependencies: tuple[Dependency, ...]
+
+
+class ReadinessCheck:
+    """Asks all services at once."""
+
+    def __init__(
+        self,
+        *,
+        release: ServedRelease,
+        embedder: EmbedderClient,
+        search: WorkSearch,
+        ledger: Ledger,
+        broker: Broker,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._release = release.summary
+        self._embedder = embedder
+        self._search = search
+        self._ledger = ledger
+        self._broker = broker
+        self._metrics = metrics
+
+    async def __call__(self) -> Readiness:
+        """The state of all dependencies, within about two seconds."""
+        dependencies = await asyncio.gather(
+            _state("embedder", self._check_embedder()),
+            _state("qdrant", self._check_qdrant()),
+            _state("ledger", asyncio.to_thread(self._ledger.ping)),
+            _state("redis", asyncio.to_thread(self._broker.ping)),
+        )
+        for dependency in dependencies:
+            self._metrics.dependency_up.labels(dependency.service).set(dependency.up)
+        ready = all(each.up for each in dependencies if each.service != "redis")
+        return Readiness(ready, tuple(dependencies))
+
+    async def _check_embedder(self) -> None:
+        loaded = await self._embedder.loaded_release(deadline_seconds=_CHECK_SECONDS)
+        if loaded != self._release.name:
+            raise NotReady(
+                f"the embedder has release {loaded!r} loaded, the gateway serves {self._release.name!r}; start "
+                "both with the same CREDITLINE_RELEASE_DIRECTORY"
+            )
+
+    async def _check_qdrant(self) -> None:
+        collection = self._release.collection
+        count = await self._search.count(collection, deadline_seconds=_CHECK_SECONDS)
+        if count == 0:
+            raise NotReady(
+                f"Qdrant's collection {collection!r} is empty; fill it with `creditline index load`"
+            )
+
+
+async def _state(service: str, check: Awaitable[None]) -> Dependency:
+    try:
+        async with asyncio.timeout(2 * _CHECK_SECONDS):
+            await check
+    except CreditlineError as error:
+        return Dependency(service, False, error.message)
+    except TimeoutError:
+        return Dependency(service, False, f"{service} did not answer within {2 * _CHECK_SECONDS:g} s")
+    return Dependency(service, True, "")

@@ -1,0 +1,108 @@
+"""The releases that the gateway answers with: today one, the live one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from creditline.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
+from creditline.calibration import Calibration
+from creditline.calibration.remainder import CorpusSample
+from creditline.corpus.works import Corpus
+from creditline.errors import FingerprintMismatch, NotFound
+from creditline.gateway.requests import shown
+from creditline.ledger import Ledger
+from creditline.release import Release, open_release, reference_release_directory
+
+# The sample of a large corpus is part of the answer: every gateway must draw the same one.
+_SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ServedRelease:
+    """What answering with a release takes: its names, its calibration, and its vectors or a sample of them."""
+
+    summary: ReleaseSummary
+    calibration: Calibration
+    sample: CorpusSample
+
+    def check_generator(self, fingerprint: str) -> None:
+        """Raises FingerprintMismatch for a picture of a generator that the release was not made for."""
+        known = self.summary.generator_fingerprint
+        if fingerprint != known:
+            raise FingerprintMismatch(
+                f"generator {fingerprint} is not known to release {self.summary.name!r}, which was made for "
+                f"{known}; ask for a release of that generator",
+                field="generator",
+            )
+
+
+def open_served_release(directory: Path | None, corpus: Corpus) -> ServedRelease:
+    """Read a release directory (None: the reference release) and check it against the corpus.
+
+    Raises NotReady when there is none, FingerprintMismatch when it is damaged or of another corpus.
+    """
+    release = open_release(directory or reference_release_directory())
+    release.verify_files()
+    work_ids = release.work_ids()
+    _check_corpus(release, work_ids, corpus)
+    return ServedRelease(
+        summary=_summary(release),
+        calibration=release.calibration(),
+        sample=CorpusSample.draw(work_ids, release.vectors(), seed=_SAMPLE_SEED),
+    )
+
+
+def _check_corpus(release: Release, work_ids: tuple[str, ...], corpus: Corpus) -> None:
+    known = set(corpus.ids)
+    missing = next((work_id for work_id in work_ids if work_id not in known), None)
+    if missing is not None:
+        raise FingerprintMismatch(
+            f"release {release.name!r} holds work {missing!r}, which corpus {corpus.name!r} does not; set "
+            "CREDITLINE_CORPUS_FILE to the corpus that the release was made from",
+            field="corpus_file",
+        )
+
+
+def _summary(release: Release) -> ReleaseSummary:
+    created = datetime.fromisoformat(release.created)
+    return ReleaseSummary(
+        name=release.name,
+        created=created if created.tzinfo else created.replace(tzinfo=UTC),
+        generator_fingerprint=release.generator_fingerprint,
+        corpus_fingerprint=release.corpus_fingerprint,
+        towers_fingerprint=release.towers_fingerprint,
+        width=release.width,
+        works=release.works,
+        collection=release.collection,
+    )
+
+
+class Releases:
+    """Answers about releases, and finds the one that a request names."""
+
+    def __init__(self, live: ServedRelease, ledger: Ledger) -> None:
+        self.live = live
+        self._ledger = ledger
+
+    def named(self, name: str) -> ServedRelease:
+        """The release of that name, the live one for an empty name. Raises NotFound."""
+        live = self.live.summary.name
+        if name in ("", live):
+            return self.live
+        raise NotFound(
+            f"release {shown(name)} is not served here; leave it empty, or ask for {live!r}", field="release"
+        )
+
+    def accuracy(self, name: str) -> AuditedAccuracy:
+        """What audits found of a release so far. Blocks on the ledger."""
+        found = self._ledger.accuracy(name)
+        return AuditedAccuracy(
+            found.audits, found.recall, found.recall_low, found.recall_high, found.missed_influence
+        )
+
+    def answer(self, name: str) -> ReleaseAnswer:
+        """A release with its audited accuracy. Blocks on the ledger. Raises NotFound."""
+        summary = self.named(name).summary
+        return ReleaseAnswer(summary, self.accuracy(summary.name))

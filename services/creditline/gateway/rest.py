@@ -1,0 +1,155 @@
+"""The REST side: routes that translate between HTTP and use cases."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import FastAPI, File, Form, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from creditline import __version__
+from creditline.answers import AttributionAnswer, AuditAnswer, ReleaseAnswer, WorkAnswer
+from creditline.errors import CreditlineError, InvalidInput
+from creditline.gateway.deadline import Deadline
+from creditline.gateway.entrance import Entrance, problem_response
+from creditline.gateway.keys import ApiKeys
+from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
+from creditline.gateway.readiness import Readiness
+from creditline.gateway.requests import DEFAULT_K, AttributionRequest, shown
+from creditline.gateway.use_cases import UseCases
+
+_LIVE = "live"
+_THUMBNAIL_TYPE = "image/webp"
+_CACHE_FOR_A_DAY = {"Cache-Control": "private, max-age=86400"}
+_log = logging.getLogger(__name__)
+
+
+class AuditSubmission(BaseModel):
+    """The body of `POST /v1/audits`."""
+
+    attribution_id: str
+
+
+def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> FastAPI:
+    """The application: routes under /v1, health, metrics, and OpenAPI at /openapi.json and /docs."""
+    app = FastAPI(
+        title="Creditline",
+        version=__version__,
+        description="Which training images does a generated picture owe, how strongly, and who made them?",
+    )
+    _add_attributions(app, use_cases)
+    _add_catalog(app, use_cases)
+    _add_audits(app, use_cases)
+    _add_releases(app, use_cases)
+    _add_health(app, use_cases, metrics)
+    _add_problems(app)
+    app.add_middleware(Entrance, keys=keys, metrics=metrics)
+    return app
+
+
+def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
+    @app.post("/v1/attributions")
+    async def attribute(
+        image: Annotated[UploadFile, File(description="The picture: PNG, JPEG, WebP, GIF, BMP or TIFF.")],
+        prompt: Annotated[str, Form(description="The prompt it was made from.")] = "",
+        generator: Annotated[str, Form(description="Fingerprint of the generator that made it.")] = "",
+        k: Annotated[int, Form(description="How many works to list: 1 to 1,000.")] = DEFAULT_K,
+        release: Annotated[str, Form(description="Release to answer with; empty for the live one.")] = "",
+    ) -> AttributionAnswer:
+        """Which works does this picture owe, how much to each, and who made them?"""
+        deadline = Deadline.after(use_cases.request_timeout_seconds)
+        asked = AttributionRequest(await image.read(), prompt, generator, k, release)
+        return await use_cases.attribute(asked, deadline)
+
+
+def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:
+    @app.get("/v1/works/{work_id}")
+    async def work(work_id: str) -> WorkAnswer:
+        """One work by its id."""
+        return use_cases.catalog.work(work_id)
+
+    @app.get("/v1/works/{work_id}/thumbnail", response_class=Response)
+    async def thumbnail(work_id: str) -> Response:
+        """A small picture of the work, WebP."""
+        picture = use_cases.catalog.thumbnail(work_id)
+        return Response(picture, media_type=_THUMBNAIL_TYPE, headers=_CACHE_FOR_A_DAY)
+
+
+def _add_audits(app: FastAPI, use_cases: UseCases) -> None:
+    @app.post("/v1/audits", status_code=202)
+    async def submit_audit(submission: AuditSubmission) -> AuditAnswer:
+        """Ask the teacher to check an attribution that was served. Asking twice gives the same audit."""
+        return await use_cases.audits.submit(submission.attribution_id)
+
+    @app.get("/v1/audits/{audit_id}")
+    async def audit(audit_id: str) -> AuditAnswer:
+        """An audit as it stands."""
+        return await use_cases.audits.get(audit_id)
+
+
+def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
+    @app.get("/v1/releases/{name}")
+    async def release(name: str) -> ReleaseAnswer:
+        """A release with its audited accuracy; `live` for the one that answers."""
+        wanted = "" if name == _LIVE else name
+        return await asyncio.to_thread(use_cases.releases.answer, wanted)
+
+
+def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> None:
+    @app.get("/healthz")
+    async def alive() -> dict[str, str]:
+        """200 while the process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def ready(response: Response) -> Readiness:
+        """200 when attributions can be answered, else 503; either way, which service is down."""
+        readiness = await use_cases.readiness()
+        response.status_code = 200 if readiness.ready else 503
+        return readiness
+
+    @app.get("/metrics", response_class=Response)
+    async def exposition() -> Response:
+        """Prometheus' text."""
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_problems(app: FastAPI) -> None:
+    @app.exception_handler(CreditlineError)
+    async def refused(_request: Request, error: CreditlineError) -> JSONResponse:
+        return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem_response(_invalid_input(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def refused_by_http(_request: Request, error: HTTPException) -> JSONResponse:
+        body = {"type": "about:blank", "title": error.detail, "status": error.status_code}
+        return JSONResponse(
+            body, status_code=error.status_code, headers=error.headers, media_type=PROBLEM_TYPE
+        )
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        body = {"type": "about:blank", "title": "Internal error", "status": 500, "detail": INTERNAL_MESSAGE}
+        return JSONResponse(body, status_code=500, media_type=PROBLEM_TYPE)
+
+
+def _invalid_input(wrong: Sequence[Mapping[str, Any]]) -> InvalidInput:
+    """The first thing that is wrong with a request's form or body."""
+    first = wrong[0]
+    names = [str(part) for part in first["loc"][1:] if isinstance(part, str)]
+    field = names[-1] if names else "body"
+    value = first.get("input")
+    given = f" is {shown(value)}" if isinstance(value, str) else ""
+    return InvalidInput(f"{field}{given}: {first['msg']}; see /docs for what is expected", field=field)

@@ -1,0 +1,189 @@
+"""The gRPC side: servicers that translate between messages and use cases, and a guard around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from creditline.errors import CreditlineError, InvalidInput
+from creditline.gateway import messages
+from creditline.gateway.deadline import Deadline
+from creditline.gateway.keys import ApiKeys
+from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.problems import INTERNAL_MESSAGE, problem_of, trailing_metadata
+from creditline.gateway.requests import DEFAULT_K, AttributionRequest
+from creditline.gateway.use_cases import UseCases
+from creditline.v1 import (
+    attribution_pb2,
+    attribution_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
+    catalog_pb2,
+    catalog_pb2_grpc,
+    release_pb2,
+    release_pb2_grpc,
+)
+
+# Larger than the largest picture, so that we can refuse a picture with a sentence of our own.
+_MOST_MESSAGE_BYTES = 64 << 20
+_OURS = "/creditline.v1."
+_SERVICES = ("Attribution", "Catalog", "Audits", "Releases")
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
+    # Two gateways on one port would each get half of the calls.
+    ("grpc.so_reuseport", 0),
+)
+_log = logging.getLogger(__name__)
+_Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Around every call of ours: the API key first, errors by the table of problems, metrics at the end."""
+
+    def __init__(self, keys: ApiKeys, metrics: GatewayMetrics) -> None:
+        self._keys = keys
+        self._metrics = metrics
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        handler = await continuation(details)
+        if handler is None or not details.method.startswith(_OURS):
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            self._guarded(details.method.removeprefix(_OURS), handler.unary_unary),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _guarded(self, method: str, call: _Handler) -> _Handler:
+        async def guarded(request: Any, context: Any) -> Any:
+            started, code = time.perf_counter(), grpc.StatusCode.CANCELLED
+            try:
+                self._keys.check(_authorization(context))
+                response = await call(request, context)
+                code = grpc.StatusCode.OK
+                return response
+            except CreditlineError as error:
+                code = problem_of(error).grpc_status
+                await context.abort(code, error.message, trailing_metadata(error))
+            except Exception:
+                code = grpc.StatusCode.INTERNAL
+                _log.exception("%s failed", method)
+                await context.abort(code, INTERNAL_MESSAGE)
+            finally:
+                self._metrics.observe_request("grpc", method, code.name, time.perf_counter() - started)
+
+        return guarded
+
+
+def _authorization(context: Any) -> str | None:
+    metadata = dict(context.invocation_metadata() or ())
+    value = metadata.get("authorization")
+    return value if isinstance(value, str) else None
+
+
+class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
+    """`creditline.v1.Attribution`."""
+
+    def __init__(self, use_cases: UseCases) -> None:
+        self._use_cases = use_cases
+
+    async def Attribute(  # noqa: N802
+        self, request: attribution_pb2.AttributeRequest, context: Any
+    ) -> attribution_pb2.AttributeResponse:
+        """The caller's deadline holds, but never more than the gateway's own."""
+        asked = AttributionRequest(
+            image=request.image,
+            prompt=request.prompt,
+            generator=request.generator,
+            k=request.k if request.HasField("k") else DEFAULT_K,
+            release=request.release,
+        )
+        deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
+        return messages.attribute_response(await self._use_cases.attribute(asked, deadline))
+
+
+def _allowed_seconds(context: Any, most: float) -> float:
+    remaining = context.time_remaining()
+    return most if remaining is None else min(float(remaining), most)
+
+
+class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
+    """`creditline.v1.Catalog`."""
+
+    def __init__(self, use_cases: UseCases) -> None:
+        self._catalog = use_cases.catalog
+
+    async def GetWork(  # noqa: N802
+        self, request: catalog_pb2.GetWorkRequest, context: Any
+    ) -> catalog_pb2.GetWorkResponse:
+        return messages.work_response(self._catalog.work(request.id), self._catalog.thumbnail(request.id))
+
+
+class AuditsServicer(audit_pb2_grpc.AuditsServicer):
+    """`creditline.v1.Audits`."""
+
+    def __init__(self, use_cases: UseCases) -> None:
+        self._audits = use_cases.audits
+
+    async def SubmitAudit(  # noqa: N802
+        self, request: audit_pb2.SubmitAuditRequest, context: Any
+    ) -> audit_pb2.SubmitAuditResponse:
+        audit = await self._audits.submit(request.attribution_id)
+        return audit_pb2.SubmitAuditResponse(audit=messages.audit_message(audit))
+
+    async def GetAudit(  # noqa: N802
+        self, request: audit_pb2.GetAuditRequest, context: Any
+    ) -> audit_pb2.GetAuditResponse:
+        return audit_pb2.GetAuditResponse(audit=messages.audit_message(await self._audits.get(request.id)))
+
+
+class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
+    """`creditline.v1.Releases`."""
+
+    def __init__(self, use_cases: UseCases) -> None:
+        self._releases = use_cases.releases
+
+    async def GetRelease(  # noqa: N802
+        self, request: release_pb2.GetReleaseRequest, context: Any
+    ) -> release_pb2.GetReleaseResponse:
+        return messages.release_response(await asyncio.to_thread(self._releases.answer, request.name))
+
+
+class RpcServer:
+    """The gRPC server with its health service; it must be made on a running event loop."""
+
+    def __init__(self, use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> None:
+        self._server = grpc.aio.server(interceptors=(Guard(keys, metrics),), options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)
+        catalog_pb2_grpc.add_CatalogServicer_to_server(CatalogServicer(use_cases), self._server)
+        audit_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(use_cases), self._server)
+        release_pb2_grpc.add_ReleasesServicer_to_server(ReleasesServicer(use_cases), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port. Raises InvalidInput when the address cannot be had."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise InvalidInput(
+                f"the gateway cannot listen on {address}: another process may; set CREDITLINE_GATEWAY_GRPC_PORT",
+                field="gateway_grpc_port",
+            ) from error
+        await self._server.start()
+        for name in ("", *(f"creditline.v1.{service}" for service in _SERVICES)):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return int(bound)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Tell health checks, take no more calls, and give those that run `grace_seconds`."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)

@@ -1,0 +1,127 @@
+"""The gateway: one process, one event loop, gRPC and REST over the same use cases."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from creditline.gateway.attribute import Attribute
+from creditline.gateway.audits import Audits
+from creditline.gateway.broker import Broker
+from creditline.gateway.catalog import Catalog, open_corpus
+from creditline.gateway.embedding import EmbedderClient
+from creditline.gateway.http_server import HttpServer
+from creditline.gateway.keys import ApiKeys
+from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.outbox import OutboxPublisher
+from creditline.gateway.readiness import ReadinessCheck
+from creditline.gateway.releases import Releases, open_served_release
+from creditline.gateway.rest import rest_app
+from creditline.gateway.rpc import RpcServer
+from creditline.gateway.settings import GatewaySettings
+from creditline.gateway.use_cases import UseCases
+from creditline.index import WorkSearch
+from creditline.ledger import Ledger
+
+# Decoded pictures are large: so many at once, the others wait.
+_DECODERS = 2
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Owns every connection and both servers: `async with Gateway(settings) as gateway`.
+
+    Inside the block it serves on `grpc_port` and `http_port`; at its end, running requests are let finish.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._resources = contextlib.AsyncExitStack()
+        self.grpc_port = 0
+        self.http_port = 0
+
+    async def __aenter__(self) -> Self:
+        """Open everything and serve. Raises what is wrong with the settings, the release or the corpus."""
+        async with contextlib.AsyncExitStack() as opening:
+            await self._start(opening)
+            self._resources = opening.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._resources.aclose()
+
+    async def _start(self, resources: contextlib.AsyncExitStack) -> None:
+        settings, metrics = self._settings, GatewayMetrics()
+        keys = ApiKeys(settings.keys)
+        use_cases = self._open_use_cases(resources, metrics)
+        rpc = RpcServer(use_cases, keys, metrics)
+        resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
+        http = HttpServer(rest_app(use_cases, keys, metrics), grace_seconds=settings.stop_grace_seconds)
+        resources.push_async_callback(http.stop)
+        self.grpc_port = await rpc.start(settings.gateway_host, settings.gateway_grpc_port)
+        self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)
+
+    def _open_use_cases(self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics) -> UseCases:
+        settings = self._settings
+        corpus = open_corpus(settings.corpus_file)
+        release = open_served_release(settings.release_directory, corpus)
+        ledger = resources.enter_context(Ledger.open(settings.ledger_url))
+        broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
+        embedder = EmbedderClient(settings.embedder_target)
+        resources.push_async_callback(embedder.close)
+        search = WorkSearch.connect(settings.qdrant_host, settings.qdrant_grpc_port)
+        resources.push_async_callback(search.close)
+        publisher = OutboxPublisher(ledger, broker, metrics)
+        resources.push_async_callback(_cancelled, asyncio.create_task(publisher.run()))
+        releases = Releases(release, ledger)
+        attribute = Attribute(
+            releases=releases,
+            embedder=embedder,
+            search=search,
+            ledger=ledger,
+            metrics=metrics,
+            decoders=resources.enter_context(ThreadPoolExecutor(_DECODERS, "decode")),
+            audit_fraction=settings.audit_fraction,
+        )
+        readiness = ReadinessCheck(
+            release=release, embedder=embedder, search=search, ledger=ledger, broker=broker, metrics=metrics
+        )
+        return UseCases(
+            attribute=attribute,
+            catalog=Catalog(corpus),
+            audits=Audits(ledger, publisher.wake),
+            releases=releases,
+            readiness=readiness,
+            request_timeout_seconds=settings.request_timeout_seconds,
+        )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Run a gateway until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with Gateway(settings) as gateway:
+        _log.info(
+            "gateway ready: gRPC on %s:%d, HTTP on %s:%d",
+            settings.gateway_host,
+            gateway.grpc_port,
+            settings.gateway_host,
+            gateway.http_port,
+        )
+        await stopped.wait()
+        _log.info("gateway stopping")

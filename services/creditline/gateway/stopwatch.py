@@ -1,0 +1,37 @@
+"""How long each stage of an answer took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from creditline.answers import Timings
+
+STAGES = ("check", "embed", "search", "share", "record")
+
+
+class Stopwatch:
+    """Runs from when it is made; counts the seconds of named stages."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to the stage, also when the block fails."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - started
+
+    def seconds(self, stage: str) -> float:
+        """Seconds of a stage so far."""
+        return self._seconds[stage]
+
+    def timings(self) -> Timings:
+        """All stages and the total until now, in milliseconds."""
+        total = (time.perf_counter() - self._started) * 1e3
+        return Timings(total, *(self._seconds[name] * 1e3 for name in STAGES))
