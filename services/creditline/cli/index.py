@@ -34,8 +34,9 @@ def _root() -> None:
 
 def _connect() -> WorkIndex:
     from creditline.index import QdrantSettings, WorkIndex
+    from creditline.settings import read_settings
 
-    settings = QdrantSettings()
+    settings = read_settings(QdrantSettings)
     return WorkIndex.connect(settings.host, settings.grpc_port, settings.timeout_seconds)
 
 

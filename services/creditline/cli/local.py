@@ -83,8 +83,9 @@ def status(state_directory: StateOption = None) -> None:
     from creditline.errors import NotReady
     from creditline.local.settings import LocalSettings
     from creditline.local.state import StateDirectory
+    from creditline.settings import read_settings
 
-    directory = StateDirectory(state_directory or LocalSettings().state_directory)
+    directory = StateDirectory(state_directory or read_settings(LocalSettings).state_directory)
     state = directory.read()
     if state is None or not directory.is_owned():
         raise NotReady(f"no local stack runs in {directory.path}; start one with `creditline local up`")

@@ -18,6 +18,7 @@ from creditline.local.processes import ServiceProcess
 from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services
 from creditline.local.settings import LocalSettings
 from creditline.local.state import ServiceState, StackState, StateDirectory
+from creditline.settings import read_settings
 
 _WATCH_SECONDS = 0.5
 _ASSEMBLY_SECONDS = 300
@@ -45,7 +46,7 @@ class LocalStack:
         settings: LocalSettings | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._settings = settings or LocalSettings()
+        self._settings = settings or read_settings(LocalSettings)
         self._state = StateDirectory(state_directory or self._settings.state_directory)
         self._release_directory = release_directory or self._settings.release_directory
         self._services = known_services(services)
@@ -180,16 +181,9 @@ class LocalStack:
         """The given release, or the package's own when a service needs one. Raises NotReady."""
         if self._release_directory is None and not self._services & {"embedder", "gateway", "teacher"}:
             return None
-        from creditline.release import reference_release_directory
+        from creditline.release import open_release, reference_release_directory
 
-        directory = self._release_directory or reference_release_directory()
-        if not (directory / "release.json").is_file():
-            raise NotReady(
-                f"no release in {directory}; make one with `creditline release build`, or set "
-                "CREDITLINE_RELEASE_DIRECTORY to the directory of one",
-                field="release_directory",
-            )
-        return directory.resolve()
+        return open_release(self._release_directory or reference_release_directory()).directory.resolve()
 
     def _find_generator(self) -> Path | None:
         """The given generator, or the reference generator, put together in the state directory."""

@@ -1,0 +1,29 @@
+"""Finding processes by what they were started with."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def processes_naming(text: str) -> list[int]:
+    """Pids of all living processes whose command line holds `text`; zombies have none."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in command:
+            found.append(int(process.name))
+    return found
+
+
+def await_none_naming(text: str, *, seconds: float = 15.0) -> None:
+    """Wait until no process holds `text` in its command line; fails when some stay."""
+    deadline = time.monotonic() + seconds
+    while left := processes_naming(text):
+        assert time.monotonic() < deadline, f"processes {left} were left behind"
+        time.sleep(0.05)

@@ -1,0 +1,201 @@
+"""The local stack with its two model-free services: it comes up, goes down, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+from creditline.corpus.openclipart import embedded_corpus
+from creditline.errors import Conflict, NotReady, Unavailable
+from creditline.index import WorkIndex
+from creditline.local.health import grpc_serves, redis_answers
+from creditline.local.stack import LocalStack
+from creditline.local.state import StateDirectory
+from creditline.release import (
+    CALIBRATION,
+    ENCODER,
+    MODEL_CARD,
+    Release,
+    write_manifest,
+    write_work_vectors,
+)
+from tests.index.works_made_up import unit_vectors
+from tests.local.processes_left import await_none_naming, processes_naming
+
+_MODEL_FREE = ("redis", "qdrant")
+_WITHOUT_MODELS = [f"--without={name}" for name in ("embedder", "teacher", "gateway")]
+
+
+def _supervisor(directory: Path) -> subprocess.Popen[str]:
+    """`creditline local up` as a process of its own; returns when it says that it is up."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "creditline.cli.main", "local", "up"),
+            *("--state-directory", str(directory), *_WITHOUT_MODELS),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "Ctrl-C stops it" in line:
+            return process
+    raise AssertionError(f"it did not come up: {''.join(said)}")
+
+
+def test_services_answer_inside_the_block_and_are_gone_after_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    with LocalStack(state_directory=tmp_path, services=_MODEL_FREE, report=said.append) as stack:
+        assert redis.Redis.from_url(stack.broker_url).ping()
+        assert grpc_serves(stack.qdrant_target)
+        assert len(processes_naming(str(tmp_path))) >= 2
+        target, port = stack.qdrant_target, int(stack.broker_url.rsplit(":", 1)[1].removesuffix("/0"))
+    await_none_naming(str(tmp_path))
+    assert not grpc_serves(target)
+    assert not redis_answers("127.0.0.1", port)
+    assert [line for line in said if "stopped" in line] == ["qdrant stopped", "redis stopped"]
+
+
+def test_the_state_file_says_where_everything_is_and_is_private(tmp_path: Path) -> None:
+    with LocalStack(state_directory=tmp_path, services=_MODEL_FREE) as stack:
+        state = StateDirectory(tmp_path).read()
+        assert state is not None
+        assert (state.supervisor, state.api_key) == (os.getpid(), stack.api_key)
+        assert (state.qdrant_target, state.broker_url) == (stack.qdrant_target, stack.broker_url)
+        assert {service.name: service.pid for service in state.services} == stack.pids
+        assert state.gateway_target == ""
+        assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
+    assert StateDirectory(tmp_path).read() is None
+
+
+def test_a_second_stack_is_refused_the_same_state_directory(tmp_path: Path) -> None:
+    with LocalStack(state_directory=tmp_path, services=["redis"]) as stack:
+        with pytest.raises(Conflict, match=f"process {os.getpid()}.*CREDITLINE_STATE_DIRECTORY"):
+            LocalStack(state_directory=tmp_path, services=["redis"]).start()
+        assert redis.Redis.from_url(stack.broker_url).ping()
+
+
+def test_vectors_outlive_the_stack(tmp_path: Path) -> None:
+    for _ in range(2):
+        with (
+            LocalStack(state_directory=tmp_path, services=["qdrant"]) as stack,
+            WorkIndex.connect(grpc_port=stack.qdrant_port) as index,
+        ):
+            found = index.exists("kept")
+            index.create("kept", 8)
+    assert found
+
+
+def test_a_service_that_dies_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with LocalStack(state_directory=tmp_path, services=_MODEL_FREE) as stack:
+        redis.Redis.from_url(stack.broker_url).shutdown(nosave=True)
+        with pytest.raises(Unavailable, match=r"redis ended with status 0(?s:.*)bye bye") as died:
+            stack.watch()
+        assert died.value.service == "redis"
+    await_none_naming(str(tmp_path))
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    supervisor = _supervisor(tmp_path)
+    assert len(processes_naming(str(tmp_path))) >= 4
+    supervisor.kill()
+    supervisor.wait()
+    await_none_naming(str(tmp_path))
+    with LocalStack(state_directory=tmp_path, services=["redis"]) as stack:
+        assert redis.Redis.from_url(stack.broker_url).ping()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_stops_everything_on_a_signal_and_ends_well(tmp_path: Path, number: int) -> None:
+    supervisor = _supervisor(tmp_path)
+    supervisor.send_signal(number)
+    said, _ = supervisor.communicate(timeout=30)
+    assert supervisor.returncode == 0
+    assert "all services stopped" in said
+    await_none_naming(str(tmp_path))
+
+
+def test_the_command_ends_with_one_clear_line_when_a_service_dies(tmp_path: Path) -> None:
+    supervisor = _supervisor(tmp_path)
+    state = StateDirectory(tmp_path).read()
+    assert state is not None
+    redis.Redis.from_url(state.broker_url).shutdown(nosave=True)
+    said, _ = supervisor.communicate(timeout=30)
+    assert supervisor.returncode == 2
+    assert "error: redis ended with status 0" in said
+    assert "Traceback" not in said
+    await_none_naming(str(tmp_path))
+
+
+def test_status_tells_running_services_and_says_what_to_do_without_any(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "creditline.cli.main",
+        "local",
+        "status",
+        "--state-directory",
+        str(tmp_path),
+    ]
+    with LocalStack(state_directory=tmp_path, services=_MODEL_FREE) as stack:
+        running = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert running.returncode == 0
+        assert stack.qdrant_target in running.stdout
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert stopped.returncode == 2
+    assert "creditline local up" in stopped.stderr
+
+
+def test_the_releases_works_are_in_the_index_and_are_not_written_twice(tmp_path: Path) -> None:
+    release = _made_up_release(tmp_path / "release")
+    said: list[list[str]] = []
+    for _ in range(2):
+        said.append([])
+        with (
+            LocalStack(
+                state_directory=tmp_path / "state",
+                release_directory=release.directory,
+                services=["qdrant"],
+                report=said[-1].append,
+            ) as stack,
+            WorkIndex.connect(grpc_port=stack.qdrant_port) as index,
+        ):
+            assert index.count(release.collection) == release.works
+    assert "index filled with the 60 works of made-up" in said[0]
+    assert "index holds the 60 works of made-up" in said[1]
+
+
+def _made_up_release(directory: Path) -> Release:
+    """Real files with random vectors of sixty real works."""
+    directory.mkdir()
+    ids = embedded_corpus().ids[::70][:60]
+    write_work_vectors(directory, ids, unit_vectors(len(ids), 24))
+    for name in (ENCODER, CALIBRATION, MODEL_CARD):
+        (directory / name).write_text(name)
+    fingerprints = {f"{name}_fingerprint": "0" * 64 for name in ("generator", "corpus", "towers")}
+    about = {"name": "made-up", "created": "2026-01-01T00:00:00+00:00", "corpus_name": "made-up"}
+    return write_manifest(directory, {**about, **fingerprints, "width": 24, "works": len(ids), "figures": {}})
+
+
+def test_a_missing_release_is_named_and_nothing_stays_up(tmp_path: Path) -> None:
+    nowhere = tmp_path / "no-release"
+    stack = LocalStack(state_directory=tmp_path / "state", release_directory=nowhere, services=_MODEL_FREE)
+    with pytest.raises(NotReady, match=r"no release at .*no-release; build one with"):
+        stack.start()
+    await_none_naming(str(tmp_path))
+    assert not StateDirectory(tmp_path / "state").is_owned()
+
+
+def test_an_unknown_service_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="no service reddis"):
+        LocalStack(state_directory=tmp_path, services=["reddis"])
