@@ -1,4 +1,4 @@
-"""Measures the reference generator: its VAE, whether a caption calls up its own work, whether pictures keep to
+"""Measures the reference generator: its VAE, whether a caption calls up its own work, whether pictures keep
 the prompt's folder; and draws the contact sheet.
 
 Run `python -m tests.benchmarks.generator_quality --generator DIR` (about 5 minutes on 2 cores).

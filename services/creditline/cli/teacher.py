@@ -30,3 +30,28 @@ def prepare(
     with Generator.open(generator) as opened:
         prepare_teacher(opened, reference_corpus(), output, _console.print)
     _console.print(f"The teacher is ready: {output}")
+
+
+@app.command()
+def label(
+    generator: Annotated[Path, typer.Option(help="A StableDiffusionPipeline directory.")],
+    artifacts: Annotated[Path, typer.Option(help="What `creditline teacher prepare` made.")],
+    output: Annotated[Path, typer.Option(help="Where the label set goes; a second call resumes.")],
+    training: Annotated[int, typer.Option(help="Queries to train on.")] = 600,
+    held_out: Annotated[int, typer.Option(help="Queries to judge by.")] = 130,
+    seed: Annotated[int, typer.Option(help="Decides prompts and pictures.")] = 1,
+) -> None:
+    """Generate queries and label every work's influence on each (first-order teacher)."""
+    from creditline.attribution.teacher import open_teacher
+    from creditline.distillation.labelling import LabelJob, label_queries
+    from creditline.distillation.queries import plan_queries
+    from creditline.generator.pipeline import Generator
+    from creditline.generator.reference import reference_corpus, reference_decoys
+
+    corpus = reference_corpus()
+    planned = plan_queries(corpus, training=training, held_out=held_out, mixed_fraction=0.35, seed=seed)
+    with Generator.open(generator) as opened:
+        teacher = open_teacher(opened, corpus, artifacts)
+        job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))
+        labels = label_queries(job, output, _console.print)
+    _console.print(f"{len(labels.queries)} queries × {labels.influence.shape[1]} works: {output}")

@@ -1,0 +1,153 @@
+"""Labels by the first-order teacher: every work's influence on every planned query, resumable by parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, repeated
+from creditline.corpus.works import Corpus
+from creditline.distillation.labels import HELD_OUT, LabelledQuery, LabelSet, png, write_labels
+from creditline.distillation.queries import PlannedQuery
+from creditline.errors import FingerprintMismatch
+from creditline.generator.losses import Examples
+from creditline.generator.pipeline import GUIDANCE, Generator
+
+_QUERIES_PER_PART = 96
+_REPEAT = "repeat"
+
+
+@dataclass(frozen=True)
+class LabelJob:
+    """What is labelled: planned queries by a teacher, with decoys beside the corpus."""
+
+    teacher: Teacher
+    corpus: Corpus
+    decoys: Corpus
+    planned: tuple[PlannedQuery, ...]
+
+    @property
+    def generator(self) -> Generator:
+        return self.teacher.generator
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some queries' pictures and labels. influence: (P, N + D); repeat: (held out among them, N)."""
+
+    pictures: tuple[bytes, ...]
+    influence: NDArray[np.float32]
+    repeat: NDArray[np.float32]
+
+
+def label_queries(job: LabelJob, directory: Path, say: Callable[[str], None]) -> LabelSet:
+    """Make the pictures and label them, resuming after the last finished part; writes the label set too.
+
+    Raises FingerprintMismatch when `directory` holds parts of another plan or generator.
+    """
+    parts_directory = directory / "parts"
+    _refuse_other_plan(job, parts_directory)
+    decoys = _decoy_examples(job)
+    parts = []
+    started = time.perf_counter()
+    for start in range(0, len(job.planned), _QUERIES_PER_PART):
+        path = parts_directory / f"{start:06d}.npz"
+        if not path.is_file():
+            planned = job.planned[start : start + _QUERIES_PER_PART]
+            _write_part(_label_part(job, planned, decoys), path)
+            seconds = time.perf_counter() - started
+            say(f"labels: {start + len(planned)}/{len(job.planned)} queries, {seconds:.0f} s")
+        parts.append(_read_part(path))
+    labels = _joined(job, parts)
+    labels.refuse_overlap()
+    write_labels(labels, directory)
+    return labels
+
+
+def query_id(planned: PlannedQuery) -> str:
+    """The id that a planned query's noise belongs to."""
+    return f"query-{planned.seed}"
+
+
+def _decoy_examples(job: LabelJob) -> Examples:
+    return Examples(
+        ids=job.decoys.ids,
+        latents=job.generator.latents([work.picture() for work in job.decoys]),
+        text=job.generator.prompt_vectors([work.caption for work in job.decoys]),
+    )
+
+
+def _label_part(job: LabelJob, planned: Sequence[PlannedQuery], decoys: Examples) -> _Part:
+    pictures = job.generator.sample([query.prompt for query in planned], [query.seed for query in planned])
+    queries = encode_queries(
+        job.generator,
+        [
+            Query(query_id(query), picture, query.prompt)
+            for query, picture in zip(planned, pictures, strict=True)
+        ],
+    )
+    held_out = [row for row, query in enumerate(planned) if query.split == HELD_OUT]
+    repeat = np.zeros((0, len(job.corpus)), dtype=np.float32)
+    if held_out:
+        repeat = job.teacher.first_order(queries.rows(held_out), draws=repeated(QUERY_DRAWS, salt=_REPEAT))
+    return _Part(tuple(png(pictures)), job.teacher.first_order(queries, others=decoys), repeat)
+
+
+def _joined(job: LabelJob, parts: Sequence[_Part]) -> LabelSet:
+    works = len(job.corpus)
+    pictures = [picture for part in parts for picture in part.pictures]
+    influence = np.concatenate([part.influence for part in parts])
+    return LabelSet(
+        queries=tuple(
+            LabelledQuery(picture, query.prompt, query.seed, GUIDANCE, query.split)
+            for query, picture in zip(job.planned, pictures, strict=True)
+        ),
+        influence=influence[:, :works],
+        influence_repeat=np.concatenate([part.repeat for part in parts]),
+        decoy_influence=influence[:, works:],
+        generator_fingerprint=job.generator.fingerprint,
+        corpus_name=job.corpus.name,
+        corpus_fingerprint=job.corpus.fingerprint,
+        decoy_fingerprint=job.decoys.fingerprint,
+    )
+
+
+def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "plan.json"
+    plan = {
+        "generator": job.generator.fingerprint,
+        "corpus": job.corpus.fingerprint,
+        "decoys": job.decoys.fingerprint,
+        "planned": [[query.prompt, query.seed, query.split] for query in job.planned],
+    }
+    if path.is_file() and json.loads(path.read_text()) != plan:
+        raise FingerprintMismatch(
+            f"{directory} holds labels of another plan, generator or corpus; choose another directory",
+            field="labels",
+        )
+    path.write_text(json.dumps(plan))
+
+
+def _write_part(part: _Part, path: Path) -> None:
+    temporary = path.with_suffix(".tmp.npz")
+    lengths = np.array([len(picture) for picture in part.pictures])
+    joined = np.frombuffer(b"".join(part.pictures), dtype=np.uint8)
+    np.savez(temporary, lengths=lengths, pictures=joined, influence=part.influence, repeat=part.repeat)
+    os.replace(temporary, path)
+
+
+def _read_part(path: Path) -> _Part:
+    with np.load(path) as stored:
+        ends = np.cumsum(stored["lengths"])
+        joined = stored["pictures"].tobytes()
+        starts = ends - stored["lengths"]
+        pictures = tuple(joined[a:b] for a, b in zip(starts, ends, strict=True))
+        return _Part(pictures, stored["influence"], stored["repeat"])
