@@ -1,0 +1,166 @@
+"""The manifests: they render, are valid, and give every service settings that it starts with."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+from pydantic_settings import BaseSettings
+from tests.deploy.manifests import (
+    K8S,
+    REPOSITORY,
+    Manifest,
+    container,
+    environment,
+    literal_secrets,
+    of_kind,
+    pod_specs,
+    render,
+)
+
+KUSTOMIZATIONS = ("base", "overlays/example")
+OURS = ("gateway", "embedder", "teacher")
+WORKLOADS = {*OURS, "qdrant", "redis", "postgres", "load-index"}
+SECRETS = {"creditline": {"api-keys": "one,two", "postgres-password": "5f0c"}}
+
+
+@pytest.fixture(scope="module")
+def base() -> list[Manifest]:
+    return render("base")
+
+
+@pytest.fixture
+def settings_of(
+    base: list[Manifest], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> BaseSettings:
+    """The settings of the service that the test is parametrised with, from its rendered environment."""
+    service = request.param
+    module = importlib.import_module(f"creditline.{service}.settings")
+    for name, value in environment(base, service, SECRETS).items():
+        monkeypatch.setenv(name, value)
+    settings: BaseSettings = getattr(module, f"{service.capitalize()}Settings")()
+    return settings
+
+
+@pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
+def test_every_rendered_manifest_is_valid(kustomization: str) -> None:
+    manifests = render(kustomization)
+    assert {name for name, _ in pod_specs(manifests)} == WORKLOADS
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("settings_of", ["gateway"], indirect=True)
+def test_the_gateway_starts_with_keys_and_finds_the_other_services(settings_of: BaseSettings) -> None:
+    values = settings_of.model_dump()
+    assert values["gateway_host"] == "0.0.0.0"
+    assert values["api_keys"] == "one,two"
+    assert values["ledger_url"] == "postgresql+psycopg://creditline:5f0c@postgres:5432/creditline"
+    assert values["broker_url"] == "redis://redis:6379/0"
+    assert values["qdrant_host"] == "qdrant"
+    assert values["embedder_target"] == "dns:///embedder:7200"
+
+
+@pytest.mark.parametrize("settings_of", ["embedder"], indirect=True)
+def test_the_embedder_listens_where_its_service_points(
+    settings_of: BaseSettings, base: list[Manifest]
+) -> None:
+    values = settings_of.model_dump()
+    ports = {port["name"]: port["containerPort"] for port in container(base, "embedder")["ports"]}
+    assert values["embedder_host"] == "0.0.0.0"
+    assert values["embedder_port"] == ports["grpc"]
+    assert values["embedder_metrics_port"] == ports["metrics"]
+
+
+@pytest.mark.parametrize("settings_of", ["teacher"], indirect=True)
+def test_the_teacher_shares_broker_and_ledger_with_the_gateway(
+    settings_of: BaseSettings, base: list[Manifest]
+) -> None:
+    values = settings_of.model_dump()
+    gateway = environment(base, "gateway", SECRETS)
+    assert values["broker_url"] == gateway["CREDITLINE_BROKER_URL"]
+    assert values["ledger_url"] == gateway["CREDITLINE_LEDGER_URL"]
+    assert values["teacher_metrics_port"] == container(base, "teacher")["ports"][0]["containerPort"]
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_variable_of_ours_is_a_setting_of_some_service(base: list[Manifest], service: str) -> None:
+    fields: set[str] = set()
+    for name in OURS:
+        module = importlib.import_module(f"creditline.{name}.settings")
+        settings = getattr(module, f"{name.capitalize()}Settings")
+        prefix = settings.model_config.get("env_prefix", "")
+        fields |= {f"{prefix}{field}".upper() for field in settings.model_fields}
+    given = {name for name in environment(base, service, SECRETS) if name.startswith("CREDITLINE_")}
+    assert given
+    assert given <= fields
+
+
+def test_every_selected_pod_exists_and_every_service_port_is_open(base: list[Manifest]) -> None:
+    pods = {name: spec["containers"][0] for name, spec in pod_specs(base)}
+    for name, service in of_kind(base, "Service").items():
+        selected = service["spec"]["selector"]["app.kubernetes.io/name"]
+        assert selected == name
+        open_ports = {port["name"] for port in pods[selected]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_ports
+
+
+def test_every_pod_runs_without_root_privileges_service_links_or_a_token(base: list[Manifest]) -> None:
+    for name, spec in pod_specs(base):
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["enableServiceLinks"] is False, name
+        assert spec["automountServiceAccountToken"] is False, name
+        for part in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert part["securityContext"]["readOnlyRootFilesystem"] is True, name
+            assert part["securityContext"]["allowPrivilegeEscalation"] is False, name
+            assert part["securityContext"]["capabilities"] == {"drop": ["ALL"]}, name
+            assert {"cpu", "memory"} <= set(part["resources"]["requests"]), name
+            assert "memory" in part["resources"]["limits"], name
+
+
+def test_every_server_is_probed_and_our_grpc_servers_by_grpc(base: list[Manifest]) -> None:
+    for name, spec in pod_specs(base):
+        if name != "load-index":
+            assert "livenessProbe" in spec["containers"][0], name
+    assert container(base, "embedder")["readinessProbe"]["grpc"]["port"] == 7200
+    assert container(base, "gateway")["startupProbe"]["grpc"]["port"] == 7100
+    assert container(base, "gateway")["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_no_secret_and_no_registry_is_written_down(base: list[Manifest]) -> None:
+    assert literal_secrets(base) == []
+    for name, spec in pod_specs(base):
+        assert all(
+            "." not in part["image"].split("/")[0] for part in spec["containers"] if "/" in part["image"]
+        ), name
+        assert all(not part["image"].endswith(":latest") for part in spec["containers"]), name
+
+
+def test_only_the_gpu_component_asks_for_a_gpu(base: list[Manifest]) -> None:
+    assert "nvidia.com/gpu" not in container(base, "teacher")["resources"]["limits"]
+    example = render("overlays/example")
+    limits = container(example, "teacher")["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == 1
+    assert "memory" in limits
+
+
+def test_the_gateway_and_the_embedder_keep_a_pod_during_maintenance(base: list[Manifest]) -> None:
+    budgets = of_kind(base, "PodDisruptionBudget")
+    for name in ("gateway", "embedder"):
+        assert budgets[name]["spec"]["maxUnavailable"] == 1
+        assert of_kind(base, "Deployment")[name]["spec"]["replicas"] >= 2
+
+
+def _kustomizations() -> list[Path]:
+    return sorted(K8S.rglob("kustomization.yaml"))
+
+
+@pytest.mark.parametrize("path", _kustomizations(), ids=lambda path: str(path.parent.relative_to(REPOSITORY)))
+def test_every_file_that_a_kustomization_names_is_there(path: Path) -> None:
+    named = re.findall(r"(?m)^\s*- (?:path: )?([\w./-]+)\s*$", path.read_text())
+    assert named
+    for name in named:
+        assert (path.parent / name).exists(), name
