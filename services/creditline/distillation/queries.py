@@ -1,8 +1,7 @@
-"""Queries to distil from: prompts that resemble what is served, and the pictures that the generator makes of them."""
+"""Queries to distil from: prompts that resemble what is served."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,14 +27,16 @@ def mixed_caption(first: Work, second: Work) -> str:
 def plan_queries(
     corpus: Corpus, *, training: int, held_out: int, mixed_fraction: float, seed: int
 ) -> list[PlannedQuery]:
-    """Prompts from captions and from mixing two works' titles; the splits share no work, no prompt and no seed.
+    """Prompts from captions and from mixing two works' titles.
 
+    The splits share no work, no prompt and no seed.
     Raises InvalidInput when the corpus is too small for that many prompts.
     """
     needed = int((training + held_out) * (1.0 + mixed_fraction)) + 2
     if needed > len(corpus):
         raise InvalidInput(
-            f"{training + held_out} queries need {needed} works to draw prompts from; the corpus has {len(corpus)}",
+            f"{training + held_out} queries need {needed} works to draw prompts from; "
+            f"the corpus has {len(corpus)}",
             field="training",
         )
     random = np.random.default_rng(seed)
@@ -60,8 +61,3 @@ def _next_prompt(order: list[Work], *, mixed: bool) -> str:
         raise InvalidInput("no works are left to draw prompts from; ask for fewer queries", field="training")
     first = order.pop()
     return mixed_caption(first, order.pop()) if mixed else first.caption
-
-
-def split_of(planned: Sequence[PlannedQuery], split: str) -> list[int]:
-    """Positions of one split's queries."""
-    return [index for index, query in enumerate(planned) if query.split == split]
