@@ -100,8 +100,8 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
 
 def to_hit(point: qdrant.ScoredPoint) -> Hit:
     """A search result with the fields of `HIT_FIELDS`."""
-    fields = {name: point.payload[name].string_value for name in HIT_FIELDS if name in point.payload}
-    return Hit(score=point.score, **{name: fields.get(name, "") for name in HIT_FIELDS})
+    texts = {name: value.string_value for name, value in point.payload.items()}
+    return Hit(score=point.score, **{name: texts.get(name, "") for name in HIT_FIELDS})
 
 
 def listed_works_filter(contributor: str | None) -> qdrant.Filter:

@@ -21,9 +21,9 @@ from creditline.local.qdrant.translation import (
     edge_query,
     edge_scroll,
     edge_search,
+    fill_record,
+    fill_scored,
     grpc_id,
-    grpc_record,
-    grpc_scored,
     optional_filter,
     python_payload,
     with_vectors,
@@ -128,13 +128,17 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     @served
     def Query(self, request: qdrant.QueryPoints) -> qdrant.QueryResponse:  # noqa: N802
-        found = self._query(request.collection_name, edge_query(request))
-        return qdrant.QueryResponse(result=found)
+        answer = qdrant.QueryResponse()
+        for point in self._query(request.collection_name, edge_query(request)):
+            fill_scored(answer.result.add(), point)
+        return answer
 
     @served
     def Search(self, request: qdrant.SearchPoints) -> qdrant.SearchResponse:  # noqa: N802
-        found = self._query(request.collection_name, edge_search(request))
-        return qdrant.SearchResponse(result=found)
+        answer = qdrant.SearchResponse()
+        for point in self._query(request.collection_name, edge_search(request)):
+            fill_scored(answer.result.add(), point)
+        return answer
 
     @served
     def Count(self, request: qdrant.CountPoints) -> qdrant.CountResponse:  # noqa: N802
@@ -148,10 +152,10 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
         wanted = edge_scroll(request)
         collection = self._directory.collection(request.collection_name)
         records, following = collection.read(lambda shard: shard.scroll(wanted))
-        return qdrant.ScrollResponse(
-            result=[grpc_record(record) for record in records],
-            next_page_offset=None if following is None else grpc_id(following),
-        )
+        answer = qdrant.ScrollResponse(next_page_offset=None if following is None else grpc_id(following))
+        for record in records:
+            fill_record(answer.result.add(), record)
+        return answer
 
     @served
     def Get(self, request: qdrant.GetPoints) -> qdrant.GetResponse:  # noqa: N802
@@ -159,11 +163,14 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
         fields, vectors = edge_payload_selector(request, default=True), with_vectors(request)
         collection = self._directory.collection(request.collection_name)
         records = collection.read(lambda shard: shard.retrieve(ids, fields, vectors))
-        return qdrant.GetResponse(result=[grpc_record(record) for record in records])
+        answer = qdrant.GetResponse()
+        for record in records:
+            fill_record(answer.result.add(), record)
+        return answer
 
-    def _query(self, name: str, wanted: Any) -> list[qdrant.ScoredPoint]:
-        found = self._directory.collection(name).read(lambda shard: shard.query(wanted))
-        return [grpc_scored(point) for point in found]
+    def _query(self, name: str, wanted: Any) -> list[Any]:
+        """Edge's ScoredPoints, best first."""
+        return self._directory.collection(name).read(lambda shard: shard.query(wanted))
 
     def _write(self, name: str, operation: Any) -> qdrant.PointsOperationResponse:
         number = self._directory.collection(name).write(operation)

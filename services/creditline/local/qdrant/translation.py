@@ -175,27 +175,28 @@ def _python_value(value: qdrant.Value) -> Any:
     return getattr(value, kind)
 
 
-def _grpc_value(value: Any) -> qdrant.Value:
+def _fill_value(message: qdrant.Value, value: Any) -> None:
     match value:
-        case None:
-            return qdrant.Value(null_value=qdrant.NullValue.NULL_VALUE)
-        case bool():
-            return qdrant.Value(bool_value=value)
-        case int():
-            return qdrant.Value(integer_value=value)
-        case float():
-            return qdrant.Value(double_value=value)
         case str():
-            return qdrant.Value(string_value=value)
+            message.string_value = value
+        case bool():
+            message.bool_value = value
+        case int():
+            message.integer_value = value
+        case float():
+            message.double_value = value
+        case None:
+            message.null_value = qdrant.NullValue.NULL_VALUE
         case list():
-            return qdrant.Value(list_value=qdrant.ListValue(values=[_grpc_value(item) for item in value]))
+            message.list_value.SetInParent()
+            for item in value:
+                _fill_value(message.list_value.values.add(), item)
         case dict():
-            return qdrant.Value(struct_value=qdrant.Struct(fields=grpc_payload(value)))
-    raise TypeError(f"a payload cannot hold {type(value).__name__}")
-
-
-def grpc_payload(payload: Mapping[str, Any] | None) -> dict[str, qdrant.Value]:
-    return {name: _grpc_value(value) for name, value in (payload or {}).items()}
+            message.struct_value.SetInParent()
+            for name, item in value.items():
+                _fill_value(message.struct_value.fields[name], item)
+        case _:
+            raise TypeError(f"a payload cannot hold {type(value).__name__}")
 
 
 def edge_filter(message: qdrant.Filter) -> edge.Filter:
@@ -356,29 +357,24 @@ def with_vectors(
     return request.with_vectors.enable
 
 
-def grpc_scored(point: Any) -> qdrant.ScoredPoint:
-    """From an Edge ScoredPoint."""
-    return qdrant.ScoredPoint(
-        id=grpc_id(point.id),
-        score=point.score,
-        version=point.version,
-        payload=grpc_payload(point.payload),
-        vectors=_grpc_vectors(point.vector),
-    )
+def fill_scored(message: qdrant.ScoredPoint, point: Any) -> None:
+    """From an Edge ScoredPoint. Filled in place: copying submessages costs three times as much."""
+    message.score = point.score
+    message.version = point.version
+    _fill_point(message, point)
 
 
-def grpc_record(record: Any) -> qdrant.RetrievedPoint:
+def fill_record(message: qdrant.RetrievedPoint, record: Any) -> None:
     """From an Edge Record."""
-    return qdrant.RetrievedPoint(
-        id=grpc_id(record.id),
-        payload=grpc_payload(record.payload),
-        vectors=_grpc_vectors(record.vector),
-    )
+    _fill_point(message, record)
 
 
-def _grpc_vectors(vector: list[float] | None) -> qdrant.VectorsOutput | None:
-    if vector is None:
-        return None
-    # Both forms, as a Qdrant server sends them: older clients read `data`, newer ones `dense`.
-    dense = qdrant.DenseVector(data=vector)
-    return qdrant.VectorsOutput(vector=qdrant.VectorOutput(dense=dense, data=vector))
+def _fill_point(message: qdrant.ScoredPoint | qdrant.RetrievedPoint, point: Any) -> None:
+    message.id.CopyFrom(grpc_id(point.id))
+    payload = message.payload
+    for name, value in (point.payload or {}).items():
+        _fill_value(payload[name], value)
+    if point.vector is not None:
+        # Both forms, as a Qdrant server sends them: older clients read `data`, newer ones `dense`.
+        message.vectors.vector.data.extend(point.vector)
+        message.vectors.vector.dense.data.extend(point.vector)
