@@ -50,7 +50,8 @@ def pod_specs(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
 
 def container(manifests: list[Manifest], workload: str) -> Manifest:
     """The first container of a workload."""
-    return dict(pod_specs(manifests))[workload]["containers"][0]
+    first: Manifest = dict(pod_specs(manifests))[workload]["containers"][0]
+    return first
 
 
 def environment(

@@ -1,0 +1,24 @@
+"""A credit line in a directory: the picture, the page, the drawing and the JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from creditline.cli.credit_line.document import credit_line_document
+from creditline.cli.credit_line.drawing import credit_line_drawing
+from creditline.cli.credit_line.line import CreditLine
+from creditline.cli.credit_line.page import credit_line_page
+
+
+def write_credit_line(line: CreditLine, directory: Path) -> tuple[Path, ...]:
+    """Write `picture.png` and `credit-line.{html,png,json}`; returns their paths. Replaces what is there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    picture, page, drawing, document = (
+        directory / name
+        for name in ("picture.png", "credit-line.html", "credit-line.png", "credit-line.json")
+    )
+    picture.write_bytes(line.query.picture)
+    page.write_text(credit_line_page(line), encoding="utf-8")
+    credit_line_drawing(line).save(drawing, optimize=True)
+    document.write_text(credit_line_document(line), encoding="utf-8")
+    return picture, page, drawing, document

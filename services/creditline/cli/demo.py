@@ -1,0 +1,71 @@
+"""`creditline demo`: a picture and its credit line, through all services."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from creditline.errors import CreditlineError
+
+DEFAULT_PROMPT = "a red ladybug"
+DEFAULT_SEED = 7
+
+_NEXT = (
+    "open demo/credit-line.html in a browser, and hang it up",
+    'PROMPT="a sailing boat" make demo     for a picture of your own',
+    ".venv/bin/creditline local up         keeps all services running, for your own pictures and programs",
+)
+
+app = typer.Typer(
+    add_completion=False, help="Generate a picture and print its credit line, through all services."
+)
+
+
+@app.command()
+def demo(
+    prompt: Annotated[
+        str, typer.Option(envvar="PROMPT", help="What the picture shows.", show_default=True)
+    ] = DEFAULT_PROMPT,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same picture.")] = DEFAULT_SEED,
+    works: Annotated[int, typer.Option("-k", "--works", min=1, max=100, help="How many works to list.")] = 10,
+    output: Annotated[Path, typer.Option(help="Where picture, page, drawing and JSON go.")] = Path("demo"),
+    state_directory: Annotated[Path, typer.Option(help="Where the services keep logs and data.")] = Path(
+        ".creditline/demo"
+    ),
+    release: Annotated[
+        Path | None, typer.Option(help="A release directory; by default the package's own.")
+    ] = None,
+) -> None:
+    """Start all services, generate a picture, ask which works it owes, and have the answer audited."""
+    from creditline.cli.credit_line.folder import write_credit_line
+    from creditline.cli.credit_line.terminal import credit_line_view
+    from creditline.cli.demonstration import STEPS, Demonstration, run_demonstration
+    from creditline.cli.narrator import Narrator
+    from creditline.local.stack import LocalStack
+
+    console = Console(highlight=False)
+    began = time.monotonic()
+    narrator = Narrator(console, STEPS)
+    stack = LocalStack(state_directory=state_directory, release_directory=release, report=narrator.say)
+    try:
+        line = run_demonstration(Demonstration(prompt, seed, works), stack, narrator)
+    except KeyboardInterrupt:
+        console.print("Stopped; all services are down.")
+        raise typer.Exit(130) from None
+    paths = write_credit_line(line, output)
+    console.print(credit_line_view(line))
+    _print_ending(console, paths, time.monotonic() - began)
+    if line.audit is None or line.audit.verdict is None:
+        raise CreditlineError(f"the audit gave no verdict; see {state_directory / 'logs' / 'teacher.log'}")
+
+
+def _print_ending(console: Console, paths: tuple[Path, ...], seconds: float) -> None:
+    written = ", ".join(str(path) for path in paths)
+    console.print(Text(f"Written in {seconds:.0f} s: {written}\n"))
+    for what, line in zip(("Next:", "", ""), _NEXT, strict=True):
+        console.print(Text(f"{what:6}{line}"), soft_wrap=True)

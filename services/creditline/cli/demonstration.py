@@ -1,0 +1,109 @@
+"""The whole way once: a picture is generated, attributed through the gateway, and audited by a worker."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from creditline.answers import AttributionAnswer, AuditAnswer
+from creditline.cli.credit_line.line import CreditLine, Query
+from creditline.cli.narrator import Narrator
+from creditline.client import CreditlineClient
+from creditline.errors import DeadlineExceeded, NotReady
+from creditline.local.stack import LocalStack
+
+# How many steps the narrator is told of here.
+STEPS = 4
+_POLL_SECONDS = 0.5
+# The first answer of a service that has just come up may wait for its models to warm up.
+_ATTRIBUTE_SECONDS = 60.0
+_AUDIT_UNDER_WAY = {"QUEUED": "waiting for a worker", "RUNNING": "a worker is at it"}
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What is asked for: a prompt, a seed, how many works to list, how long to wait for the audit."""
+
+    prompt: str
+    seed: int
+    works: int = 10
+    audit_seconds: float = 600.0
+
+
+def run_demonstration(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> CreditLine:
+    """Start the stack, generate, attribute, audit, and take the stack down again.
+
+    Raises what the services raise, and DeadlineExceeded when the audit does not end in time.
+    """
+    with _running(stack, narrator):
+        with narrator.step(f"Generating “{wanted.prompt}”, seed {wanted.seed}"):
+            query = _generated(wanted, stack, narrator)
+        with CreditlineClient(stack.gateway_target, api_key=stack.api_key) as client:
+            with narrator.step("Asking the gateway which works it owes"):
+                answer = _asked(client, query, wanted.works, narrator)
+            with narrator.step("Auditing the answer: a worker makes the model forget the picture"):
+                audit = _audited(client, answer, wanted.audit_seconds, narrator)
+            return CreditLine(
+                query=query,
+                answer=answer,
+                thumbnails={work.id: client.thumbnail(work.id) for work in answer.works},
+                accuracy=client.release(answer.release.name).accuracy,
+                audit=audit,
+            )
+
+
+@contextmanager
+def _running(stack: LocalStack, narrator: Narrator) -> Iterator[None]:
+    with narrator.step("Starting all services on this machine"):
+        stack.start()
+    try:
+        yield
+    finally:
+        stack.stop()
+
+
+def _generated(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> Query:
+    """A picture of the stack's generator. Raises NotReady when the stack has none."""
+    if stack.generator_directory is None:
+        raise NotReady("the local stack runs without a generator; start it with its teacher")
+    narrator.doing("loading the generator")
+    from creditline.generator.pipeline import Generator
+
+    with Generator.open(stack.generator_directory) as generator:
+        narrator.doing("sampling")
+        picture = generator.sample([wanted.prompt], [wanted.seed])[0]
+        fingerprint = generator.fingerprint
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return Query(buffer.getvalue(), wanted.prompt, fingerprint, seed=wanted.seed)
+
+
+def _asked(client: CreditlineClient, query: Query, works: int, narrator: Narrator) -> AttributionAnswer:
+    answer = client.attribute(
+        query.picture,
+        prompt=query.prompt,
+        generator=query.generator,
+        k=works,
+        timeout_seconds=_ATTRIBUTE_SECONDS,
+    )
+    narrator.say(f"{len(answer.works)} works of {answer.release.works:,} in {answer.timings.total_ms:.0f} ms")
+    return answer
+
+
+def _audited(
+    client: CreditlineClient, answer: AttributionAnswer, seconds: float, narrator: Narrator
+) -> AuditAnswer:
+    """The audit once it has ended, well or not. Raises DeadlineExceeded."""
+    audit = client.submit_audit(answer.attribution_id)
+    until = time.monotonic() + seconds
+    while audit.state in _AUDIT_UNDER_WAY:
+        if time.monotonic() > until:
+            raise DeadlineExceeded(f"audit {audit.id} is still {audit.state} after {seconds:.0f} s")
+        narrator.doing(_AUDIT_UNDER_WAY[audit.state])
+        time.sleep(_POLL_SECONDS)
+        audit = client.audit(audit.id)
+    narrator.say(f"audit {audit.id}: {audit.state}")
+    return audit
