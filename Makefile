@@ -24,7 +24,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format protos results bench clean
+.PHONY: help install demo test check format protos results readme-picture bench clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -69,6 +69,11 @@ protos-unchanged: $(INSTALLED)
 
 results: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.results_table
+
+# The README's picture is the last demo's credit line, at half its size.
+readme-picture: $(INSTALLED)
+	@$(BIN)/python -c "from PIL import Image; drawn = Image.open('demo/credit-line.png'); \
+	  drawn.reduce(2).quantize(256).save('tests/benchmarks/results/images/credit-line.png', optimize=True)"
 
 bench: $(INSTALLED)
 	@set -e; for script in $(BENCHMARKS); do \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,10 @@ def test_every_committed_result_has_the_form_and_says_truly_whether_it_met(path:
         assert set(figure) >= FIGURE_FORM
         assert isinstance(figure["value"], (int, float))
         assert is_met(figure["value"], figure["target"]) is figure["met"]
+
+
+def test_every_file_that_the_documents_link_to_is_there() -> None:
+    for document in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", (README.parent / document).read_text())
+        missing = sorted({link for link in links if not (README.parent / link).exists()})
+        assert missing == [], document
