@@ -8,14 +8,15 @@ import sys
 
 from creditline.errors import CreditlineError
 from creditline.gateway.server import serve
-from creditline.gateway.settings import read_settings
+from creditline.gateway.settings import GatewaySettings
+from creditline.settings import read_settings
 
 
 def main() -> int:
     """Serve until told to stop; 2 when the settings or what they name do not allow a start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(read_settings()))
+        asyncio.run(serve(read_settings(GatewaySettings)))
     except CreditlineError as error:
         print(f"creditline gateway: {error.message}", file=sys.stderr)
         return 2

@@ -46,7 +46,7 @@ class Catalog:
             return self._works[checked_work_id(work_id)]
         except KeyError:
             raise NotFound(
-                f"work {shown(work_id)} is not in corpus {self._name!r} ({len(self._works):,} works); use the "
-                "id of a listed work",
+                f"work {shown(work_id)} is not in corpus {self._name!r} ({len(self._works):,} works); use "
+                "the id of a listed work",
                 field="id",
             ) from None

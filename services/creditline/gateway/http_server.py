@@ -60,7 +60,8 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise InvalidInput(
-            f"the gateway cannot listen on {host}:{port} ({error.strerror}); set CREDITLINE_GATEWAY_HTTP_PORT",
+            f"the gateway cannot listen on {host}:{port} ({error.strerror}); set "
+            "CREDITLINE_GATEWAY_HTTP_PORT",
             field="gateway_http_port",
         ) from error
     return listener

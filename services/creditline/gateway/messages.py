@@ -67,7 +67,7 @@ def audit_message(audit: answers.AuditAnswer) -> audit_pb2.Audit:
     return audit_pb2.Audit(
         id=audit.id,
         attribution_id=audit.attribution_id,
-        state=audit_pb2.AuditState.Value(f"AUDIT_STATE_{audit.state}"),
+        state=f"AUDIT_STATE_{audit.state}",
         created=_timestamp(audit.created),
         finished=_timestamp(audit.finished),
         verdict=None if audit.verdict is None else _verdict_message(audit.verdict),

@@ -1,4 +1,4 @@
-"""The outbox publisher: takes queued jobs from the ledger to the broker, again and again until they arrive."""
+"""The outbox publisher: takes queued jobs from the ledger to the broker until they arrive."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def _opened(image: bytes) -> Image.Image:
         raise InvalidInput(f"image is too large ({error}); {_MOST_ALLOWED}", field=_FIELD) from error
     except Exception as error:  # as above: a hostile header may raise nearly anything
         raise InvalidInput(
-            f"image is not a picture ({len(image):,} bytes starting with {image[:8]!r}); send PNG, JPEG, WebP, "
-            "GIF, BMP or TIFF",
+            f"image is not a picture ({len(image):,} bytes starting with {image[:8]!r}); send PNG, JPEG, "
+            "WebP, GIF, BMP or TIFF",
             field=_FIELD,
         ) from error
     if opened.width * opened.height > _MOST_PIXELS:

@@ -71,8 +71,8 @@ class ReadinessCheck:
         loaded = await self._embedder.loaded_release(deadline_seconds=_CHECK_SECONDS)
         if loaded != self._release.name:
             raise NotReady(
-                f"the embedder has release {loaded!r} loaded, the gateway serves {self._release.name!r}; start "
-                "both with the same CREDITLINE_RELEASE_DIRECTORY"
+                f"the embedder has release {loaded!r} loaded, the gateway serves {self._release.name!r}; "
+                "start both with the same CREDITLINE_RELEASE_DIRECTORY"
             )
 
     async def _check_qdrant(self) -> None:

@@ -21,7 +21,7 @@ _SAMPLE_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class ServedRelease:
-    """What answering with a release takes: its names, its calibration, and its vectors or a sample of them."""
+    """What answering with a release takes: its names, calibration, and vectors or a sample of them."""
 
     summary: ReleaseSummary
     calibration: Calibration

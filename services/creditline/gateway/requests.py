@@ -79,4 +79,4 @@ def shown(value: str) -> str:
     """A value as errors quote it: with its end left out when it is long."""
     if len(value) <= _SHOWN_CHARACTERS:
         return ascii(value)
-    return f"{ascii(value[:_SHOWN_CHARACTERS])}… ({len(value):,} characters)"
+    return f"{value[:_SHOWN_CHARACTERS]!a}… ({len(value):,} characters)"

@@ -175,7 +175,8 @@ class RpcServer:
             bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise InvalidInput(
-                f"the gateway cannot listen on {address}: another process may; set CREDITLINE_GATEWAY_GRPC_PORT",
+                f"the gateway cannot listen on {address}, another process may; set "
+                "CREDITLINE_GATEWAY_GRPC_PORT",
                 field="gateway_grpc_port",
             ) from error
         await self._server.start()

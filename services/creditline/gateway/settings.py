@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from creditline.errors import InvalidInput
 from creditline.ledger import default_ledger_url
 
 _Port = Annotated[int, Field(ge=0, le=65535)]
@@ -63,17 +62,3 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return False
 
-
-def read_settings() -> GatewaySettings:
-    """Settings from the environment. Raises InvalidInput with one sentence per wrong value."""
-    try:
-        return GatewaySettings()
-    except ValidationError as error:
-        raise InvalidInput("; ".join(_sentence(dict(wrong)) for wrong in error.errors())) from error
-
-
-def _sentence(wrong: dict[str, object]) -> str:
-    place = wrong["loc"]
-    if not isinstance(place, tuple) or not place:
-        return str(wrong["msg"]).removeprefix("Value error, ")
-    return f"CREDITLINE_{str(place[0]).upper()} is {wrong['input']!r}: {wrong['msg']}"

@@ -1,0 +1,162 @@
+"""`CreditlineClient`: the gateway's gRPC API in Python, synchronous and typed.
+
+with CreditlineClient("127.0.0.1:7100") as client:
+    answer = client.attribute(picture, prompt="a red ladybug", generator=fingerprint)
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+from PIL import Image
+
+from creditline.answers import AttributionAnswer, AuditAnswer, ReleaseAnswer, WorkAnswer
+from creditline.client.reading import read_attribution, read_audit, read_release_response, read_work
+from creditline.client.refusals import raised_as_ours
+from creditline.errors import DeadlineExceeded, InvalidInput
+from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2
+from creditline.v1.attribution_pb2_grpc import AttributionStub
+from creditline.v1.audit_pb2_grpc import AuditsStub
+from creditline.v1.catalog_pb2_grpc import CatalogStub
+from creditline.v1.release_pb2_grpc import ReleasesStub
+
+_CALL_SECONDS = 10.0
+_AUDIT_SECONDS = 900.0
+_POLL_SECONDS = 0.5
+# What the message can carry; the gateway takes far less.
+_LARGEST_K = (1 << 32) - 1
+_MOST_MESSAGE_BYTES = 64 << 20
+_CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
+)
+_FINAL_STATES = ("DONE", "FAILED")
+
+
+class CreditlineClient:
+    """One connection to the gateway at `target` (host:port). Safe for several threads.
+
+    Every call raises the CreditlineError that the gateway raised, with the field it names; Unavailable
+    when the gateway does not answer; DeadlineExceeded after `timeout_seconds`.
+    """
+
+    def __init__(
+        self, target: str, *, api_key: str | None = None, timeout_seconds: float = _CALL_SECONDS
+    ) -> None:
+        self._target = target
+        self._timeout = timeout_seconds
+        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+        self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        self._attribution = AttributionStub(self._channel)
+        self._catalog = CatalogStub(self._channel)
+        self._audits = AuditsStub(self._channel)
+        self._releases = ReleasesStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def attribute(
+        self,
+        image: bytes | Path | Image.Image,
+        *,
+        prompt: str,
+        generator: str,
+        k: int = 10,
+        release: str = "",
+        timeout_seconds: float | None = None,
+    ) -> AttributionAnswer:
+        """Which works does this picture owe, how much to each, and who made them?
+
+        image: a file's bytes, its path, or a picture; generator: the fingerprint of what made it.
+        """
+        if not 0 <= k <= _LARGEST_K:
+            raise InvalidInput(f"k is {k}; ask for 1 or more works", field="k")
+        request = attribution_pb2.AttributeRequest(
+            image=_file_bytes(image), prompt=prompt, generator=generator, k=k, release=release
+        )
+        with raised_as_ours(self._target):
+            response = self._attribution.Attribute(
+                request, timeout=timeout_seconds or self._timeout, metadata=self._metadata
+            )
+        return read_attribution(response)
+
+    def work(self, work_id: str) -> WorkAnswer:
+        """One work of the corpus. Raises NotFound."""
+        return read_work(self._get_work(work_id))
+
+    def thumbnail(self, work_id: str) -> bytes:
+        """A small picture of a work, WebP. Raises NotFound."""
+        return bytes(self._get_work(work_id).thumbnail)
+
+    def _get_work(self, work_id: str) -> catalog_pb2.Work:
+        with raised_as_ours(self._target):
+            response: catalog_pb2.GetWorkResponse = self._catalog.GetWork(
+                catalog_pb2.GetWorkRequest(id=work_id), timeout=self._timeout, metadata=self._metadata
+            )
+        return response.work
+
+    def release(self, name: str = "") -> ReleaseAnswer:
+        """The live release, or a named one, with its audited accuracy. Raises NotFound."""
+        with raised_as_ours(self._target):
+            response = self._releases.GetRelease(
+                release_pb2.GetReleaseRequest(name=name), timeout=self._timeout, metadata=self._metadata
+            )
+        return read_release_response(response)
+
+    def submit_audit(self, attribution_id: str) -> AuditAnswer:
+        """Ask the teacher to check an attribution. Asking twice gives the same audit. Raises NotFound."""
+        with raised_as_ours(self._target):
+            response = self._audits.SubmitAudit(
+                audit_pb2.SubmitAuditRequest(attribution_id=attribution_id),
+                timeout=self._timeout,
+                metadata=self._metadata,
+            )
+        return read_audit(response.audit)
+
+    def audit(self, audit_id: str) -> AuditAnswer:
+        """An audit as it stands. Raises NotFound."""
+        with raised_as_ours(self._target):
+            response = self._audits.GetAudit(
+                audit_pb2.GetAuditRequest(id=audit_id), timeout=self._timeout, metadata=self._metadata
+            )
+        return read_audit(response.audit)
+
+    def wait_for_audit(
+        self, audit_id: str, *, timeout_seconds: float = _AUDIT_SECONDS, poll_seconds: float = _POLL_SECONDS
+    ) -> AuditAnswer:
+        """The audit once it is DONE or FAILED. Raises DeadlineExceeded when it is neither in time."""
+        until = time.monotonic() + timeout_seconds
+        while True:
+            audit = self.audit(audit_id)
+            if audit.state in _FINAL_STATES:
+                return audit
+            if time.monotonic() + poll_seconds > until:
+                raise DeadlineExceeded(
+                    f"audit {audit_id} is still {audit.state} after {timeout_seconds:.3g} s; wait longer, or "
+                    "check that a teacher runs (`creditline local up` starts one)"
+                )
+            time.sleep(poll_seconds)
+
+
+def _file_bytes(image: bytes | Path | Image.Image) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, Path):
+        return image.read_bytes()
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
