@@ -123,6 +123,12 @@ def test_a_picture_that_owes_nobody_says_so() -> None:
     assert line.remainder == 1.0
 
 
+def test_credit_that_is_spread_over_the_whole_corpus_is_not_pinned_on_the_listed_works() -> None:
+    thin = sample_credit_line(shares=[0.0004, *[0.0] * 9])
+    assert words.credit_sentence(thin).startswith("Nobody stands out")
+    assert words.credit_sentence(sample_credit_line()).startswith("Made possible by")
+
+
 def test_a_failed_audit_and_a_missing_one_are_told_apart() -> None:
     failed = sample_audit("FAILED", error="the generator is gone; start it")
     assert words.audit_sentences(failed) == ["The audit failed: the generator is gone; start it"]
@@ -137,7 +143,15 @@ def test_without_audits_no_accuracy_is_claimed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "text"), [(0.0, "0 %"), (0.0001, "< 0.1 %"), (0.034, "3.4 %"), (0.0999, "10 %"), (1.0, "100 %")]
+    ("part", "text"),
+    [
+        (0.0, "0 %"),
+        (0.0001, "< 0.1 %"),
+        (0.034, "3.4 %"),
+        (0.0999, "10 %"),
+        (0.9994, "> 99 %"),
+        (1.0, "100 %"),
+    ],
 )
 def test_shares_are_written_as_people_read_them(part: float, text: str) -> None:
     assert words.percent(part).replace("\u00a0", " ") == text

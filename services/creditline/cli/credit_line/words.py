@@ -10,6 +10,8 @@ from creditline.cli.credit_line.line import CreditLine
 # Below this a share says more by "less than" than by its digits.
 _SMALLEST_SHOWN_SHARE = 0.0005
 _NAMED_IN_SENTENCE = 3
+# Listed works that together have less than this do not stand out from the corpus.
+_STANDS_OUT = 0.01
 # A space at which no line is broken.
 _UNBROKEN = "\u00a0"
 
@@ -25,6 +27,8 @@ def percent(part: float) -> str:
         number = "0"
     elif part < _SMALLEST_SHOWN_SHARE:
         number = "< 0.1"
+    elif 0.995 <= part < 1.0:
+        number = "> 99"
     else:
         number = f"{part * 100:.1f}" if part < 0.0995 else f"{part * 100:.0f}"
     return f"{number} %".replace(" ", _UNBROKEN)
@@ -44,6 +48,8 @@ def credit_sentence(line: CreditLine) -> str:
     others = len(owed) - len(named)
     if others:
         named.append(f"{counted(others, 'other contributor')} listed here")
+    if 1 - line.remainder < _STANDS_OUT:
+        return f"Nobody stands out; the largest parts go to {_joined(named)}."
     return f"Made possible by the work of {_joined(named)}."
 
 
