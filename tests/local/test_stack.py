@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 import redis
 
+from creditline.calibration import Calibration
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.errors import Conflict, NotReady, Unavailable
 from creditline.index import WorkIndex
@@ -175,13 +178,28 @@ def test_the_releases_works_are_in_the_index_and_are_not_written_twice(tmp_path:
     assert "index holds the 60 works of made-up" in said[1]
 
 
+def test_the_gateway_comes_up_when_the_models_are_left_out_and_says_what_is_missing(tmp_path: Path) -> None:
+    release = _made_up_release(tmp_path / "release")
+    with LocalStack(
+        state_directory=tmp_path / "state",
+        release_directory=release.directory,
+        services=["redis", "qdrant", "gateway"],
+    ) as stack:
+        answer = httpx.get(f"{stack.gateway_url}/readyz", timeout=10)
+        up = {each["service"]: each["up"] for each in answer.json()["dependencies"]}
+        assert up == {"embedder": False, "qdrant": True, "ledger": True, "redis": True}
+    await_none_naming(str(tmp_path))
+
+
 def _made_up_release(directory: Path) -> Release:
     """Real files with random vectors of sixty real works."""
     directory.mkdir()
     ids = embedded_corpus().ids[::70][:60]
     write_work_vectors(directory, ids, unit_vectors(len(ids), 24))
-    for name in (ENCODER, CALIBRATION, MODEL_CARD):
+    for name in (ENCODER, MODEL_CARD):
         (directory / name).write_text(name)
+    knots = np.array([-1.0, 0.0, 1.0])
+    (directory / CALIBRATION).write_text(Calibration(knots, knots).to_json())
     fingerprints = {f"{name}_fingerprint": "0" * 64 for name in ("generator", "corpus", "towers")}
     about = {"name": "made-up", "created": "2026-01-01T00:00:00+00:00", "corpus_name": "made-up"}
     return write_manifest(directory, {**about, **fingerprints, "width": 24, "works": len(ids), "figures": {}})

@@ -9,7 +9,8 @@ import urllib.request
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-_PROBE_SECONDS = 1.0
+# The gateway asks all that it needs before it answers, and gives each about two seconds.
+_PROBE_SECONDS = 3.0
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -24,7 +24,7 @@ _GUARDIAN_SECONDS = 3.0
 class ServicePlan:
     """How one service is started, and how one sees that it is healthy.
 
-    `address` is for people; `is_healthy` answers within about a second.
+    `address` is for people; `is_healthy` answers within a few seconds.
     """
 
     name: str

@@ -9,11 +9,11 @@ import shutil
 import socket
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creditline.errors import NotReady
-from creditline.local.health import answers
+from creditline.local.health import answers, http_answers
 from creditline.local.processes import ServicePlan
 
 LOOPBACK = "127.0.0.1"
@@ -161,8 +161,12 @@ class StackPlan:
         return _plan("teacher", _module("creditline.teacher"), address, self.environment())
 
     def _gateway(self) -> ServicePlan:
+        """Ready when all that it needs answers; merely alive when its services are left out of the stack."""
         address = f"{self.gateway_target} and {self.gateway_url}"
-        return _plan("gateway", _module("creditline.gateway"), address, self.environment())
+        plan = _plan("gateway", _module("creditline.gateway"), address, self.environment())
+        if {"qdrant", "embedder"} <= self.services:
+            return plan
+        return replace(plan, is_healthy=lambda: http_answers(f"{self.gateway_url}/healthz"))
 
 
 def _plan(name: str, command: tuple[str, ...], address: str, environment: Mapping[str, str]) -> ServicePlan:

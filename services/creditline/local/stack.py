@@ -134,8 +134,7 @@ class LocalStack:
         self._ownership = self._state.own()
         try:
             self._plan = self._make_plan()
-            for row in START_ORDER:
-                self._start_row([name for name in row if name in self._services])
+            self._bring_up()
             self._state.write(self._snapshot())
         except BaseException:
             self.stop()
@@ -187,8 +186,9 @@ class LocalStack:
 
     def _find_generator(self) -> Path | None:
         """The given generator, or the reference generator, put together in the state directory."""
-        if self._settings.generator_directory is not None or "teacher" not in self._services:
-            return self._settings.generator_directory
+        given = self._settings.generator_directory
+        if given is not None or "teacher" not in self._services:
+            return given.resolve() if given else None
         directory = self.directory / "generator"
         self._report("generator: putting the reference pipeline together")
         self._assemble(directory)
@@ -208,21 +208,28 @@ class LocalStack:
                 field="generator_directory",
             )
 
-    def _start_row(self, names: list[str]) -> None:
-        started = [self._start_service(name) for name in names]
-        self._await_all(started)
-        if "qdrant" in names and self._started_plan.release_directory is not None:
-            self._fill_index(self._started_plan.release_directory)
+    def _bring_up(self) -> None:
+        stores, models, entrance = START_ORDER
+        self._await_all(self._start_all(stores))
+        loading = self._start_all(models)
+        release_directory = self._started_plan.release_directory
+        if "qdrant" in self._services and release_directory is not None:
+            self._fill_index(release_directory)
+        self._await_all(loading)
+        self._await_all(self._start_all(entrance))
+
+    def _start_all(self, names: Collection[str]) -> list[ServiceProcess]:
+        """Those of `names` that belong to this stack, started and not yet waited for."""
+        return [self._start_service(name) for name in names if name in self._services]
 
     def _start_service(self, name: str) -> ServiceProcess:
         plan = self._started_plan.service(name)
+        self._report(f"{name} starting at {plan.address}")
         process = ServiceProcess(plan, self._state.log(name))
         self._processes.append(process)
         return process
 
     def _await_all(self, processes: list[ServiceProcess]) -> None:
-        for process in processes:
-            self._report(f"{process.plan.name} starting at {process.plan.address}")
         for process in processes:
             seconds = process.wait_until_healthy()
             self._report(f"{process.plan.name} healthy after {seconds:.1f} s")
