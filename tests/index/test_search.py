@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from creditline.index import Hit, WorkIndex, WorkSearch
 from creditline.local.services import StackPorts
 from tests.index.conftest import GRAPH_PLAN, WORKS
 from tests.index.works_made_up import WIDTH, brute_force, made_up_works, unit_vectors
+from tests.local.qdrant_process import start_qdrant
 
 _QUERIES = unit_vectors(40, seed=1)
 _DEADLINE_SECONDS = 10.0
@@ -151,3 +154,39 @@ def test_an_unreachable_qdrant_is_named_with_its_address_and_remedy() -> None:
     with pytest.raises(Unavailable, match=f"127.0.0.1:{port}.*creditline local up") as refused:
         asyncio.run(ask())
     assert refused.value.service == "qdrant"
+
+
+def test_searches_work_again_soon_after_qdrant_came_back(tmp_path: Path) -> None:
+    vectors = unit_vectors(20)
+    first = start_qdrant(tmp_path)
+    with WorkIndex.connect(grpc_port=first.port) as index:
+        index.create("kept", WIDTH)
+        index.upsert("kept", made_up_works(vectors))
+
+    async def ask() -> tuple[Hit, float]:
+        async with WorkSearch.connect(grpc_port=first.port) as works:
+            await works.search("kept", vectors[7], 1, deadline_seconds=_DEADLINE_SECONDS)
+            first.process.kill()
+            first.process.wait()
+            with pytest.raises(Unavailable):
+                await works.search("kept", vectors[7], 1, deadline_seconds=_DEADLINE_SECONDS)
+            second = await asyncio.to_thread(start_qdrant, tmp_path, port=first.port)
+            began = time.monotonic()
+            try:
+                return await _first_answer(works, vectors[7]), time.monotonic() - began
+            finally:
+                second.process.terminate()
+                second.process.wait(15)
+
+    hit, seconds = asyncio.run(ask())
+    assert hit.work_id == "work-7"
+    assert seconds < 5.0
+
+
+async def _first_answer(works: WorkSearch, query: np.ndarray) -> Hit:
+    """The nearest work, asked for again while Qdrant is not reachable."""
+    while True:
+        try:
+            return (await works.search("kept", query, 1, deadline_seconds=_DEADLINE_SECONDS))[0]
+        except Unavailable:
+            await asyncio.sleep(0.1)

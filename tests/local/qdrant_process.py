@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creditline.local.health import grpc_serves
@@ -29,9 +29,10 @@ class RunningQdrant:
         return f"127.0.0.1:{self.port}"
 
 
-def start_qdrant(directory: Path) -> RunningQdrant:
-    """Start a process on free ports and wait until it serves."""
-    ports = StackPorts.free()
+def start_qdrant(directory: Path, *, port: int | None = None) -> RunningQdrant:
+    """Start a process on free ports, or on the given one, and wait until it serves."""
+    free = StackPorts.free()
+    ports = replace(free, qdrant=port or free.qdrant)
     command = [
         *(sys.executable, "-m", "creditline.local.qdrant", "--directory", str(directory)),
         *("--grpc-port", str(ports.qdrant), "--metrics-port", str(ports.qdrant_metrics)),
