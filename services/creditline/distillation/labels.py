@@ -59,9 +59,9 @@ class LabelledQuery:
 class LabelSet:
     """Queries and the teacher's influence of every work of a corpus on each.
 
-    influence: (Q, N) float32, row q of `queries[q]`, column n of the corpus's work n. influence_repeat: (H, N)
-    float32, the held-out queries in order, labelled again with other noise. decoy_influence: (Q, D) float32.
-    Raises InvalidInput when shapes, splits or numbers do not hold together.
+    influence: (Q, N) float32, row q of `queries[q]`, column n of the corpus's work n. influence_repeat:
+    (H, N) float32, the held-out queries in order, labelled again with other noise. decoy_influence: (Q, D)
+    float32. Raises InvalidInput when shapes, splits or numbers do not hold together.
     """
 
     queries: tuple[LabelledQuery, ...]
@@ -119,7 +119,8 @@ class LabelSet:
             shared = by_split[TRAIN] & by_split[HELD_OUT]
             if shared:
                 raise InvalidInput(
-                    f"{len(shared)} values of {name} are in both splits, e.g. {sorted(shared)[0]!r}; draw others",
+                    f"{len(shared)} values of {name} are in both splits, e.g. {sorted(shared)[0]!r};"
+                    " draw others",
                     field=name,
                 )
 
@@ -152,7 +153,10 @@ def write_labels(labels: LabelSet, directory: Path) -> Path:
 
 
 def read_labels(directory: Path) -> LabelSet:
-    """Read what `write_labels` wrote. Raises NotReady when it is missing, FingerprintMismatch when a file changed."""
+    """Read what `write_labels` wrote.
+
+    Raises NotReady when it is missing, FingerprintMismatch when a file changed.
+    """
     if not (directory / _MANIFEST).is_file():
         raise NotReady(f"no labels at {directory}; make them with `creditline teacher label`", field="labels")
     manifest = json.loads((directory / _MANIFEST).read_text())

@@ -1,0 +1,4 @@
+"""The embedder.
+
+A gRPC service that turns pictures with their texts into the encoder's vectors, in batches.
+"""

@@ -9,7 +9,8 @@ from creditline.errors import InvalidInput
 
 
 def ndcg_at_k(scores: ArrayLike, influence: ArrayLike, k: int) -> float:
-    """Normalised discounted cumulative gain of the first `k`: gain = positive influence, discount log2(rank + 1).
+    """Normalised discounted cumulative gain of the first `k`: gain = positive influence, discount
+    log2(rank + 1).
 
     scores, influence: (N,). Where no work has positive influence nothing can be missed: 1.
     """
@@ -27,7 +28,10 @@ def recall_at_k(scores: ArrayLike, influence: ArrayLike, k: int) -> float:
 
 
 def average_precision(scores: ArrayLike, influence: ArrayLike, relevant: int) -> float:
-    """Average precision of the ranking; relevant are the teacher's first `relevant` works (arXiv 2511.10721)."""
+    """Average precision of the ranking.
+
+    Relevant are the teacher's first `relevant` works (arXiv 2511.10721).
+    """
     ranked, truth = _checked(scores, influence)
     is_relevant = np.zeros(len(truth), dtype=bool)
     is_relevant[best_first(truth)[:relevant]] = True

@@ -37,7 +37,10 @@ def interval_of(value: float, resampled: ArrayLike) -> Estimate:
 def bootstrap(
     statistic: Callable[[NDArray[np.intp]], float], size: int, *, seed: int, resamples: int = RESAMPLES
 ) -> Estimate:
-    """Interval of any statistic of `size` units: it is called with the units' rows, drawn with replacement."""
+    """Interval of any statistic of `size` units.
+
+    It is called with the units' rows, drawn with replacement.
+    """
     if size < 1:
         raise InvalidInput("a bootstrap needs at least one value", field="values")
     random = np.random.default_rng(seed)

@@ -1,7 +1,8 @@
 """An audit's verdict: what unlearning a query says of the attribution that was served.
 
 The teacher scores every listed work and a uniform random sample of all others. A sampled work stands for
-`others / sample` works; the list is a census. Intervals are of that drawing: the sample is drawn again from itself.
+`others / sample` works; the list is a census. Intervals are of that drawing: the sample is drawn again
+from itself.
 """
 
 from __future__ import annotations
@@ -165,7 +166,10 @@ def _redrawn(sampled: int, others: int, seed: int) -> NDArray[np.intp]:
 
 
 def _rank_correlation(listed: Sequence[JudgedWork], sample: Sequence[JudgedWork], seed: int) -> Estimate:
-    """Over the scored works whose expected influence is known; list and sample are drawn again each by itself."""
+    """Over the scored works whose expected influence is known.
+
+    List and sample are drawn again each by itself.
+    """
     strata = [_known_pairs(listed), _known_pairs(sample)]
     value = _correlation(np.concatenate(strata))
     random = np.random.default_rng(seed)

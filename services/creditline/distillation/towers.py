@@ -1,0 +1,202 @@
+"""Towers: frozen pretrained models that give features of a picture and of a text, always through open_clip.
+
+`Towers.open(EMBEDDED)` loads the pair that comes with the package; any other open_clip model is a name with a
+local checkpoint, or a local directory with `open_clip_config.json`. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from open_clip.hf_model import HFTextEncoder
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
+
+from creditline.distillation.embedded_towers import (
+    EMBEDDED_NAME,
+    PREPROCESSING,
+    artifact_digests,
+    file_digest,
+    load_image_weights,
+    register_configuration,
+)
+from creditline.errors import InvalidInput, NotReady
+
+T = TypeVar("T")
+_LOCAL_DIRECTORY = "local-dir:"
+_CHECKPOINT_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_TOKENIZER_PROBE = "A red ladybug; 3 × 4 = zwölf?"
+_ITEMS_PER_FORWARD = 16
+
+
+@dataclass(frozen=True)
+class TowerSpec:
+    """Which towers.
+
+    An open_clip name with a local checkpoint, a directory as open_clip saves it, or "embedded".
+    """
+
+    name: str
+    checkpoint: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> TowerSpec:
+        """`embedded`, `NAME@CHECKPOINT` (e.g. `ViT-B-32@weights.safetensors`) or `DIRECTORY`."""
+        name, at, checkpoint = text.partition("@")
+        if at:
+            return cls(name, Path(checkpoint))
+        return cls(name)
+
+
+EMBEDDED = TowerSpec(EMBEDDED_NAME)
+
+
+class Towers:
+    """An image tower and a text tower, loaded once; `features` is the same in any batch."""
+
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, preprocessing: PreprocessCfg, fingerprint: str
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.fingerprint = fingerprint
+        self._tokenizer = tokenizer
+        self._transform = image_transform_v2(preprocessing, is_train=False)
+        self.image_width = self.image_features([Image.new("RGB", (8, 8))]).shape[1]
+        self.text_width = self.text_features([""]).shape[1]
+
+    @classmethod
+    def open(cls, spec: TowerSpec = EMBEDDED) -> Towers:
+        """Load the towers that `spec` names. Raises NotReady when their files are not on this machine."""
+        return _open_embedded() if spec == EMBEDDED else _open_local(spec)
+
+    @property
+    def width(self) -> int:
+        """Numbers of the joined features."""
+        return self.image_width + self.text_width
+
+    def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Pictures as the image tower takes them: (B, 3, side, side) float32."""
+        return torch.stack([self._transform(picture.convert("RGB")) for picture in pictures])
+
+    @torch.inference_mode()
+    def image_features(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(B, image_width) float32, as the tower gives them."""
+        encode = self.model.get_submodule("visual")
+        return torch.cat([encode(self.pixels(part)) for part in _parts(pictures)]).float()
+
+    @torch.inference_mode()
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """(B, text_width) float32, as the tower gives them."""
+        encode: Any = self.model.encode_text
+        return torch.cat([encode(self._tokens(part)) for part in _parts(texts)]).float()
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        """(B, L) int64. A tower that masks its padding need not be fed all of it."""
+        tokens: Tensor = self._tokenizer(list(texts))
+        text = getattr(self.model, "text", None)
+        if not isinstance(text, HFTextEncoder):
+            return tokens
+        used = (tokens != text.config.pad_token_id).any(dim=0).nonzero()
+        return tokens[:, : int(used.max()) + 1]
+
+    def features(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> NDArray[np.float32]:
+        """Both parts, each of length 1, joined: (B, image_width + text_width) float32."""
+        if len(pictures) != len(texts):
+            raise InvalidInput(
+                f"each picture needs a text; got {len(pictures)} and {len(texts)}", field="texts"
+            )
+        image = nn.functional.normalize(self.image_features(pictures), dim=-1)
+        text = nn.functional.normalize(self.text_features(texts), dim=-1)
+        joined: NDArray[np.float32] = torch.cat([image, text], dim=1).numpy()
+        return joined
+
+
+def _open_embedded() -> Towers:
+    digests = artifact_digests()
+    name = register_configuration()
+    with _quiet_loading():
+        model = open_clip.create_model(name, pretrained=None, pretrained_text=True)
+        tokenizer = open_clip.get_tokenizer(name)
+    load_image_weights(model)
+    preprocessing = PreprocessCfg(**PREPROCESSING)
+    return Towers(model, tokenizer, preprocessing, _fingerprint(digests, preprocessing))
+
+
+def _open_local(spec: TowerSpec) -> Towers:
+    checkpoint = _local_checkpoint(spec)
+    name = spec.name if spec.checkpoint else f"{_LOCAL_DIRECTORY}{spec.name}"
+    with _quiet_loading():
+        model = open_clip.create_model(
+            name,
+            pretrained=str(spec.checkpoint) if spec.checkpoint else None,
+            pretrained_text=False,
+            require_pretrained=True,
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+    preprocessing = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
+    probe = hashlib.sha256(tokenizer([_TOKENIZER_PROBE]).numpy().tobytes()).hexdigest()
+    digests = {"checkpoint": file_digest(checkpoint), "tokenizer": probe}
+    return Towers(model, tokenizer, preprocessing, _fingerprint(digests, preprocessing))
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Without the libraries' progress bar, and their notes that a pooling layer of BERT is left out."""
+    progress_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        if progress_bar:
+            transformers_logging.enable_progress_bar()
+
+
+def _local_checkpoint(spec: TowerSpec) -> Path:
+    """The file that the weights are in. Raises NotReady, InvalidInput: nothing may be left for a download."""
+    if spec.checkpoint is not None:
+        if spec.name not in open_clip.list_models():
+            raise InvalidInput(
+                f"open_clip knows no model {spec.name!r}; see open_clip.list_models()", field="towers"
+            )
+        if not spec.checkpoint.is_file():
+            raise NotReady(f"no checkpoint at {spec.checkpoint}; towers are never downloaded", field="towers")
+        return spec.checkpoint
+    directory = Path(spec.name)
+    found = [path for path in (directory / name for name in _CHECKPOINT_NAMES) if path.is_file()]
+    if not (directory / "open_clip_config.json").is_file() or not found:
+        raise NotReady(
+            f"{directory} needs open_clip_config.json and one of {', '.join(_CHECKPOINT_NAMES)}; towers are"
+            " never downloaded",
+            field="towers",
+        )
+    return found[0]
+
+
+def _fingerprint(digests: Mapping[str, str], preprocessing: PreprocessCfg) -> str:
+    """SHA-256 over the towers' files and the preprocessing: 64 hex digits."""
+    content = json.dumps({"files": dict(digests), "preprocessing": asdict(preprocessing)}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _ITEMS_PER_FORWARD):
+        yield items[start : start + _ITEMS_PER_FORWARD]

@@ -1,0 +1,26 @@
+"""`python -m creditline.embedder`: one embedder, set up by `CREDITLINE_*` environment variables."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from creditline.embedder.server import serve
+from creditline.embedder.settings import read_settings
+from creditline.errors import CreditlineError
+
+
+def main() -> int:
+    """Serve until told to stop; 2 when the settings or what they name do not allow a start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(serve(read_settings()))
+    except CreditlineError as error:
+        print(f"creditline embedder: {error.message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""What the embedder counts for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+_LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class EmbedderMetrics:
+    """One registry per embedder, so that two in one process do not share counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._calls = Counter(
+            "creditline_embedder_calls", "Calls by gRPC status.", ["code"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "creditline_embedder_call_seconds",
+            "Duration of a call.",
+            buckets=_LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "creditline_embedder_batch_size",
+            "Pictures in a forward.",
+            buckets=_BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self._waited = Histogram(
+            "creditline_embedder_wait_seconds",
+            "How long the first picture of a batch waited.",
+            buckets=_LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.waiting = Gauge("creditline_embedder_waiting", "Pictures that wait.", registry=self.registry)
+        self.release = Gauge(
+            "creditline_embedder_release", "The loaded release: 1.", ["release"], registry=self.registry
+        )
+
+    def batch(self, size: int, waited_seconds: float) -> None:
+        """One forward begins."""
+        self._batch.observe(size)
+        self._waited.observe(waited_seconds)
+
+    def call(self, code: str, seconds: float) -> None:
+        """One call ended."""
+        self._calls.labels(code).inc()
+        self._seconds.observe(seconds)

@@ -1,0 +1,81 @@
+"""What the embedder loads once: a release's encoder and the towers that it was trained on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from creditline.distillation.encoder import Encoder, Side
+from creditline.distillation.towers import Towers, TowerSpec
+from creditline.errors import FingerprintMismatch
+from creditline.release import ENCODER, Release, open_release
+
+
+@dataclass(frozen=True)
+class EmbedItem:
+    """A picture (RGB) with its text, and which side it is encoded for."""
+
+    picture: Image.Image
+    text: str
+    side: Side
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """vector: (width,) float32 of length 1.
+
+    Milliseconds that its batch took in the towers and in the head.
+    """
+
+    vector: NDArray[np.float32]
+    tower_ms: float
+    head_ms: float
+
+
+class EmbedderModel:
+    """Towers and encoder of one release; `forward` is for one thread at a time."""
+
+    def __init__(self, release: Release, towers: Towers, encoder: Encoder) -> None:
+        self.release = release
+        self._towers = towers
+        self._encoder = encoder
+
+    @classmethod
+    def open(cls, release_directory: Path, spec: TowerSpec) -> EmbedderModel:
+        """Load a release and its towers, and run them once, so that the first caller need not wait.
+
+        Raises NotReady, and FingerprintMismatch when the release was trained on other towers or was changed.
+        """
+        release = open_release(release_directory)
+        release.verify_files()
+        towers = Towers.open(spec)
+        if towers.fingerprint != release.towers_fingerprint:
+            raise FingerprintMismatch(
+                f"release {release.name!r} was trained on towers {release.towers_fingerprint[:16]}…, but"
+                f" {spec.name!r} has {towers.fingerprint[:16]}…; set CREDITLINE_EMBEDDER_TOWERS to"
+                " those of the release",
+                field="towers_fingerprint",
+            )
+        model = cls(release, towers, Encoder.load(release.directory / ENCODER))
+        model.forward([EmbedItem(Image.new("RGB", (8, 8)), "", Side.QUERY)])
+        return model
+
+    def forward(self, items: Sequence[EmbedItem]) -> list[Embedded]:
+        """Encode items of either side together."""
+        started = time.perf_counter()
+        features = self._towers.features([item.picture for item in items], [item.text for item in items])
+        towers_done = time.perf_counter()
+        vectors = np.empty((len(items), self._encoder.shape.width), dtype=np.float32)
+        for side in Side:
+            rows = [row for row, item in enumerate(items) if item.side is side]
+            if rows:
+                vectors[rows] = self._encoder.encode_features(features[rows], side)
+        tower_ms = (towers_done - started) * 1e3
+        head_ms = (time.perf_counter() - towers_done) * 1e3
+        return [Embedded(vector, tower_ms, head_ms) for vector in vectors]

@@ -1,0 +1,128 @@
+"""The embedder's process: gRPC with health, metrics over HTTP, and a stop that answers what was taken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from prometheus_client import start_http_server
+
+from creditline.distillation.towers import TowerSpec
+from creditline.embedder.batcher import Batcher, BatchLimits
+from creditline.embedder.metrics import EmbedderMetrics
+from creditline.embedder.model import EmbedderModel
+from creditline.embedder.service import EmbedderService
+from creditline.embedder.settings import EmbedderSettings
+from creditline.errors import Conflict
+from creditline.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
+
+_LARGEST_MESSAGE_BYTES = 64 << 20
+# Decoded pictures are large: so many at once, the others wait.
+_DECODERS = 2
+_SERVICE = "creditline.v1.Embedder"
+_LOGGER = logging.getLogger(__name__)
+
+
+class EmbedderServer:
+    """Serves inside `async with EmbedderServer(settings, model) as server`, on `grpc_port` and
+    `metrics_port`.
+
+    At its end it says NOT_SERVING, takes no more calls and answers those it has, within the grace time.
+    """
+
+    def __init__(self, settings: EmbedderSettings, model: EmbedderModel) -> None:
+        self._settings = settings
+        self._model = model
+        self._resources = contextlib.AsyncExitStack()
+        self.grpc_port = 0
+        self.metrics_port = 0
+
+    async def __aenter__(self) -> Self:
+        """Raises Conflict when a port is taken."""
+        async with contextlib.AsyncExitStack() as opening:
+            await self._start(opening)
+            self._resources = opening.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._resources.aclose()
+
+    async def _start(self, resources: contextlib.AsyncExitStack) -> None:
+        settings, metrics = self._settings, EmbedderMetrics()
+        metrics.release.labels(self._model.release.name).set(1)
+        limits = BatchLimits(
+            settings.embedder_max_batch, settings.embedder_max_wait_ms / 1e3, settings.embedder_queue
+        )
+        batcher = await resources.enter_async_context(Batcher(self._model.forward, limits, metrics.batch))
+        metrics.waiting.set_function(lambda: len(batcher))
+        decoders = resources.enter_context(ThreadPoolExecutor(_DECODERS, "decode"))
+        service = EmbedderService(self._model.release, batcher, decoders, metrics, max_batch=limits.max_batch)
+        self.metrics_port = self._serve_metrics(resources, metrics)
+        self.grpc_port = await self._serve(resources, service)
+
+    def _serve_metrics(self, resources: contextlib.AsyncExitStack, metrics: EmbedderMetrics) -> int:
+        host, port = self._settings.embedder_host, self._settings.embedder_metrics_port
+        try:
+            server, thread = start_http_server(port, host, metrics.registry)
+        except OSError as failure:
+            raise _taken(host, port, "CREDITLINE_EMBEDDER_METRICS_PORT") from failure
+        resources.callback(thread.join)
+        resources.callback(server.server_close)
+        resources.callback(server.shutdown)
+        return int(server.server_port)
+
+    async def _serve(self, resources: contextlib.AsyncExitStack, service: EmbedderService) -> int:
+        host, port = self._settings.embedder_host, self._settings.embedder_port
+        size = [(f"grpc.max_{way}_message_length", _LARGEST_MESSAGE_BYTES) for way in ("receive", "send")]
+        server = grpc.aio.server(options=[*size, ("grpc.so_reuseport", 0)])
+        health_of = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
+        add_EmbedderServicer_to_server(service, server)
+        try:
+            bound = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as failure:
+            raise _taken(host, port, "CREDITLINE_EMBEDDER_PORT") from failure
+        await server.start()
+        for name in ("", _SERVICE):
+            await health_of.set(name, health_pb2.HealthCheckResponse.SERVING)
+        resources.push_async_callback(self._stop, server, health_of)
+        return int(bound)
+
+    async def _stop(self, server: Any, health_of: Any) -> None:
+        await health_of.enter_graceful_shutdown()
+        await server.stop(self._settings.embedder_stop_grace_seconds)
+
+
+def _taken(host: str, port: int, variable: str) -> Conflict:
+    return Conflict(
+        f"port {port} on {host} cannot be bound; another process may hold it, set {variable} to a free one",
+        field="port",
+    )
+
+
+async def serve(settings: EmbedderSettings) -> None:
+    """Load the release and serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    model = EmbedderModel.open(settings.release_directory, TowerSpec.parse(settings.embedder_towers))
+    async with EmbedderServer(settings, model) as server:
+        _LOGGER.info(
+            "embedder ready: release %s, gRPC on %s:%d, metrics on %d",
+            model.release.name,
+            settings.embedder_host,
+            server.grpc_port,
+            server.metrics_port,
+        )
+        await stop.wait()
+        _LOGGER.info("embedder stops: finishing what it has")

@@ -1,0 +1,151 @@
+"""The Embedder service of `creditline.v1`.
+
+Checks a request, decodes its pictures, and lets them be batched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+import grpc
+
+from creditline.distillation.encoder import Side
+from creditline.embedder.batcher import Batcher
+from creditline.embedder.metrics import EmbedderMetrics
+from creditline.embedder.model import Embedded, EmbedItem
+from creditline.embedder.pictures import decode
+from creditline.errors import (
+    CreditlineError,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+from creditline.release import Release
+from creditline.v1 import embedder_pb2 as proto
+from creditline.v1.embedder_pb2_grpc import EmbedderServicer
+
+MOST_ITEMS = 128
+MOST_CHARACTERS = 10_000
+_SIDES = {proto.SIDE_QUERY: Side.QUERY, proto.SIDE_WORK: Side.WORK}
+_STATUS: dict[type[CreditlineError], grpc.StatusCode] = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+_LOGGER = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+
+class EmbedderService(EmbedderServicer):
+    """Embed and GetEncoder for one loaded release; pictures are decoded in `decoders`."""
+
+    def __init__(
+        self,
+        release: Release,
+        batcher: Batcher[EmbedItem, Embedded],
+        decoders: Executor,
+        metrics: EmbedderMetrics,
+        *,
+        max_batch: int,
+    ) -> None:
+        self._release = release
+        self._batcher = batcher
+        self._decoders = decoders
+        self._metrics = metrics
+        self._max_batch = max_batch
+
+    async def Embed(  # noqa: N802
+        self, request: proto.EmbedRequest, context: Any
+    ) -> proto.EmbedResponse:
+        """Vectors of all items, in order."""
+        return await self._answered(self._embed(request, context.time_remaining()), context)
+
+    async def GetEncoder(  # noqa: N802
+        self, request: proto.GetEncoderRequest, context: Any
+    ) -> proto.GetEncoderResponse:
+        """What is loaded."""
+        return proto.GetEncoderResponse(
+            release=self._release.name,
+            width=self._release.width,
+            towers_fingerprint=self._release.towers_fingerprint,
+            max_batch=self._max_batch,
+        )
+
+    async def _embed(self, request: proto.EmbedRequest, seconds: float | None) -> proto.EmbedResponse:
+        loop = asyncio.get_running_loop()
+        deadline = None if seconds is None else loop.time() + seconds
+        side = self._checked(request)
+        pictures = await asyncio.gather(
+            *(
+                loop.run_in_executor(self._decoders, _decoded, item.image, f"items[{row}].image")
+                for row, item in enumerate(request.items)
+            )
+        )
+        items = [
+            EmbedItem(picture, item.text, side) for picture, item in zip(pictures, request.items, strict=True)
+        ]
+        left = None if deadline is None else deadline - loop.time()
+        embedded = await self._batcher.submit(items, seconds=left)
+        return proto.EmbedResponse(
+            vectors=[proto.EmbedResponse.Vector(values=each.vector.tolist()) for each in embedded],
+            release=self._release.name,
+            tower_ms=max(each.tower_ms for each in embedded),
+            head_ms=max(each.head_ms for each in embedded),
+        )
+
+    def _checked(self, request: proto.EmbedRequest) -> Side:
+        if request.release and request.release != self._release.name:
+            raise NotFound(
+                f"release {request.release!r} is not loaded here, {self._release.name!r} is; ask for that one,"
+                " or start an embedder with the other's CREDITLINE_RELEASE_DIRECTORY",
+                field="release",
+            )
+        if request.side not in _SIDES:
+            raise InvalidInput("side is not set; say SIDE_QUERY or SIDE_WORK", field="side")
+        if not 1 <= len(request.items) <= MOST_ITEMS:
+            raise InvalidInput(
+                f"items has {len(request.items)} entries; send 1 to {MOST_ITEMS}", field="items"
+            )
+        for row, item in enumerate(request.items):
+            if len(item.text) > MOST_CHARACTERS:
+                raise InvalidInput(
+                    f"items[{row}].text has {len(item.text):,} characters; at most {MOST_CHARACTERS:,} are"
+                    " taken",
+                    field=f"items[{row}].text",
+                )
+        return _SIDES[request.side]
+
+    async def _answered(self, answer: Awaitable[Answer], context: Any) -> Answer:
+        """The answer, or the status that its error stands for."""
+        started, code = time.perf_counter(), grpc.StatusCode.OK
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except CreditlineError as error:
+            code = _STATUS.get(type(error), grpc.StatusCode.FAILED_PRECONDITION)
+            message = error.message
+        except Exception:
+            _LOGGER.exception("a call failed in a way that nobody foresaw")
+            code, message = (
+                grpc.StatusCode.INTERNAL,
+                "the embedder failed on this request; its log says where",
+            )
+        finally:
+            self._metrics.call(code.name, time.perf_counter() - started)
+        await context.abort(code, message)
+        raise AssertionError("abort raises")
+
+
+def _decoded(image: bytes, field: str) -> Any:
+    return decode(image, field=field)
