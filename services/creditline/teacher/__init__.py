@@ -1,0 +1,1 @@
+"""The teacher as a service: a Celery worker that audits answers which were served."""

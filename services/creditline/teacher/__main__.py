@@ -1,0 +1,25 @@
+"""`python -m creditline.teacher`: one worker, set up by `CREDITLINE_*` environment variables."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from creditline.errors import CreditlineError
+
+
+def main() -> int:
+    """Take jobs until told to stop; 2 when the settings or what they name do not allow a start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        from creditline.teacher.app import app, settings
+        from creditline.teacher.worker import serve
+
+        return serve(app, settings)
+    except CreditlineError as error:
+        print(f"creditline teacher: {error.message}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The Celery application `creditline.teacher.app:app` and its one task, `creditline.audit`.
+
+Whoever knows the broker's address can submit an audit by name:
+`Celery(broker=URL, backend=URL).send_task("creditline.audit", kwargs={"attribution_id": ID})`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject
+
+from creditline.errors import Unavailable
+from creditline.ledger.ledger import AUDIT_TASK
+from creditline.settings import read_settings
+from creditline.teacher.audits import Busy
+from creditline.teacher.broker import make_app
+from creditline.teacher.settings import TeacherSettings
+from creditline.teacher.stopping import GivenBack
+from creditline.teacher.worker import worker_of
+
+# A lease is looked at again this long after it should have run out.
+_AFTER_LEASE_SECONDS = 1.0
+_LEDGER_DOWN_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+settings = read_settings(TeacherSettings)
+app = make_app(settings)
+
+
+@app.task(name=AUDIT_TASK, bind=True, max_retries=None)
+def audit(self: Task, attribution_id: str) -> dict[str, Any]:
+    """Audit an attribution and return the verdict; the same one however often the job is delivered.
+
+    Fails with NotFound or AuditFailed. Waits and tries again while another worker has the audit or the ledger
+    does not answer; goes back into the queue when this worker stops.
+    """
+    try:
+        return worker_of(settings).auditor.audit(attribution_id)
+    except GivenBack as stopping:
+        raise Reject(stopping.message, requeue=True) from stopping
+    except Busy as busy:
+        raise self.retry(exc=busy, countdown=busy.seconds + _AFTER_LEASE_SECONDS) from busy
+    except Unavailable as down:
+        _log.warning("attribution %s waits: %s", attribution_id, down.message)
+        raise self.retry(exc=down, countdown=_LEDGER_DOWN_SECONDS) from down

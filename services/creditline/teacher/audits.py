@@ -1,0 +1,159 @@
+"""An audit: unlearn a served query, see what else was forgotten, and hold the served list against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from creditline.attribution.teacher import Query, Teacher
+from creditline.errors import CreditlineError, Unavailable
+from creditline.evaluation.verdict import JudgedWork, judge
+from creditline.ledger import Audit, AuditState, Ledger, StoredAttribution
+from creditline.teacher.lease import held_lease
+from creditline.teacher.loading import Loaded, Loader
+from creditline.teacher.metrics import TeacherMetrics
+from creditline.teacher.samples import audit_seed, draw_sample, served_works
+from creditline.teacher.stopping import GivenBack, Stop
+
+# Between blocks the worker looks whether it shall stop.
+_WORKS_PER_BLOCK = 12
+_log = logging.getLogger(__name__)
+
+
+class AuditFailed(CreditlineError):
+    """The audit has no verdict and will have none; the message says why and what to do."""
+
+
+class Busy(CreditlineError):
+    """Another worker holds the audit's lease for `seconds` more."""
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditPlan:
+    """Who audits: the worker's name, how long its leases are, and how many unlisted works it scores."""
+
+    worker: str
+    lease_seconds: float
+    sampled_works: int
+
+
+class Auditor:
+    """Audits attributions of one ledger, one at a time; asked again, it gives the first verdict again."""
+
+    def __init__(
+        self, ledger: Ledger, loader: Loader, metrics: TeacherMetrics, stop: Stop, plan: AuditPlan
+    ) -> None:
+        self._ledger = ledger
+        self._loader = loader
+        self._metrics = metrics
+        self._stop = stop
+        self._plan = plan
+
+    def audit(self, attribution_id: str) -> dict[str, Any]:
+        """The verdict on an attribution: protobuf JSON of `creditline.v1.Verdict` in snake_case.
+
+        Raises NotFound for an unknown attribution, AuditFailed when there is no verdict to be had, Busy while
+        another worker is at it, GivenBack when this one stops, Unavailable when the ledger does not answer.
+        """
+        audit = self._ledger.submit_audit(attribution_id, publish=False)
+        if audit.state in (AuditState.DONE, AuditState.FAILED):
+            self._metrics.count("repeated")
+            return _verdict_of(audit)
+        self._take(audit)
+        lease = held_lease(self._ledger, audit.id, self._plan.worker, self._plan.lease_seconds)
+        with lease, self._metrics.running.track_inprogress(), self._metrics.audit_seconds.time():
+            self._run(audit)
+        return _verdict_of(self._ledger.audit(audit.id))
+
+    def _take(self, audit: Audit) -> None:
+        if not self._ledger.take_audit(audit.id, self._plan.worker, self._plan.lease_seconds):
+            self._metrics.count("busy")
+            raise Busy(f"audit {audit.id} is with another worker", seconds=self._plan.lease_seconds)
+
+    def _run(self, audit: Audit) -> None:
+        """Write a verdict, or why there is none, into the ledger."""
+        try:
+            self._ledger.finish_audit(audit.id, self._judge(audit))
+            self._metrics.count("done")
+        except GivenBack:
+            self._metrics.count("given_back")
+            raise
+        except Unavailable:
+            raise
+        except CreditlineError as error:
+            self._fail(audit, error.message)
+        except Exception as error:
+            _log.exception("audit %s failed", audit.id)
+            self._fail(audit, f"the teacher failed ({type(error).__name__}: {error}); its log says where")
+
+    def _fail(self, audit: Audit, message: str) -> None:
+        _log.warning("audit %s failed: %s", audit.id, message)
+        self._ledger.fail_audit(audit.id, message)
+        self._metrics.count("failed")
+
+    def _judge(self, audit: Audit) -> dict[str, Any]:
+        began = time.perf_counter()
+        attribution = self._ledger.attribution(audit.attribution_id)
+        loaded = self._loader.get()
+        loaded.refuse_foreign(attribution)
+        verdict = self._verdict(attribution, loaded, began)
+        _log.info("audit %s done in %.1f s", audit.id, time.perf_counter() - began)
+        return verdict
+
+    def _verdict(self, attribution: StoredAttribution, loaded: Loaded, began: float) -> dict[str, Any]:
+        served, seed = served_works(attribution.answer), audit_seed(attribution.id)
+        sample = draw_sample(loaded.corpus, served, size=self._plan.sampled_works, seed=seed)
+        step = loaded.teacher.unlearn(_query(attribution))
+        rows = [*sample.listed, *sample.drawn]
+        influence = self._influence_in_blocks(loaded.teacher, step, rows)
+        expected = [*(work.expected_influence for work in served), *(None for _ in sample.drawn)]
+        judged = [
+            JudgedWork(loaded.corpus.ids[row], float(value), expectation)
+            for row, value, expectation in zip(rows, influence, expected, strict=True)
+        ]
+        verdict = judge(
+            judged[: len(served)],
+            judged[len(served) :],
+            others=sample.others,
+            query_rise=step.rise,
+            seconds=time.perf_counter() - began,
+            seed=seed,
+        )
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(verdict)))
+        return plain
+
+    def _influence_in_blocks(self, teacher: Teacher, step: Any, rows: Sequence[int]) -> NDArray[np.float64]:
+        """What the step did to the named works: (R,) float64. Raises GivenBack."""
+        values = []
+        for start in range(0, len(rows), _WORKS_PER_BLOCK):
+            self._stop.refuse_when_over()
+            block = rows[start : start + _WORKS_PER_BLOCK]
+            values.append(teacher.influence_after(step, block))
+            self._metrics.passes.inc(len(block) * len(teacher.origin.draws))
+        return np.concatenate(values)
+
+
+def _query(attribution: StoredAttribution) -> Query:
+    with Image.open(io.BytesIO(attribution.image)) as opened:
+        return Query(attribution.id, opened.convert("RGB"), attribution.prompt)
+
+
+def _verdict_of(audit: Audit) -> dict[str, Any]:
+    """A finished audit's verdict. Raises AuditFailed when it has none."""
+    if audit.verdict is None:
+        raise AuditFailed(f"audit {audit.id} failed: {audit.error}")
+    verdict: Mapping[str, Any] = audit.verdict
+    return dict(verdict)

@@ -1,0 +1,81 @@
+"""The generator, its corpus and its statistics: loaded once per process, checked against each other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from creditline.attribution.teacher import Teacher, open_teacher
+from creditline.corpus.works import Corpus, read_corpus
+from creditline.errors import FingerprintMismatch
+from creditline.generator.pipeline import Generator
+from creditline.generator.reference import reference_corpus
+from creditline.ledger import StoredAttribution
+from creditline.teacher.metrics import TeacherMetrics
+from creditline.teacher.settings import TeacherSettings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A teacher and the corpus whose rows it scores."""
+
+    teacher: Teacher
+    corpus: Corpus
+
+    def refuse_foreign(self, attribution: StoredAttribution) -> None:
+        """Raises FingerprintMismatch for an attribution of another generator or corpus."""
+        generator = self.teacher.generator
+        if attribution.generator != generator.fingerprint:
+            raise FingerprintMismatch(
+                f"attribution {attribution.id} is of generator {attribution.generator}, but the one at "
+                f"{generator.directory} is {generator.fingerprint}; point the "
+                "teacher's CREDITLINE_GENERATOR_DIRECTORY at the generator that made the picture",
+                field="generator",
+            )
+        if attribution.corpus != self.corpus.fingerprint:
+            raise FingerprintMismatch(
+                f"attribution {attribution.id} is of corpus {attribution.corpus}, but {self.corpus.name!r} "
+                f"is {self.corpus.fingerprint}; point the teacher's CREDITLINE_CORPUS_FILE at the corpus of "
+                "the release that answered",
+                field="corpus",
+            )
+
+
+class Loader:
+    """Loads what the settings name when it is first asked for, and keeps it.
+
+    A failure is not kept: once the missing generator is there, the next audit finds it.
+    """
+
+    def __init__(self, settings: TeacherSettings, metrics: TeacherMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._loaded: Loaded | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._loaded is not None
+
+    def get(self) -> Loaded:
+        """Raises NotReady when something is missing, FingerprintMismatch when it does not belong together."""
+        if self._loaded is None:
+            self._loaded = self._load()
+            self._metrics.loaded.set(1)
+        return self._loaded
+
+    def _load(self) -> Loaded:
+        began = time.perf_counter()
+        file = self._settings.corpus_file
+        corpus = read_corpus(file) if file else reference_corpus()
+        generator = Generator.open(self._settings.generator_directory)
+        teacher = open_teacher(generator, corpus, self._settings.teacher_artifacts)
+        _log.info(
+            "loaded generator %s and %d works in %.1f s",
+            generator.fingerprint[:16],
+            len(corpus),
+            time.perf_counter() - began,
+        )
+        return Loaded(teacher, corpus)

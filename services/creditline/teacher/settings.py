@@ -1,0 +1,61 @@
+"""The teacher's settings, from `CREDITLINE_*` environment variables; all defaults work on one machine."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from creditline.ledger import default_ledger_url
+
+_Port = Annotated[int, Field(ge=0, le=65535)]
+_BROKER_SCHEMES = ("redis://", "rediss://")
+
+
+def default_generator_directory() -> Path:
+    """In the user's state directory (XDG_STATE_HOME), beside the ledger."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "creditline" / "generator"
+
+
+def reference_artifacts() -> Path:
+    """Where the package keeps the teacher's statistics of the reference generator and corpus."""
+    return Path(str(files("creditline.attribution") / "reference"))
+
+
+class TeacherSettings(BaseSettings):
+    """Which generator and corpus the teacher audits for, and where jobs and the ledger are.
+
+    Without `corpus_file` the corpus is the one that the reference generator was trained on.
+    `teacher_sampled_works` of the works that were not listed are scored in each audit. A worker holds an
+    audit under a lease of `teacher_lease_seconds`, which it renews; a job that is not finished
+    `teacher_visibility_seconds` after a worker fetched it is given to another. When told to stop, the worker
+    gives an audit back that is not finished within `teacher_stop_grace_seconds`. Port 0 takes a free one.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True, frozen=True)
+
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    ledger_url: str = Field(default_factory=default_ledger_url)
+    generator_directory: Path = Field(default_factory=default_generator_directory)
+    teacher_artifacts: Path = Field(default_factory=reference_artifacts)
+    corpus_file: Path | None = None
+    release_directory: Path | None = None
+    teacher_host: str = "127.0.0.1"
+    teacher_metrics_port: _Port = 7390
+    teacher_sampled_works: int = Field(default=96, ge=1, le=100_000)
+    teacher_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
+    teacher_visibility_seconds: int = Field(default=900, ge=1, le=86_400)
+    teacher_result_seconds: int = Field(default=86_400, ge=60)
+    teacher_stop_grace_seconds: float = Field(default=6.0, ge=0, le=3600)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if not value.startswith(_BROKER_SCHEMES):
+            raise ValueError(f"it must start with {' or '.join(_BROKER_SCHEMES)}")
+        return value

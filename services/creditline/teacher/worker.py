@@ -1,0 +1,137 @@
+"""One worker process: what it holds, and its life from the first check to a graceful stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from celery import Celery, signals
+
+from creditline.errors import CreditlineError, Unavailable
+from creditline.ledger import Ledger
+from creditline.teacher.audits import Auditor, AuditPlan
+from creditline.teacher.broker import ping_broker
+from creditline.teacher.loading import Loader
+from creditline.teacher.metrics import TeacherMetrics
+from creditline.teacher.monitoring import Page, metrics_page, monitoring_server, report
+from creditline.teacher.settings import TeacherSettings
+from creditline.teacher.stopping import Stop
+
+_log = logging.getLogger(__name__)
+
+
+class AuditWorker:
+    """The ledger's connection, the loaded models, the metrics, and the auditor that uses them."""
+
+    def __init__(self, settings: TeacherSettings) -> None:
+        self.metrics = TeacherMetrics()
+        self.loader = Loader(settings, self.metrics)
+        self.stop = Stop(settings.teacher_stop_grace_seconds)
+        self.consuming = threading.Event()
+        self._settings = settings
+        self._ledger = Ledger.open(settings.ledger_url)
+        self.auditor = Auditor(self._ledger, self.loader, self.metrics, self.stop, self._plan())
+
+    def _plan(self) -> AuditPlan:
+        return AuditPlan(
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            lease_seconds=self._settings.teacher_lease_seconds,
+            sampled_works=self._settings.teacher_sampled_works,
+        )
+
+    def load_early(self) -> None:
+        """Load the models now, so that the first audit does not wait for them.
+
+        What is missing is only said: the worker comes up, and audits fail with that sentence until it is there.
+        """
+        try:
+            self.loader.get()
+        except CreditlineError as error:
+            _log.warning("audits will fail: %s", error.message)
+
+    def health(self) -> Page:
+        """Whether the process takes jobs."""
+        return report(None if self.consuming.is_set() else "the worker is starting")
+
+    def readiness(self) -> Page:
+        """Whether an audit submitted now would be run."""
+        try:
+            ping_broker(self._settings.broker_url)
+            self._ledger.ping()
+        except Unavailable as error:
+            return report(error.message)
+        if not self.loader.is_loaded:
+            return report(
+                "generator, corpus or statistics are missing or do not fit; the log says what to do"
+            )
+        return self.health()
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
+
+
+@cache
+def worker_of(settings: TeacherSettings) -> AuditWorker:
+    """This process's worker, made when first asked for. Raises Unavailable when the ledger is down."""
+    return AuditWorker(settings)
+
+
+def serve(app: Celery, settings: TeacherSettings) -> int:
+    """Take jobs until told to stop; returns the exit status.
+
+    Raises Unavailable when Redis or the ledger does not answer at the start.
+    """
+    ping_broker(settings.broker_url)
+    worker = worker_of(settings)
+    pages = {
+        "/metrics": lambda: metrics_page(worker.metrics.exposition()),
+        "/healthz": worker.health,
+        "/readyz": worker.readiness,
+    }
+    with monitoring_server(settings.teacher_host, settings.teacher_metrics_port, pages) as port:
+        _log.info("metrics and health at http://%s:%d", settings.teacher_host, port)
+        worker.load_early()
+        status = _consume(app, worker)
+    worker.close()
+    return status
+
+
+def _consume(app: Celery, worker: AuditWorker) -> int:
+    # One job at a time in this very process: the models are loaded once, and torch has its own threads.
+    consumer = app.Worker(
+        pool="solo",
+        concurrency=1,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    with _told_by_celery(worker):
+        consumer.start()
+    return int(consumer.exitcode or 0)
+
+
+@contextmanager
+def _told_by_celery(worker: AuditWorker) -> Iterator[None]:
+    """While open, the worker knows when Celery takes jobs and when it was told to stop."""
+
+    def on_ready(**_: object) -> None:
+        worker.consuming.set()
+
+    def on_stop(**_: object) -> None:
+        worker.consuming.clear()
+        worker.stop.ask()
+
+    signals.worker_ready.connect(on_ready)
+    signals.worker_shutting_down.connect(on_stop)
+    try:
+        yield
+    finally:
+        signals.worker_ready.disconnect(on_ready)
+        signals.worker_shutting_down.disconnect(on_stop)
