@@ -89,11 +89,12 @@ def status(state_directory: StateOption = None) -> None:
     state = directory.read()
     if state is None or not directory.is_owned():
         raise NotReady(f"no local stack runs in {directory.path}; start one with `creditline local up`")
-    table = Table("service", "address", "healthy", "log")
+    table = Table("service", "address", "healthy")
     healthy = [_is_healthy(service) for service in state.services]
     for service, well in zip(state.services, healthy, strict=True):
-        table.add_row(service.name, service.address, "[green]yes[/]" if well else "[red]no[/]", service.log)
+        table.add_row(service.name, service.address, "[green]yes[/]" if well else "[red]no[/]")
     _console.print(table)
+    _console.print(f"logs in {directory.path / 'logs'}", markup=False)
     if not all(healthy):
         raise typer.Exit(1)
 
