@@ -46,9 +46,9 @@ class _Page(HTMLParser):
         self.text += data
 
 
-def _terminal_text(line: CreditLine, width: int = 140) -> str:
-    console = Console(width=width, file=io.StringIO(), record=True, color_system=None)
-    console.print(credit_line_view(line))
+def _terminal_text(line: CreditLine, *, in_colour: bool = False) -> str:
+    console = Console(width=140, file=io.StringIO(), record=True, color_system=None)
+    console.print(credit_line_view(line, in_colour=in_colour))
     return console.export_text()
 
 
@@ -200,6 +200,14 @@ def test_a_bar_always_fills_its_cells_and_a_small_part_stays_visible(part: float
     drawn = bar(part, cells=10)
     assert len(drawn) == 10
     assert (drawn.strip() == "") is (part == 0.0)
+
+
+def test_the_picture_is_shown_only_where_there_are_colours() -> None:
+    line = sample_credit_line()
+    assert "▀" in _terminal_text(line, in_colour=True)
+    plain = _terminal_text(line, in_colour=False)
+    assert "▀" not in plain
+    assert line.query.prompt in plain
 
 
 def test_the_picture_in_the_terminal_has_the_picture_s_colours() -> None:

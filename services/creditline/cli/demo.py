@@ -58,7 +58,7 @@ def demo(
         console.print("Stopped; all services are down.")
         raise typer.Exit(130) from None
     paths = write_credit_line(line, output)
-    console.print(credit_line_view(line))
+    console.print(credit_line_view(line, in_colour=console.color_system is not None))
     _print_ending(console, paths, time.monotonic() - began)
     if line.audit is None or line.audit.verdict is None:
         raise CreditlineError(f"the audit gave no verdict; see {state_directory / 'logs' / 'teacher.log'}")

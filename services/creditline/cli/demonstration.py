@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from creditline.answers import AttributionAnswer, AuditAnswer
 from creditline.cli.credit_line.line import CreditLine, Query
@@ -14,6 +17,9 @@ from creditline.cli.narrator import Narrator
 from creditline.client import CreditlineClient
 from creditline.errors import DeadlineExceeded, NotReady
 from creditline.local.stack import LocalStack
+
+if TYPE_CHECKING:
+    from creditline.generator.pipeline import Generator
 
 # How many steps the narrator is told of here.
 STEPS = 4
@@ -70,15 +76,34 @@ def _generated(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> 
     if stack.generator_directory is None:
         raise NotReady("the local stack runs without a generator; start it with its teacher")
     narrator.doing("loading the generator")
-    from creditline.generator.pipeline import Generator
-
-    with Generator.open(stack.generator_directory) as generator:
+    with _quiet_libraries(), _open_generator(stack.generator_directory) as generator:
         narrator.doing("sampling")
         picture = generator.sample([wanted.prompt], [wanted.seed])[0]
         fingerprint = generator.fingerprint
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return Query(buffer.getvalue(), wanted.prompt, fingerprint, seed=wanted.seed)
+
+
+def _open_generator(directory: Path) -> Generator:
+    """Imported only now: torch takes seconds, and the services start without it in this process."""
+    from creditline.generator.pipeline import Generator
+
+    return Generator.open(directory)
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep the model libraries' own bars and notices out of the narration."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _asked(client: CreditlineClient, query: Query, works: int, narrator: Narrator) -> AttributionAnswer:

@@ -22,10 +22,10 @@ _PICTURE_COLUMNS = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def credit_line_view(line: CreditLine) -> RenderableType:
-    """Everything a credit line says, for `rich.console.Console.print`."""
+def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
+    """Everything a credit line says, for `rich.console.Console.print`; the picture too where colours are shown."""
     parts: list[RenderableType] = [
-        _head(line),
+        _with_picture(line) if in_colour else _label(line),
         Text(),
         _works_table(line),
         Text(),
@@ -66,11 +66,8 @@ def _colour(picture: Image.Image, x: int, y: int) -> Color:
     return Color.from_rgb(*pixel[:3])
 
 
-def _head(line: CreditLine) -> Table:
-    grid = Table.grid(padding=(0, 3))
-    grid.add_column(width=_PICTURE_COLUMNS)
-    grid.add_column(ratio=1, vertical="middle")
-    label = Group(
+def _label(line: CreditLine) -> Group:
+    return Group(
         Text(line.query.prompt, style="bold italic"),
         Text(words.picture_note(line).removesuffix(", shown enlarged"), style=_FAINT),
         Text(),
@@ -78,7 +75,13 @@ def _head(line: CreditLine) -> Table:
         Text(),
         Text(words.remainder_sentence(line), style=_FAINT),
     )
-    grid.add_row(picture_in_blocks(line.query.image()), label)
+
+
+def _with_picture(line: CreditLine) -> Table:
+    grid = Table.grid(padding=(0, 3))
+    grid.add_column(width=_PICTURE_COLUMNS)
+    grid.add_column(ratio=1, vertical="middle")
+    grid.add_row(picture_in_blocks(line.query.image()), _label(line))
     return grid
 
 
