@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 CONSTRAINTS := deploy/constraints.txt
 PROTOS := $(sort $(wildcard protos/creditline/v1/*.proto))
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
+# Debian's Python may come without ensurepip; then its own pip puts one into the environment.
+MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+	&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 TESTS ?= tests
 BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
@@ -33,7 +36,8 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit("Creditline needs Python 3.11 or newer; this is " + sys.version if sys.version_info < (3, 11) else 0)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(MAKE_VENV); } \
+	  || { echo "$(PYTHON) has neither ensurepip nor pip; set PYTHON to one that has" >&2; exit 1; }
 	@echo "Installing Creditline into $(VENV) (once; torch is the large part)"
 	$(BIN)/python -m pip install --constraint $(CONSTRAINTS) --editable ".[dev]"
 	@touch $@

@@ -23,7 +23,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
-    """Everything a credit line says, for `rich.console.Console.print`; the picture too where colours are shown."""
+    """Everything a credit line says, for `rich.console.Console.print`; in colour with its picture."""
     parts: list[RenderableType] = [
         _with_picture(line) if in_colour else _label(line),
         Text(),
