@@ -35,14 +35,14 @@ def decode(image: bytes, *, field: str) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise InvalidInput(
-            f"{field} is not a picture ({len(image):,} bytes starting with {image[:8]!r}); send PNG, JPEG, WebP,"
-            " GIF, BMP or TIFF",
+            f"{field} is not a picture ({len(image):,} bytes starting with {image[:8]!r}); send PNG, JPEG,"
+            " WebP, GIF, BMP or TIFF",
             field=field,
         ) from error
     except Exception as error:  # Pillow raises nearly anything on hostile or damaged files
         raise InvalidInput(
-            f"{field} is a damaged picture of {len(image):,} bytes ({error}); it may be cut short, send the whole"
-            " file",
+            f"{field} is a damaged picture of {len(image):,} bytes ({error}); it may be cut short, send the"
+            " whole file",
             field=field,
         ) from error
 

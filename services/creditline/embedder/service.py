@@ -105,8 +105,8 @@ class EmbedderService(EmbedderServicer):
     def _checked(self, request: proto.EmbedRequest) -> Side:
         if request.release and request.release != self._release.name:
             raise NotFound(
-                f"release {request.release!r} is not loaded here, {self._release.name!r} is; ask for that one,"
-                " or start an embedder with the other's CREDITLINE_RELEASE_DIRECTORY",
+                f"release {request.release!r} is not loaded here, {self._release.name!r} is; ask for that"
+                " one, or start an embedder with the other's CREDITLINE_RELEASE_DIRECTORY",
                 field="release",
             )
         if request.side not in _SIDES:

@@ -1,0 +1,109 @@
+"""`creditline release`: build, verify and show releases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+if TYPE_CHECKING:
+    from creditline.corpus.works import Corpus
+
+app = typer.Typer(
+    help="Versions of the encoder, with vectors, calibration and model card.", no_args_is_help=True
+)
+_console = Console()
+
+_Towers = Annotated[
+    str,
+    typer.Option(help="`embedded`, NAME@CHECKPOINT (an open_clip name and a local file), or a directory."),
+]
+_CorpusFile = Annotated[
+    Path | None, typer.Option(help="The corpus as Parquet; the reference corpus if left out.")
+]
+
+
+@app.command()
+def build(
+    labels: Annotated[
+        Path, typer.Argument(help="A label set: the directory that `creditline teacher label` wrote.")
+    ],
+    output: Annotated[Path, typer.Option(help="The release's directory.")],
+    name: Annotated[
+        str, typer.Option(help="The release's name; its collection is works-NAME.")
+    ] = "reference",
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    features: Annotated[Path | None, typer.Option(help="Where tower features are kept between runs.")] = None,
+    towers: _Towers = "embedded",
+    corpus_file: _CorpusFile = None,
+) -> None:
+    """Train an encoder on labels, calibrate it, measure it on held-out queries, and write the release."""
+    from creditline.distillation.building import build_release
+    from creditline.distillation.features import FeatureStore
+    from creditline.distillation.labels import read_labels
+    from creditline.distillation.towers import Towers, TowerSpec
+
+    corpus, decoys = _corpus(corpus_file)
+    store = FeatureStore(Towers.open(TowerSpec.parse(towers)), features, _console.print)
+    built = build_release(
+        read_labels(labels), corpus, decoys, store, output, name=name, seed=seed, say=_console.print
+    )
+    for method in built.assessment.methods:
+        _console.print(
+            f"{method.name:14s} nDCG@100 {method.ndcg100.value:.3f}"
+            f" [{method.ndcg100.low:.3f}, {method.ndcg100.high:.3f}]"
+            f"  recall@10 {method.recall10.value:.3f}",
+            markup=False,
+        )
+    for figure, estimate in built.assessment.figures.items():
+        _console.print(
+            f"{figure:26s} {estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]", markup=False
+        )
+    _console.print(f"{output}: release {built.release.name}, {built.release.works} works")
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(help="The release's directory.")],
+    sample: Annotated[int, typer.Option(help="Works to encode again.")] = 32,
+    towers: _Towers = "embedded",
+    corpus_file: _CorpusFile = None,
+) -> None:
+    """Recompute every hash, check the vectors, and encode a sample of works again."""
+    from creditline.distillation.towers import Towers, TowerSpec
+    from creditline.distillation.verification import verify_release
+    from creditline.release import open_release
+
+    release = open_release(directory)
+    corpus, _ = _corpus(corpus_file)
+    verified = verify_release(release, corpus, Towers.open(TowerSpec.parse(towers)), sample=sample, seed=0)
+    _console.print(
+        f"release {release.name}: all files as written; {verified.works} works encoded again, lowest cosine"
+        f" {verified.lowest_cosine:.6f}"
+    )
+
+
+@app.command()
+def show(
+    directory: Annotated[
+        Path | None, typer.Argument(help="The release's directory; the package's own if left out.")
+    ] = None,
+) -> None:
+    """Print the model card."""
+    from creditline.release import open_release, reference_release_directory
+
+    release = open_release(directory or reference_release_directory())
+    _console.print(Markdown(release.model_card()))
+
+
+def _corpus(corpus_file: Path | None) -> tuple[Corpus, Corpus | None]:
+    """The corpus and its decoys; a corpus of one's own has none."""
+    from creditline.corpus.works import read_corpus
+    from creditline.generator.reference import reference_corpus, reference_decoys
+
+    if corpus_file is not None:
+        return read_corpus(corpus_file), None
+    return reference_corpus(), reference_decoys()

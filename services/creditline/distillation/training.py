@@ -1,0 +1,248 @@
+"""Trains the encoder on labels: which of several plans is best is decided on training queries set aside."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from creditline.distillation.encoder import WIDTH, Encoder, EncoderShape, Projection, Side
+from creditline.distillation.losses import DistillationLoss, Lists, LossKind
+from creditline.errors import InvalidInput
+from creditline.evaluation.agreement import ndcg_at_k
+
+NDCG_DEPTH = 100
+# Raw features are mixed with this weight of the image part before training; the rest is text.
+_IMAGE_WEIGHTS = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Training queries and all works, as features, with the teacher's influence.
+
+    queries: (Q, F); works: (N, F); influence: (Q, N), all float32. The first `image_width` features are
+    the image's.
+    """
+
+    queries: NDArray[np.float32]
+    works: NDArray[np.float32]
+    influence: NDArray[np.float32]
+    image_width: int
+
+    def rows(self, rows: NDArray[np.intp]) -> Examples:
+        """The named queries with all works."""
+        return replace(self, queries=self.queries[rows], influence=self.influence[rows])
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How to train. Each step takes some queries and one set of works, drawn for all of them.
+
+    `top_draws` works are drawn from each query's first `top_fraction`, the rest from everywhere.
+    `feature_noise` is the length of the noise that is added to each part (of length 1). Averaged weights
+    are kept and judged.
+    """
+
+    loss: LossKind = LossKind.LISTWISE
+    softness: float = 1.0
+    epochs: int = 60
+    patience: int = 10
+    queries_per_step: int = 32
+    works_per_step: int = 640
+    top_draws: int = 8
+    top_fraction: float = 0.1
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.05
+    feature_noise: float = 0.3
+    average_decay: float = 0.97
+    hidden: int = 768
+    layers: int = 3
+    dropout: float = 0.1
+    width: int = WIDTH
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """An encoder, with the agreement that its plan reached on queries set aside, before and after
+    training.
+    """
+
+    encoder: Encoder
+    plan: TrainingPlan
+    epochs: int
+    validation_ndcg: float
+    start_ndcg: float
+    seconds: float
+
+
+def train_encoder(
+    examples: Examples,
+    plans: Sequence[TrainingPlan],
+    *,
+    seed: int,
+    validation_fraction: float = 0.15,
+    say: Callable[[str], None] = lambda line: None,
+) -> Trained:
+    """Train by each plan on most queries, and by the best one, for as long as it got better, on all of them.
+
+    Raises InvalidInput when there are too few queries to set any aside.
+    """
+    started = time.perf_counter()
+    kept, aside = _set_aside(len(examples.queries), validation_fraction, seed)
+    tried = []
+    for plan in plans:
+        run = _Run(examples.rows(kept), plan, seed)
+        start = mean_ndcg(run.averaged, examples.rows(aside))
+        epochs, reached = _until_worse(run, examples.rows(aside), say)
+        say(
+            f"{plan.loss.value}, softness {plan.softness:g}:"
+            f" nDCG@100 {start:.4f} -> {reached:.4f}, epoch {epochs}"
+        )
+        tried.append((reached, epochs, start, plan))
+    reached, epochs, start, plan = max(tried, key=lambda entry: entry[0])
+    run = _Run(examples, plan, seed)
+    for _ in range(epochs):
+        run.epoch()
+    say(f"trained again on all {len(examples.queries)} queries: {plan.loss.value}, {epochs} epochs")
+    return Trained(run.averaged.rounded(), plan, epochs, reached, start, time.perf_counter() - started)
+
+
+def mean_ndcg(encoder: Encoder, examples: Examples) -> float:
+    """Mean nDCG@100 of the encoder's cosines over the examples' queries."""
+    return ndcg_of(encoder_scores(encoder, examples.queries, examples.works), examples.influence)
+
+
+def ndcg_of(scores: NDArray[np.float32], influence: NDArray[np.float32]) -> float:
+    """Mean nDCG@100. scores, influence: (Q, N)."""
+    pairs = zip(scores, influence, strict=True)
+    return float(np.mean([ndcg_at_k(row, truth, NDCG_DEPTH) for row, truth in pairs]))
+
+
+def encoder_scores(
+    encoder: Encoder, queries: NDArray[np.float32], works: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Cosines: (Q, N) float32."""
+    return encoder.encode_features(queries, Side.QUERY) @ encoder.encode_features(works, Side.WORK).T
+
+
+def start_projection(examples: Examples, width: int) -> Projection:
+    """The projection of raw features that agrees best with the labels: image against text, centred or not."""
+    both = np.concatenate([examples.works, examples.queries])
+    candidates = []
+    for weight in _IMAGE_WEIGHTS:
+        scales = np.full(both.shape[1], np.sqrt(1.0 - weight), dtype=np.float32)
+        scales[: examples.image_width] = np.sqrt(weight)
+        for centred in (False, True):
+            projection = Projection.principal(both, width, scales=scales, centred=centred)
+            score = ndcg_of(_projected_scores(projection, examples), examples.influence)
+            candidates.append((score, projection))
+    return max(candidates, key=lambda entry: entry[0])[1]
+
+
+def _projected_scores(projection: Projection, examples: Examples) -> NDArray[np.float32]:
+    queries, works = (
+        features @ projection.weight.T + projection.bias for features in (examples.queries, examples.works)
+    )
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    scores: NDArray[np.float32] = queries @ (works / np.linalg.norm(works, axis=1, keepdims=True)).T
+    return scores
+
+
+def _set_aside(count: int, fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    aside = round(count * fraction)
+    if not 0 < aside < count:
+        raise InvalidInput(
+            f"{count} training queries leave none to judge the training by; label more", field="queries"
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[aside:]), np.sort(order[:aside])
+
+
+def _until_worse(run: _Run, aside: Examples, say: Callable[[str], None]) -> tuple[int, float]:
+    """Train until nothing got better for a while; returns the best epoch (0: none helped) and its nDCG."""
+    best_epoch, best = 0, mean_ndcg(run.averaged, aside)
+    for epoch in range(1, run.plan.epochs + 1):
+        loss = run.epoch()
+        reached = mean_ndcg(run.averaged, aside)
+        if reached > best:
+            best_epoch, best = epoch, reached
+        if epoch % 10 == 0:
+            say(f"  {run.plan.loss.value} epoch {epoch}: loss {loss:.4f}, nDCG@100 {reached:.4f}")
+        if epoch - best_epoch >= run.plan.patience:
+            break
+    return best_epoch, best
+
+
+class _Run:
+    """One training: encoder, averaged encoder, optimiser, and the draws of a seed."""
+
+    def __init__(self, examples: Examples, plan: TrainingPlan, seed: int) -> None:
+        self.plan = plan
+        shape = EncoderShape(examples.works.shape[1], plan.width, plan.hidden, plan.layers, plan.dropout)
+        self.encoder = Encoder.initial(shape, start_projection(examples, plan.width), seed=seed)
+        self.averaged = copy.deepcopy(self.encoder).eval().requires_grad_(False)
+        self._loss = DistillationLoss(plan.loss, softness=plan.softness)
+        self._queries = torch.from_numpy(examples.queries)
+        self._works = torch.from_numpy(examples.works)
+        self._lists = Lists.of(torch.from_numpy(examples.influence))
+        self._image_width = examples.image_width
+        self._random = torch.Generator().manual_seed(seed)
+        self._top = max(1, round(plan.top_fraction * len(self._works)))
+        self._best_first = self._lists.standardised.argsort(dim=1, descending=True)[:, : self._top]
+        parameters = [*self.encoder.parameters(), *self._loss.parameters()]
+        self._optimizer = torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
+
+    def epoch(self) -> float:
+        """Every query once; returns the mean loss."""
+        self.encoder.train()
+        order = torch.randperm(len(self._queries), generator=self._random)
+        with torch.random.fork_rng():
+            torch.manual_seed(int(torch.randint(2**31, (), generator=self._random)))
+            losses = [self._step(rows) for rows in order.split(self.plan.queries_per_step)]
+        return float(np.mean(losses))
+
+    def _step(self, queries: Tensor) -> float:
+        works = self._drawn_works(queries)
+        query_vectors = self.encoder(self._noisy(self._queries[queries]), Side.QUERY)
+        work_vectors = self.encoder(self._noisy(self._works[works]), Side.WORK)
+        loss: Tensor = self._loss(query_vectors @ work_vectors.T, self._lists.part(queries, works))
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._average()
+        return float(loss.detach())
+
+    def _drawn_works(self, queries: Tensor) -> Tensor:
+        """Rows of works: some of each query's most influential, filled up from everywhere."""
+        plan, count = self.plan, len(self._works)
+        if plan.works_per_step >= count:
+            return torch.arange(count)
+        picks = torch.randint(self._top, (len(queries), plan.top_draws), generator=self._random)
+        top = self._best_first[queries].gather(1, picks).flatten()
+        anywhere = torch.randperm(count, generator=self._random)
+        return _first_distinct(torch.cat([top, anywhere]), plan.works_per_step)
+
+    def _noisy(self, features: Tensor) -> Tensor:
+        """Each part with noise of about the plan's length."""
+        widths = torch.full((features.shape[1],), float(features.shape[1] - self._image_width))
+        widths[: self._image_width] = self._image_width
+        noise = torch.randn(features.shape, generator=self._random)
+        return features + self.plan.feature_noise * noise / widths.sqrt()
+
+    def _average(self) -> None:
+        with torch.no_grad():
+            for kept, new in zip(self.averaged.parameters(), self.encoder.parameters(), strict=True):
+                kept.lerp_(new, 1.0 - self.plan.average_decay)
+
+
+def _first_distinct(rows: Tensor, count: int) -> Tensor:
+    """The first `count` different rows, in order of appearance."""
+    distinct = dict.fromkeys(rows.tolist())
+    return torch.tensor(list(distinct)[:count])
