@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -27,6 +27,9 @@ from creditline.release import (
     write_manifest,
     write_work_vectors,
 )
+
+if TYPE_CHECKING:
+    from tests.gateway.served import Served
 
 GENERATOR = "a" * 64
 _WORKS = 60
@@ -136,3 +139,27 @@ def lonely_gateway(tmp_path_factory: pytest.TempPathFactory, release: Release) -
     settings = gateway_settings(tmp_path_factory.mktemp("gateway"), release)
     with running_gateway(settings) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Real Redis, Qdrant and embedder processes, and a gateway in front of them."""
+    from creditline.local.stack import LocalStack
+    from tests.gateway.served import Served, mixed_corpus, untrained_release
+
+    directory, corpus = tmp_path_factory.mktemp("served"), mixed_corpus()
+    release = untrained_release(directory / "release", corpus, GENERATOR)
+    with LocalStack(
+        state_directory=directory / "stack",
+        release_directory=release.directory,
+        services=("redis", "qdrant", "embedder"),
+    ) as stack:
+        settings = gateway_settings(
+            directory,
+            release,
+            embedder_target=stack.embedder_target,
+            qdrant_grpc_port=stack.qdrant_port,
+            broker_url=stack.broker_url,
+        )
+        with running_gateway(settings) as gateway:
+            yield Served(gateway, release, corpus, stack.embedder_target)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import redis
 from creditline.answers import AuditedWork, Estimate, Verdict
 from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
 from creditline.ledger import Ledger
+from creditline.local.health import redis_answers
+from creditline.local.services import StackPorts, redis_executable
 from creditline.local.stack import LocalStack
 from creditline.release import Release
 from tests.gateway.conftest import RunningGateway, gateway_settings, running_gateway
@@ -59,14 +63,28 @@ def test_an_audit_is_queued_although_redis_is_down_and_asking_again_gives_the_sa
 
 
 def test_a_job_that_waited_for_redis_is_published_when_redis_comes(tmp_path: Path, release: Release) -> None:
-    with LocalStack(state_directory=tmp_path / "stack", services=("redis",)) as stack:
-        url = stack.broker_url
-    settings = gateway_settings(tmp_path, release, broker_url=url)
+    port = StackPorts.free().redis
+    broker_url = f"redis://127.0.0.1:{port}/0"
+    settings = gateway_settings(tmp_path, release, broker_url=broker_url)
     with running_gateway(settings) as gateway, gateway.client() as client:
         audit = client.submit_audit(_served(gateway, release))
-        with LocalStack(state_directory=tmp_path / "stack", services=("redis",)) as stack:
-            pass
-    assert audit.state == "QUEUED"
+        assert audit.state == "QUEUED"
+        with _redis_at(port, tmp_path), redis.Redis.from_url(broker_url) as queue:
+            _wait_until(lambda: queue.ping() and queue.llen("celery") == 1)
+            (message,) = queue.lrange("celery", 0, -1)
+    assert audit.id.encode() in message
+
+
+@contextmanager
+def _redis_at(port: int, directory: Path) -> Iterator[None]:
+    command = [redis_executable(), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
+    process = subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL)
+    try:
+        _wait_until(lambda: redis_answers("127.0.0.1", port))
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def test_a_queued_audit_is_published_once_under_its_own_id(tmp_path: Path, release: Release) -> None:

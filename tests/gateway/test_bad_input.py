@@ -21,6 +21,7 @@ from tests.gateway.pictures_made_up import (
 
 _PNG = as_file(red_square(), "PNG")
 _OTHER_GENERATOR = "d" * 64
+_JSON = {"Content-Type": "application/json"}
 
 
 def _ask_over_grpc(gateway: RunningGateway, asked: dict[str, Any]) -> tuple[str, str | None, str]:
@@ -153,14 +154,14 @@ def test_a_body_beyond_all_limits_is_refused_with_or_without_its_length(
         ("GET", "/v1/releases/another", None, 404),
         ("GET", "/nothing/here", None, 404),
         ("DELETE", "/v1/audits", None, 405),
-        ("POST", "/v1/attributions", b"--x", 400),
+        ("POST", "/v1/attributions", b"{}", 400),
     ],
 )
 def test_every_other_wrong_request_is_a_problem_too(
     lonely_gateway: RunningGateway, method: str, path: str, content: bytes | None, status: int
 ) -> None:
     with lonely_gateway.http() as http:
-        answer = http.request(method, path, content=content)
+        answer = http.request(method, path, content=content, headers=_JSON if content else {})
     assert answer.status_code == status
     assert answer.json()["status"] == status
     assert answer.headers["content-type"] == "application/problem+json"

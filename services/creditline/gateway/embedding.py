@@ -20,7 +20,8 @@ from creditline.v1.embedder_pb2_grpc import EmbedderStub
 _CHANNEL_OPTIONS = (
     # A gateway that outlives its embedder must find the next one within a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # This is also how long one attempt to connect may take.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 64 << 20),

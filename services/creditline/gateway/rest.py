@@ -133,6 +133,9 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused_by_http(_request: Request, error: HTTPException) -> JSONResponse:
+        # FastAPI hides what was raised while it read the body: a refusal of the entrance's.
+        if isinstance(error.__cause__, CreditlineError):
+            return problem_response(error.__cause__)
         body = {"type": "about:blank", "title": error.detail, "status": error.status_code}
         return JSONResponse(
             body, status_code=error.status_code, headers=error.headers, media_type=PROBLEM_TYPE

@@ -1,0 +1,55 @@
+"""A release with the real towers and an untrained encoder, for a gateway that can answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from creditline.corpus.openclipart import embedded_corpus
+from creditline.corpus.works import Corpus
+from creditline.gateway.settings import GatewaySettings
+from creditline.ledger import Ledger
+from creditline.release import Release
+from tests.gateway.conftest import RunningGateway
+
+# Twelve flags drawn by three people, and an apple that two people drew.
+FLAGS = "oca-signs-and-symbols-british-virgin-islands"
+APPLE = "oca-food-fruit-apple-martin-schmidt-li-01r"
+_EVERY = 150
+_WIDTH = 32
+
+
+@dataclass(frozen=True)
+class Served:
+    """A gateway that can answer, and what it answers from."""
+
+    gateway: RunningGateway
+    release: Release
+    corpus: Corpus
+    embedder_target: str
+
+    @property
+    def settings(self) -> GatewaySettings:
+        return self.gateway.settings
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.settings.ledger_url)
+
+
+def mixed_corpus() -> Corpus:
+    """About forty works: two whole duplicate groups, and some from everywhere."""
+    corpus = embedded_corpus()
+    spread = set(corpus.ids[::_EVERY])
+    return corpus.where(
+        lambda work: work.duplicate_group in (FLAGS, APPLE) or work.id in spread, name="mixed"
+    )
+
+
+def untrained_release(directory: Path, corpus: Corpus, generator: str) -> Release:
+    """Towers and encoder are real; the encoder ranks as the raw features do."""
+    from creditline.distillation.development import write_development_release
+    from creditline.distillation.features import FeatureStore
+    from creditline.distillation.towers import Towers
+
+    store = FeatureStore(Towers.open(), None, lambda line: None)
+    return write_development_release(directory, corpus, store, generator_fingerprint=generator, width=_WIDTH)

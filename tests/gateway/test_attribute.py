@@ -1,0 +1,240 @@
+"""One query through the real embedder and the real Qdrant: the credit line, and its row in the ledger."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from creditline.answers import AttributionAnswer
+from creditline.corpus.works import Work
+from creditline.errors import NotReady, Unavailable
+from creditline.gateway.pictures import query_picture
+from creditline.ledger import Ledger
+from creditline.release import Release
+from creditline.v1 import embedder_pb2
+from creditline.v1.embedder_pb2_grpc import EmbedderStub
+from tests.gateway.conftest import GENERATOR, gateway_settings, running_gateway
+from tests.gateway.pictures_made_up import as_file, red_square
+from tests.gateway.served import APPLE, FLAGS, Served
+from tests.local.qdrant_process import local_qdrant
+
+# The fixture embeds a corpus and starts three processes, which takes long on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def _ask(served: Served, work: Work, **options: Any) -> AttributionAnswer:
+    """Ask for a work itself, with its own caption: it must be its own nearest."""
+    with served.gateway.client(timeout_seconds=30) as client:
+        return client.attribute(work.thumbnail, prompt=work.caption, generator=GENERATOR, **options)
+
+
+def _work(served: Served, work_id: str) -> Work:
+    return served.corpus.works[served.corpus.row(work_id)]
+
+
+def _embedded(served: Served, work: Work) -> NDArray[np.float32]:
+    """The query's vector, straight from the embedder."""
+    item = embedder_pb2.EmbedRequest.Item(image=query_picture(work.thumbnail), text=work.caption)
+    with grpc.insecure_channel(served.embedder_target) as channel:
+        request = embedder_pb2.EmbedRequest(items=[item], side=embedder_pb2.SIDE_QUERY)
+        return np.array(EmbedderStub(channel).Embed(request, timeout=30).vectors[0].values)
+
+
+def _slow_shares(served: Served, work: Work) -> tuple[dict[str, float], dict[str, float]]:
+    """Every group's and every contributor's share of the whole corpus, one work after the other."""
+    vector, calibration = _embedded(served, work), served.release.calibration()
+    groups: dict[str, float] = defaultdict(float)
+    people: dict[str, float] = defaultdict(float)
+    for each, row in zip(served.corpus, served.release.vectors(), strict=True):
+        part = max(float(calibration.expected_influence([float(row @ vector)])[0]), 0.0)
+        groups[each.duplicate_group] += part
+        people[each.contributor] += part
+    total = sum(groups.values())
+    return ({k: v / total for k, v in groups.items()}, {k: v / total for k, v in people.items()})
+
+
+def test_a_work_that_is_asked_for_is_listed_first(served: Served) -> None:
+    for work in served.corpus.works[::11]:
+        best = max(_ask(served, work).works, key=lambda listed: listed.score)
+        group = {best.id, *best.copies}
+        assert work.id in group
+        assert best.score > 0.98
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 1000])
+def test_shares_and_remainder_sum_to_one_for_every_k(served: Served, k: int) -> None:
+    answer = _ask(served, served.corpus.works[5], k=k)
+    assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-6)
+    assert sum(each.share for each in answer.contributors) == pytest.approx(1 - answer.remainder, abs=1e-6)
+    assert [work.rank for work in answer.works] == list(range(1, len(answer.works) + 1))
+    groups = len({work.duplicate_group for work in served.corpus})
+    assert len(answer.works) == min(k, groups)
+
+
+def test_the_whole_list_is_what_adding_up_one_work_after_the_other_gives(served: Served) -> None:
+    work = _work(served, FLAGS)
+    answer = _ask(served, work, k=1000)
+    groups, people = _slow_shares(served, work)
+    group_of = {each.id: each.duplicate_group for each in served.corpus}
+    assert {group_of[each.id]: each.share for each in answer.works} == pytest.approx(groups, abs=2e-3)
+    assert {each.name: each.share for each in answer.contributors} == pytest.approx(people, abs=2e-3)
+    assert answer.remainder == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_short_list_leaves_the_rest_of_the_corpus_as_remainder(served: Served) -> None:
+    work = _work(served, FLAGS)
+    answer = _ask(served, work, k=3)
+    groups, _ = _slow_shares(served, work)
+    assert answer.remainder == pytest.approx(1 - sum(sorted(groups.values())[-3:]), abs=2e-3)
+
+
+def test_copies_fill_one_line_and_do_not_shorten_the_list(served: Served) -> None:
+    flags = {work.id for work in served.corpus if work.duplicate_group == FLAGS}
+    answer = _ask(served, _work(served, FLAGS), k=10)
+    (line,) = [work for work in answer.works if work.id in flags]
+    assert {line.id, *line.copies} == flags
+    assert len(answer.works) == 10
+
+
+def test_two_people_who_drew_the_same_apple_both_get_credit(served: Served) -> None:
+    apples = [work for work in served.corpus if work.duplicate_group == APPLE]
+    answer = _ask(served, apples[0], k=1)
+    (line,) = answer.works
+    shares = {each.name: each.share for each in answer.contributors}
+    assert set(shares) == {work.contributor for work in apples}
+    assert min(shares.values()) > 0.0
+    assert sum(shares.values()) == pytest.approx(line.share)
+
+
+def test_every_line_carries_the_works_own_facts(served: Served) -> None:
+    for line in _ask(served, served.corpus.works[0]).works:
+        work = _work(served, line.id)
+        assert (line.title, line.caption, line.contributor, line.licence) == (
+            work.title,
+            work.caption,
+            work.contributor,
+            work.licence,
+        )
+
+
+def test_rest_gives_the_same_answer_as_grpc(served: Served) -> None:
+    work = served.corpus.works[8]
+    answer = _ask(served, work, k=4)
+    with served.gateway.http() as http:
+        posted = http.post(
+            "/v1/attributions",
+            files={"image": ("q", work.thumbnail)},
+            data={"prompt": work.caption, "generator": GENERATOR, "k": 4},
+        )
+    body = posted.json()
+    assert posted.status_code == 200
+    assert [line["id"] for line in body["works"]] == [line.id for line in answer.works]
+    assert body["remainder"] == pytest.approx(answer.remainder, abs=1e-6)
+    assert body["release"]["name"] == answer.release.name == "development"
+    assert body["accuracy"]["audits"] == answer.accuracy.audits
+
+
+def test_the_ledger_holds_the_answer_as_it_was_served(served: Served) -> None:
+    work = served.corpus.works[12]
+    answer = _ask(served, work, k=5)
+    with served.ledger() as ledger:
+        stored = ledger.attribution(answer.attribution_id)
+        assert ledger.verify_chain().intact
+    assert (stored.prompt, stored.k, stored.release) == (work.caption, 5, served.release.name)
+    assert (stored.generator, stored.corpus) == (GENERATOR, served.corpus.fingerprint)
+    assert [each["id"] for each in stored.answer["works"]] == [line.id for line in answer.works]
+    assert [each["share"] for each in stored.answer["works"]] == [line.share for line in answer.works]
+    picture = Image.open(io.BytesIO(stored.image))
+    assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", work.picture().size)
+
+
+def test_timings_name_the_stages_and_add_up(served: Served) -> None:
+    timings = vars(_ask(served, served.corpus.works[3]).timings)
+    stages = {name: value for name, value in timings.items() if name != "total_ms"}
+    assert all(value > 0.0 for value in stages.values())
+    assert 0.5 * timings["total_ms"] < sum(stages.values()) <= timings["total_ms"]
+
+
+def test_many_callers_at_once_get_what_each_would_get_alone(served: Served) -> None:
+    works = served.corpus.works[:8]
+    alone = [[line.id for line in _ask(served, work, k=3).works] for work in works]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda work: [line.id for line in _ask(served, work, k=3).works], works))
+    assert together == alone
+
+
+def test_with_everything_up_the_gateway_is_ready(served: Served) -> None:
+    with served.gateway.http() as http:
+        answer = http.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (200, True)
+    assert all(each["up"] for each in answer.json()["dependencies"])
+
+
+def test_a_sampled_answer_is_audited_unasked(served: Served, tmp_path: Path) -> None:
+    settings = served.settings.model_copy(
+        update={
+            "audit_fraction": 1.0,
+            "ledger_url": f"sqlite:///{tmp_path}/ledger.db",
+            "broker_url": "redis://127.0.0.1:9/0",
+        }
+    )
+    with running_gateway(settings) as gateway:
+        answer = _ask(Served(gateway, served.release, served.corpus, ""), served.corpus.works[0])
+        with gateway.client() as client:
+            assert client.submit_audit(answer.attribution_id).state == "QUEUED"
+    with Ledger.open(settings.ledger_url) as ledger:
+        (entry,) = ledger.unpublished(10)
+    assert entry.payload == {"attribution_id": answer.attribution_id}
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_without_qdrant_the_error_says_what_to_start(served: Served, tmp_path: Path, protocol: str) -> None:
+    settings = served.settings.model_copy(
+        update={"qdrant_grpc_port": 9, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
+    )
+    image = as_file(red_square(), "PNG")
+    with running_gateway(settings) as gateway, gateway.client() as client, gateway.http() as http:
+        if protocol == "grpc":
+            with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9; start it with") as down:
+                client.attribute(image, prompt="a red square", generator=GENERATOR)
+            assert down.value.service == "qdrant"
+        else:
+            form = {"prompt": "a red square", "generator": GENERATOR}
+            answer = http.post("/v1/attributions", files={"image": ("q", image)}, data=form)
+            assert (answer.status_code, answer.json()["service"]) == (503, "qdrant")
+
+
+def test_without_the_releases_collection_the_error_says_how_to_fill_it(
+    served: Served, tmp_path: Path
+) -> None:
+    with local_qdrant(tmp_path / "empty") as qdrant:
+        settings = served.settings.model_copy(
+            update={"qdrant_grpc_port": qdrant.port, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
+        )
+        with (
+            running_gateway(settings) as gateway,
+            gateway.client() as client,
+            pytest.raises(NotReady, match="creditline index load"),
+        ):
+            client.attribute(as_file(red_square(), "PNG"), prompt="a red square", generator=GENERATOR)
+
+
+def test_an_embedder_with_another_release_is_told_apart(
+    served: Served, release: Release, tmp_path: Path
+) -> None:
+    settings = gateway_settings(tmp_path, release, embedder_target=served.embedder_target)
+    with running_gateway(settings) as gateway, gateway.client() as client, gateway.http() as http:
+        with pytest.raises(NotReady, match="CREDITLINE_RELEASE_DIRECTORY"):
+            client.attribute(as_file(red_square(), "PNG"), prompt="a red square", generator=GENERATOR)
+        states = {each["service"]: each for each in http.get("/readyz").json()["dependencies"]}
+    assert not states["embedder"]["up"]
+    assert "gateway-test" in states["embedder"]["message"]
