@@ -176,11 +176,11 @@ def test_searches_work_again_soon_after_qdrant_came_back(tmp_path: Path) -> None
                 return await _first_answer(works, vectors[7]), time.monotonic() - began
             finally:
                 second.process.terminate()
-                second.process.wait(15)
+                second.process.wait(60)
 
     hit, seconds = asyncio.run(ask())
     assert hit.work_id == "work-7"
-    assert seconds < 5.0
+    assert seconds < 15.0
 
 
 async def _first_answer(works: WorkSearch, query: np.ndarray) -> Hit:

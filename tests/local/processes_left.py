@@ -21,7 +21,7 @@ def processes_naming(text: str) -> list[int]:
     return found
 
 
-def await_none_naming(text: str, *, seconds: float = 15.0) -> None:
+def await_none_naming(text: str, *, seconds: float = 60.0) -> None:
     """Wait until no process holds `text` in its command line; fails when some stay."""
     deadline = time.monotonic() + seconds
     while left := processes_naming(text):

@@ -13,7 +13,7 @@ from pathlib import Path
 from creditline.local.health import grpc_serves
 from creditline.local.services import StackPorts
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -54,4 +54,4 @@ def local_qdrant(directory: Path) -> Iterator[RunningQdrant]:
         yield running
     finally:
         running.process.terminate()
-        running.process.wait(15)
+        running.process.wait(60)

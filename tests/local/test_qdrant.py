@@ -105,7 +105,7 @@ def test_a_second_process_is_refused_the_same_directory_by_the_owners_pid(tmp_pa
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert second.returncode == 2
@@ -121,7 +121,7 @@ def test_a_taken_port_is_said(running: RunningQdrant, tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert second.returncode == 2

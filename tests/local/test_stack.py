@@ -122,7 +122,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
 def test_the_command_stops_everything_on_a_signal_and_ends_well(tmp_path: Path, number: int) -> None:
     supervisor = _supervisor(tmp_path)
     supervisor.send_signal(number)
-    said, _ = supervisor.communicate(timeout=30)
+    said, _ = supervisor.communicate(timeout=120)
     assert supervisor.returncode == 0
     assert "all services stopped" in said
     await_none_naming(str(tmp_path))
@@ -133,7 +133,7 @@ def test_the_command_ends_with_one_clear_line_when_a_service_dies(tmp_path: Path
     state = StateDirectory(tmp_path).read()
     assert state is not None
     redis.Redis.from_url(state.broker_url).shutdown(nosave=True)
-    said, _ = supervisor.communicate(timeout=30)
+    said, _ = supervisor.communicate(timeout=120)
     assert supervisor.returncode == 2
     assert "error: redis ended with status 0" in said
     assert "Traceback" not in said
@@ -151,10 +151,10 @@ def test_status_tells_running_services_and_says_what_to_do_without_any(tmp_path:
         str(tmp_path),
     ]
     with LocalStack(state_directory=tmp_path, services=_MODEL_FREE) as stack:
-        running = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        running = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert running.returncode == 0
         assert stack.qdrant_target in running.stdout
-    stopped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert stopped.returncode == 2
     assert "creditline local up" in stopped.stderr
 
@@ -185,7 +185,7 @@ def test_the_gateway_comes_up_when_the_models_are_left_out_and_says_what_is_miss
         release_directory=release.directory,
         services=["redis", "qdrant", "gateway"],
     ) as stack:
-        answer = httpx.get(f"{stack.gateway_url}/readyz", timeout=10)
+        answer = httpx.get(f"{stack.gateway_url}/readyz", timeout=60)
         up = {each["service"]: each["up"] for each in answer.json()["dependencies"]}
         assert up == {"embedder": False, "qdrant": True, "ledger": True, "redis": True}
     await_none_naming(str(tmp_path))

@@ -198,15 +198,17 @@ class LocalStack:
         """In a process of its own, so that this one stays free of torch. Raises NotReady."""
         command = [sys.executable, "-m", "creditline.generator.assembly", "--output", str(directory)]
         log = self._state.log("generator")
-        with log.open("wb") as output:
-            done = subprocess.run(
-                command, stdout=output, stderr=subprocess.STDOUT, timeout=_ASSEMBLY_SECONDS, check=False
-            )
-        if done.returncode != 0:
+        try:
+            with log.open("wb") as output:
+                subprocess.run(
+                    command, stdout=output, stderr=subprocess.STDOUT, timeout=_ASSEMBLY_SECONDS, check=True
+                )
+        except subprocess.SubprocessError as failure:
+            last = (log.read_text().splitlines() or [str(failure)])[-1]
             raise NotReady(
-                f"the reference generator could not be put together; see {log}:\n{log.read_text()[-2000:]}",
+                f"the reference generator could not be put together: {last} (all of it in {log})",
                 field="generator_directory",
-            )
+            ) from failure
 
     def _bring_up(self) -> None:
         stores, models, entrance = START_ORDER
