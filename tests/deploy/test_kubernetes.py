@@ -83,6 +83,7 @@ def test_the_teacher_shares_broker_and_ledger_with_the_gateway(
     gateway = environment(base, "gateway", SECRETS)
     assert values["broker_url"] == gateway["CREDITLINE_BROKER_URL"]
     assert values["ledger_url"] == gateway["CREDITLINE_LEDGER_URL"]
+    assert values["teacher_host"] == "0.0.0.0"
     assert values["teacher_metrics_port"] == container(base, "teacher")["ports"][0]["containerPort"]
 
 
