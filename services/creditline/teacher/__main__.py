@@ -6,12 +6,17 @@ import logging
 import sys
 
 from creditline.errors import CreditlineError
+from creditline.settings import read_settings
+from creditline.teacher.broker import ping_broker
+from creditline.teacher.settings import TeacherSettings
 
 
 def main() -> int:
     """Take jobs until told to stop; 2 when the settings or what they name do not allow a start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        # Torch takes seconds to import, so what is wrong on the outside is said first.
+        ping_broker(read_settings(TeacherSettings).broker_url)
         from creditline.teacher.app import app, settings
         from creditline.teacher.worker import serve
 

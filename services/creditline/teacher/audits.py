@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from creditline.attribution.teacher import Query, Teacher
+from creditline.attribution.unlearning import Step
 from creditline.errors import CreditlineError, Unavailable
 from creditline.evaluation.verdict import JudgedWork, judge
 from creditline.ledger import Audit, AuditState, Ledger, StoredAttribution
@@ -135,7 +136,7 @@ class Auditor:
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(verdict)))
         return plain
 
-    def _influence_in_blocks(self, teacher: Teacher, step: Any, rows: Sequence[int]) -> NDArray[np.float64]:
+    def _influence_in_blocks(self, teacher: Teacher, step: Step, rows: Sequence[int]) -> NDArray[np.float64]:
         """What the step did to the named works: (R,) float64. Raises GivenBack."""
         values = []
         for start in range(0, len(rows), _WORKS_PER_BLOCK):

@@ -47,7 +47,8 @@ class AuditWorker:
     def load_early(self) -> None:
         """Load the models now, so that the first audit does not wait for them.
 
-        What is missing is only said: the worker comes up, and audits fail with that sentence until it is there.
+        What is missing is only said: the worker comes up, and audits fail with that sentence until it is
+        there.
         """
         try:
             self.loader.get()
@@ -85,9 +86,8 @@ def worker_of(settings: TeacherSettings) -> AuditWorker:
 def serve(app: Celery, settings: TeacherSettings) -> int:
     """Take jobs until told to stop; returns the exit status.
 
-    Raises Unavailable when Redis or the ledger does not answer at the start.
+    Raises Unavailable when the ledger does not answer at the start.
     """
-    ping_broker(settings.broker_url)
     worker = worker_of(settings)
     pages = {
         "/metrics": lambda: metrics_page(worker.metrics.exposition()),

@@ -1,0 +1,137 @@
+"""`creditline audit`: hold a served answer against the teacher."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from creditline.answers import AuditAnswer, Estimate, Verdict
+    from creditline.client import CreditlineClient
+
+_DEFAULT_TARGET = "127.0.0.1:7100"
+_FAILED_STATUS = 1
+
+app = typer.Typer(help="Hold a served answer against the teacher.", no_args_is_help=True)
+_console = Console(soft_wrap=True, highlight=False)
+
+AttributionId = Annotated[str, typer.Argument(help="The id that an answer carries.")]
+AuditId = Annotated[str, typer.Argument(help="The id that `creditline audit submit` printed.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="host:port of the gateway's gRPC; by default the running local stack's.",
+        envvar="CREDITLINE_GATEWAY_TARGET",
+    ),
+]
+KeyOption = Annotated[
+    str | None, typer.Option(help="A key that the gateway knows.", envvar="CREDITLINE_API_KEY")
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(help="Where a local stack keeps its state.", envvar="CREDITLINE_STATE_DIRECTORY"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.callback()
+def _root() -> None:
+    """Hold a served answer against the teacher."""
+
+
+@app.command()
+def submit(
+    attribution_id: AttributionId,
+    target: TargetOption = None,
+    api_key: KeyOption = None,
+    state_directory: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for an audit, and print its id; asking twice gives the same audit."""
+    with _client(target, api_key, state_directory) as client:
+        _print(client.submit_audit(attribution_id), as_json)
+
+
+@app.command()
+def show(
+    audit_id: AuditId,
+    target: TargetOption = None,
+    api_key: KeyOption = None,
+    state_directory: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print an audit as it stands."""
+    with _client(target, api_key, state_directory) as client:
+        _print(client.audit(audit_id), as_json)
+
+
+@app.command()
+def wait(
+    audit_id: AuditId,
+    target: TargetOption = None,
+    api_key: KeyOption = None,
+    state_directory: StateOption = None,
+    as_json: JsonOption = False,
+    seconds: Annotated[float, typer.Option(help="How long to wait.")] = 900.0,
+) -> None:
+    """Wait until an audit has ended and print it; status 1 when it failed."""
+    with _client(target, api_key, state_directory) as client:
+        audit = client.wait_for_audit(audit_id, timeout_seconds=seconds)
+    _print(audit, as_json)
+    if audit.verdict is None:
+        raise typer.Exit(_FAILED_STATUS)
+
+
+def _client(target: str | None, api_key: str | None, state_directory: Path | None) -> CreditlineClient:
+    """To the named gateway, else to the local stack that runs, else to the default address."""
+    from creditline.client import CreditlineClient
+    from creditline.local.settings import LocalSettings
+    from creditline.local.state import StateDirectory
+    from creditline.settings import read_settings
+
+    if target is None:
+        state = StateDirectory(state_directory or read_settings(LocalSettings).state_directory).read()
+        if state is not None and state.gateway_target:
+            return CreditlineClient(state.gateway_target, api_key=api_key or state.api_key)
+    return CreditlineClient(target or _DEFAULT_TARGET, api_key=api_key)
+
+
+def _print(audit: AuditAnswer, as_json: bool) -> None:
+    if as_json:
+        _console.print_json(_json(audit))
+        return
+    _console.print(Text.assemble(("audit ", "dim"), audit.id, "  ", (audit.state, "bold")))
+    _console.print(Text.assemble(("of attribution ", "dim"), audit.attribution_id))
+    if audit.error:
+        _console.print(Text(audit.error, style="red"))
+    if audit.verdict is not None:
+        _console.print(_verdict_table(audit.verdict))
+
+
+def _json(audit: AuditAnswer) -> str:
+    from dataclasses import asdict
+
+    return json.dumps(asdict(audit), default=str)
+
+
+def _verdict_table(verdict: Verdict) -> Table:
+    table = Table("", "value", "95 % interval", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_row(*_cells("most influential works that were listed", verdict.recall))
+    table.add_row(*_cells("influence that was missed", verdict.missed_influence))
+    table.add_row(*_cells("order of the list (nDCG)", verdict.ndcg))
+    table.add_row(*_cells("rank correlation", verdict.rank_correlation))
+    table.add_row("loss of the query after forgetting it, over before", f"{verdict.query_rise:.3f}", "")
+    scored = f"{verdict.listed_works} + {verdict.sampled_works}"
+    table.add_row("works scored, listed + drawn", scored, "")
+    table.add_row("seconds", f"{verdict.seconds:.1f}", "")
+    return table
+
+
+def _cells(name: str, estimate: Estimate) -> tuple[str, str, str]:
+    return name, f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}"
