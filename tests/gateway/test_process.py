@@ -1,0 +1,86 @@
+"""`python -m creditline.gateway` as a process: it serves, it stops when told, and it never loads torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from creditline.client import CreditlineClient
+from creditline.errors import InvalidInput
+from creditline.local.health import grpc_serves
+from creditline.local.services import StackPorts
+from creditline.release import Release
+from tests.gateway.conftest import NOBODY, RunningGateway, gateway_settings, running_gateway
+
+_START_SECONDS = 120
+
+
+def _environment(directory: Path, release: Release, ports: StackPorts) -> dict[str, str]:
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("CREDITLINE_")}
+    return {
+        **outside,
+        "CREDITLINE_GATEWAY_GRPC_PORT": str(ports.gateway_grpc),
+        "CREDITLINE_GATEWAY_HTTP_PORT": str(ports.gateway_http),
+        "CREDITLINE_LEDGER_URL": f"sqlite:///{directory}/ledger.db",
+        "CREDITLINE_RELEASE_DIRECTORY": str(release.directory),
+        "CREDITLINE_BROKER_URL": f"redis://{NOBODY}/0",
+        "CREDITLINE_EMBEDDER_TARGET": NOBODY,
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_serves_until_it_is_told_to_stop_and_ends_with_0(
+    tmp_path: Path, release: Release, number: signal.Signals
+) -> None:
+    ports = StackPorts.free()
+    target = f"127.0.0.1:{ports.gateway_grpc}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "creditline.gateway"],
+        env=_environment(tmp_path, release, ports),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + _START_SECONDS
+        while not grpc_serves(target):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with CreditlineClient(target) as client:
+            assert client.release().release.name == release.name
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "gateway ready" in said
+    assert "Traceback" not in said
+
+
+def test_two_gateways_cannot_share_a_port(
+    lonely_gateway: RunningGateway, release: Release, tmp_path: Path
+) -> None:
+    for name, address in (
+        ("gateway_grpc_port", lonely_gateway.target),
+        ("gateway_http_port", lonely_gateway.url),
+    ):
+        taken = int(address.rsplit(":", 1)[1])
+        settings = gateway_settings(tmp_path, release, **{name: taken})
+        with (
+            pytest.raises(InvalidInput, match=f"set CREDITLINE_{name.upper()}") as refused,
+            running_gateway(settings),
+        ):
+            pass
+        assert refused.value.field == name
+
+
+def test_the_gateway_never_loads_torch() -> None:
+    loaded = "import sys, creditline.gateway.server, creditline.client; print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
