@@ -160,6 +160,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             embedder_target=stack.embedder_target,
             qdrant_grpc_port=stack.qdrant_port,
             broker_url=stack.broker_url,
+            # The machine may be busy with other things than this.
+            request_timeout_seconds=120.0,
         )
         with running_gateway(settings) as gateway:
             yield Served(gateway, release, corpus, stack.embedder_target)

@@ -19,13 +19,13 @@ from creditline.corpus.works import Work
 from creditline.errors import NotReady, Unavailable
 from creditline.gateway.pictures import query_picture
 from creditline.ledger import Ledger
+from creditline.local.stack import LocalStack
 from creditline.release import Release
 from creditline.v1 import embedder_pb2
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 from tests.gateway.conftest import GENERATOR, gateway_settings, running_gateway
 from tests.gateway.pictures_made_up import as_file, red_square
 from tests.gateway.served import APPLE, FLAGS, Served
-from tests.local.qdrant_process import local_qdrant
 
 # The fixture embeds a corpus and starts three processes, which takes long on a busy machine.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 def _ask(served: Served, work: Work, **options: Any) -> AttributionAnswer:
     """Ask for a work itself, with its own caption: it must be its own nearest."""
-    with served.gateway.client(timeout_seconds=30) as client:
+    with served.gateway.client(timeout_seconds=120) as client:
         return client.attribute(work.thumbnail, prompt=work.caption, generator=GENERATOR, **options)
 
 
@@ -189,7 +189,7 @@ def test_a_sampled_answer_is_audited_unasked(served: Served, tmp_path: Path) -> 
     )
     with running_gateway(settings) as gateway:
         answer = _ask(Served(gateway, served.release, served.corpus, ""), served.corpus.works[0])
-        with gateway.client() as client:
+        with gateway.client(timeout_seconds=120) as client:
             assert client.submit_audit(answer.attribution_id).state == "QUEUED"
     with Ledger.open(settings.ledger_url) as ledger:
         (entry,) = ledger.unpublished(10)
@@ -202,7 +202,11 @@ def test_without_qdrant_the_error_says_what_to_start(served: Served, tmp_path: P
         update={"qdrant_grpc_port": 9, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
     )
     image = as_file(red_square(), "PNG")
-    with running_gateway(settings) as gateway, gateway.client() as client, gateway.http() as http:
+    with (
+        running_gateway(settings) as gateway,
+        gateway.client(timeout_seconds=120) as client,
+        gateway.http() as http,
+    ):
         if protocol == "grpc":
             with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9; start it with") as down:
                 client.attribute(image, prompt="a red square", generator=GENERATOR)
@@ -216,13 +220,13 @@ def test_without_qdrant_the_error_says_what_to_start(served: Served, tmp_path: P
 def test_without_the_releases_collection_the_error_says_how_to_fill_it(
     served: Served, tmp_path: Path
 ) -> None:
-    with local_qdrant(tmp_path / "empty") as qdrant:
+    with LocalStack(state_directory=tmp_path / "stack", services=("qdrant",)) as empty:
         settings = served.settings.model_copy(
-            update={"qdrant_grpc_port": qdrant.port, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
+            update={"qdrant_grpc_port": empty.qdrant_port, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
         )
         with (
             running_gateway(settings) as gateway,
-            gateway.client() as client,
+            gateway.client(timeout_seconds=120) as client,
             pytest.raises(NotReady, match="creditline index load"),
         ):
             client.attribute(as_file(red_square(), "PNG"), prompt="a red square", generator=GENERATOR)
@@ -232,7 +236,11 @@ def test_an_embedder_with_another_release_is_told_apart(
     served: Served, release: Release, tmp_path: Path
 ) -> None:
     settings = gateway_settings(tmp_path, release, embedder_target=served.embedder_target)
-    with running_gateway(settings) as gateway, gateway.client() as client, gateway.http() as http:
+    with (
+        running_gateway(settings) as gateway,
+        gateway.client(timeout_seconds=120) as client,
+        gateway.http() as http,
+    ):
         with pytest.raises(NotReady, match="CREDITLINE_RELEASE_DIRECTORY"):
             client.attribute(as_file(red_square(), "PNG"), prompt="a red square", generator=GENERATOR)
         states = {each["service"]: each for each in http.get("/readyz").json()["dependencies"]}

@@ -11,6 +11,7 @@ from creditline.errors import InvalidInput
 
 MOST_BYTES = 20_000_000
 _MOST_PIXELS = 40_000_000
+_MOST_ALLOWED = f"at most {_MOST_PIXELS:,} pixels are taken: scale it down"
 # The encoder's towers see less than this; a larger picture would only cost time on the way.
 _LONGEST_SIDE_PIXELS = 512
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -68,9 +69,6 @@ def _opened(image: bytes) -> Image.Image:
     if opened.width * opened.height > _MOST_PIXELS:
         raise InvalidInput(f"image is {opened.width} × {opened.height} pixels; {_MOST_ALLOWED}", field=_FIELD)
     return opened
-
-
-_MOST_ALLOWED = f"at most {_MOST_PIXELS:,} pixels are taken: scale it down"
 
 
 def _on_white(opened: Image.Image) -> Image.Image:
