@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from creditline.attribution.gradients import gradient_factors, key_value_projections, moved_weights
 from creditline.attribution.teacher import encode_works
 from creditline.corpus.works import Corpus
@@ -25,7 +26,9 @@ def _plain_gradient(generator: Generator, example, draws: Draws) -> torch.Tensor
             weight.requires_grad_(False)
 
 
-def test_factored_gradients_equal_autograd_on_each_example(random_generator: Generator, small_corpus: Corpus) -> None:
+def test_factored_gradients_equal_autograd_on_each_example(
+    random_generator: Generator, small_corpus: Corpus
+) -> None:
     works = encode_works(random_generator, small_corpus.works[:5])
     dense = gradient_factors(random_generator, works, DRAWS).dense()
     for row in range(len(works)):

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from creditline.attribution.teacher import Query, open_teacher
 from creditline.errors import NotFound
-from creditline.generator.pipeline import Generator
 from creditline.ledger import AuditState, Ledger
-from creditline.teacher.audits import AuditFailed, Auditor, AuditPlan, Busy
+from creditline.teacher.audits import AuditFailed, Auditor, AuditPlan, Busy, query_of
 from creditline.teacher.loading import Loader
 from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.samples import audit_seed, draw_sample, served_works
@@ -26,8 +24,13 @@ from tests.teacher.conftest import Prepared, record, served_answer
 MakeAuditor = Callable[..., Auditor]
 
 
+@pytest.fixture(scope="module")
+def loader(prepared: Prepared) -> Loader:
+    return Loader(prepared.settings(), TeacherMetrics())
+
+
 @pytest.fixture
-def make_auditor(ledger: Ledger, prepared: Prepared) -> MakeAuditor:
+def make_auditor(ledger: Ledger, loader: Loader) -> MakeAuditor:
     def make(
         settings: TeacherSettings | None = None,
         *,
@@ -36,9 +39,9 @@ def make_auditor(ledger: Ledger, prepared: Prepared) -> MakeAuditor:
         sampled_works: int = 12,
     ) -> Auditor:
         counters = metrics or TeacherMetrics()
-        loader = Loader(settings or prepared.settings(), counters)
+        own_loader = Loader(settings, counters) if settings else loader
         plan = AuditPlan("here", lease_seconds=30.0, sampled_works=sampled_works)
-        return Auditor(ledger, loader, counters, stop or Stop(0.0), plan)
+        return Auditor(ledger, own_loader, counters, stop or Stop(0.0), plan)
 
     return make
 
@@ -66,22 +69,13 @@ def test_an_audit_scores_what_was_listed_and_a_sample_of_the_rest(
 
 
 def test_the_influence_in_a_verdict_is_that_of_unlearning_the_query_in_the_library(
-    ledger: Ledger,
-    prepared: Prepared,
-    make_auditor: MakeAuditor,
-    query_png: bytes,
-    random_generator: Generator,
+    ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes, loader: Loader
 ) -> None:
-    import io
-
-    from PIL import Image
-
     attribution_id = record(ledger, prepared, query_png)
     verdict = make_auditor().audit(attribution_id)
-    teacher = open_teacher(random_generator, prepared.corpus, prepared.artifacts)
-    picture = Image.open(io.BytesIO(query_png)).convert("RGB")
     rows = [prepared.corpus.row(work["id"]) for work in verdict["works"]]
-    expected = teacher.influence(Query(attribution_id, picture, "a red ladybug"), rows)
+    query = query_of(ledger.attribution(attribution_id))
+    expected = loader.get().teacher.influence(query, rows)
     found = np.array([work["influence"] for work in verdict["works"]])
     assert np.abs(expected.values).max() > 0
     np.testing.assert_allclose(found, expected.values, atol=1e-2 * np.abs(expected.values).max())
@@ -256,12 +250,9 @@ def test_an_unreadable_image_fails_the_audit_and_not_the_worker(
 
 
 def test_an_audit_leaves_the_generators_weights_as_they_were(
-    ledger: Ledger, prepared: Prepared, query_png: bytes
+    ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes, loader: Loader
 ) -> None:
-    metrics = TeacherMetrics()
-    loader = Loader(prepared.settings(), metrics)
     unet = loader.get().teacher.generator.unet
     before = {name: value.clone() for name, value in unet.state_dict().items()}
-    plan = AuditPlan("here", lease_seconds=30.0, sampled_works=5)
-    Auditor(ledger, loader, metrics, Stop(0.0), plan).audit(record(ledger, prepared, query_png))
+    make_auditor(sampled_works=5).audit(record(ledger, prepared, query_png))
     assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())

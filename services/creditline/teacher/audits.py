@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import logging
@@ -117,7 +118,7 @@ class Auditor:
     def _verdict(self, attribution: StoredAttribution, loaded: Loaded, began: float) -> dict[str, Any]:
         served, seed = served_works(attribution.answer), audit_seed(attribution.id)
         sample = draw_sample(loaded.corpus, served, size=self._plan.sampled_works, seed=seed)
-        step = loaded.teacher.unlearn(_query(attribution))
+        step = loaded.teacher.unlearn(query_of(attribution))
         rows = [*sample.listed, *sample.drawn]
         influence = self._influence_in_blocks(loaded.teacher, step, rows)
         expected = [*(work.expected_influence for work in served), *(None for _ in sample.drawn)]
@@ -147,9 +148,12 @@ class Auditor:
         return np.concatenate(values)
 
 
-def _query(attribution: StoredAttribution) -> Query:
+def query_of(attribution: StoredAttribution) -> Query:
+    """The query that was served. Its noise belongs to picture and prompt, whatever answered it."""
     with Image.open(io.BytesIO(attribution.image)) as opened:
-        return Query(attribution.id, opened.convert("RGB"), attribution.prompt)
+        picture = opened.convert("RGB")
+    content = hashlib.sha256(picture.tobytes() + attribution.prompt.encode()).hexdigest()
+    return Query(content, picture, attribution.prompt)
 
 
 def _verdict_of(audit: Audit) -> dict[str, Any]:
