@@ -51,13 +51,13 @@ class TrainingPlan:
 
     loss: LossKind = LossKind.LISTWISE
     softness: float = 1.0
-    epochs: int = 60
-    patience: int = 10
+    epochs: int = 40
+    patience: int = 6
     queries_per_step: int = 32
-    works_per_step: int = 640
+    works_per_step: int = 512
     top_draws: int = 8
     top_fraction: float = 0.1
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     weight_decay: float = 0.05
     feature_noise: float = 0.3
     average_decay: float = 0.97
@@ -131,27 +131,42 @@ def encoder_scores(
     return encoder.encode_features(queries, Side.QUERY) @ encoder.encode_features(works, Side.WORK).T
 
 
+@dataclass(frozen=True)
+class Mix:
+    """How raw features are weighed before any training: the image's weight (the rest text), centred or not."""
+
+    image_weight: float
+    centred: bool
+
+    def scales(self, features: int, image_width: int) -> NDArray[np.float32]:
+        """What each feature is multiplied by: (F,)."""
+        scales = np.full(features, np.sqrt(1.0 - self.image_weight), dtype=np.float32)
+        scales[:image_width] = np.sqrt(self.image_weight)
+        return scales
+
+
+def best_mix(examples: Examples) -> Mix:
+    """The mix of raw features whose cosine agrees best with the labels."""
+    mixes = [Mix(weight, centred) for weight in _IMAGE_WEIGHTS for centred in (False, True)]
+    return max(mixes, key=lambda mix: ndcg_of(_mixed_cosines(mix, examples), examples.influence))
+
+
+def _mixed_cosines(mix: Mix, examples: Examples) -> NDArray[np.float32]:
+    scales = mix.scales(examples.works.shape[1], examples.image_width)
+    queries, works = examples.queries * scales, examples.works * scales
+    if mix.centred:
+        mean = works.mean(axis=0)
+        queries, works = queries - mean, works - mean
+    queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    cosines: NDArray[np.float32] = queries @ (works / np.linalg.norm(works, axis=1, keepdims=True)).T
+    return cosines
+
+
 def start_projection(examples: Examples, width: int) -> Projection:
-    """The projection of raw features that agrees best with the labels: image against text, centred or not."""
-    both = np.concatenate([examples.works, examples.queries])
-    candidates = []
-    for weight in _IMAGE_WEIGHTS:
-        scales = np.full(both.shape[1], np.sqrt(1.0 - weight), dtype=np.float32)
-        scales[: examples.image_width] = np.sqrt(weight)
-        for centred in (False, True):
-            projection = Projection.principal(both, width, scales=scales, centred=centred)
-            score = ndcg_of(_projected_scores(projection, examples), examples.influence)
-            candidates.append((score, projection))
-    return max(candidates, key=lambda entry: entry[0])[1]
-
-
-def _projected_scores(projection: Projection, examples: Examples) -> NDArray[np.float32]:
-    queries, works = (
-        features @ projection.weight.T + projection.bias for features in (examples.queries, examples.works)
-    )
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    scores: NDArray[np.float32] = queries @ (works / np.linalg.norm(works, axis=1, keepdims=True)).T
-    return scores
+    """Where the linear path starts: the principal directions of the best mix."""
+    mix = best_mix(examples)
+    scales = mix.scales(examples.works.shape[1], examples.image_width)
+    return Projection.principal(examples.works, width, scales=scales, centred=mix.centred)
 
 
 def _set_aside(count: int, fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
