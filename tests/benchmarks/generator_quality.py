@@ -1,13 +1,10 @@
 """Measures the reference generator: its VAE, whether a caption calls up its own work, whether pictures keep
 the prompt's folder; and draws the contact sheet.
 
-Run `python -m tests.benchmarks.generator_quality --generator DIR` (about 5 minutes on 2 cores).
+Run `python -m tests.benchmarks.generator_quality` (about 5 minutes on 2 cores).
 """
 
 from __future__ import annotations
-
-import argparse
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -18,6 +15,7 @@ from creditline.evaluation.bootstrap import Estimate, bootstrap, bootstrap_mean
 from creditline.generator.autoencoder import picture_tensors, reconstruction_psnr
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
+from tests.benchmarks.reference_parts import generator_directory, parts_arguments
 from tests.benchmarks.result_files import RESULTS_DIRECTORY, Figure, write_result
 
 SEED = 11
@@ -31,7 +29,7 @@ SHEET = RESULTS_DIRECTORY / "images" / "contact-sheet.png"
 def _image_features(towers: Towers, pictures: list[Image.Image], side: int) -> np.ndarray:
     """Unit image features of pictures brought to the generator's resolution first: (B, D) float32."""
     small = [picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS) for picture in pictures]
-    return towers.image_features(small)
+    return towers.image_features(small).numpy()
 
 
 def own_work_percentiles(similarity: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -103,21 +101,19 @@ def _contact_sheet(
 
 def main() -> None:
     """Measure, draw, and write `generator.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--generator", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = parts_arguments(__doc__).parse_args()
     corpus = reference_corpus()
     random = np.random.default_rng(SEED)
     own = random.choice(len(corpus), PROMPTS, replace=False)
     captions = [corpus.works[row].caption for row in own]
-    with Generator.open(arguments.generator) as generator:
+    with Generator.open(generator_directory(arguments.generator)) as generator:
         psnr = reconstruction_psnr(generator.pipeline.vae, picture_tensors(corpus)).numpy()
         print(f"VAE {psnr.mean():.2f} dB", flush=True)
         pictures = generator.sample(captions, [SEED * 1000 + index for index in range(PROMPTS)])
         side = generator.resolution
-    with Towers.open() as towers:
-        works = _image_features(towers, [work.picture() for work in corpus], side)
-        similarity = _image_features(towers, pictures, side) @ works.T
+    towers = Towers.open()
+    works = _image_features(towers, [work.picture() for work in corpus], side)
+    similarity = _image_features(towers, pictures, side) @ works.T
     figures = _figures(corpus, similarity, own, psnr)
     percentiles = own_work_percentiles(similarity, own)
     rows = [

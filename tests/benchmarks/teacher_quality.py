@@ -1,7 +1,7 @@
 """Measures the teacher: does it forget the query and little else, does it find a picture that was trained on,
 and how near does its first-order limit come to real unlearning?
 
-Run `python -m tests.benchmarks.teacher_quality --generator DIR --artifacts DIR` (about 15 minutes, 2 cores).
+Run `python -m tests.benchmarks.teacher_quality` (about 15 minutes, 2 cores).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from creditline.evaluation.bootstrap import bootstrap_mean
 from creditline.generator.losses import noisy_batch
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
+from tests.benchmarks.reference_parts import generator_directory, parts_arguments, prepared_teacher
 from tests.benchmarks.result_files import Figure, write_result
 
 SEED = 7
@@ -125,14 +126,13 @@ def _self_hits(results: list[dict[str, Any]], plan: Plan, *, shuffled: bool) -> 
 
 def main() -> None:
     """Measure and merge into `main-job.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--generator", type=Path, required=True)
-    parser.add_argument("--artifacts", type=Path, required=True)
+    parser = parts_arguments(__doc__)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.workers)
+    arguments.generator = generator_directory(arguments.generator)
     with Generator.open(arguments.generator) as generator:
-        teacher = open_teacher(generator, reference_corpus(), arguments.artifacts)
+        teacher = prepared_teacher(generator, arguments.artifacts)
         plan = make_plan(len(reference_corpus()))
         queries = _queries(generator, plan)
         pass_rate, pass_rates = _pass_rate(teacher)
