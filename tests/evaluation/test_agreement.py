@@ -28,7 +28,9 @@ def ranking(values: np.ndarray) -> list[int]:
 
 def slow_ndcg(scores: np.ndarray, influence: np.ndarray, k: int) -> float:
     def gain(rows: list[int]) -> float:
-        return sum(max(influence[row], 0.0) / math.log2(rank + 1) for rank, row in enumerate(rows[:k], start=1))
+        return sum(
+            max(influence[row], 0.0) / math.log2(rank + 1) for rank, row in enumerate(rows[:k], start=1)
+        )
 
     best = gain(ranking(influence))
     return gain(ranking(scores)) / best if best else 1.0
@@ -43,7 +45,8 @@ def slow_average_precision(scores: np.ndarray, influence: np.ndarray, relevant: 
 
 def slow_ranks(values: np.ndarray) -> list[float]:
     return [
-        sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2 for value in values
+        sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2
+        for value in values
     ]
 
 
@@ -57,7 +60,9 @@ def test_ndcg_is_what_counting_by_hand_gives(drawn: tuple[np.ndarray, np.ndarray
 @settings(max_examples=60, deadline=None)
 def test_recall_is_the_shared_part_of_the_two_first_k(drawn: tuple[np.ndarray, np.ndarray, int]) -> None:
     scores, influence, k = drawn
-    assert recall_at_k(scores, influence, k) == len(set(ranking(scores)[:k]) & set(ranking(influence)[:k])) / k
+    assert (
+        recall_at_k(scores, influence, k) == len(set(ranking(scores)[:k]) & set(ranking(influence)[:k])) / k
+    )
 
 
 @given(lists)

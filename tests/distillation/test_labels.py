@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from creditline.distillation.labels import HELD_OUT, TRAIN, read_labels, write_labels
+from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
+from tests.distillation.label_sets import label_set
+
+
+def test_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
+    written = label_set()
+    read = read_labels(write_labels(written, tmp_path))
+    assert read.queries == written.queries
+    for name, matrix in written.matrices().items():
+        assert np.array_equal(read.matrices()[name], matrix)
+    assert (read.corpus_fingerprint, read.decoy_fingerprint) == (
+        written.corpus_fingerprint,
+        written.decoy_fingerprint,
+    )
+    assert read.queries[0].image().size == (16, 16)
+
+
+def test_optional_matrices_may_be_missing(tmp_path: Path) -> None:
+    read = read_labels(
+        write_labels(replace(label_set(), influence_repeat=None, decoy_influence=None), tmp_path)
+    )
+    assert list(read.matrices()) == ["influence"]
+
+
+def test_splits_name_their_rows() -> None:
+    assert label_set().rows(TRAIN).tolist() == [0, 1, 2, 3, 4]
+    assert label_set().rows(HELD_OUT).tolist() == [5, 6, 7]
+
+
+def test_a_file_that_changed_afterwards_is_refused(tmp_path: Path) -> None:
+    write_labels(label_set(), tmp_path)
+    np.save(tmp_path / "influence.npy", np.zeros((8, 7), dtype=np.float32))
+    with pytest.raises(FingerprintMismatch, match=r"influence\.npy"):
+        read_labels(tmp_path)
+
+
+def test_a_directory_that_was_not_finished_is_no_label_set(tmp_path: Path) -> None:
+    write_labels(label_set(), tmp_path)
+    (tmp_path / "label-set.json").unlink()
+    with pytest.raises(NotReady, match="no labels"):
+        read_labels(tmp_path)
+
+
+def test_labels_that_do_not_hold_together_are_refused() -> None:
+    labels = label_set()
+    with pytest.raises(InvalidInput, match="shape"):
+        replace(labels, influence=labels.influence[:-1])
+    with pytest.raises(InvalidInput, match="shape"):
+        replace(labels, influence_repeat=labels.influence)
+    with pytest.raises(InvalidInput, match="NaN"):
+        replace(labels, influence=np.full_like(labels.influence, np.nan))
+    with pytest.raises(InvalidInput, match="a split is"):
+        replace(labels, queries=(replace(labels.queries[0], split="test"), *labels.queries[1:]))
+
+
+def test_a_prompt_or_a_seed_in_both_splits_is_refused() -> None:
+    labels = label_set()
+    labels.refuse_overlap()
+    for name in ("prompt", "seed"):
+        shared = replace(labels.queries[-1], **{name: getattr(labels.queries[0], name)})
+        with pytest.raises(InvalidInput, match=name):
+            replace(labels, queries=(*labels.queries[:-1], shared)).refuse_overlap()

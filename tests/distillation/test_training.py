@@ -1,0 +1,126 @@
+"""Training on a teacher that can be learned."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from creditline.distillation.losses import DistillationLoss, Lists, LossKind
+from creditline.distillation.training import (
+    Examples,
+    Mix,
+    TrainingPlan,
+    best_mix,
+    mean_ndcg,
+    ndcg_of,
+    train_encoder,
+)
+from creditline.errors import InvalidInput
+from tests.distillation.label_sets import IMAGE_WIDTH, learnable_examples
+
+QUICK = TrainingPlan(
+    epochs=25,
+    works_per_step=100,
+    queries_per_step=16,
+    learning_rate=3e-3,
+    feature_noise=0.05,
+    average_decay=0.9,
+    hidden=32,
+    layers=1,
+    width=16,
+)
+
+
+@pytest.mark.parametrize("loss", list(LossKind))
+def test_each_loss_learns_what_the_teacher_looks_at(loss: LossKind) -> None:
+    plan = dataclasses.replace(QUICK, loss=loss)
+    trained = train_encoder(learnable_examples(150, 150, seed=1), [plan], seed=0)
+    unseen = learnable_examples(60, 150, seed=2)
+    raw = ndcg_of(unseen.queries @ unseen.works.T, unseen.influence)
+    assert trained.validation_ndcg > trained.start_ndcg + 0.05
+    assert mean_ndcg(trained.encoder, unseen) > raw + 0.05
+
+
+def test_labels_of_pure_chance_give_no_agreement_that_is_not_there() -> None:
+    learned = learnable_examples(120, 150, seed=1)
+    shuffled = np.random.default_rng(0).permuted(learned.influence, axis=1)
+    trained = train_encoder(dataclasses.replace(learned, influence=shuffled), [QUICK], seed=0)
+    unseen = learnable_examples(60, 150, seed=2)
+    chance = np.random.default_rng(3).permuted(unseen.influence, axis=1)
+    random = ndcg_of(np.random.default_rng(4).random(chance.shape, dtype=np.float32), chance)
+    assert abs(mean_ndcg(trained.encoder, dataclasses.replace(unseen, influence=chance)) - random) < 0.05
+
+
+def test_the_better_of_two_plans_is_kept() -> None:
+    useless = dataclasses.replace(QUICK, learning_rate=0.0)
+    trained = train_encoder(learnable_examples(100, 150, seed=1), [useless, QUICK], seed=0)
+    assert trained.plan == QUICK
+
+
+def test_a_plan_that_never_helps_leaves_the_encoder_as_it_started() -> None:
+    useless = dataclasses.replace(QUICK, learning_rate=0.0, patience=1)
+    examples = learnable_examples(60, 150, seed=1)
+    trained = train_encoder(examples, [useless], seed=0)
+    assert trained.epochs == 0
+    assert trained.validation_ndcg == trained.start_ndcg
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
+    examples, plan = (
+        learnable_examples(40, 80, seed=1),
+        dataclasses.replace(QUICK, epochs=3, works_per_step=40),
+    )
+    before = torch.random.get_rng_state()
+    first, again, other = (
+        train_encoder(examples, [plan], seed=seed).encoder.state_dict() for seed in (5, 5, 6)
+    )
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_too_few_queries_to_set_any_aside_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="label more"):
+        train_encoder(learnable_examples(2, 20, seed=1), [QUICK], seed=0)
+
+
+def test_the_mix_finds_the_part_that_the_teacher_looks_at() -> None:
+    drawn = learnable_examples(40, 120, seed=3)
+    image, text = slice(None, IMAGE_WIDTH), slice(IMAGE_WIDTH, None)
+
+    def taught(part: slice) -> Examples:
+        return dataclasses.replace(drawn, influence=drawn.queries[:, part] @ drawn.works[:, part].T)
+
+    assert best_mix(taught(image)) == Mix(image_weight=1.0, centred=False)
+    assert best_mix(taught(text)) == Mix(image_weight=0.0, centred=False)
+
+
+def test_lists_are_what_they_say_of_all_works() -> None:
+    influence = torch.tensor([[3.0, -1.0, 0.5, 7.0]])
+    lists = Lists.of(influence)
+    assert lists.rank.tolist() == [[0.75, 0.25, 0.5, 1.0]]
+    assert float(lists.standardised.mean()) == pytest.approx(0.0, abs=1e-6)
+    assert (lists.positive > 0).tolist() == [[True, False, True, True]]
+    part = lists.part(torch.tensor([0]), torch.tensor([3, 0]))
+    assert part.rank.tolist() == [[1.0, 0.75]]
+
+
+@pytest.mark.parametrize("kind", list(LossKind))
+def test_each_loss_is_lower_for_the_right_order_than_for_the_wrong_one(kind: LossKind) -> None:
+    influence = torch.linspace(-1.0, 2.0, 50).repeat(3, 1)
+    loss, lists = DistillationLoss(kind, softness=1.0), Lists.of(influence)
+    right = torch.linspace(-0.5, 0.5, 50).repeat(3, 1)
+    assert float(loss(right, lists)) < float(loss(right.flip(1), lists))
+
+
+def test_the_rank_loss_is_the_papers_cross_entropy() -> None:
+    influence, cosines = torch.tensor([[2.0, 1.0]]), torch.tensor([[0.1, -0.2]])
+    loss = DistillationLoss(LossKind.RANK, softness=1.0)
+    by_hand = []
+    for cosine, rank in ((0.1, 1.0), (-0.2, 0.5)):
+        probability = 1.0 / (1.0 + np.exp(-20.0 * cosine))
+        by_hand.append(-(rank * np.log(probability) + (1.0 - rank) * np.log(1.0 - probability)))
+    assert float(loss(cosines, Lists.of(influence))) == pytest.approx(np.mean(by_hand), rel=1e-4)

@@ -1,0 +1,170 @@
+"""The dynamic batcher, with a forward that only doubles."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from creditline.embedder.batcher import Batcher, BatchLimits
+from creditline.errors import DeadlineExceeded, ResourceExhausted, Unavailable
+
+LONG_SECONDS = 5.0
+LIMITS = BatchLimits(max_batch=4, max_wait_seconds=0.05, queue=16)
+
+
+class Doubling:
+    """Doubles numbers, remembers its batches, and can be held up."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.threads: set[int] = set()
+        self.go = threading.Event()
+        self.go.set()
+        self.begun = threading.Event()
+
+    def __call__(self, items: list[int]) -> list[int]:
+        self.batches.append(items)
+        self.threads.add(threading.get_ident())
+        self.begun.set()
+        assert self.go.wait(LONG_SECONDS * 4)
+        if -1 in items:
+            raise ValueError("a forward that fails")
+        return [2 * item for item in items]
+
+
+def with_batcher(
+    forward: Doubling, limits: BatchLimits, use: Callable[[Batcher[int, int]], Awaitable[None]]
+) -> None:
+    async def run() -> None:
+        async with Batcher(forward, limits) as batcher:
+            await use(batcher)
+
+    asyncio.run(run())
+
+
+async def begun(forward: Doubling) -> None:
+    assert await asyncio.to_thread(forward.begun.wait, LONG_SECONDS)
+
+
+def test_callers_that_come_together_share_a_forward_and_get_their_own_results() -> None:
+    forward = Doubling()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        assert await asyncio.gather(batcher.submit([1, 2]), batcher.submit([3])) == [[2, 4], [6]]
+
+    with_batcher(forward, BatchLimits(3, LONG_SECONDS, 16), use)
+    assert forward.batches == [[1, 2, 3]]
+
+
+def test_a_lone_caller_does_not_wait_longer_than_the_limit() -> None:
+    forward = Doubling()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        assert await asyncio.wait_for(batcher.submit([1]), LONG_SECONDS) == [2]
+
+    started = time.monotonic()
+    with_batcher(forward, LIMITS, use)
+    assert time.monotonic() - started >= LIMITS.max_wait_seconds
+
+
+def test_more_items_than_a_batch_holds_go_forward_in_several() -> None:
+    forward = Doubling()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        assert await batcher.submit(list(range(10))) == [2 * item for item in range(10)]
+
+    with_batcher(forward, LIMITS, use)
+    assert [len(batch) for batch in forward.batches] == [4, 4, 2]
+    assert len(forward.threads) == 1
+
+
+def test_an_item_whose_deadline_passed_in_the_queue_never_goes_forward() -> None:
+    forward = Doubling()
+    forward.go.clear()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.submit([1]))
+        await begun(forward)
+        late = asyncio.create_task(batcher.submit([2], seconds=0.01))
+        patient = asyncio.create_task(batcher.submit([3], seconds=60.0))
+        await asyncio.sleep(0.1)
+        forward.go.set()
+        assert await first == [2]
+        with pytest.raises(DeadlineExceeded):
+            await late
+        assert await patient == [6]
+
+    with_batcher(forward, LIMITS, use)
+    assert forward.batches == [[1], [3]]
+
+
+def test_an_item_whose_caller_went_away_never_goes_forward() -> None:
+    forward = Doubling()
+    forward.go.clear()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.submit([1]))
+        await begun(forward)
+        gone = asyncio.create_task(batcher.submit([2]))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        await asyncio.sleep(0.05)
+        forward.go.set()
+        assert await first == [2]
+
+    with_batcher(forward, LIMITS, use)
+    assert forward.batches == [[1]]
+
+
+def test_a_full_queue_refuses_all_of_a_request_and_keeps_what_it_has() -> None:
+    forward = Doubling()
+    forward.go.clear()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.submit([1]))
+        await begun(forward)
+        waiting = asyncio.create_task(batcher.submit([2, 3]))
+        await asyncio.sleep(0.05)
+        with pytest.raises(ResourceExhausted, match="limit of 3"):
+            await batcher.submit([4, 5])
+        assert len(batcher) == 2
+        forward.go.set()
+        assert await first == [2]
+        assert await waiting == [4, 6]
+
+    with_batcher(forward, BatchLimits(max_batch=4, max_wait_seconds=0.0, queue=3), use)
+    assert forward.batches == [[1], [2, 3]]
+
+
+def test_a_forward_that_fails_fails_its_callers_and_nobody_after_them() -> None:
+    forward = Doubling()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        with pytest.raises(ValueError, match="a forward that fails"):
+            await batcher.submit([-1])
+        assert await batcher.submit([5]) == [10]
+
+    with_batcher(forward, LIMITS, use)
+
+
+def test_what_waits_at_the_end_is_answered_and_what_comes_after_is_refused() -> None:
+    forward = Doubling()
+    forward.go.clear()
+
+    async def run() -> None:
+        async with Batcher(forward, LIMITS) as batcher:
+            first = asyncio.create_task(batcher.submit([1]))
+            await begun(forward)
+            waiting = asyncio.create_task(batcher.submit([2]))
+            await asyncio.sleep(0.05)
+            asyncio.get_running_loop().call_later(0.05, forward.go.set)
+        assert await first == [2]
+        assert await waiting == [4]
+        with pytest.raises(Unavailable):
+            await batcher.submit([3])
+
+    asyncio.run(run())

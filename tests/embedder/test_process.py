@@ -1,0 +1,93 @@
+"""The embedder as a process: it starts from its environment, refuses what is wrong, and stops when told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+from creditline.corpus.works import Corpus
+from creditline.release import Release, write_manifest
+from creditline.v1 import embedder_pb2 as proto
+from creditline.v1.embedder_pb2_grpc import EmbedderStub
+
+_START_SECONDS = 240
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(release: Path, **settings: object) -> tuple[subprocess.Popen[str], int]:
+    port = free_port()
+    environment = {
+        **os.environ,
+        "CREDITLINE_RELEASE_DIRECTORY": str(release),
+        "CREDITLINE_EMBEDDER_PORT": str(port),
+        "CREDITLINE_EMBEDDER_METRICS_PORT": "0",
+        **{f"CREDITLINE_EMBEDDER_{name}": str(value) for name, value in settings.items()},
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "creditline.embedder"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    return process, port
+
+
+def refused(release: Path, **settings: object) -> str:
+    process, _ = start(release, **settings)
+    _, said = process.communicate(timeout=_START_SECONDS)
+    assert process.returncode == 2
+    lines = said.strip().splitlines()
+    assert len(lines) == 1, said
+    return lines[0]
+
+
+@pytest.mark.slow
+def test_a_call_in_flight_is_answered_when_the_process_is_told_to_stop(
+    embedder_release: Release, small_corpus: Corpus
+) -> None:
+    process, port = start(embedder_release.directory, STOP_GRACE_SECONDS=60)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.enable_http_proxy", 0),)) as channel:
+            grpc.channel_ready_future(channel).result(_START_SECONDS)
+            items = [
+                proto.EmbedRequest.Item(image=work.thumbnail, text=work.caption) for work in small_corpus
+            ]
+            call = EmbedderStub(channel).Embed.future(proto.EmbedRequest(items=items, side=proto.SIDE_WORK))
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            assert len(call.result(120).vectors) == len(small_corpus)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_a_release_of_other_towers_stops_the_start_with_one_sentence(
+    embedder_release: Release, tmp_path: Path
+) -> None:
+    for path in embedder_release.directory.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    write_manifest(tmp_path, {**embedder_release.description, "towers_fingerprint": "d" * 64})
+    assert "CREDITLINE_EMBEDDER_TOWERS" in refused(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"MAX_BATCH": 0}, "CREDITLINE_EMBEDDER_MAX_BATCH is '0'"), ({}, "no release at")],
+)
+def test_a_wrong_setting_or_a_missing_release_stops_the_start_with_one_sentence(
+    settings: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    assert said in refused(tmp_path, **settings)
