@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 
 from PIL import Image, ImageOps
 
@@ -29,9 +28,7 @@ def query_picture(image: bytes) -> bytes:
     """
     opened = _opened(_sized(image))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _png(_on_white(opened))
+        return _png(_on_white(opened))
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise InvalidInput(
             f"image is a damaged {opened.format} file of {len(image):,} bytes ({_reason(error)}); it may be "
@@ -55,9 +52,7 @@ def _sized(image: bytes) -> bytes:
 def _opened(image: bytes) -> Image.Image:
     """The picture with only its header read. Raises InvalidInput."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            opened = Image.open(io.BytesIO(image), formats=_FORMATS)
+        opened = Image.open(io.BytesIO(image), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise InvalidInput(f"image is too large ({error}); {_MOST_ALLOWED}", field=_FIELD) from error
     except Exception as error:  # as above: a hostile header may raise nearly anything
