@@ -1,4 +1,4 @@
-"""Label sets, and examples whose teacher can be learned: it looks at few features, which raw cosine drowns."""
+"""Label sets, and examples whose teacher can be learned: it looks at features that raw cosine drowns."""
 
 from __future__ import annotations
 
