@@ -60,10 +60,10 @@ def test_groups_are_those_of_joining_every_close_pair(seed: int, works: int, spr
 
 
 def test_a_chain_of_near_copies_is_one_group_whose_ends_are_far_apart() -> None:
-    steps = np.linspace(0.0, 1.0, 12, dtype=np.float32)
+    steps = np.linspace(0.0, 1.0, 24, dtype=np.float32)
     ink = np.stack([np.concatenate([np.full(8, 1.0 - s), np.full(8, s)]) for s in steps]).astype(np.float32)
     assert relative_distances(ink[:1], ink[-1:])[0, 0] > 1.0
-    assert list(duplicate_groups(ink, threshold=0.03)) == [0] * 12
+    assert list(duplicate_groups(ink, threshold=0.03)) == [0] * 24
 
 
 def test_groups_do_not_end_at_the_edge_of_a_block() -> None:

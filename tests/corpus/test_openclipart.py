@@ -54,7 +54,7 @@ def collection(tmp_path: Path) -> Path:
     works = {
         "animals/cat": {"title": "Cat", "creator": "Ann"},
         "animals/cat_copy": {"title": "Cat again", "creator": "ann"},
-        "food/bread": {"title": "1_2", "creator": "Bob bob@example.org", "keywords": ("food", "loaf")},
+        "food/bread": {"title": "2004-11", "creator": "Bob bob@example.org", "keywords": ("food", "loaf")},
         "food/nobody": {"creator": "unknown"},
         "food/owned": {"licence": "http://creativecommons.org/licenses/by/2.0/"},
         "food/blank": {},
