@@ -36,12 +36,15 @@ def build(
         str, typer.Option(help="The release's name; its collection is works-NAME.")
     ] = "reference",
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    loss: Annotated[
+        list[str] | None, typer.Option(help="share, listwise or rank; the best of several, all if left out.")
+    ] = None,
     features: Annotated[Path | None, typer.Option(help="Where tower features are kept between runs.")] = None,
     towers: _Towers = "embedded",
     corpus_file: _CorpusFile = None,
 ) -> None:
     """Train an encoder on labels, calibrate it, measure it on held-out queries, and write the release."""
-    from creditline.distillation.building import build_release
+    from creditline.distillation.building import build_release, plans_of
     from creditline.distillation.features import FeatureStore
     from creditline.distillation.labels import read_labels
     from creditline.distillation.towers import Towers, TowerSpec
@@ -49,7 +52,15 @@ def build(
     corpus, decoys = _corpus(corpus_file)
     store = FeatureStore(Towers.open(TowerSpec.parse(towers)), features, _console.print)
     built = build_release(
-        read_labels(labels), corpus, decoys, store, output, name=name, seed=seed, say=_console.print
+        read_labels(labels),
+        corpus,
+        decoys,
+        store,
+        output,
+        name=name,
+        seed=seed,
+        plans=plans_of(loss),
+        say=_console.print,
     )
     for method in built.assessment.methods:
         _console.print(

@@ -19,11 +19,7 @@ from creditline.distillation.training import Examples, Trained, TrainingPlan, tr
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.release import Release
 
-DEFAULT_PLANS = (
-    TrainingPlan(loss=LossKind.SHARE),
-    TrainingPlan(loss=LossKind.LISTWISE),
-    TrainingPlan(loss=LossKind.RANK),
-)
+DEFAULT_PLANS = tuple(TrainingPlan(loss=loss) for loss in (LossKind.SHARE, LossKind.LISTWISE, LossKind.RANK))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +70,15 @@ def build_release(
         notes=_notes(labels, trained, seed),
     )
     return Built(write_release(content, directory), trained, assessment)
+
+
+def plans_of(losses: Sequence[str] | None) -> Sequence[TrainingPlan]:
+    """The default plans with the named losses, or all of them. Raises InvalidInput for an unknown one."""
+    known = {plan.loss.value: plan for plan in DEFAULT_PLANS}
+    unknown = sorted(set(losses or ()) - set(known))
+    if unknown:
+        raise InvalidInput(f"there is no loss {unknown[0]!r}; there are {', '.join(known)}", field="loss")
+    return [known[loss] for loss in losses] if losses else DEFAULT_PLANS
 
 
 def _with_decoys(held_out: HeldOut, labels: LabelSet, decoys: Corpus, store: FeatureStore) -> HeldOut:

@@ -133,7 +133,7 @@ def encoder_scores(
 
 @dataclass(frozen=True)
 class Mix:
-    """How raw features are weighed before any training: the image's weight (the rest text), centred or not."""
+    """How raw features are weighed before any training: the image's weight (the rest text), centring."""
 
     image_weight: float
     centred: bool
