@@ -37,6 +37,9 @@ def random_generator(directory: Path, *, seed: int = 0, prediction: str = "v_pre
         attention_head_dim=4,
         norm_num_groups=8,
     )
+    # As loud as its target, so that forgetting can raise its loss: an untrained output is too faint for that.
+    with torch.no_grad():
+        unet.conv_out.weight.mul_(4.0)
     parts = directory.with_name(directory.name + "-parts")
     unet.save_pretrained(parts / "unet")
     vae.save_pretrained(parts / "vae")
