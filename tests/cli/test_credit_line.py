@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 from rich.console import Console
-from tests.cli.credit_line_sample import SHARES, sample_audit, sample_credit_line
+from tests.cli.credit_line_sample import SHARES, sample_audit, sample_credit_line, sample_verdict
 
-from creditline.answers import AuditedAccuracy
+from creditline.answers import AuditedAccuracy, Estimate
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.document import credit_line_document
 from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped
@@ -134,6 +134,13 @@ def test_a_failed_audit_and_a_missing_one_are_told_apart() -> None:
     assert words.audit_sentences(failed) == ["The audit failed: the generator is gone; start it"]
     assert words.audit_sentences(None) == ["This answer has not been audited."]
     assert words.audit_sentences(sample_audit("RUNNING")) != words.audit_sentences(failed)
+
+
+def test_an_audit_that_scored_every_work_states_no_interval() -> None:
+    exact = Estimate(0.4, 0.4, 0.4)
+    verdict = replace(sample_verdict(), recall=exact, missed_influence=exact)
+    assert not any("interval" in said for said in words.audit_sentences(sample_audit(verdict=verdict)))
+    assert any("interval" in said for said in words.audit_sentences(sample_audit()))
 
 
 def test_without_audits_no_accuracy_is_claimed() -> None:

@@ -140,7 +140,8 @@ def _part(value: float) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
+    """The interval in brackets; nothing where there is none, or where all works were scored."""
+    if low is None or high is None or low == high:
         return ""
     return f" (95{_UNBROKEN}% interval {percent(low)} to {percent(high)})"
 
