@@ -20,11 +20,17 @@ def train(
     vae_minutes: Annotated[float, typer.Option(help="Training time of the VAE.")] = 25.0,
     unet_minutes: Annotated[float, typer.Option(help="Training time of the UNet.")] = 60.0,
     workers: Annotated[int, typer.Option(help="Processes, one thread each; as many as there are cores.")] = 2,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Another stretch: keep this directory's vae/ and train its unet/ on."),
+    ] = None,
 ) -> None:
     """Train the reference generator on the embedded corpus: measured first, checkpointed, resumable."""
     from creditline.generator.reference_training import reference_recipe, train_reference
 
-    recipe = reference_recipe(vae_minutes=vae_minutes, unet_minutes=unet_minutes, workers=workers)
+    recipe = reference_recipe(
+        vae_minutes=vae_minutes, unet_minutes=unet_minutes, workers=workers, start=start
+    )
     result = train_reference(recipe, directory, _console.print)
     _console.print(f"The generator is in {result}")
 

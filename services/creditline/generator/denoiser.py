@@ -71,10 +71,12 @@ def encode_reference(generator: Generator) -> LatentSet:
 class UnetTask:
     """Velocity prediction on the reference corpus's latents (a `TrainingTask`).
 
-    `latent_file` is a safetensors file of a `LatentSet`.
+    `latent_file` is a safetensors file of a `LatentSet`; `start` a UNet directory to go on from, for another
+    stretch of training.
     """
 
     latent_file: Path
+    start: Path | None = None
     name: str = "unet"
     _data: LatentSet | None = field(default=None, repr=False)
 
@@ -82,7 +84,12 @@ class UnetTask:
         self._data = LatentSet(**load_file(self.latent_file))
 
     def build(self) -> nn.Module:
-        return build_unet()
+        if self.start is None:
+            return build_unet()
+        weights: nn.Module = UNet2DConditionModel.from_pretrained(
+            self.start, torch_dtype=torch.float32, low_cpu_mem_usage=False
+        )
+        return weights.train()
 
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
         assert self._data is not None, "open() comes first"

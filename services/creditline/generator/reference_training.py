@@ -23,13 +23,20 @@ _EMA_PREFIX = "vae."
 
 @dataclass(frozen=True)
 class Recipe:
-    """The two schedules of one training of the reference generator."""
+    """The two schedules of one training of the reference generator.
+
+    With `start` (a directory with `unet/` and `vae/`), another stretch: its VAE is kept as it is, so that the
+    latents stay the same, and its UNet is trained on.
+    """
 
     vae: Schedule
     unet: Schedule
+    start: Path | None = None
 
 
-def reference_recipe(*, vae_minutes: float, unet_minutes: float, workers: int) -> Recipe:
+def reference_recipe(
+    *, vae_minutes: float, unet_minutes: float, workers: int, start: Path | None = None
+) -> Recipe:
     """The recipe of the shipped weights; only the time and the number of workers are the caller's."""
     return Recipe(
         vae=Schedule(
@@ -38,19 +45,27 @@ def reference_recipe(*, vae_minutes: float, unet_minutes: float, workers: int) -
         unet=Schedule(
             minutes=unet_minutes, batch=32, learning_rate=8e-4, workers=workers, seed=1, ema_decay=0.999
         ),
+        start=start,
     )
 
 
 def train_reference(recipe: Recipe, directory: Path, say: Callable[[str], None]) -> Path:
     """Run or resume all stages in `directory`; returns the assembled pipeline directory."""
-    vae_weights = train(VaeTask(), recipe.vae, directory, say)
-    vae_directory = finish_vae(vae_weights, directory / "vae")
+    vae_directory = _vae(recipe, directory, say)
     latent_file = directory / "latents.safetensors"
     if not latent_file.exists():
         encode_latents(vae_directory, directory, latent_file)
-    unet_weights = train(UnetTask(latent_file), recipe.unet, directory, say)
+    start = None if recipe.start is None else recipe.start / "unet"
+    unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, say)
     unet_directory = finish_unet(unet_weights, directory / "unet")
     return assemble(directory / "generator", unet=unet_directory, vae=vae_directory)
+
+
+def _vae(recipe: Recipe, directory: Path, say: Callable[[str], None]) -> Path:
+    if recipe.start is not None:
+        return recipe.start / "vae"
+    weights = train(VaeTask(), recipe.vae, directory, say)
+    return finish_vae(weights, directory / "vae")
 
 
 def finish_vae(weights: Path, output: Path) -> Path:
