@@ -1,4 +1,4 @@
-"""A small generator with random weights in the true layout, for tests that need the code path and not the picture."""
+"""A small generator with random weights in the true layout: for tests of code paths, not of pictures."""
 
 from __future__ import annotations
 

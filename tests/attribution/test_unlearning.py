@@ -13,7 +13,7 @@ from creditline.errors import InvalidInput
 from creditline.generator.pipeline import Generator
 
 
-@pytest.mark.parametrize("first_guess", [1e-4, 0.02, 0.3, 5.0])
+@pytest.mark.parametrize("first_guess", [1e-3, 0.02, 0.3, 5.0])
 @pytest.mark.parametrize("rise", [0.05, 0.1, 0.5])
 def test_the_size_lifts_the_loss_by_the_rise_whatever_the_first_guess(
     first_guess: float, rise: float

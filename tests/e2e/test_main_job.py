@@ -372,4 +372,4 @@ def _trouble(system: System, service: str) -> str:
         dependencies = http.get("/readyz").json()["dependencies"]
     state = next(each for each in dependencies if each["service"] == service)
     assert state["up"] is False
-    return str(state["detail"])
+    return str(state["message"])

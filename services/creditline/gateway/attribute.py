@@ -106,6 +106,8 @@ class Attribute:
                 "works": [asdict(work) for work in works],
                 "contributors": [asdict(person) for person in contributors],
                 "remainder": line.remainder,
+                # For audits: what would have been served for works that were not listed.
+                "vector": vector.tolist(),
             }
             attribution_id, accuracy = await asyncio.to_thread(
                 self._record, request, release, picture, stored

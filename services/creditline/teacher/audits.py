@@ -23,7 +23,7 @@ from creditline.ledger import Audit, AuditState, Ledger, StoredAttribution
 from creditline.teacher.lease import held_lease
 from creditline.teacher.loading import Loaded, Loader
 from creditline.teacher.metrics import TeacherMetrics
-from creditline.teacher.samples import audit_seed, draw_sample, served_works
+from creditline.teacher.samples import ServedWork, audit_seed, draw_sample, served_works
 from creditline.teacher.stopping import GivenBack, Stop
 
 # Between blocks the worker looks whether it shall stop.
@@ -121,10 +121,12 @@ class Auditor:
         step = loaded.teacher.unlearn(query_of(attribution))
         rows = [*sample.listed, *sample.drawn]
         influence = self._influence_in_blocks(loaded.teacher, step, rows)
-        expected = [*(work.expected_influence for work in served), *(None for _ in sample.drawn)]
+        ids = [loaded.corpus.ids[row] for row in rows]
         judged = [
-            JudgedWork(loaded.corpus.ids[row], float(value), expectation)
-            for row, value, expectation in zip(rows, influence, expected, strict=True)
+            JudgedWork(work_id, float(value), expectation)
+            for work_id, value, expectation in zip(
+                ids, influence, _expected(attribution, loaded, served, ids), strict=True
+            )
         ]
         verdict = judge(
             judged[: len(served)],
@@ -154,6 +156,20 @@ def query_of(attribution: StoredAttribution) -> Query:
         picture = opened.convert("RGB")
     content = hashlib.sha256(picture.tobytes() + attribution.prompt.encode()).hexdigest()
     return Query(content, picture, attribution.prompt)
+
+
+def _expected(
+    attribution: StoredAttribution, loaded: Loaded, served: Sequence[ServedWork], ids: Sequence[str]
+) -> list[float | None]:
+    """What was, or would have been, served for each scored work; what was served comes first in `ids`."""
+    known: list[float | None] = [None] * len(ids)
+    if loaded.expectations is not None:
+        known = loaded.expectations.of(attribution, ids)
+    answered = [work.expected_influence for work in served]
+    return [
+        was if was is not None else would
+        for was, would in zip([*answered, *[None] * (len(ids) - len(served))], known, strict=True)
+    ]
 
 
 def _verdict_of(audit: Audit) -> dict[str, Any]:

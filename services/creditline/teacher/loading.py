@@ -12,6 +12,8 @@ from creditline.errors import FingerprintMismatch
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
 from creditline.ledger import StoredAttribution
+from creditline.release import reference_release_directory
+from creditline.teacher.expectations import Expectations, open_expectations
 from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.settings import TeacherSettings
 
@@ -20,10 +22,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A teacher and the corpus whose rows it scores."""
+    """A teacher, the corpus whose rows it scores, and what the release would have served, if known."""
 
     teacher: Teacher
     corpus: Corpus
+    expectations: Expectations | None
 
     def refuse_foreign(self, attribution: StoredAttribution) -> None:
         """Raises FingerprintMismatch for an attribution of another generator or corpus."""
@@ -78,4 +81,5 @@ class Loader:
             len(corpus),
             time.perf_counter() - began,
         )
-        return Loaded(teacher, corpus)
+        release = self._settings.release_directory or reference_release_directory()
+        return Loaded(teacher, corpus, open_expectations(release))

@@ -30,6 +30,7 @@ def reference_artifacts() -> Path:
 class TeacherSettings(BaseSettings):
     """Which generator and corpus the teacher audits for, and where jobs and the ledger are.
 
+    `release_directory` tells what would have been served for works that were not listed.
     Without `corpus_file` the corpus is the one that the reference generator was trained on.
     `teacher_sampled_works` of the works that were not listed are scored in each audit. A worker holds an
     audit under a lease of `teacher_lease_seconds`, which it renews; a job that is not finished

@@ -1,0 +1,54 @@
+"""What a release would have served for any work: its calibrated score for the query's vector."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.calibration import Calibration
+from creditline.errors import CreditlineError
+from creditline.ledger import StoredAttribution
+from creditline.release import open_release
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """One release's vectors and calibration. vectors: (N, width) float32; `rows` by work id."""
+
+    release: str
+    rows: Mapping[str, int]
+    vectors: NDArray[np.float32]
+    calibration: Calibration
+
+    @classmethod
+    def open(cls, directory: Path) -> Expectations:
+        """Raises NotReady when there is no release, FingerprintMismatch when it is damaged."""
+        release = open_release(directory)
+        rows = {work_id: row for row, work_id in enumerate(release.work_ids())}
+        return cls(release.name, rows, release.vectors(), release.calibration())
+
+    def of(self, attribution: StoredAttribution, work_ids: Sequence[str]) -> list[float | None]:
+        """Expected influence of each work on the query; None throughout for a query of another release."""
+        query = np.asarray(attribution.answer.get("vector", ()), dtype=np.float32)
+        if attribution.release != self.release or query.shape != self.vectors.shape[1:]:
+            return [None] * len(work_ids)
+        known = [work_id for work_id in work_ids if work_id in self.rows]
+        cosines = self.vectors[[self.rows[work_id] for work_id in known]] @ query
+        influence = dict(zip(known, self.calibration.expected_influence(cosines), strict=True))
+        return [float(influence[work_id]) if work_id in influence else None for work_id in work_ids]
+
+
+def open_expectations(directory: Path) -> Expectations | None:
+    """As `Expectations.open`, or None without a release: audits go on, and the log says what they lack."""
+    try:
+        return Expectations.open(directory)
+    except CreditlineError as error:
+        _log.warning("rank correlations are of listed works only: %s", error.message)
+        return None
