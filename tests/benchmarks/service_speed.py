@@ -5,10 +5,7 @@ Run `python -m tests.benchmarks.service_speed` on a quiet machine (about 6 minut
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,13 +26,12 @@ from creditline.generator.reference import reference_corpus
 from creditline.local.stack import LocalStack
 from creditline.release import Release, open_release, reference_release_directory
 from tests.benchmarks.reference_parts import generator_directory, parts_arguments, prepared_teacher
-from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
+from tests.benchmarks.result_files import Figure, write_result
 
 SEED = 3
 RUNS = 5
 CALLS_PER_RUN = 30
 WARM_UP_CALLS = 10
-HELP_RUNS = 9
 TOP = 10
 COMMAND = "python -m tests.benchmarks.service_speed"
 
@@ -101,21 +97,10 @@ def measure_teacher(generator: Generator, corpus: Corpus, artifacts: Path) -> fl
     return teacher.influence(Query("speed", picture, prompt), range(len(corpus))).seconds
 
 
-def measure_command(command: list[str], runs: int) -> list[float]:
-    """Wall seconds of whole processes; raises CalledProcessError when one fails."""
-    return [
-        timed(lambda: subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL))
-        for _ in range(runs)
-    ]
-
-
 def main() -> None:
     """Measure and merge into `main-job.json`."""
     arguments = parts_arguments(__doc__).parse_args()
     torch.set_num_threads(2)
-    command = shutil.which("creditline", path=str(Path(sys.executable).parent)) or "creditline"
-    help_seconds = measure_command([command, "--help"], HELP_RUNS)
-    print(f"help {statistics.median(help_seconds):.3f} s", flush=True)
     corpus = reference_corpus()
     with Generator.open(generator_directory(arguments.generator)) as generator:
         calls = measure_calls(generator, corpus)
@@ -124,7 +109,6 @@ def main() -> None:
         teacher_seconds = measure_teacher(generator, corpus, arguments.artifacts)
     attribute_seconds = statistics.median(gateway for gateway, _ in calls)
     speedups = [teacher_seconds / gateway for gateway, _ in calls]
-    demo_seconds = measure_command(["make", "demo"], 1)
     figures = {
         "attribute_over_bare_p50": Figure(
             statistics.median(ratios),
@@ -150,15 +134,6 @@ def main() -> None:
             ">= 1000",
             "seconds of the teacher over seconds of Attribute, same works",
         ),
-        "help_seconds": Figure(
-            statistics.median(help_seconds),
-            "s",
-            min(help_seconds),
-            max(help_seconds),
-            "<= 0.3",
-            "`creditline --help`",
-        ),
-        "demo_seconds": Figure(demo_seconds[0], "s", None, None, "<= 180", "`make demo` after installation"),
     }
     rows = [
         {"run": run, "attribute_ms": gateway * 1000, "bare_ms": bare * 1000, "ratio": gateway / bare}

@@ -6,6 +6,7 @@ Run `creditline corpus build --source /usr/share/openclipart --output FILE` to m
 
 from __future__ import annotations
 
+import html
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -93,8 +94,17 @@ def _text(element: ElementTree.Element | None) -> str:
 
 def _contributor_name(raw: str) -> str:
     """A name without its e-mail address; empty when nobody is named."""
-    name = _EMAIL.sub("", raw).strip(" ,;")
+    name = _EMAIL.sub("", _plain_letters(raw)).strip(" ,;")
     return "" if _NOT_A_NAME.match(name) else name
+
+
+def _plain_letters(raw: str) -> str:
+    """Undo HTML entities, and UTF-8 that was once read as Latin-1 (`Tom&Atilde;&iexcl;s` is Tomás)."""
+    unescaped = html.unescape(raw)
+    try:
+        return unescaped.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return unescaped
 
 
 def _caption(metadata: Metadata, path: Path) -> tuple[str, str]:
