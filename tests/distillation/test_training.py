@@ -113,7 +113,7 @@ def test_each_loss_is_lower_for_the_right_order_than_for_the_wrong_one(kind: Los
     influence = torch.linspace(-1.0, 2.0, 50).repeat(3, 1)
     loss, lists = DistillationLoss(kind, softness=1.0), Lists.of(influence)
     right = torch.linspace(-0.5, 0.5, 50).repeat(3, 1)
-    assert float(loss(right, lists)) < float(loss(right.flip(1), lists))
+    assert loss(right, lists).item() < loss(right.flip(1), lists).item()
 
 
 def test_the_rank_loss_is_the_papers_cross_entropy() -> None:
@@ -123,4 +123,4 @@ def test_the_rank_loss_is_the_papers_cross_entropy() -> None:
     for cosine, rank in ((0.1, 1.0), (-0.2, 0.5)):
         probability = 1.0 / (1.0 + np.exp(-20.0 * cosine))
         by_hand.append(-(rank * np.log(probability) + (1.0 - rank) * np.log(1.0 - probability)))
-    assert float(loss(cosines, Lists.of(influence))) == pytest.approx(np.mean(by_hand), rel=1e-4)
+    assert loss(cosines, Lists.of(influence)).item() == pytest.approx(np.mean(by_hand), rel=1e-4)

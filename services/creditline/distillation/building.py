@@ -49,14 +49,12 @@ def build_release(
     or a split is empty.
     """
     _refuse_unusable(labels, corpus)
-    queries, works = store.queries(labels.queries), store.works(corpus)
-    width = store.towers.image_width
-    train, held = labels.rows(TRAIN), labels.rows(HELD_OUT)
-    examples = Examples(queries[train], works, labels.influence[train], width)
+    works, train = store.works(corpus), labels.rows(TRAIN)
+    examples = Examples(
+        store.queries(labels.queries)[train], works, labels.influence[train], store.towers.image_width
+    )
+    held_out = held_out_part(labels, corpus, decoys, store)
     trained = train_encoder(examples, plans, seed=seed, say=say)
-    held_out = HeldOut(queries[held], works, labels.influence[held], width, labels.influence_repeat)
-    if decoys is not None:
-        held_out = _with_decoys(held_out, labels, decoys, store)
     assessment = assess(trained.encoder, held_out, seed=seed)
     content = ReleaseContent(
         name=name,
@@ -70,6 +68,19 @@ def build_release(
         notes=_notes(labels, trained, seed),
     )
     return Built(write_release(content, directory), trained, assessment)
+
+
+def held_out_part(labels: LabelSet, corpus: Corpus, decoys: Corpus | None, store: FeatureStore) -> HeldOut:
+    """The held-out queries of a label set, ready to be assessed on."""
+    rows = labels.rows(HELD_OUT)
+    held_out = HeldOut(
+        queries=store.queries(labels.queries)[rows],
+        works=store.works(corpus),
+        influence=labels.influence[rows],
+        image_width=store.towers.image_width,
+        influence_repeat=labels.influence_repeat,
+    )
+    return held_out if decoys is None else _with_decoys(held_out, labels, decoys, store)
 
 
 def plans_of(losses: Sequence[str] | None) -> Sequence[TrainingPlan]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,11 +65,18 @@ class Projection:
         """
         scaled = features * scales
         mean = scaled.mean(axis=0) if centred else np.zeros_like(scaled[0])
-        moments = (scaled - mean).T.astype(np.float64) @ (scaled - mean)
-        directions = np.linalg.eigh(moments)[1][:, ::-1][:, :width].T
+        directions = _principal_directions((scaled - mean).astype(np.float64))[:width]
         weight = np.zeros((width, features.shape[1]))
         weight[: len(directions)] = directions
         return cls((weight * scales).astype(np.float32), -(weight @ mean).astype(np.float32))
+
+
+def _principal_directions(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthogonal directions by falling variance, as rows: (min(M, F), F) of features (M, F)."""
+    if len(features) < features.shape[1]:
+        return np.linalg.svd(features, full_matrices=False)[2]
+    # Cheaper than the decomposition of many rows, and exact enough for a start.
+    return np.linalg.eigh(features.T @ features)[1][:, ::-1].T
 
 
 class Encoder(nn.Module):
@@ -133,7 +141,8 @@ class Encoder(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write weights (float16) and shape to one safetensors file."""
-        metadata = {name: str(value) for name, value in asdict(self.shape).items()}
+        # One entry: safetensors writes several in another order each time, which would change the hash.
+        metadata = {"shape": json.dumps(asdict(self.shape))}
         save_file(
             {name: value.half().contiguous() for name, value in self.state_dict().items()}, path, metadata
         )
@@ -150,10 +159,9 @@ class Encoder(nn.Module):
             metadata = opened.metadata() or {}
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         try:
-            sizes = {name: int(metadata[name]) for name in ("features", "width", "hidden", "layers")}
-            encoder = cls(EncoderShape(**sizes, dropout=float(metadata["dropout"])))
+            encoder = cls(EncoderShape(**json.loads(metadata["shape"])))
             encoder.load_state_dict(state)
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FingerprintMismatch(
                 f"{path} does not hold an encoder's weights ({error})", field="encoder"
             ) from error

@@ -25,6 +25,7 @@ class FeatureStore:
         self.towers = towers
         self._directory = directory
         self._say = say
+        self._computed_before: dict[str, NDArray[np.float32]] = {}
 
     def works(self, corpus: Corpus) -> NDArray[np.float32]:
         """(N, F) float32, row i of `corpus.works[i]`."""
@@ -51,6 +52,13 @@ class FeatureStore:
         self, content: str, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], *, what: str
     ) -> NDArray[np.float32]:
         key = hashlib.sha256(f"{self.towers.fingerprint} {content}".encode()).hexdigest()[:32]
+        if key not in self._computed_before:
+            self._computed_before[key] = self._read_or_computed(key, pictures, texts, what)
+        return self._computed_before[key]
+
+    def _read_or_computed(
+        self, key: str, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], what: str
+    ) -> NDArray[np.float32]:
         path = self._directory / f"features-{key}.npy" if self._directory else None
         if path is not None and path.is_file():
             stored: NDArray[np.float32] = np.load(path)
