@@ -12,7 +12,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -20,10 +21,9 @@ import numpy as np
 import pytest
 from celery.result import AsyncResult
 
-from creditline.answers import AttributionAnswer
+from creditline.answers import AttributionAnswer, AuditAnswer
 from creditline.calibration.shares import ScoredWork, duplicate_groups
 from creditline.errors import FingerprintMismatch, NotFound, Unavailable
-from creditline.ledger import AuditState
 from creditline.local.health import grpc_serves, http_answers, redis_answers
 from creditline.local.processes import ServicePlan, ServiceProcess
 from creditline.local.services import LOOPBACK, StackPorts, redis_executable
@@ -256,8 +256,76 @@ def test_a_picture_of_another_generator_is_refused_with_both_fingerprints(
     assert refused.value.field == "generator"
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """A worker beside the stack, on its broker and ledger; its generator is put to `place` by the tests."""
+
+    place: Path
+
+
+@pytest.fixture(scope="module")
+def replacement(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replacement]:
+    """Takes the place of the stack's teacher."""
+    directory, metrics = tmp_path_factory.mktemp("replacement"), StackPorts.free().teacher_metrics
+    plan = ServicePlan(
+        name="teacher",
+        command=(sys.executable, "-m", "creditline.teacher"),
+        address=f"http://{LOOPBACK}:{metrics}",
+        is_healthy=lambda: http_answers(f"http://{LOOPBACK}:{metrics}/healthz"),
+        environment={
+            **system.stack.environment,
+            **system.deployment.settings,
+            "CREDITLINE_GENERATOR_DIRECTORY": str(directory / "generator"),
+            "CREDITLINE_TEACHER_METRICS_PORT": str(metrics),
+        },
+        start_seconds=240.0,
+    )
+    _stop(system, "teacher", lambda: _teacher_answers(system))
+    worker = ServiceProcess(plan, directory / "teacher.log")
+    try:
+        worker.wait_until_healthy()
+        yield Replacement(directory / "generator")
+    finally:
+        worker.stop()
+
+
+def _audit_of_a_fresh_answer(system: System, picture: Picture) -> AuditAnswer:
+    served = system.attribute(picture, k=2)
+    audit = system.client.submit_audit(served.attribution_id)
+    return system.client.wait_for_audit(audit.id, timeout_seconds=_AUDIT_SECONDS)
+
+
+def test_without_its_generator_a_worker_fails_audits_and_says_what_to_do(
+    system: System, picture: Picture, replacement: Replacement
+) -> None:
+    failed = _audit_of_a_fresh_answer(system, picture)
+    assert (failed.state, failed.verdict) == ("FAILED", None)
+    assert failed.error is not None
+    assert f"no generator at {replacement.place}" in failed.error
+    assert "creditline generator assemble" in failed.error
+
+
+def test_with_another_generator_a_worker_fails_audits_and_names_both_fingerprints(
+    system: System, picture: Picture, replacement: Replacement, tmp_path: Path
+) -> None:
+    shutil.copytree(random_generator(tmp_path / "another", seed=9), replacement.place)
+    failed = _audit_of_a_fresh_answer(system, picture)
+    assert (failed.state, failed.verdict) == ("FAILED", None)
+    assert failed.error is not None
+    assert f"made with generator '{picture.generator}', not '" in failed.error
+
+
+def test_once_its_generator_is_there_the_same_worker_gives_verdicts(
+    system: System, picture: Picture, replacement: Replacement
+) -> None:
+    shutil.rmtree(replacement.place)
+    shutil.copytree(system.deployment.generator_directory, replacement.place)
+    done = _audit_of_a_fresh_answer(system, picture)
+    assert (done.state, done.error) == ("DONE", None)
+
+
 def test_without_redis_answers_go_on_and_no_audit_is_lost(
-    system: System, picture: Picture, tmp_path: Path
+    system: System, picture: Picture, replacement: Replacement, tmp_path: Path
 ) -> None:
     port = int(system.stack.broker_url.rsplit(":", 1)[1].removesuffix("/0"))
     _stop(system, "redis", lambda: redis_answers(LOOPBACK, port))
@@ -269,68 +337,16 @@ def test_without_redis_answers_go_on_and_no_audit_is_lost(
     assert "creditline local up" in problem
     time.sleep(1.0)
     assert system.client.audit(audit.id).state == "QUEUED", "it waits in the ledger"
-    command = (
-        redis_executable(),
-        "--bind",
-        LOOPBACK,
-        "--port",
-        str(port),
-        "--dir",
-        str(tmp_path),
-        "--save",
-        "",
-    )
+    where = ("--bind", LOOPBACK, "--port", str(port), "--dir", str(tmp_path))
+    command = (redis_executable(), *where, "--save", "")
     plan = ServicePlan("redis", command, f"{LOOPBACK}:{port}", lambda: redis_answers(LOOPBACK, port))
     redis = ServiceProcess(plan, tmp_path / "redis.log")
     try:
         redis.wait_until_healthy()
         done = system.client.wait_for_audit(audit.id, timeout_seconds=_AUDIT_SECONDS)
         assert done.state == "DONE", done.error
-        _bad_generators_fail_audits(system, picture, tmp_path)
     finally:
         redis.stop()
-
-
-def _bad_generators_fail_audits(system: System, picture: Picture, directory: Path) -> None:
-    """Another worker on the same broker and ledger, whose generator is missing and then the wrong one."""
-    metrics = StackPorts.free().teacher_metrics
-    _stop(system, "teacher", lambda: _teacher_answers(system))
-    place = directory / "elsewhere"
-    plan = ServicePlan(
-        name="teacher",
-        command=(sys.executable, "-m", "creditline.teacher"),
-        address=f"http://{LOOPBACK}:{metrics}",
-        is_healthy=lambda: http_answers(f"http://{LOOPBACK}:{metrics}/healthz"),
-        environment={
-            **system.stack.environment,
-            **system.deployment.settings,
-            "CREDITLINE_GENERATOR_DIRECTORY": str(place),
-            "CREDITLINE_TEACHER_METRICS_PORT": str(metrics),
-        },
-        start_seconds=240.0,
-    )
-    worker = ServiceProcess(plan, directory / "teacher.log")
-    try:
-        worker.wait_until_healthy()
-        missing = _failed_audit(system, picture)
-        assert f"no generator at {place}" in missing
-        assert "creditline generator assemble" in missing
-        shutil.copytree(random_generator(directory / "another", seed=9), place)
-        wrong = _failed_audit(system, picture)
-        assert "was made with generator" in wrong
-        assert picture.generator in wrong
-    finally:
-        worker.stop()
-
-
-def _failed_audit(system: System, picture: Picture) -> str:
-    """The error of the audit of a fresh answer."""
-    served = system.attribute(picture, k=2)
-    audit = system.client.submit_audit(served.attribution_id)
-    failed = system.client.wait_for_audit(audit.id, timeout_seconds=_AUDIT_SECONDS)
-    assert (failed.state, failed.verdict) == (AuditState.FAILED.value, None)
-    assert failed.error is not None
-    return failed.error
 
 
 def test_without_qdrant_the_error_names_it_and_what_to_start(system: System, picture: Picture) -> None:
