@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from google.protobuf.json_format import MessageToDict, Parse
 
 from creditline.errors import NotFound
 from creditline.ledger import AuditState, Ledger
@@ -18,6 +20,7 @@ from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.samples import audit_seed, draw_sample, served_works
 from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack, Stop
+from creditline.v1.audit_pb2 import Verdict
 from generator_factory import random_generator as make_random_generator
 from tests.teacher.conftest import Prepared, record, served_answer
 
@@ -94,6 +97,20 @@ def test_with_every_work_scored_the_missed_influence_is_exact(
     assert missed["low"] == missed["value"] == missed["high"]
 
 
+def test_a_stored_verdict_is_the_contracts_message_with_no_field_left_over(
+    ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes
+) -> None:
+    stored = make_auditor().audit(record(ledger, prepared, query_png))
+    message = MessageToDict(
+        Parse(json.dumps(stored), Verdict()),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+    assert message.keys() == stored.keys()
+    assert message["recall"] == pytest.approx(stored["recall"])
+    assert [work["id"] for work in message["works"]] == [work["id"] for work in stored["works"]]
+
+
 def test_a_second_audit_of_the_same_attribution_gives_the_first_verdict_and_runs_nothing(
     ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes
 ) -> None:
@@ -112,10 +129,9 @@ def test_a_second_audit_of_the_same_attribution_gives_the_first_verdict_and_runs
     assert counts == {"done": 1.0, "repeated": 1.0}
 
 
-def test_a_lost_verdict_is_found_again_to_the_same_numbers(
-    ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes, tmp_path: Path
+def test_an_audit_that_was_broken_off_scores_the_same_works_the_next_time(
+    ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes
 ) -> None:
-    """A worker that was killed wrote nothing; the next one draws the same works and the same noise."""
     attribution_id = record(ledger, prepared, query_png)
     stopping = Stop(0.0)
     stopping.ask()

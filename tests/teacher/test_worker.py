@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -211,35 +210,3 @@ def _run_worker(prepared: Prepared, **environment: str) -> subprocess.CompletedP
         check=False,
         env={**os.environ, **prepared.environment(), **environment},
     )
-
-
-def test_the_verdict_is_what_the_contract_says(
-    services: Services, shared_ledger: Ledger, prepared: Prepared, query_png: bytes
-) -> None:
-    """Every stored verdict can be read as a `creditline.v1.Verdict`, with no field left over."""
-    from google.protobuf.json_format import MessageToDict, Parse
-
-    from creditline.v1.audit_pb2 import Verdict
-
-    with Ledger.open(services.ledger_url) as ledger:
-        done = [_audit(ledger, attribution_id) for attribution_id in [record(ledger, prepared, query_png)]]
-    assert done[0].state is AuditState.QUEUED
-    from creditline.teacher.audits import Auditor, AuditPlan
-    from creditline.teacher.loading import Loader
-    from creditline.teacher.metrics import TeacherMetrics
-    from creditline.teacher.stopping import Stop
-
-    with Ledger.open(services.ledger_url) as ledger:
-        metrics = TeacherMetrics()
-        auditor = Auditor(
-            ledger, Loader(prepared.settings(), metrics), metrics, Stop(0.0), AuditPlan("here", 30.0, 12)
-        )
-        stored = auditor.audit(done[0].attribution_id)
-    read = MessageToDict(
-        Parse(json.dumps(stored), Verdict()),
-        preserving_proto_field_name=True,
-        always_print_fields_with_no_presence=True,
-    )
-    assert read.keys() == stored.keys()
-    assert read["recall"] == pytest.approx(stored["recall"])
-    assert [work["id"] for work in read["works"]] == [work["id"] for work in stored["works"]]
