@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import redis
 from celery import Celery
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from creditline.errors import Unavailable
 from creditline.teacher.settings import TeacherSettings
@@ -43,7 +45,10 @@ def ping_broker(url: str) -> None:
     """Raises Unavailable when no Redis answers at `url`."""
     try:
         with redis.Redis.from_url(
-            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_CONNECT_SECONDS
+            url,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=_CONNECT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
         ) as client:
             client.ping()
     except (redis.RedisError, OSError) as error:
