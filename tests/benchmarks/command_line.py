@@ -17,7 +17,7 @@ from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
 
 COMMAND = "python -m tests.benchmarks.command_line"
 HELP_RUNS = 11
-DEMO_PROMPTS = ("", "a sailing boat", "an old house")
+DEMO_PROMPTS = ("", "a blue sign with an arrow")
 
 
 def seconds_of(command: Sequence[str], **environment: str) -> float:
