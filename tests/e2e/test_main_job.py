@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 from celery.result import AsyncResult
@@ -129,8 +131,6 @@ def test_the_answer_names_the_release_and_its_generator(
 def test_the_page_speaks_json_over_http_with_the_same_numbers(
     system: System, picture: Picture, answer: AttributionAnswer
 ) -> None:
-    import httpx
-
     with httpx.Client(base_url=system.stack.gateway_url, trust_env=False, timeout=60) as http:
         again = http.post(
             "/v1/attributions",
@@ -226,22 +226,37 @@ def test_an_audit_of_nothing_is_refused_by_the_gateway(system: System) -> None:
         system.client.submit_audit("0" * 32)
 
 
-def test_the_command_shows_the_verdict(system: System, answer: AttributionAnswer) -> None:
-    import subprocess
-
-    audit = system.client.submit_audit(answer.attribution_id)
-    done = subprocess.run(
-        [sys.executable, "-m", "creditline.cli.main", "audit", "wait", audit.id, "--json"],
+def _audit_command(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`creditline audit`, which finds the stack by its state directory."""
+    return subprocess.run(
+        [sys.executable, "-m", "creditline.cli.main", "audit", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
         env={**os.environ, "CREDITLINE_STATE_DIRECTORY": str(system.stack.directory)},
     )
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout)
-    assert (shown["id"], shown["state"]) == (audit.id, "DONE")
-    assert shown["verdict"]["listed_works"] >= 8
+
+
+def test_the_command_submits_waits_and_prints_the_verdict(system: System, answer: AttributionAnswer) -> None:
+    submitted = _audit_command(system, "submit", answer.attribution_id, "--json")
+    assert submitted.returncode == 0, submitted.stderr
+    audit_id = json.loads(submitted.stdout)["id"]
+    assert audit_id == system.client.submit_audit(answer.attribution_id).id
+    waited = _audit_command(system, "wait", audit_id, "--json")
+    assert waited.returncode == 0, waited.stderr
+    assert json.loads(waited.stdout)["verdict"]["listed_works"] >= 8
+    shown = _audit_command(system, "show", audit_id)
+    assert shown.returncode == 0, shown.stderr
+    for words in (audit_id, "DONE", answer.attribution_id, "influence that was missed", "rank correlation"):
+        assert words in shown.stdout
+
+
+def test_the_command_refuses_an_unknown_audit_in_one_line(system: System) -> None:
+    done = _audit_command(system, "show", "0" * 32)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: there is no audit '{'0' * 32}'")
+    assert done.stderr.count("\n") == 1
 
 
 # What is refused, and what is said when a service is gone
@@ -382,8 +397,6 @@ def _teacher_answers(system: System) -> bool:
 
 def _trouble(system: System, service: str) -> str:
     """What the gateway's readiness says of a service that is down."""
-    import httpx
-
     with httpx.Client(base_url=system.stack.gateway_url, trust_env=False, timeout=60) as http:
         dependencies = http.get("/readyz").json()["dependencies"]
     state = next(each for each in dependencies if each["service"] == service)

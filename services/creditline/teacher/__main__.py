@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from typing import NoReturn
 
 from creditline.errors import CreditlineError
 from creditline.settings import read_settings
@@ -26,5 +28,13 @@ def main() -> int:
         return 2
 
 
+def leave(status: int) -> NoReturn:
+    """End the process without taking its modules apart: with torch loaded that takes seconds, up to ten."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
