@@ -16,7 +16,7 @@ from creditline.cli.credit_line.line import CreditLine
 
 _ACCENT = "rgb(196,98,62)"
 _FAINT = "grey58"
-_BAR_CELLS = 18
+_BAR_CELLS = 12
 # Characters are about twice as high as wide, so that one character shows two pixels, one above the other.
 _PICTURE_COLUMNS = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -88,11 +88,11 @@ def _with_picture(line: CreditLine) -> Table:
 def _works_table(line: CreditLine) -> Table:
     table = Table(box=None, pad_edge=False, header_style=_FAINT, expand=False, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", style=_FAINT)
-    table.add_column("share", justify="right")
+    table.add_column("share", justify="right", no_wrap=True, min_width=6)
     table.add_column("", width=_BAR_CELLS, no_wrap=True, style=_ACCENT)
     table.add_column("work", overflow="ellipsis", no_wrap=True, max_width=44)
     table.add_column("contributor", overflow="ellipsis", no_wrap=True, max_width=32)
-    table.add_column("score", justify="right", style=_FAINT)
+    table.add_column("score", justify="right", style=_FAINT, no_wrap=True, min_width=5)
     for work in line.works:
         table.add_row(*_work_cells(work, line.largest_share))
     others = f"{line.other_works:,} other works of the corpus"
