@@ -14,7 +14,7 @@ from creditline.client import CreditlineClient
 from creditline.generator.pipeline import Generator
 from creditline.ledger import Ledger
 from creditline.local.stack import LocalStack
-from tests.e2e.deployment import Deployment, reference_deployment, reference_is_shipped, small_deployment
+from tests.e2e.deployment import Deployment, reference_deployment
 
 PROMPT = "a red ladybug"
 _SEED = 7
@@ -52,8 +52,7 @@ class System:
 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    directory = tmp_path_factory.mktemp("deployment")
-    return reference_deployment(directory) if reference_is_shipped() else small_deployment(directory)
+    return reference_deployment(tmp_path_factory.mktemp("deployment"))
 
 
 @pytest.fixture(scope="session")
