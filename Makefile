@@ -46,7 +46,7 @@ demo: $(INSTALLED)
 	@$(BIN)/creditline demo $(if $(PROMPT),--prompt "$$PROMPT") $(if $(SEED),--seed "$$SEED")
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGUMENTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGUMENTS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check services tests
