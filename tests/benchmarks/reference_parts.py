@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from creditline.attribution.teacher import Teacher, prepare_teacher
+from creditline.attribution.teacher import Teacher, open_teacher, prepare_teacher
+from creditline.errors import NotReady
 from creditline.generator.assembly import assemble_reference
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
@@ -29,5 +30,11 @@ def generator_directory(given: Path | None) -> Path:
 
 
 def prepared_teacher(generator: Generator, artifacts: Path) -> Teacher:
-    """The teacher with all works' gradients (a few minutes the first time)."""
-    return prepare_teacher(generator, reference_corpus(), artifacts, print)
+    """The teacher with all works' gradients (a few minutes the first time).
+
+    Statistics are written after the last gradient, so where they are, everything is.
+    """
+    try:
+        return open_teacher(generator, reference_corpus(), artifacts)
+    except NotReady:
+        return prepare_teacher(generator, reference_corpus(), artifacts, print)
