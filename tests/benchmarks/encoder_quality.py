@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from creditline.distillation.assessment import Assessment, HeldOut, assess
+from creditline.distillation.building import held_out_part
 from creditline.distillation.encoder import Encoder
 from creditline.distillation.features import FeatureStore
-from creditline.distillation.labels import HELD_OUT, read_labels
+from creditline.distillation.labels import read_labels
 from creditline.distillation.towers import Towers
 from creditline.errors import FingerprintMismatch
 from creditline.generator.reference import reference_corpus, reference_decoys
@@ -47,16 +48,7 @@ def held_out_queries(labels_directory: Path) -> HeldOut:
     if (labels.corpus_fingerprint, labels.decoy_fingerprint) != (corpus.fingerprint, decoys.fingerprint):
         raise FingerprintMismatch("the labels are of another corpus or other decoys; label again")
     store = FeatureStore(Towers.open(), _FEATURES, print)
-    rows = labels.rows(HELD_OUT)
-    return HeldOut(
-        queries=store.queries([labels.queries[row] for row in rows]),
-        works=store.works(corpus),
-        influence=labels.influence[rows],
-        image_width=store.towers.image_width,
-        influence_repeat=labels.influence_repeat,
-        decoys=store.works(decoys),
-        decoy_influence=None if labels.decoy_influence is None else labels.decoy_influence[rows],
-    )
+    return held_out_part(labels, corpus, decoys, store)
 
 
 def _figures(assessment: Assessment) -> dict[str, Figure]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, repeated
+from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, encode_works, repeated
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels import HELD_OUT, LabelledQuery, LabelSet, png, write_labels
 from creditline.distillation.queries import PlannedQuery
@@ -54,7 +54,7 @@ def label_queries(job: LabelJob, directory: Path, say: Callable[[str], None]) ->
     """
     parts_directory = directory / "parts"
     _refuse_other_plan(job, parts_directory)
-    decoys = _decoy_examples(job)
+    decoys = encode_works(job.generator, job.decoys.works)
     parts = []
     started = time.perf_counter()
     for start in range(0, len(job.planned), _QUERIES_PER_PART):
@@ -74,14 +74,6 @@ def label_queries(job: LabelJob, directory: Path, say: Callable[[str], None]) ->
 def query_id(planned: PlannedQuery) -> str:
     """The id that a planned query's noise belongs to."""
     return f"query-{planned.seed}"
-
-
-def _decoy_examples(job: LabelJob) -> Examples:
-    return Examples(
-        ids=job.decoys.ids,
-        latents=job.generator.latents([work.picture() for work in job.decoys]),
-        text=job.generator.prompt_vectors([work.caption for work in job.decoys]),
-    )
 
 
 def _label_part(job: LabelJob, planned: Sequence[PlannedQuery], decoys: Examples) -> _Part:
