@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from creditline.errors import InvalidInput, Unavailable
 
 _BUSY_SECONDS = 20
 _CONNECT_SECONDS = 5
+_RETRY_SECONDS = 0.02
 # Any fixed number: who holds this PostgreSQL advisory lock is the one writer.
 _WRITER_LOCK = 0x63726564
 _WRITES = "creditline_writes"
@@ -118,8 +121,26 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # With None the driver leaves BEGIN to `_begin_sqlite`, so that schema changes are transactional too.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch the file to write-ahead logging, waiting for others that do the same.
+
+    SQLite's own waiting does not cover this one statement: while another process holds the file it fails at
+    once.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:
