@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class LineTask:
 
     stop_after: int | None = None
     name: str = "line"
+    precisions: tuple[str, ...] = ("float32",)
     calls: int = 0
 
     def open(self) -> None:
@@ -91,3 +93,27 @@ def test_a_directory_of_another_schedule_is_refused(tmp_path: Path) -> None:
     train(LineTask(), _SCHEDULE, tmp_path, print)
     with pytest.raises(FingerprintMismatch, match="another schedule"):
         train(LineTask(), replace(_SCHEDULE, learning_rate=0.1), tmp_path, print)
+
+
+def test_a_training_in_bfloat16_keeps_its_weights_in_float32_and_resumes_in_it(tmp_path: Path) -> None:
+    task = LineTask(precisions=("bfloat16",))
+    schedule = replace(_SCHEDULE, minutes=0.02, learning_rate=0.2)
+    weights = load_file(train(task, schedule, tmp_path, print))
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert float(weights["weight"]) == pytest.approx(2.0, abs=0.5)
+    assert json.loads((tmp_path / "line.progress.json").read_text())["precision"] == "bfloat16"
+
+
+def test_the_faster_of_several_precisions_is_taken(tmp_path: Path) -> None:
+    @dataclass
+    class SlowInFloat32(LineTask):
+        precisions: tuple[str, ...] = ("float32", "bfloat16")
+
+        def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
+            if not torch.is_autocast_enabled("cpu"):
+                time.sleep(0.02)
+            return super().loss(model, generator, batch)
+
+    train(SlowInFloat32(), _SCHEDULE, tmp_path, print)
+    progress = json.loads((tmp_path / "line.progress.json").read_text())
+    assert (progress["precision"], progress["step"]) == ("bfloat16", 30)

@@ -56,6 +56,7 @@ class VaeTask:
     """Reconstruction of the reference corpus, flipped at random (a `TrainingTask`)."""
 
     name: str = "vae"
+    precisions: tuple[str, ...] = ("float32",)
     pictures: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
 
     def open(self) -> None:

@@ -43,7 +43,7 @@ def reference_recipe(
             minutes=vae_minutes, batch=16, learning_rate=1.2e-3, workers=workers, seed=0, ema_decay=0.998
         ),
         unet=Schedule(
-            minutes=unet_minutes, batch=32, learning_rate=8e-4, workers=workers, seed=1, ema_decay=0.999
+            minutes=unet_minutes, batch=64, learning_rate=1e-3, workers=workers, seed=1, ema_decay=0.999
         ),
         start=start,
     )
