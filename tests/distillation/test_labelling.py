@@ -10,7 +10,7 @@ import pytest
 from creditline.attribution.teacher import Query, encode_queries, prepare_teacher
 from creditline.corpus.works import Corpus
 from creditline.distillation import labelling
-from creditline.distillation.labelling import LabelJob, label_queries, query_id
+from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard, query_id
 from creditline.distillation.labels import HELD_OUT, TRAIN, read_labels
 from creditline.distillation.queries import PlannedQuery, plan_queries
 from creditline.errors import FingerprintMismatch, InvalidInput
@@ -90,3 +90,26 @@ def test_labels_of_another_plan_are_refused(job: LabelJob, tmp_path: Path) -> No
     other = LabelJob(job.teacher, job.corpus, job.decoys, job.planned[:2])
     with pytest.raises(FingerprintMismatch, match="another plan"):
         label_queries(other, tmp_path, print)
+
+
+def test_shards_label_what_one_process_would(
+    job: LabelJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "_QUERIES_PER_PART", 1)
+    whole = label_queries(job, tmp_path / "whole", print)
+    parts = tmp_path / "shards" / "parts"
+    label_shard(job, tmp_path / "shards", Shard.parse("2/2"), print)
+    assert sorted(path.name for path in parts.glob("*.npz")) == ["000001.npz"]
+    label_shard(job, tmp_path / "shards", Shard.parse("1/2"), print)
+    assert len(list(parts.glob("*.npz"))) == 3
+    written = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.npz")}
+    joined = label_queries(job, tmp_path / "shards", print)
+    assert {path.name: path.stat().st_mtime_ns for path in parts.glob("*.npz")} == written
+    np.testing.assert_allclose(joined.influence, whole.influence)
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "-1/2"])
+def test_a_shard_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="shard") as refused:
+        Shard.parse(text)
+    assert refused.value.field == "shard"

@@ -40,10 +40,14 @@ def label(
     training: Annotated[int, typer.Option(help="Queries to train on.")] = 600,
     held_out: Annotated[int, typer.Option(help="Queries to judge by.")] = 130,
     seed: Annotated[int, typer.Option(help="Decides prompts and pictures.")] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="1/2: only the first half of the work; a last call without it joins all shards."),
+    ] = None,
 ) -> None:
     """Generate queries and label every work's influence on each (first-order teacher)."""
     from creditline.attribution.teacher import open_teacher
-    from creditline.distillation.labelling import LabelJob, label_queries
+    from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.queries import plan_queries
     from creditline.generator.pipeline import Generator
     from creditline.generator.reference import reference_corpus, reference_decoys
@@ -53,5 +57,8 @@ def label(
     with Generator.open(generator) as opened:
         teacher = open_teacher(opened, corpus, artifacts)
         job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))
+        if shard is not None:
+            label_shard(job, output, Shard.parse(shard), _console.print)
+            return
         labels = label_queries(job, output, _console.print)
     _console.print(f"{len(labels.queries)} queries × {labels.influence.shape[1]} works: {output}")

@@ -16,11 +16,12 @@ from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_q
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels import HELD_OUT, LabelledQuery, LabelSet, png, write_labels
 from creditline.distillation.queries import PlannedQuery
-from creditline.errors import FingerprintMismatch
+from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.generator.losses import Examples
 from creditline.generator.pipeline import GUIDANCE, Generator
 
-_QUERIES_PER_PART = 96
+_QUERIES_PER_PART = 48
+_PARTS = "parts"
 _REPEAT = "repeat"
 
 
@@ -38,6 +39,33 @@ class LabelJob:
         return self.teacher.generator
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Number `index` (from 1) of `count` processes that label the same plan side by side."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise InvalidInput(
+                f"shard {self.index}/{self.count} is none; say 1/{max(self.count, 1)} and so on",
+                field="shard",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """`2/3` is the second of three. Raises InvalidInput."""
+        index, slash, count = text.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal()):
+            raise InvalidInput(f"shard {text!r} is none; say INDEX/COUNT, such as 1/2", field="shard")
+        return cls(int(index), int(count))
+
+    def holds(self, number: int) -> bool:
+        """Whether the part of that number is this shard's."""
+        return number % self.count == self.index - 1
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """Some queries' pictures and labels. influence: (P, N + D); repeat: (held out among them, N)."""
@@ -48,27 +76,38 @@ class _Part:
 
 
 def label_queries(job: LabelJob, directory: Path, say: Callable[[str], None]) -> LabelSet:
-    """Make the pictures and label them, resuming after the last finished part; writes the label set too.
+    """Label whatever is not labelled yet, and write the label set.
 
     Raises FingerprintMismatch when `directory` holds parts of another plan or generator.
     """
-    parts_directory = directory / "parts"
-    _refuse_other_plan(job, parts_directory)
-    decoys = encode_works(job.generator, job.decoys.works)
-    parts = []
-    started = time.perf_counter()
-    for start in range(0, len(job.planned), _QUERIES_PER_PART):
-        path = parts_directory / f"{start:06d}.npz"
-        if not path.is_file():
-            planned = job.planned[start : start + _QUERIES_PER_PART]
-            _write_part(_label_part(job, planned, decoys), path)
-            seconds = time.perf_counter() - started
-            say(f"labels: {start + len(planned)}/{len(job.planned)} queries, {seconds:.0f} s")
-        parts.append(_read_part(path))
-    labels = _joined(job, parts)
+    label_shard(job, directory, Shard(1, 1), say)
+    labels = _joined(job, [_read_part(path) for path, _ in _parts(job, directory)])
     labels.refuse_overlap()
     write_labels(labels, directory)
     return labels
+
+
+def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str], None]) -> None:
+    """Make the pictures of one shard's parts and label them, resuming after the last finished part.
+
+    Raises FingerprintMismatch when `directory` holds parts of another plan or generator.
+    """
+    _refuse_other_plan(job, directory / _PARTS)
+    decoys = encode_works(job.generator, job.decoys.works)
+    mine = [entry for number, entry in enumerate(_parts(job, directory)) if shard.holds(number)]
+    started = time.perf_counter()
+    for number, (path, planned) in enumerate(mine, start=1):
+        if not path.is_file():
+            _write_part(_label_part(job, planned, decoys), path)
+            say(f"labels: part {number}/{len(mine)}, {time.perf_counter() - started:.0f} s")
+
+
+def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, tuple[PlannedQuery, ...]]]:
+    """Each part's file and queries."""
+    return [
+        (directory / _PARTS / f"{start:06d}.npz", job.planned[start : start + _QUERIES_PER_PART])
+        for start in range(0, len(job.planned), _QUERIES_PER_PART)
+    ]
 
 
 def query_id(planned: PlannedQuery) -> str:
@@ -125,7 +164,9 @@ def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
             f"{directory} holds labels of another plan, generator or corpus; choose another directory",
             field="labels",
         )
-    path.write_text(json.dumps(plan))
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(plan))
+    os.replace(temporary, path)
 
 
 def _write_part(part: _Part, path: Path) -> None:
