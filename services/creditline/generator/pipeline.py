@@ -18,7 +18,7 @@ from torch import Tensor
 from creditline.corpus.pictures import pixels
 from creditline.errors import NotReady
 
-GUIDANCE = 4.5
+GUIDANCE = 2.5
 STEPS = 25
 # They warn for each prompt that is longer than the text encoder's window, with the whole prompt.
 _TALKATIVE = (
