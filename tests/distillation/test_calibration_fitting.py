@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from creditline.distillation.calibration_fitting import check_calibration, fit_calibration
+from creditline.distillation.calibration_fitting import check_calibration, fit_calibration, relative_influence
 from creditline.errors import InvalidInput
 
 
@@ -65,3 +65,11 @@ def test_the_check_is_near_right_for_labels_that_hold_and_far_for_labels_that_ch
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(InvalidInput, match="one influence per cosine"):
         fit_calibration(np.zeros((2, 3), dtype=np.float32), np.zeros((3, 2), dtype=np.float32))
+
+
+def test_relative_influence_takes_out_how_far_a_query_moves_all_works() -> None:
+    influence = np.array([[3.0, 1.0, -2.0], [0.03, 0.01, -0.02], [-1.0, 0.0, -3.0]], dtype=np.float32)
+    relative = relative_influence(influence)
+    np.testing.assert_allclose(relative[0], [0.75, 0.25, -0.5])
+    np.testing.assert_allclose(relative[1], relative[0], rtol=1e-5)
+    np.testing.assert_array_equal(relative[2], influence[2])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
-from creditline.distillation.calibration_fitting import check_calibration, fit_calibration
+from creditline.distillation.calibration_fitting import check_calibration, fit_calibration, relative_influence
 from creditline.distillation.encoder import Encoder, Side
 from creditline.evaluation.agreement import ndcg_at_k, recall_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
@@ -141,7 +141,7 @@ def _agreement_figures(methods: Mapping[str, MethodAgreement], seed: int) -> dic
 
 
 def _calibration_figures(cosines: Scores, influence: NDArray[np.float32], seed: int) -> dict[str, Estimate]:
-    check = check_calibration(cosines, influence, seed=seed)
+    check = check_calibration(cosines, relative_influence(influence), seed=seed)
     return {
         "calibration_total_ratio": Estimate.certain(check.total_ratio),
         "calibration_error": Estimate.certain(check.error),
@@ -169,8 +169,9 @@ def _decoy_figures(
             _raw_cosines(raw, held_out, held_out.decoys),
         ),
     }
+    relative = relative_influence(held_out.influence)
     shares = {
-        name: _decoy_shares(*_expected(fit_calibration(works, held_out.influence), works, decoys))
+        name: _decoy_shares(*_expected(fit_calibration(works, relative), works, decoys))
         for name, (works, decoys) in cosines.items()
     }
     if held_out.decoy_influence is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from creditline.corpus.works import Corpus
 from creditline.distillation.assessment import Assessment, HeldOut, assess, encoder_cosines
-from creditline.distillation.calibration_fitting import fit_calibration
+from creditline.distillation.calibration_fitting import fit_calibration, relative_influence
 from creditline.distillation.encoder import Side
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.labels import HELD_OUT, TRAIN, LabelSet
@@ -60,7 +60,9 @@ def build_release(
         name=name,
         encoder=trained.encoder,
         work_vectors=trained.encoder.encode_features(works, Side.WORK),
-        calibration=fit_calibration(encoder_cosines(trained.encoder, held_out), held_out.influence),
+        calibration=fit_calibration(
+            encoder_cosines(trained.encoder, held_out), relative_influence(held_out.influence)
+        ),
         corpus=corpus,
         generator_fingerprint=labels.generator_fingerprint,
         towers_fingerprint=store.towers.fingerprint,
@@ -121,8 +123,9 @@ work for {len(labels.rows(TRAIN))} training and {len(labels.rows(HELD_OUT))} hel
 which share neither prompt nor seed. Features: frozen towers. Student: an MLP beside a linear path, trained
 for {trained.epochs} epochs ({trained.seconds:.0f} s), seed {seed}; the plan was chosen, and the number of
 epochs, on a part of the training queries: nDCG@100 there went from {trained.start_ndcg:.3f} (raw features
-at their best mix) to {trained.validation_ndcg:.3f}. The calibration is an isotonic fit on the held-out
-queries; `calibration_*` are measured on halves that it was not fitted on.
+at their best mix) to {trained.validation_ndcg:.3f}. The calibration is an isotonic fit of each work's
+part of its query's positive influence, on the held-out queries; `calibration_*` are measured on halves
+that it was not fitted on.
 
 Plan: {plan}."""
 

@@ -50,6 +50,17 @@ def _steps(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return steps / span if span > 0 else steps
 
 
+def relative_influence(influence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each work's part of its query's positive influence: (H, N); a row that has none stays as it is.
+
+    Queries differ by orders of magnitude in how far the teacher's step moves all works alike; a curve fitted
+    on the bare numbers would follow the few largest and call everything else nothing. Shares need the parts
+    only.
+    """
+    total = np.maximum(influence, 0.0).sum(axis=1, keepdims=True)
+    return influence / np.where(total > 0.0, total, 1.0)
+
+
 @dataclass(frozen=True)
 class CalibrationCheck:
     """How a calibration does on queries that it was not fitted on.
