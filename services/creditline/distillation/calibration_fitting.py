@@ -58,8 +58,7 @@ def relative_influence(influence: NDArray[np.float32]) -> NDArray[np.float32]:
     only.
     """
     total = np.maximum(influence, 0.0).sum(axis=1, keepdims=True)
-    relative: NDArray[np.float32] = influence / np.where(total > 0.0, total, np.float32(1.0))
-    return relative
+    return (influence / np.where(total > 0.0, total, 1.0)).astype(np.float32)
 
 
 @dataclass(frozen=True)
