@@ -95,7 +95,7 @@ def test_a_directory_of_another_schedule_is_refused(tmp_path: Path) -> None:
         train(LineTask(), replace(_SCHEDULE, learning_rate=0.1), tmp_path, print)
 
 
-def test_a_training_in_bfloat16_keeps_its_weights_in_float32_and_resumes_in_it(tmp_path: Path) -> None:
+def test_a_training_in_bfloat16_keeps_its_weights_in_float32_and_notes_its_precision(tmp_path: Path) -> None:
     task = LineTask(precisions=("bfloat16",))
     schedule = replace(_SCHEDULE, minutes=0.02, learning_rate=0.2)
     weights = load_file(train(task, schedule, tmp_path, print))
