@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from creditline.attribution.gradients import gradient_factors, key_value_projections, moved_weights
 from creditline.attribution.teacher import encode_works
 from creditline.corpus.works import Corpus
+from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, batch_losses, denoising_losses, noisy_batch
 from creditline.generator.pipeline import Generator
 
@@ -57,6 +59,18 @@ def test_noise_belongs_to_the_id_and_the_salt() -> None:
     assert (first - DRAWS.noise("work-b", (4, 4, 4))).abs().mean() > 0.5
     other_salt = Draws(timesteps=3, repeats=2, salt="other")
     assert (first - other_salt.noise("work-a", (4, 4, 4))).abs().mean() > 0.5
+
+
+def test_mirrored_noise_comes_in_pairs_that_cancel_at_each_timestep() -> None:
+    draws = Draws(timesteps=3, repeats=4, salt="test", mirrored=True)
+    noise = draws.noise("work-a", (4, 4, 4))
+    assert noise.shape == (len(draws), 4, 4, 4)
+    by_timestep = noise.view(3, 4, 4, 4, 4)
+    assert torch.equal(by_timestep[:, :2], -by_timestep[:, 2:])
+    assert by_timestep[:, :2].std() == pytest.approx(1.0, abs=0.1)
+    assert (by_timestep[:, 0] - by_timestep[:, 1]).abs().mean() > 0.5
+    with pytest.raises(InvalidInput, match="pairs; got 3"):
+        Draws(timesteps=3, repeats=3, mirrored=True)
 
 
 def test_moved_weights_change_the_loss_and_come_back_exactly(

@@ -35,6 +35,8 @@ _WANTED: dict[str, tuple[str | None, str]] = {
     "decoy_share": (None, "credit that goes to decoys under our encoder (truth: none)"),
     "decoy_share_similarity": (None, "the same under the best raw feature"),
     "decoy_share_teacher": (None, "the same under the teacher"),
+    "remainder": (None, "part of the credit outside the ten nearest works, as answers say it"),
+    "remainder_true": (None, "the same as the teacher finds it"),
     "calibration_total_ratio": (None, "expected over true influence where most is expected (1 is right)"),
 }
 

@@ -64,6 +64,18 @@ def test_knots_that_are_no_monotone_curve_are_refused(
     assert refused.value.field == field
 
 
+def test_the_positive_part_is_a_curve_of_its_own() -> None:
+    doubtful = Calibration((0.0, 1.0), (-0.2, 0.6), (0.1, 0.7))
+    assert doubtful.expected_positive([-1.0, 0.5, 2.0]).tolist() == pytest.approx([0.1, 0.4, 0.7])
+    assert Calibration.from_json(doubtful.to_json()) == doubtful
+    certain = Calibration((0.0, 1.0), (-0.2, 0.6))
+    assert certain.positive == (0.0, 0.6)
+    for positive, field in (((0.3, 0.2), "positive"), ((-0.1, 0.2), "positive"), ((0.1,), "calibration")):
+        with pytest.raises(InvalidInput) as refused:
+            Calibration((0.0, 1.0), (-0.2, 0.6), positive)
+        assert refused.value.field == field
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"cosine": [0], "influence": ["x"]}', '{"cosine": 1, "influence": 2}']
 )

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from creditline.distillation.labels import LabelledQuery, LabelSet
+from creditline.distillation.parts import Parts
 from creditline.distillation.training import Examples
 
-FEATURES = 40
-IMAGE_WIDTH = 24
+PARTS = Parts(image=16, layout=8, text=16)
+FEATURES = PARTS.width
 _TOLD_FEATURES = 6
 
 
@@ -25,11 +26,11 @@ def learnable_examples(queries: int, works: int, *, seed: int) -> Examples:
     query_features = _parts_of_length_one(random.normal(size=(queries, FEATURES)))
     influence = query_features[:, told] @ work_features[:, told].T
     influence += 0.1 * influence.std() * random.normal(size=influence.shape)
-    return Examples(query_features, work_features, influence.astype(np.float32), IMAGE_WIDTH)
+    return Examples(query_features, work_features, influence.astype(np.float32), PARTS)
 
 
 def _parts_of_length_one(features: np.ndarray) -> np.ndarray:
-    parts = (features[:, :IMAGE_WIDTH], features[:, IMAGE_WIDTH:])
+    parts = [features[:, part] for part in PARTS.slices().values()]
     joined = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
     return np.concatenate(joined, axis=1).astype(np.float32)
 

@@ -7,7 +7,7 @@ import pytest
 
 from creditline.distillation.assessment import CEILING, OURS, RANDOM, HeldOut, assess
 from creditline.distillation.encoder import Encoder, EncoderShape, Projection
-from tests.distillation.label_sets import FEATURES, IMAGE_WIDTH, learnable_examples
+from tests.distillation.label_sets import FEATURES, PARTS, learnable_examples
 
 
 def held_out(*, decoys: int = 0) -> HeldOut:
@@ -16,9 +16,7 @@ def held_out(*, decoys: int = 0) -> HeldOut:
         size=drawn.influence.shape
     ).astype(np.float32)
     works = slice(None, 120)
-    given = HeldOut(
-        drawn.queries, drawn.works[works], drawn.influence[:, works], IMAGE_WIDTH, repeat[:, works]
-    )
+    given = HeldOut(drawn.queries, drawn.works[works], drawn.influence[:, works], PARTS, repeat[:, works])
     if not decoys:
         return given
     return dataclasses.replace(given, decoys=drawn.works[120:], decoy_influence=drawn.influence[:, 120:])

@@ -96,4 +96,4 @@ def test_features_are_computed_once_and_kept(small_corpus: Corpus, towers: Tower
     again = FeatureStore(towers, tmp_path, said.append).works(few)
     assert lines == len(said) == 1
     assert np.array_equal(first, again)
-    assert FeatureStore(towers, tmp_path, said.append).queries(queries(2, 0)).shape == (2, towers.width)
+    assert FeatureStore(towers, tmp_path, said.append).queries(queries(2, 0)).shape == (2, towers.parts.width)

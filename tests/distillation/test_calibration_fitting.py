@@ -73,3 +73,14 @@ def test_relative_influence_takes_out_how_far_a_query_moves_all_works() -> None:
     np.testing.assert_allclose(relative[0], [0.75, 0.25, -0.5])
     np.testing.assert_allclose(relative[1], relative[0], rtol=1e-5)
     np.testing.assert_array_equal(relative[2], influence[2])
+
+
+def test_what_is_nobodys_in_particular_is_in_the_remainder() -> None:
+    """Noise of both signs has no expected influence, but a positive part: the mean of half a normal."""
+    cosines, influence = labels(4, queries=200)
+    calibration = fit_calibration(cosines, influence)
+    assert np.abs(calibration.expected_influence([0.1])).max() < 0.03
+    assert calibration.expected_positive([0.1])[0] == pytest.approx(0.3 / np.sqrt(2 * np.pi), abs=0.02)
+    check = check_calibration(cosines, influence, seed=0)
+    assert check.remainder == pytest.approx(check.remainder_true, abs=0.02)
+    assert check.remainder_true > 0.9

@@ -62,11 +62,11 @@ def test_features_do_not_depend_on_the_batch_and_have_parts_of_length_one(
     works = small_corpus.works[:18]
     together = towers.features([work.picture() for work in works], [work.caption for work in works])
     alone = np.concatenate([towers.features([work.picture()], [work.caption]) for work in works])
-    assert together.shape == (18, towers.width)
+    assert together.shape == (18, towers.parts.width)
     assert together.dtype == np.float32
     assert np.abs(together - alone).max() < 1e-5
-    for part in (together[:, : towers.image_width], together[:, towers.image_width :]):
-        assert np.linalg.norm(part, axis=1) == pytest.approx(np.ones(18), abs=1e-5)
+    for part in towers.parts.slices().values():
+        assert np.linalg.norm(together[:, part], axis=1) == pytest.approx(np.ones(18), abs=1e-5)
 
 
 def test_texts_of_any_length_are_taken(towers: Towers) -> None:

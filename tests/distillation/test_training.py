@@ -19,7 +19,7 @@ from creditline.distillation.training import (
     train_encoder,
 )
 from creditline.errors import InvalidInput
-from tests.distillation.label_sets import IMAGE_WIDTH, learnable_examples
+from tests.distillation.label_sets import PARTS, learnable_examples
 
 QUICK = TrainingPlan(
     epochs=25,
@@ -89,13 +89,14 @@ def test_too_few_queries_to_set_any_aside_are_refused() -> None:
 
 def test_the_mix_finds_the_part_that_the_teacher_looks_at() -> None:
     drawn = learnable_examples(40, 120, seed=3)
-    image, text = slice(None, IMAGE_WIDTH), slice(IMAGE_WIDTH, None)
 
-    def taught(part: slice) -> Examples:
+    def taught(name: str) -> Examples:
+        part = PARTS.slices()[name]
         return dataclasses.replace(drawn, influence=drawn.queries[:, part] @ drawn.works[:, part].T)
 
-    assert best_mix(taught(image)) == Mix(image_weight=1.0, centred=False)
-    assert best_mix(taught(text)) == Mix(image_weight=0.0, centred=False)
+    assert best_mix(taught("image")) == Mix(image=1.0, layout=0.0, centred=False)
+    assert best_mix(taught("layout")) == Mix(image=0.0, layout=1.0, centred=False)
+    assert best_mix(taught("text")) == Mix(image=0.0, layout=0.0, centred=False)
 
 
 def test_lists_are_what_they_say_of_all_works() -> None:

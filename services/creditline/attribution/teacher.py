@@ -28,8 +28,10 @@ from creditline.corpus.works import Corpus, Work
 from creditline.generator.losses import Draws, Examples
 from creditline.generator.pipeline import Generator
 
-WORK_DRAWS = Draws(timesteps=10, repeats=1, salt="work")
-QUERY_DRAWS = Draws(timesteps=10, repeats=4, salt="query")
+# Mirrored: at a work that is known well the gradient is mostly noise, and most of that is odd in the noise
+# (`tests/benchmarks/teacher_noise.py` measures how much more two labellings then agree).
+WORK_DRAWS = Draws(timesteps=10, repeats=2, salt="work", mirrored=True)
+QUERY_DRAWS = Draws(timesteps=10, repeats=4, salt="query", mirrored=True)
 CHECK_DRAWS = Draws(timesteps=10, repeats=4, salt="check")
 # Queries that share one walk over the works' stored gradients (bounds memory: each is D · E floats).
 _QUERIES_PER_WALK = 128

@@ -44,12 +44,13 @@ class CorpusSample:
     def influence_of_others(
         self, query: NDArray[np.float32], calibration: Calibration, listed: Collection[str]
     ) -> float:
-        """Sum of the positive expected influence of all works but the listed ones.
+        """Sum of the expected positive influence of all works but the listed ones.
 
+        Which of them hold it cannot be told, and none is credited with it; that together they do is known.
         query: (D,) float32 unit vector; listed: works' ids, without repeats. The sampled works that are not
         listed stand for all that are not listed, so a listed work is never counted twice.
         """
-        parts = np.maximum(calibration.expected_influence(self.vectors @ query), 0.0)
+        parts = calibration.expected_positive(self.vectors @ query)
         rows = [self._row_of[work_id] for work_id in listed if work_id in self._row_of]
         parts[rows] = 0.0
         sampled_others = len(self.work_ids) - len(rows)

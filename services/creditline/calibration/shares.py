@@ -91,7 +91,7 @@ def _best_first(work: ScoredWork) -> tuple[float, str]:
 def credit_line(listed: Sequence[Group], others_influence: float) -> CreditLine:
     """Share the credit between the listed groups and all other works.
 
-    others_influence: sum of the positive expected influence of every work that is not listed.
+    others_influence: sum of the expected positive influence of all works that are not listed.
     Where nobody has any, all shares are 0 and the remainder is 1.
     """
     others = max(others_influence, 0.0)

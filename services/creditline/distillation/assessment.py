@@ -5,6 +5,7 @@ Agreement with the teacher on held-out queries, beside raw features, chance and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,11 +15,18 @@ from numpy.typing import NDArray
 from creditline.calibration import Calibration
 from creditline.distillation.calibration_fitting import check_calibration, fit_calibration, relative_influence
 from creditline.distillation.encoder import Encoder, Side
+from creditline.distillation.parts import Parts
 from creditline.evaluation.agreement import ndcg_at_k, recall_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
 
 OURS, CEILING, RANDOM = "encoder", "teacher again", "random"
-RAW = ("raw image", "raw text", "raw joined")
+_RAW_PARTS = {
+    "raw image": ("image",),
+    "raw layout": ("layout",),
+    "raw text": ("text",),
+    "raw joined": ("image", "layout", "text"),
+}
+RAW = tuple(_RAW_PARTS)
 _NDCG_DEPTH = 100
 _RECALL_DEPTH = 10
 
@@ -30,17 +38,21 @@ class HeldOut:
     """Held-out queries and all works as features, with the teacher's influence.
 
     queries: (H, F); works: (N, F); influence: (H, N); influence_repeat: the same labels with other noise;
-    decoys: (D, F) features of pictures the generator never saw, with decoy_influence (H, D). The first
-    `image_width` features are the image's.
+    decoys: (D, F) features of pictures the generator never saw, with decoy_influence (H, D).
     """
 
     queries: NDArray[np.float32]
     works: NDArray[np.float32]
     influence: NDArray[np.float32]
-    image_width: int
+    parts: Parts
     influence_repeat: NDArray[np.float32] | None = None
     decoys: NDArray[np.float32] | None = None
     decoy_influence: NDArray[np.float32] | None = None
+
+    @functools.cached_property
+    def relative(self) -> NDArray[np.float32]:
+        """Each work's influence as a part of its query's positive influence: (H, N)."""
+        return relative_influence(self.influence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +88,7 @@ def assess(encoder: Encoder, held_out: HeldOut, *, seed: int) -> Assessment:
     figures = {
         **_agreement_figures({method.name: method for method in methods}, seed),
         **_decoy_figures(encoder, held_out, methods, seed),
-        **_calibration_figures(scores[OURS], held_out.influence, seed),
+        **_calibration_figures(scores[OURS], held_out.relative, seed),
     }
     return Assessment(methods, figures)
 
@@ -89,15 +101,14 @@ def encoder_cosines(encoder: Encoder, held_out: HeldOut) -> Scores:
 
 
 def raw_cosines(held_out: HeldOut) -> dict[str, Scores]:
-    """Cosines of the towers' features as they are: image, text, both joined; each (H, N) float32."""
+    """Cosines of the features as they are: each part, and all joined; each (H, N) float32."""
     return {name: _raw_cosines(name, held_out, held_out.works) for name in RAW}
 
 
 def _raw_cosines(name: str, held_out: HeldOut, works: NDArray[np.float32]) -> Scores:
     """Each part is of length 1, so the joined features' cosine is the mean of the parts'."""
-    image, text = slice(None, held_out.image_width), slice(held_out.image_width, None)
-    parts = {"raw image": (image,), "raw text": (text,), "raw joined": (image, text)}[name]
-    cosines = [held_out.queries[:, part] @ works[:, part].T for part in parts]
+    slices = held_out.parts.slices()
+    cosines = [held_out.queries[:, slices[part]] @ works[:, slices[part]].T for part in _RAW_PARTS[name]]
     mean: Scores = np.mean(cosines, axis=0)
     return mean
 
@@ -140,11 +151,13 @@ def _agreement_figures(methods: Mapping[str, MethodAgreement], seed: int) -> dic
     return figures
 
 
-def _calibration_figures(cosines: Scores, influence: NDArray[np.float32], seed: int) -> dict[str, Estimate]:
-    check = check_calibration(cosines, relative_influence(influence), seed=seed)
+def _calibration_figures(cosines: Scores, relative: NDArray[np.float32], seed: int) -> dict[str, Estimate]:
+    check = check_calibration(cosines, relative, seed=seed)
     return {
         "calibration_total_ratio": Estimate.certain(check.total_ratio),
         "calibration_error": Estimate.certain(check.error),
+        "remainder": Estimate.certain(check.remainder),
+        "remainder_true": Estimate.certain(check.remainder_true),
     }
 
 
@@ -169,9 +182,8 @@ def _decoy_figures(
             _raw_cosines(raw, held_out, held_out.decoys),
         ),
     }
-    relative = relative_influence(held_out.influence)
     shares = {
-        name: _decoy_shares(*_expected(fit_calibration(works, relative), works, decoys))
+        name: _decoy_shares(*_expected(fit_calibration(works, held_out.relative), works, decoys))
         for name, (works, decoys) in cosines.items()
     }
     if held_out.decoy_influence is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from creditline.corpus.works import Corpus
 from creditline.distillation.assessment import Assessment, HeldOut, assess, encoder_cosines
-from creditline.distillation.calibration_fitting import fit_calibration, relative_influence
+from creditline.distillation.calibration_fitting import fit_calibration
 from creditline.distillation.encoder import Side
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.labels import HELD_OUT, TRAIN, LabelSet
@@ -51,7 +51,7 @@ def build_release(
     _refuse_unusable(labels, corpus)
     works, train = store.works(corpus), labels.rows(TRAIN)
     examples = Examples(
-        store.queries(labels.queries)[train], works, labels.influence[train], store.towers.image_width
+        store.queries(labels.queries)[train], works, labels.influence[train], store.towers.parts
     )
     held_out = held_out_part(labels, corpus, decoys, store)
     trained = train_encoder(examples, plans, seed=seed, say=say)
@@ -60,9 +60,7 @@ def build_release(
         name=name,
         encoder=trained.encoder,
         work_vectors=trained.encoder.encode_features(works, Side.WORK),
-        calibration=fit_calibration(
-            encoder_cosines(trained.encoder, held_out), relative_influence(held_out.influence)
-        ),
+        calibration=fit_calibration(encoder_cosines(trained.encoder, held_out), held_out.relative),
         corpus=corpus,
         generator_fingerprint=labels.generator_fingerprint,
         towers_fingerprint=store.towers.fingerprint,
@@ -79,7 +77,7 @@ def held_out_part(labels: LabelSet, corpus: Corpus, decoys: Corpus | None, store
         queries=store.queries(labels.queries)[rows],
         works=store.works(corpus),
         influence=labels.influence[rows],
-        image_width=store.towers.image_width,
+        parts=store.towers.parts,
         influence_repeat=labels.influence_repeat,
     )
     return held_out if decoys is None else _with_decoys(held_out, labels, decoys, store)
@@ -120,12 +118,12 @@ def _notes(labels: LabelSet, trained: Trained, seed: int) -> str:
     return f"""\
 Teacher: the first-order limit of attribution by unlearning on the generator named above; labels of every
 work for {len(labels.rows(TRAIN))} training and {len(labels.rows(HELD_OUT))} held-out generated pictures,
-which share neither prompt nor seed. Features: frozen towers. Student: an MLP beside a linear path, trained
-for {trained.epochs} epochs ({trained.seconds:.0f} s), seed {seed}; the plan was chosen, and the number of
-epochs, on a part of the training queries: nDCG@100 there went from {trained.start_ndcg:.3f} (raw features
-at their best mix) to {trained.validation_ndcg:.3f}. The calibration is an isotonic fit of each work's
-part of its query's positive influence, on the held-out queries; `calibration_*` are measured on halves
-that it was not fitted on.
+which share neither prompt nor seed. Features: frozen towers, and the picture's layout. Student: an MLP
+beside a linear path, trained for {trained.epochs} epochs ({trained.seconds:.0f} s), seed {seed}; the plan
+was chosen, and the number of epochs, on a part of the training queries: nDCG@100 there went from
+{trained.start_ndcg:.3f} (raw features at their best mix) to {trained.validation_ndcg:.3f}. The calibration is
+an isotonic fit of each work's part of its query's positive influence, on the held-out queries;
+`calibration_*` are measured on halves that it was not fitted on.
 
 Plan: {plan}."""
 

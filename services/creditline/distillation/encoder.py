@@ -1,5 +1,5 @@
-"""The encoder: an MLP on the towers' joined features whose cosine is high where influence is (arXiv
-2511.10721, § 3).
+"""The encoder: an MLP on joined features (towers and layout) whose cosine is high where influence is
+(arXiv 2511.10721, § 3).
 
 A linear path runs beside the MLP. It starts as the features' principal directions, which keep their
 cosine, and the MLP's output starts at zero: before training the encoder ranks as the raw features do.

@@ -1,5 +1,7 @@
 """Towers: frozen pretrained models that give features of a picture and of a text, always through open_clip.
 
+Joined features hold the picture's layout between the two.
+
 `Towers.open(EMBEDDED)` loads the pair that comes with the package; any other open_clip model is a name with a
 local checkpoint, or a local directory with `open_clip_config.json`. Nothing is ever downloaded.
 """
@@ -37,6 +39,8 @@ from creditline.distillation.embedded_towers import (
     load_image_weights,
     register_configuration,
 )
+from creditline.distillation.layout import LAYOUT_WIDTH, layout_features
+from creditline.distillation.parts import Parts
 from creditline.errors import InvalidInput, NotReady
 
 T = TypeVar("T")
@@ -78,18 +82,16 @@ class Towers:
         self.fingerprint = fingerprint
         self._tokenizer = tokenizer
         self._transform = image_transform_v2(preprocessing, is_train=False)
-        self.image_width = self.image_features([Image.new("RGB", (8, 8))]).shape[1]
-        self.text_width = self.text_features([""]).shape[1]
+        self.parts = Parts(
+            image=self.image_features([Image.new("RGB", (8, 8))]).shape[1],
+            layout=LAYOUT_WIDTH,
+            text=self.text_features([""]).shape[1],
+        )
 
     @classmethod
     def open(cls, spec: TowerSpec = EMBEDDED) -> Towers:
         """Load the towers that `spec` names. Raises NotReady when their files are not on this machine."""
         return _open_embedded() if spec == EMBEDDED else _open_local(spec)
-
-    @property
-    def width(self) -> int:
-        """Numbers of the joined features."""
-        return self.image_width + self.text_width
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Pictures as the image tower takes them: (B, 3, side, side) float32."""
@@ -97,13 +99,13 @@ class Towers:
 
     @torch.inference_mode()
     def image_features(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(B, image_width) float32, as the tower gives them."""
+        """(B, parts.image) float32, as the tower gives them."""
         encode = self.model.get_submodule("visual")
         return torch.cat([encode(self.pixels(part)) for part in _parts(pictures)]).float()
 
     @torch.inference_mode()
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """(B, text_width) float32, as the tower gives them."""
+        """(B, parts.text) float32, as the tower gives them."""
         encode: Any = self.model.encode_text
         return torch.cat([encode(self._tokens(part)) for part in _parts(texts)]).float()
 
@@ -117,14 +119,15 @@ class Towers:
         return tokens[:, : int(used.max()) + 1]
 
     def features(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> NDArray[np.float32]:
-        """Both parts, each of length 1, joined: (B, image_width + text_width) float32."""
+        """All parts, each of length 1 (a white picture's layout: 0), joined: (B, parts.width) float32."""
         if len(pictures) != len(texts):
             raise InvalidInput(
                 f"each picture needs a text; got {len(pictures)} and {len(texts)}", field="texts"
             )
-        image = nn.functional.normalize(self.image_features(pictures), dim=-1)
-        text = nn.functional.normalize(self.text_features(texts), dim=-1)
-        joined: NDArray[np.float32] = torch.cat([image, text], dim=1).numpy()
+        parts = (self.image_features(pictures), layout_features(pictures), self.text_features(texts))
+        joined: NDArray[np.float32] = torch.cat(
+            [nn.functional.normalize(part, dim=-1) for part in parts], dim=1
+        ).numpy()
         return joined
 
 
@@ -192,8 +195,11 @@ def _local_checkpoint(spec: TowerSpec) -> Path:
 
 
 def _fingerprint(digests: Mapping[str, str], preprocessing: PreprocessCfg) -> str:
-    """SHA-256 over the towers' files and the preprocessing: 64 hex digits."""
-    content = json.dumps({"files": dict(digests), "preprocessing": asdict(preprocessing)}, sort_keys=True)
+    """SHA-256 over the towers' files, the preprocessing and the layout's width: 64 hex digits."""
+    content = json.dumps(
+        {"files": dict(digests), "preprocessing": asdict(preprocessing), "layout": LAYOUT_WIDTH},
+        sort_keys=True,
+    )
     return hashlib.sha256(content.encode()).hexdigest()
 
 

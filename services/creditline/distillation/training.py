@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,26 +15,26 @@ from torch import Tensor, nn
 
 from creditline.distillation.encoder import WIDTH, Encoder, EncoderShape, Projection, Side
 from creditline.distillation.losses import DistillationLoss, Lists, LossKind
+from creditline.distillation.parts import Parts
 from creditline.errors import InvalidInput
 from creditline.evaluation.agreement import ndcg_at_k
 
 NDCG_DEPTH = 100
-# Raw features are mixed with this weight of the image part before training; the rest is text.
-_IMAGE_WEIGHTS = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0)
+# Raw features are mixed with these weights of image and layout before training; the rest is text.
+_MIX_WEIGHTS = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Training queries and all works, as features, with the teacher's influence.
 
-    queries: (Q, F); works: (N, F); influence: (Q, N), all float32. The first `image_width` features are
-    the image's.
+    queries: (Q, F); works: (N, F); influence: (Q, N), all float32.
     """
 
     queries: NDArray[np.float32]
     works: NDArray[np.float32]
     influence: NDArray[np.float32]
-    image_width: int
+    parts: Parts
 
     def rows(self, rows: NDArray[np.intp]) -> Examples:
         """The named queries with all works."""
@@ -133,26 +134,34 @@ def encoder_scores(
 
 @dataclass(frozen=True)
 class Mix:
-    """How raw features are weighed before any training: the image's weight (the rest text), centring."""
+    """How raw features are weighed before any training: image, layout (the rest text), centring."""
 
-    image_weight: float
+    image: float
+    layout: float
     centred: bool
 
-    def scales(self, features: int, image_width: int) -> NDArray[np.float32]:
+    @classmethod
+    def grid(cls) -> tuple[Mix, ...]:
+        """All mixes that are tried."""
+        drawn = itertools.product(_MIX_WEIGHTS, _MIX_WEIGHTS, (False, True))
+        return tuple(cls(image, layout, centred) for image, layout, centred in drawn if image + layout <= 1.0)
+
+    def scales(self, parts: Parts) -> NDArray[np.float32]:
         """What each feature is multiplied by: (F,)."""
-        scales = np.full(features, np.sqrt(1.0 - self.image_weight), dtype=np.float32)
-        scales[:image_width] = np.sqrt(self.image_weight)
+        weights = np.maximum([self.image, self.layout, 1.0 - self.image - self.layout], 0.0)
+        scales: NDArray[np.float32] = np.repeat(np.sqrt(weights), list(parts.widths.values())).astype(
+            np.float32
+        )
         return scales
 
 
 def best_mix(examples: Examples) -> Mix:
     """The mix of raw features whose cosine agrees best with the labels."""
-    mixes = [Mix(weight, centred) for weight in _IMAGE_WEIGHTS for centred in (False, True)]
-    return max(mixes, key=lambda mix: ndcg_of(_mixed_cosines(mix, examples), examples.influence))
+    return max(Mix.grid(), key=lambda mix: ndcg_of(_mixed_cosines(mix, examples), examples.influence))
 
 
 def _mixed_cosines(mix: Mix, examples: Examples) -> NDArray[np.float32]:
-    scales = mix.scales(examples.works.shape[1], examples.image_width)
+    scales = mix.scales(examples.parts)
     queries, works = examples.queries * scales, examples.works * scales
     if mix.centred:
         mean = works.mean(axis=0)
@@ -165,7 +174,7 @@ def _mixed_cosines(mix: Mix, examples: Examples) -> NDArray[np.float32]:
 def start_projection(examples: Examples, width: int) -> Projection:
     """Where the linear path starts: the principal directions of the best mix."""
     mix = best_mix(examples)
-    scales = mix.scales(examples.works.shape[1], examples.image_width)
+    scales = mix.scales(examples.parts)
     return Projection.principal(examples.works, width, scales=scales, centred=mix.centred)
 
 
@@ -206,7 +215,7 @@ class _Run:
         self._queries = torch.from_numpy(examples.queries)
         self._works = torch.from_numpy(examples.works)
         self._lists = Lists.of(torch.from_numpy(examples.influence))
-        self._image_width = examples.image_width
+        self._widths = torch.tensor(list(examples.parts.widths.values()))
         self._random = torch.Generator().manual_seed(seed)
         self._top = max(1, round(plan.top_fraction * len(self._works)))
         self._best_first = self._lists.standardised.argsort(dim=1, descending=True)[:, : self._top]
@@ -246,8 +255,7 @@ class _Run:
 
     def _noisy(self, features: Tensor) -> Tensor:
         """Each part with noise of about the plan's length."""
-        widths = torch.full((features.shape[1],), float(features.shape[1] - self._image_width))
-        widths[: self._image_width] = self._image_width
+        widths = self._widths.repeat_interleave(self._widths)
         noise = torch.randn(features.shape, generator=self._random)
         return features + self.plan.feature_noise * noise / widths.sqrt()
 

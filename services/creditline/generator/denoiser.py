@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -63,8 +64,8 @@ class FullPrecisionAttention:
 class LatentSet:
     """All that the UNet is trained on.
 
-    latents: (N, C, H, W) float32; captions, titles: (N, L, D) float32; empty: (L, D) float32; signal,
-    noise: (1000,) float32.
+    latents: (2, N, C, H, W) float32, the second of the flipped pictures; captions, titles: (N, L, D)
+    float32; empty: (L, D) float32; signal, noise: (1000,) float32.
     """
 
     latents: Tensor
@@ -78,8 +79,10 @@ class LatentSet:
 def encode_reference(generator: Generator) -> LatentSet:
     """The reference corpus as the pipeline itself encodes it: what the UNet will be fed when it is used."""
     corpus = reference_corpus()
+    pictures = [work.picture() for work in corpus]
+    flipped = [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]
     return LatentSet(
-        latents=generator.latents([work.picture() for work in corpus]),
+        latents=torch.stack([generator.latents(pictures), generator.latents(flipped)]),
         captions=generator.prompt_vectors([work.caption for work in corpus]),
         titles=generator.prompt_vectors([work.title for work in corpus]),
         empty=generator.prompt_vectors([""])[0],
@@ -120,8 +123,9 @@ class UnetTask:
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
         assert self._data is not None, "open() comes first"
         data = self._data
-        rows = torch.randint(len(data.latents), (batch,), generator=generator)
-        latents = data.latents[rows]
+        rows = torch.randint(data.latents.shape[1], (batch,), generator=generator)
+        flips = torch.randint(2, (batch,), generator=generator)
+        latents = data.latents[flips, rows]
         text = _draw_text(data, rows, generator)
         timesteps = spread_timesteps(len(data.signal), batch, generator)
         noise = torch.randn(latents.shape, generator=generator)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from creditline.errors import InvalidInput
 from creditline.generator.pipeline import Generator
 
 DEFAULT_TIMESTEPS = 10
@@ -40,11 +41,18 @@ class Draws:
     """Which (timestep, noise) pairs a loss is averaged over: `repeats` noises at each of `timesteps`.
 
     Timesteps are strided evenly over the schedule, in the middle of each stride. `salt` changes the noise.
+    `mirrored`: the second half of the repeats is the first half's noise negated, so that whatever is odd in
+    the noise cancels; then `repeats` is even. Raises InvalidInput when it is not.
     """
 
     timesteps: int = DEFAULT_TIMESTEPS
     repeats: int = 1
     salt: str = ""
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mirrored and self.repeats % 2:
+            raise InvalidInput(f"mirrored noise comes in pairs; got {self.repeats} repeats", field="repeats")
 
     def __len__(self) -> int:
         return self.timesteps * self.repeats
@@ -59,7 +67,10 @@ class Draws:
         """The noise of one example, the same whatever batch it is in: (T · repeats, *shape) float32."""
         seed = hashlib.sha256(f"{self.salt}\0{example_id}".encode()).digest()[:8]
         generator = torch.Generator().manual_seed(int.from_bytes(seed, "big") >> 1)
-        return torch.randn((len(self), *shape), generator=generator)
+        if not self.mirrored:
+            return torch.randn((len(self), *shape), generator=generator)
+        half = torch.randn((self.timesteps, self.repeats // 2, *shape), generator=generator)
+        return torch.cat([half, -half], dim=1).flatten(0, 1)
 
 
 @dataclass(frozen=True)
