@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -230,18 +231,102 @@ def test_payload_values_and_uuids_come_back_as_they_went_in(client: QdrantClient
     client.delete_collection("kept")
 
 
-def test_the_graph_is_built_when_asked_for(client: QdrantClient) -> None:
+def _make_graph_collection(client: QdrantClient, name: str, points: int) -> None:
     client.create_collection(
-        "graph",
+        name,
         vectors_config=models.VectorParams(size=_WIDTH, distance=models.Distance.COSINE),
         hnsw_config=models.HnswConfigDiff(full_scan_threshold=10),
         optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1),
     )
-    client.upsert("graph", _points(0, 600))
+    for first in range(0, points, 2_000):
+        client.upsert(name, _points(first, min(2_000, points - first)))
+
+
+def _start_optimizing(client: QdrantClient, name: str) -> None:
+    client.update_collection(name, optimizers_config=models.OptimizersConfigDiff())
+
+
+def _is_optimizing(client: QdrantClient, name: str) -> bool:
+    return client.get_collection(name).status != models.CollectionStatus.GREEN
+
+
+def _wait_until_optimized(client: QdrantClient, name: str) -> None:
+    deadline = time.monotonic() + 120.0
+    while _is_optimizing(client, name):
+        assert time.monotonic() < deadline, "the optimizer did not end"
+        time.sleep(0.02)
+
+
+def test_the_graph_is_built_when_asked_for(client: QdrantClient) -> None:
+    _make_graph_collection(client, "graph", 600)
     assert client.get_collection("graph").indexed_vectors_count == 0
-    client.update_collection("graph", optimizers_config=models.OptimizersConfigDiff())
+    _start_optimizing(client, "graph")
+    _wait_until_optimized(client, "graph")
     assert client.get_collection("graph").indexed_vectors_count == 600
     client.delete_collection("graph")
+
+
+def test_while_the_graph_is_built_queries_are_answered_and_writes_are_kept(client: QdrantClient) -> None:
+    _make_graph_collection(client, "busy", 6_000)
+    _start_optimizing(client, "busy")
+    answered, written = 0, 6_000
+    vector = unit_vectors(1, _WIDTH, seed=7)[0].tolist()
+    while _is_optimizing(client, "busy"):
+        assert len(client.query_points("busy", query=vector, limit=5).points) == 5
+        client.upsert("busy", _points(written, 1))
+        client.delete("busy", points_selector=[written - 6_000])
+        answered, written = answered + 1, written + 1
+    assert answered > 0
+    assert client.get_collection("busy").optimizer_status == models.OptimizersStatusOneOf.OK
+    assert client.count("busy").count == 6_000
+    assert len(client.retrieve("busy", list(range(6_000, written)))) == answered
+    assert not client.retrieve("busy", list(range(answered)))
+    assert client.get_collection("busy").indexed_vectors_count >= 6_000 - answered
+    client.delete_collection("busy")
+
+
+def test_a_kill_while_the_graph_is_built_loses_nothing_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    first = start_qdrant(tmp_path)
+    client = _client(first)
+    _make_graph_collection(client, "works", 6_000)
+    _start_optimizing(client, "works")
+    client.upsert("works", _points(6_000, 1))
+    assert _is_optimizing(client, "works")
+    first.process.kill()
+    first.process.wait(30)
+    client.close()
+    second = start_qdrant(tmp_path)
+    try:
+        again = _client(second)
+        assert again.count("works").count == 6_001
+        assert len([found for found in (tmp_path / "collections" / "works").iterdir() if found.is_dir()]) == 1
+        _start_optimizing(again, "works")
+        _wait_until_optimized(again, "works")
+        assert again.get_collection("works").indexed_vectors_count == 6_001
+        again.close()
+    finally:
+        second.process.terminate()
+        assert second.process.wait(30) == 0
+
+
+def test_a_stop_while_the_graph_is_built_does_not_wait_for_it(tmp_path: Path) -> None:
+    running = start_qdrant(tmp_path)
+    client = _client(running)
+    _make_graph_collection(client, "works", 6_000)
+    _start_optimizing(client, "works")
+    client.close()
+    running.process.terminate()
+    assert running.process.wait(20) == 0
+
+
+def test_a_collection_dropped_while_its_graph_is_built_is_gone(client: QdrantClient) -> None:
+    _make_graph_collection(client, "dropped", 6_000)
+    _start_optimizing(client, "dropped")
+    client.delete_collection("dropped")
+    assert not client.collection_exists("dropped")
+    _make_graph_collection(client, "dropped", 10)
+    assert client.count("dropped").count == 10
+    client.delete_collection("dropped")
 
 
 def test_metrics_count_calls_by_method_and_status(client: QdrantClient, running: RunningQdrant) -> None:

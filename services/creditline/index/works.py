@@ -13,7 +13,7 @@ import numpy.typing as npt
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as qdrant
 
-from creditline.errors import Conflict, DeadlineExceeded
+from creditline.errors import Conflict, DeadlineExceeded, Unavailable
 from creditline.index.failures import QdrantAddress, explained
 from creditline.index.plan import INTEGER_FIELDS, KEYWORD_FIELDS, IndexPlan
 from creditline.index.points import WorkPoint, checked_vectors, point_id, to_qdrant
@@ -200,8 +200,8 @@ class WorkIndex:
     def optimize(self, collection: str, *, timeout_seconds: float = _OPTIMIZE_SECONDS) -> None:
         """Let Qdrant build its graph now, and wait until it has.
 
-        An update of the optimizers' settings starts a server's optimizers; the local process, which has none
-        in the background, runs Qdrant Edge's `optimize()`. Raises DeadlineExceeded.
+        An update of the optimizers' settings starts them, on a server and in the local process; searches go
+        on meanwhile. Raises DeadlineExceeded, and Unavailable when the optimizers failed.
         """
         deadline = time.monotonic() + timeout_seconds
         request = qdrant.UpdateCollection(
@@ -209,13 +209,19 @@ class WorkIndex:
         )
         with explained(self._address, collection):
             self._client.grpc_collections.Update(request, timeout=timeout_seconds)
-        while self._info(collection).status != qdrant.CollectionStatus.Green:
+        while (found := self._info(collection)).status != qdrant.CollectionStatus.Green:
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
                     f"Qdrant at {self._address} was still building {collection!r} after "
                     f"{timeout_seconds:.0f} s; searches work meanwhile, only slower"
                 )
             time.sleep(_OPTIMIZE_POLL_SECONDS)
+        if found.optimizer_status.error:
+            raise Unavailable(
+                f"Qdrant at {self._address} could not build {collection!r}: {found.optimizer_status.error};"
+                " searches still work, only slower",
+                service="qdrant",
+            )
 
     def _info(self, collection: str) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=collection)

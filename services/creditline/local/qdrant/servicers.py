@@ -11,7 +11,7 @@ from qdrant_client.grpc import collections_service_pb2_grpc, points_service_pb2_
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.calls import served
-from creditline.local.qdrant.storage import CollectionDirectory
+from creditline.local.qdrant.storage import CollectionDirectory, StoredCollection
 from creditline.local.qdrant.translation import (
     edge_field_type,
     edge_filter,
@@ -53,8 +53,8 @@ class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
 
     @served
     def Update(self, request: qdrant.UpdateCollection) -> qdrant.CollectionOperationResponse:  # noqa: N802
-        """Runs the optimizer now. New settings are taken when a collection is made, not here."""
-        self._directory.collection(request.collection_name).optimize()
+        """Starts the optimizer. New settings are taken when a collection is made, not here."""
+        self._directory.collection(request.collection_name).start_optimizing()
         return qdrant.CollectionOperationResponse(result=True)
 
     @served
@@ -73,7 +73,7 @@ class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
     def Get(self, request: qdrant.GetCollectionInfoRequest) -> qdrant.GetCollectionInfoResponse:  # noqa: N802
         collection = self._directory.collection(request.collection_name)
         info = collection.read(lambda shard: shard.info())
-        return qdrant.GetCollectionInfoResponse(result=_collection_info(collection.created_by, info))
+        return qdrant.GetCollectionInfoResponse(result=_collection_info(collection, info))
 
     @served
     def UpdateAliases(self, request: qdrant.ChangeAliases) -> qdrant.CollectionOperationResponse:  # noqa: N802
@@ -197,10 +197,12 @@ def _selected_ids(selector: qdrant.PointsSelector) -> list[Any]:
     return [edge_id(point) for point in selector.points.ids]
 
 
-def _collection_info(created_by: qdrant.CreateCollection, info: Any) -> qdrant.CollectionInfo:
+def _collection_info(collection: StoredCollection, info: Any) -> qdrant.CollectionInfo:
+    created_by, failure = collection.created_by, collection.optimizer_error
+    status = qdrant.CollectionStatus.Yellow if collection.is_optimizing else qdrant.CollectionStatus.Green
     return qdrant.CollectionInfo(
-        status=qdrant.CollectionStatus.Green,
-        optimizer_status=qdrant.OptimizerStatus(ok=True),
+        status=status,
+        optimizer_status=qdrant.OptimizerStatus(ok=not failure, error=failure),
         segments_count=info.segments_count,
         points_count=info.points_count,
         indexed_vectors_count=info.indexed_vectors_count,

@@ -3,13 +3,15 @@
 DIRECTORY/owner.lock                        held while a process owns the directory
 DIRECTORY/aliases.json                      alias -> collection
 DIRECTORY/collections/NAME/collection.json  the request that made it, whole; written last, removed first
-DIRECTORY/collections/NAME/shard/           Qdrant Edge's own files, its write-ahead log among them
+DIRECTORY/collections/NAME/current          the name of its shard's directory; replaced in one step
+DIRECTORY/collections/NAME/shard-000001/    Qdrant Edge's own files, its write-ahead log among them
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,14 +27,21 @@ from google.protobuf import json_format
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, InvalidInput, NotFound
+from creditline.local.qdrant.optimizing import Optimization
 from creditline.local.qdrant.translation import completed, edge_config
 
+_LOGGER = logging.getLogger(__name__)
+_CURRENT = "current"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 _T = TypeVar("_T")
 
 
 class StoredCollection:
-    """One open shard with the request that made it. Calls are one at a time: Edge holds the GIL anyway."""
+    """One open shard with the request that made it. Calls are one at a time: Edge holds the GIL anyway.
+
+    An optimization works on a copy of the shard, in another process; what is written meanwhile goes to the
+    shard at once and to the copy afterwards, and then the copy takes the shard's place.
+    """
 
     def __init__(self, directory: Path, created_by: qdrant.CreateCollection, shard: edge.EdgeShard) -> None:
         self.directory = directory
@@ -40,21 +49,31 @@ class StoredCollection:
         self._shard: edge.EdgeShard | None = shard
         self._lock = threading.Lock()
         self._operations = 0
+        self._optimizing = threading.Lock()
+        self._optimization: Optimization | None = None
+        self._missed: list[Any] | None = None
+        self.optimizer_error = ""
 
     @classmethod
     def create(cls, directory: Path, request: qdrant.CreateCollection) -> Self:
         """Make the shard, then the file that says that it is whole."""
         config = edge_config(request)
         directory.mkdir(parents=True)
-        shard = edge.EdgeShard.create(str(directory / "shard"), config)
+        shard = edge.EdgeShard.create(str(directory / _shard_name(1)), config)
         shard.flush()
+        _write_durably(directory / _CURRENT, _shard_name(1))
         _write_durably(directory / "collection.json", json_format.MessageToJson(request))
         return cls(directory, request, shard)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
+        """Open what is there; copies that an optimization had not finished are removed."""
         request = json_format.Parse((directory / "collection.json").read_text(), qdrant.CreateCollection())
-        return cls(directory, request, edge.EdgeShard.load(str(directory / "shard")))
+        current = (directory / _CURRENT).read_text()
+        for found in directory.iterdir():
+            if found.is_dir() and found.name != current:
+                shutil.rmtree(found)
+        return cls(directory, request, edge.EdgeShard.load(str(directory / current)))
 
     def read(self, call: Callable[[Any], _T]) -> _T:
         """Run `call(shard)`. Raises NotFound when the collection was dropped meanwhile."""
@@ -67,27 +86,89 @@ class StoredCollection:
             shard = self._open_shard()
             shard.update(operation)
             shard.flush()
+            if self._missed is not None:
+                self._missed.append(operation)
             self._operations += 1
             return self._operations
 
-    def optimize(self) -> bool:
-        """Build graph and codes of what is not indexed yet; true when anything was built.
+    @property
+    def is_optimizing(self) -> bool:
+        """Whether an optimization is running; queries and writes go on meanwhile."""
+        return self._optimizing.locked()
 
-        The whole process stands still meanwhile (Edge holds the GIL): a second at a few thousand works.
-        A larger collection should be optimized on a copy in another process and swapped in here.
+    def start_optimizing(self) -> None:
+        """Build graph and codes of what is not indexed yet, in the background.
+
+        Nothing happens while an optimization is running already. `optimizer_error` says how the last one
+        failed, if it did.
         """
+        if self._optimizing.acquire(blocking=False):
+            threading.Thread(target=self._optimize, name=f"optimize-{self.directory.name}").start()
+
+    def _optimize(self) -> None:
+        try:
+            copy = self._copied()
+            try:
+                self._build(copy).wait()
+                self._take(copy)
+                self.optimizer_error = ""
+            except BaseException:
+                shutil.rmtree(copy, ignore_errors=True)
+                raise
+        except Exception as error:
+            if self._shard is None:
+                _LOGGER.info("%s was closed while it was being optimized", self.directory.name)
+            else:
+                self.optimizer_error = str(error)
+                _LOGGER.exception("optimizing %s failed", self.directory.name)
+        finally:
+            self._missed = self._optimization = None
+            self._optimizing.release()
+
+    def _build(self, copy: Path) -> Optimization:
         with self._lock:
-            shard = self._open_shard()
-            built = shard.optimize()
-            shard.flush()
-            return bool(built)
+            self._open_shard()  # closed meanwhile: nothing is started
+            self._optimization = Optimization(copy)
+            return self._optimization
+
+    def _copied(self) -> Path:
+        """A copy of the shard's files; from here on what is written is kept for it too."""
+        with self._lock:
+            self._open_shard().flush()
+            current = (self.directory / _CURRENT).read_text()
+            copy = self.directory / _shard_name(_shard_number(current) + 1)
+            shutil.copytree(self.directory / current, copy)
+            self._missed = []
+            return copy
+
+    def _take(self, copy: Path) -> None:
+        """Let an optimized copy catch up, and put it in the shard's place."""
+        optimized = edge.EdgeShard.load(str(copy))
+        try:
+            with self._lock:
+                old, replaced = self._open_shard(), (self.directory / _CURRENT).read_text()
+                for operation in self._missed or ():
+                    optimized.update(operation)
+                optimized.flush()
+                _write_durably(self.directory / _CURRENT, copy.name)
+                self._shard, self._missed = optimized, None
+        except BaseException:
+            optimized.close()
+            raise
+        old.close()
+        shutil.rmtree(self.directory / replaced)
 
     def close(self) -> None:
+        """Flush and close; an optimization that is running is given up."""
         with self._lock:
             if self._shard is not None:
                 self._shard.flush()
                 self._shard.close()
                 self._shard = None
+            if self._optimization is not None:
+                self._optimization.cancel()
+        with self._optimizing:
+            return
 
     def _open_shard(self) -> edge.EdgeShard:
         if self._shard is None:
@@ -211,11 +292,19 @@ class CollectionDirectory(AbstractContextManager["CollectionDirectory"]):
         self._collections_root.mkdir(exist_ok=True)
         whole = []
         for found in sorted(self._collections_root.iterdir()):
-            if (found / "collection.json").is_file():
+            if (found / "collection.json").is_file() and (found / _CURRENT).is_file():
                 whole.append(found)
             else:
                 shutil.rmtree(found)
         return whole
+
+
+def _shard_name(number: int) -> str:
+    return f"shard-{number:06d}"
+
+
+def _shard_number(name: str) -> int:
+    return int(name.removeprefix("shard-"))
 
 
 def _take_ownership(directory: Path) -> int:
