@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, InvalidInput, NotReady, Unavailable
 from creditline.index import WorkIndex
+from creditline.index.points import dense_vector
 from creditline.local.services import StackPorts
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
@@ -98,3 +100,9 @@ def test_an_unreachable_qdrant_is_named_with_its_address_and_remedy() -> None:
     ):
         index.count("anything")
     assert refused.value.service == "qdrant"
+
+
+@pytest.mark.parametrize("width", [1, 31, 32, 256, 768, 5_000])
+def test_a_vector_becomes_the_message_that_protobuf_itself_makes(width: int) -> None:
+    vector = unit_vectors(1, width, seed=width)[0]
+    assert dense_vector(vector) == qdrant.DenseVector(data=vector.tolist())

@@ -16,6 +16,8 @@ from creditline.errors import InvalidInput
 _POINT_NAMESPACE = uuid.UUID("6f1d8c1e-52f3-5c0b-9a36-5d0f3b7c2a11")
 # float16 storage moves a unit vector's length by far less than this.
 _UNIT_LENGTH_TOLERANCE = 1e-2
+# Field 1 of DenseVector, length-delimited: packed little-endian floats.
+_DENSE_DATA_FIELD = b"\x0a"
 HIT_FIELDS = ("work_id", "contributor", "title", "caption", "licence", "duplicate_group")
 
 
@@ -93,9 +95,25 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
     payload["withdrawn"] = qdrant.Value(integer_value=int(point.withdrawn))
     return qdrant.PointStruct(
         id=qdrant.PointId(uuid=point_id(point.work_id)),
-        vectors=qdrant.Vectors(vector=qdrant.Vector(dense=qdrant.DenseVector(data=vector.tolist()))),
+        vectors=qdrant.Vectors(vector=qdrant.Vector(dense=dense_vector(vector))),
         payload=payload,
     )
+
+
+def dense_vector(vector: npt.NDArray[np.float32]) -> qdrant.DenseVector:
+    """A vector as protobuf, parsed from its own bytes: number by number takes eight times as long."""
+    packed = vector.astype("<f4", copy=False).tobytes()
+    return qdrant.DenseVector.FromString(_DENSE_DATA_FIELD + _varint(len(packed)) + packed)
+
+
+def _varint(number: int) -> bytes:
+    """Protobuf's encoding of a length."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def to_hit(point: qdrant.ScoredPoint) -> Hit:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +29,17 @@ CHANNEL_OPTIONS = {
     "grpc.enable_http_proxy": 0,
 }
 _SCROLL_PAGE = 1_000
+_BATCHES_IN_FLIGHT = 2
 _OPTIMIZE_SECONDS = 3_600.0
 _OPTIMIZE_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A batch on its way: the call that acknowledges it, and how many works it holds."""
+
+    call: Any
+    works: int
 
 
 class WorkIndex:
@@ -122,8 +133,7 @@ class WorkIndex:
         is sent, NotReady when the collection is missing.
         """
         width = self.width(collection)
-        written = 0
-        remaining = iter(points)
+        remaining, in_flight, written = iter(points), deque[_Sent](), 0
         while batch := list(itertools.islice(remaining, self._plan.upsert_batch)):
             vectors = checked_vectors(batch, width)
             request = qdrant.UpsertPoints(
@@ -131,10 +141,20 @@ class WorkIndex:
                 wait=True,
                 points=[to_qdrant(point, vector) for point, vector in zip(batch, vectors, strict=True)],
             )
-            with explained(self._address, collection):
-                self._client.grpc_points.Upsert(request, timeout=self._timeout)
-            written += len(batch)
+            # Qdrant works on one batch while the next is made; more would only wait there.
+            while len(in_flight) >= _BATCHES_IN_FLIGHT:
+                written += self._acknowledged(collection, in_flight.popleft())
+            call = self._client.grpc_points.Upsert.future(request, timeout=self._timeout)
+            in_flight.append(_Sent(call, len(batch)))
+        while in_flight:
+            written += self._acknowledged(collection, in_flight.popleft())
         return written
+
+    def _acknowledged(self, collection: str, sent: _Sent) -> int:
+        """Wait for a batch; returns how many works it held."""
+        with explained(self._address, collection):
+            sent.call.result()
+        return sent.works
 
     def count(self, collection: str, *, withdrawn: bool | None = None) -> int:
         """How many works the collection holds, exactly; of one kind only when `withdrawn` is given."""
