@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from creditline.corpus.works import Corpus
 from creditline.distillation import embedded_towers
+from creditline.distillation.layout import LAYOUT_WIDTH
 from creditline.distillation.towers import Towers, TowerSpec
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 
@@ -105,7 +106,7 @@ def test_any_open_clip_directory_loads_through_the_same_code(small_clip: Path, s
     with torch.inference_mode():
         wanted = model.eval().encode_image(opened.pixels(pictures))
     assert torch.allclose(opened.image_features(pictures), wanted, atol=1e-5)
-    assert opened.features(pictures, ["a", "b"]).shape == (2, 64)
+    assert opened.features(pictures, ["a", "b"]).shape == (2, 64 + LAYOUT_WIDTH)
 
 
 def test_an_open_clip_name_loads_from_a_local_checkpoint(small_clip: Path, small_corpus: Corpus) -> None:
@@ -114,7 +115,7 @@ def test_an_open_clip_name_loads_from_a_local_checkpoint(small_clip: Path, small
     open_clip.add_model_config(configuration)
     checkpoint = small_clip / "open_clip_model.safetensors"
     opened = Towers.open(TowerSpec.parse(f"small-clip-of-a-test@{checkpoint}"))
-    assert opened.features([small_corpus.works[0].picture()], ["a"]).shape == (1, 64)
+    assert opened.features([small_corpus.works[0].picture()], ["a"]).shape == (1, 64 + LAYOUT_WIDTH)
 
 
 def test_towers_with_other_weights_have_another_fingerprint(small_clip: Path, towers: Towers) -> None:

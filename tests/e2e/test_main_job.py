@@ -112,10 +112,12 @@ def test_the_remainder_is_the_calibrated_influence_of_all_other_works(
 ) -> None:
     release = system.deployment.release
     cosines = release.vectors() @ _query_vector(system, picture)
-    positive = np.maximum(release.calibration().expected_influence(cosines), 0.0)
+    calibration = release.calibration()
+    credited = np.maximum(calibration.expected_influence(cosines), 0.0)
     listed = {work_id for work in answer.works for work_id in (work.id, *work.copies)}
-    others = [row for row, work_id in enumerate(release.work_ids()) if work_id not in listed]
-    assert answer.remainder == pytest.approx(positive[others].sum() / positive.sum(), abs=1e-3)
+    is_listed = np.array([work_id in listed for work_id in release.work_ids()])
+    others = calibration.expected_positive(cosines[~is_listed]).sum()
+    assert answer.remainder == pytest.approx(others / (credited[is_listed].sum() + others), abs=1e-3)
 
 
 def test_the_answer_names_the_release_and_its_generator(

@@ -23,7 +23,7 @@ def latent_file(tmp_path: Path) -> Path:
     random = torch.Generator().manual_seed(2)
     signal = torch.linspace(1.0, 0.0, 1000)
     data = LatentSet(
-        latents=torch.randn((6, 16, 8, 8), generator=random),
+        latents=torch.randn((2, 6, 16, 8, 8), generator=random),
         captions=torch.randn((6, 24, 384), generator=random),
         titles=torch.randn((6, 24, 384), generator=random),
         empty=torch.zeros(24, 384),

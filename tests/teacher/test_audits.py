@@ -12,6 +12,7 @@ import pytest
 import torch
 from google.protobuf.json_format import MessageToDict, Parse
 
+from creditline.attribution.teacher import WORK_DRAWS
 from creditline.errors import NotFound
 from creditline.ledger import AuditState, Ledger
 from creditline.teacher.audits import AuditFailed, Auditor, AuditPlan, Busy, query_of
@@ -119,7 +120,7 @@ def test_a_second_audit_of_the_same_attribution_gives_the_first_verdict_and_runs
     attribution_id = record(ledger, prepared, query_png)
     first = auditor.audit(attribution_id)
     passes = metrics.registry.get_sample_value("creditline_teacher_passes_total")
-    assert passes == len(first["works"]) * 10
+    assert passes == len(first["works"]) * len(WORK_DRAWS)
     assert auditor.audit(attribution_id) == first
     assert metrics.registry.get_sample_value("creditline_teacher_passes_total") == passes
     counts = {
