@@ -97,6 +97,25 @@ def test_a_graceful_stop_ends_with_status_zero_and_keeps_everything(tmp_path: Pa
         client.close()
 
 
+def test_a_collection_made_before_shards_were_numbered_is_kept(tmp_path: Path) -> None:
+    with local_qdrant(tmp_path) as running:
+        client = _client(running)
+        _make_collection(client, "works")
+        client.upsert("works", _points(0, 10))
+        client.close()
+    collection = tmp_path / "collections" / "works"
+    (collection / "shard-000001").rename(collection / "shard")
+    (collection / "current").unlink()
+    with local_qdrant(tmp_path) as again:
+        client = _client(again)
+        assert client.count("works").count == 10
+        _start_optimizing(client, "works")
+        _wait_until_optimized(client, "works")
+        assert client.count("works").count == 10
+        client.close()
+    assert {found.name for found in collection.iterdir() if found.is_dir()} == {"shard-000001"}
+
+
 def test_a_second_process_is_refused_the_same_directory_by_the_owners_pid(tmp_path: Path) -> None:
     with local_qdrant(tmp_path) as owner:
         second = subprocess.run(

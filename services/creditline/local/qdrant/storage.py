@@ -32,6 +32,7 @@ from creditline.local.qdrant.translation import completed, edge_config
 
 _LOGGER = logging.getLogger(__name__)
 _CURRENT = "current"
+_UNNUMBERED = "shard"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 _T = TypeVar("_T")
 
@@ -69,7 +70,7 @@ class StoredCollection:
     def load(cls, directory: Path) -> Self:
         """Open what is there; copies that an optimization had not finished are removed."""
         request = json_format.Parse((directory / "collection.json").read_text(), qdrant.CreateCollection())
-        current = (directory / _CURRENT).read_text()
+        current = _current_shard(directory)
         for found in directory.iterdir():
             if found.is_dir() and found.name != current:
                 shutil.rmtree(found)
@@ -135,7 +136,7 @@ class StoredCollection:
         """A copy of the shard's files; from here on what is written is kept for it too."""
         with self._lock:
             self._open_shard().flush()
-            current = (self.directory / _CURRENT).read_text()
+            current = _current_shard(self.directory)
             copy = self.directory / _shard_name(_shard_number(current) + 1)
             shutil.copytree(self.directory / current, copy)
             self._missed = []
@@ -146,7 +147,7 @@ class StoredCollection:
         optimized = edge.EdgeShard.load(str(copy))
         try:
             with self._lock:
-                old, replaced = self._open_shard(), (self.directory / _CURRENT).read_text()
+                old, replaced = self._open_shard(), _current_shard(self.directory)
                 for operation in self._missed or ():
                     optimized.update(operation)
                 optimized.flush()
@@ -292,7 +293,7 @@ class CollectionDirectory(AbstractContextManager["CollectionDirectory"]):
         self._collections_root.mkdir(exist_ok=True)
         whole = []
         for found in sorted(self._collections_root.iterdir()):
-            if (found / "collection.json").is_file() and (found / _CURRENT).is_file():
+            if (found / "collection.json").is_file():
                 whole.append(found)
             else:
                 shutil.rmtree(found)
@@ -304,7 +305,13 @@ def _shard_name(number: int) -> str:
 
 
 def _shard_number(name: str) -> int:
-    return int(name.removeprefix("shard-"))
+    return int(name.partition("-")[2] or 0)
+
+
+def _current_shard(directory: Path) -> str:
+    """The name of a collection's shard directory; a collection made before they were numbered has one."""
+    pointer = directory / _CURRENT
+    return pointer.read_text() if pointer.is_file() else _UNNUMBERED
 
 
 def _take_ownership(directory: Path) -> int:
