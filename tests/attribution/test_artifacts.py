@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from creditline.attribution import artifacts
 from creditline.attribution.artifacts import (
@@ -19,8 +20,8 @@ from creditline.attribution.artifacts import (
     store_gradients,
     write_statistics,
 )
-from creditline.attribution.fisher import diagonal_fisher
-from creditline.attribution.gradients import gradient_factors
+from creditline.attribution.fisher import ekfac_fisher
+from creditline.attribution.gradients import gradient_factors, key_value_projections
 from creditline.attribution.teacher import encode_works
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotReady
@@ -76,13 +77,25 @@ def stored(random_generator: Generator, works: Examples, origin: Origin, tmp_pat
 def test_the_statistics_are_those_of_all_gradients_at_once(
     random_generator: Generator, works: Examples, origin: Origin, stored: Path
 ) -> None:
-    written = write_statistics(stored, origin, works)
+    written = write_statistics(random_generator, stored, origin, works)
     factors = gradient_factors(random_generator, works, DRAWS)
     torch.testing.assert_close(written.losses, factors.losses, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(written.fisher, diagonal_fisher([factors.dense()]), rtol=1e-3, atol=1e-9)
+    widths = [module.out_features for module in key_value_projections(random_generator.unet).values()]
+    at_once = ekfac_fisher(lambda: [(factors.outputs, factors.text)], widths)
+    gradient = factors.dense()[3]
+    natural = at_once.natural(gradient)
+    largest = float(natural.abs().max())
+    torch.testing.assert_close(written.fisher.natural(gradient), natural, rtol=1e-2, atol=1e-2 * largest)
     read = read_statistics(stored, origin)
     assert torch.equal(read.losses, written.losses)
-    assert torch.equal(read.fisher, written.fisher)
+    assert torch.equal(read.fisher.natural(gradient), written.fisher.natural(gradient))
+
+
+def test_statistics_of_an_earlier_version_are_refused(origin: Origin, tmp_path: Path) -> None:
+    earlier = {"losses": torch.zeros(10, 2), "fisher": torch.ones(3, 4)}
+    save_file(earlier, tmp_path / "statistics.safetensors", metadata=origin.as_metadata())
+    with pytest.raises(FingerprintMismatch, match=r"earlier version .* `creditline teacher prepare`"):
+        read_statistics(tmp_path, origin)
 
 
 def test_stored_gradients_come_back_block_by_block_and_complete(
@@ -133,7 +146,7 @@ def test_artifacts_of_another_origin_are_refused_naming_what_differs(
     field: str,
     change: Callable[[Origin], Origin],
 ) -> None:
-    write_statistics(stored, origin, works)
+    write_statistics(random_generator, stored, origin, works)
     other = change(origin)
     refusal = rf"made with {field} .* make it again with `creditline teacher prepare`"
     with pytest.raises(FingerprintMismatch, match=refusal) as refused:

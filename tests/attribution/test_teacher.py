@@ -60,7 +60,7 @@ def test_the_first_order_score_is_gradient_times_inverse_fisher_times_gradient(
     """The oracle: one work at a time, weight by weight."""
     encoded = encode_queries(teacher.generator, [query])
     factors = gradient_factors(teacher.generator, encoded, QUERY_DRAWS)
-    direction = teacher.inverse * factors.dense()[0]
+    direction = teacher.statistics.fisher.natural(factors.dense()[0])
     slope = float((direction * factors.dense()[0]).sum())
     scale = RISE * float(factors.losses.mean()) / slope
     scores = teacher.first_order(encoded)[0]
@@ -76,7 +76,7 @@ def test_first_order_scores_are_the_limit_of_real_unlearning(teacher: Teacher, q
     encoded = encode_queries(teacher.generator, [query])
     factors = gradient_factors(teacher.generator, encoded, QUERY_DRAWS)
     gradient = factors.dense()[0]
-    direction = teacher.inverse * gradient
+    direction = teacher.statistics.fisher.natural(gradient)
     unit = RISE * float(factors.losses.mean()) / float((direction * gradient).sum())
     change = _SMALL_SIZE * unit * direction
     real = teacher.influence_after(Step(change, _SMALL_SIZE * unit, 1.0, 1.0), ROWS) / _SMALL_SIZE
@@ -93,7 +93,7 @@ def test_influence_does_not_depend_on_the_order_or_number_of_works_asked_for(
     gradient = gradient_factors(
         teacher.generator, encode_queries(teacher.generator, [query]), QUERY_DRAWS
     ).dense()[0]
-    direction = teacher.inverse * gradient
+    direction = teacher.statistics.fisher.natural(gradient)
     step = Step(direction / direction.norm(), 1.0, 1.0, 1.0)
     together = teacher.influence_after(step, ROWS)
     turned = teacher.influence_after(step, ROWS[::-1])[::-1]

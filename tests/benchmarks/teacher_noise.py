@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from creditline.attribution.fisher import diagonal_fisher, inverse_fisher
+from creditline.attribution.fisher import ekfac_fisher
 from creditline.attribution.gradients import GradientFactors, gradient_factors, key_value_projections
 from creditline.attribution.teacher import QUERY_DRAWS, WORK_DRAWS, Query, encode_queries, encode_works
 from creditline.evaluation.agreement import ndcg_at_k
@@ -69,8 +70,9 @@ def _influence(generator: Generator, works: GradientFactors, queries: GradientFa
     """First-order influence up to each query's scale, which no measure here sees: (Q, W) float32."""
     dense = works.dense()
     widths = [module.out_features for module in key_value_projections(generator.unet).values()]
-    inverse = inverse_fisher(diagonal_fisher([dense]), widths)
-    influence: NDArray[np.float32] = ((inverse * queries.dense()).flatten(1) @ dense.flatten(1).T).numpy()
+    fisher = ekfac_fisher(lambda: [(works.outputs, works.text)], widths)
+    directions = torch.stack([fisher.natural(gradient).flatten() for gradient in queries.dense()])
+    influence: NDArray[np.float32] = (directions @ dense.flatten(1).T).numpy()
     return influence
 
 

@@ -7,6 +7,7 @@ Run `python -m tests.benchmarks.teacher_quality` (about 15 minutes, 2 cores).
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from creditline.attribution.teacher import Query, Teacher, encode_queries, open_teacher
+from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, open_teacher
 from creditline.evaluation.bootstrap import bootstrap_mean
 from creditline.generator.losses import noisy_batch
 from creditline.generator.pipeline import Generator
@@ -55,21 +56,24 @@ def make_plan(works: int) -> Plan:
 
 
 class _Worker:
-    """One process's teacher."""
+    """One process's teacher, and where what it measured is kept."""
 
     teacher: Teacher | None = None
+    kept = _RUNS
 
 
 def _open(generator: Path, artifacts: Path) -> None:
     torch.set_num_threads(1)
     opened = Generator.open(generator)
     _Worker.teacher = open_teacher(opened, reference_corpus(), artifacts)
+    statistics = (artifacts / "statistics.safetensors").read_bytes()
+    _Worker.kept = _RUNS / hashlib.sha256(statistics + repr(QUERY_DRAWS).encode()).hexdigest()[:16]
 
 
 def _unlearn(query: Query, rows: list[int]) -> dict[str, Any]:
-    """Unlearn one query; what an earlier, interrupted run measured on the same generator is read."""
+    """Unlearn one query; what an earlier, interrupted run of the same teacher measured is read."""
     assert _Worker.teacher is not None
-    kept = _RUNS / _Worker.teacher.generator.fingerprint[:16] / f"{query.id}.npz"
+    kept = _Worker.kept / f"{query.id}.npz"
     if not kept.is_file():
         result = _Worker.teacher.influence(query, rows)
         kept.parent.mkdir(parents=True, exist_ok=True)

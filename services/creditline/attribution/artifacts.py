@@ -21,13 +21,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from creditline.attribution.fisher import diagonal_fisher
-from creditline.attribution.gradients import gradient_factors
+from creditline.attribution.fisher import Fisher, ekfac_fisher
+from creditline.attribution.gradients import gradient_factors, key_value_projections
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.generator.losses import Draws, Examples
 from creditline.generator.pipeline import Generator
 
 _STATISTICS = "statistics.safetensors"
+_TEXT_BASIS, _EIGENVALUES, _OUTPUT_BASIS = "fisher.text", "fisher.eigenvalues", "fisher.outputs"
 _GRADIENTS = "gradients.npy"
 _LOSSES = "losses.npy"
 _PROGRESS = "gradients.json"
@@ -59,10 +60,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Statistics:
-    """losses: (N, draws) float32 under θ₀; fisher: (D, E) float32, its diagonal."""
+    """losses: (N, draws) float32 under θ₀; fisher: of the weights that unlearning moves."""
 
     losses: Tensor
-    fisher: Tensor
+    fisher: Fisher
 
 
 def read_statistics(directory: Path, origin: Origin) -> Statistics:
@@ -74,18 +75,34 @@ def read_statistics(directory: Path, origin: Origin) -> Statistics:
         )
     with safe_open(path, framework="pt") as opened:
         origin.refuse_other(opened.metadata() or {}, path)
-        return Statistics(
-            losses=opened.get_tensor("losses").float(), fisher=opened.get_tensor("fisher").float()
-        )
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    return Statistics(tensors.pop("losses"), _fisher_from(tensors, path))
 
 
-def write_statistics(directory: Path, origin: Origin, works: Examples) -> Statistics:
+def _fisher_from(tensors: dict[str, Tensor], path: Path) -> Fisher:
+    try:
+        text, eigenvalues = tensors.pop(_TEXT_BASIS), tensors.pop(_EIGENVALUES)
+    except KeyError as error:
+        raise FingerprintMismatch(
+            f"{path} holds no {error}: an earlier version made it; make it again with"
+            " `creditline teacher prepare`",
+            field="fisher",
+        ) from error
+    return Fisher(tuple(tensors[name] for name in sorted(tensors)), text, eigenvalues)
+
+
+def write_statistics(generator: Generator, directory: Path, origin: Origin, works: Examples) -> Statistics:
     """Losses and Fisher from the stored gradients."""
-    fisher = diagonal_fisher(dense for _, dense in dense_gradients(directory, origin, works))
+    widths = [module.out_features for module in key_value_projections(generator.unet).values()]
+    fisher = ekfac_fisher(
+        lambda: ((outputs, text) for _, outputs, text in _stored_factors(directory, origin, works)), widths
+    )
     statistics = Statistics(torch.from_numpy(np.load(directory / _LOSSES)), fisher)
+    tensors = {"losses": statistics.losses, _TEXT_BASIS: fisher.text, _EIGENVALUES: fisher.eigenvalues}
+    tensors |= {f"{_OUTPUT_BASIS}.{number:03d}": basis for number, basis in enumerate(fisher.outputs)}
     temporary = directory / f"{_STATISTICS}.tmp"
     save_file(
-        {"losses": statistics.losses.contiguous(), "fisher": statistics.fisher.contiguous()},
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
         temporary,
         metadata=origin.as_metadata(),
     )
@@ -126,6 +143,14 @@ def store_gradients(
 
 def dense_gradients(directory: Path, origin: Origin, works: Examples) -> Iterator[tuple[slice, Tensor]]:
     """All works' gradients, block by block, written out: (rows, (B, D, E) float32)."""
+    for rows, outputs, text in _stored_factors(directory, origin, works):
+        yield rows, outputs.transpose(1, 2) @ text
+
+
+def _stored_factors(
+    directory: Path, origin: Origin, works: Examples
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """All works' gradients as stored: (rows, (B, L, D) at the outputs, (B, L, E) text)."""
     done = _rows_done(directory, origin)
     if done != len(works):
         raise NotReady(
@@ -137,7 +162,7 @@ def dense_gradients(directory: Path, origin: Origin, works: Examples) -> Iterato
     for start in range(0, len(works), _WORKS_PER_BLOCK):
         rows = slice(start, min(start + _WORKS_PER_BLOCK, len(works)))
         outputs = torch.from_numpy(np.array(stored[rows]))
-        yield rows, outputs.transpose(1, 2) @ works.text[rows]
+        yield rows, outputs, works.text[rows]
 
 
 def _mapped(path: Path, shape: tuple[int, ...], *, fresh: bool) -> np.memmap[Any, Any]:

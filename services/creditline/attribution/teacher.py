@@ -21,8 +21,7 @@ from creditline.attribution.artifacts import (
     store_gradients,
     write_statistics,
 )
-from creditline.attribution.fisher import inverse_fisher
-from creditline.attribution.gradients import gradient_factors, key_value_projections
+from creditline.attribution.gradients import gradient_factors
 from creditline.attribution.unlearning import RISE, Step, losses_after, unlearning_step
 from creditline.corpus.works import Corpus, Work
 from creditline.generator.losses import Draws, Examples
@@ -127,8 +126,6 @@ class Teacher:
         self.statistics = statistics
         self.origin = origin
         self._directory = directory
-        widths = [module.out_features for module in key_value_projections(generator.unet).values()]
-        self.inverse = inverse_fisher(statistics.fisher, widths)
 
     def unlearn(self, query: Query, *, rise: float = RISE) -> Step:
         """The step that forgets one query."""
@@ -137,7 +134,8 @@ class Teacher:
     def unlearn_encoded(self, query: Examples, *, rise: float = RISE) -> Step:
         """As `unlearn`, for one encoded query."""
         gradient = gradient_factors(self.generator, query, QUERY_DRAWS).dense()[0]
-        return unlearning_step(self.generator, query, gradient, self.inverse, check=CHECK_DRAWS, rise=rise)
+        direction = self.statistics.fisher.natural(gradient)
+        return unlearning_step(self.generator, query, gradient, direction, check=CHECK_DRAWS, rise=rise)
 
     def influence(self, query: Query, rows: Sequence[int]) -> Influence:
         """Unlearn the query for real and measure the named works' losses: rows are corpus rows."""
@@ -194,7 +192,7 @@ class Teacher:
             # One query at a time: its direction is dense, and its draws fill a batch.
             factors = gradient_factors(self.generator, queries.rows([row]), draws)
             gradient = factors.dense()[0]
-            direction = self.inverse * gradient
+            direction = self.statistics.fisher.natural(gradient)
             size = RISE * factors.losses.mean() / (direction * gradient).sum()
             directions.append((size * direction).flatten())
         return torch.stack(directions)
@@ -211,7 +209,7 @@ def prepare_teacher(
     origin = _origin(generator, corpus)
     works = EncodedWorks(generator, corpus)
     store_gradients(generator, works.all(), origin, directory, say)
-    statistics = write_statistics(directory, origin, works.all())
+    statistics = write_statistics(generator, directory, origin, works.all())
     return Teacher(generator, works, statistics, directory, origin)
 
 

@@ -69,17 +69,17 @@ def unlearning_step(
     generator: Generator,
     query: Examples,
     gradient: Tensor,
-    inverse: Tensor,
+    direction: Tensor,
     *,
     check: Draws,
     rise: float = RISE,
 ) -> Step:
-    """Find the natural-gradient step that lifts the query's loss by `rise`.
+    """Find the step along `direction` that lifts the query's loss by `rise`.
 
-    query: one example; gradient, inverse: (D, E); check: draws that the gradient did not see.
+    query: one example; gradient: of its loss, (D, E); direction: its natural gradient, (D, E); check: draws
+    that the gradient did not see.
     """
     projections = key_value_projections(generator.unet)
-    direction = inverse * gradient
     slope = float((direction * gradient).sum())
 
     def loss_at(size: float) -> float:

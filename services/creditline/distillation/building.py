@@ -116,8 +116,8 @@ def _notes(labels: LabelSet, trained: Trained, seed: int) -> str:
     fields = dataclasses.asdict(trained.plan).items()
     plan = ", ".join(f"{field} {_plain(value)}" for field, value in fields)
     return f"""\
-Teacher: the first-order limit of attribution by unlearning on the generator named above; labels of every
-work for {len(labels.rows(TRAIN))} training and {len(labels.rows(HELD_OUT))} held-out generated pictures,
+Teacher: the first-order limit of attribution by unlearning (EK-FAC) on the generator named above; labels of
+every work for {len(labels.rows(TRAIN))} training and {len(labels.rows(HELD_OUT))} held-out pictures,
 which share neither prompt nor seed. Features: frozen towers, and the picture's layout. Student: an MLP
 beside a linear path, trained for {trained.epochs} epochs ({trained.seconds:.0f} s), seed {seed}; the plan
 was chosen, and the number of epochs, on a part of the training queries: nDCG@100 there went from
