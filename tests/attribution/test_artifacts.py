@@ -21,7 +21,7 @@ from creditline.attribution.artifacts import (
     write_statistics,
 )
 from creditline.attribution.fisher import ekfac_fisher
-from creditline.attribution.gradients import gradient_factors, key_value_projections
+from creditline.attribution.gradients import gradient_factors, key_value_projections, output_widths
 from creditline.attribution.teacher import encode_works
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotReady
@@ -80,7 +80,7 @@ def test_the_statistics_are_those_of_all_gradients_at_once(
     written = write_statistics(random_generator, stored, origin, works)
     factors = gradient_factors(random_generator, works, DRAWS)
     torch.testing.assert_close(written.losses, factors.losses, rtol=1e-4, atol=1e-6)
-    widths = [module.out_features for module in key_value_projections(random_generator.unet).values()]
+    widths = output_widths(key_value_projections(random_generator.unet))
     at_once = ekfac_fisher(lambda: [(factors.outputs, factors.text)], widths)
     gradient = factors.dense()[3]
     natural = at_once.natural(gradient)

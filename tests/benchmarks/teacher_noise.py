@@ -15,7 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from creditline.attribution.fisher import ekfac_fisher
-from creditline.attribution.gradients import GradientFactors, gradient_factors, key_value_projections
+from creditline.attribution.gradients import (
+    GradientFactors,
+    gradient_factors,
+    key_value_projections,
+    output_widths,
+)
 from creditline.attribution.teacher import QUERY_DRAWS, WORK_DRAWS, Query, encode_queries, encode_works
 from creditline.evaluation.agreement import ndcg_at_k
 from creditline.evaluation.bootstrap import bootstrap_mean, paired_difference
@@ -69,7 +74,7 @@ def _examples(generator: Generator) -> tuple[Examples, Examples]:
 def _influence(generator: Generator, works: GradientFactors, queries: GradientFactors) -> NDArray[np.float32]:
     """First-order influence up to each query's scale, which no measure here sees: (Q, W) float32."""
     dense = works.dense()
-    widths = [module.out_features for module in key_value_projections(generator.unet).values()]
+    widths = output_widths(key_value_projections(generator.unet))
     fisher = ekfac_fisher(lambda: [(works.outputs, works.text)], widths)
     directions = torch.stack([fisher.natural(gradient).flatten() for gradient in queries.dense()])
     influence: NDArray[np.float32] = (directions @ dense.flatten(1).T).numpy()

@@ -84,13 +84,18 @@ def test_points_acknowledged_before_a_kill_are_there_after_it(tmp_path: Path) ->
         client.close()
 
 
-def test_a_graceful_stop_ends_with_status_zero_and_keeps_everything(tmp_path: Path) -> None:
-    with local_qdrant(tmp_path) as running:
+def _filled_and_stopped(directory: Path) -> RunningQdrant:
+    """A process that took ten works and was then stopped."""
+    with local_qdrant(directory) as running:
         client = _client(running)
         _make_collection(client, "works")
         client.upsert("works", _points(0, 10))
         client.close()
-    assert running.process.returncode == 0
+    return running
+
+
+def test_a_graceful_stop_ends_with_status_zero_and_keeps_everything(tmp_path: Path) -> None:
+    assert _filled_and_stopped(tmp_path).process.returncode == 0
     with local_qdrant(tmp_path) as again:
         client = _client(again)
         assert client.count("works").count == 10
@@ -98,11 +103,7 @@ def test_a_graceful_stop_ends_with_status_zero_and_keeps_everything(tmp_path: Pa
 
 
 def test_a_collection_made_before_shards_were_numbered_is_kept(tmp_path: Path) -> None:
-    with local_qdrant(tmp_path) as running:
-        client = _client(running)
-        _make_collection(client, "works")
-        client.upsert("works", _points(0, 10))
-        client.close()
+    _filled_and_stopped(tmp_path)
     collection = tmp_path / "collections" / "works"
     (collection / "shard-000001").rename(collection / "shard")
     (collection / "current").unlink()

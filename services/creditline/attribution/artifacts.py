@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from creditline.attribution.fisher import Fisher, ekfac_fisher
-from creditline.attribution.gradients import gradient_factors, key_value_projections
+from creditline.attribution.gradients import gradient_factors, key_value_projections, output_widths
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.generator.losses import Draws, Examples
 from creditline.generator.pipeline import Generator
@@ -93,7 +93,7 @@ def _fisher_from(tensors: dict[str, Tensor], path: Path) -> Fisher:
 
 def write_statistics(generator: Generator, directory: Path, origin: Origin, works: Examples) -> Statistics:
     """Losses and Fisher from the stored gradients."""
-    widths = [module.out_features for module in key_value_projections(generator.unet).values()]
+    widths = output_widths(key_value_projections(generator.unet))
     fisher = ekfac_fisher(
         lambda: ((outputs, text) for _, outputs, text in _stored_factors(directory, origin, works)), widths
     )

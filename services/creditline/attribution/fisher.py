@@ -52,19 +52,15 @@ def ekfac_fisher(blocks: Callable[[], Iterable[FactorBlock]], widths: Sequence[i
     Raises ValueError when there are no examples.
     """
     outputs, text = _bases(blocks(), widths)
-    total: Tensor | None = None
-    count = 0
+    squares, count = torch.zeros(sum(widths), len(text)), 0
     for at_outputs, seen in blocks():
         rotated = torch.cat(
             [part @ basis for part, basis in zip(at_outputs.split(list(widths), -1), outputs, strict=True)],
             -1,
         )
-        squared = (rotated.transpose(1, 2) @ (seen @ text)).square().sum(dim=0)
-        total = squared if total is None else total + squared
+        squares += (rotated.transpose(1, 2) @ (seen @ text)).square().sum(dim=0)
         count += len(seen)
-    if total is None:
-        raise ValueError("the Fisher of no examples is not defined")
-    return Fisher(outputs, text, total / count)
+    return Fisher(outputs, text, squares / count)
 
 
 def _bases(blocks: Iterable[FactorBlock], widths: Sequence[int]) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -34,6 +34,11 @@ def key_value_projections(unet: nn.Module) -> dict[str, nn.Linear]:
     }
 
 
+def output_widths(projections: dict[str, nn.Linear]) -> list[int]:
+    """How many of the D outputs side by side are each projection's, in order."""
+    return [module.out_features for module in projections.values()]
+
+
 @dataclass(frozen=True)
 class GradientFactors:
     """Gradients of N examples: that of example i is outputs[i].T @ text[i], shape (D, E).
@@ -91,7 +96,7 @@ def gradient_factors(generator: Generator, examples: Examples, draws: Draws) -> 
 def moved_weights(projections: dict[str, nn.Linear], change: Tensor) -> Iterator[None]:
     """While open, `change` (D, E) is added to the weights; afterwards they are exactly as before."""
     before = [module.weight.detach().clone() for module in projections.values()]
-    widths = [module.out_features for module in projections.values()]
+    widths = output_widths(projections)
     try:
         with torch.no_grad():
             for module, part in zip(projections.values(), change.split(widths), strict=True):
