@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from creditline.index import Hit, WorkIndex, WorkSearch
 from creditline.local.services import StackPorts
 from tests.index.conftest import GRAPH_PLAN, WORKS
 from tests.index.works_made_up import WIDTH, brute_force, made_up_works, unit_vectors
-from tests.local.qdrant_process import start_qdrant
+from tests.local.qdrant_process import RunningQdrant, local_qdrant, start_qdrant
 
 _QUERIES = unit_vectors(40, seed=1)
 _DEADLINE_SECONDS = 10.0
@@ -117,11 +118,35 @@ def test_many_searches_at_once_get_their_own_answers(qdrant_port: int, filled: s
     assert [answer[0].work_id for answer in asyncio.run(ask())] == [f"work-{row}" for row in rows]
 
 
-def test_a_deadline_that_cannot_be_kept_is_said(search: Search) -> None:
-    with pytest.raises(DeadlineExceeded):
-        search(_QUERIES[:1], 10, deadline_seconds=1e-6)
+def test_a_deadline_that_has_passed_is_said_before_asking(search: Search) -> None:
     with pytest.raises(DeadlineExceeded, match="had passed"):
         search(_QUERIES[:1], 10, deadline_seconds=0.0)
+
+
+def test_a_deadline_that_a_frozen_qdrant_misses_is_said(tmp_path: Path) -> None:
+    vectors = unit_vectors(20)
+
+    async def ask(running: RunningQdrant) -> tuple[float, Hit]:
+        async with WorkSearch.connect(grpc_port=running.port) as works:
+            await works.search("kept", vectors[7], 1, deadline_seconds=_DEADLINE_SECONDS)
+            running.process.send_signal(signal.SIGSTOP)
+            began = time.monotonic()
+            with pytest.raises(DeadlineExceeded, match="did not answer before the deadline"):
+                await works.search("kept", vectors[7], 1, deadline_seconds=0.3)
+            waited = time.monotonic() - began
+            running.process.send_signal(signal.SIGCONT)
+            return waited, (await works.search("kept", vectors[7], 1, deadline_seconds=_DEADLINE_SECONDS))[0]
+
+    with local_qdrant(tmp_path) as running:
+        try:
+            with WorkIndex.connect(grpc_port=running.port) as index:
+                index.create("kept", WIDTH)
+                index.upsert("kept", made_up_works(vectors))
+            waited, hit = asyncio.run(ask(running))
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+    assert 0.3 <= waited < 2.0
+    assert hit.work_id == "work-7"
 
 
 def test_a_query_that_is_not_finite_is_refused(search: Search) -> None:
