@@ -98,6 +98,14 @@ def test_statistics_of_an_earlier_version_are_refused(origin: Origin, tmp_path: 
         read_statistics(tmp_path, origin)
 
 
+def test_statistics_of_another_loss_are_refused(origin: Origin, tmp_path: Path) -> None:
+    """Before the loss was that of the noise, its name was not written."""
+    earlier = {name: value for name, value in origin.as_metadata().items() if name != "loss"}
+    save_file({"losses": torch.zeros(10, 2)}, tmp_path / "statistics.safetensors", metadata=earlier)
+    with pytest.raises(FingerprintMismatch, match=r"loss None, not 'noise'.*`creditline teacher prepare`"):
+        read_statistics(tmp_path, origin)
+
+
 def test_stored_gradients_come_back_block_by_block_and_complete(
     random_generator: Generator, works: Examples, origin: Origin, stored: Path
 ) -> None:

@@ -102,13 +102,30 @@ def test_a_perfect_prediction_gives_the_picture_back() -> None:
     torch.testing.assert_close(signal * noisy - part * velocity, latents, rtol=1e-4, atol=1e-5)
 
 
+def test_an_error_of_the_prediction_becomes_one_of_the_noise() -> None:
+    """ε = signal · v + noise · x_t: what a wrong v says of the noise, against what was drawn."""
+    alphas = torch.linspace(0.99, 0.0, 1000)
+    noising = Noising(alphas.sqrt(), (1 - alphas).sqrt(), "v_prediction")
+    random = torch.Generator().manual_seed(2)
+    latents, noise, error = (torch.randn((4, 2, 3, 3), generator=random) for _ in range(3))
+    timesteps = torch.tensor([0, 300, 800, 999])
+    noisy, wrong = noising.noisy(latents, noise, timesteps), noising.target(latents, noise, timesteps) + error
+    signal, part = (values[timesteps][:, None, None, None] for values in (noising.signal, noising.noise))
+    said = signal * wrong + part * noisy
+    torch.testing.assert_close(
+        (said - noise).square(), error.square() * noising.noise_error(timesteps)[:, None, None, None]
+    )
+    plain = Noising(noising.signal, noising.noise, "epsilon")
+    assert plain.noise_error(timesteps).tolist() == [1.0] * 4
+
+
 def test_timesteps_are_spread_evenly_over_the_schedule() -> None:
     assert Draws(timesteps=10).schedule(1000).tolist() == list(range(50, 1000, 100))
     assert Draws(timesteps=2, repeats=3).schedule(1000).tolist() == [250, 250, 250, 750, 750, 750]
 
 
 def test_a_loss_is_that_of_one_plain_pass_per_draw(random_generator: Generator, small_corpus: Corpus) -> None:
-    """The oracle: each draw by itself through the UNet, against diffusers' own noising and velocity."""
+    """The oracle: each draw by itself through the UNet, the predicted noise by the formula for v."""
     from creditline.attribution.teacher import encode_works
 
     works = encode_works(random_generator, small_corpus.works[:2])
@@ -122,8 +139,9 @@ def test_a_loss_is_that_of_one_plain_pass_per_draw(random_generator: Generator, 
             with torch.no_grad():
                 noisy = scheduler.add_noise(latent, noise, step)
                 predicted = random_generator.unet(noisy, step, works.text[row : row + 1]).sample
-            target = scheduler.get_velocity(latent, noise, step)
-            expected[row, draw] = (predicted - target).square().mean()
+            kept = scheduler.alphas_cumprod[timestep]
+            predicted_noise = kept.sqrt() * predicted + (1 - kept).sqrt() * noisy
+            expected[row, draw] = (predicted_noise - noise).square().mean()
     torch.testing.assert_close(
         denoising_losses(random_generator, works, draws), expected, rtol=1e-4, atol=1e-5
     )

@@ -24,7 +24,7 @@ from torch import Tensor
 from creditline.attribution.fisher import Fisher, ekfac_fisher
 from creditline.attribution.gradients import gradient_factors, key_value_projections, output_widths
 from creditline.errors import FingerprintMismatch, NotReady
-from creditline.generator.losses import Draws, Examples
+from creditline.generator.losses import LOSS, Draws, Examples
 from creditline.generator.pipeline import Generator
 
 _STATISTICS = "statistics.safetensors"
@@ -45,7 +45,12 @@ class Origin:
     draws: Draws
 
     def as_metadata(self) -> dict[str, str]:
-        return {"generator": self.generator, "corpus": self.corpus, "draws": json.dumps(asdict(self.draws))}
+        return {
+            "generator": self.generator,
+            "corpus": self.corpus,
+            "draws": json.dumps(asdict(self.draws)),
+            "loss": LOSS,
+        }
 
     def refuse_other(self, found: dict[str, str], path: Path) -> None:
         """Raises FingerprintMismatch when `found` names another origin."""

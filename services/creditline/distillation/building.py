@@ -116,14 +116,14 @@ def _notes(labels: LabelSet, trained: Trained, seed: int) -> str:
     fields = dataclasses.asdict(trained.plan).items()
     plan = ", ".join(f"{field} {_plain(value)}" for field, value in fields)
     return f"""\
-Teacher: the first-order limit of attribution by unlearning (EK-FAC) on the generator named above; labels of
-every work for {len(labels.rows(TRAIN))} training and {len(labels.rows(HELD_OUT))} held-out pictures,
-which share neither prompt nor seed. Features: frozen towers, and the picture's layout. Student: an MLP
-beside a linear path, trained for {trained.epochs} epochs ({trained.seconds:.0f} s), seed {seed}; the plan
-was chosen, and the number of epochs, on a part of the training queries: nDCG@100 there went from
-{trained.start_ndcg:.3f} (raw features at their best mix) to {trained.validation_ndcg:.3f}. The calibration is
-an isotonic fit of each work's part of its query's positive influence, on the held-out queries;
-`calibration_*` are measured on halves that it was not fitted on.
+Teacher: the first-order limit of attribution by unlearning (EK-FAC, loss of the predicted noise) on the
+generator named above; labels of every work for {len(labels.rows(TRAIN))} training and
+{len(labels.rows(HELD_OUT))} held-out pictures, which share neither prompt nor seed. Features: frozen
+towers, and the picture's layout. Student: an MLP beside a linear path, trained for {trained.epochs} epochs
+({trained.seconds:.0f} s), seed {seed}; the plan was chosen, and the number of epochs, on a part of the
+training queries: nDCG@100 there went from {trained.start_ndcg:.3f} (raw features at their best mix) to
+{trained.validation_ndcg:.3f}. The calibration is an isotonic fit of each work's part of its query's positive
+influence, on the held-out queries; `calibration_*` are measured on halves that it was not fitted on.
 
 Plan: {plan}."""
 

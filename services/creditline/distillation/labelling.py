@@ -78,7 +78,7 @@ class _Part:
 def label_queries(job: LabelJob, directory: Path, say: Callable[[str], None]) -> LabelSet:
     """Label whatever is not labelled yet, and write the label set.
 
-    Raises FingerprintMismatch when `directory` holds parts of another plan or generator.
+    Raises FingerprintMismatch when `directory` holds parts of another plan, teacher or generator.
     """
     label_shard(job, directory, Shard(1, 1), say)
     labels = _joined(job, [_read_part(path) for path, _ in _parts(job, directory)])
@@ -90,7 +90,7 @@ def label_queries(job: LabelJob, directory: Path, say: Callable[[str], None]) ->
 def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str], None]) -> None:
     """Make the pictures of one shard's parts and label them, resuming after the last finished part.
 
-    Raises FingerprintMismatch when `directory` holds parts of another plan or generator.
+    Raises FingerprintMismatch when `directory` holds parts of another plan, teacher or generator.
     """
     _refuse_other_plan(job, directory / _PARTS)
     decoys = encode_works(job.generator, job.decoys.works)
@@ -154,14 +154,13 @@ def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "plan.json"
     plan = {
-        "generator": job.generator.fingerprint,
-        "corpus": job.corpus.fingerprint,
+        "teacher": job.teacher.origin.as_metadata(),
         "decoys": job.decoys.fingerprint,
         "planned": [[query.prompt, query.seed, query.split] for query in job.planned],
     }
     if path.is_file() and json.loads(path.read_text()) != plan:
         raise FingerprintMismatch(
-            f"{directory} holds labels of another plan, generator or corpus; choose another directory",
+            f"{directory} holds labels of another plan, teacher or generator; choose another directory",
             field="labels",
         )
     temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -52,8 +52,8 @@ class TrainingPlan:
 
     loss: LossKind = LossKind.LISTWISE
     softness: float = 1.0
-    epochs: int = 40
-    patience: int = 6
+    epochs: int = 60
+    patience: int = 10
     queries_per_step: int = 32
     works_per_step: int = 512
     top_draws: int = 8

@@ -68,6 +68,15 @@ class Noising:
             return noise
         return self._of(self.signal, timesteps) * noise - self._of(self.noise, timesteps) * latents
 
+    def noise_error(self, timesteps: Tensor) -> Tensor:
+        """What a squared error of the prediction is multiplied by to be one of the noise ε: (B,) float32.
+
+        From v follows ε = signal · v + noise · x_t, and x_t is given.
+        """
+        if self.prediction == "epsilon":
+            return torch.ones_like(self.signal)[timesteps]
+        return self.signal[timesteps].square()
+
     @staticmethod
     def _of(values: Tensor, timesteps: Tensor) -> Tensor:
         return values[timesteps][:, None, None, None]
