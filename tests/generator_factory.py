@@ -37,9 +37,13 @@ def random_generator(directory: Path, *, seed: int = 0, prediction: str = "v_pre
         attention_head_dim=4,
         norm_num_groups=8,
     )
-    # As loud as its target, so that forgetting can raise its loss: an untrained output is too faint for that.
+    # As loud as its target and ruled by its prompt, so that forgetting a picture with its prompt can raise its
+    # loss whatever the seed: an untrained output is too faint, an untrained cross-attention hardly heard.
     with torch.no_grad():
         unet.conv_out.weight.mul_(4.0)
+        for name, weight in unet.named_parameters():
+            if "attn2.to_out.0.weight" in name:
+                weight.mul_(16.0)
     parts = directory.with_name(directory.name + "-parts")
     unet.save_pretrained(parts / "unet")
     vae.save_pretrained(parts / "vae")
