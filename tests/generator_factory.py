@@ -37,8 +37,8 @@ def random_generator(directory: Path, *, seed: int = 0, prediction: str = "v_pre
         attention_head_dim=4,
         norm_num_groups=8,
     )
-    # As loud as its target and ruled by its prompt, so that forgetting a picture with its prompt can raise its
-    # loss whatever the seed: an untrained output is too faint, an untrained cross-attention hardly heard.
+    # As loud as its target and ruled by its prompt, so that forgetting a picture with its prompt can raise
+    # its loss whatever the seed: an untrained output is too faint, untrained cross-attention hardly heard.
     with torch.no_grad():
         unet.conv_out.weight.mul_(4.0)
         for name, weight in unet.named_parameters():

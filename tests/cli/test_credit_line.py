@@ -46,8 +46,8 @@ class _Page(HTMLParser):
         self.text += data
 
 
-def _terminal_text(line: CreditLine, *, in_colour: bool = False) -> str:
-    console = Console(width=140, file=io.StringIO(), record=True, color_system=None)
+def _terminal_text(line: CreditLine, *, in_colour: bool = False, columns: int = 140) -> str:
+    console = Console(width=columns, file=io.StringIO(), record=True, color_system=None)
     console.print(credit_line_view(line, in_colour=in_colour))
     return console.export_text()
 
@@ -88,6 +88,14 @@ def test_page_and_terminal_name_the_same_works_contributors_and_shares() -> None
     for sentence in words.audit_sentences(line.audit):
         assert sentence in page
         assert re.sub(r"\s+", " ", sentence) in re.sub(r"\s+", " ", terminal)
+
+
+def test_a_narrow_terminal_loses_no_number() -> None:
+    line = sample_credit_line()
+    text = _terminal_text(line, columns=80)
+    assert "…" not in text
+    for work in line.works:
+        assert f"{work.score:.3f}" in text
 
 
 def test_the_page_asks_nobody_for_anything_and_runs_no_script() -> None:

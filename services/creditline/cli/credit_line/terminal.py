@@ -90,8 +90,9 @@ def _works_table(line: CreditLine) -> Table:
     table.add_column("", justify="right", style=_FAINT)
     table.add_column("share", justify="right", no_wrap=True, min_width=6)
     table.add_column("", width=_BAR_CELLS, no_wrap=True, style=_ACCENT)
-    table.add_column("work", overflow="ellipsis", no_wrap=True, max_width=44)
-    table.add_column("contributor", overflow="ellipsis", no_wrap=True, max_width=32)
+    # In a narrow terminal these two go over several lines; the numbers beside them stay whole.
+    table.add_column("work", overflow="fold", max_width=44)
+    table.add_column("contributor", overflow="fold", max_width=32)
     table.add_column("score", justify="right", style=_FAINT, no_wrap=True, min_width=5)
     for work in line.works:
         table.add_row(*_work_cells(work, line.largest_share))
