@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +35,10 @@ _LOG_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train. `batch` is the whole batch, over all workers."""
+    """How long and how fast to train. `batch` is the whole batch, over all workers.
+
+    steps: how many optimiser steps; where it is None, as many as fit into `minutes`.
+    """
 
     minutes: float
     batch: int
@@ -45,6 +49,7 @@ class Schedule:
     ema_decay: float = 0.999
     weight_decay: float = 1e-4
     checkpoint_minutes: float = 3.0
+    steps: int | None = None
 
 
 class TrainingTask(Protocol):
@@ -107,7 +112,8 @@ def train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable
     """
     directory.mkdir(parents=True, exist_ok=True)
     _refuse_other_schedule(task.name, schedule, directory)
-    say(f"{task.name}: {schedule.workers} worker(s), batch {schedule.batch}, {schedule.minutes:g} minutes")
+    length = f"{schedule.minutes:g} minutes" if schedule.steps is None else f"{schedule.steps} steps"
+    say(f"{task.name}: {schedule.workers} worker(s), batch {schedule.batch}, {length}")
     store = (directory / f"{task.name}.store").absolute()
     store.unlink(missing_ok=True)
     if schedule.workers == 1:
@@ -217,7 +223,10 @@ def _work(rank: int, task: TrainingTask, schedule: Schedule, directory: Path, st
         )
     task.open()
     trainer = _Trainer(rank, task, schedule, directory)
-    if trainer.progress.total_steps == 0:
+    if schedule.steps is not None:
+        trainer.progress.total_steps = schedule.steps
+        trainer.progress.precision = task.precisions[0]
+    elif trainer.progress.total_steps == 0:
         _measure(trainer)
     _run(trainer)
     if schedule.workers > 1:
@@ -258,9 +267,9 @@ def _run(trainer: _Trainer) -> None:
     progress, schedule = trainer.progress, trainer.schedule
     started = logged = saved = time.perf_counter()
     first_step, seconds_before = progress.step, progress.seconds
-    parent = os.getppid()
+    parent = parent_process()
     while progress.step < progress.total_steps:
-        if os.getppid() != parent:
+        if parent is not None and not parent.is_alive():
             raise SystemExit("the training's parent process is gone; stopping, start it again to resume")
         loss = trainer.step(progress.total_steps)
         if math.isnan(progress.smoothed_loss):

@@ -1,0 +1,42 @@
+"""Retrains the lab's models side by side: one process per core, one thread each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.multiprocessing.spawn import spawn
+
+from creditline.corpus.works import Corpus
+from creditline.evaluation.lab.plan import LabPlan, subset_jobs
+from creditline.evaluation.lab.workshop import Workshop, prepare, train_models
+
+
+def retrain(
+    directory: Path,
+    corpus: Corpus,
+    plan: LabPlan,
+    *,
+    subsets: int,
+    workers: int,
+    say: Callable[[str], None],
+) -> None:
+    """Train all models of the first `subsets` subsets, resuming at any model. Killed with its parent."""
+    prepare(Workshop.open(directory, corpus, plan), say)
+    arguments = (directory, corpus, plan, subsets, workers)
+    if workers == 1:
+        _retrain_share(0, *arguments)
+    else:
+        spawn(_retrain_share, arguments, nprocs=workers)
+
+
+def _retrain_share(
+    worker: int, directory: Path, corpus: Corpus, plan: LabPlan, subsets: int, workers: int
+) -> None:
+    """Every `workers`-th model, beginning with number `worker`."""
+    torch.set_num_threads(1)
+    jobs = subset_jobs(plan)[: subsets * plan.seeds][worker::workers]
+    train_models(
+        Workshop.open(directory, corpus, plan), jobs, lambda line: print(f"{worker}: {line}", flush=True)
+    )

@@ -1,0 +1,210 @@
+"""The lab's directory: what all its models share, made once, and where each model's results go."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from creditline.corpus.works import Corpus
+from creditline.errors import FingerprintMismatch, NotReady
+from creditline.evaluation.lab.denoiser import LabTask, build_lab_unet
+from creditline.evaluation.lab.plan import (
+    LOSS_DRAWS,
+    LabPlan,
+    LabQuery,
+    ModelJob,
+    draw_queries,
+    draw_works,
+    whole_job,
+)
+from creditline.generator.assembly import assemble, assemble_reference, reference_weights
+from creditline.generator.losses import LOSS, Examples, denoising_losses
+from creditline.generator.pipeline import Generator
+from creditline.generator.training import Schedule, train
+
+_EMA_DECAY = 0.99
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """An open lab directory. works: the lab's own; queries: generated first, then held out."""
+
+    directory: Path
+    plan: LabPlan
+    works: Corpus
+    held_out: Corpus
+    queries: tuple[LabQuery, ...]
+
+    @classmethod
+    def open(cls, directory: Path, corpus: Corpus, plan: LabPlan) -> Workshop:
+        """Begin a lab, or go on with one. Raises FingerprintMismatch when it was begun with another plan."""
+        works, held_out = draw_works(corpus, plan)
+        origin = {"plan": plan.to_json(), "corpus": corpus.fingerprint, "loss": LOSS}
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / "lab.json"
+        if not path.exists():
+            path.write_text(json.dumps(origin, indent=1))
+        found = json.loads(path.read_text())
+        for key, wanted in origin.items():
+            if found.get(key) != wanted:
+                raise FingerprintMismatch(
+                    f"{path} was begun with {key} {found.get(key)!r}, not {wanted!r}; use another directory",
+                    field=key,
+                )
+        queries = draw_queries(works, held_out, plan)
+        return cls(directory, plan, works, held_out, tuple(queries))
+
+    @property
+    def works_file(self) -> Path:
+        """Latents and captions of the works, as models are trained on them."""
+        return self.directory / "works.safetensors"
+
+    @property
+    def generator(self) -> Path:
+        """The pipeline directory of the model of all works: the lab's generator."""
+        return self.directory / "generator"
+
+    def weights(self, job: ModelJob) -> Path:
+        """Where a finished model's averaged weights are (float16)."""
+        return self.directory / "models" / f"{job.name}.safetensors"
+
+    def losses(self, job: ModelJob) -> Path:
+        """Where the queries' losses under a finished model are: (Q, timesteps) float32."""
+        return self.directory / "losses" / f"{job.name}.npy"
+
+    def pictures(self) -> list[Image.Image]:
+        """The queries' pictures, in order. Raises NotReady before the lab is prepared."""
+        folder = self.directory / "pictures"
+        drawn = [folder / f"{query.id}.png" for query in self.queries if query.kind == "generated"]
+        if not all(path.is_file() for path in drawn):
+            raise NotReady(f"no query pictures in {folder}; run `creditline lab train` first", field="lab")
+        return [Image.open(path).convert("RGB") for path in drawn] + [
+            work.picture() for work in self.held_out
+        ]
+
+    def examples(self) -> Examples:
+        """The queries as the UNet sees them."""
+        encoded = load_file(self.directory / "queries.safetensors")
+        return Examples(tuple(query.id for query in self.queries), encoded["latents"], encoded["text"])
+
+
+def prepare(workshop: Workshop, say: Callable[[str], None]) -> None:
+    """Encode the works, train the lab's generator, make the queries' pictures; does only what is missing."""
+    if not workshop.works_file.exists():
+        with Generator.open(assemble_reference(workshop.directory / "reference")) as reference:
+            _encode_works(workshop, reference)
+        say(f"{len(workshop.works)} works encoded")
+    job = whole_job(workshop.plan)
+    if not workshop.generator.exists():
+        _assemble(train_model(workshop, job, say), workshop.generator)
+    if not (workshop.directory / "queries.safetensors").exists():
+        with Generator.open(workshop.generator) as generator:
+            _make_queries(workshop, generator)
+            _write_losses(workshop, generator, workshop.examples(), job)
+        say(f"{len(workshop.queries)} queries made")
+
+
+def _encode_works(workshop: Workshop, reference: Generator) -> None:
+    tensors = {
+        "latents": reference.latents([work.picture() for work in workshop.works]),
+        "text": reference.prompt_vectors([work.caption for work in workshop.works]),
+        "empty": reference.prompt_vectors([""])[0],
+        "signal": reference.noising.signal,
+        "noise": reference.noising.noise,
+    }
+    _save(tensors, workshop.works_file)
+
+
+def _assemble(weights: Path, output: Path) -> None:
+    unet = build_lab_unet()
+    unet.load_state_dict(load_file(weights))
+    folder = output.with_name("unet")
+    unet.half().save_pretrained(folder)
+    assemble(output, unet=folder, vae=reference_weights() / "vae")
+
+
+def _make_queries(workshop: Workshop, generator: Generator) -> None:
+    generated = [query for query in workshop.queries if query.kind == "generated"]
+    pictures = generator.sample([query.prompt for query in generated], [query.seed for query in generated])
+    folder = workshop.directory / "pictures"
+    folder.mkdir(exist_ok=True)
+    for query, picture in zip(generated, pictures, strict=True):
+        picture.save(folder / f"{query.id}.png")
+    tensors = {
+        "latents": generator.latents(workshop.pictures()),
+        "text": generator.prompt_vectors([query.prompt for query in workshop.queries]),
+    }
+    _save(tensors, workshop.directory / "queries.safetensors")
+
+
+def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -> Path:
+    """Train one model, resuming where it was stopped; returns its averaged weights."""
+    finished = workshop.weights(job)
+    if finished.exists():
+        return finished
+    schedule = Schedule(
+        minutes=0.0,
+        batch=workshop.plan.batch,
+        learning_rate=workshop.plan.learning_rate,
+        workers=1,
+        seed=job.seed,
+        ema_decay=_EMA_DECAY,
+        steps=workshop.plan.steps(len(job.rows)),
+    )
+    scratch = workshop.directory / "scratch" / job.name
+    averaged = load_file(train(LabTask(workshop.works_file, job.rows), schedule, scratch, say))
+    _save({name: value.half() for name, value in averaged.items()}, finished)
+    for left in scratch.iterdir():
+        left.unlink()
+    scratch.rmdir()
+    return finished
+
+
+@contextmanager
+def lab_model(workshop: Workshop) -> Iterator[Generator]:
+    """The lab's generator, into whose UNet any lab model's weights can be loaded by `load_weights`."""
+    with Generator.open(workshop.generator) as generator:
+        yield generator
+
+
+def load_weights(generator: Generator, weights: Path) -> None:
+    """Put a lab model's weights (float16) into the open generator's UNet."""
+    generator.unet.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
+
+
+def train_models(workshop: Workshop, jobs: Sequence[ModelJob], say: Callable[[str], None]) -> None:
+    """Train every job's model and record the queries' losses under it; what is done is not done again."""
+    examples = workshop.examples()
+    with lab_model(workshop) as generator:
+        for number, job in enumerate(jobs):
+            if workshop.losses(job).exists():
+                continue
+            load_weights(generator, train_model(workshop, job, lambda line: None))
+            _write_losses(workshop, generator, examples, job)
+            say(f"{job.name} done ({number + 1} of {len(jobs)})")
+
+
+def _write_losses(workshop: Workshop, generator: Generator, examples: Examples, job: ModelJob) -> None:
+    losses = denoising_losses(generator, examples, LOSS_DRAWS)
+    by_timestep = losses.view(len(examples), LOSS_DRAWS.timesteps, LOSS_DRAWS.repeats).mean(dim=2)
+    path = workshop.losses(job)
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".tmp.npy")
+    np.save(draft, by_timestep.numpy())
+    os.replace(draft, path)
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, draft)
+    os.replace(draft, path)
