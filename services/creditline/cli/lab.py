@@ -1,4 +1,4 @@
-"""`creditline lab`: retrain a small generator on subsets of its works, and score methods against that."""
+"""`creditline lab`: retrain a small generator on subsets of its works."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-app = typer.Typer(help="Really retrained models, and methods held against them.", no_args_is_help=True)
+app = typer.Typer(
+    help="A small generator that is really retrained on subsets of its works.", no_args_is_help=True
+)
 _console = Console()
 
 
 @app.callback()
 def _root() -> None:
-    """Really retrained models, and methods held against them."""
+    """A small generator that is really retrained on subsets of its works."""
 
 
 @app.command()

@@ -26,7 +26,7 @@ GROUPS = {
     "index": "Works' vectors in Qdrant.",
     "corpus": "Works and where they come from.",
     "generator": "The text-to-image model: train, sample, measure.",
-    "lab": "Really retrained models, and methods held against them.",
+    "lab": "A small generator that is really retrained on subsets of its works.",
     "teacher": "The slow method that is known to be right.",
     "encoder": "The distilled model: queries, labels, training.",
     "benchmark": "Measure, and write result files.",

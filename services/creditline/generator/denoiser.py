@@ -15,25 +15,24 @@ from torch import Tensor, nn
 from creditline.generator.pipeline import Generator, Noising
 from creditline.generator.reference import reference_corpus
 
-_EMPTY_PROMPT_FRACTION = 0.10
+EMPTY_PROMPT_FRACTION = 0.10
 _TITLE_FRACTION = 0.20
-_UNET_CONFIG: dict[str, Any] = {
-    "sample_size": 8,
-    "in_channels": 16,
-    "out_channels": 16,
-    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    "block_out_channels": (128, 160),
-    "layers_per_block": 1,
-    "cross_attention_dim": 384,
-    "attention_head_dim": 8,
-    "norm_num_groups": 32,
-}
 
 
-def build_unet() -> UNet2DConditionModel:
-    """The UNet of the reference generator, freshly initialised."""
-    return UNet2DConditionModel(**_UNET_CONFIG)
+def build_unet(*, channels: tuple[int, int] = (128, 160), norm_groups: int = 32) -> UNet2DConditionModel:
+    """A UNet on the reference generator's latents and text, freshly initialised; by default its own."""
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=16,
+        out_channels=16,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=channels,
+        layers_per_block=1,
+        cross_attention_dim=384,
+        attention_head_dim=8,
+        norm_num_groups=norm_groups,
+    )
 
 
 class FullPrecisionAttention:
@@ -116,9 +115,7 @@ class UnetTask:
                 self.start, torch_dtype=torch.float32, low_cpu_mem_usage=False
             )
         )
-        unet.set_attn_processor(FullPrecisionAttention())
-        trainable: nn.Module = unet.train()
-        return trainable
+        return trainable(unet)
 
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
         assert self._data is not None, "open() comes first"
@@ -127,11 +124,29 @@ class UnetTask:
         flips = torch.randint(2, (batch,), generator=generator)
         latents = data.latents[flips, rows]
         text = _draw_text(data, rows, generator)
-        timesteps = spread_timesteps(len(data.signal), batch, generator)
-        noise = torch.randn(latents.shape, generator=generator)
-        noising = Noising(data.signal, data.noise, "v_prediction")
-        predicted = model(noising.noisy(latents, noise, timesteps), timesteps, text).sample
-        return (predicted.float() - noising.target(latents, noise, timesteps)).square().mean()
+        return velocity_loss(
+            model, Noising(data.signal, data.noise, "v_prediction"), latents, text, generator
+        )
+
+
+def trainable(unet: UNet2DConditionModel) -> nn.Module:
+    """The UNet in training mode, with attention that any precision trains fast."""
+    unet.set_attn_processor(FullPrecisionAttention())
+    module: nn.Module = unet.train()
+    return module
+
+
+def velocity_loss(
+    model: nn.Module, noising: Noising, latents: Tensor, text: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Mean squared error of the predicted velocity, at timesteps and noise drawn with the generator.
+
+    latents: (B, C, H, W); text: (B, L, D).
+    """
+    timesteps = spread_timesteps(len(noising.signal), len(latents), generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    predicted = model(noising.noisy(latents, noise, timesteps), timesteps, text).sample
+    return (predicted.float() - noising.target(latents, noise, timesteps)).square().mean()
 
 
 def spread_timesteps(count: int, batch: int, generator: torch.Generator) -> Tensor:
@@ -144,4 +159,4 @@ def _draw_text(data: LatentSet, rows: Tensor, generator: torch.Generator) -> Ten
     """Mostly captions, sometimes titles, sometimes the empty prompt (for guidance): (B, L, D)."""
     draw = torch.rand(len(rows), generator=generator)[:, None, None]
     text = torch.where(draw < 1.0 - _TITLE_FRACTION, data.captions[rows], data.titles[rows])
-    return torch.where(draw < _EMPTY_PROMPT_FRACTION, data.empty.expand_as(text), text)
+    return torch.where(draw < EMPTY_PROMPT_FRACTION, data.empty.expand_as(text), text)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,26 +16,27 @@ from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LOSS_DRAWS, LabPlan, subset_jobs
 from creditline.evaluation.lab.record import collect, read_record, write_record
 from creditline.evaluation.lab.retraining import retrain
-from creditline.evaluation.lab.workshop import Workshop, lab_model, load_weights
+from creditline.evaluation.lab.workshop import Workshop, load_weights
 from creditline.generator.losses import denoising_losses
+from creditline.generator.pipeline import Generator
 
 pytestmark = [pytest.mark.slow]
 
 
 def test_the_record_holds_the_losses_of_every_query_under_every_model(trained_lab: Workshop) -> None:
-    record = collect(trained_lab, "f" * 64)
+    record = collect(trained_lab)
     assert record.subsets.shape == (2, 12)
     assert record.losses.shape == (2, 2, 8, LOSS_DRAWS.timesteps)
     assert list(record.query_rows("heldout")) == [5, 6, 7]
     job = subset_jobs(trained_lab.plan)[3]
-    with lab_model(trained_lab) as generator:
+    with Generator.open(trained_lab.generator) as generator:
         load_weights(generator, trained_lab.weights(job))
         losses = denoising_losses(generator, trained_lab.examples(), LOSS_DRAWS).mean(dim=1)
     assert record.query_losses()[1, 1] == pytest.approx(losses.numpy(), rel=1e-4)
 
 
 def test_other_works_and_other_seeds_give_other_models(trained_lab: Workshop) -> None:
-    losses = collect(trained_lab, "").query_losses()
+    losses = collect(trained_lab).query_losses()
     assert len({tuple(losses[subset, seed]) for subset in range(2) for seed in range(2)}) == 4
 
 
@@ -51,13 +50,12 @@ def test_a_lab_that_was_killed_goes_on_and_ends_with_the_same_bytes(
     deadline = time.monotonic() + 120
     while not first.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert killed.pid is not None
-    os.kill(killed.pid, signal.SIGKILL)
+    killed.kill()
     killed.join()
     assert not Workshop.open(tmp_path, small_corpus, plan).losses(subset_jobs(plan)[3]).exists()
     retrain(tmp_path, small_corpus, plan, subsets=2, workers=1, say=lambda line: None)
     again = Workshop.open(tmp_path, small_corpus, plan)
-    assert np.array_equal(collect(again, "").losses, collect(trained_lab, "").losses)
+    assert np.array_equal(collect(again).losses, collect(trained_lab).losses)
 
 
 def _retrain_aloud(directory: Path, corpus: Corpus, plan: LabPlan) -> None:
@@ -74,11 +72,11 @@ def test_a_lab_without_whole_subsets_gives_no_record(
     small_plan: LabPlan, small_corpus: Corpus, tmp_path: Path
 ) -> None:
     with pytest.raises(NotReady, match="0 whole subsets"):
-        collect(Workshop.open(tmp_path, small_corpus, small_plan), "")
+        collect(Workshop.open(tmp_path, small_corpus, small_plan))
 
 
 def test_a_record_is_read_as_it_was_written(trained_lab: Workshop, tmp_path: Path) -> None:
-    record = collect(trained_lab, "f" * 64)
+    record = collect(trained_lab)
     write_record(record, tmp_path / "record.safetensors")
     found = read_record(tmp_path / "record.safetensors")
     assert np.array_equal(found.losses, record.losses)
@@ -92,7 +90,7 @@ def test_a_record_that_is_cut_off_missing_or_holds_a_nan_is_refused(
     path = tmp_path / "record.safetensors"
     with pytest.raises(NotReady, match="creditline lab train"):
         read_record(path)
-    record = collect(trained_lab, "")
+    record = collect(trained_lab)
     write_record(replace(record, losses=np.full_like(record.losses, np.nan)), path)
     with pytest.raises(InvalidInput, match="no number"):
         read_record(path)

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
 from creditline.evaluation.lab.workshop import Workshop
+from creditline.generator.pipeline import generator_fingerprint
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class LabRecord:
         return averaged
 
 
-def collect(workshop: Workshop, generator: str) -> LabRecord:
+def collect(workshop: Workshop) -> LabRecord:
     """The record of all subsets of which every seed is done. Raises NotReady when those are fewer than 2."""
     plan = workshop.plan
     jobs = subset_jobs(plan)
@@ -61,7 +62,7 @@ def collect(workshop: Workshop, generator: str) -> LabRecord:
     losses = [[np.load(workshop.losses(job)) for job in by_subset[number]] for number in done]
     return LabRecord(
         plan=plan,
-        generator=generator,
+        generator=generator_fingerprint(workshop.generator),
         corpus=workshop.works.fingerprint,
         work_ids=workshop.works.ids,
         queries=workshop.queries,

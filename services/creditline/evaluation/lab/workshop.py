@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,22 +168,15 @@ def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -
     return finished
 
 
-@contextmanager
-def lab_model(workshop: Workshop) -> Iterator[Generator]:
-    """The lab's generator, into whose UNet any lab model's weights can be loaded by `load_weights`."""
-    with Generator.open(workshop.generator) as generator:
-        yield generator
-
-
 def load_weights(generator: Generator, weights: Path) -> None:
-    """Put a lab model's weights (float16) into the open generator's UNet."""
+    """Put a lab model's weights (float16) into the UNet of the lab's open generator."""
     generator.unet.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
 
 
 def train_models(workshop: Workshop, jobs: Sequence[ModelJob], say: Callable[[str], None]) -> None:
     """Train every job's model and record the queries' losses under it; what is done is not done again."""
     examples = workshop.examples()
-    with lab_model(workshop) as generator:
+    with Generator.open(workshop.generator) as generator:
         for number, job in enumerate(jobs):
             if workshop.losses(job).exists():
                 continue
