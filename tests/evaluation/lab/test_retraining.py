@@ -32,12 +32,19 @@ def test_the_record_holds_the_losses_of_every_query_under_every_model(trained_la
     with Generator.open(trained_lab.generator) as generator:
         load_weights(generator, trained_lab.weights(job))
         losses = denoising_losses(generator, trained_lab.examples(), LOSS_DRAWS).mean(dim=1)
-    assert record.query_losses()[1, 1] == pytest.approx(losses.numpy(), rel=1e-4)
+    found = np.concatenate([record.retrained(kind, "noise").losses[1, 1] for kind in ("generated", "heldout")])
+    assert found == pytest.approx(losses.numpy(), rel=1e-4)
 
 
 def test_other_works_and_other_seeds_give_other_models(trained_lab: Workshop) -> None:
-    losses = collect(trained_lab).query_losses()
+    losses = collect(trained_lab).retrained("generated").losses
     assert len({tuple(losses[subset, seed]) for subset in range(2) for seed in range(2)}) == 4
+
+
+def test_relative_losses_count_every_timestep_alike(trained_lab: Workshop) -> None:
+    record = collect(trained_lab)
+    weighted = record.losses * record.timestep_weights("relative")
+    assert weighted.mean(axis=(0, 1, 2)) == pytest.approx(np.ones(LOSS_DRAWS.timesteps), rel=1e-5)
 
 
 def test_a_lab_that_was_killed_goes_on_and_ends_with_the_same_bytes(

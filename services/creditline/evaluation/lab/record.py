@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,14 @@ from safetensors.numpy import save_file
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
 from creditline.evaluation.lab.workshop import Workshop
+from creditline.evaluation.lds import Retrained
 from creditline.generator.pipeline import generator_fingerprint
+
+# "noise": the error of the predicted noise, as in the papers, where the few timesteps at which the picture is
+# almost clean make up most of the sum and vary least with the training works; "relative": each timestep's
+# error in units of its mean over models and queries, so that all timesteps count alike.
+LossUnit = Literal["noise", "relative"]
+_ARRAYS = ("subsets", "losses", "pictures", "latents")
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,9 @@ class LabRecord:
     """What the retrained models say.
 
     subsets: (M, N) bool, which works a model saw; losses: (M, seeds, Q, timesteps) float32, of the predicted
-    noise; work_ids and queries name the columns; generator: fingerprint of the model of all works.
+    noise; work_ids and queries name the columns; generator: fingerprint of the model of all works; pictures:
+    (G, H, W, 3) uint8, those that it made (generated queries come first); latents: (Q, C, H, W) float32, of
+    all queries.
     """
 
     plan: LabPlan
@@ -33,15 +43,25 @@ class LabRecord:
     queries: tuple[LabQuery, ...]
     subsets: NDArray[np.bool_]
     losses: NDArray[np.float32]
+    pictures: NDArray[np.uint8]
+    latents: NDArray[np.float32]
 
     def query_rows(self, kind: str) -> NDArray[np.intp]:
         """Rows of the queries of one kind ("generated" or "heldout")."""
         return np.flatnonzero([query.kind == kind for query in self.queries])
 
-    def query_losses(self) -> NDArray[np.float64]:
-        """Each query's loss under each model, averaged over timesteps: (M, seeds, Q) float64."""
-        averaged: NDArray[np.float64] = self.losses.astype(np.float64).mean(axis=3)
-        return averaged
+    def retrained(self, kind: str, unit: LossUnit = "relative") -> Retrained:
+        """The subsets with the losses of the queries of one kind, averaged over timesteps in that unit."""
+        weights = self.timestep_weights(unit)
+        losses = (self.losses[:, :, self.query_rows(kind)].astype(np.float64) * weights).mean(axis=3)
+        return Retrained(self.subsets.astype(np.float64), losses)
+
+    def timestep_weights(self, unit: LossUnit) -> NDArray[np.float64]:
+        """What the loss of the noise at each timestep counts for: (timesteps,)."""
+        if unit == "noise":
+            return np.ones(self.losses.shape[3])
+        mean: NDArray[np.float64] = self.losses.astype(np.float64).mean(axis=(0, 1, 2))
+        return 1.0 / mean
 
 
 def collect(workshop: Workshop) -> LabRecord:
@@ -59,6 +79,7 @@ def collect(workshop: Workshop) -> LabRecord:
             f"{workshop.directory} holds {len(done)} whole subsets; go on with `creditline lab train`",
             field="lab",
         )
+    generated = [query.kind == "generated" for query in workshop.queries].count(True)
     losses = [[np.load(workshop.losses(job)) for job in by_subset[number]] for number in done]
     return LabRecord(
         plan=plan,
@@ -68,6 +89,8 @@ def collect(workshop: Workshop) -> LabRecord:
         queries=workshop.queries,
         subsets=draw_subsets(plan)[done],
         losses=np.array(losses, dtype=np.float32),
+        pictures=np.stack([np.asarray(picture) for picture in workshop.pictures()[:generated]]),
+        latents=workshop.examples().latents.numpy(),
     )
 
 
@@ -81,7 +104,7 @@ def write_record(record: LabRecord, path: Path) -> None:
         "queries": json.dumps([vars(query) for query in record.queries], ensure_ascii=False),
     }
     draft = path.with_suffix(".tmp")
-    save_file({"subsets": record.subsets, "losses": record.losses}, draft, metadata=metadata)
+    save_file({name: getattr(record, name) for name in _ARRAYS}, draft, metadata=metadata)
     os.replace(draft, path)
 
 
@@ -92,10 +115,10 @@ def read_record(path: Path) -> LabRecord:
     try:
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata()
-            subsets, losses = opened.get_tensor("subsets"), opened.get_tensor("losses")
+            arrays = {name: opened.get_tensor(name) for name in _ARRAYS}
     except Exception as error:
         raise InvalidInput(f"{path} is no whole lab record ({error}); fetch it again", field="lab") from error
-    if not np.isfinite(losses).all():
+    if not np.isfinite(arrays["losses"]).all():
         raise InvalidInput(f"{path} holds a loss that is no number; train that model again", field="lab")
     return LabRecord(
         plan=LabPlan.from_json(json.loads(metadata["plan"])),
@@ -103,6 +126,5 @@ def read_record(path: Path) -> LabRecord:
         corpus=metadata["corpus"],
         work_ids=tuple(json.loads(metadata["work_ids"])),
         queries=tuple(LabQuery(**query) for query in json.loads(metadata["queries"])),
-        subsets=subsets,
-        losses=losses,
+        **arrays,
     )

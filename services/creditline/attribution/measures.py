@@ -1,0 +1,36 @@
+"""What a gradient is taken of: the denoising loss, or a function of the UNet's output alone (D-TRAK)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from creditline.errors import InvalidInput
+from creditline.generator.losses import NoisyBatch
+
+# (batch, the UNet's output (B, C, H, W)) -> one number a pass, (B,).
+Measure = Callable[[NoisyBatch, Tensor], Tensor]
+
+
+def noise_loss(batch: NoisyBatch, predicted: Tensor) -> Tensor:
+    """Mean squared error of the predicted noise: the loss in which influence is measured."""
+    return batch.noise_error * (predicted - batch.targets).square().mean(dim=(1, 2, 3))
+
+
+# D-TRAK's output functions (arXiv 2311.00500, section 4.1): no target in them.
+MEASURES: dict[str, Measure] = {
+    "loss": noise_loss,
+    "squared-l2": lambda batch, predicted: predicted.square().mean(dim=(1, 2, 3)),
+    "l2": lambda batch, predicted: predicted.flatten(1).norm(dim=1),
+    "l1": lambda batch, predicted: predicted.abs().mean(dim=(1, 2, 3)),
+    "linf": lambda batch, predicted: predicted.flatten(1).abs().amax(dim=1),
+    "mean": lambda batch, predicted: predicted.mean(dim=(1, 2, 3)),
+}
+
+
+def measure_named(name: str) -> Measure:
+    """Raises InvalidInput for a name that is none of `MEASURES`."""
+    if name not in MEASURES:
+        raise InvalidInput(f"measure {name!r} is none of {', '.join(MEASURES)}", field="measure")
+    return MEASURES[name]

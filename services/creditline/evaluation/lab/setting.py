@@ -1,0 +1,82 @@
+"""The lab's generator, works and queries, opened from what is committed: all that a method needs to score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from PIL import Image
+
+from creditline.attribution.attributor import Gallery
+from creditline.corpus.works import Corpus
+from creditline.errors import FingerprintMismatch
+from creditline.evaluation.lab.plan import draw_works
+from creditline.evaluation.lab.record import LabRecord
+from creditline.generator.assembly import assemble, reference_weights
+from creditline.generator.losses import Examples
+from creditline.generator.pipeline import Generator
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+@dataclass(frozen=True)
+class LabSetting:
+    """An open lab. corpus: the works with their contributors, in the order of `works`."""
+
+    generator: Generator
+    corpus: Corpus
+    works: Gallery
+    queries: Gallery
+
+
+@contextmanager
+def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "unet") -> Iterator[LabSetting]:
+    """Assemble the record's generator and encode its works.
+
+    corpus: what the lab's works were drawn from. Raises FingerprintMismatch when the UNet or the works are
+    not those of the record.
+    """
+    works, held_out = draw_works(corpus, record.plan)
+    if works.ids != record.work_ids or works.fingerprint != record.corpus:
+        raise FingerprintMismatch(
+            f"the record's works are not those of corpus {corpus.name!r}; use the record of this version",
+            field="corpus",
+        )
+    with TemporaryDirectory() as scratch:
+        directory = Path(scratch) / "generator"
+        assemble(directory, unet=unet, vae=reference_weights() / "vae")
+        with Generator.open(directory) as generator:
+            if generator.fingerprint != record.generator:
+                raise FingerprintMismatch(
+                    f"the lab's generator from {unet} is not that of the record; fetch both again",
+                    field="generator",
+                )
+            yield LabSetting(
+                generator, works, _works(generator, works), _queries(generator, record, held_out)
+            )
+
+
+def _works(generator: Generator, works: Corpus) -> Gallery:
+    pictures = tuple(work.picture() for work in works)
+    captions = tuple(work.caption for work in works)
+    examples = Examples(works.ids, generator.latents(pictures), generator.prompt_vectors(captions))
+    return Gallery(examples, pictures, captions, works.fingerprint)
+
+
+def _queries(generator: Generator, record: LabRecord, held_out: Corpus) -> Gallery:
+    pictures = _pictures(record, held_out)
+    prompts = tuple(query.prompt for query in record.queries)
+    examples = Examples(
+        tuple(query.id for query in record.queries),
+        torch.from_numpy(record.latents),
+        generator.prompt_vectors(prompts),
+    )
+    return Gallery(examples, tuple(pictures), prompts, record.generator)
+
+
+def _pictures(record: LabRecord, held_out: Corpus) -> Sequence[Image.Image]:
+    return [Image.fromarray(picture) for picture in record.pictures] + [work.picture() for work in held_out]
