@@ -55,7 +55,9 @@ def test_it_is_the_derivative_of_each_examples_loss(
     assert gradients.shape == (5, parameter_count(layers))
     for row in (0, 4):
         expected = slow_gradient(random_generator, examples.rows([row]), layers, "loss")
-        torch.testing.assert_close(gradients[row], expected, rtol=2e-3, atol=1e-5 * float(expected.abs().max()))
+        torch.testing.assert_close(
+            gradients[row], expected, rtol=2e-3, atol=1e-5 * float(expected.abs().max())
+        )
 
 
 @pytest.mark.parametrize("name", sorted(MEASURES))

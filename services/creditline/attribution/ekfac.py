@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from creditline.attribution.fisher import DAMPING
 from creditline.attribution.measures import Measure, noise_loss
 from creditline.attribution.per_sample import gradient_factors_of, layer_gradients, output_gradients
 from creditline.errors import InvalidInput
-from creditline.generator.losses import Draws, Examples, NoisyBatch, examples_per_batch, noisy_batch
+from creditline.generator.losses import Draws, Examples, examples_per_batch, noisy_batch
 from creditline.generator.pipeline import Generator
 
 # What counts as one sample of the Fisher: an example with all its draws, or each pass.
@@ -126,7 +128,10 @@ def fit_ekfac(
         for start in range(0, len(works), step):
             part = works.rows(range(start, min(start + step, len(works))))
             weights = None if draw_weights is None else draw_weights.repeat(len(part))
-            yield len(part), output_gradients(generator, _batch(generator, part, draws), layers, measure, weights)[0]
+            yield (
+                len(part),
+                output_gradients(generator, noisy_batch(generator, part, draws), layers, measure, weights)[0],
+            )
 
     bases = _fit_bases(recorded(), layers)
     has_bias = {name: _has_bias_column(module) for name, module in layers.items()}
@@ -147,8 +152,38 @@ def fit_ekfac(
     return EkfacFisher(factors, has_bias)
 
 
-def _batch(generator: Generator, examples: Examples, draws: Draws) -> NoisyBatch:
-    return noisy_batch(generator, examples, draws)
+def fisher_of_rows(rows: NDArray[np.float32], layers: Mapping[str, nn.Module]) -> EkfacFisher:
+    """The empirical Fisher from per-sample gradients alone, without a pass of the model.
+
+    Bases are the eigenvectors of the gradients' own second moments on both sides (Shampoo's, arXiv 1802.09568)
+    and not of what went in and came out. rows: (N, P) float32, a memory map as well.
+    """
+    factors, has_bias, start = {}, {}, 0
+    for name, module in layers.items():
+        shape, has_bias[name] = _matrix_shape(module), _has_bias_column(module)
+        columns = slice(start, start + shape[0] * shape[1])
+        gradients = as_matrix(torch.from_numpy(np.array(rows[:, columns])), shape, bias=has_bias[name])
+        factors[name] = _factor_of(gradients, whole=isinstance(module, nn.Linear | nn.Conv2d))
+        start = columns.stop
+    if start != rows.shape[1]:
+        raise InvalidInput(f"rows of {rows.shape[1]} numbers are not gradients of {start} parameters")
+    return EkfacFisher(factors, has_bias)
+
+
+def _factor_of(gradients: Tensor, *, whole: bool) -> LayerFisher:
+    """One layer's, from its gradients (N, out, in); `whole`: it has eigenvectors."""
+    if not whole:
+        return LayerFisher(None, None, gradients.square().mean(dim=0))
+    outputs, inputs = (
+        _eigenvectors(sides.T @ sides)
+        for sides in (gradients.transpose(1, 2).flatten(0, 1), gradients.flatten(0, 1))
+    )
+    rotated = LayerFisher(outputs, inputs, gradients[0]).rotated(gradients)
+    return LayerFisher(outputs, inputs, rotated.square().mean(dim=0))
+
+
+def _eigenvectors(moment: Tensor) -> Tensor:
+    return torch.linalg.eigh(moment.double())[1].float()
 
 
 def _has_bias_column(module: nn.Module) -> bool:
@@ -178,9 +213,9 @@ def _fit_bases(
             moments[name] = _sum(moments[name], found) if name in moments else found
     if not moments and not layers:
         raise InvalidInput("the Fisher of no layers is not defined; choose other parameters")
-    bases: dict[str, tuple[Tensor | None, Tensor | None]] = {name: (None, None) for name in layers}
+    bases: dict[str, tuple[Tensor | None, Tensor | None]] = dict.fromkeys(layers, (None, None))
     for name, (outward, inward) in moments.items():
-        bases[name] = torch.linalg.eigh(outward)[1].float(), torch.linalg.eigh(inward)[1].float()
+        bases[name] = _eigenvectors(outward), _eigenvectors(inward)
     return bases
 
 

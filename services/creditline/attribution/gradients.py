@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from creditline.generator.losses import (
     Draws,
     Examples,
+    NoisyBatch,
     batch_losses,
     examples_per_batch,
     noisy_batch,
+    passes_per_batch,
 )
 from creditline.generator.pipeline import Generator
 
@@ -75,21 +77,27 @@ def recorded_outputs(projections: dict[str, nn.Linear]) -> Iterator[dict[nn.Modu
 
 def gradient_factors(generator: Generator, examples: Examples, draws: Draws) -> GradientFactors:
     """The gradient of each example's loss, averaged over its draws."""
-    projections = key_value_projections(generator.unet)
-    step = examples_per_batch(draws)
+    step, passes = examples_per_batch(draws), passes_per_batch(generator.unet)
     outputs, losses = [], []
     for start in range(0, len(examples), step):
         part = examples.rows(range(start, min(start + step, len(examples))))
         batch = noisy_batch(generator, part, draws)
-        with recorded_outputs(projections) as recorded, torch.enable_grad():
-            passes = batch_losses(generator, batch)
-            # The UNet calls its blocks in another order than it lists them.
-            leaves = [recorded[module] for module in projections.values()]
-            gradients = torch.autograd.grad(passes.sum(), leaves)
-        side_by_side = torch.cat(gradients, dim=-1)
-        outputs.append(side_by_side.view(len(part), len(draws), *side_by_side.shape[1:]).mean(dim=1))
-        losses.append(passes.detach().view(len(part), len(draws)))
+        gradients, errors = zip(*(_pass_gradients(generator, few) for few in batch.split(passes)), strict=True)
+        by_draw = torch.cat(gradients)
+        outputs.append(by_draw.view(len(part), len(draws), *by_draw.shape[1:]).mean(dim=1))
+        losses.append(torch.cat(errors).view(len(part), len(draws)))
     return GradientFactors(torch.cat(outputs), examples.text, torch.cat(losses))
+
+
+def _pass_gradients(generator: Generator, batch: NoisyBatch) -> tuple[Tensor, Tensor]:
+    """Gradients at all projections' outputs, (B, L, D) side by side, and losses (B,) of some passes."""
+    projections = key_value_projections(generator.unet)
+    with recorded_outputs(projections) as recorded, torch.enable_grad():
+        losses = batch_losses(generator, batch)
+        # The UNet calls its blocks in another order than it lists them.
+        leaves = [recorded[module] for module in projections.values()]
+        gradients = torch.autograd.grad(losses.sum(), leaves)
+    return torch.cat(gradients, dim=-1), losses.detach()
 
 
 @contextmanager

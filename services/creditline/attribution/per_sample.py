@@ -51,7 +51,9 @@ def recorded_layers(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Recor
     def record(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if name in recorded:
-                raise InvalidInput(f"layer {name} is used twice in one pass; leave it out", field="parameters")
+                raise InvalidInput(
+                    f"layer {name} is used twice in one pass; leave it out", field="parameters"
+                )
             # A zero that requires a gradient keeps the graph to earlier layers.
             output = output + torch.zeros_like(output, requires_grad=True)
             recorded[name] = Recorded(inputs[0].detach(), output)
@@ -114,9 +116,7 @@ def _unfolded(module: nn.Conv2d, inputs: Tensor) -> Tensor:
     """Every place's receptive field: (B, places, in · kernel)."""
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise InvalidInput("convolutions with padding other than zeros have no per-sample gradients here")
-    patches = functional.unfold(
-        inputs, module.kernel_size, module.dilation, module.padding, module.stride
-    )
+    patches = functional.unfold(inputs, module.kernel_size, module.dilation, module.padding, module.stride)
     return patches.transpose(1, 2)
 
 
@@ -161,7 +161,9 @@ def per_sample_gradients(
     for start in range(0, len(examples), step):
         part = examples.rows(range(start, min(start + step, len(examples))))
         weights = None if draw_weights is None else draw_weights.repeat(len(part))
-        recorded, _ = output_gradients(generator, noisy_batch(generator, part, draws), layers, measure, weights)
+        recorded, _ = output_gradients(
+            generator, noisy_batch(generator, part, draws), layers, measure, weights
+        )
         groups = len(part) * (draws.timesteps if by_timestep else 1)
         rows = torch.cat(
             [layer_gradients(layers[name], *factors, groups) for name, factors in recorded.items()], dim=1

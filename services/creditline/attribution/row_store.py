@@ -58,6 +58,8 @@ def _open(path: Path, done: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     target = _rows_path(path)
     if done == 0:
         return np.lib.format.open_memmap(target, mode="w+", dtype=dtype, shape=shape)
+    # Opened for writing, a file that is cut off would be filled up with zeros.
+    _read(path, shape[0])
     return np.lib.format.open_memmap(target, mode="r+")
 
 
@@ -65,7 +67,7 @@ def _read(path: Path, count: int) -> NDArray[Any]:
     target = _rows_path(path)
     try:
         rows: NDArray[Any] = np.load(target, mmap_mode="r")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise InvalidInput(f"{target} is cut off ({error}); delete it and make it again") from error
     if len(rows) != count:
         raise FingerprintMismatch(f"{target} holds {len(rows)} works, not {count}; use another directory")

@@ -28,6 +28,8 @@ _TALKATIVE = (
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _SAMPLING_BATCH = 16
 _ENCODING_BATCH = 64
+# Bounds the VAE's memory: 64 pictures of 128 × 128, four of 512 × 512.
+_ENCODING_PIXELS = 2**20
 
 
 def generator_fingerprint(directory: Path) -> str:
@@ -143,10 +145,11 @@ class Generator:
     def latents(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Mean latents, scaled as the UNet sees them: (B, C, H, W) float32."""
         encoded = []
-        for start in range(0, len(pictures), _ENCODING_BATCH):
+        step = max(1, min(_ENCODING_BATCH, _ENCODING_PIXELS // self.resolution**2))
+        for start in range(0, len(pictures), step):
             rgb = [
                 torch.from_numpy(pixels(picture, side=self.resolution)).permute(2, 0, 1) * 2.0 - 1.0
-                for picture in pictures[start : start + _ENCODING_BATCH]
+                for picture in pictures[start : start + step]
             ]
             posterior = self.pipeline.vae.encode(torch.stack(rgb).to(self.pipeline.device)).latent_dist
             encoded.append(posterior.mean * self.pipeline.vae.config.scaling_factor)

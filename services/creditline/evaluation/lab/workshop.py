@@ -108,7 +108,7 @@ def prepare(workshop: Workshop, say: Callable[[str], None]) -> None:
     if not (workshop.directory / "queries.safetensors").exists():
         with Generator.open(workshop.generator) as generator:
             _make_queries(workshop, generator)
-            _write_losses(workshop, generator, workshop.examples(), job)
+            write_losses(workshop, generator, workshop.examples(), job)
         say(f"{len(workshop.queries)} queries made")
 
 
@@ -181,11 +181,12 @@ def train_models(workshop: Workshop, jobs: Sequence[ModelJob], say: Callable[[st
             if workshop.losses(job).exists():
                 continue
             load_weights(generator, train_model(workshop, job, lambda line: None))
-            _write_losses(workshop, generator, examples, job)
+            write_losses(workshop, generator, examples, job)
             say(f"{job.name} done ({number + 1} of {len(jobs)})")
 
 
-def _write_losses(workshop: Workshop, generator: Generator, examples: Examples, job: ModelJob) -> None:
+def write_losses(workshop: Workshop, generator: Generator, examples: Examples, job: ModelJob) -> None:
+    """The queries' losses under the model that is loaded, timestep by timestep."""
     losses = denoising_losses(generator, examples, LOSS_DRAWS)
     by_timestep = losses.view(len(examples), LOSS_DRAWS.timesteps, LOSS_DRAWS.repeats).mean(dim=2)
     path = workshop.losses(job)

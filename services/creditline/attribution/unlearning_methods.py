@@ -1,0 +1,81 @@
+"""Attribution by unlearning as an attributor: any way to forget, any score of what else was forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from creditline.attribution.attributor import Attributor, Gallery
+from creditline.attribution.forgetting import Forgetting
+from creditline.attribution.row_store import stored_rows
+from creditline.attribution.unlearning_scores import unlearning_score_named
+from creditline.errors import NotReady
+from creditline.generator.losses import LOSS, Draws, denoising_losses
+from creditline.generator.pipeline import Generator
+
+# AbU's twenty strided timesteps, one noise each.
+WORK_DRAWS = Draws(timesteps=20, repeats=1, salt="unlearning")
+_WORKS_PER_BLOCK = 128
+
+
+class Unlearning(Attributor):
+    """Makes the model forget each query and measures what that does to every work.
+
+    forgetting: makes the way to forget from the works and the method's directory (a Fisher is an artifact);
+    score: one of `UNLEARNING_SCORES`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        generator: Generator,
+        forgetting: Callable[[Gallery, Path], Forgetting],
+        *,
+        score: str = "difference",
+        draws: Draws = WORK_DRAWS,
+    ) -> None:
+        self.name = name
+        self.bytes_per_work = 4.0 * len(draws)
+        self._generator = generator
+        self._make_forgetting = forgetting
+        self._score = unlearning_score_named(score)
+        self._draws = draws
+        self._works: Gallery | None = None
+        self._forgetting: Forgetting | None = None
+        self._before = torch.empty(0)
+
+    def prepare(self, works: Gallery, directory: Path) -> None:
+        """The works' losses under θ₀, which are the same for every query, and the way to forget."""
+        origin = {
+            "generator": self._generator.fingerprint,
+            "corpus": works.fingerprint,
+            "loss": LOSS,
+            "draws": repr(self._draws),
+        }
+        losses = stored_rows(
+            directory / "losses-before",
+            origin,
+            len(works),
+            lambda part: denoising_losses(self._generator, works.examples.rows(part), self._draws).numpy(),
+            block=_WORKS_PER_BLOCK,
+        )
+        self._before = torch.from_numpy(np.array(losses))
+        self._works = works
+        self._forgetting = self._make_forgetting(works, directory)
+
+    def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        if self._works is None or self._forgetting is None:
+            raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
+        rows, passes = [], 0.0
+        for number in range(len(queries)):
+            query = queries.examples.rows([number])
+            with self._forgetting.forget(self._generator, query) as forgotten:
+                after = denoising_losses(self._generator, self._works.examples, self._draws)
+            passes += forgotten.passes + len(self._works) * len(self._draws)
+            rows.append(self._score(self._before, after, self._draws))
+        self.passes_per_query = passes / len(queries)
+        return np.stack(rows)

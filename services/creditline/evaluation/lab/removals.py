@@ -1,0 +1,219 @@
+"""Leave-K-out: the lab's generator trained again without some works, and what it then makes of the queries.
+
+A removal names the works that a model must do without and why: a method's first K for one query, K random
+works, all works of one contributor, or none (what training again does by itself). All models of removals are
+trained from one seed that is not the generator's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch.multiprocessing.spawn import spawn
+
+from creditline.corpus.works import Corpus
+from creditline.errors import InvalidInput, NotReady
+from creditline.evaluation.lab.plan import LabPlan, ModelJob
+from creditline.evaluation.lab.workshop import Workshop, load_weights, train_model, write_losses
+from creditline.generator.pipeline import Generator
+
+RETRAINING_SEED = 1
+RANDOM, NOTHING, CONTRIBUTOR = "random", "nothing", "contributor"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """reason: a method's name, "random", "nothing" or "contributor"; subject: a query's id or a contributor.
+
+    rows: the lab's works that are left out; queries: ids of those whose pictures are made again.
+    """
+
+    name: str
+    reason: str
+    subject: str
+    rows: tuple[int, ...]
+    queries: tuple[str, ...]
+    seed: int = RETRAINING_SEED
+
+    def job(self, works: int) -> ModelJob:
+        """The model to train: on all works but these."""
+        removed = set(self.rows)
+        kept = tuple(row for row in range(works) if row not in removed)
+        return ModelJob(f"without-{self.name}", kept, self.seed)
+
+
+def method_removals(
+    method: str, scores: NDArray[np.float64], queries: Sequence[str], count: int
+) -> list[Removal]:
+    """One removal a query: the `count` works that the method ranks first. scores: (queries, N)."""
+    return [
+        Removal(
+            f"{method}-{query}",
+            method,
+            query,
+            tuple(int(row) for row in np.sort(np.argsort(-row_scores, kind="stable")[:count])),
+            (query,),
+        )
+        for query, row_scores in zip(queries, scores, strict=True)
+    ]
+
+
+def random_removals(
+    works: int, count: int, models: int, queries: Sequence[str], *, seed: int
+) -> list[Removal]:
+    """Models without `count` random works each, the control of every query."""
+    random = np.random.default_rng(seed)
+    return [
+        Removal(
+            f"{RANDOM}-{number}",
+            RANDOM,
+            "",
+            tuple(int(row) for row in np.sort(random.permutation(works)[:count])),
+            tuple(queries),
+        )
+        for number in range(models)
+    ]
+
+
+def nothing_removed(queries: Sequence[str], seeds: Sequence[int]) -> list[Removal]:
+    """Models of all works from other seeds: what training again does by itself."""
+    return [Removal(f"{NOTHING}-{seed}", NOTHING, "", (), tuple(queries), seed) for seed in seeds]
+
+
+def contributor_removals(works: Corpus, count: int) -> list[Removal]:
+    """The `count` contributors with most works, each with all its works."""
+    by_contributor: dict[str, list[int]] = {}
+    for row, work in enumerate(works.works):
+        by_contributor.setdefault(work.contributor, []).append(row)
+    leading = sorted(by_contributor.items(), key=lambda item: (-len(item[1]), item[0]))[:count]
+    return [
+        Removal(f"{CONTRIBUTOR}-{number:02d}", CONTRIBUTOR, name, tuple(rows), ())
+        for number, (name, rows) in enumerate(leading)
+    ]
+
+
+def retrain_without(
+    directory: Path, corpus: Corpus, plan: LabPlan, removals: Sequence[Removal], *, workers: int
+) -> None:
+    """Train every removal's model, resuming at any; writes its queries' losses and pictures."""
+    arguments = (directory, corpus, plan, tuple(removals), workers)
+    if workers == 1:
+        _retrain_share(0, *arguments)
+    else:
+        spawn(_retrain_share, arguments, nprocs=workers)
+
+
+def _retrain_share(
+    worker: int,
+    directory: Path,
+    corpus: Corpus,
+    plan: LabPlan,
+    removals: tuple[Removal, ...],
+    workers: int,
+) -> None:
+    """Every `workers`-th removal, beginning with number `worker`."""
+    torch.set_num_threads(1)
+    workshop = Workshop.open(directory, corpus, plan)
+    share = removals[worker::workers]
+    with Generator.open(workshop.generator) as generator:
+        for number, removal in enumerate(share):
+            _retrain_one(workshop, generator, removal, print)
+            print(f"{worker}: {removal.name} done ({number + 1} of {len(share)})", flush=True)
+
+
+def _retrain_one(
+    workshop: Workshop, generator: Generator, removal: Removal, say: Callable[[str], None]
+) -> None:
+    job = removal.job(len(workshop.works))
+    pictures = pictures_path(workshop, removal)
+    if workshop.losses(job).exists() and pictures.exists():
+        return
+    load_weights(generator, train_model(workshop, job, lambda line: None))
+    write_losses(workshop, generator, workshop.examples(), job)
+    asked = [query for query in workshop.queries if query.id in removal.queries]
+    made = generator.sample([query.prompt for query in asked], [query.seed for query in asked])
+    draft = pictures.with_suffix(".tmp.npz")
+    np.savez(draft, **{query.id: np.asarray(picture) for query, picture in zip(asked, made, strict=True)})
+    os.replace(draft, pictures)
+
+
+def pictures_path(workshop: Workshop, removal: Removal) -> Path:
+    """Where the pictures are that a removal's model made of its queries."""
+    return workshop.directory / "losses" / f"without-{removal.name}.npz"
+
+
+@dataclass(frozen=True)
+class RemovalRecord:
+    """What the models of removals say. losses: (R, Q, timesteps) float32, of all the lab's queries.
+
+    pictures: for each removal, each of its queries' picture made again, (H, W, 3) uint8.
+    """
+
+    removals: tuple[Removal, ...]
+    losses: NDArray[np.float32]
+    pictures: tuple[dict[str, NDArray[np.uint8]], ...]
+
+    def rows(self, reason: str) -> list[int]:
+        """The removals of one reason."""
+        return [row for row, removal in enumerate(self.removals) if removal.reason == reason]
+
+
+def collect_removals(workshop: Workshop, removals: Sequence[Removal]) -> RemovalRecord:
+    """Those whose model is done. Raises NotReady when none is."""
+    works = len(workshop.works)
+    done = [
+        removal
+        for removal in removals
+        if workshop.losses(removal.job(works)).exists() and pictures_path(workshop, removal).exists()
+    ]
+    if not done:
+        raise NotReady(f"{workshop.directory} holds no models of removals; run `creditline lab remove`")
+    losses = np.stack([np.load(workshop.losses(removal.job(works))) for removal in done])
+    pictures = []
+    for removal in done:
+        with np.load(pictures_path(workshop, removal)) as stored:
+            pictures.append({query: stored[query] for query in stored.files})
+    return RemovalRecord(tuple(done), losses.astype(np.float32), tuple(pictures))
+
+
+def write_removals(record: RemovalRecord, path: Path) -> None:
+    """One safetensors file."""
+    tensors = {"losses": record.losses}
+    for removal, pictures in zip(record.removals, record.pictures, strict=True):
+        tensors |= {f"{removal.name}|{query}": picture for query, picture in pictures.items()}
+    metadata = {"removals": json.dumps([asdict(removal) for removal in record.removals], ensure_ascii=False)}
+    draft = path.with_suffix(".tmp")
+    save_file(tensors, draft, metadata=metadata)
+    os.replace(draft, path)
+
+
+def read_removals(path: Path) -> RemovalRecord:
+    """Raises NotReady when there is none, InvalidInput when it is cut off."""
+    if not path.is_file():
+        raise NotReady(f"no record of removals at {path}; make it with `creditline lab remove`", field="lab")
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            listed = json.loads(opened.metadata()["removals"])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise InvalidInput(f"{path} is no whole record of removals ({error}); fetch it again") from error
+    removals = tuple(removal_from_json(content) for content in listed)
+    pictures = tuple(
+        {query: tensors[f"{removal.name}|{query}"] for query in removal.queries} for removal in removals
+    )
+    return RemovalRecord(removals, tensors["losses"], pictures)
+
+
+def removal_from_json(content: dict[str, object]) -> Removal:
+    """From `asdict` after JSON, where tuples have become lists."""
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return Removal(**values)  # type: ignore[arg-type]
