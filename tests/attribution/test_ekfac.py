@@ -78,7 +78,7 @@ def test_a_bias_is_the_matrixs_last_column_and_comes_back_to_its_place() -> None
 
 
 def test_where_one_place_is_seen_the_fisher_is_exact(random_generator: Generator) -> None:
-    """One example and one pass: its Fisher is g gᵀ, and in EK-FAC's basis of a single place it is diagonal."""
+    """One example and one pass: its Fisher is g gᵀ, diagonal in EK-FAC's basis of a single place."""
     layers = {"time_embedding.linear_1": random_generator.unet.time_embedding.linear_1}
     example, one_pass = encoded(random_generator, 1), Draws(timesteps=1, repeats=1)
     gradient = per_sample_gradients(random_generator, example, one_pass, layers)

@@ -155,8 +155,8 @@ def fit_ekfac(
 def fisher_of_rows(rows: NDArray[np.float32], layers: Mapping[str, nn.Module]) -> EkfacFisher:
     """The empirical Fisher from per-sample gradients alone, without a pass of the model.
 
-    Bases are the eigenvectors of the gradients' own second moments on both sides (Shampoo's, arXiv 1802.09568)
-    and not of what went in and came out. rows: (N, P) float32, a memory map as well.
+    Bases are the eigenvectors of the gradients' own second moments on both sides, as Shampoo's
+    (arXiv 1802.09568), and not of what went in and came out. rows: (N, P) float32, a memory map as well.
     """
     factors, has_bias, start = {}, {}, 0
     for name, module in layers.items():

@@ -82,7 +82,9 @@ def gradient_factors(generator: Generator, examples: Examples, draws: Draws) -> 
     for start in range(0, len(examples), step):
         part = examples.rows(range(start, min(start + step, len(examples))))
         batch = noisy_batch(generator, part, draws)
-        gradients, errors = zip(*(_pass_gradients(generator, few) for few in batch.split(passes)), strict=True)
+        gradients, errors = zip(
+            *(_pass_gradients(generator, few) for few in batch.split(passes)), strict=True
+        )
         by_draw = torch.cat(gradients)
         outputs.append(by_draw.view(len(part), len(draws), *by_draw.shape[1:]).mean(dim=1))
         losses.append(torch.cat(errors).view(len(part), len(draws)))

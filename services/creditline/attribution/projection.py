@@ -54,7 +54,9 @@ class Projection(ABC):
         Raises InvalidInput for rows of another width.
         """
         if rows.ndim != 2 or rows.shape[1] != self.width:
-            raise InvalidInput(f"rows of shape {tuple(rows.shape)} given; this projection takes (B, {self.width})")
+            raise InvalidInput(
+                f"rows of shape {tuple(rows.shape)} given; this projection takes (B, {self.width})"
+            )
         return self.project_parts([rows])
 
     @torch.no_grad()
@@ -163,7 +165,8 @@ class PermutedSignSum(Projection):
         super().__post_init__()
         if self.size > self.width:
             raise InvalidInput(
-                f"{self.width} numbers make no {self.size} groups; ask for {self.width} or fewer", field="size"
+                f"{self.width} numbers make no {self.size} groups; ask for {self.width} or fewer",
+                field="size",
             )
 
     def _add(self, sums: Tensor, piece: Tensor, start: int) -> None:

@@ -58,13 +58,17 @@ class DualKernel:
         self._lengths = np.sqrt(np.diag(gram))
         self._values, self._vectors = _eigen(gram)
 
-    def scores(self, products: NDArray[np.float64], regularisation: float, divisor: TrakDivisor = "one") -> _Matrix:
+    def scores(
+        self, products: NDArray[np.float64], regularisation: float, divisor: TrakDivisor = "one"
+    ) -> _Matrix:
         """(Q, N) from the queries' inner products with the works (Q, N).
 
         Raises InvalidInput for another number of works, λ not above 0, or a divisor that there is not.
         """
         if products.ndim != 2 or products.shape[1] != len(self._vectors):
-            raise InvalidInput(f"products of shape {products.shape} given; they are (Q, {len(self._vectors)}) here")
+            raise InvalidInput(
+                f"products of shape {products.shape} given; they are (Q, {len(self._vectors)}) here"
+            )
         damped = self._values + _positive(regularisation) * self._mean
         solved = (products @ self._vectors / damped) @ self._vectors.T
         return _divided(solved, self._divisors(damped, divisor))
@@ -79,7 +83,9 @@ class DualKernel:
             return self._lengths
         if divisor == "relative":
             return np.sqrt(self._vectors**2 @ (self._values / damped**2))
-        raise InvalidInput(f"divisor {divisor!r} is none of {', '.join(get_args(TrakDivisor))}", field="divisor")
+        raise InvalidInput(
+            f"divisor {divisor!r} is none of {', '.join(get_args(TrakDivisor))}", field="divisor"
+        )
 
 
 class TrakKernel:

@@ -1,12 +1,16 @@
-"""`creditline lab`: retrain a small generator on subsets of its works."""
+"""`creditline lab`: a small generator retrained on subsets of its works, and methods judged by it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from creditline.evaluation.lab.scoring import MethodScores
 
 app = typer.Typer(
     help="A small generator that is really retrained on subsets of its works.", no_args_is_help=True
@@ -19,11 +23,13 @@ def _root() -> None:
     """A small generator that is really retrained on subsets of its works."""
 
 
+_Directory = Annotated[Path, typer.Option(help="Where the lab is kept; a second call resumes.")]
+_DIRECTORY = Path("runs/lab")
+
+
 @app.command()
 def train(
-    directory: Annotated[Path, typer.Option(help="Where the lab is kept; a second call resumes.")] = Path(
-        "runs/lab"
-    ),
+    directory: _Directory = _DIRECTORY,
     subsets: Annotated[int, typer.Option(help="Stop after that many subsets.", min=1)] = 64,
     workers: Annotated[int, typer.Option(help="Processes, one thread each; as many as there are cores.")] = 2,
 ) -> None:
@@ -33,3 +39,114 @@ def train(
     from creditline.generator.reference import reference_corpus
 
     retrain(directory, reference_corpus(), LabPlan(), subsets=subsets, workers=workers, say=_console.print)
+
+
+@app.command()
+def collect(
+    output: Annotated[Path, typer.Argument(help="The record to write (safetensors).")],
+    directory: _Directory = _DIRECTORY,
+) -> None:
+    """Write the record of all subsets that are trained: what `score` judges by."""
+    from creditline.evaluation.lab.plan import LabPlan
+    from creditline.evaluation.lab.record import collect as collect_record
+    from creditline.evaluation.lab.record import write_record
+    from creditline.evaluation.lab.workshop import Workshop
+    from creditline.generator.reference import reference_corpus
+
+    record = collect_record(Workshop.open(directory, reference_corpus(), LabPlan()))
+    write_record(record, output)
+    _console.print(f"{len(record.subsets)} subsets in {output}")
+
+
+@app.command()
+def remove(
+    directory: _Directory = _DIRECTORY,
+    output: Annotated[Path | None, typer.Option(help="Write the record of what is done here.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes, one thread each; 0: only collect.")] = 2,
+) -> None:
+    """Train the generator again without each leading method's first works (hours; resumable)."""
+    from creditline.evaluation.lab.plan import LabPlan
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.removals import (
+        RemovalPlan,
+        collect_removals,
+        retrain_without,
+        write_removals,
+    )
+    from creditline.evaluation.lab.scoring import LEADING, read_scores
+    from creditline.evaluation.lab.setting import REFERENCE
+    from creditline.evaluation.lab.workshop import Workshop
+    from creditline.generator.reference import reference_corpus
+
+    corpus, plan = reference_corpus(), LabPlan()
+    workshop = Workshop.open(directory, corpus, plan)
+    scores = {name: read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in LEADING}
+    record = read_record(REFERENCE / "record.safetensors")
+    removals = RemovalPlan().removals(record, workshop.works, scores)
+    if workers:
+        retrain_without(directory, corpus, plan, removals, workers=workers)
+    done = collect_removals(workshop, removals)
+    _console.print(f"{len(done.removals)} of {len(removals)} removals are trained")
+    if output is not None:
+        write_removals(done, output)
+
+
+@app.command()
+def score(
+    method: Annotated[str, typer.Argument(help="A method's name; `list` names them.")],
+    queries: Annotated[int, typer.Option(help="Only that many queries of each kind, evenly spread.")] = 0,
+    scratch: Annotated[
+        Path, typer.Option(help="Where its artifacts are kept; a second call reuses them.")
+    ] = (Path("runs/lab/artifacts")),
+    save: Annotated[Path | None, typer.Option(help="Directory for the scores themselves.")] = None,
+) -> None:
+    """Run a method on the lab's generator and judge it by the committed record of retrained models."""
+    from creditline.evaluation.lab.methods import METHODS
+
+    if method == "list":
+        _console.print("\n".join(METHODS))
+        return
+    from creditline.evaluation.lab.scoring import write_scores
+
+    scores = _run(method, queries, scratch)
+    if save is not None:
+        write_scores(scores, save)
+    _console.print(_verdict(scores))
+
+
+def _run(method: str, queries: int, scratch: Path) -> MethodScores:
+    from creditline.attribution.attributor import attribute
+    from creditline.evaluation.lab.methods import Workbench, method_named
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.scoring import MethodScores
+    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.generator.reference import reference_corpus
+
+    record = read_record(REFERENCE / "record.safetensors")
+    rows = record.spread_rows(queries)
+    with open_setting(record, reference_corpus()) as setting:
+        attributor = method_named(method)(Workbench(setting, scratch))
+        attributed = attribute(attributor, setting.works, setting.queries.rows(rows), scratch / method)
+    return MethodScores.of(method, rows, attributed)
+
+
+def _verdict(scores: MethodScores) -> Table:
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.scoring import Judge
+    from creditline.evaluation.lab.setting import REFERENCE
+
+    record = read_record(REFERENCE / "record.safetensors")
+    table = Table(title=f"{scores.method}: linear datamodelling score on the judging subsets")
+    for heading in ("queries", "number", "LDS", "95 % interval", "of the ceiling"):
+        table.add_column(heading, justify="left" if heading == "queries" else "right")
+    for kind in ("generated", "heldout"):
+        judge = Judge(record, kind)
+        found = judge.lds(scores)
+        table.add_row(
+            kind,
+            str(judge.queries(scores)),
+            f"{found.value:.3f}",
+            f"{found.low:.3f} to {found.high:.3f}",
+            f"{found.value / judge.ceiling().value:.2f}",
+        )
+    return table

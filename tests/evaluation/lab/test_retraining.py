@@ -32,7 +32,9 @@ def test_the_record_holds_the_losses_of_every_query_under_every_model(trained_la
     with Generator.open(trained_lab.generator) as generator:
         load_weights(generator, trained_lab.weights(job))
         losses = denoising_losses(generator, trained_lab.examples(), LOSS_DRAWS).mean(dim=1)
-    found = np.concatenate([record.retrained(kind, "noise").losses[1, 1] for kind in ("generated", "heldout")])
+    found = np.concatenate(
+        [record.retrained(kind, "noise").losses[1, 1] for kind in ("generated", "heldout")]
+    )
     assert found == pytest.approx(losses.numpy(), rel=1e-4)
 
 

@@ -50,6 +50,17 @@ class LabRecord:
         """Rows of the queries of one kind ("generated" or "heldout")."""
         return np.flatnonzero([query.kind == kind for query in self.queries])
 
+    def spread_rows(self, count: int) -> list[int]:
+        """`count` queries of each kind, evenly spread; all where it is 0."""
+        chosen: list[int] = []
+        for kind in ("generated", "heldout"):
+            rows = self.query_rows(kind)
+            places = (
+                np.arange(len(rows)) if not count else np.linspace(0, len(rows) - 1, min(count, len(rows)))
+            )
+            chosen += [int(rows[round(place)]) for place in places]
+        return chosen
+
     def retrained(self, kind: str, unit: LossUnit = "relative") -> Retrained:
         """The subsets with the losses of the queries of one kind, averaged over timesteps in that unit."""
         weights = self.timestep_weights(unit)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from torch.multiprocessing.spawn import spawn
 from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, ModelJob
+from creditline.evaluation.lab.record import LabRecord
+from creditline.evaluation.lab.scoring import MethodScores
 from creditline.evaluation.lab.workshop import Workshop, load_weights, train_model, write_losses
 from creditline.generator.pipeline import Generator
 
@@ -101,6 +104,39 @@ def contributor_removals(works: Corpus, count: int) -> list[Removal]:
     ]
 
 
+@dataclass(frozen=True)
+class RemovalPlan:
+    """Which removals a lab tries. The K works are a twentieth of all."""
+
+    queries: int = 12
+    random_models: int = 4
+    contributors: int = 12
+    nothing_seeds: tuple[int, ...] = (1, 2, 3)
+    seed: int = 77
+
+    def query_rows(self, record: LabRecord) -> list[int]:
+        """Generated queries, every so many."""
+        rows = record.query_rows("generated")
+        return [int(row) for row in rows[:: max(1, len(rows) // self.queries)][: self.queries]]
+
+    def removals(self, record: LabRecord, works: Corpus, scores: Mapping[str, MethodScores]) -> list[Removal]:
+        """Controls first, then query by query what each method ranks first, then contributors.
+
+        Raises InvalidInput when a method did not score one of the queries.
+        """
+        rows = self.query_rows(record)
+        queries, count = [record.queries[row].id for row in rows], len(works) // 20
+        by_method = [
+            method_removals(name, method.of_rows(rows), queries, count) for name, method in scores.items()
+        ]
+        return [
+            *nothing_removed(queries, self.nothing_seeds),
+            *random_removals(len(works), count, self.random_models, queries, seed=self.seed),
+            *(removal for of_query in zip(*by_method, strict=True) for removal in of_query),
+            *contributor_removals(works, self.contributors),
+        ]
+
+
 def retrain_without(
     directory: Path, corpus: Corpus, plan: LabPlan, removals: Sequence[Removal], *, workers: int
 ) -> None:
@@ -142,7 +178,10 @@ def _retrain_one(
     asked = [query for query in workshop.queries if query.id in removal.queries]
     made = generator.sample([query.prompt for query in asked], [query.seed for query in asked])
     draft = pictures.with_suffix(".tmp.npz")
-    np.savez(draft, **{query.id: np.asarray(picture) for query, picture in zip(asked, made, strict=True)})
+    arrays: dict[str, Any] = {
+        query.id: np.asarray(picture) for query, picture in zip(asked, made, strict=True)
+    }
+    np.savez(draft, **arrays)
     os.replace(draft, pictures)
 
 
@@ -187,7 +226,7 @@ def collect_removals(workshop: Workshop, removals: Sequence[Removal]) -> Removal
 
 def write_removals(record: RemovalRecord, path: Path) -> None:
     """One safetensors file."""
-    tensors = {"losses": record.losses}
+    tensors: dict[str, NDArray[Any]] = {"losses": record.losses}
     for removal, pictures in zip(record.removals, record.pictures, strict=True):
         tensors |= {f"{removal.name}|{query}": picture for query, picture in pictures.items()}
     metadata = {"removals": json.dumps([asdict(removal) for removal in record.removals], ensure_ascii=False)}

@@ -1,0 +1,174 @@
+"""Every method that the lab scores, by name, as it is run there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.attribution.attributor import Attributor, Gallery
+from creditline.attribution.consensus import Consensus, Sharpened
+from creditline.attribution.ekfac import fit_ekfac
+from creditline.attribution.forgetting import BoundedDescentAscent, NaturalAscent
+from creditline.attribution.gradient_methods import (
+    GradientCosine,
+    GradientDot,
+    GradientMethod,
+    RenormalisedGradientDot,
+    Trak,
+)
+from creditline.attribution.gradient_rows import GradientRows, GradientSpace, Whitening
+from creditline.attribution.nda import PUBLISHED, PUBLISHED_IN_PIXELS, SAME_PLACE, NonparametricAttribution
+from creditline.attribution.parameters import ParameterChoice, chosen_layers
+from creditline.attribution.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
+from creditline.attribution.unlearning_methods import Unlearning
+from creditline.distillation.towers import Towers
+from creditline.errors import InvalidInput
+from creditline.evaluation.lab.setting import LabSetting
+from creditline.generator.losses import Draws
+
+_RANDOM_SEED = 1
+_FISHER_DRAWS = Draws(timesteps=20, repeats=1, salt="attribution")
+# AbU's own choice; where a Fisher has nothing to say about a direction the step stays finite.
+_OWN_DAMPING = 0.01
+_SHARPNESS = 4.0
+
+
+@dataclass
+class Workbench:
+    """An open lab with what several methods share: towers, and gradients in the spaces asked for so far."""
+
+    setting: LabSetting
+    directory: Path
+    _rows: dict[GradientSpace, GradientRows] = field(default_factory=dict)
+
+    @cached_property
+    def towers(self) -> Towers:
+        return Towers.open()
+
+    def rows(self, space: GradientSpace) -> GradientRows:
+        """Rows of the lab's works in a space; whitened ones share the plain ones of theirs."""
+        if space not in self._rows:
+            generator = self.setting.generator
+            plain = None
+            if space.whitening is not None and space.whitening.fitted == "rows":
+                plain = self.rows(
+                    GradientSpace(space.parameters, space.measure, space.draws, space.weighting)
+                )
+            rows = GradientRows(generator, space, plain)
+            name = hashlib.sha256(repr(space).encode()).hexdigest()[:12]
+            rows.prepare(self.setting.works, self.directory / f"space-{name}")
+            self._rows[space] = rows
+        return self._rows[space]
+
+
+Maker = Callable[[Workbench], Attributor]
+
+
+def _tower(name: str, parts: tuple[str, ...]) -> Maker:
+    def features(bench: Workbench, gallery: Gallery) -> NDArray[np.float32]:
+        towers = bench.towers
+        found = {
+            "image": lambda: towers.image_features(gallery.pictures).numpy(),
+            "text": lambda: towers.text_features(gallery.prompts).numpy(),
+        }
+        rows = [found[part]() for part in parts]
+        return np.concatenate([row / np.linalg.norm(row, axis=1, keepdims=True) for row in rows], axis=1)
+
+    return lambda bench: FeatureSimilarity(name, lambda gallery: features(bench, gallery))
+
+
+def _sharp_text(bench: Workbench) -> Attributor:
+    return Sharpened("text-sharpened", METHODS["text"](bench), _SHARPNESS)
+
+
+def _gradient(kind: type[GradientMethod], name: str, space: GradientSpace) -> Maker:
+    return lambda bench: kind(name, bench.rows(space))
+
+
+def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: str = "one") -> Maker:
+    return lambda bench: Trak(name, bench.rows(space), regularisation, divisor)  # type: ignore[arg-type]
+
+
+def _natural(name: str, parameters: ParameterChoice, *, score: str = "difference", steps: int = 1) -> Maker:
+    def make(bench: Workbench) -> Attributor:
+        generator = bench.setting.generator
+
+        def forgetting(works: Gallery, directory: Path) -> NaturalAscent:
+            layers = chosen_layers(generator.unet, parameters)
+            fisher = fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers)
+            return NaturalAscent(fisher, parameters, steps=steps)
+
+        return Unlearning(name, generator, forgetting, score=score)
+
+    return make
+
+
+def _descent_ascent(name: str, *, score: str) -> Maker:
+    def make(bench: Workbench) -> Attributor:
+        return Unlearning(
+            name,
+            bench.setting.generator,
+            lambda works, directory: BoundedDescentAscent(works.examples, _MUCS_LEARNING_RATE),
+            score=score,
+        )
+
+    return make
+
+
+# A tenth of the lab's training rate.
+_MUCS_LEARNING_RATE = 8e-5
+_LOSS = GradientSpace()
+_OUTPUT = GradientSpace(measure="squared-l2")
+_RELATIVE = GradientSpace(weighting="relative")
+_EKFAC = GradientSpace(draws=_FISHER_DRAWS, whitening=Whitening())
+_OWN = Whitening(_OWN_DAMPING, fitted="rows")
+_OWN_NOISE = GradientSpace(whitening=_OWN)
+_OWN_RELATIVE = GradientSpace(weighting="relative", whitening=_OWN)
+# D-TRAK's λ and TRAK's, chosen on `CHOOSING` subsets.
+_TRAK, _DTRAK = 1.0, 1.0
+
+
+def _consensus(bench: Workbench) -> Attributor:
+    members = [METHODS[name](bench) for name in ("influence-noise", "influence-relative", "text-sharpened")]
+    return Consensus("consensus", members, (1.0, 1.0, 1.0))
+
+
+def method_named(name: str) -> Maker:
+    """Raises InvalidInput for a name that is none of `METHODS`."""
+    if name not in METHODS:
+        raise InvalidInput(f"method {name!r} is none of {', '.join(METHODS)}", field="method")
+    return METHODS[name]
+
+
+METHODS: dict[str, Maker] = {
+    "random": lambda bench: RandomScores(_RANDOM_SEED),
+    "pixels": lambda bench: PixelSimilarity(),
+    "image": _tower("image", ("image",)),
+    "text": _tower("text", ("text",)),
+    "joined": _tower("joined", ("image", "text")),
+    "text-sharpened": _sharp_text,
+    "nda": lambda bench: NonparametricAttribution(bench.setting.generator.noising, PUBLISHED),
+    "nda-pixels": lambda bench: NonparametricAttribution(
+        bench.setting.generator.noising, PUBLISHED_IN_PIXELS
+    ),
+    "nda-same-place": lambda bench: NonparametricAttribution(bench.setting.generator.noising, SAME_PLACE),
+    "gradient-dot": _gradient(GradientDot, "gradient-dot", _LOSS),
+    "gradient-cosine": _gradient(GradientCosine, "gradient-cosine", _LOSS),
+    "trak": _kernel("trak", _LOSS, _TRAK),
+    "relative-influence": _kernel("relative-influence", _LOSS, _TRAK, "relative"),
+    "renormalised-influence": _kernel("renormalised-influence", _LOSS, _TRAK, "renormalised"),
+    "d-trak": _kernel("d-trak", _OUTPUT, _DTRAK),
+    "trak-relative": _kernel("trak-relative", _RELATIVE, _TRAK),
+    "influence-ekfac": _gradient(GradientDot, "influence-ekfac", _EKFAC),
+    "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),
+    "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", _OWN_RELATIVE),
+    "consensus": _consensus,
+    "abu-plus": _natural("abu-plus", "cross-attn"),
+    "mucs": _descent_ascent("mucs", score="skew"),
+}
