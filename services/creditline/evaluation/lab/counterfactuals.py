@@ -1,4 +1,4 @@
-"""What leaving works out did to the queries: loss, picture, and how clearly beyond leaving out random works."""
+"""What leaving works out did to the queries: loss and picture, beyond leaving out random works."""
 
 from __future__ import annotations
 

@@ -1,0 +1,54 @@
+"""The lab's plots, for the README."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib
+
+from creditline.evaluation.bootstrap import Estimate
+from tests.benchmarks.result_files import RESULTS_DIRECTORY
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot
+from matplotlib.patches import Patch
+
+if TYPE_CHECKING:
+    from tests.benchmarks.lab import Judged
+
+IMAGES = RESULTS_DIRECTORY / "images"
+_COLOURS = {"ours": "#1f5f8b", "published": "#7a9e7e", "similarity": "#c9a66b", "control": "#999999"}
+_WORDS = {"ours": "ours", "published": "published", "similarity": "similarity", "control": "control"}
+
+
+def plot_scores(judged: list[Judged], ceiling: Estimate) -> None:
+    """A bar for each method with its interval, control and ceiling among them."""
+    rows = judged[::-1]
+    figure, axes = pyplot.subplots(figsize=(8, 0.32 * len(rows) + 1.4), layout="constrained")
+    values = [row.generated.value for row in rows]
+    errors = [
+        [row.generated.value - row.generated.low for row in rows],
+        [row.generated.high - row.generated.value for row in rows],
+    ]
+    axes.barh(
+        [row.scores.method for row in rows],
+        values,
+        xerr=errors,
+        color=[_COLOURS[row.kind] for row in rows],
+        error_kw={"elinewidth": 1, "ecolor": "#333333"},
+    )
+    axes.axvspan(ceiling.low, ceiling.high, color="#dddddd", zorder=0)
+    axes.axvline(ceiling.value, color="#555555", linestyle="--", linewidth=1)
+    axes.axvline(0.0, color="#333333", linewidth=0.8)
+    axes.text(ceiling.value, len(rows) - 0.3, "one seed tells of the other", ha="center", fontsize=8)
+    axes.set_xlabel("linear datamodelling score on generated pictures, with 95 % interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(
+        handles=[Patch(color=colour, label=_WORDS[kind]) for kind, colour in _COLOURS.items()],
+        loc="lower right",
+        frameon=False,
+    )
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(IMAGES / "lab-lds.png", dpi=110, metadata={"Software": None})
+    pyplot.close(figure)

@@ -1,0 +1,134 @@
+"""Scores on disk and their judge, on a record whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from creditline.attribution.attributor import Cost
+from creditline.errors import InvalidInput, NotReady
+from creditline.evaluation.lab.plan import LabPlan, LabQuery
+from creditline.evaluation.lab.record import LabRecord
+from creditline.evaluation.lab.scoring import (
+    CHOOSING,
+    Judge,
+    MethodScores,
+    read_all_scores,
+    read_scores,
+    write_scores,
+)
+
+_WORKS, _SUBSETS, _TIMESTEPS = 20, 48, 3
+COST = Cost(1.0, 2.0, 3.0, 4.0)
+
+
+@pytest.fixture
+def truth() -> NDArray[np.float64]:
+    """What each work does to each of five queries' losses: (5, works)."""
+    return np.random.default_rng(3).normal(size=(5, _WORKS))
+
+
+@pytest.fixture
+def record(truth: NDArray[np.float64]) -> LabRecord:
+    """Losses that are exactly the sum of the works' influences, but for a little noise of each seed."""
+    draw = np.random.default_rng(4)
+    subsets = draw.random((_SUBSETS, _WORKS)) < 0.5
+    clean = 20.0 - subsets @ truth.T
+    noise = 0.05 * draw.normal(size=(_SUBSETS, 2, 5))
+    scales = np.array([10.0, 1.0, 0.1])
+    losses = (clean[:, None] + noise)[..., None] * scales
+    kinds = ("generated",) * 3 + ("heldout",) * 2
+    queries = tuple(LabQuery(f"{kind}-{row}", kind, "a prompt", row) for row, kind in enumerate(kinds))
+    return LabRecord(
+        plan=LabPlan(),
+        generator="generator",
+        corpus="corpus",
+        work_ids=tuple(f"work-{row}" for row in range(_WORKS)),
+        queries=queries,
+        subsets=subsets,
+        losses=losses.astype(np.float32),
+        pictures=np.zeros((3, 4, 4, 3), dtype=np.uint8),
+        latents=np.zeros((5, 1, 2, 2), dtype=np.float32),
+    )
+
+
+def scores_of(values: NDArray[np.float64], rows: tuple[int, ...] = (0, 1, 2, 3, 4)) -> MethodScores:
+    return MethodScores("method", rows, values.astype(np.float32), COST)
+
+
+def test_the_true_influences_score_nearly_1_and_their_opposite_nearly_minus_1(
+    record: LabRecord, truth: NDArray[np.float64]
+) -> None:
+    for kind in ("generated", "heldout"):
+        assert Judge(record, kind).lds(scores_of(truth)).value > 0.98
+        assert Judge(record, kind).lds(scores_of(-truth)).value < -0.98
+
+
+def test_a_judge_looks_at_no_subset_that_was_for_choosing(
+    record: LabRecord, truth: NDArray[np.float64]
+) -> None:
+    spoilt = record.losses.copy()
+    spoilt[:CHOOSING] = 1.0
+    changed = LabRecord(**{**vars(record), "losses": spoilt})
+    in_noise = [Judge(one, "generated", "noise").lds(scores_of(truth)) for one in (record, changed)]
+    assert in_noise[0] == in_noise[1]
+
+
+def test_only_queries_that_were_scored_are_judged(record: LabRecord, truth: NDArray[np.float64]) -> None:
+    judge = Judge(record, "generated")
+    some = scores_of(truth[[2, 0]], (2, 0))
+    assert judge.queries(some) == 2
+    assert judge.lds(some).value > 0.98
+    with pytest.raises(InvalidInput, match="no heldout query was scored"):
+        Judge(record, "heldout").lds(some)
+
+
+def test_a_difference_is_over_the_queries_that_both_scored(
+    record: LabRecord, truth: NDArray[np.float64]
+) -> None:
+    judge = Judge(record, "generated")
+    noisy = truth + np.random.default_rng(9).normal(size=truth.shape)
+    found = judge.difference(scores_of(truth), scores_of(noisy[:2], (0, 1)))
+    assert 0 < found.low <= found.value <= found.high
+    assert judge.difference(scores_of(truth), scores_of(truth)).value == 0.0
+
+
+def test_relative_losses_hold_every_timestep_as_dear(record: LabRecord) -> None:
+    assert (record.losses.mean(axis=(0, 1, 2)) * record.timestep_weights("relative")) == pytest.approx(
+        np.ones(_TIMESTEPS), rel=1e-4
+    )
+
+
+def test_queries_are_spread_over_each_kind(record: LabRecord) -> None:
+    assert record.spread_rows(0) == [0, 1, 2, 3, 4]
+    assert record.spread_rows(2) == [0, 2, 3, 4]
+    assert record.spread_rows(1) == [0, 3]
+
+
+def test_scores_are_read_as_they_were_written(truth: NDArray[np.float64], tmp_path: Path) -> None:
+    written = scores_of(truth[[3, 1]], (3, 1))
+    write_scores(written, tmp_path)
+    found = read_all_scores(tmp_path)
+    assert list(found) == ["method"]
+    assert found["method"].rows == (3, 1)
+    assert found["method"].cost == COST
+    assert np.array_equal(found["method"].values, written.values)
+
+
+def test_a_file_that_is_cut_off_and_one_that_is_not_there_say_what_to_do(
+    truth: NDArray[np.float64], tmp_path: Path
+) -> None:
+    with pytest.raises(NotReady, match="creditline lab score method"):
+        read_scores(tmp_path / "method.safetensors")
+    path = write_scores(scores_of(truth), tmp_path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(InvalidInput, match="no whole file of scores"):
+        read_scores(path)
+
+
+def test_scores_of_a_query_that_was_not_asked_for_are_refused(truth: NDArray[np.float64]) -> None:
+    with pytest.raises(InvalidInput, match=r"did not score queries \[4\]"):
+        scores_of(truth[:2], (0, 1)).of_rows([1, 4])
