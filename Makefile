@@ -13,7 +13,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
 MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
 	&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 TESTS ?= tests
-BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/test_% %/conftest.py,\
+BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
 # Nothing is downloaded once it is installed; one thread per process, because several services run at once.
@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format protos results readme-picture bench clean
+.PHONY: help install demo test check format protos results readme-picture bench lab lab-train clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -78,6 +78,19 @@ results: $(INSTALLED)
 readme-picture: $(INSTALLED)
 	@$(BIN)/python -c "from PIL import Image; drawn = Image.open('demo/credit-line.png'); \
 	  drawn.reduce(2).quantize(256).save('tests/benchmarks/results/images/credit-line.png', optimize=True)"
+
+# Every table and plot of the lab, from what is committed (a few minutes).
+lab: $(INSTALLED)
+	@$(BIN)/python -m tests.benchmarks.lab
+	@$(BIN)/python -m tests.benchmarks.leave_k_out
+	@$(MAKE) --no-print-directory results
+
+# The retraining itself (hours, two cores; resumes at any model), and then its record.
+LAB_REFERENCE := services/creditline/evaluation/lab/reference
+lab-train: $(INSTALLED)
+	$(BIN)/creditline lab train
+	$(BIN)/creditline lab collect $(LAB_REFERENCE)/record.safetensors
+	$(BIN)/creditline lab remove --output $(LAB_REFERENCE)/removals.safetensors
 
 bench: $(INSTALLED)
 	@set -e; for script in $(BENCHMARKS); do \

@@ -1,6 +1,7 @@
 """`make results`: every figure with its target, the missed ones first, and the README's tables.
 
 The README marks a table by `<!-- results:NAME -->` … `<!-- /results -->`; what stands between is replaced.
+NAME is a result file, or `NAME-rows` for the table of its rows.
 """
 
 from __future__ import annotations
@@ -9,16 +10,49 @@ import argparse
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.result_files import REPOSITORY, RESULTS_DIRECTORY, Figure, Result, read_results
 
-README = REPOSITORY / "README.md"
+READMES = (
+    REPOSITORY / "README.md",
+    REPOSITORY / "services" / "creditline" / "evaluation" / "lab" / "README.md",
+)
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
 _MET = {True: "met", False: "**missed**", None: "reported"}
 _STYLE = {True: "green", False: "bold red", None: "default"}
+
+# Which of a result file's rows' keys the README shows, with their headings.
+ROW_COLUMNS = {
+    "lab": {
+        "method": "method",
+        "kind": "kind",
+        "lds": "LDS",
+        "lds_low": "low",
+        "lds_high": "high",
+        "lds_of_ceiling": "of ceiling",
+        "lds_held_out": "LDS, real pictures",
+        "lds_in_noise_loss": "LDS, papers' loss",
+        "queries": "queries",
+        "seconds_per_query": "s per query",
+        "passes_per_query": "passes per query",
+        "bytes_per_work": "bytes per work",
+    },
+    "leave-k-out": {
+        "method": "left out",
+        "queries": "queries",
+        "loss_change": "ΔL",
+        "over_random": "over random",
+        "over_random_low": "low",
+        "over_random_high": "high",
+        "mse": "picture's MSE",
+        "auroc_mse": "AUROC by MSE",
+        "auroc_dssim": "AUROC by SSIM",
+    },
+}
 
 
 def number_text(value: float | None) -> str:
@@ -67,11 +101,33 @@ def _markdown_row(key: str, figure: Figure) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def markdown_rows(result: Result | None, name: str, columns: Mapping[str, str]) -> str:
+    """The README's table of a result file's rows: each column's heading by its key."""
+    if result is None:
+        return f"_There is no `{name}.json` yet._\n"
+    lines = [f"| {' | '.join(columns.values())} |", "|---" * len(columns) + "|"]
+    lines += [f"| {' | '.join(_cell(row.get(key)) for key in columns)} |" for row in result.rows]
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    return number_text(value)
+
+
+def _table_named(name: str, results: Mapping[str, Result]) -> str:
+    of_rows = name.removesuffix("-rows")
+    if of_rows in ROW_COLUMNS and name != of_rows:
+        return markdown_rows(results.get(of_rows), of_rows, ROW_COLUMNS[of_rows])
+    return markdown_table(results.get(name), name)
+
+
 def readme_with_tables(readme: str, results: Mapping[str, Result]) -> str:
     """The README's text with every marked table made anew."""
 
     def replaced(match: re.Match[str]) -> str:
-        return match[1] + markdown_table(results.get(match[2]), match[2]) + match[3]
+        return match[1] + _table_named(match[2], results) + match[3]
 
     return _MARKED.sub(replaced, readme)
 
@@ -108,15 +164,20 @@ def main() -> None:
     results = read_results(RESULTS_DIRECTORY)
     console = Console()
     console.print(terminal_table(results))
-    written = README.read_text()
+    for path in READMES:
+        _renew(path, results, console, check=check)
+
+
+def _renew(path: Path, results: Mapping[str, Result], console: Console, *, check: bool) -> None:
+    name, written = str(path.relative_to(REPOSITORY)), path.read_text()
     fresh = readme_with_tables(written, results)
     if fresh == written:
-        console.print("README.md: tables are up to date")
+        console.print(f"{name}: tables are up to date")
     elif check:
-        raise SystemExit("README.md: tables differ from the result files; run `make results`")
+        raise SystemExit(f"{name}: tables differ from the result files; run `make results`")
     else:
-        README.write_text(fresh)
-        console.print("README.md: tables written anew")
+        path.write_text(fresh)
+        console.print(f"{name}: tables written anew")
 
 
 if __name__ == "__main__":

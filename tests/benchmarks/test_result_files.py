@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.result_files import (
+    REPOSITORY,
     RESULTS_DIRECTORY,
     Figure,
     is_met,
@@ -17,7 +18,7 @@ from tests.benchmarks.result_files import (
     read_results,
     write_result,
 )
-from tests.benchmarks.results_table import README, figures_missed_first, number_text, readme_with_tables
+from tests.benchmarks.results_table import READMES, figures_missed_first, number_text, readme_with_tables
 
 FORM = {"name", "command", "commit", "machine", "seed", "figures", "rows"}
 FIGURE_FORM = {"value", "unit", "low", "high", "target", "met"}
@@ -96,8 +97,19 @@ def test_numbers_are_written_with_three_significant_digits(value: float | None, 
     assert number_text(value) == text
 
 
-def test_the_readme_shows_exactly_the_committed_results() -> None:
-    text = README.read_text()
+def test_rows_stand_in_the_readme_under_their_headings(tmp_path: Path) -> None:
+    rows = [{"method": "ours", "lds": 0.51234, "queries": 48, "seconds_per_query": None, "not_shown": 1}]
+    write_result("lab", "make lab", 1, {}, rows, directory=tmp_path)
+    text = "<!-- results:lab-rows -->\nold\n<!-- /results -->\n"
+    lines = readme_with_tables(text, read_results(tmp_path)).splitlines()
+    assert lines[1].startswith("| method | kind | LDS |")
+    assert lines[3] == "| ours |  | 0.512 |  |  |  |  |  | 48 |  |  |  |"
+    assert readme_with_tables(text, {}).splitlines()[1] == "_There is no `lab.json` yet._"
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
+def test_a_readme_shows_exactly_the_committed_results(path: Path) -> None:
+    text = path.read_text()
     assert "<!-- results:" in text
     assert readme_with_tables(text, read_results()) == text
 
@@ -115,6 +127,6 @@ def test_every_committed_result_has_the_form_and_says_truly_whether_it_met(path:
 
 def test_every_file_that_the_documents_link_to_is_there() -> None:
     for document in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        links = re.findall(r"\]\((?!https?:)([^)#]+)", (README.parent / document).read_text())
-        missing = sorted({link for link in links if not (README.parent / link).exists()})
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", (REPOSITORY / document).read_text())
+        missing = sorted({link for link in links if not (REPOSITORY / link).exists()})
         assert missing == [], document

@@ -50,7 +50,7 @@ def test_works_of_equal_score_are_removed_in_the_works_order() -> None:
 
 
 def test_scores_of_another_number_of_queries_are_refused() -> None:
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         method_removals("trak", np.zeros((2, 6)), ["query"], 2)
 
 

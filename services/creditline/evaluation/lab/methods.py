@@ -135,8 +135,8 @@ _TRAK, _DTRAK = 1.0, 1.0
 
 
 def _consensus(bench: Workbench) -> Attributor:
-    members = [METHODS[name](bench) for name in ("influence-noise", "influence-relative", "text-sharpened")]
-    return Consensus("consensus", members, (1.0, 1.0, 1.0))
+    members = [METHODS[name](bench) for name in ("abu-plus-relative", "influence-noise")]
+    return Consensus("consensus", members, (1.0, 1.0))
 
 
 def method_named(name: str) -> Maker:
@@ -170,5 +170,7 @@ METHODS: dict[str, Maker] = {
     "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", _OWN_RELATIVE),
     "consensus": _consensus,
     "abu-plus": _natural("abu-plus", "cross-attn"),
+    "abu-plus-relative": _natural("abu-plus-relative", "cross-attn", score="relative"),
+    "abu-plus-skew": _natural("abu-plus-skew", "cross-attn", score="skew"),
     "mucs": _descent_ascent("mucs", score="skew"),
 }
