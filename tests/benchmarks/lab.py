@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from creditline.evaluation.bootstrap import Estimate
+from creditline.evaluation.lab.methods import CONSENSUS
 from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.scoring import CHOOSING, SEED, Judge, MethodScores, read_all_scores
+from creditline.evaluation.lab.scoring import (
+    CHOOSING,
+    SEED,
+    Judge,
+    MethodScores,
+    read_all_scores,
+    write_scores,
+)
 from creditline.evaluation.lab.setting import REFERENCE
+from creditline.evaluation.lab.weighting import joined
 from tests.benchmarks.lab_plots import plot_scores
 from tests.benchmarks.result_files import Figure, write_result
 
@@ -158,7 +167,10 @@ def _figure(estimate: Estimate, target: str | None, what: str) -> Figure:
 
 def main() -> None:
     record = read_record(REFERENCE / "record.safetensors")
-    judged = judge_all(record, read_all_scores(REFERENCE / "scores"))
+    scores = read_all_scores(REFERENCE / "scores")
+    scores["consensus"] = joined("consensus", [scores[name] for name in CONSENSUS], tuple(CONSENSUS.values()))
+    write_scores(scores["consensus"], REFERENCE / "scores")
+    judged = judge_all(record, scores)
     write_result(
         "lab", command=COMMAND, seed=SEED, figures=figures(record, judged), rows=[row.row() for row in judged]
     )

@@ -134,9 +134,12 @@ _OWN_RELATIVE = GradientSpace(weighting="relative", whitening=_OWN)
 _TRAK, _DTRAK = 1.0, 1.0
 
 
+# Each member's weight, from `fitted_weights` on the committed record and scores.
+CONSENSUS = {"abu-plus-relative": 1.0, "influence-noise": 0.39, "d-trak": 0.49, "text-sharpened": 0.29}
+
+
 def _consensus(bench: Workbench) -> Attributor:
-    members = [METHODS[name](bench) for name in ("abu-plus-relative", "influence-noise")]
-    return Consensus("consensus", members, (1.0, 1.0))
+    return Consensus("consensus", [METHODS[name](bench) for name in CONSENSUS], tuple(CONSENSUS.values()))
 
 
 def method_named(name: str) -> Maker:

@@ -1,0 +1,63 @@
+"""Weights of a consensus: on a truth that is known, and those that are committed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from creditline.attribution.attributor import Cost
+from creditline.evaluation.lab.methods import CONSENSUS
+from creditline.evaluation.lab.record import LabRecord, read_record
+from creditline.evaluation.lab.scoring import CHOOSING, MethodScores, read_scores
+from creditline.evaluation.lab.setting import REFERENCE
+from creditline.evaluation.lab.weighting import fitted_weights, joined
+
+
+@pytest.fixture(scope="module")
+def record() -> LabRecord:
+    return read_record(REFERENCE / "record.safetensors")
+
+
+def scores_of(name: str, values: np.ndarray, rows: tuple[int, ...]) -> MethodScores:
+    return MethodScores(name, rows, values.astype(np.float32), Cost(1.0, 2.0, 3.0, 4.0))
+
+
+def test_what_foretells_everything_gets_all_the_weight(record: LabRecord) -> None:
+    draw = np.random.default_rng(5)
+    works, rows = len(record.work_ids), tuple(range(10))
+    truth, noise = draw.normal(size=(2, 10, works))
+    losses = record.losses.copy()
+    foretold = record.subsets @ truth.T
+    losses[:, :, :10] = (100.0 - foretold)[:, None, :, None]
+    found = fitted_weights(
+        replace(record, losses=losses), [scores_of("noise", noise, rows), scores_of("truth", truth, rows)]
+    )
+    assert found[1] == 1.0
+    assert found[0] < 0.05
+
+
+def test_subsets_that_judge_have_no_say(record: LabRecord) -> None:
+    spoilt = record.losses.copy()
+    spoilt[CHOOSING:] *= np.random.default_rng(1).uniform(0.9, 1.1, spoilt[CHOOSING:].shape)
+    # A timestep's mean over all models is its unit: put back what the spoiling did to it.
+    spoilt *= record.losses.mean(axis=(0, 1, 2)) / spoilt.mean(axis=(0, 1, 2))
+    members = [read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in CONSENSUS]
+    expected = fitted_weights(record, members)
+    assert fitted_weights(replace(record, losses=spoilt), members) == pytest.approx(expected, abs=0.02)
+
+
+def test_the_committed_weights_are_those_that_the_committed_scores_give(record: LabRecord) -> None:
+    members = [read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in CONSENSUS]
+    assert fitted_weights(record, members) == pytest.approx(list(CONSENSUS.values()), abs=0.01)
+
+
+def test_a_consensus_covers_what_all_its_members_scored_and_costs_their_sum() -> None:
+    draw = np.random.default_rng(5)
+    first = scores_of("first", draw.normal(size=(3, 6)), (4, 7, 9))
+    second = scores_of("second", draw.normal(size=(2, 6)), (9, 4))
+    found = joined("both", [first, second], (1.0, 0.0))
+    assert found.rows == (4, 9)
+    assert np.argsort(found.values[1]).tolist() == np.argsort(first.values[2]).tolist()
+    assert found.cost == Cost(2.0, 4.0, 6.0, 8.0)
