@@ -81,14 +81,13 @@ class Judged:
         }
 
 
-def judge_all(record: LabRecord, scores: Mapping[str, MethodScores]) -> list[Judged]:
+def judge_all(record: LabRecord, scores: Mapping[str, MethodScores], ceiling: float) -> list[Judged]:
     """Every method that has scores, the best first."""
     generated, in_noise, held_out = (
         Judge(record, "generated"),
         Judge(record, "generated", "noise"),
         Judge(record, "heldout"),
     )
-    ceiling = generated.ceiling().value
     has_held_out = {
         name: bool(set(record.query_rows("heldout")) & set(one.rows)) for name, one in scores.items()
     }
@@ -105,19 +104,17 @@ def judge_all(record: LabRecord, scores: Mapping[str, MethodScores]) -> list[Jud
     return sorted(judged, key=lambda row: -row.generated.value)
 
 
-def figures(record: LabRecord, judged: list[Judged]) -> dict[str, Figure]:
+def figures(record: LabRecord, judged: list[Judged], ceiling: Estimate) -> dict[str, Figure]:
     """The issue's figures, and the ceilings that stand beside them."""
     judge = Judge(record, "generated")
     by_name = {row.scores.method: row for row in judged}
-    ceiling = judge.ceiling()
     random = by_name[RANDOM].generated
     best = max((row for row in judged if row.kind == "ours"), key=lambda row: row.generated.value)
     published = max((row for row in judged if row.kind == "published"), key=lambda row: row.generated.value)
     similar = max((row for row in judged if row.kind == "similarity"), key=lambda row: row.generated.value)
     over_similarity = judge.difference(by_name[TEACHER].scores, similar.scores)
     over_published = judge.difference(best.scores, published.scores)
-    shared = set(best.scores.rows) & set(published.scores.rows)
-    ratio = _lds_over(judge, best, shared) / _lds_over(judge, published, shared)
+    shared = judge.lds(best.scores, published.scores), judge.lds(published.scores, best.scores)
     return {
         "subsets": Figure(
             len(record.subsets), "", target=">= 48", what="retrained subsets, each from two seeds"
@@ -142,7 +139,9 @@ def figures(record: LabRecord, judged: list[Judged]) -> dict[str, Figure]:
             target="> 0",
             what=f"lower end of {best.scores.method} − {published.scores.method}, same queries",
         ),
-        "best_over_published": Figure(ratio, target=">= 1.1", what="the same as a ratio"),
+        "best_over_published": Figure(
+            shared[0].value / shared[1].value, target=">= 1.1", what="the same as a ratio"
+        ),
         "noise_ceiling_held_out": _figure(
             Judge(record, "heldout").ceiling(), None, "as above, held-out real queries"
         ),
@@ -155,12 +154,6 @@ def figures(record: LabRecord, judged: list[Judged]) -> dict[str, Figure]:
     }
 
 
-def _lds_over(judge: Judge, row: Judged, queries: set[int]) -> float:
-    rows = sorted(queries)
-    values = row.scores.of_rows(rows).astype("float32")
-    return judge.lds(MethodScores(row.scores.method, tuple(rows), values, row.scores.cost)).value
-
-
 def _figure(estimate: Estimate, target: str | None, what: str) -> Figure:
     return Figure(estimate.value, low=estimate.low, high=estimate.high, target=target, what=what)
 
@@ -170,11 +163,16 @@ def main() -> None:
     scores = read_all_scores(REFERENCE / "scores")
     scores["consensus"] = joined("consensus", [scores[name] for name in CONSENSUS], tuple(CONSENSUS.values()))
     write_scores(scores["consensus"], REFERENCE / "scores")
-    judged = judge_all(record, scores)
+    ceiling = Judge(record, "generated").ceiling()
+    judged = judge_all(record, scores, ceiling.value)
     write_result(
-        "lab", command=COMMAND, seed=SEED, figures=figures(record, judged), rows=[row.row() for row in judged]
+        "lab",
+        command=COMMAND,
+        seed=SEED,
+        figures=figures(record, judged, ceiling),
+        rows=[row.row() for row in judged],
     )
-    plot_scores(judged, Judge(record, "generated").ceiling())
+    plot_scores(judged, ceiling)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Counterfactuals:
     def methods(self) -> list[str]:
         """Reasons of removals that are for one query each."""
         return sorted(
-            {removal.reason for removal in self.removals.removals if removal.subject in self._ids()}
+            {removal.reason for removal in self.removals.removals if removal.subject in self._places}
         )
 
     def queries(self, method: str) -> list[str]:
@@ -54,12 +55,12 @@ class Counterfactuals:
 
     def loss_changes(self, method: str) -> NDArray[np.float64]:
         """ΔL of each of the method's queries without its first works: (queries,)."""
-        places = [self._ids().index(query) for query in self.queries(method)]
+        places = [self._places[query] for query in self.queries(method)]
         return self._changes(self.removals.rows(method))[np.arange(len(places)), places]
 
     def random_loss_changes(self, queries: Sequence[str]) -> NDArray[np.float64]:
         """ΔL of those queries without random works, mean over the models: (queries,)."""
-        places = [self._ids().index(query) for query in queries]
+        places = [self._places[query] for query in queries]
         averaged: NDArray[np.float64] = self._changes(self.removals.rows(RANDOM))[:, places].mean(axis=0)
         return averaged
 
@@ -76,7 +77,7 @@ class Counterfactuals:
         """For each removal of a reason: how far each of its queries' pictures is from the generator's own."""
         return [
             {
-                query: change(picture, self.record.pictures[self._ids().index(query)])
+                query: change(picture, self.record.pictures[self._places[query]])
                 for query, picture in self.removals.pictures[row].items()
             }
             for row in self.removals.rows(reason)
@@ -116,8 +117,9 @@ class Counterfactuals:
         changed: NDArray[np.float64] = losses[list(rows)] - untouched.mean(axis=0)
         return changed
 
-    def _ids(self) -> list[str]:
-        return [query.id for query in self.record.queries]
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {query.id: place for place, query in enumerate(self.record.queries)}
 
 
 def _beats(ours: float, control: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from creditline.attribution.gradient_rows import GradientRows, GradientSpace, Wh
 from creditline.attribution.nda import PUBLISHED, PUBLISHED_IN_PIXELS, SAME_PLACE, NonparametricAttribution
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
+from creditline.attribution.trak import TrakDivisor
 from creditline.attribution.unlearning_methods import Unlearning
 from creditline.distillation.towers import Towers
 from creditline.errors import InvalidInput
@@ -57,9 +58,7 @@ class Workbench:
             generator = self.setting.generator
             plain = None
             if space.whitening is not None and space.whitening.fitted == "rows":
-                plain = self.rows(
-                    GradientSpace(space.parameters, space.measure, space.draws, space.weighting)
-                )
+                plain = self.rows(replace(space, whitening=None))
             rows = GradientRows(generator, space, plain)
             name = hashlib.sha256(repr(space).encode()).hexdigest()[:12]
             rows.prepare(self.setting.works, self.directory / f"space-{name}")
@@ -91,8 +90,8 @@ def _gradient(kind: type[GradientMethod], name: str, space: GradientSpace) -> Ma
     return lambda bench: kind(name, bench.rows(space))
 
 
-def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: str = "one") -> Maker:
-    return lambda bench: Trak(name, bench.rows(space), regularisation, divisor)  # type: ignore[arg-type]
+def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: TrakDivisor = "one") -> Maker:
+    return lambda bench: Trak(name, bench.rows(space), regularisation, divisor)
 
 
 def _natural(name: str, parameters: ParameterChoice, *, score: str = "difference", steps: int = 1) -> Maker:
@@ -130,9 +129,8 @@ _EKFAC = GradientSpace(draws=_FISHER_DRAWS, whitening=Whitening())
 _OWN = Whitening(_OWN_DAMPING, fitted="rows")
 _OWN_NOISE = GradientSpace(whitening=_OWN)
 _OWN_RELATIVE = GradientSpace(weighting="relative", whitening=_OWN)
-# D-TRAK's λ and TRAK's, chosen on `CHOOSING` subsets.
-_TRAK, _DTRAK = 1.0, 1.0
-
+# TRAK's λ and D-TRAK's: not searched for.
+_REGULARISATION = 1.0
 
 # Each member's weight, from `fitted_weights` on the committed record and scores.
 CONSENSUS = {"abu-plus-relative": 1.0, "influence-noise": 0.39, "d-trak": 0.49, "text-sharpened": 0.29}
@@ -163,11 +161,11 @@ METHODS: dict[str, Maker] = {
     "nda-same-place": lambda bench: NonparametricAttribution(bench.setting.generator.noising, SAME_PLACE),
     "gradient-dot": _gradient(GradientDot, "gradient-dot", _LOSS),
     "gradient-cosine": _gradient(GradientCosine, "gradient-cosine", _LOSS),
-    "trak": _kernel("trak", _LOSS, _TRAK),
-    "relative-influence": _kernel("relative-influence", _LOSS, _TRAK, "relative"),
-    "renormalised-influence": _kernel("renormalised-influence", _LOSS, _TRAK, "renormalised"),
-    "d-trak": _kernel("d-trak", _OUTPUT, _DTRAK),
-    "trak-relative": _kernel("trak-relative", _RELATIVE, _TRAK),
+    "trak": _kernel("trak", _LOSS, _REGULARISATION),
+    "relative-influence": _kernel("relative-influence", _LOSS, _REGULARISATION, "relative"),
+    "renormalised-influence": _kernel("renormalised-influence", _LOSS, _REGULARISATION, "renormalised"),
+    "d-trak": _kernel("d-trak", _OUTPUT, _REGULARISATION),
+    "trak-relative": _kernel("trak-relative", _RELATIVE, _REGULARISATION),
     "influence-ekfac": _gradient(GradientDot, "influence-ekfac", _EKFAC),
     "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),
     "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", _OWN_RELATIVE),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
+from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.evaluation.lab.workshop import Workshop
 from creditline.evaluation.lds import Retrained
 from creditline.generator.pipeline import generator_fingerprint
@@ -114,21 +112,12 @@ def write_record(record: LabRecord, path: Path) -> None:
         "work_ids": json.dumps(record.work_ids),
         "queries": json.dumps([vars(query) for query in record.queries], ensure_ascii=False),
     }
-    draft = path.with_suffix(".tmp")
-    save_file({name: getattr(record, name) for name in _ARRAYS}, draft, metadata=metadata)
-    os.replace(draft, path)
+    write_arrays(path, {name: getattr(record, name) for name in _ARRAYS}, metadata)
 
 
 def read_record(path: Path) -> LabRecord:
     """Raises NotReady when there is none, InvalidInput when it is cut off or holds a loss of no number."""
-    if not path.is_file():
-        raise NotReady(f"no lab record at {path}; make it with `creditline lab train`", field="lab")
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            metadata = opened.metadata()
-            arrays = {name: opened.get_tensor(name) for name in _ARRAYS}
-    except Exception as error:
-        raise InvalidInput(f"{path} is no whole lab record ({error}); fetch it again", field="lab") from error
+    arrays, metadata = read_arrays(path, what="lab record", command="creditline lab train")
     if not np.isfinite(arrays["losses"]).all():
         raise InvalidInput(f"{path} holds a loss that is no number; train that model again", field="lab")
     return LabRecord(
@@ -137,5 +126,5 @@ def read_record(path: Path) -> LabRecord:
         corpus=metadata["corpus"],
         work_ids=tuple(json.loads(metadata["work_ids"])),
         queries=tuple(LabQuery(**query) for query in json.loads(metadata["queries"])),
-        **arrays,
+        **{name: arrays[name] for name in _ARRAYS},
     )

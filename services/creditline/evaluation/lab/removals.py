@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
-from torch.multiprocessing.spawn import spawn
 
 from creditline.corpus.works import Corpus
-from creditline.errors import InvalidInput, NotReady
+from creditline.errors import NotReady
 from creditline.evaluation.lab.plan import LabPlan, ModelJob
 from creditline.evaluation.lab.record import LabRecord
+from creditline.evaluation.lab.retraining import spread
 from creditline.evaluation.lab.scoring import MethodScores
+from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.evaluation.lab.workshop import Workshop, load_weights, train_model, write_losses
+from creditline.generator.losses import Examples
 from creditline.generator.pipeline import Generator
 
 RETRAINING_SEED = 1
@@ -141,11 +141,7 @@ def retrain_without(
     directory: Path, corpus: Corpus, plan: LabPlan, removals: Sequence[Removal], *, workers: int
 ) -> None:
     """Train every removal's model, resuming at any; writes its queries' losses and pictures."""
-    arguments = (directory, corpus, plan, tuple(removals), workers)
-    if workers == 1:
-        _retrain_share(0, *arguments)
-    else:
-        spawn(_retrain_share, arguments, nprocs=workers)
+    spread(_retrain_share, (directory, corpus, plan, tuple(removals), workers), workers)
 
 
 def _retrain_share(
@@ -159,22 +155,20 @@ def _retrain_share(
     """Every `workers`-th removal, beginning with number `worker`."""
     torch.set_num_threads(1)
     workshop = Workshop.open(directory, corpus, plan)
-    share = removals[worker::workers]
+    examples, share = workshop.examples(), removals[worker::workers]
     with Generator.open(workshop.generator) as generator:
         for number, removal in enumerate(share):
-            _retrain_one(workshop, generator, removal, print)
+            _retrain_one(workshop, generator, examples, removal)
             print(f"{worker}: {removal.name} done ({number + 1} of {len(share)})", flush=True)
 
 
-def _retrain_one(
-    workshop: Workshop, generator: Generator, removal: Removal, say: Callable[[str], None]
-) -> None:
+def _retrain_one(workshop: Workshop, generator: Generator, examples: Examples, removal: Removal) -> None:
     job = removal.job(len(workshop.works))
     pictures = pictures_path(workshop, removal)
     if workshop.losses(job).exists() and pictures.exists():
         return
     load_weights(generator, train_model(workshop, job, lambda line: None))
-    write_losses(workshop, generator, workshop.examples(), job)
+    write_losses(workshop, generator, examples, job)
     asked = [query for query in workshop.queries if query.id in removal.queries]
     made = generator.sample([query.prompt for query in asked], [query.seed for query in asked])
     draft = pictures.with_suffix(".tmp.npz")
@@ -230,22 +224,13 @@ def write_removals(record: RemovalRecord, path: Path) -> None:
     for removal, pictures in zip(record.removals, record.pictures, strict=True):
         tensors |= {f"{removal.name}|{query}": picture for query, picture in pictures.items()}
     metadata = {"removals": json.dumps([asdict(removal) for removal in record.removals], ensure_ascii=False)}
-    draft = path.with_suffix(".tmp")
-    save_file(tensors, draft, metadata=metadata)
-    os.replace(draft, path)
+    write_arrays(path, tensors, metadata)
 
 
 def read_removals(path: Path) -> RemovalRecord:
     """Raises NotReady when there is none, InvalidInput when it is cut off."""
-    if not path.is_file():
-        raise NotReady(f"no record of removals at {path}; make it with `creditline lab remove`", field="lab")
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            listed = json.loads(opened.metadata()["removals"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise InvalidInput(f"{path} is no whole record of removals ({error}); fetch it again") from error
-    removals = tuple(removal_from_json(content) for content in listed)
+    tensors, metadata = read_arrays(path, what="record of removals", command="creditline lab remove")
+    removals = tuple(removal_from_json(content) for content in json.loads(metadata["removals"]))
     pictures = tuple(
         {query: tensors[f"{removal.name}|{query}"] for query in removal.queries} for removal in removals
     )

@@ -24,11 +24,15 @@ def retrain(
 ) -> None:
     """Train all models of the first `subsets` subsets, resuming at any model. Killed with its parent."""
     prepare(Workshop.open(directory, corpus, plan), say)
-    arguments = (directory, corpus, plan, subsets, workers)
+    spread(_retrain_share, (directory, corpus, plan, subsets, workers), workers)
+
+
+def spread(share: Callable[..., None], arguments: tuple[object, ...], workers: int) -> None:
+    """Run `share(worker, *arguments)` in each of `workers` processes; in this one where it is only one."""
     if workers == 1:
-        _retrain_share(0, *arguments)
+        share(0, *arguments)
     else:
-        spawn(_retrain_share, arguments, nprocs=workers)
+        spawn(share, arguments, nprocs=workers)
 
 
 def _retrain_share(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from creditline.attribution.attributor import Attributed, Cost
-from creditline.errors import InvalidInput, NotReady
+from creditline.errors import InvalidInput
 from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.record import LabRecord, LossUnit
+from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.evaluation.lds import Retrained, lds, lds_difference, noise_ceiling
 
 # Whatever a method has to choose (λ, damping, weights) is chosen on the first subsets, and it is judged on
@@ -51,26 +49,19 @@ class MethodScores:
 
 def write_scores(scores: MethodScores, directory: Path) -> Path:
     """One safetensors file a method."""
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{scores.method}.safetensors"
     metadata = {"cost": json.dumps(asdict(scores.cost)), "rows": json.dumps(scores.rows)}
-    draft = path.with_suffix(".tmp")
-    save_file({"scores": scores.values}, draft, metadata=metadata)
-    os.replace(draft, path)
+    write_arrays(path, {"scores": scores.values}, metadata)
     return path
 
 
 def read_scores(path: Path) -> MethodScores:
     """Raises NotReady when there is none, InvalidInput when it is cut off."""
-    if not path.is_file():
-        raise NotReady(f"no scores at {path}; make them with `creditline lab score {path.stem}`", field="lab")
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            metadata, values = opened.metadata(), opened.get_tensor("scores")
-    except Exception as error:
-        raise InvalidInput(f"{path} is no whole file of scores ({error}); make it again") from error
+    arrays, metadata = read_arrays(
+        path, what="file of scores", command=f"creditline lab score {path.stem}", again="make it again"
+    )
     rows = tuple(json.loads(metadata["rows"]))
-    return MethodScores(path.stem, rows, values, Cost(**json.loads(metadata["cost"])))
+    return MethodScores(path.stem, rows, arrays["scores"], Cost(**json.loads(metadata["cost"])))
 
 
 def read_all_scores(directory: Path) -> dict[str, MethodScores]:
@@ -90,9 +81,12 @@ class Judge:
         """What one seed's losses tell of the other's, over all subsets."""
         return noise_ceiling(self.record.retrained(self.kind, self.unit), seed=SEED)
 
-    def lds(self, scores: MethodScores) -> Estimate:
-        """Over the queries of this kind that were scored. Raises InvalidInput when none was."""
-        queries = self._scored([scores])
+    def lds(self, scores: MethodScores, *beside: MethodScores) -> Estimate:
+        """Over the queries of this kind that were scored, by those `beside` it as well.
+
+        Raises InvalidInput when none was.
+        """
+        queries = self._scored([scores, *beside])
         return lds(scores.of_rows(queries), self._retrained(queries), seed=SEED)
 
     def difference(self, ours: MethodScores, theirs: MethodScores) -> Estimate:

@@ -26,7 +26,7 @@ def fitted_weights(record: LabRecord, members: Sequence[MethodScores]) -> NDArra
     subsets, the benefit over its spread as well, so that every query counts alike.
     """
     generated = record.query_rows("generated")
-    rows = [row for row in shared_rows(members) if row in set(generated.tolist())]
+    rows = np.intersect1d(shared_rows(members), generated).tolist()
     retrained = record.retrained("generated")
     subsets = retrained.subsets[:CHOOSING]
     benefit = retrained.benefit()[:CHOOSING][:, np.searchsorted(generated, rows)]
