@@ -22,11 +22,11 @@ from creditline.attribution.gradient_rows import (
     Weighting,
     Whitening,
     products,
-    relative_draw_weights,
 )
 from creditline.attribution.measures import measure_named
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.per_sample import per_sample_gradients
+from creditline.attribution.weighting import relative_draw_weights
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.generator.losses import Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator

@@ -19,9 +19,14 @@ from torch import Tensor, nn
 
 from creditline.attribution.fisher import DAMPING
 from creditline.attribution.measures import Measure, noise_loss
-from creditline.attribution.per_sample import gradient_factors_of, layer_gradients, output_gradients
+from creditline.attribution.per_sample import (
+    RecordedPasses,
+    gradient_factors_of,
+    layer_gradients,
+    recorded_passes,
+)
 from creditline.errors import InvalidInput
-from creditline.generator.losses import Draws, Examples, examples_per_batch, noisy_batch
+from creditline.generator.losses import Draws, Examples
 from creditline.generator.pipeline import Generator
 
 # What counts as one sample of the Fisher: an example with all its draws, or each pass.
@@ -41,9 +46,7 @@ class LayerFisher:
 
     def rotated(self, gradients: Tensor) -> Tensor:
         """Into the eigenbasis: (B, out, in) -> (B, out, in)."""
-        if self.outputs is None or self.inputs is None:
-            return gradients
-        return self.outputs.T @ gradients @ self.inputs
+        return _rotated(gradients, self.outputs, self.inputs)
 
     def rotated_back(self, gradients: Tensor) -> Tensor:
         """Out of the eigenbasis: (B, out, in) -> (B, out, in)."""
@@ -91,6 +94,12 @@ class EkfacFisher:
         return torch.cat(parts, dim=1)
 
 
+def _rotated(gradients: Tensor, outputs: Tensor | None, inputs: Tensor | None) -> Tensor:
+    if outputs is None or inputs is None:
+        return gradients
+    return outputs.T @ gradients @ inputs
+
+
 def as_matrix(gradients: Tensor, shape: Sequence[int], *, bias: bool) -> Tensor:
     """A layer's numbers (weight, then bias) as matrices with the bias as last column: (B, out, in)."""
     rows, columns = shape
@@ -123,15 +132,8 @@ def fit_ekfac(
     draw_weights: (draws,), as in `per_sample_gradients`.
     """
 
-    def recorded() -> Iterable[tuple[int, dict[str, tuple[Tensor, Tensor]]]]:
-        step = examples_per_batch(draws)
-        for start in range(0, len(works), step):
-            part = works.rows(range(start, min(start + step, len(works))))
-            weights = None if draw_weights is None else draw_weights.repeat(len(part))
-            yield (
-                len(part),
-                output_gradients(generator, noisy_batch(generator, part, draws), layers, measure, weights)[0],
-            )
+    def recorded() -> Iterable[RecordedPasses]:
+        return recorded_passes(generator, works, draws, layers, measure, draw_weights)
 
     bases = _fit_bases(recorded(), layers)
     has_bias = {name: _has_bias_column(module) for name, module in layers.items()}
@@ -144,9 +146,7 @@ def fit_ekfac(
         for name, module in layers.items():
             gradients = scale * layer_gradients(module, *passes[name], groups)
             matrices = as_matrix(gradients, _matrix_shape(module), bias=has_bias[name])
-            outputs, inputs = bases[name]
-            rotated = LayerFisher(outputs, inputs, matrices[0]).rotated(matrices)
-            added = rotated.square().sum(dim=0)
+            added = _rotated(matrices, *bases[name]).square().sum(dim=0)
             squares[name] = squares[name] + added if name in squares else added
     factors = {name: LayerFisher(*bases[name], squares[name] / count) for name in layers}
     return EkfacFisher(factors, has_bias)
@@ -178,8 +178,7 @@ def _factor_of(gradients: Tensor, *, whole: bool) -> LayerFisher:
         _eigenvectors(sides.T @ sides)
         for sides in (gradients.transpose(1, 2).flatten(0, 1), gradients.flatten(0, 1))
     )
-    rotated = LayerFisher(outputs, inputs, gradients[0]).rotated(gradients)
-    return LayerFisher(outputs, inputs, rotated.square().mean(dim=0))
+    return LayerFisher(outputs, inputs, _rotated(gradients, outputs, inputs).square().mean(dim=0))
 
 
 def _eigenvectors(moment: Tensor) -> Tensor:
@@ -198,7 +197,7 @@ def _matrix_shape(module: nn.Module) -> tuple[int, int]:
 
 
 def _fit_bases(
-    recorded: Iterable[tuple[int, dict[str, tuple[Tensor, Tensor]]]], layers: Mapping[str, nn.Module]
+    recorded: Iterable[RecordedPasses], layers: Mapping[str, nn.Module]
 ) -> dict[str, tuple[Tensor | None, Tensor | None]]:
     """Eigenvectors of each layer's second moments, at outputs and inputs."""
     moments: dict[str, tuple[Tensor, Tensor]] = {}
@@ -211,7 +210,7 @@ def _fit_bases(
                 inward = torch.cat([inward, torch.ones(len(inward), 1)], dim=1)
             found = (outward.T @ outward).double(), (inward.T @ inward).double()
             moments[name] = _sum(moments[name], found) if name in moments else found
-    if not moments and not layers:
+    if not layers:
         raise InvalidInput("the Fisher of no layers is not defined; choose other parameters")
     bases: dict[str, tuple[Tensor | None, Tensor | None]] = dict.fromkeys(layers, (None, None))
     for name, (outward, inward) in moments.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import safe_open
@@ -48,3 +48,10 @@ def read_fisher(path: Path, origin: Mapping[str, str]) -> EkfacFisher:
         for name in has_bias
     }
     return EkfacFisher(layers, has_bias)
+
+
+def stored_fisher(path: Path, origin: Mapping[str, str], fit: Callable[[], EkfacFisher]) -> EkfacFisher:
+    """The Fisher at `path`, fitted first where it is not there. Raises as `read_fisher` does."""
+    if not path.exists():
+        write_fisher(fit(), path, origin)
+    return read_fisher(path, origin)

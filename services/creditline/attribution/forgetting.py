@@ -7,7 +7,6 @@ near what an untrained model has (MUCS). Afterwards the weights are exactly as b
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,15 @@ from torch import Tensor
 from creditline.attribution.ekfac import EkfacFisher
 from creditline.attribution.fisher import DAMPING
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
-from creditline.attribution.per_sample import moved_layers, moved_parameters, per_sample_gradients
+from creditline.attribution.per_sample import (
+    moved_layers,
+    moved_parameters,
+    parameter_count,
+    per_sample_gradients,
+)
 from creditline.attribution.unlearning import RISE, size_for_rise
 from creditline.errors import InvalidInput
-from creditline.generator.losses import Draws, Examples, denoising_losses, noisy_batch
+from creditline.generator.losses import Draws, Examples, denoising_losses, example_generator, noisy_batch
 from creditline.generator.pipeline import Generator
 
 _QUERY_DRAWS = Draws(timesteps=20, repeats=2, salt="query", mirrored=True)
@@ -65,7 +69,7 @@ class NaturalAscent:
     def forget(self, generator: Generator, query: Examples) -> Iterator[Forgotten]:
         layers = chosen_layers(generator.unet, self.parameters)
         before = float(denoising_losses(generator, query, self.check_draws).mean())
-        change = torch.zeros(sum(parameter.numel() for parameter in moved_parameters(layers)))
+        change = torch.zeros(parameter_count(layers))
         passes = float(len(self.check_draws))
         for step in range(1, self.steps + 1):
             goal = (1.0 + self.rise) ** (step / self.steps) * before
@@ -119,7 +123,7 @@ class BoundedDescentAscent:
     @contextmanager
     def forget(self, generator: Generator, query: Examples) -> Iterator[Forgotten]:
         layers = chosen_layers(generator.unet, self.parameters)
-        with moved_layers(layers, torch.zeros(sum(p.numel() for p in moved_parameters(layers)))):
+        with moved_layers(layers, torch.zeros(parameter_count(layers))):
             before = self._query_loss(generator, query)
             steps, after = self._run(generator, query, moved_parameters(layers))
             yield Forgotten(before, after, 3.0 * steps * (self.batch + self.query_batch))
@@ -127,7 +131,7 @@ class BoundedDescentAscent:
     def _run(
         self, generator: Generator, query: Examples, parameters: list[torch.nn.Parameter]
     ) -> tuple[int, float]:
-        draw = torch.Generator().manual_seed(_seed_of(query.ids[0]))
+        draw = example_generator("forget", query.ids[0])
         optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate)
         smoothed = None
         try:
@@ -170,8 +174,4 @@ class BoundedDescentAscent:
         batch = noisy_batch(generator, query, _CHECK_DRAWS)
         with torch.no_grad():
             predicted = generator.unet(batch.inputs, batch.timesteps, batch.text).sample
-        return float((predicted - batch.targets).square().mean())
-
-
-def _seed_of(example_id: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"forget\\0{example_id}".encode()).digest()[:8], "big") >> 1
+        return float(batch.squared_errors(predicted).mean())

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ from torch import Tensor
 
 from creditline.attribution.attributor import Gallery
 from creditline.attribution.ekfac import EkfacFisher, SampleKind, fisher_of_rows, fit_ekfac
-from creditline.attribution.ekfac_store import read_fisher, write_fisher
+from creditline.attribution.ekfac_store import stored_fisher
 from creditline.attribution.fisher import DAMPING
 from creditline.attribution.measures import measure_named
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.per_sample import per_sample_gradients
 from creditline.attribution.row_store import stored_rows
+from creditline.attribution.weighting import relative_draw_weights
 from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
@@ -118,7 +119,12 @@ class GradientRows:
         elif self.space.weighting == "relative":
             self._weights = self._relative_weights(works.examples, directory, origin)
         if self.space.whitening is not None:
-            self._fisher = self._fitted_fisher(works.examples, directory, origin)
+            whitening = self.space.whitening
+            self._fisher = stored_fisher(
+                directory / "fisher.safetensors",
+                origin,
+                lambda: self._fit_fisher(works.examples, whitening),
+            )
         self._rows = stored_rows(
             directory / "rows",
             origin,
@@ -182,13 +188,6 @@ class GradientRows:
         )
         return relative_draw_weights(losses, self.space.draws)
 
-    def _fitted_fisher(self, works: Examples, directory: Path, origin: dict[str, str]) -> EkfacFisher:
-        assert self.space.whitening is not None
-        path = directory / "fisher.safetensors"
-        if not path.exists():
-            write_fisher(self._fit_fisher(works, self.space.whitening), path, origin)
-        return read_fisher(path, origin)
-
     def _fit_fisher(self, works: Examples, whitening: Whitening) -> EkfacFisher:
         if self._plain is not None and whitening.fitted == "rows":
             return fisher_of_rows(self._plain.rows, self._layers)
@@ -201,16 +200,6 @@ class GradientRows:
             sample=whitening.sample,
             draw_weights=self._weights,
         )
-
-
-def relative_draw_weights(losses: NDArray[Any], draws: Draws) -> Tensor:
-    """What each draw counts so that the works' mean loss is the same at every timestep: (draws,) float32.
-
-    losses: (N, draws), of the works under the generator. The weights' mean is 1.
-    """
-    by_timestep = np.asarray(losses, dtype=np.float64).reshape(len(losses), draws.timesteps, draws.repeats)
-    weights = 1.0 / by_timestep.mean(axis=(0, 2)).repeat(draws.repeats)
-    return torch.from_numpy(weights / weights.mean()).float()
 
 
 def products(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:

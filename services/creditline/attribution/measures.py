@@ -15,7 +15,7 @@ Measure = Callable[[NoisyBatch, Tensor], Tensor]
 
 def noise_loss(batch: NoisyBatch, predicted: Tensor) -> Tensor:
     """Mean squared error of the predicted noise: the loss in which influence is measured."""
-    return batch.noise_error * (predicted - batch.targets).square().mean(dim=(1, 2, 3))
+    return batch.noise_losses(predicted)
 
 
 # D-TRAK's output functions (arXiv 2311.00500, section 4.1): no target in them.

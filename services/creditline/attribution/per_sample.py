@@ -21,6 +21,9 @@ from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, NoisyBatch, examples_per_batch, noisy_batch
 from creditline.generator.pipeline import Generator
 
+# How many examples a batch holds; by layer, what went in and the gradient at what came out.
+RecordedPasses = tuple[int, dict[str, tuple[Tensor, Tensor]]]
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -126,8 +129,8 @@ def output_gradients(
     layers: Mapping[str, nn.Module],
     measure: Measure,
     weights: Tensor | None = None,
-) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-    """Each layer's input and the gradient at its output, and the measure of each pass (B,).
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Each layer's input and the gradient at its output.
 
     weights: what each pass counts, (B,); 1 where it is not given.
     """
@@ -136,9 +139,27 @@ def output_gradients(
         passes = measure(batch, predicted)
         total = passes.sum() if weights is None else (weights * passes).sum()
         gradients = torch.autograd.grad(total, [recorded[name].outputs for name in layers])
-    return {
-        name: (recorded[name].inputs, gradient) for name, gradient in zip(layers, gradients, strict=True)
-    }, passes.detach()
+    return {name: (recorded[name].inputs, gradient) for name, gradient in zip(layers, gradients, strict=True)}
+
+
+def recorded_passes(
+    generator: Generator,
+    examples: Examples,
+    draws: Draws,
+    layers: Mapping[str, nn.Module],
+    measure: Measure,
+    draw_weights: Tensor | None,
+) -> Iterator[RecordedPasses]:
+    """One walk over the examples, batch by batch.
+
+    draw_weights: (draws,), what each draw counts; 1 where they are not given.
+    """
+    step = examples_per_batch(draws)
+    for start in range(0, len(examples), step):
+        part = examples.rows(range(start, min(start + step, len(examples))))
+        weights = None if draw_weights is None else draw_weights.repeat(len(part))
+        batch = noisy_batch(generator, part, draws)
+        yield len(part), output_gradients(generator, batch, layers, measure, weights)
 
 
 def per_sample_gradients(
@@ -156,20 +177,14 @@ def per_sample_gradients(
     draw_weights: (draws,), what each draw counts beside the others (their sum is the number of draws).
     by_timestep: one gradient for each timestep, averaged over its repeats: (N, timesteps, P).
     """
-    step = examples_per_batch(draws)
     parts = []
-    for start in range(0, len(examples), step):
-        part = examples.rows(range(start, min(start + step, len(examples))))
-        weights = None if draw_weights is None else draw_weights.repeat(len(part))
-        recorded, _ = output_gradients(
-            generator, noisy_batch(generator, part, draws), layers, measure, weights
-        )
-        groups = len(part) * (draws.timesteps if by_timestep else 1)
+    for count, recorded in recorded_passes(generator, examples, draws, layers, measure, draw_weights):
+        groups = count * (draws.timesteps if by_timestep else 1)
         rows = torch.cat(
             [layer_gradients(layers[name], *factors, groups) for name, factors in recorded.items()], dim=1
         )
         rows /= draws.repeats if by_timestep else len(draws)
-        parts.append(rows.view(len(part), draws.timesteps, -1) if by_timestep else rows)
+        parts.append(rows.view(count, draws.timesteps, -1) if by_timestep else rows)
     return torch.cat(parts)
 
 

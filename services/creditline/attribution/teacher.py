@@ -24,7 +24,7 @@ from creditline.attribution.artifacts import (
 from creditline.attribution.gradients import gradient_factors
 from creditline.attribution.unlearning import RISE, Step, losses_after, unlearning_step
 from creditline.corpus.works import Corpus, Work
-from creditline.generator.losses import Draws, Examples
+from creditline.generator.losses import Draws, Examples, encoded_examples
 from creditline.generator.pipeline import Generator
 
 # Mirrored: at a work that is known well the gradient is mostly noise, and most of that is odd in the noise
@@ -66,19 +66,21 @@ class Influence:
 
 def encode_works(generator: Generator, works: Sequence[Work]) -> Examples:
     """Works as the UNet sees them; ids are the works' ids, which tie the noise to them."""
-    return Examples(
-        ids=tuple(work.id for work in works),
-        latents=generator.latents([work.picture() for work in works]),
-        text=generator.prompt_vectors([work.caption for work in works]),
+    return encoded_examples(
+        generator,
+        [work.id for work in works],
+        [work.picture() for work in works],
+        [work.caption for work in works],
     )
 
 
 def encode_queries(generator: Generator, queries: Sequence[Query]) -> Examples:
     """Queries as the UNet sees them."""
-    return Examples(
-        ids=tuple(query.id for query in queries),
-        latents=generator.latents([query.picture for query in queries]),
-        text=generator.prompt_vectors([query.prompt for query in queries]),
+    return encoded_examples(
+        generator,
+        [query.id for query in queries],
+        [query.picture for query in queries],
+        [query.prompt for query in queries],
     )
 
 

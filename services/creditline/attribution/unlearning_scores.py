@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from creditline.attribution.gradient_rows import relative_draw_weights
+from creditline.attribution.weighting import relative_draw_weights
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from creditline.errors import InvalidInput
@@ -47,6 +48,13 @@ class Examples:
         return Examples(tuple(self.ids[row] for row in rows), self.latents[index], self.text[index])
 
 
+def encoded_examples(
+    generator: Generator, ids: Sequence[str], pictures: Sequence[Image.Image], prompts: Sequence[str]
+) -> Examples:
+    """Pictures with their prompts as this generator's UNet sees them."""
+    return Examples(tuple(ids), generator.latents(pictures), generator.prompt_vectors(prompts))
+
+
 @dataclass(frozen=True)
 class Draws:
     """Which (timestep, noise) pairs a loss is averaged over: `repeats` noises at each of `timesteps`.
@@ -76,12 +84,17 @@ class Draws:
 
     def noise(self, example_id: str, shape: tuple[int, ...]) -> Tensor:
         """The noise of one example, the same whatever batch it is in: (T · repeats, *shape) float32."""
-        seed = hashlib.sha256(f"{self.salt}\0{example_id}".encode()).digest()[:8]
-        generator = torch.Generator().manual_seed(int.from_bytes(seed, "big") >> 1)
+        generator = example_generator(self.salt, example_id)
         if not self.mirrored:
             return torch.randn((len(self), *shape), generator=generator)
         half = torch.randn((self.timesteps, self.repeats // 2, *shape), generator=generator)
         return torch.cat([half, -half], dim=1).flatten(0, 1)
+
+
+def example_generator(salt: str, example_id: str) -> torch.Generator:
+    """Random numbers that belong to one example, whatever else is drawn; another salt gives others."""
+    digest = hashlib.sha256(f"{salt}\0{example_id}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,14 @@ class NoisyBatch:
     text: Tensor
     targets: Tensor
     noise_error: Tensor
+
+    def squared_errors(self, predicted: Tensor) -> Tensor:
+        """Mean squared error of what the UNet predicts, in each pass: (B,). predicted: (B, C, H, W)."""
+        return (predicted - self.targets).square().mean(dim=(1, 2, 3))
+
+    def noise_losses(self, predicted: Tensor) -> Tensor:
+        """Mean squared error of the predicted noise in each pass: (B,)."""
+        return self.noise_error * self.squared_errors(predicted)
 
     def split(self, passes: int) -> Iterator[NoisyBatch]:
         """Batches of at most so many passes, in order."""
@@ -135,7 +156,7 @@ def noisy_batch(generator: Generator, examples: Examples, draws: Draws) -> Noisy
 def batch_losses(generator: Generator, batch: NoisyBatch) -> Tensor:
     """Mean squared error of the predicted noise in each pass: (B,) float32, differentiable."""
     predicted = generator.unet(batch.inputs, batch.timesteps, batch.text).sample
-    return batch.noise_error * (predicted - batch.targets).square().mean(dim=(1, 2, 3))
+    return batch.noise_losses(predicted)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from creditline.attribution.attributor import Attributor, Gallery
 from creditline.attribution.consensus import Consensus, Sharpened
 from creditline.attribution.ekfac import fit_ekfac
+from creditline.attribution.ekfac_store import stored_fisher
 from creditline.attribution.forgetting import BoundedDescentAscent, NaturalAscent
 from creditline.attribution.gradient_methods import (
     GradientCosine,
@@ -100,7 +101,13 @@ def _natural(name: str, parameters: ParameterChoice, *, score: str = "difference
 
         def forgetting(works: Gallery, directory: Path) -> NaturalAscent:
             layers = chosen_layers(generator.unet, parameters)
-            fisher = fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers)
+            fisher = stored_fisher(
+                directory / "fisher.safetensors",
+                GradientSpace(parameters, draws=_FISHER_DRAWS).origin(
+                    generator.fingerprint, works.fingerprint
+                ),
+                lambda: fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers),
+            )
             return NaturalAscent(fisher, parameters, steps=steps)
 
         return Unlearning(name, generator, forgetting, score=score)

@@ -17,7 +17,7 @@ from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.plan import draw_works
 from creditline.evaluation.lab.record import LabRecord
 from creditline.generator.assembly import assemble, reference_weights
-from creditline.generator.losses import Examples
+from creditline.generator.losses import Examples, encoded_examples
 from creditline.generator.pipeline import Generator
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -63,8 +63,9 @@ def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "un
 def _works(generator: Generator, works: Corpus) -> Gallery:
     pictures = tuple(work.picture() for work in works)
     captions = tuple(work.caption for work in works)
-    examples = Examples(works.ids, generator.latents(pictures), generator.prompt_vectors(captions))
-    return Gallery(examples, pictures, captions, works.fingerprint)
+    return Gallery(
+        encoded_examples(generator, works.ids, pictures, captions), pictures, captions, works.fingerprint
+    )
 
 
 def _queries(generator: Generator, record: LabRecord, held_out: Corpus) -> Gallery:
