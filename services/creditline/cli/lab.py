@@ -73,6 +73,7 @@ def remove(
         retrain_without,
         write_removals,
     )
+    from creditline.evaluation.lab.restoring import restore
     from creditline.evaluation.lab.scoring import LEADING, read_scores
     from creditline.evaluation.lab.setting import REFERENCE
     from creditline.evaluation.lab.workshop import Workshop
@@ -84,6 +85,7 @@ def remove(
     record = read_record(REFERENCE / "record.safetensors")
     removals = RemovalPlan().removals(record, workshop.works, scores)
     if workers:
+        restore(workshop, record, REFERENCE / "unet")
         retrain_without(directory, corpus, plan, removals, workers=workers)
     done = collect_removals(workshop, removals)
     _console.print(f"{len(done.removals)} of {len(removals)} removals are trained")

@@ -68,6 +68,11 @@ class Workshop:
         return self.directory / "works.safetensors"
 
     @property
+    def queries_file(self) -> Path:
+        """Latents and text vectors of the queries."""
+        return self.directory / "queries.safetensors"
+
+    @property
     def generator(self) -> Path:
         """The pipeline directory of the model of all works: the lab's generator."""
         return self.directory / "generator"
@@ -92,7 +97,7 @@ class Workshop:
 
     def examples(self) -> Examples:
         """The queries as the UNet sees them."""
-        encoded = load_file(self.directory / "queries.safetensors")
+        encoded = load_file(self.queries_file)
         return Examples(tuple(query.id for query in self.queries), encoded["latents"], encoded["text"])
 
 
@@ -100,19 +105,20 @@ def prepare(workshop: Workshop, say: Callable[[str], None]) -> None:
     """Encode the works, train the lab's generator, make the queries' pictures; does only what is missing."""
     if not workshop.works_file.exists():
         with Generator.open(assemble_reference(workshop.directory / "reference")) as reference:
-            _encode_works(workshop, reference)
+            encode_works(workshop, reference)
         say(f"{len(workshop.works)} works encoded")
     job = whole_job(workshop.plan)
     if not workshop.generator.exists():
         _assemble(train_model(workshop, job, say), workshop.generator)
-    if not (workshop.directory / "queries.safetensors").exists():
+    if not workshop.queries_file.exists():
         with Generator.open(workshop.generator) as generator:
             _make_queries(workshop, generator)
             write_losses(workshop, generator, workshop.examples(), job)
         say(f"{len(workshop.queries)} queries made")
 
 
-def _encode_works(workshop: Workshop, reference: Generator) -> None:
+def encode_works(workshop: Workshop, reference: Generator) -> None:
+    """Write the works' latents and text vectors, as models are trained on them."""
     tensors = {
         "latents": reference.latents([work.picture() for work in workshop.works]),
         "text": reference.prompt_vectors([work.caption for work in workshop.works]),
@@ -120,7 +126,7 @@ def _encode_works(workshop: Workshop, reference: Generator) -> None:
         "signal": reference.noising.signal,
         "noise": reference.noising.noise,
     }
-    _save(tensors, workshop.works_file)
+    save_tensors(tensors, workshop.works_file)
 
 
 def _assemble(weights: Path, output: Path) -> None:
@@ -142,7 +148,7 @@ def _make_queries(workshop: Workshop, generator: Generator) -> None:
         "latents": generator.latents(workshop.pictures()),
         "text": generator.prompt_vectors([query.prompt for query in workshop.queries]),
     }
-    _save(tensors, workshop.directory / "queries.safetensors")
+    save_tensors(tensors, workshop.queries_file)
 
 
 def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -> Path:
@@ -161,7 +167,7 @@ def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -
     )
     scratch = workshop.directory / "scratch" / job.name
     averaged = load_file(train(LabTask(workshop.works_file, job.rows), schedule, scratch, say))
-    _save({name: value.half() for name, value in averaged.items()}, finished)
+    save_tensors({name: value.half() for name, value in averaged.items()}, finished)
     for left in scratch.iterdir():
         left.unlink()
     scratch.rmdir()
@@ -196,7 +202,8 @@ def write_losses(workshop: Workshop, generator: Generator, examples: Examples, j
     os.replace(draft, path)
 
 
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """One safetensors file, there only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in tensors.items()}, draft)

@@ -1,0 +1,39 @@
+"""A lab's directory made again from what is committed, so that nobody need train the generator anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from creditline.errors import FingerprintMismatch
+from creditline.evaluation.lab.record import LabRecord
+from creditline.evaluation.lab.workshop import Workshop, encode_works, save_tensors
+from creditline.generator.assembly import assemble, assemble_reference, reference_weights
+from creditline.generator.pipeline import Generator
+
+
+def restore(workshop: Workshop, record: LabRecord, unet: Path) -> None:
+    """Put the record's generator, works and queries into the directory; only what is missing.
+
+    unet: the weights of the model of all works, in a diffusers folder. Raises FingerprintMismatch when they
+    are not those of the record.
+    """
+    if not workshop.works_file.exists():
+        with Generator.open(assemble_reference(workshop.directory / "reference")) as reference:
+            encode_works(workshop, reference)
+    if not workshop.generator.exists():
+        assemble(workshop.generator, unet=unet, vae=reference_weights() / "vae")
+    if not workshop.queries_file.exists():
+        with Generator.open(workshop.generator) as generator:
+            if generator.fingerprint != record.generator:
+                raise FingerprintMismatch(
+                    f"the lab's generator from {unet} is not that of the record; fetch both again",
+                    field="generator",
+                )
+            prompts = [query.prompt for query in record.queries]
+            tensors = {
+                "latents": torch.from_numpy(record.latents),
+                "text": generator.prompt_vectors(prompts),
+            }
+            save_tensors(tensors, workshop.queries_file)
