@@ -128,3 +128,14 @@ def test_on_the_cross_attention_it_is_the_teachers_fisher(random_generator: Gene
 def test_gradients_of_other_parameters_are_refused(written_out: EkfacFisher) -> None:
     with pytest.raises(InvalidInput, match="20 numbers do not fit a Fisher of 19"):
         written_out.natural(torch.zeros((1, 20)))
+
+
+def test_without_an_eigenbasis_the_diagonal_is_mean_squares_of_gradients(random_generator: Generator) -> None:
+    works, layers = encoded(random_generator, 5), chosen_layers(random_generator.unet, "attn")
+    fisher = fit_ekfac(random_generator, works, DRAWS, layers, eigenbasis=False)
+    rows = per_sample_gradients(random_generator, works, DRAWS, layers)
+    sizes = [factor.eigenvalues.numel() for factor in fisher.layers.values()]
+    for (name, factor), part in zip(fisher.layers.items(), rows.split(sizes, dim=1), strict=True):
+        squares = as_matrix(part, factor.eigenvalues.shape, bias=fisher.has_bias[name]).square().mean(dim=0)
+        torch.testing.assert_close(factor.eigenvalues, squares, rtol=1e-4, atol=1e-9)
+        assert factor.outputs is None

@@ -11,7 +11,7 @@ import torch
 from scipy.stats import spearmanr
 from tests.random_galleries import random_gallery
 
-from creditline.attribution.attributor import Gallery, attribute
+from creditline.attribution.attributor import Gallery, attribute, attribute_every
 from creditline.attribution.ekfac import fit_ekfac
 from creditline.attribution.forgetting import BoundedDescentAscent, Forgetting, NaturalAscent
 from creditline.attribution.parameters import chosen_layers
@@ -166,3 +166,15 @@ def test_scores_before_the_works_are_known_are_refused(random_generator: Generat
 def test_an_unknown_score_is_refused_at_once(random_generator: Generator) -> None:
     with pytest.raises(InvalidInput, match="'ratio' is none of"):
         unlearning(random_generator, natural(random_generator), score="ratio")
+
+
+def test_one_forgetting_gives_every_score(
+    random_generator: Generator, works: Gallery, queries: Gallery, tmp_path: Path
+) -> None:
+    make = natural(random_generator)
+    every = attribute_every(unlearning(random_generator, make), works, queries, tmp_path)
+    assert set(every) == {"unlearning", "unlearning-relative", "unlearning-skew"}
+    for score, name in [("relative", "unlearning-relative"), ("skew", "unlearning-skew")]:
+        alone = attribute(unlearning(random_generator, make, score=score), works, queries, tmp_path)
+        np.testing.assert_array_equal(every[name].values, alone.values)
+        assert every[name].cost.passes_per_query == alone.cost.passes_per_query

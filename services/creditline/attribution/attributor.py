@@ -65,6 +65,10 @@ class Attributor(ABC):
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         """(Q, N): the score of every work for every query; each query's do not depend on the others."""
 
+    def every_score(self, queries: Gallery) -> dict[str, NDArray[np.float64]]:
+        """By name, where one computation gives more scores than the method's own; that is among them."""
+        return {self.name: self.scores(queries)}
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -86,19 +90,30 @@ class Attributed:
 
 def attribute(attributor: Attributor, works: Gallery, queries: Gallery, directory: Path) -> Attributed:
     """Run a method and measure its cost. Raises InvalidInput when a score is no number."""
+    return attribute_every(attributor, works, queries, directory)[attributor.name]
+
+
+def attribute_every(
+    attributor: Attributor, works: Gallery, queries: Gallery, directory: Path
+) -> dict[str, Attributed]:
+    """As `attribute`, for all of a method's scores, each with the cost of the whole computation."""
     started = time.perf_counter()
     attributor.prepare(works, directory)
     prepared = time.perf_counter()
-    values = np.asarray(attributor.scores(queries), dtype=np.float64)
+    by_name = attributor.every_score(queries)
     ended = time.perf_counter()
-    _refuse_broken(values, attributor.name, works, queries)
     cost = Cost(
         preparation_seconds=prepared - started,
         seconds_per_query=(ended - prepared) / len(queries),
         passes_per_query=attributor.passes_per_query,
         bytes_per_work=attributor.bytes_per_work,
     )
-    return Attributed(values, cost)
+    found = {}
+    for name, values in by_name.items():
+        values = np.asarray(values, dtype=np.float64)
+        _refuse_broken(values, name, works, queries)
+        found[name] = Attributed(values, cost)
+    return found
 
 
 def _refuse_broken(values: NDArray[np.float64], name: str, works: Gallery, queries: Gallery) -> None:

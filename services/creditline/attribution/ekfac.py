@@ -125,8 +125,11 @@ def fit_ekfac(
     measure: Measure = noise_loss,
     sample: SampleKind = "example",
     draw_weights: Tensor | None = None,
+    eigenbasis: bool = True,
 ) -> EkfacFisher:
     """The empirical Fisher of the works' gradients: two walks over the works.
+
+    eigenbasis: without it the Fisher is diagonal in the weights' own coordinates, as AbU's, in one walk.
 
     sample "example": mean squares of each work's gradient averaged over its draws; "pass": of each pass's.
     draw_weights: (draws,), as in `per_sample_gradients`.
@@ -135,7 +138,7 @@ def fit_ekfac(
     def recorded() -> Iterable[RecordedPasses]:
         return recorded_passes(generator, works, draws, layers, measure, draw_weights)
 
-    bases = _fit_bases(recorded(), layers)
+    bases = _fit_bases(recorded() if eigenbasis else (), layers)
     has_bias = {name: _has_bias_column(module) for name, module in layers.items()}
     squares: dict[str, Tensor] = {}
     count = 0

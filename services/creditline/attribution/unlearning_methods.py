@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from creditline.attribution.attributor import Attributor, Gallery
 from creditline.attribution.forgetting import Forgetting
 from creditline.attribution.row_store import stored_rows
-from creditline.attribution.unlearning_scores import unlearning_score_named
+from creditline.attribution.unlearning_scores import UNLEARNING_SCORES, unlearning_score_named
 from creditline.errors import NotReady
-from creditline.generator.losses import LOSS, Draws, denoising_losses
+from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
 
 # AbU's twenty strided timesteps, one noise each.
@@ -26,7 +27,7 @@ class Unlearning(Attributor):
     """Makes the model forget each query and measures what that does to every work.
 
     forgetting: makes the way to forget from the works and the method's directory (a Fisher is an artifact);
-    score: one of `UNLEARNING_SCORES`.
+    score: one of `UNLEARNING_SCORES`, the one that `scores` gives.
     """
 
     def __init__(
@@ -42,7 +43,8 @@ class Unlearning(Attributor):
         self.bytes_per_work = 4.0 * len(draws)
         self._generator = generator
         self._make_forgetting = forgetting
-        self._score = unlearning_score_named(score)
+        unlearning_score_named(score)
+        self._score = score
         self._draws = draws
         self._works: Gallery | None = None
         self._forgetting: Forgetting | None = None
@@ -68,14 +70,27 @@ class Unlearning(Attributor):
         self._forgetting = self._make_forgetting(works, directory)
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        return self.every_score(queries)[self.name]
+
+    def every_score(self, queries: Gallery) -> dict[str, NDArray[np.float64]]:
+        """All of `UNLEARNING_SCORES` of the same forgetting; the others have their name added."""
+        rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in UNLEARNING_SCORES}
+        passes = 0.0
+        for number in range(len(queries)):
+            after, spent = self._losses_after(queries.examples.rows([number]))
+            passes += spent
+            for name, score in UNLEARNING_SCORES.items():
+                rows[name].append(score(self._before, after, self._draws))
+        self.passes_per_query = passes / len(queries)
+        return {
+            self.name if name == self._score else f"{self.name}-{name}": np.stack(values)
+            for name, values in rows.items()
+        }
+
+    def _losses_after(self, query: Examples) -> tuple[Tensor, float]:
+        """The works' losses once the query is forgotten, (N, draws), and the passes that it took."""
         if self._works is None or self._forgetting is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
-        rows, passes = [], 0.0
-        for number in range(len(queries)):
-            query = queries.examples.rows([number])
-            with self._forgetting.forget(self._generator, query) as forgotten:
-                after = denoising_losses(self._generator, self._works.examples, self._draws)
-            passes += forgotten.passes + len(self._works) * len(self._draws)
-            rows.append(self._score(self._before, after, self._draws))
-        self.passes_per_query = passes / len(queries)
-        return np.stack(rows)
+        with self._forgetting.forget(self._generator, query) as forgotten:
+            after = denoising_losses(self._generator, self._works.examples, self._draws)
+        return after, forgotten.passes + len(self._works) * len(self._draws)

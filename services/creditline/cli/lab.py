@@ -25,6 +25,7 @@ def _root() -> None:
 
 _Directory = Annotated[Path, typer.Option(help="Where the lab is kept; a second call resumes.")]
 _DIRECTORY = Path("runs/lab")
+_KINDS = ("generated", "heldout")
 
 
 @app.command()
@@ -101,6 +102,12 @@ def score(
         Path, typer.Option(help="Where its artifacts are kept; a second call reuses them.")
     ] = (Path("runs/lab/artifacts")),
     save: Annotated[Path | None, typer.Option(help="Directory for the scores themselves.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only these queries: generated, heldout; both where not given.")
+    ] = None,
+    every_score: Annotated[
+        bool, typer.Option(help="Of a method that unlearns: all scores of the same forgetting.")
+    ] = False,
 ) -> None:
     """Run a method on the lab's generator and judge it by the committed record of retrained models."""
     from creditline.evaluation.lab.methods import METHODS
@@ -110,26 +117,34 @@ def score(
         return
     from creditline.evaluation.lab.scoring import write_scores
 
-    scores = _run(method, queries, scratch)
-    if save is not None:
-        write_scores(scores, save)
-    _console.print(_verdict(scores))
+    for scores in _run(method, queries, kind or list(_KINDS), scratch, every_score=every_score):
+        if save is not None:
+            write_scores(scores, save)
+        _console.print(_verdict(scores))
 
 
-def _run(method: str, queries: int, scratch: Path) -> MethodScores:
-    from creditline.attribution.attributor import attribute
+def _run(
+    method: str, queries: int, kinds: list[str], scratch: Path, *, every_score: bool
+) -> list[MethodScores]:
+    from creditline.attribution.attributor import attribute_every
+    from creditline.errors import InvalidInput
     from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.scoring import MethodScores
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
     from creditline.generator.reference import reference_corpus
 
+    unknown = sorted(set(kinds) - set(_KINDS))
+    if unknown:
+        raise InvalidInput(f"queries of kind {unknown[0]!r} are none of {', '.join(_KINDS)}", field="kind")
     record = read_record(REFERENCE / "record.safetensors")
-    rows = record.spread_rows(queries)
+    rows = record.spread_rows(queries, kinds)
     with open_setting(record, reference_corpus()) as setting:
         attributor = method_named(method)(Workbench(setting, scratch))
-        attributed = attribute(attributor, setting.works, setting.queries.rows(rows), scratch / method)
-    return MethodScores.of(method, rows, attributed)
+        by_name = attribute_every(attributor, setting.works, setting.queries.rows(rows), scratch / method)
+    if not every_score:
+        by_name = {method: by_name[method]}
+    return [MethodScores.of(name, rows, attributed) for name, attributed in by_name.items()]
 
 
 def _verdict(scores: MethodScores) -> Table:
@@ -141,7 +156,7 @@ def _verdict(scores: MethodScores) -> Table:
     table = Table(title=f"{scores.method}: linear datamodelling score on the judging subsets")
     for heading in ("queries", "number", "LDS", "95 % interval", "of the ceiling"):
         table.add_column(heading, justify="left" if heading == "queries" else "right")
-    for kind in ("generated", "heldout"):
+    for kind in scores.kinds(record):
         judge = Judge(record, kind)
         found = judge.lds(scores)
         table.add_row(

@@ -40,7 +40,7 @@ def test_a_setting_is_the_lab_as_it_was_trained(setting: LabSetting, trained_lab
 
 
 @pytest.mark.parametrize(
-    "name", ["random", "joined", "nda", "trak", "relative-influence", "consensus", "mucs"]
+    "name", ["random", "joined", "nda", "trak", "relative-influence", "consensus", "abu", "mucs"]
 )
 def test_a_method_scores_every_work_for_every_query(name: str, bench: Workbench, tmp_path: Path) -> None:
     queries = bench.setting.queries.rows([0, 6])

@@ -104,8 +104,10 @@ def test_relative_losses_hold_every_timestep_as_dear(record: LabRecord) -> None:
 
 def test_queries_are_spread_over_each_kind(record: LabRecord) -> None:
     assert record.spread_rows(0) == [0, 1, 2, 3, 4]
-    assert record.spread_rows(2) == [0, 2, 3, 4]
+    assert record.spread_rows(2) == [0, 1, 3, 4]
+    assert record.spread_rows(3) == [0, 1, 2, 3, 4]
     assert record.spread_rows(1) == [0, 3]
+    assert record.spread_rows(1, ["heldout"]) == [3]
 
 
 def test_scores_are_read_as_they_were_written(truth: NDArray[np.float64], tmp_path: Path) -> None:

@@ -95,7 +95,14 @@ def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: Tra
     return lambda bench: Trak(name, bench.rows(space), regularisation, divisor)
 
 
-def _natural(name: str, parameters: ParameterChoice, *, score: str = "difference", steps: int = 1) -> Maker:
+def _natural(
+    name: str,
+    parameters: ParameterChoice,
+    *,
+    score: str = "difference",
+    steps: int = 1,
+    eigenbasis: bool = True,
+) -> Maker:
     def make(bench: Workbench) -> Attributor:
         generator = bench.setting.generator
 
@@ -106,7 +113,7 @@ def _natural(name: str, parameters: ParameterChoice, *, score: str = "difference
                 GradientSpace(parameters, draws=_FISHER_DRAWS).origin(
                     generator.fingerprint, works.fingerprint
                 ),
-                lambda: fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers),
+                lambda: fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers, eigenbasis=eigenbasis),
             )
             return NaturalAscent(fisher, parameters, steps=steps)
 
@@ -180,8 +187,12 @@ METHODS: dict[str, Maker] = {
     "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),
     "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", _OWN_RELATIVE),
     "consensus": _consensus,
+    "abu": _natural("abu", "cross-attn", eigenbasis=False),
     "abu-plus": _natural("abu-plus", "cross-attn"),
     "abu-plus-relative": _natural("abu-plus-relative", "cross-attn", score="relative"),
     "abu-plus-skew": _natural("abu-plus-skew", "cross-attn", score="skew"),
+    "abu-plus-attn": _natural("abu-plus-attn", "attn"),
+    "abu-plus-all": _natural("abu-plus-all", "all"),
+    "abu-plus-3-steps": _natural("abu-plus-3-steps", "cross-attn", steps=3),
     "mucs": _descent_ascent("mucs", score="skew"),
 }

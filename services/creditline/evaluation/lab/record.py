@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,15 +49,13 @@ class LabRecord:
         """Rows of the queries of one kind ("generated" or "heldout")."""
         return np.flatnonzero([query.kind == kind for query in self.queries])
 
-    def spread_rows(self, count: int) -> list[int]:
-        """`count` queries of each kind, evenly spread; all where it is 0."""
+    def spread_rows(self, count: int, kinds: Sequence[str] = ("generated", "heldout")) -> list[int]:
+        """`count` queries of each of these kinds, every so many; all where it is 0."""
         chosen: list[int] = []
-        for kind in ("generated", "heldout"):
+        for kind in kinds:
             rows = self.query_rows(kind)
-            places = (
-                np.arange(len(rows)) if not count else np.linspace(0, len(rows) - 1, min(count, len(rows)))
-            )
-            chosen += [int(rows[round(place)]) for place in places]
+            stride = max(1, len(rows) // count) if count else 1
+            chosen += [int(row) for row in rows[::stride][: count or len(rows)]]
         return chosen
 
     def retrained(self, kind: str, unit: LossUnit = "relative") -> Retrained:

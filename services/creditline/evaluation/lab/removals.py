@@ -116,8 +116,7 @@ class RemovalPlan:
 
     def query_rows(self, record: LabRecord) -> list[int]:
         """Generated queries, every so many."""
-        rows = record.query_rows("generated")
-        return [int(row) for row in rows[:: max(1, len(rows) // self.queries)][: self.queries]]
+        return record.spread_rows(self.queries, ["generated"])
 
     def removals(self, record: LabRecord, works: Corpus, scores: Mapping[str, MethodScores]) -> list[Removal]:
         """Controls first, then query by query what each method ranks first, then contributors.

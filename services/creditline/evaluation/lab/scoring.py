@@ -38,6 +38,10 @@ class MethodScores:
     def of(cls, method: str, rows: Sequence[int], attributed: Attributed) -> MethodScores:
         return cls(method, tuple(rows), attributed.values.astype(np.float32), attributed.cost)
 
+    def kinds(self, record: LabRecord) -> list[str]:
+        """The kinds of queries that were scored, in the record's order."""
+        return list(dict.fromkeys(record.queries[row].kind for row in sorted(self.rows)))
+
     def of_rows(self, rows: Sequence[int]) -> NDArray[np.float64]:
         """The scores of the named queries: (queries, N). Raises InvalidInput when one was not scored."""
         place = {row: number for number, row in enumerate(self.rows)}
