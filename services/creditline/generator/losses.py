@@ -91,6 +91,16 @@ class Draws:
         return torch.cat([half, -half], dim=1).flatten(0, 1)
 
 
+@dataclass(frozen=True)
+class ClearDraws(Draws):
+    """Draws at the first `part` of the schedule only, where a picture can still be told from another."""
+
+    part: float = 1.0
+
+    def schedule(self, length: int) -> Tensor:
+        return super().schedule(round(self.part * length))
+
+
 def example_generator(salt: str, example_id: str) -> torch.Generator:
     """Random numbers that belong to one example, whatever else is drawn; another salt gives others."""
     digest = hashlib.sha256(f"{salt}\0{example_id}".encode()).digest()

@@ -15,6 +15,7 @@ from creditline.attribution.attributor import Attributor, Gallery
 from creditline.attribution.consensus import Consensus, Sharpened
 from creditline.attribution.ekfac import fit_ekfac
 from creditline.attribution.ekfac_store import stored_fisher
+from creditline.attribution.fast_teacher import FastUnlearning
 from creditline.attribution.forgetting import BoundedDescentAscent, NaturalAscent
 from creditline.attribution.gradient_methods import (
     GradientCosine,
@@ -28,7 +29,7 @@ from creditline.attribution.nda import PUBLISHED, PUBLISHED_IN_PIXELS, SAME_PLAC
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
 from creditline.attribution.trak import TrakDivisor
-from creditline.attribution.unlearning_methods import Unlearning
+from creditline.attribution.unlearning_methods import WORK_DRAWS, Unlearning
 from creditline.distillation.towers import Towers
 from creditline.errors import InvalidInput
 from creditline.evaluation.lab.setting import LabSetting
@@ -95,31 +96,46 @@ def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: Tra
     return lambda bench: Trak(name, bench.rows(space), regularisation, divisor)
 
 
+def _natural_ascent(
+    bench: Workbench, parameters: ParameterChoice, *, steps: int = 1, eigenbasis: bool = True
+) -> Callable[[Gallery, Path], NaturalAscent]:
+    """A natural-gradient step (AbU+'s, or AbU's without the eigenbasis); its Fisher is an artifact."""
+    generator = bench.setting.generator
+
+    def forgetting(works: Gallery, directory: Path) -> NaturalAscent:
+        layers = chosen_layers(generator.unet, parameters)
+        fisher = stored_fisher(
+            directory / "fisher.safetensors",
+            GradientSpace(parameters, draws=_FISHER_DRAWS).origin(generator.fingerprint, works.fingerprint),
+            lambda: fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers, eigenbasis=eigenbasis),
+        )
+        return NaturalAscent(fisher, parameters, steps=steps)
+
+    return forgetting
+
+
 def _natural(
     name: str,
-    parameters: ParameterChoice,
+    parameters: ParameterChoice = "cross-attn",
     *,
     score: str = "difference",
     steps: int = 1,
     eigenbasis: bool = True,
+    draws: Draws = WORK_DRAWS,
 ) -> Maker:
-    def make(bench: Workbench) -> Attributor:
-        generator = bench.setting.generator
+    return lambda bench: Unlearning(
+        name,
+        bench.setting.generator,
+        _natural_ascent(bench, parameters, steps=steps, eigenbasis=eigenbasis),
+        score=score,
+        draws=draws,
+    )
 
-        def forgetting(works: Gallery, directory: Path) -> NaturalAscent:
-            layers = chosen_layers(generator.unet, parameters)
-            fisher = stored_fisher(
-                directory / "fisher.safetensors",
-                GradientSpace(parameters, draws=_FISHER_DRAWS).origin(
-                    generator.fingerprint, works.fingerprint
-                ),
-                lambda: fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers, eigenbasis=eigenbasis),
-            )
-            return NaturalAscent(fisher, parameters, steps=steps)
 
-        return Unlearning(name, generator, forgetting, score=score)
-
-    return make
+def _fast(name: str) -> Maker:
+    return lambda bench: FastUnlearning(
+        name, bench.setting.generator, _natural_ascent(bench, "cross-attn"), "cross-attn"
+    )
 
 
 def _descent_ascent(name: str, *, score: str) -> Maker:
@@ -187,12 +203,15 @@ METHODS: dict[str, Maker] = {
     "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),
     "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", _OWN_RELATIVE),
     "consensus": _consensus,
-    "abu": _natural("abu", "cross-attn", eigenbasis=False),
-    "abu-plus": _natural("abu-plus", "cross-attn"),
-    "abu-plus-relative": _natural("abu-plus-relative", "cross-attn", score="relative"),
-    "abu-plus-skew": _natural("abu-plus-skew", "cross-attn", score="skew"),
+    "abu": _natural("abu", eigenbasis=False),
+    "abu-plus": _natural("abu-plus"),
+    "abu-plus-relative": _natural("abu-plus-relative", score="relative"),
+    "abu-plus-skew": _natural("abu-plus-skew", score="skew"),
     "abu-plus-attn": _natural("abu-plus-attn", "attn"),
     "abu-plus-all": _natural("abu-plus-all", "all"),
-    "abu-plus-3-steps": _natural("abu-plus-3-steps", "cross-attn", steps=3),
+    "abu-plus-3-steps": _natural("abu-plus-3-steps", steps=3),
+    "abu-plus-fast": _fast("abu-plus-fast"),
+    # The full teacher's agreement with itself: the same step, judged at other noise of the works.
+    "abu-plus-again": _natural("abu-plus-again", draws=replace(WORK_DRAWS, salt="again")),
     "mucs": _descent_ascent("mucs", score="skew"),
 }
