@@ -83,6 +83,8 @@ readme-picture: $(INSTALLED)
 lab: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.lab
 	@$(BIN)/python -m tests.benchmarks.leave_k_out
+	@$(BIN)/python -m tests.benchmarks.fast_teacher
+	@$(BIN)/python -m tests.benchmarks.lab_sheets
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.

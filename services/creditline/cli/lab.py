@@ -142,8 +142,8 @@ def _run(
     with open_setting(record, reference_corpus()) as setting:
         attributor = method_named(method)(Workbench(setting, scratch))
         by_name = attribute_every(attributor, setting.works, setting.queries.rows(rows), scratch / method)
-    if not every_score:
-        by_name = {method: by_name[method]}
+    own = {method: by_name.pop(attributor.name)}
+    by_name = {**own, **by_name} if every_score else own
     return [MethodScores.of(name, rows, attributed) for name, attributed in by_name.items()]
 
 
