@@ -1,0 +1,54 @@
+"""`creditline lab`: a method judged from what is committed, and what it says to a wrong name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from creditline.evaluation.lab.scoring import read_scores
+
+
+def _lab(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "creditline.cli.main", "lab", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_method_is_run_judged_and_saved(tmp_path: Path) -> None:
+    done = _lab(
+        *("score", "text", "--queries", "3", "--kind", "generated"),
+        *("--scratch", str(tmp_path), "--save", str(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "linear datamodelling score" in done.stdout
+    assert "generated" in done.stdout
+    assert "heldout" not in done.stdout
+    scores = read_scores(tmp_path / "text.safetensors")
+    assert scores.rows == (0, 32, 64)
+    assert scores.values.shape == (3, 500)
+
+
+def test_the_methods_are_listed() -> None:
+    assert {"abu-plus", "d-trak", "mucs", "random"} <= set(_lab("score", "list").stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("score", "astrology"), "none of random"),
+        (("score", "random", "--kind", "dreamt"), "none of generated, heldout"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_those_that_there_are(arguments: tuple[str, ...], said: str) -> None:
+    done = _lab(*arguments)
+    assert done.returncode != 0
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
