@@ -95,6 +95,29 @@ def remove(
 
 
 @app.command()
+def draws(
+    output: Annotated[Path, typer.Argument(help="The record to write (safetensors).")],
+    queries: Annotated[int, typer.Option(help="Generated queries, every so many.", min=1)] = 16,
+    scratch: Annotated[Path, typer.Option(help="Where it goes on from; a second call resumes.")] = (
+        Path("runs/lab/artifacts/draws")
+    ),
+) -> None:
+    """Record what each draw says of the works once a query is forgotten: what fast teachers are chosen by."""
+    from creditline.evaluation.lab.draws import collect_draws, write_draws
+    from creditline.evaluation.lab.methods import Workbench, natural_ascent
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.generator.reference import reference_corpus
+
+    record = read_record(REFERENCE / "record.safetensors")
+    with open_setting(record, reference_corpus()) as setting:
+        forgetting = natural_ascent(Workbench(setting, scratch))(setting.works, scratch)
+        rows = record.spread_rows(queries, ["generated"])
+        write_draws(collect_draws(setting, forgetting, rows, scratch), output)
+    _console.print(f"{len(rows)} queries in {output}")
+
+
+@app.command()
 def score(
     method: Annotated[str, typer.Argument(help="A method's name; `list` names them.")],
     queries: Annotated[int, typer.Option(help="Only that many queries of each kind, evenly spread.")] = 0,

@@ -96,8 +96,8 @@ def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: Tra
     return lambda bench: Trak(name, bench.rows(space), regularisation, divisor)
 
 
-def _natural_ascent(
-    bench: Workbench, parameters: ParameterChoice, *, steps: int = 1, eigenbasis: bool = True
+def natural_ascent(
+    bench: Workbench, parameters: ParameterChoice = "cross-attn", *, steps: int = 1, eigenbasis: bool = True
 ) -> Callable[[Gallery, Path], NaturalAscent]:
     """A natural-gradient step (AbU+'s, or AbU's without the eigenbasis); its Fisher is an artifact."""
     generator = bench.setting.generator
@@ -126,16 +126,14 @@ def _natural(
     return lambda bench: Unlearning(
         name,
         bench.setting.generator,
-        _natural_ascent(bench, parameters, steps=steps, eigenbasis=eigenbasis),
+        natural_ascent(bench, parameters, steps=steps, eigenbasis=eigenbasis),
         score=score,
         draws=draws,
     )
 
 
 def _fast(name: str) -> Maker:
-    return lambda bench: FastUnlearning(
-        name, bench.setting.generator, _natural_ascent(bench, "cross-attn"), "cross-attn"
-    )
+    return lambda bench: FastUnlearning(name, bench.setting.generator, natural_ascent(bench), "cross-attn")
 
 
 def _descent_ascent(name: str, *, score: str) -> Maker:
