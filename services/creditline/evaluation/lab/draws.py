@@ -105,7 +105,10 @@ def write_draws(record: DrawRecord, path: Path) -> None:
     for name in ("changes", "first_order"):
         values = getattr(record, name)
         scale = np.abs(values).max()
-        arrays |= {name: (values / scale).astype(np.float16), f"{name}_scale": np.array([scale], dtype=np.float32)}
+        arrays |= {
+            name: (values / scale).astype(np.float16),
+            f"{name}_scale": np.array([scale], dtype=np.float32),
+        }
     write_arrays(path, arrays, {})
 
 
