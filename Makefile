@@ -84,6 +84,7 @@ lab: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.lab
 	@$(BIN)/python -m tests.benchmarks.leave_k_out
 	@$(BIN)/python -m tests.benchmarks.fast_teacher
+	@$(BIN)/python -m tests.benchmarks.lab_steps
 	@$(BIN)/python -m tests.benchmarks.lab_sheets
 	@$(MAKE) --no-print-directory results
 

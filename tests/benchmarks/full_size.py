@@ -390,11 +390,11 @@ def figures_of(run: Run, operations: Operations, peak_gib: float) -> dict[str, F
 
 
 def main() -> None:
-    """Measure and write `full-size.json`."""
+    """Measure; fill their part of `attributors.json`."""
     torch.set_num_threads(THREADS)
     operations = pass_operations(SD15)
     figures = figures_of(measure(SD15), operations, peak_gibibytes())
-    write_result("full-size", COMMAND, SEED, figures, cost_rows(operations))
+    write_result("attributors", COMMAND, SEED, figures, cost_rows(operations), merge=True)
     for key, figure in figures.items():
         print(f"{key}: {figure.value:.4g} {figure.unit} (target {figure.target})")
 

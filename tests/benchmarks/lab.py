@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from creditline.evaluation.bootstrap import Estimate
-from creditline.evaluation.lab.methods import CONSENSUS
+from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.scoring import (
     CHOOSING,
@@ -37,7 +37,9 @@ OURS = (
     "influence-relative",
     "abu-plus-relative",
     "abu-plus-skew",
+    "abu-plus-fast",
     "consensus",
+    "consensus-fast",
 )
 RANDOM, TEACHER = "random", "abu-plus"
 
@@ -161,8 +163,9 @@ def _figure(estimate: Estimate, target: str | None, what: str) -> Figure:
 def main() -> None:
     record = read_record(REFERENCE / "record.safetensors")
     scores = read_all_scores(REFERENCE / "scores")
-    scores["consensus"] = joined("consensus", [scores[name] for name in CONSENSUS], tuple(CONSENSUS.values()))
-    write_scores(scores["consensus"], REFERENCE / "scores")
+    for name, weights in CONSENSUSES.items():
+        scores[name] = joined(name, [scores[member] for member in weights], tuple(weights.values()))
+        write_scores(scores[name], REFERENCE / "scores")
     ceiling = Judge(record, "generated").ceiling()
     judged = judge_all(record, scores, ceiling.value)
     write_result(

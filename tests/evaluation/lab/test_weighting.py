@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from creditline.attribution.attributor import Cost
-from creditline.evaluation.lab.methods import CONSENSUS
+from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.scoring import CHOOSING, MethodScores, read_scores
 from creditline.evaluation.lab.setting import REFERENCE
@@ -38,19 +38,25 @@ def test_what_foretells_everything_gets_all_the_weight(record: LabRecord) -> Non
     assert found[0] < 0.05
 
 
+def members_of(name: str) -> list[MethodScores]:
+    """The committed scores of a consensus's members."""
+    return [read_scores(REFERENCE / "scores" / f"{member}.safetensors") for member in CONSENSUSES[name]]
+
+
 def test_subsets_that_judge_have_no_say(record: LabRecord) -> None:
     spoilt = record.losses.copy()
     spoilt[CHOOSING:] *= np.random.default_rng(1).uniform(0.9, 1.1, spoilt[CHOOSING:].shape)
     # A timestep's mean over all models is its unit: put back what the spoiling did to it.
     spoilt *= record.losses.mean(axis=(0, 1, 2)) / spoilt.mean(axis=(0, 1, 2))
-    members = [read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in CONSENSUS]
+    members = members_of("consensus")
     expected = fitted_weights(record, members)
     assert fitted_weights(replace(record, losses=spoilt), members) == pytest.approx(expected, abs=0.02)
 
 
-def test_the_committed_weights_are_those_that_the_committed_scores_give(record: LabRecord) -> None:
-    members = [read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in CONSENSUS]
-    assert fitted_weights(record, members) == pytest.approx(list(CONSENSUS.values()), abs=0.01)
+@pytest.mark.parametrize("name", CONSENSUSES)
+def test_the_committed_weights_are_those_that_the_committed_scores_give(record: LabRecord, name: str) -> None:
+    expected = list(CONSENSUSES[name].values())
+    assert fitted_weights(record, members_of(name)) == pytest.approx(expected, abs=0.01)
 
 
 def test_a_consensus_covers_what_all_its_members_scored_and_costs_their_sum() -> None:
