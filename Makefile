@@ -83,6 +83,7 @@ readme-picture: $(INSTALLED)
 lab: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.lab
 	@$(BIN)/python -m tests.benchmarks.leave_k_out
+	@$(BIN)/python -m tests.benchmarks.one_unit
 	@$(BIN)/python -m tests.benchmarks.fast_teacher
 	@$(BIN)/python -m tests.benchmarks.lab_steps
 	@$(BIN)/python -m tests.benchmarks.lab_sheets

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import matplotlib
+import numpy as np
+from numpy.typing import NDArray
 
 from creditline.evaluation.bootstrap import Estimate
 from tests.benchmarks.result_files import RESULTS_DIRECTORY
@@ -51,4 +53,32 @@ def plot_scores(judged: list[Judged], ceiling: Estimate) -> None:
     )
     IMAGES.mkdir(parents=True, exist_ok=True)
     figure.savefig(IMAGES / "lab-lds.png", dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def plot_expected_changes(
+    methods: list[tuple[str, NDArray[np.float64], NDArray[np.float64]]], bins: int = 10
+) -> None:
+    """For each method: measured differences of loss against foretold ones, in bins of as many each.
+
+    methods: (name, foretold (M, Q), measured (M, Q)), both less their means over the subsets.
+    """
+    figure, panels = pyplot.subplots(
+        1, len(methods), figsize=(3.2 * len(methods), 3.2), layout="constrained", sharey=True
+    )
+    for axes, (name, foretold, measured) in zip(panels, methods, strict=True):
+        order = np.argsort(foretold.ravel())
+        parts = [(foretold.ravel()[part], measured.ravel()[part]) for part in np.array_split(order, bins)]
+        across = [float(ours.mean()) for ours, _ in parts]
+        down = [float(truth.mean()) for _, truth in parts]
+        errors = [1.96 * float(truth.std()) / len(truth) ** 0.5 for _, truth in parts]
+        reach = max(0.02, 1.1 * max(map(abs, across + down)))
+        axes.plot([-reach, reach], [-reach, reach], color="#999999", linestyle="--", linewidth=1)
+        axes.errorbar(across, down, yerr=errors, fmt="o", color=_COLOURS["ours"], markersize=4, linewidth=1)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("foretold ΔL (part of the loss)", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("measured ΔL", fontsize=9)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(IMAGES / "one-unit.png", dpi=110, metadata={"Software": None})
     pyplot.close(figure)

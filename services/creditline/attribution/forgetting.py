@@ -7,7 +7,7 @@ near what an untrained model has (MUCS). Afterwards the weights are exactly as b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +31,7 @@ from creditline.generator.pipeline import Generator
 
 _QUERY_DRAWS = Draws(timesteps=20, repeats=2, salt="query", mirrored=True)
 _CHECK_DRAWS = Draws(timesteps=20, repeats=2, salt="check", mirrored=True)
+_GRADIENTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Forgotten:
 
 
 class Forgetting(Protocol):
-    """A way to forget."""
+    """A way to forget one picture, or a few at once."""
 
     def forget(self, generator: Generator, query: Examples) -> AbstractContextManager[Forgotten]:
         """A context in which the generator has forgotten the query; yields `Forgotten`."""
@@ -54,7 +55,7 @@ class NaturalAscent:
     """θ₋ = θ₀ + s · F⁻¹ · ∇L(query), with s found so that the query's loss rises by `rise`.
 
     fisher: of the layers that `parameters` chooses. With `steps` > 1 the gradient is taken anew after each,
-    and each lifts the loss by its part of the rise.
+    and each lifts the loss by its part of the rise. Of several examples it is their mean loss that rises.
     """
 
     fisher: EkfacFisher
@@ -70,12 +71,12 @@ class NaturalAscent:
         layers = chosen_layers(generator.unet, self.parameters)
         before = float(denoising_losses(generator, query, self.check_draws).mean())
         change = torch.zeros(parameter_count(layers))
-        passes = float(len(self.check_draws))
+        passes = float(len(query) * len(self.check_draws))
         for step in range(1, self.steps + 1):
             goal = (1.0 + self.rise) ** (step / self.steps) * before
             added, trials = self._step(generator, query, change, goal)
             change = change + added
-            passes += 3 * len(self.query_draws) + trials * len(self.check_draws)
+            passes += len(query) * (3 * len(self.query_draws) + trials * len(self.check_draws))
         with moved_layers(layers, change):
             yield Forgotten(
                 before, float(denoising_losses(generator, query, self.check_draws).mean()), passes
@@ -85,8 +86,8 @@ class NaturalAscent:
         """From θ₀ + change to where the query's loss is `goal`: what is added, and the sizes tried."""
         layers = chosen_layers(generator.unet, self.parameters)
         with moved_layers(layers, change):
-            gradient = per_sample_gradients(generator, query, self.query_draws, layers)
-        direction = self.fisher.natural(gradient, damping=self.damping)[0]
+            gradient = _mean_gradient(generator, query, self.query_draws, layers)
+        direction = self.fisher.natural(gradient[None], damping=self.damping)[0]
         trials = 0
 
         def loss_at(size: float) -> float:
@@ -97,8 +98,19 @@ class NaturalAscent:
 
         here = loss_at(0.0)
         rise = goal / here - 1.0
-        slope = float((direction * gradient[0]).sum())
+        slope = float((direction * gradient).sum())
         return size_for_rise(loss_at, rise * here / slope, rise=rise) * direction, trials
+
+
+def _mean_gradient(
+    generator: Generator, examples: Examples, draws: Draws, layers: Mapping[str, torch.nn.Module]
+) -> Tensor:
+    """Of the examples' mean loss, a few examples' gradients in memory at a time: (P,)."""
+    total = torch.zeros(parameter_count(layers))
+    for start in range(0, len(examples), _GRADIENTS_AT_ONCE):
+        part = examples.rows(range(start, min(start + _GRADIENTS_AT_ONCE, len(examples))))
+        total += per_sample_gradients(generator, part, draws, layers).sum(dim=0)
+    return total / len(examples)
 
 
 @dataclass(frozen=True)

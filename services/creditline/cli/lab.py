@@ -146,6 +146,57 @@ def score(
         _console.print(_verdict(scores))
 
 
+@app.command()
+def noise(
+    method: Annotated[str, typer.Argument(help="A method's name; `score list` names them.")],
+    save: Annotated[Path, typer.Argument(help="Directory for the scores.")],
+    queries: Annotated[int, typer.Option(help="Pictures of noise.", min=1)] = 8,
+    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+) -> None:
+    """Score pictures of pure noise, which owe nothing to anybody in particular: a control."""
+    from creditline.attribution.attributor import attribute
+    from creditline.evaluation.lab.methods import Workbench, method_named
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.scoring import MethodScores, write_scores
+    from creditline.evaluation.lab.setting import REFERENCE, noise_queries, open_setting
+    from creditline.generator.reference import reference_corpus
+
+    with open_setting(read_record(REFERENCE / "record.safetensors"), reference_corpus()) as setting:
+        attributor = method_named(method)(Workbench(setting, scratch))
+        asked = noise_queries(setting, queries)
+        attributed = attribute(attributor, setting.works, asked, scratch / method)
+    path = write_scores(MethodScores.of(method, range(queries), attributed), save)
+    _console.print(f"{queries} pictures of noise in {path}")
+
+
+@app.command()
+def contributors(
+    output: Annotated[Path, typer.Argument(help="The scores to write (safetensors).")],
+    count: Annotated[int, typer.Option(help="Contributors, those with most works.", min=1)] = 12,
+    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = (
+        Path("runs/lab/artifacts/contributors")
+    ),
+) -> None:
+    """Forget all works of one contributor after the other, and see what the queries lose (GUDA; minutes)."""
+    from creditline.attribution.groups import guda_scores
+    from creditline.evaluation.lab.groups import GroupScores, write_group_scores
+    from creditline.evaluation.lab.methods import Workbench, natural_ascent
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.removals import contributor_removals
+    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.generator.reference import reference_corpus
+
+    with open_setting(read_record(REFERENCE / "record.safetensors"), reference_corpus()) as setting:
+        leading = contributor_removals(setting.corpus, count)
+        forgetting = natural_ascent(Workbench(setting, scratch))(setting.works, scratch)
+        groups = [removal.rows for removal in leading]
+        scores = guda_scores(setting.generator, forgetting, setting.works, groups, setting.queries)
+    names = tuple(removal.subject for removal in leading)
+    values = {f"guda-{name}": found.astype("float32") for name, found in scores.items()}
+    write_group_scores(GroupScores(names, values), output)
+    _console.print(f"{len(names)} contributors in {output}")
+
+
 def _run(
     method: str, queries: int, kinds: list[str], scratch: Path, *, every_score: bool
 ) -> list[MethodScores]:

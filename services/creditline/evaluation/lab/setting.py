@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -81,3 +82,16 @@ def _queries(generator: Generator, record: LabRecord, held_out: Corpus) -> Galle
 
 def _pictures(record: LabRecord, held_out: Corpus) -> Sequence[Image.Image]:
     return [Image.fromarray(picture) for picture in record.pictures] + [work.picture() for work in held_out]
+
+
+def noise_queries(setting: LabSetting, count: int, *, seed: int = 0) -> Gallery:
+    """Pictures of random pixels with an empty prompt: they owe nothing to anybody in particular."""
+    height, width = np.asarray(setting.queries.pictures[0]).shape[:2]
+    random = np.random.default_rng(seed)
+    pictures = tuple(
+        Image.fromarray(random.integers(0, 256, size=(height, width, 3), dtype=np.uint8))
+        for _ in range(count)
+    )
+    ids, prompts = tuple(f"noise-{seed}-{number}" for number in range(count)), ("",) * count
+    examples = encoded_examples(setting.generator, ids, pictures, prompts)
+    return Gallery(examples, pictures, prompts, f"noise {seed}")

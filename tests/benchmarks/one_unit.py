@@ -1,0 +1,160 @@
+"""Part of `make lab`: every method's scores mapped to expected ΔL, and whether that foretells retraining.
+
+Writes `one-unit.json`. The maps are fitted on one half of the judging subsets and tested on the other. The
+controls: random scores, which must explain nothing, and pictures of noise, which must owe nobody much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.attribution.expected_change import ExpectedChange, concentration
+from creditline.evaluation.lab.one_unit import UnitTest, fit_expected_change, foretold_losses, unit_test
+from creditline.evaluation.lab.record import LabRecord, read_record
+from creditline.evaluation.lab.removals import NOTHING, read_removals
+from creditline.evaluation.lab.scoring import CHOOSING, SEED, MethodScores, read_all_scores
+from creditline.evaluation.lab.setting import REFERENCE
+from creditline.evaluation.lds import Retrained
+from tests.benchmarks.lab_plots import plot_expected_changes
+from tests.benchmarks.result_files import Figure, write_result
+
+COMMAND = "make lab"
+METHODS = (
+    "consensus",
+    "consensus-fast",
+    "abu-plus",
+    "abu-plus-fast",
+    "mucs",
+    "d-trak",
+    "influence-noise",
+    "text-sharpened",
+    "nda",
+    "joined",
+    "random",
+)
+OURS, LABELS = "consensus", "consensus-fast"
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A method's map with what became of it. foretold, measured: (M, Q), less their means over subsets."""
+
+    method: str
+    expected: ExpectedChange
+    test: UnitTest
+    changes: NDArray[np.float64]
+    foretold: NDArray[np.float64]
+    measured: NDArray[np.float64]
+
+
+def whole_losses(record: LabRecord) -> NDArray[np.float64]:
+    """Every query's loss under models of all works, of other seeds: (Q,), relative."""
+    removals = read_removals(REFERENCE / "removals.safetensors")
+    weights = record.timestep_weights("relative")
+    losses: NDArray[np.float64] = removals.losses[removals.rows(NOTHING)].astype(np.float64) @ weights
+    return losses.mean(axis=0) / len(weights)
+
+
+def mapped(record: LabRecord, scores: MethodScores, whole: NDArray[np.float64]) -> Mapped:
+    """Fit on every second judging subset, test on the others; generated queries that were scored."""
+    generated = record.query_rows("generated")
+    rows = [int(row) for row in np.intersect1d(generated, scores.rows)]
+    retrained = record.retrained("generated")
+    columns = np.searchsorted(generated, rows)
+    values = scores.of_rows(rows)
+
+    def part(start: int) -> Retrained:
+        places = slice(CHOOSING + start, None, 2)
+        return Retrained(retrained.subsets[places], retrained.losses[places][:, :, columns])
+
+    fitting, testing = part(0), part(1)
+    expected = fit_expected_change(values, fitting, whole_loss=float(whole[rows].mean()))
+    foretold = foretold_losses(expected, values, testing.subsets)
+    measured = testing.losses.mean(axis=1)
+    return Mapped(
+        scores.method,
+        expected,
+        unit_test(foretold, testing, seed=SEED),
+        expected.of(values),
+        foretold - foretold.mean(axis=0),
+        measured - measured.mean(axis=0),
+    )
+
+
+def row(found: Mapped, noise: MethodScores | None) -> dict[str, Any]:
+    """One method."""
+    spread = concentration(found.changes)
+    listed: dict[str, Any] = {
+        "method": found.method,
+        "queries": len(found.changes),
+        "slope": found.test.slope.value,
+        "slope_low": found.test.slope.low,
+        "slope_high": found.test.slope.high,
+        "explained": found.test.explained,
+        "correlation": found.test.correlation,
+        "correlation_of_ceiling": found.test.correlation / found.test.ceiling,
+        "first_work": float(found.changes.max(axis=1).mean()),
+        "any_work": found.expected.common,
+        "all_works": float(found.changes.sum(axis=1).mean()),
+        "concentration": float(spread.mean()),
+        "heights": list(found.expected.heights),
+    }
+    if noise is not None:
+        of_noise = concentration(found.expected.of(noise.values.astype(np.float64)))
+        listed |= {"concentration_noise": float(of_noise.mean()), "noise_queries": len(of_noise)}
+    return listed
+
+
+def figures(by_name: dict[str, Mapped], noise: MethodScores) -> dict[str, Figure]:
+    """What the maps must do."""
+    ours, labels = by_name[OURS], by_name[LABELS]
+    of_noise = concentration(labels.expected.of(noise.values.astype(np.float64)))
+    slope = ours.test.slope
+    return {
+        "slope": Figure(
+            slope.value,
+            low=slope.low,
+            high=slope.high,
+            what=f"measured over foretold ΔL of {OURS}, on subsets that it was not fitted on (1 is right)",
+        ),
+        "random_explained": Figure(
+            by_name["random"].test.explained, target="<= 0.03", what="control: what random scores explain"
+        ),
+        "noise_concentration": Figure(
+            float(of_noise.mean()),
+            low=float(of_noise.min()),
+            high=float(of_noise.max()),
+            target="<= 0.01",
+            what=f"concentration of {len(of_noise)} pictures of noise, least and most ({LABELS})",
+        ),
+        "generated_concentration": Figure(
+            float(concentration(labels.changes).mean()), what=f"the same of generated pictures ({LABELS})"
+        ),
+    }
+
+
+def main() -> None:
+    record, scores = read_record(REFERENCE / "record.safetensors"), read_all_scores(REFERENCE / "scores")
+    noise, whole = read_all_scores(REFERENCE / "noise"), whole_losses(record)
+    found = {name: mapped(record, scores[name], whole) for name in METHODS if name in scores}
+    write_result(
+        "one-unit",
+        command=COMMAND,
+        seed=SEED,
+        figures=figures(found, noise[LABELS]),
+        rows=[row(one, noise.get(name)) for name, one in found.items()],
+    )
+    plot_expected_changes(
+        [
+            (found[name].method, found[name].foretold, found[name].measured)
+            for name in (OURS, "abu-plus", "random")
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
