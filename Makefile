@@ -84,6 +84,7 @@ lab: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.lab
 	@$(BIN)/python -m tests.benchmarks.leave_k_out
 	@$(BIN)/python -m tests.benchmarks.one_unit
+	@$(BIN)/python -m tests.benchmarks.contributors
 	@$(BIN)/python -m tests.benchmarks.fast_teacher
 	@$(BIN)/python -m tests.benchmarks.lab_steps
 	@$(BIN)/python -m tests.benchmarks.lab_sheets
@@ -95,6 +96,7 @@ lab-train: $(INSTALLED)
 	$(BIN)/creditline lab train
 	$(BIN)/creditline lab collect $(LAB_REFERENCE)/record.safetensors
 	$(BIN)/creditline lab remove --output $(LAB_REFERENCE)/removals.safetensors
+	$(BIN)/creditline lab contributors $(LAB_REFERENCE)/contributors.safetensors
 
 bench: $(INSTALLED)
 	@set -e; for script in $(BENCHMARKS); do \

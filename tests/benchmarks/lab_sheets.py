@@ -6,6 +6,7 @@ query's picture its first works' influence sits, by NDA.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,8 @@ _CAPTION_CHARACTERS = 64
 _PALE, _RED = 0.45, (200.0, 30.0, 20.0)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def sheet_font(size: int) -> ImageFont.FreeTypeFont:
+    """The sheets' typeface, which comes with matplotlib."""
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
 
@@ -65,25 +67,15 @@ def _block(
     block = Image.new("RGB", (_LABEL + FIRST * step, head + len(scores) * step), "white")
     draw = ImageDraw.Draw(block)
     block.paste(_square(Image.fromarray(record.pictures[query])), (0, _GAP))
-    draw.text((step, _GAP), record.queries[query].id, fill=_FAINT, font=_font(10))
-    for number, line in enumerate(_lines(record.queries[query].prompt)):
-        draw.text((step, _GAP + _LINE * (number + 1)), line, fill=_INK, font=_font(10))
+    draw.text((step, _GAP), record.queries[query].id, fill=_FAINT, font=sheet_font(10))
+    for number, line in enumerate(textwrap.wrap(record.queries[query].prompt, _CAPTION_CHARACTERS)[:3]):
+        draw.text((step, _GAP + _LINE * (number + 1)), line, fill=_INK, font=sheet_font(10))
     for number, method in enumerate(scores):
         top = head + number * step
-        draw.text((0, top + _SIDE // 2 - 6), method.method, fill=_INK, font=_font(11))
+        draw.text((0, top + _SIDE // 2 - 6), method.method, fill=_INK, font=sheet_font(11))
         for place, work in enumerate(best_first(method.of_rows([query])[0])[:FIRST]):
             block.paste(_square(works[int(work)]), (_LABEL + place * step, top))
     return block
-
-
-def _lines(prompt: str) -> list[str]:
-    """A prompt in at most three lines."""
-    words, lines = prompt.split(), [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > _CAPTION_CHARACTERS:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines[:3]
 
 
 def _square(picture: Image.Image, side: int = _SIDE) -> Image.Image:
@@ -100,7 +92,7 @@ def nda_maps_sheet(setting: LabSetting, record: LabRecord, queries: Sequence[int
     draw = ImageDraw.Draw(sheet)
     for number, query in enumerate(queries):
         gallery, top = setting.queries.rows([query]), number * (step + _LINE)
-        draw.text((0, top), record.queries[query].prompt[:110], fill=_INK, font=_font(10))
+        draw.text((0, top), record.queries[query].prompt[:110], fill=_INK, font=sheet_font(10))
         picture = _square(gallery.pictures[0], side)
         sheet.paste(picture, (0, top + _LINE))
         scores = method.scores(gallery)[0]

@@ -5,15 +5,20 @@ Writes `leave-k-out.json` and a sheet of the pictures; nothing where no removal 
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
+from creditline.distillation.towers import Towers
 from creditline.evaluation.lab.counterfactuals import (
     SEED,
     Counterfactuals,
     PictureChange,
+    feature_distance,
     mean_squared_error,
     structural_dissimilarity,
 )
@@ -21,15 +26,24 @@ from creditline.evaluation.lab.record import read_record
 from creditline.evaluation.lab.removals import NOTHING, RANDOM, read_removals
 from creditline.evaluation.lab.setting import REFERENCE
 from tests.benchmarks.lab_plots import IMAGES
+from tests.benchmarks.lab_sheets import sheet_font
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make lab"
 TEACHER, OURS = "abu-plus", "consensus"
-CHANGES: dict[str, PictureChange] = {"mse": mean_squared_error, "dssim": structural_dissimilarity}
-_GAP = 4
+_GAP, _HEAD, _LABEL = 4, 18, 150
+_INK = "#222222"
+_WORDS = {NOTHING: "all works", RANDOM: "25 random out"}
 
 
-def rows(found: Counterfactuals) -> list[dict[str, Any]]:
+def picture_changes() -> dict[str, PictureChange]:
+    """How a picture's change is measured, by name."""
+    towers = Towers.open()
+    tower = feature_distance(lambda pictures: towers.image_features(pictures).numpy())
+    return {"mse": mean_squared_error, "dssim": structural_dissimilarity, "tower": tower}
+
+
+def rows(found: Counterfactuals, measures: dict[str, PictureChange]) -> list[dict[str, Any]]:
     """A row for each method, and for the controls."""
     listed = []
     for method in found.methods():
@@ -42,7 +56,7 @@ def rows(found: Counterfactuals) -> list[dict[str, Any]]:
             "over_random_low": over.low,
             "over_random_high": over.high,
         }
-        for name, change in CHANGES.items():
+        for name, change in measures.items():
             auroc, mean = found.auroc(method, change), found.mean_change(method, change)
             row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
             row |= {
@@ -56,16 +70,16 @@ def rows(found: Counterfactuals) -> list[dict[str, Any]]:
         if control == RANDOM:
             queries = sorted({query for method in found.methods() for query in found.queries(method)})
             row["loss_change"] = float(found.random_loss_changes(queries).mean())
-        for name, change in CHANGES.items():
+        for name, change in measures.items():
             row[name] = found.mean_change(control, change).value
         listed.append(row)
     return listed
 
 
-def figures(found: Counterfactuals) -> dict[str, Figure]:
+def figures(found: Counterfactuals, measures: dict[str, PictureChange]) -> dict[str, Figure]:
     """The issue's figures. The interval of a ratio is over queries; those of AUROC as well."""
     over = found.over_random(TEACHER)
-    by_change = {name: found.auroc(OURS, change) for name, change in CHANGES.items()}
+    by_change = {name: found.auroc(OURS, change) for name, change in measures.items()}
     name, best = max(by_change.items(), key=lambda item: item[1].value)
     return {
         "abu_plus_over_random": Figure(
@@ -93,24 +107,34 @@ def figures(found: Counterfactuals) -> dict[str, Figure]:
 def pictures_sheet(found: Counterfactuals) -> Image.Image:
     """A row a query: as made, trained again, without random works, without each method's first."""
     methods = found.methods()
-    queries = [query.id for query in found.record.queries]
-    shared = [query for query in queries if all(query in found.queries(method) for method in methods)]
-    lines = []
-    for query in shared:
-        line = [found.record.pictures[queries.index(query)]]
-        line += [
-            found.removals.pictures[found.removals.rows(reason)[0]][query] for reason in (NOTHING, RANDOM)
-        ]
-        for method in methods:
-            row = found.removals.rows(method)[found.queries(method).index(query)]
-            line.append(found.removals.pictures[row][query])
-        lines.append(line)
+    by_id = {query.id: place for place, query in enumerate(found.record.queries)}
+    shared = [query for query in by_id if all(query in found.queries(method) for method in methods)]
+    heads = ["as made", *(_WORDS[reason] for reason in (NOTHING, RANDOM)), *methods]
+    lines = [_line(found, query, by_id[query], methods) for query in shared]
     side = lines[0][0].shape[0] + _GAP
-    sheet = np.full((side * len(lines), side * len(lines[0]), 3), 255, dtype=np.uint8)
-    for down, line in enumerate(lines):
-        for across, picture in enumerate(line):
-            sheet[down * side :, across * side :][: side - _GAP, : side - _GAP] = picture
-    return Image.fromarray(sheet)
+    across = max(side, _HEAD * 5)
+    sheet = Image.new("RGB", (_LABEL + across * len(heads), _HEAD + side * len(lines)), "white")
+    draw, font = ImageDraw.Draw(sheet), sheet_font(10)
+    for number, head in enumerate(heads):
+        draw.text((_LABEL + number * across, 2), head, fill=_INK, font=font)
+    for number, (query, line) in enumerate(zip(shared, lines, strict=True)):
+        top = _HEAD + number * side
+        for row, words in enumerate(textwrap.wrap(found.record.queries[by_id[query]].prompt, 24)[:4]):
+            draw.text((0, top + 4 + row * 13), words, fill=_INK, font=font)
+        for place, picture in enumerate(line):
+            sheet.paste(Image.fromarray(picture), (_LABEL + place * across, top))
+    return sheet
+
+
+def _line(found: Counterfactuals, query: str, place: int, methods: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """One query's pictures, in the order of the columns."""
+    pictures = found.removals.pictures
+    line = [found.record.pictures[place], found.untouched_pictures[query]]
+    line.append(pictures[found.removals.rows(RANDOM)[0]][query])
+    for method in methods:
+        row = found.removals.rows(method)[found.queries(method).index(query)]
+        line.append(pictures[row][query])
+    return line
 
 
 def main() -> None:
@@ -119,9 +143,16 @@ def main() -> None:
         print(f"no {path.name} yet: `make lab-train` makes it")
         return
     found = Counterfactuals(read_record(REFERENCE / "record.safetensors"), read_removals(path))
-    write_result("leave-k-out", command=COMMAND, seed=SEED, figures=figures(found), rows=rows(found))
+    measures = picture_changes()
+    write_result(
+        "leave-k-out",
+        command=COMMAND,
+        seed=SEED,
+        figures=figures(found, measures),
+        rows=rows(found, measures),
+    )
     IMAGES.mkdir(parents=True, exist_ok=True)
-    pictures_sheet(found).save(IMAGES / "leave-k-out.png", optimize=True)
+    pictures_sheet(found).quantize(256).save(IMAGES / "leave-k-out.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -85,8 +85,20 @@ ROW_COLUMNS = {
         "over_random_low": "low",
         "over_random_high": "high",
         "mse": "picture's MSE",
+        "dssim": "1 − SSIM",
+        "tower": "1 − tower's cosine",
         "auroc_mse": "AUROC by MSE",
-        "auroc_dssim": "AUROC by SSIM",
+        "auroc_dssim": "by SSIM",
+        "auroc_tower": "by the tower",
+    },
+    "contributors": {
+        "way": "way",
+        "by_query": "whom a picture owes",
+        "by_query_low": "low",
+        "by_query_high": "high",
+        "by_contributor": "which pictures owe one",
+        "by_contributor_low": "low",
+        "by_contributor_high": "high",
     },
 }
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from creditline.errors import InvalidInput
 from creditline.evaluation.lab.counterfactuals import (
     Counterfactuals,
+    feature_distance,
     mean_squared_error,
     structural_dissimilarity,
 )
@@ -99,6 +100,21 @@ def test_the_change_of_a_picture_is_in_units_of_full_contrast() -> None:
     assert structural_dissimilarity(flat(7), flat(7)) == pytest.approx(0.0)
     noise = np.random.default_rng(1).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     assert structural_dissimilarity(noise, 255 - noise) > 0.5
+
+
+def test_pictures_are_held_against_the_untouched_model_of_the_same_seed(found: Counterfactuals) -> None:
+    expected = (30 - 10) ** 2 / 255**2, (20 - 10) ** 2 / 255**2
+    changes = found.picture_changes("ours", mean_squared_error)
+    assert [change for one in changes for change in one.values()] == pytest.approx(expected)
+    assert len(found.picture_changes("nothing", mean_squared_error)) == 1
+
+
+def test_a_towers_distance_is_that_of_its_features() -> None:
+    brightness = feature_distance(
+        lambda pictures: np.array([[np.asarray(one).mean(), 255.0] for one in pictures], dtype=np.float32)
+    )
+    assert brightness(flat(9), flat(9)) == pytest.approx(0.0, abs=1e-7)
+    assert brightness(flat(0), flat(255)) == pytest.approx(1.0 - 0.5**0.5, abs=1e-6)
 
 
 def test_without_controls_nothing_is_claimed(record: LabRecord, removals: RemovalRecord) -> None:

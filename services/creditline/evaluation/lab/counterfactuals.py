@@ -8,12 +8,13 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.metrics import structural_similarity
 
 from creditline.errors import InvalidInput
-from creditline.evaluation.bootstrap import Estimate, bootstrap, bootstrap_mean
+from creditline.evaluation.bootstrap import RESAMPLES, Estimate, bootstrap_mean, interval_of
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.removals import NOTHING, RANDOM, RemovalRecord
+from creditline.evaluation.lab.removals import NOTHING, RANDOM, RETRAINING_SEED, RemovalRecord
 
 SEED = 23
 
@@ -24,6 +25,17 @@ PictureChange = Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
 def mean_squared_error(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     """Of pixels in 0 … 1."""
     return float(np.square(first.astype(np.float64) - second.astype(np.float64)).mean() / 255.0**2)
+
+
+def feature_distance(features: Callable[[Sequence[Image.Image]], NDArray[np.float32]]) -> PictureChange:
+    """1 − cosine of what a tower sees. features: pictures -> (B, D)."""
+
+    def distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+        rows = features([Image.fromarray(first), Image.fromarray(second)]).astype(np.float64)
+        one, other = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return 1.0 - float(one @ other)
+
+    return distance
 
 
 def structural_dissimilarity(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
@@ -37,7 +49,8 @@ class Counterfactuals:
     """A lab's record and its record of removals; all loss changes are relative ones (`LossUnit`).
 
     A loss is held against the mean over models from which nothing was taken, of other seeds than the
-    generator's own: what training again does by itself is not influence.
+    generator's own: what training again does by itself is not influence. A picture is held against that of
+    the model of all works that began from the same seed as the removals'.
     """
 
     record: LabRecord
@@ -65,23 +78,40 @@ class Counterfactuals:
         return averaged
 
     def over_random(self, method: str) -> Estimate:
-        """ΔL without the method's works over ΔL without as many random ones, resampled over queries."""
-        ours, control = self.loss_changes(method), self.random_loss_changes(self.queries(method))
+        """ΔL without the method's works over ΔL without as many random ones.
 
-        def ratio(rows: NDArray[np.intp]) -> float:
-            return float(ours[rows].mean() / control[rows].mean())
+        Any generated query tells what random works are worth, so that the control is a mean over all of them;
+        both sides are resampled over their queries.
+        """
+        generated = [query.id for query in self.record.queries if query.kind == "generated"]
+        ours, control = self.loss_changes(method), self.random_loss_changes(generated)
+        random = np.random.default_rng(SEED)
 
-        return bootstrap(ratio, len(ours), seed=SEED)
+        def drawn_mean(values: NDArray[np.float64]) -> float:
+            return float(values[random.integers(len(values), size=len(values))].mean())
+
+        ratios = [drawn_mean(ours) / drawn_mean(control) for _ in range(RESAMPLES)]
+        return interval_of(float(ours.mean() / control.mean()), ratios)
 
     def picture_changes(self, reason: str, change: PictureChange) -> list[dict[str, float]]:
-        """For each removal of a reason: how far each of its queries' pictures is from the generator's own."""
+        """For each removal of a reason: how far its queries' pictures are from the untouched model's."""
+        untouched = self.untouched_pictures
         return [
             {
-                query: change(picture, self.record.pictures[self._places[query]])
+                query: change(picture, untouched[query])
                 for query, picture in self.removals.pictures[row].items()
             }
             for row in self.removals.rows(reason)
+            if self.removals.pictures[row] is not untouched
         ]
+
+    @cached_property
+    def untouched_pictures(self) -> dict[str, NDArray[np.uint8]]:
+        """What the model of all works made, of the removals' own seed. Raises InvalidInput without one."""
+        for row in self.removals.rows(NOTHING):
+            if self.removals.removals[row].seed == RETRAINING_SEED:
+                return self.removals.pictures[row]
+        raise InvalidInput("no model of all works of the removals' seed; run `creditline lab remove` on")
 
     def auroc(self, method: str, change: PictureChange) -> Estimate:
         """How often a query's picture changes more without the method's works than without random ones."""
