@@ -6,6 +6,7 @@ of unlearning; on rows of the loss `Trak` is TRAK, on rows of the squared output
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +77,16 @@ class Trak(GradientMethod):
         self._kernel = DualKernel(self.rows.gram())
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        return self.scores_at(queries, [self._regularisation])[self._regularisation]
+
+    def scores_at(
+        self, queries: Gallery, regularisations: Sequence[float]
+    ) -> dict[float, NDArray[np.float64]]:
+        """By λ, each (Q, N): gradients are taken once."""
         if self._kernel is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
         products = super().scores(queries)
-        return self._kernel.scores(products, self._regularisation, self._divisor)
+        return {value: self._kernel.scores(products, value, self._divisor) for value in regularisations}
 
 
 def row_norms(rows: NDArray[np.float32]) -> NDArray[np.float64]:

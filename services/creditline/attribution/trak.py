@@ -73,6 +73,12 @@ class DualKernel:
         solved = (products @ self._vectors / damped) @ self._vectors.T
         return _divided(solved, self._divisors(damped, divisor))
 
+    def leverages(self, regularisation: float) -> _Matrix:
+        """The diagonal of ΦΦᵀ (ΦΦᵀ + λ)⁻¹, each from 0 to 1: (N,). Raises InvalidInput for λ not above 0."""
+        damped = self._values + _positive(regularisation) * self._mean
+        leverages: _Matrix = self._vectors**2 @ (self._values / damped)
+        return leverages
+
     def _divisors(self, damped: _Matrix, divisor: TrakDivisor) -> _Matrix:
         """(N,): 1 or the work's length, or that of its solution: its square is a diagonal number of
         (G + λ)⁻¹ G (G + λ)⁻¹ with G = ΦΦᵀ.

@@ -147,6 +147,55 @@ def score(
 
 
 @app.command()
+def checkpoints(directory: _Directory = _DIRECTORY) -> None:
+    """Train the lab's generator once more and keep it on the way: what TracIn looks at (minutes)."""
+    from creditline.evaluation.lab.plan import LabPlan
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.restoring import restore
+    from creditline.evaluation.lab.setting import REFERENCE
+    from creditline.evaluation.lab.workshop import Workshop, train_checkpoints
+    from creditline.generator.reference import reference_corpus
+
+    workshop = Workshop.open(directory, reference_corpus(), LabPlan())
+    restore(workshop, read_record(REFERENCE / "record.safetensors"), REFERENCE / "unet")
+    train_checkpoints(workshop, _console.print)
+
+
+@app.command()
+def tune(
+    method: Annotated[str, typer.Argument(help="A kernel's name, such as trak or d-trak.")],
+    queries: Annotated[int, typer.Option(help="Only that many generated queries, evenly spread.")] = 0,
+    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+) -> None:
+    """Search a kernel's λ on the choosing subsets, beside what the judging ones say of each."""
+    from creditline.attribution.gradient_methods import Trak
+    from creditline.attribution.trak import REGULARISATIONS
+    from creditline.errors import InvalidInput
+    from creditline.evaluation.lab.methods import Workbench, method_named
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.evaluation.lab.tuning import best, tried
+    from creditline.generator.reference import reference_corpus
+
+    record = read_record(REFERENCE / "record.safetensors")
+    rows = record.spread_rows(queries, ["generated"])
+    with open_setting(record, reference_corpus()) as setting:
+        attributor = method_named(method)(Workbench(setting, scratch))
+        if not isinstance(attributor, Trak):
+            raise InvalidInput(f"{method!r} has no λ to search; name a kernel such as d-trak", field="method")
+        attributor.prepare(setting.works, scratch / method)
+        scores = attributor.scores_at(setting.queries.rows(rows), REGULARISATIONS)
+    found = tried(record, rows, scores)
+    table = Table(title=f"{method}: λ relative to the works' mean squared length")
+    for heading in ("λ", "LDS, choosing", "LDS, judging", ""):
+        table.add_column(heading, justify="right")
+    for one in found:
+        mark = "chosen" if one == best(found) else ""
+        table.add_row(f"{one.regularisation:g}", f"{one.choosing:.3f}", f"{one.judging:.3f}", mark)
+    _console.print(table)
+
+
+@app.command()
 def noise(
     method: Annotated[str, typer.Argument(help="A method's name; `score list` names them.")],
     save: Annotated[Path, typer.Argument(help="Directory for the scores.")],

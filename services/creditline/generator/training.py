@@ -37,7 +37,8 @@ _LOG_SECONDS = 30.0
 class Schedule:
     """How long and how fast to train. `batch` is the whole batch, over all workers.
 
-    steps: how many optimiser steps; where it is None, as many as fit into `minutes`.
+    steps: how many optimiser steps; where it is None, as many as fit into `minutes`. keep: after which steps
+    the averaged weights are kept as they are then (`kept_weights`).
     """
 
     minutes: float
@@ -50,6 +51,12 @@ class Schedule:
     weight_decay: float = 1e-4
     checkpoint_minutes: float = 3.0
     steps: int | None = None
+    keep: tuple[int, ...] = ()
+
+
+def kept_weights(name: str, step: int, directory: Path) -> Path:
+    """Where a task's averaged weights after a step of `Schedule.keep` are."""
+    return directory / f"{name}.step-{step}.safetensors"
 
 
 class TrainingTask(Protocol):
@@ -125,7 +132,7 @@ def train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable
 
 def _refuse_other_schedule(name: str, schedule: Schedule, directory: Path) -> None:
     path = directory / f"{name}.schedule.json"
-    wanted = asdict(schedule)
+    wanted = json.loads(json.dumps(asdict(schedule)))
     if path.exists() and json.loads(path.read_text()) != wanted:
         raise FingerprintMismatch(
             f"{path} was begun with another schedule; use the same one, or another directory",
@@ -201,6 +208,11 @@ class _Trainer:
             os.replace(temporary, self._path(f"{part}.safetensors"))
         self._path("progress.json").write_text(json.dumps(asdict(self.progress)))
 
+    def keep(self) -> None:
+        """Keep the averaged weights as they are now, in half precision."""
+        halves = {name: value.half().contiguous() for name, value in self.ema.items()}
+        save_file(halves, kept_weights(self.task.name, self.progress.step, self.directory))
+
     def _load(self) -> None:
         if not self._path("progress.json").exists():
             return
@@ -272,6 +284,8 @@ def _run(trainer: _Trainer) -> None:
         if parent is not None and not parent.is_alive():
             raise SystemExit("the training's parent process is gone; stopping, start it again to resume")
         loss = trainer.step(progress.total_steps)
+        if trainer.rank == 0 and progress.step in schedule.keep:
+            trainer.keep()
         if math.isnan(progress.smoothed_loss):
             progress.smoothed_loss = loss
         progress.smoothed_loss += 0.01 * (loss - progress.smoothed_loss)

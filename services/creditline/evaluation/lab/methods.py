@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Attributor, Gallery
 from creditline.attribution.consensus import Consensus, Sharpened
+from creditline.attribution.das import DiffusionAttributionScore
 from creditline.attribution.ekfac import fit_ekfac
 from creditline.attribution.ekfac_store import stored_fisher
+from creditline.attribution.ensembles import Ensemble, Member
 from creditline.attribution.fast_teacher import FastUnlearning
 from creditline.attribution.forgetting import BoundedDescentAscent, NaturalAscent
 from creditline.attribution.gradient_methods import (
@@ -28,11 +30,14 @@ from creditline.attribution.gradient_rows import GradientRows, GradientSpace, Wh
 from creditline.attribution.nda import PUBLISHED, PUBLISHED_IN_PIXELS, SAME_PLACE, NonparametricAttribution
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
+from creditline.attribution.timestep_gradients import Normalised, TimestepGradients
 from creditline.attribution.trak import TrakDivisor
 from creditline.attribution.unlearning_methods import WORK_DRAWS, Unlearning
 from creditline.distillation.towers import Towers
 from creditline.errors import InvalidInput
+from creditline.evaluation.lab.plan import LabPlan
 from creditline.evaluation.lab.setting import LabSetting
+from creditline.evaluation.lab.workshop import checkpoint_rates
 from creditline.generator.losses import Draws
 
 _RANDOM_SEED = 1
@@ -48,6 +53,8 @@ class Workbench:
 
     setting: LabSetting
     directory: Path
+    # Of other models that a method looks at: `creditline lab remove` and `checkpoints` leave them there.
+    lab: Path = Path("runs/lab")
     _rows: dict[GradientSpace, GradientRows] = field(default_factory=dict)
 
     @cached_property
@@ -94,6 +101,41 @@ def _gradient(kind: type[GradientMethod], name: str, space: GradientSpace) -> Ma
 
 def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: TrakDivisor = "one") -> Maker:
     return lambda bench: Trak(name, bench.rows(space), regularisation, divisor)
+
+
+def _by_timestep(name: str, normalised: Normalised) -> Maker:
+    return lambda bench: TimestepGradients(name, bench.setting.generator, normalised)
+
+
+def _das(bench: Workbench) -> Attributor:
+    rows = bench.rows(_OUTPUT)
+    return DiffusionAttributionScore("das", bench.setting.generator, rows, _DAS_REGULARISATION)
+
+
+def _d_trak_ensemble(bench: Workbench) -> Attributor:
+    """D-TRAK of the generator and of three models of the same works from other seeds."""
+    generator = bench.setting.generator
+    models = {
+        f"seed-{seed}": Member(bench.lab / "models" / f"without-nothing-{seed}.safetensors")
+        for seed in (1, 2, 3)
+    }
+    return Ensemble(
+        "d-trak-ensemble",
+        generator,
+        {"own": Member(None), **models},
+        lambda: Trak("d-trak", GradientRows(generator, _OUTPUT), _D_TRAK_REGULARISATION),
+    )
+
+
+def _tracin(bench: Workbench) -> Attributor:
+    """TracInCP: gradients' products at checkpoints of the training, by the learning rate there."""
+    generator = bench.setting.generator
+    checkpoints = {
+        path.stem: Member(path, rate) for path, rate in checkpoint_rates(bench.lab, LabPlan()).items()
+    }
+    return Ensemble(
+        "tracin", generator, checkpoints, lambda: GradientDot("dot", GradientRows(generator, _FEW_LOSS))
+    )
 
 
 def natural_ascent(
@@ -151,6 +193,8 @@ def _descent_ascent(name: str, *, score: str) -> Maker:
 # A tenth of the lab's training rate.
 _MUCS_LEARNING_RATE = 8e-5
 _LOSS = GradientSpace()
+# One noise at each timestep, where a method needs many spaces or models.
+_FEW_LOSS = GradientSpace(draws=_FISHER_DRAWS)
 _OUTPUT = GradientSpace(measure="squared-l2")
 _RELATIVE = GradientSpace(weighting="relative")
 _EKFAC = GradientSpace(draws=_FISHER_DRAWS, whitening=Whitening())
@@ -160,6 +204,9 @@ _OWN_RELATIVE = GradientSpace(weighting="relative", whitening=_OWN)
 # Each method's λ is the best of the grid on the choosing subsets (`creditline lab tune`).
 _TRAK_REGULARISATION, _D_TRAK_REGULARISATION, _OWN_REGULARISATION = 0.5, 0.05, 0.2
 _RENORMALISED_REGULARISATION = 1.0
+_DAS_REGULARISATION = 0.05
+# D-TRAK's other output functions.
+_OUTPUT_REGULARISATIONS = {"l1": 0.05, "l2": 0.05, "linf": 0.05, "mean": 0.05}
 
 # Each member's weight, from `fitted_weights` on the committed record and scores. The fast one is the teacher
 # that labels: as good as AbU+ or better at a fifth of its passes.
@@ -203,6 +250,17 @@ METHODS: dict[str, Maker] = {
         "renormalised-influence", _LOSS, _RENORMALISED_REGULARISATION, "renormalised"
     ),
     "d-trak": _kernel("d-trak", _OUTPUT, _D_TRAK_REGULARISATION),
+    **{
+        f"d-trak-{measure}": _kernel(
+            f"d-trak-{measure}", GradientSpace(measure=measure, draws=_FISHER_DRAWS), value
+        )
+        for measure, value in _OUTPUT_REGULARISATIONS.items()
+    },
+    "d-trak-ensemble": _d_trak_ensemble,
+    "das": _das,
+    "dmin": _by_timestep("dmin", "both"),
+    "diffusion-retrac": _by_timestep("diffusion-retrac", "work"),
+    "tracin": _tracin,
     "trak-relative": _kernel("trak-relative", _RELATIVE, _OWN_REGULARISATION),
     "influence-ekfac": _gradient(GradientDot, "influence-ekfac", _EKFAC),
     "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,11 @@ from creditline.evaluation.lab.plan import (
 from creditline.generator.assembly import assemble, assemble_reference, reference_weights
 from creditline.generator.losses import LOSS, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
-from creditline.generator.training import Schedule, train
+from creditline.generator.training import Schedule, kept_weights, learning_rate_at, train
 
 _EMA_DECAY = 0.99
+# Where TracIn looks: at the end the learning rate is 0, and nothing is learnt any more.
+CHECKPOINTS = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
@@ -156,15 +158,7 @@ def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -
     finished = workshop.weights(job)
     if finished.exists():
         return finished
-    schedule = Schedule(
-        minutes=0.0,
-        batch=workshop.plan.batch,
-        learning_rate=workshop.plan.learning_rate,
-        workers=1,
-        seed=job.seed,
-        ema_decay=_EMA_DECAY,
-        steps=workshop.plan.steps(len(job.rows)),
-    )
+    schedule = _schedule(workshop.plan, job)
     scratch = workshop.directory / "scratch" / job.name
     averaged = load_file(train(LabTask(workshop.works_file, job.rows), schedule, scratch, say))
     save_tensors({name: value.half() for name, value in averaged.items()}, finished)
@@ -172,6 +166,44 @@ def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -
         left.unlink()
     scratch.rmdir()
     return finished
+
+
+def train_checkpoints(workshop: Workshop, say: Callable[[str], None]) -> None:
+    """Train the model of all works again, and keep it at `CHECKPOINTS` of the way."""
+    job, plan = whole_job(workshop.plan), workshop.plan
+    paths = checkpoint_rates(workshop.directory, plan)
+    if not all(path.exists() for path in paths):
+        schedule = replace(_schedule(plan, job), keep=tuple(_checkpoint_steps(plan)))
+        train(LabTask(workshop.works_file, job.rows), schedule, _checkpoints(workshop.directory), say)
+
+
+def checkpoint_rates(directory: Path, plan: LabPlan) -> dict[Path, float]:
+    """Where the checkpoints of a lab's directory are, and each one's learning rate."""
+    schedule, steps = _schedule(plan, whole_job(plan)), plan.steps(plan.works)
+    return {
+        kept_weights("unet", step, _checkpoints(directory)): learning_rate_at(step, steps, schedule)
+        for step in _checkpoint_steps(plan)
+    }
+
+
+def _checkpoint_steps(plan: LabPlan) -> list[int]:
+    return [round(part * plan.steps(plan.works)) for part in CHECKPOINTS]
+
+
+def _checkpoints(directory: Path) -> Path:
+    return directory / "checkpoints"
+
+
+def _schedule(plan: LabPlan, job: ModelJob) -> Schedule:
+    return Schedule(
+        minutes=0.0,
+        batch=plan.batch,
+        learning_rate=plan.learning_rate,
+        workers=1,
+        seed=job.seed,
+        ema_decay=_EMA_DECAY,
+        steps=plan.steps(len(job.rows)),
+    )
 
 
 def load_weights(generator: Generator, weights: Path) -> None:

@@ -1,0 +1,85 @@
+"""One method over several models: checkpoints of one training (TracIn), or models of other seeds (D-TRAK)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from creditline.attribution.attributor import Attributor, Gallery
+from creditline.errors import NotReady
+from creditline.generator.pipeline import Generator
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model's weights (safetensors; None: those that the generator came with) and what it counts."""
+
+    weights: Path | None
+    factor: float = 1.0
+
+
+@contextmanager
+def loaded_weights(generator: Generator, weights: Path | None) -> Iterator[None]:
+    """While open, the generator has other weights and another fingerprint. Raises NotReady without it."""
+    if weights is None:
+        yield
+        return
+    if not weights.is_file():
+        raise NotReady(f"no weights at {weights}; train that model first", field="weights")
+    before = {name: value.clone() for name, value in generator.unet.state_dict().items()}
+    fingerprint = generator.fingerprint
+    try:
+        generator.unet.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        generator.fingerprint = f"{fingerprint} with unet {digest[:16]}"
+        yield
+    finally:
+        generator.unet.load_state_dict(before)
+        generator.fingerprint = fingerprint
+
+
+class Ensemble(Attributor):
+    """The weighted mean of a method's scores over its members, each with its own directory.
+
+    make: gives the method for the weights that are loaded when it is called.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        generator: Generator,
+        members: Mapping[str, Member],
+        make: Callable[[], Attributor],
+    ) -> None:
+        self.name = name
+        self._generator = generator
+        self._members = dict(members)
+        self._make = make
+        self._prepared: dict[str, Attributor] = {}
+
+    def prepare(self, works: Gallery, directory: Path) -> None:
+        for name, member in self._members.items():
+            with loaded_weights(self._generator, member.weights):
+                method = self._prepared.get(name) or self._make()
+                method.prepare(works, directory / name)
+                self._prepared[name] = method
+        self.bytes_per_work = sum(method.bytes_per_work for method in self._prepared.values())
+
+    def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        if not self._prepared:
+            raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
+        parts = []
+        for name, method in self._prepared.items():
+            member = self._members[name]
+            with loaded_weights(self._generator, member.weights):
+                parts.append(member.factor * method.scores(queries))
+        self.passes_per_query = sum(method.passes_per_query for method in self._prepared.values())
+        total: NDArray[np.float64] = np.sum(parts, axis=0)
+        return total / sum(member.factor for member in self._members.values())
