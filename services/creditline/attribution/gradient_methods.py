@@ -31,8 +31,12 @@ class GradientMethod(Attributor):
         self.rows.prepare(works, directory)
         self.bytes_per_work = self.rows.bytes_per_work
 
-    def scores(self, queries: Gallery) -> NDArray[np.float64]:
+    def products(self, queries: Gallery) -> NDArray[np.float64]:
+        """Each query's gradient with each work's row: (Q, N)."""
         return self.rows.inner_products(queries.examples)
+
+    def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        return self.products(queries)
 
 
 class GradientDot(GradientMethod):
@@ -85,7 +89,7 @@ class Trak(GradientMethod):
         """By λ, each (Q, N): gradients are taken once."""
         if self._kernel is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
-        products = super().scores(queries)
+        products = self.products(queries)
         return {value: self._kernel.scores(products, value, self._divisor) for value in regularisations}
 
 

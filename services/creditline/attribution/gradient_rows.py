@@ -144,6 +144,11 @@ class GradientRows:
         _ = self.rows  # Weights and Fisher are the works'.
         return self._row_block(queries)
 
+    def with_gradients(self, gradients: Tensor) -> NDArray[np.float64]:
+        """Gradients of anything, (Q, P) float32, with each work's row: (Q, N)."""
+        works = self.rows
+        return products(self._whitened(gradients).numpy(), works)
+
     def inner_products(self, queries: Examples) -> NDArray[np.float64]:
         """Each query's row with each work's: (Q, N)."""
         works = self.rows

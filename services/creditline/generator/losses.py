@@ -101,6 +101,17 @@ class ClearDraws(Draws):
         return super().schedule(round(self.part * length))
 
 
+@dataclass(frozen=True)
+class DrawsAt(Draws):
+    """`repeats` noises at one timestep of the schedule."""
+
+    timesteps: int = 1
+    at: int = 0
+
+    def schedule(self, length: int) -> Tensor:
+        return torch.full((len(self),), self.at)
+
+
 def example_generator(salt: str, example_id: str) -> torch.Generator:
     """Random numbers that belong to one example, whatever else is drawn; another salt gives others."""
     digest = hashlib.sha256(f"{salt}\0{example_id}".encode()).digest()

@@ -70,6 +70,13 @@ class Noising:
             return noise
         return self._of(self.signal, timesteps) * noise - self._of(self.noise, timesteps) * latents
 
+    def clean(self, noisy: Tensor, predicted: Tensor, timesteps: Tensor) -> Tensor:
+        """The picture's latents that a prediction at noisy latents amounts to: (B, C, H, W)."""
+        signal, noise = self._of(self.signal, timesteps), self._of(self.noise, timesteps)
+        if self.prediction == "epsilon":
+            return (noisy - noise * predicted) / signal
+        return signal * noisy - noise * predicted
+
     def noise_error(self, timesteps: Tensor) -> Tensor:
         """What a squared error of the prediction is multiplied by to be one of the noise ε: (B,) float32.
 
@@ -184,3 +191,26 @@ class Generator:
                 list(prompts[batch]), generator=noise, guidance_scale=guidance, num_inference_steps=steps
             ).images
         return pictures
+
+    def journey(
+        self, prompt: str, seed: int, *, guidance: float = GUIDANCE, steps: int = STEPS
+    ) -> tuple[Tensor, Tensor]:
+        """What the UNet was given on the way to the picture of `sample`, but for the first step's noise.
+
+        Returns latents (steps − 1, C, H, W) and their timesteps (steps − 1,) int64.
+        """
+        passed: list[Tensor] = []
+
+        def keep(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            passed.append(tensors["latents"][0].detach().float().cpu())
+            return tensors
+
+        self.pipeline(
+            [prompt],
+            generator=[torch.Generator().manual_seed(seed)],
+            guidance_scale=guidance,
+            num_inference_steps=steps,
+            output_type="latent",
+            callback_on_step_end=keep,
+        )
+        return torch.stack(passed[:-1]), self.pipeline.scheduler.timesteps[1:].long().cpu()

@@ -27,6 +27,7 @@ from creditline.attribution.gradient_methods import (
     Trak,
 )
 from creditline.attribution.gradient_rows import GradientRows, GradientSpace, Whitening
+from creditline.attribution.journey import JourneyTrak
 from creditline.attribution.nda import PUBLISHED, PUBLISHED_IN_PIXELS, SAME_PLACE, NonparametricAttribution
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
@@ -110,6 +111,13 @@ def _by_timestep(name: str, normalised: Normalised) -> Maker:
 def _das(bench: Workbench) -> Attributor:
     rows = bench.rows(_OUTPUT)
     return DiffusionAttributionScore("das", bench.setting.generator, rows, _DAS_REGULARISATION)
+
+
+def _journey(bench: Workbench) -> Attributor:
+    setting = bench.setting
+    return JourneyTrak(
+        "journey-trak", setting.generator, bench.rows(_LOSS), _TRAK_REGULARISATION, setting.seeds
+    )
 
 
 def _d_trak_ensemble(bench: Workbench) -> Attributor:
@@ -261,6 +269,7 @@ METHODS: dict[str, Maker] = {
     "dmin": _by_timestep("dmin", "both"),
     "diffusion-retrac": _by_timestep("diffusion-retrac", "work"),
     "tracin": _tracin,
+    "journey-trak": _journey,
     "trak-relative": _kernel("trak-relative", _RELATIVE, _OWN_REGULARISATION),
     "influence-ekfac": _gradient(GradientDot, "influence-ekfac", _EKFAC),
     "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,16 @@ REFERENCE = Path(__file__).parent / "reference"
 
 @dataclass(frozen=True)
 class LabSetting:
-    """An open lab. corpus: the works with their contributors, in the order of `works`."""
+    """An open lab. corpus: the works with their contributors, in the order of `works`.
+
+    seeds: from which the generator made a query's picture, by the query's id; real pictures have none.
+    """
 
     generator: Generator
     corpus: Corpus
     works: Gallery
     queries: Gallery
+    seeds: Mapping[str, int]
 
 
 @contextmanager
@@ -56,8 +60,9 @@ def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "un
                     f"the lab's generator from {unet} is not that of the record; fetch both again",
                     field="generator",
                 )
+            seeds = {query.id: query.seed for query in record.queries if query.kind == "generated"}
             yield LabSetting(
-                generator, works, _works(generator, works), _queries(generator, record, held_out)
+                generator, works, _works(generator, works), _queries(generator, record, held_out), seeds
             )
 
 
