@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.expected_change import ExpectedChange, concentration
+from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.one_unit import UnitTest, fit_expected_change, foretold_losses, unit_test
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.removals import NOTHING, read_removals
 from creditline.evaluation.lab.scoring import CHOOSING, SEED, MethodScores, read_all_scores
 from creditline.evaluation.lab.setting import REFERENCE
+from creditline.evaluation.lab.weighting import joined
 from creditline.evaluation.lds import Retrained
 from tests.benchmarks.lab_plots import plot_expected_changes
 from tests.benchmarks.result_files import Figure, write_result
@@ -140,6 +142,8 @@ def figures(by_name: dict[str, Mapped], noise: MethodScores) -> dict[str, Figure
 def main() -> None:
     record, scores = read_record(REFERENCE / "record.safetensors"), read_all_scores(REFERENCE / "scores")
     noise, whole = read_all_scores(REFERENCE / "noise"), whole_losses(record)
+    members = CONSENSUSES[LABELS]
+    noise[LABELS] = joined(LABELS, [noise[name] for name in members], tuple(members.values()))
     found = {name: mapped(record, scores[name], whole) for name in METHODS if name in scores}
     write_result(
         "one-unit",

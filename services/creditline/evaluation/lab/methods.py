@@ -213,8 +213,8 @@ _OWN_RELATIVE = GradientSpace(weighting="relative", whitening=_OWN)
 _TRAK_REGULARISATION, _D_TRAK_REGULARISATION, _OWN_REGULARISATION = 0.5, 0.05, 0.2
 _RENORMALISED_REGULARISATION = 1.0
 _DAS_REGULARISATION = 0.05
-# D-TRAK's other output functions.
-_OUTPUT_REGULARISATIONS = {"l1": 0.05, "l2": 0.05, "linf": 0.05, "mean": 0.05}
+# D-TRAK's other output functions, each chosen by `creditline lab tune` on the choosing subsets.
+_OUTPUT_REGULARISATIONS = {"l1": 0.05, "l2": 0.1, "linf": 0.5, "mean": 0.02}
 
 # Each member's weight, from `fitted_weights` on the committed record and scores. The fast one is the teacher
 # that labels: as good as AbU+ or better at a fifth of its passes.
