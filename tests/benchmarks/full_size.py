@@ -26,6 +26,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from creditline.attribution.fast_teacher import FEW_DRAWS
 from creditline.attribution.fisher import ekfac_fisher
 from creditline.attribution.gradients import (
     gradient_factors,
@@ -339,17 +340,19 @@ def cost_rows(operations: Operations) -> list[dict[str, Any]]:
     """What AbU+ costs, by collection and card: each query, and once for all queries.
 
     A query takes one forward pass for each work and draw, for the losses before are stored; were they not,
-    it would take two. Once, each work and draw takes a pass with its gradient: losses and Fisher.
+    it would take two. The fast teacher takes three. Once, each work and draw takes a pass with its gradient:
+    losses and Fisher.
     """
     draws = COST_TIMESTEPS * COST_NOISES * COST_FLIPS
     costs = {
-        "each query": operations.forward,
-        "each query, losses before not stored": 2 * operations.forward,
-        "once, losses before and Fisher": operations.both,
+        "each query": (operations.forward, draws),
+        "each query, losses before not stored": (2 * operations.forward, draws),
+        "each query, fast teacher": (operations.forward, len(FEW_DRAWS)),
+        "once, losses before and Fisher": (operations.both, draws),
     }
     return [
-        _cost_row(what, each, draws, collection, card)
-        for what, each in costs.items()
+        _cost_row(what, each, number, collection, card)
+        for what, (each, number) in costs.items()
         for collection in COLLECTIONS
         for card in CARDS
     ]

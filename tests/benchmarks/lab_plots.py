@@ -64,7 +64,7 @@ def plot_expected_changes(
     methods: (name, foretold (M, Q), measured (M, Q)), both less their means over the subsets.
     """
     figure, panels = pyplot.subplots(
-        1, len(methods), figsize=(3.2 * len(methods), 3.2), layout="constrained", sharey=True
+        1, len(methods), figsize=(3.2 * len(methods), 3.2), layout="constrained", sharex=True, sharey=True
     )
     for axes, (name, foretold, measured) in zip(panels, methods, strict=True):
         order = np.argsort(foretold.ravel())

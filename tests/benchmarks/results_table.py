@@ -19,6 +19,7 @@ from tests.benchmarks.result_files import REPOSITORY, RESULTS_DIRECTORY, Figure,
 
 READMES = (
     REPOSITORY / "README.md",
+    REPOSITORY / "services" / "creditline" / "attribution" / "README.md",
     REPOSITORY / "services" / "creditline" / "evaluation" / "lab" / "README.md",
 )
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
@@ -90,6 +91,15 @@ ROW_COLUMNS = {
         "auroc_mse": "AUROC by MSE",
         "auroc_dssim": "by SSIM",
         "auroc_tower": "by the tower",
+    },
+    "attributors": {
+        "cost": "cost of AbU+",
+        "collection": "works of",
+        "draws_per_work": "draws per work",
+        "card": "GPU",
+        "assumed_utilisation": "assumed part of its peak",
+        "gpu_hours": "GPU hours",
+        "gpu_years": "GPU years",
     },
     "contributors": {
         "way": "way",

@@ -52,7 +52,7 @@ def test_the_layout_is_stable_diffusions() -> None:
 
 def test_costs_are_operations_over_a_cards_peak() -> None:
     rows = cost_rows(Operations(forward=10**12, both=3 * 10**12))
-    assert len(rows) == 3 * len(CARDS) * len(COLLECTIONS)
+    assert len(rows) == 4 * len(CARDS) * len(COLLECTIONS)
     coco = next(row for row in rows if row["cost"] == "each query" and row["card"] == "A100")
     assert coco["exaflop"] == pytest.approx(118_287 * 40 * 1e-6)
     assert coco["gpu_hours"] == pytest.approx(118_287 * 40 * 1e12 / (312e12 * 0.4) / 3600)
