@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from creditline.attribution.similarity import PixelSimilarity
 from creditline.attribution.teacher import Query, encode_queries, prepare_teacher
 from creditline.corpus.works import Corpus
 from creditline.distillation import labelling
+from creditline.distillation.label_teachers import FirstOrder, MethodTeacher, query_gallery
 from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard, query_id
 from creditline.distillation.labels import HELD_OUT, TRAIN, read_labels
-from creditline.distillation.queries import PlannedQuery, plan_queries
+from creditline.distillation.queries import PlannedQuery, plan_more, plan_queries
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus, reference_decoys
@@ -44,13 +46,60 @@ def test_a_corpus_too_small_for_the_plan_is_refused(small_corpus: Corpus) -> Non
         plan_queries(small_corpus, training=30, held_out=10, mixed_fraction=0.3, seed=1)
 
 
+def test_more_queries_from_a_small_corpus_spare_the_prompts_that_others_are_judged_by(
+    small_corpus: Corpus,
+) -> None:
+    spared = [work.caption.upper() for work in small_corpus.works[:3]]
+    planned = plan_more(
+        small_corpus, count=90, mixed_fraction=0.4, guidances=(2.5, 4.0), spared=spared, seed=3
+    )
+    prompts = {query.prompt.casefold() for query in planned}
+    assert len(planned) == len({query.seed for query in planned}) == 90
+    assert not prompts & {prompt.casefold() for prompt in spared}
+    assert {work.caption.casefold() for work in small_corpus.works[3:]} <= prompts
+    assert [query.guidance for query in planned[:3]] == [2.5, 4.0, 2.5]
+
+
+def test_when_every_prompt_is_spared_nothing_is_planned(small_corpus: Corpus) -> None:
+    with pytest.raises(InvalidInput, match="spare fewer"):
+        plan_more(
+            small_corpus,
+            count=3,
+            mixed_fraction=0.0,
+            guidances=(2.5,),
+            spared=[work.caption for work in small_corpus],
+            seed=3,
+        )
+
+
+def test_any_method_labels_too(random_generator: Generator, small_corpus: Corpus, tmp_path: Path) -> None:
+    corpus = small_corpus.subset(small_corpus.ids[:6], name="six")
+    works = query_gallery(random_generator, [Query(work.id, work.picture(), work.caption) for work in corpus])
+    teacher = MethodTeacher(PixelSimilarity(), random_generator, works, tmp_path / "artifacts")
+    planned = tuple(PlannedQuery("a star", seed, TRAIN, guidance) for seed, guidance in ((1, 2.5), (2, 5.0)))
+    labels = label_queries(
+        LabelJob(teacher, corpus, corpus.subset([], name="none"), planned), tmp_path / "labels", print
+    )
+    assert labels.decoy_influence is None
+    assert labels.influence_repeat is None
+    for query, row in zip(labels.queries, labels.influence, strict=True):
+        again = PixelSimilarity()
+        again.prepare(works, tmp_path)
+        asked = query_gallery(random_generator, [Query("q", query.image(), query.prompt)])
+        np.testing.assert_allclose(row, again.scores(asked)[0], rtol=1e-5)
+    assert [query.guidance for query in labels.queries] == [2.5, 5.0]
+    assert labels.queries[0].picture != labels.queries[1].picture
+
+
 @pytest.fixture(scope="module")
 def job(
     random_generator: Generator, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
 ) -> LabelJob:
     corpus = small_corpus.subset(small_corpus.ids[:12], name="twelve")
     decoys = reference_decoys()
-    teacher = prepare_teacher(random_generator, corpus, tmp_path_factory.mktemp("artifacts"), print)
+    teacher = FirstOrder(
+        prepare_teacher(random_generator, corpus, tmp_path_factory.mktemp("artifacts"), print)
+    )
     planned = tuple(
         PlannedQuery(f"a picture, number {index}", 50 + index, HELD_OUT if index == 2 else TRAIN)
         for index in range(3)
@@ -64,7 +113,8 @@ def test_labels_are_the_teachers_first_order_influence(job: LabelJob, tmp_path: 
     assert labels.decoy_influence is not None
     assert labels.decoy_influence.shape == (3, 4)
     query = Query(query_id(job.planned[1]), labels.queries[1].image(), job.planned[1].prompt)
-    expected = job.teacher.first_order(encode_queries(job.generator, [query]))[0]
+    assert isinstance(job.teacher, FirstOrder)
+    expected = job.teacher.teacher.first_order(encode_queries(job.generator, [query]))[0]
     np.testing.assert_allclose(labels.influence[1], expected, rtol=1e-3, atol=np.abs(expected).max() * 1e-3)
     assert labels.influence_repeat is not None
     assert not np.allclose(labels.influence_repeat[0], labels.influence[2])

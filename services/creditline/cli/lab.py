@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="A small generator that is really retrained on subsets of its works.", no_args_is_help=True
 )
+# What people ask for: other guidances than that of the lab's own queries too.
+_MIXED_FRACTION, _GUIDANCES = 0.4, (2.5, 1.5, 4.0)
 _console = Console()
 
 
@@ -193,6 +195,47 @@ def tune(
         mark = "chosen" if one == best(found) else ""
         table.add_row(f"{one.regularisation:g}", f"{one.choosing:.3f}", f"{one.judging:.3f}", mark)
     _console.print(table)
+
+
+@app.command()
+def label(
+    output: Annotated[Path, typer.Argument(help="Where the label set goes; a second call resumes.")],
+    method: Annotated[str, typer.Option(help="Who labels.")] = "consensus-fast",
+    queries: Annotated[int, typer.Option(help="Pictures to make and label.", min=2)] = 480,
+    seed: Annotated[int, typer.Option(help="Decides prompts and pictures.")] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="1/2: only the first half of the work; a last call without it joins all shards."),
+    ] = None,
+    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+) -> None:
+    """Make pictures with the lab's generator and label them, for students that the lab judges."""
+    from creditline.distillation.label_teachers import MethodTeacher
+    from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
+    from creditline.distillation.queries import plan_more
+    from creditline.evaluation.lab.methods import Workbench, method_named
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.generator.reference import reference_corpus
+
+    record = read_record(REFERENCE / "record.safetensors")
+    with open_setting(record, reference_corpus()) as lab:
+        planned = plan_more(
+            lab.corpus,
+            count=queries,
+            mixed_fraction=_MIXED_FRACTION,
+            guidances=_GUIDANCES,
+            spared=[query.prompt for query in record.queries],
+            seed=seed,
+        )
+        attributor = method_named(method)(Workbench(lab, scratch))
+        teacher = MethodTeacher(attributor, lab.generator, lab.works, scratch / method)
+        job = LabelJob(teacher, lab.corpus, lab.corpus.subset([], name="no decoys"), tuple(planned))
+        if shard is not None:
+            label_shard(job, output, Shard.parse(shard), _console.print)
+            return
+        labels = label_queries(job, output, _console.print)
+    _console.print(f"{len(labels.queries)} queries × {labels.influence.shape[1]} works: {output}")
 
 
 @app.command()

@@ -47,6 +47,7 @@ def label(
 ) -> None:
     """Generate queries and label every work's influence on each (first-order teacher)."""
     from creditline.attribution.teacher import open_teacher
+    from creditline.distillation.label_teachers import FirstOrder
     from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.queries import plan_queries
     from creditline.generator.pipeline import Generator
@@ -56,7 +57,7 @@ def label(
     planned = plan_queries(corpus, training=training, held_out=held_out, mixed_fraction=0.35, seed=seed)
     with Generator.open(generator) as opened:
         teacher = open_teacher(opened, corpus, artifacts)
-        job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))
+        job = LabelJob(FirstOrder(teacher), corpus, reference_decoys(), tuple(planned))
         if shard is not None:
             label_shard(job, output, Shard.parse(shard), _console.print)
             return

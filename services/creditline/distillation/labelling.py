@@ -1,4 +1,4 @@
-"""Labels by the first-order teacher: every work's influence on every planned query, resumable by parts."""
+"""Labels: a teacher's influence of every work on every planned query, resumable by parts."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, encode_works, repeated
+from creditline.attribution.teacher import Query
 from creditline.corpus.works import Corpus
+from creditline.distillation.label_teachers import LabelTeacher
 from creditline.distillation.labels import HELD_OUT, LabelledQuery, LabelSet, png, write_labels
 from creditline.distillation.queries import PlannedQuery
 from creditline.errors import FingerprintMismatch, InvalidInput
-from creditline.generator.losses import Examples
-from creditline.generator.pipeline import GUIDANCE, Generator
+from creditline.generator.pipeline import Generator
 
 _QUERIES_PER_PART = 48
 _PARTS = "parts"
-_REPEAT = "repeat"
 
 
 @dataclass(frozen=True)
 class LabelJob:
     """What is labelled: planned queries by a teacher, with decoys beside the corpus."""
 
-    teacher: Teacher
+    teacher: LabelTeacher
     corpus: Corpus
     decoys: Corpus
     planned: tuple[PlannedQuery, ...]
@@ -68,7 +68,9 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Some queries' pictures and labels. influence: (P, N + D); repeat: (held out among them, N)."""
+    """Some queries' pictures and labels. influence: (P, N + D), or (P, N) where the teacher knows no decoys;
+    repeat: (held out among them, N), or none.
+    """
 
     pictures: tuple[bytes, ...]
     influence: NDArray[np.float32]
@@ -93,12 +95,11 @@ def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str
     Raises FingerprintMismatch when `directory` holds parts of another plan, teacher or generator.
     """
     _refuse_other_plan(job, directory / _PARTS)
-    decoys = encode_works(job.generator, job.decoys.works)
     mine = [entry for number, entry in enumerate(_parts(job, directory)) if shard.holds(number)]
     started = time.perf_counter()
     for number, (path, planned) in enumerate(mine, start=1):
         if not path.is_file():
-            _write_part(_label_part(job, planned, decoys), path)
+            _write_part(_label_part(job, planned), path)
             say(f"labels: part {number}/{len(mine)}, {time.perf_counter() - started:.0f} s")
 
 
@@ -115,34 +116,42 @@ def query_id(planned: PlannedQuery) -> str:
     return f"query-{planned.seed}"
 
 
-def _label_part(job: LabelJob, planned: Sequence[PlannedQuery], decoys: Examples) -> _Part:
-    pictures = job.generator.sample([query.prompt for query in planned], [query.seed for query in planned])
-    queries = encode_queries(
-        job.generator,
-        [
-            Query(query_id(query), picture, query.prompt)
-            for query, picture in zip(planned, pictures, strict=True)
-        ],
-    )
-    held_out = [row for row, query in enumerate(planned) if query.split == HELD_OUT]
+def _label_part(job: LabelJob, planned: Sequence[PlannedQuery]) -> _Part:
+    pictures = _sampled(job.generator, planned)
+    queries = [
+        Query(query_id(query), picture, query.prompt)
+        for query, picture in zip(planned, pictures, strict=True)
+    ]
+    held_out = [query for query, plan in zip(queries, planned, strict=True) if plan.split == HELD_OUT]
     repeat = np.zeros((0, len(job.corpus)), dtype=np.float32)
     if held_out:
-        repeat = job.teacher.first_order(queries.rows(held_out), draws=repeated(QUERY_DRAWS, salt=_REPEAT))
-    return _Part(tuple(png(pictures)), job.teacher.first_order(queries, others=decoys), repeat)
+        repeat = job.teacher.repeated(held_out)
+    return _Part(tuple(png(pictures)), job.teacher.influence(queries, job.decoys), repeat)
+
+
+def _sampled(generator: Generator, planned: Sequence[PlannedQuery]) -> list[Image.Image]:
+    """Their pictures, in order; those of one guidance are made together."""
+    pictures: dict[int, Image.Image] = {}
+    for guidance in dict.fromkeys(query.guidance for query in planned):
+        rows = [row for row, query in enumerate(planned) if query.guidance == guidance]
+        prompts, seeds = [planned[row].prompt for row in rows], [planned[row].seed for row in rows]
+        pictures.update(zip(rows, generator.sample(prompts, seeds, guidance=guidance), strict=True))
+    return [pictures[row] for row in range(len(planned))]
 
 
 def _joined(job: LabelJob, parts: Sequence[_Part]) -> LabelSet:
     works = len(job.corpus)
     pictures = [picture for part in parts for picture in part.pictures]
     influence = np.concatenate([part.influence for part in parts])
+    repeat = np.concatenate([part.repeat for part in parts])
     return LabelSet(
         queries=tuple(
-            LabelledQuery(picture, query.prompt, query.seed, GUIDANCE, query.split)
+            LabelledQuery(picture, query.prompt, query.seed, query.guidance, query.split)
             for query, picture in zip(job.planned, pictures, strict=True)
         ),
         influence=influence[:, :works],
-        influence_repeat=np.concatenate([part.repeat for part in parts]),
-        decoy_influence=influence[:, works:],
+        influence_repeat=repeat if len(repeat) else None,
+        decoy_influence=influence[:, works:] if influence.shape[1] > works else None,
         generator_fingerprint=job.generator.fingerprint,
         corpus_name=job.corpus.name,
         corpus_fingerprint=job.corpus.fingerprint,
@@ -154,9 +163,9 @@ def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "plan.json"
     plan = {
-        "teacher": job.teacher.origin.as_metadata(),
+        "teacher": job.teacher.origin(),
         "decoys": job.decoys.fingerprint,
-        "planned": [[query.prompt, query.seed, query.split] for query in job.planned],
+        "planned": [[query.prompt, query.seed, query.split, query.guidance] for query in job.planned],
     }
     if path.is_file() and json.loads(path.read_text()) != plan:
         raise FingerprintMismatch(

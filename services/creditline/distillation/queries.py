@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from creditline.corpus.works import Corpus, Work
+from creditline.distillation.labels import HELD_OUT, TRAIN
 from creditline.errors import InvalidInput
+from creditline.generator.pipeline import GUIDANCE
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class PlannedQuery:
     prompt: str
     seed: int
     split: str
+    guidance: float = GUIDANCE
 
 
 def mixed_caption(first: Work, second: Work) -> str:
@@ -43,7 +47,7 @@ def plan_queries(
     order = [corpus.works[int(row)] for row in random.permutation(len(corpus))]
     planned: list[PlannedQuery] = []
     seen: set[str] = set()
-    for split, count in (("heldout", held_out), ("train", training)):
+    for split, count in ((HELD_OUT, held_out), (TRAIN, training)):
         made = 0
         while made < count:
             prompt = _next_prompt(order, mixed=random.random() < mixed_fraction)
@@ -61,3 +65,38 @@ def _next_prompt(order: list[Work], *, mixed: bool) -> str:
         raise InvalidInput("no works are left to draw prompts from; ask for fewer queries", field="training")
     first = order.pop()
     return mixed_caption(first, order.pop()) if mixed else first.caption
+
+
+def plan_more(
+    corpus: Corpus,
+    *,
+    count: int,
+    mixed_fraction: float,
+    guidances: Sequence[float],
+    spared: Collection[str],
+    seed: int,
+) -> list[PlannedQuery]:
+    """Training queries from a small corpus: works are used again, in other pairs and from other seeds.
+
+    Guidances take turns. spared: prompts that others are judged by, which none of these has.
+    Raises InvalidInput when they leave nothing to draw from.
+    """
+    spared = {prompt.casefold() for prompt in spared}
+    singles = [work.caption for work in corpus if work.caption.casefold() not in spared]
+    if not singles or len(corpus) < 2:
+        raise InvalidInput("no prompt is left to draw; spare fewer", field="spared")
+    random = np.random.default_rng(seed)
+    order: list[str] = []
+    planned: list[PlannedQuery] = []
+    while len(planned) < count:
+        if random.random() < mixed_fraction:
+            first, second = random.choice(len(corpus), 2, replace=False)
+            prompt = mixed_caption(corpus.works[int(first)], corpus.works[int(second)])
+        else:
+            order = order or [singles[int(row)] for row in random.permutation(len(singles))]
+            prompt = order.pop()
+        if prompt.casefold() not in spared:
+            number = len(planned)
+            guidance = guidances[number % len(guidances)]
+            planned.append(PlannedQuery(prompt, seed * 100_000 + number, TRAIN, guidance))
+    return planned

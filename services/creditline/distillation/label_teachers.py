@@ -1,0 +1,98 @@
+"""Who labels queries: the first-order teacher, or any attribution method that `attribution` has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.attribution.attributor import Attributor, Gallery, attribute
+from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, encode_works, repeated
+from creditline.corpus.works import Corpus
+from creditline.generator.pipeline import Generator
+
+_REPEAT = "repeat"
+
+
+class LabelTeacher(Protocol):
+    """A method that labels queries of one generator with the influence of all works of one corpus."""
+
+    @property
+    def generator(self) -> Generator: ...
+
+    def origin(self) -> dict[str, str]:
+        """What its labels depend on; labels of another origin are refused."""
+        ...
+
+    def influence(self, queries: Sequence[Query], decoys: Corpus) -> NDArray[np.float32]:
+        """Of all works, then of the decoys: (Q, N + D)."""
+        ...
+
+    def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Of all works, with other noise: (Q, N), or (0, N) from a teacher that has no other noise."""
+        ...
+
+
+class FirstOrder:
+    """The first-order limit of unlearning: no pass of the works, whose gradients are kept."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
+
+    @property
+    def generator(self) -> Generator:
+        return self.teacher.generator
+
+    def origin(self) -> dict[str, str]:
+        return self.teacher.origin.as_metadata()
+
+    def influence(self, queries: Sequence[Query], decoys: Corpus) -> NDArray[np.float32]:
+        others = encode_works(self.generator, decoys.works) if len(decoys) else None
+        return self.teacher.first_order(encode_queries(self.generator, queries), others=others)
+
+    def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        draws = repeated(QUERY_DRAWS, salt=_REPEAT)
+        return self.teacher.first_order(encode_queries(self.generator, queries), draws=draws)
+
+
+class MethodTeacher:
+    """Any attributor, prepared in `directory`. Decoys get no labels, and there is no other noise."""
+
+    def __init__(self, attributor: Attributor, generator: Generator, works: Gallery, directory: Path) -> None:
+        self._attributor = attributor
+        self._generator = generator
+        self._works = works
+        self._directory = directory
+
+    @property
+    def generator(self) -> Generator:
+        return self._generator
+
+    def origin(self) -> dict[str, str]:
+        return {
+            "method": self._attributor.name,
+            "generator": self._generator.fingerprint,
+            "corpus": self._works.fingerprint,
+        }
+
+    def influence(self, queries: Sequence[Query], decoys: Corpus) -> NDArray[np.float32]:
+        asked = query_gallery(self._generator, queries)
+        return attribute(self._attributor, self._works, asked, self._directory).values.astype(np.float32)
+
+    def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        return np.zeros((0, len(self._works)), dtype=np.float32)
+
+
+def query_gallery(generator: Generator, queries: Sequence[Query]) -> Gallery:
+    """Queries in every form that a method may ask for."""
+    names = "\n".join(query.id for query in queries)
+    return Gallery(
+        encode_queries(generator, queries),
+        tuple(query.picture for query in queries),
+        tuple(query.prompt for query in queries),
+        hashlib.sha256(names.encode()).hexdigest(),
+    )
