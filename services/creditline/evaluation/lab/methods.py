@@ -182,8 +182,10 @@ def _natural(
     )
 
 
-def _fast(name: str) -> Maker:
-    return lambda bench: FastUnlearning(name, bench.setting.generator, natural_ascent(bench), "cross-attn")
+def _fast(name: str, parameters: ParameterChoice = "cross-attn") -> Maker:
+    return lambda bench: FastUnlearning(
+        name, bench.setting.generator, natural_ascent(bench, parameters), parameters
+    )
 
 
 def _descent_ascent(name: str, *, score: str) -> Maker:
@@ -284,6 +286,7 @@ METHODS: dict[str, Maker] = {
     "abu-plus-all": _natural("abu-plus-all", "all"),
     "abu-plus-3-steps": _natural("abu-plus-3-steps", steps=3),
     "abu-plus-fast": _fast("abu-plus-fast"),
+    "abu-plus-attn-fast": _fast("abu-plus-attn-fast", "attn"),
     # The full teacher's agreement with itself: the same step, judged at other noise of the works.
     "abu-plus-again": _natural("abu-plus-again", draws=replace(WORK_DRAWS, salt="again")),
     "mucs": _descent_ascent("mucs", score="skew"),
