@@ -35,7 +35,7 @@ from creditline.generator.reference import reference_corpus
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make lab"
-SUMMED = ("consensus", "consensus-fast", "abu-plus", "d-trak", "text-sharpened", "random")
+SUMMED = ("consensus", "consensus-fast", "consensus-gradients", "abu-plus", "d-trak", "text-sharpened", "random")
 SHARES = "expected ΔL, summed (consensus)"
 
 

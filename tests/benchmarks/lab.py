@@ -38,8 +38,8 @@ OURS = (
     "abu-plus-relative",
     "abu-plus-skew",
     "abu-plus-fast",
-    "consensus",
-    "consensus-fast",
+    "abu-plus-attn-fast",
+    *CONSENSUSES,
 )
 RANDOM, TEACHER = "random", "abu-plus"
 

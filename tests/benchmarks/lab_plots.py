@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 IMAGES = RESULTS_DIRECTORY / "images"
 _COLOURS = {"ours": "#1f5f8b", "published": "#7a9e7e", "similarity": "#c9a66b", "control": "#999999"}
-_WORDS = {"ours": "ours", "published": "published", "similarity": "similarity", "control": "control"}
 
 
 def plot_scores(judged: list[Judged], ceiling: Estimate) -> None:
@@ -43,12 +42,14 @@ def plot_scores(judged: list[Judged], ceiling: Estimate) -> None:
     axes.axvspan(ceiling.low, ceiling.high, color="#dddddd", zorder=0)
     axes.axvline(ceiling.value, color="#555555", linestyle="--", linewidth=1)
     axes.axvline(0.0, color="#333333", linewidth=0.8)
-    axes.text(ceiling.value, len(rows) - 0.3, "one seed tells of the other", ha="center", fontsize=8)
+    axes.set_ylim(-0.7, len(rows) + 0.4)
+    axes.text(ceiling.value - 0.01, len(rows) - 0.3, "what one seed tells of the other", ha="right", fontsize=8)
     axes.set_xlabel("linear datamodelling score on generated pictures, with 95 % interval")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(
-        handles=[Patch(color=colour, label=_WORDS[kind]) for kind, colour in _COLOURS.items()],
-        loc="lower right",
+        handles=[Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()],
+        loc="lower center",
+        bbox_to_anchor=(0.6, 0.02),
         frameon=False,
     )
     IMAGES.mkdir(parents=True, exist_ok=True)

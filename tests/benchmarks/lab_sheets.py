@@ -72,7 +72,7 @@ def _block(
         draw.text((step, _GAP + _LINE * (number + 1)), line, fill=_INK, font=sheet_font(10))
     for number, method in enumerate(scores):
         top = head + number * step
-        draw.text((0, top + _SIDE // 2 - 6), method.method, fill=_INK, font=sheet_font(11))
+        draw.text((_GAP, top + _SIDE // 2 - 6), method.method, fill=_INK, font=sheet_font(11))
         for place, work in enumerate(best_first(method.of_rows([query])[0])[:FIRST]):
             block.paste(_square(works[int(work)]), (_LABEL + place * step, top))
     return block
@@ -92,7 +92,7 @@ def nda_maps_sheet(setting: LabSetting, record: LabRecord, queries: Sequence[int
     draw = ImageDraw.Draw(sheet)
     for number, query in enumerate(queries):
         gallery, top = setting.queries.rows([query]), number * (step + _LINE)
-        draw.text((0, top), record.queries[query].prompt[:110], fill=_INK, font=sheet_font(10))
+        draw.text((_GAP, top), record.queries[query].prompt[:110], fill=_INK, font=sheet_font(10))
         picture = _square(gallery.pictures[0], side)
         sheet.paste(picture, (0, top + _LINE))
         scores = method.scores(gallery)[0]

@@ -124,7 +124,7 @@ def pictures_sheet(found: Counterfactuals) -> Image.Image:
     for number, (query, line) in enumerate(zip(shared, lines, strict=True)):
         top = _HEAD + number * side
         for row, words in enumerate(textwrap.wrap(found.record.queries[by_id[query]].prompt, 24)[:4]):
-            draw.text((0, top + 4 + row * 13), words, fill=_INK, font=font)
+            draw.text((_GAP, top + 4 + row * 13), words, fill=_INK, font=font)
         for place, picture in enumerate(line):
             sheet.paste(Image.fromarray(picture), (_LABEL + place * across, top))
     return sheet

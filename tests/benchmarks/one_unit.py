@@ -27,7 +27,9 @@ from tests.benchmarks.result_files import Figure, write_result
 COMMAND = "make lab"
 METHODS = (
     "consensus",
+    "consensus-all",
     "consensus-fast",
+    "consensus-gradients",
     "abu-plus",
     "abu-plus-fast",
     "mucs",
@@ -38,7 +40,7 @@ METHODS = (
     "joined",
     "random",
 )
-OURS, LABELS = "consensus", "consensus-fast"
+OURS, LABELS = "consensus", "consensus-gradients"
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,10 @@ def figures(by_name: dict[str, Mapped], noise: MethodScores) -> dict[str, Figure
 def main() -> None:
     record, scores = read_record(REFERENCE / "record.safetensors"), read_all_scores(REFERENCE / "scores")
     noise, whole = read_all_scores(REFERENCE / "noise"), whole_losses(record)
-    members = CONSENSUSES[LABELS]
-    noise[LABELS] = joined(LABELS, [noise[name] for name in members], tuple(members.values()))
+    for name, members in CONSENSUSES.items():
+        if set(members) <= set(noise):
+            scored = [noise[member] for member in members]
+            noise[name] = joined(name, scored, tuple(members.values()))
     found = {name: mapped(record, scores[name], whole) for name in METHODS if name in scores}
     write_result(
         "one-unit",

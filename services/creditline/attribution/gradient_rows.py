@@ -92,6 +92,8 @@ class GradientRows:
         self._origin: dict[str, str] = {}
         self._weights: Tensor | None = None
         self._fisher: EkfacFisher | None = None
+        # Methods that share rows are asked of the same queries one after the other.
+        self._answered: tuple[Examples, NDArray[np.float64]] | None = None
 
     @property
     def rows(self) -> NDArray[np.float32]:
@@ -112,7 +114,7 @@ class GradientRows:
         if self._rows is not None and self._origin == origin:
             return
         self._rows, self._origin = None, origin
-        self._weights, self._fisher = None, None
+        self._weights, self._fisher, self._answered = None, None, None
         if self._plain is not None:
             self._plain.prepare(works, directory / "plain", say=say)
             self._weights = self._plain.draw_weights
@@ -151,12 +153,16 @@ class GradientRows:
 
     def inner_products(self, queries: Examples) -> NDArray[np.float64]:
         """Each query's row with each work's: (Q, N)."""
+        if self._answered is not None and self._answered[0] is queries:
+            return self._answered[1].copy()
         works = self.rows
         blocks = [
             queries.rows(range(start, min(start + _QUERIES_PER_BLOCK, len(queries))))
             for start in range(0, len(queries), _QUERIES_PER_BLOCK)
         ]
-        return np.concatenate([products(self._row_block(block).numpy(), works) for block in blocks])
+        found = np.concatenate([products(self._row_block(block).numpy(), works) for block in blocks])
+        self._answered = (queries, found)
+        return found.copy()
 
     def gram(self) -> NDArray[np.float64]:
         """Each work's row with each work's: (N, N)."""

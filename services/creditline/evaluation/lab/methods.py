@@ -218,11 +218,20 @@ _DAS_REGULARISATION = 0.05
 # D-TRAK's other output functions, each chosen by `creditline lab tune` on the choosing subsets.
 _OUTPUT_REGULARISATIONS = {"l1": 0.05, "l2": 0.1, "linf": 0.5, "mean": 0.02}
 
-# Each member's weight, from `fitted_weights` on the committed record and scores. The fast one is the teacher
-# that labels: as good as AbU+ or better at a fifth of its passes.
+# Each member's weight, from `fitted_weights` on the committed record and scores; what got none is left out.
+# "all" was offered one method of every kind, "gradients" only such as need no pass of the works: it labels.
 CONSENSUSES = {
     "consensus": {"abu-plus-relative": 1.0, "influence-noise": 0.43, "d-trak": 0.51, "text-sharpened": 0.2},
     "consensus-fast": {"abu-plus-fast": 1.0, "influence-noise": 0.59, "d-trak": 0.7, "text-sharpened": 0.29},
+    "consensus-gradients": {"influence-noise": 0.8, "d-trak": 0.68, "das": 1.0, "text-sharpened": 0.55},
+    "consensus-all": {
+        "abu-plus-relative": 1.0,
+        "das": 0.51,
+        "d-trak-ensemble": 0.53,
+        "influence-noise": 0.26,
+        "influence-relative": 0.1,
+        "nda-same-place": 0.21,
+    },
 }
 
 
@@ -276,8 +285,7 @@ METHODS: dict[str, Maker] = {
     "influence-ekfac": _gradient(GradientDot, "influence-ekfac", _EKFAC),
     "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),
     "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", _OWN_RELATIVE),
-    "consensus": _consensus("consensus"),
-    "consensus-fast": _consensus("consensus-fast"),
+    **{name: _consensus(name) for name in CONSENSUSES},
     "abu": _natural("abu", eigenbasis=False),
     "abu-plus": _natural("abu-plus"),
     "abu-plus-relative": _natural("abu-plus-relative", score="relative"),
