@@ -24,6 +24,7 @@ from creditline.evaluation.lab.groups import (
     read_group_scores,
     rows_by_contributor,
 )
+from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.one_unit import fit_expected_change
 from creditline.evaluation.lab.plan import draw_works
 from creditline.evaluation.lab.record import LabRecord, read_record
@@ -35,7 +36,15 @@ from creditline.generator.reference import reference_corpus
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make lab"
-SUMMED = ("consensus", "consensus-fast", "consensus-gradients", "abu-plus", "d-trak", "text-sharpened", "random")
+SUMMED = (
+    "consensus",
+    "consensus-fast",
+    "consensus-gradients",
+    "abu-plus",
+    "d-trak",
+    "text-sharpened",
+    "random",
+)
 SHARES = "expected ΔL, summed (consensus)"
 
 
@@ -44,7 +53,11 @@ def mapped_scores(record: LabRecord, scores: MethodScores, rows: Sequence[int]) 
     columns = np.searchsorted(record.query_rows("generated"), rows)
     retrained = record.retrained("generated")
     values = scores.of_rows(rows)
-    fitted = fit_expected_change(values, Retrained(retrained.subsets, retrained.losses[:, :, columns]))
+    fitted = fit_expected_change(
+        values,
+        Retrained(retrained.subsets, retrained.losses[:, :, columns]),
+        comparable=scores.method in CONSENSUSES,
+    )
     return fitted.of(values)
 
 

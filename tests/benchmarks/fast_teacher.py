@@ -25,8 +25,8 @@ from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make lab"
 FULL, FAST, AGAIN = "abu-plus", "abu-plus-fast", "abu-plus-again"
-# Its consensus with methods that cost next to nothing, and that of those methods alone: what labels are made by.
-CONSENSUS, LABELS = "consensus-fast", "consensus-gradients"
+# Its consensus with methods that cost next to nothing, and that of those methods alone.
+CONSENSUS, GRADIENTS = "consensus-fast", "consensus-gradients"
 # Those that need no pass of the works: what else could stand in for the teacher.
 CHEAP = ("influence-ekfac", "influence-noise", "d-trak", "text-sharpened", "joined", "random")
 FIRST = 100
@@ -173,7 +173,7 @@ def main() -> None:
     again = read_scores(REFERENCE / "again" / f"{AGAIN}.safetensors")
     queries = judged_queries(record, scores[FULL], scores[FAST], again)
     judge = Judge(record, "generated")
-    listed = [scores[FULL], again, scores[FAST], *(scores[name] for name in (CONSENSUS, LABELS, *CHEAP))]
+    listed = [scores[FULL], again, scores[FAST], *(scores[name] for name in (CONSENSUS, GRADIENTS, *CHEAP))]
     draws = read_draws(REFERENCE / "again" / "draws.safetensors")
     tried = estimator_rows(draws, scores[FULL], draws.changes.mean(axis=2, dtype=np.float64))
     write_result(

@@ -43,7 +43,9 @@ def plot_scores(judged: list[Judged], ceiling: Estimate) -> None:
     axes.axvline(ceiling.value, color="#555555", linestyle="--", linewidth=1)
     axes.axvline(0.0, color="#333333", linewidth=0.8)
     axes.set_ylim(-0.7, len(rows) + 0.4)
-    axes.text(ceiling.value - 0.01, len(rows) - 0.3, "what one seed tells of the other", ha="right", fontsize=8)
+    axes.text(
+        ceiling.value - 0.01, len(rows) - 0.3, "what one seed tells of the other", ha="right", fontsize=8
+    )
     axes.set_xlabel("linear datamodelling score on generated pictures, with 95 % interval")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(

@@ -6,6 +6,7 @@ controls: random scores, which must explain nothing, and pictures of noise, whic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,8 @@ METHODS = (
     "joined",
     "random",
 )
-OURS, LABELS = "consensus", "consensus-gradients"
+OURS = "consensus"
+CONCENTRATED = {"concentration": "consensus-fast", "concentration_by_gradients": "consensus-gradients"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,12 @@ def mapped(record: LabRecord, scores: MethodScores, whole: NDArray[np.float64]) 
         return Retrained(retrained.subsets[places], retrained.losses[places][:, :, columns])
 
     fitting, testing = part(0), part(1)
-    expected = fit_expected_change(values, fitting, whole_loss=float(whole[rows].mean()))
+    expected = fit_expected_change(
+        values,
+        fitting,
+        whole_loss=float(whole[rows].mean()),
+        comparable=scores.method in CONSENSUSES,
+    )
     foretold = foretold_losses(expected, values, testing.subsets)
     measured = testing.losses.mean(axis=1)
     return Mapped(
@@ -113,12 +120,10 @@ def row(found: Mapped, noise: MethodScores | None) -> dict[str, Any]:
     return listed
 
 
-def figures(by_name: dict[str, Mapped], noise: MethodScores) -> dict[str, Figure]:
+def figures(by_name: dict[str, Mapped], noise: Mapping[str, MethodScores]) -> dict[str, Figure]:
     """What the maps must do."""
-    ours, labels = by_name[OURS], by_name[LABELS]
-    of_noise = concentration(labels.expected.of(noise.values.astype(np.float64)))
-    slope = ours.test.slope
-    return {
+    slope = by_name[OURS].test.slope
+    found = {
         "slope": Figure(
             slope.value,
             low=slope.low,
@@ -128,17 +133,21 @@ def figures(by_name: dict[str, Mapped], noise: MethodScores) -> dict[str, Figure
         "random_explained": Figure(
             by_name["random"].test.explained, target="<= 0.03", what="control: what random scores explain"
         ),
-        "noise_concentration": Figure(
+    }
+    for key, name in CONCENTRATED.items():
+        mapped_to = by_name[name]
+        of_noise = concentration(mapped_to.expected.of(noise[name].values.astype(np.float64)))
+        found[f"noise_{key}"] = Figure(
             float(of_noise.mean()),
             low=float(of_noise.min()),
             high=float(of_noise.max()),
             target="<= 0.01",
-            what=f"concentration of {len(of_noise)} pictures of noise, least and most ({LABELS})",
-        ),
-        "generated_concentration": Figure(
-            float(concentration(labels.changes).mean()), what=f"the same of generated pictures ({LABELS})"
-        ),
-    }
+            what=f"concentration of {len(of_noise)} pictures of noise, least and most ({name})",
+        )
+        found[f"generated_{key}"] = Figure(
+            float(concentration(mapped_to.changes).mean()), what=f"the same of generated pictures ({name})"
+        )
+    return found
 
 
 def main() -> None:
@@ -153,7 +162,7 @@ def main() -> None:
         "one-unit",
         command=COMMAND,
         seed=SEED,
-        figures=figures(found, noise[LABELS]),
+        figures=figures(found, noise),
         rows=[row(one, noise.get(name)) for name, one in found.items()],
     )
     plot_expected_changes(

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from creditline.attribution.attributor import Attributor, Gallery
 
 
-def standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each query's scores less their mean, over their standard deviation; 0 where all are alike: (Q, N)."""
+def standardised(scores: NDArray[np.float64], *, spread: float = 0.0) -> NDArray[np.float64]:
+    """Each query's scores less their mean, over their standard deviation; 0 where all are alike: (Q, N).
+
+    spread: the least to divide by, so that scores that hardly differ stay near one another.
+    """
     centred = scores - scores.mean(axis=1, keepdims=True)
-    spread = centred.std(axis=1, keepdims=True)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+    scale = np.maximum(centred.std(axis=1, keepdims=True), spread)
+    return np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
 
 
 def consensus(scores: Sequence[NDArray[np.float64]], weights: Sequence[float]) -> NDArray[np.float64]:

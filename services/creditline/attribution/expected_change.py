@@ -24,12 +24,14 @@ class ExpectedChange:
     """A monotone map from a query's standardised scores to ΔL, in parts of the loss; straight between knots.
 
     knots: strictly rising; heights: ΔL there beyond `common`, from 0 and never falling; common: the ΔL of any
-    work, even of one that has nothing to do with the query. Raises InvalidInput when they are not so.
+    work, even of one that has nothing to do with the query; spread: what a query's scores usually vary by: a
+    query whose scores vary less is told apart less. Raises InvalidInput when they are not so.
     """
 
     knots: tuple[float, ...]
     heights: tuple[float, ...]
     common: float = 0.0
+    spread: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.knots) != len(self.heights) or len(self.knots) < 2:
@@ -38,12 +40,14 @@ class ExpectedChange:
             )
         if np.any(np.diff(self.knots) <= 0) or np.any(np.diff(self.heights) < 0) or self.heights[0] != 0:
             raise InvalidInput("knots must rise and heights must not fall, from 0; fit the map again")
-        if not np.isfinite([*self.knots, *self.heights, self.common]).all():
+        if not np.isfinite([*self.knots, *self.heights, self.common, self.spread]).all():
             raise InvalidInput("a map's numbers must be finite; fit it again")
 
     def excess(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """ΔL beyond what any work is worth: (Q, N) -> (Q, N), none below 0."""
-        values: NDArray[np.float64] = np.interp(standardised(scores), self.knots, self.heights)
+        values: NDArray[np.float64] = np.interp(
+            standardised(scores, spread=self.spread), self.knots, self.heights
+        )
         return values
 
     def of(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -55,7 +59,12 @@ class ExpectedChange:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> ExpectedChange:
-        return cls(tuple(content["knots"]), tuple(content["heights"]), float(content["common"]))
+        return cls(
+            tuple(content["knots"]),
+            tuple(content["heights"]),
+            float(content["common"]),
+            float(content["spread"]),
+        )
 
 
 def concentration(changes: NDArray[np.float64]) -> NDArray[np.float64]:

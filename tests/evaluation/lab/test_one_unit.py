@@ -65,3 +65,19 @@ def test_without_whole_models_any_work_is_worth_nothing(
     scores: NDArray[np.float64], retrained: Retrained
 ) -> None:
     assert fit_expected_change(scores, retrained).common == 0.0
+
+
+def test_a_query_whose_scores_hardly_vary_is_told_apart_less_where_spreads_compare() -> None:
+    random = np.random.default_rng(3)
+    scores = random.normal(size=(6, 40))
+    retrained = Retrained(
+        random.random((20, 40)) < 0.5,
+        1.0 + 0.1 * random.random((20, 2, 6)),
+    )
+    flat = 0.01 * scores
+    plain = fit_expected_change(scores, retrained)
+    compared = fit_expected_change(scores, retrained, comparable=True)
+    np.testing.assert_allclose(plain.excess(flat), plain.excess(scores))
+    assert compared.spread == pytest.approx(np.median(scores.std(axis=1)))
+    assert compared.excess(flat).max() < 0.02 * compared.heights[1] + 1e-12
+    assert ExpectedChange.from_json(compared.to_json()) == compared

@@ -23,24 +23,31 @@ _RESAMPLES = 1000
 
 
 def fit_expected_change(
-    scores: NDArray[np.float64], retrained: Retrained, *, whole_loss: float | None = None
+    scores: NDArray[np.float64],
+    retrained: Retrained,
+    *,
+    whole_loss: float | None = None,
+    comparable: bool = False,
 ) -> ExpectedChange:
     """scores: (Q, N), of the queries of `retrained`; whole_loss: their mean loss under models of all works.
 
-    Where `whole_loss` is not given, what any work is worth is taken to be 0.
+    Where `whole_loss` is not given, what any work is worth is taken to be 0. comparable: whether how far a
+    query's scores spread means the same for every query, as it does for a consensus: its members agree.
     """
-    steps = _steps(standardised(scores))
+    spread = float(np.median(scores.std(axis=1))) if comparable else 0.0
+    steps = _steps(standardised(scores, spread=spread))
     left_out = 1.0 - retrained.subsets.astype(np.float64)
     design = _centred(np.stack([left_out @ step.T for step in steps], axis=2))
     losses = _centred(retrained.losses.mean(axis=1))
     rises, _ = nnls(design.reshape(-1, design.shape[2]), losses.ravel())
     heights = np.concatenate([[0.0], np.cumsum(rises)])
-    found = ExpectedChange(KNOTS, tuple(float(height) for height in heights))
+    found = ExpectedChange(KNOTS, tuple(float(height) for height in heights), spread=spread)
     if whole_loss is None:
         return found
     gone = float(left_out.sum(axis=1).mean())
     of_a_work = (float(retrained.losses.mean()) - whole_loss) / gone
-    return ExpectedChange(KNOTS, found.heights, max(0.0, of_a_work - float(found.excess(scores).mean())))
+    common = max(0.0, of_a_work - float(found.excess(scores).mean()))
+    return ExpectedChange(KNOTS, found.heights, common, spread)
 
 
 def _steps(scores: NDArray[np.float64]) -> list[NDArray[np.float64]]:
