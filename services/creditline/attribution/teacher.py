@@ -26,6 +26,7 @@ from creditline.attribution.unlearning import RISE, Step, losses_after, unlearni
 from creditline.corpus.works import Corpus, Work
 from creditline.generator.losses import Draws, Examples, encoded_examples
 from creditline.generator.pipeline import Generator
+from creditline.generator.prediction_check import refuse_other_prediction
 
 # Mirrored: at a work that is known well the gradient is mostly noise, and most of that is odd in the noise
 # (`tests/benchmarks/teacher_noise.py` measures how much more two labellings then agree).
@@ -207,9 +208,13 @@ def _origin(generator: Generator, corpus: Corpus) -> Origin:
 def prepare_teacher(
     generator: Generator, corpus: Corpus, directory: Path, say: Callable[[str], None]
 ) -> Teacher:
-    """Compute what is the same for all queries (resumable), and open the teacher."""
+    """Compute what is the same for all queries (resumable), and open the teacher.
+
+    Raises InvalidInput when the UNet predicts the other thing than its scheduler says.
+    """
     origin = _origin(generator, corpus)
     works = EncodedWorks(generator, corpus)
+    refuse_other_prediction(generator, works.all())
     store_gradients(generator, works.all(), origin, directory, say)
     statistics = write_statistics(generator, directory, origin, works.all())
     return Teacher(generator, works, statistics, directory, origin)

@@ -55,8 +55,15 @@ class Work:
         return self.source.split("/", 1)[0]
 
     def picture(self) -> Image.Image:
-        """The thumbnail, decoded to RGB."""
-        return Image.open(io.BytesIO(self.thumbnail)).convert("RGB")
+        """The thumbnail, decoded to RGB. Raises InvalidInput when it cannot be read."""
+        try:
+            return Image.open(io.BytesIO(self.thumbnail)).convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InvalidInput(
+                f"the picture of work {self.id!r} cannot be read ({error}); leave the work out, or store it"
+                " again",
+                field="thumbnail",
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,8 @@ def write_corpus(corpus: Corpus, path: Path) -> None:
 def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
     """Read a corpus that `write_corpus` wrote.
 
-    Raises NotReady when the file is missing, InvalidInput when columns are missing or an id is repeated.
+    Raises NotReady when the file is missing, InvalidInput when columns are missing, an id is repeated or
+    a work has no caption.
     """
     if not path.is_file():
         raise NotReady(f"no corpus at {path}; build it with `creditline corpus build`", field="corpus")
@@ -130,4 +138,11 @@ def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
     works = tuple(Work(**{**row, "keywords": tuple(row["keywords"])}) for row in rows)
     if len({work.id for work in works}) != len(works):
         raise InvalidInput(f"{path} holds the same work id twice; ids must be unique", field="id")
+    silent = [work.id for work in works if not (work.caption or "").strip()]
+    if silent:
+        raise InvalidInput(
+            f"work {silent[0]!r} in {path} has no caption ({len(silent)} such works); give the text that the"
+            " generator was trained on with it, or leave them out",
+            field="caption",
+        )
     return Corpus(name=name or path.stem, works=works)

@@ -184,7 +184,8 @@ def batch_losses(generator: Generator, batch: NoisyBatch) -> Tensor:
 def denoising_losses(generator: Generator, examples: Examples, draws: Draws) -> Tensor:
     """The loss of every example at every draw: (N, T · repeats) float32.
 
-    The numbers do not depend on how examples are batched, up to float32 rounding.
+    The numbers do not depend on how examples are batched, up to float32 rounding. Raises InvalidInput when
+    one is no number.
     """
     step, passes = examples_per_batch(draws), passes_per_batch(generator.unet)
     losses = []
@@ -192,4 +193,18 @@ def denoising_losses(generator: Generator, examples: Examples, draws: Draws) -> 
         part = examples.rows(range(start, min(start + step, len(examples))))
         batch = noisy_batch(generator, part, draws)
         losses += [batch_losses(generator, few) for few in batch.split(passes)]
-    return torch.cat(losses).view(len(examples), len(draws))
+    found = torch.cat(losses).view(len(examples), len(draws))
+    _refuse_broken(found, examples, draws.schedule(generator.timesteps))
+    return found
+
+
+def _refuse_broken(losses: Tensor, examples: Examples, timesteps: Tensor) -> None:
+    broken = (~losses.isfinite()).nonzero()
+    if len(broken):
+        row, draw = broken[0].tolist()
+        at, loss = int(timesteps[draw]), float(losses[row, draw])
+        raise InvalidInput(
+            f"the loss of {examples.ids[row]!r} at timestep {at} is {loss};"
+            " check that picture, and the generator's weights for NaN",
+            field="loss",
+        )

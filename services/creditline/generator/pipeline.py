@@ -17,6 +17,7 @@ from torch import Tensor
 
 from creditline.corpus.pictures import pixels
 from creditline.errors import NotReady
+from creditline.generator.layout_checks import refuse_unusable
 
 GUIDANCE = 2.5
 STEPS = 25
@@ -109,9 +110,10 @@ class Generator:
     def open(cls, directory: Path, *, device: str = "cpu") -> Generator:
         """Load a `StableDiffusionPipeline` directory (safetensors only) in float32.
 
-        Raises NotReady when nothing is there.
+        Raises NotReady when nothing is there, InvalidInput when a part is missing or does not fit the others.
         """
         fingerprint = generator_fingerprint(directory)
+        refuse_unusable(directory)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.ERROR)
         pipeline = StableDiffusionPipeline.from_pretrained(

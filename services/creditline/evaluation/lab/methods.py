@@ -108,9 +108,10 @@ def _by_timestep(name: str, normalised: Normalised) -> Maker:
     return lambda bench: TimestepGradients(name, bench.setting.generator, normalised)
 
 
-def _das(bench: Workbench) -> Attributor:
-    rows = bench.rows(_OUTPUT)
-    return DiffusionAttributionScore("das", bench.setting.generator, rows, _DAS_REGULARISATION)
+def _das(name: str, space: GradientSpace) -> Maker:
+    return lambda bench: DiffusionAttributionScore(
+        name, bench.setting.generator, bench.rows(space), _DAS_REGULARISATION
+    )
 
 
 def _journey(bench: Workbench) -> Attributor:
@@ -210,6 +211,10 @@ _RELATIVE = GradientSpace(weighting="relative")
 _EKFAC = GradientSpace(draws=_FISHER_DRAWS, whitening=Whitening())
 _OWN = Whitening(_OWN_DAMPING, fitted="rows")
 _OWN_NOISE = GradientSpace(whitening=_OWN)
+# All of attention's projections at fewer draws: what a larger generator's labels can afford.
+_FEW_DRAWS = Draws(timesteps=12, repeats=2, salt="attribution", mirrored=True)
+_FEW_OWN_NOISE = GradientSpace("attn", draws=_FEW_DRAWS, whitening=_OWN)
+_FEW_OUTPUT = GradientSpace("attn", measure="squared-l2", draws=_FEW_DRAWS)
 _OWN_RELATIVE = GradientSpace(weighting="relative", whitening=_OWN)
 # Each method's λ is the best of the grid on the choosing subsets (`creditline lab tune`).
 _TRAK_REGULARISATION, _D_TRAK_REGULARISATION, _OWN_REGULARISATION = 0.5, 0.05, 0.2
@@ -276,7 +281,7 @@ METHODS: dict[str, Maker] = {
         for measure, value in _OUTPUT_REGULARISATIONS.items()
     },
     "d-trak-ensemble": _d_trak_ensemble,
-    "das": _das,
+    "das": _das("das", _OUTPUT),
     "dmin": _by_timestep("dmin", "both"),
     "diffusion-retrac": _by_timestep("diffusion-retrac", "work"),
     "tracin": _tracin,
@@ -285,6 +290,9 @@ METHODS: dict[str, Maker] = {
     "influence-ekfac": _gradient(GradientDot, "influence-ekfac", _EKFAC),
     "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", _OWN_NOISE),
     "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", _OWN_RELATIVE),
+    "influence-noise-attn": _gradient(RenormalisedGradientDot, "influence-noise-attn", _FEW_OWN_NOISE),
+    "d-trak-attn": _kernel("d-trak-attn", _FEW_OUTPUT, _D_TRAK_REGULARISATION),
+    "das-attn": _das("das-attn", _FEW_OUTPUT),
     **{name: _consensus(name) for name in CONSENSUSES},
     "abu": _natural("abu", eigenbasis=False),
     "abu-plus": _natural("abu-plus"),
