@@ -34,7 +34,7 @@ from creditline.generator.pipeline import Generator
 _COLUMNS = 1 << 17
 _WORKS_PER_BLOCK = 16
 _DRAWS = Draws(timesteps=20, repeats=2, salt="attribution", mirrored=True)
-_QUERIES_PER_BLOCK = 32
+_QUERIES_PER_BLOCK = 64
 
 # "noise": every draw counts alike; "relative": in units of the works' mean loss at its timestep.
 Weighting = Literal["noise", "relative"]

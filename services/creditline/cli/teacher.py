@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from creditline.corpus.works import Corpus
+    from creditline.distillation.label_teachers import LabelTeacher
+    from creditline.generator.pipeline import Generator
 
 app = typer.Typer(help="The slow method that is known to be right.", no_args_is_help=True)
 _console = Console()
@@ -39,15 +44,16 @@ def label(
     output: Annotated[Path, typer.Option(help="Where the label set goes; a second call resumes.")],
     training: Annotated[int, typer.Option(help="Queries to train on.")] = 600,
     held_out: Annotated[int, typer.Option(help="Queries to judge by.")] = 130,
+    method: Annotated[
+        str, typer.Option(help="Who labels: first-order, or a method that `creditline lab score list` names.")
+    ] = "first-order",
     seed: Annotated[int, typer.Option(help="Decides prompts and pictures.")] = 1,
     shard: Annotated[
         str | None,
         typer.Option(help="1/2: only the first half of the work; a last call without it joins all shards."),
     ] = None,
 ) -> None:
-    """Generate queries and label every work's influence on each (first-order teacher)."""
-    from creditline.attribution.teacher import open_teacher
-    from creditline.distillation.label_teachers import FirstOrder
+    """Generate queries and label every work's influence on each."""
     from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.queries import plan_queries
     from creditline.generator.pipeline import Generator
@@ -56,10 +62,23 @@ def label(
     corpus = reference_corpus()
     planned = plan_queries(corpus, training=training, held_out=held_out, mixed_fraction=0.35, seed=seed)
     with Generator.open(generator) as opened:
-        teacher = open_teacher(opened, corpus, artifacts)
-        job = LabelJob(FirstOrder(teacher), corpus, reference_decoys(), tuple(planned))
+        teacher = _label_teacher(method, opened, corpus, artifacts)
+        job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))
         if shard is not None:
             label_shard(job, output, Shard.parse(shard), _console.print)
             return
         labels = label_queries(job, output, _console.print)
     _console.print(f"{len(labels.queries)} queries × {labels.influence.shape[1]} works: {output}")
+
+
+def _label_teacher(method: str, generator: Generator, corpus: Corpus, artifacts: Path) -> LabelTeacher:
+    from creditline.attribution.teacher import open_teacher
+    from creditline.distillation.label_teachers import FirstOrder, MethodTeacher
+    from creditline.evaluation.lab.methods import Workbench, method_named
+    from creditline.evaluation.lab.setting import setting_of
+
+    if method == "first-order":
+        return FirstOrder(open_teacher(generator, corpus, artifacts))
+    setting = setting_of(generator, corpus)
+    attributor = method_named(method)(Workbench(setting, artifacts))
+    return MethodTeacher(attributor, generator, setting.works, artifacts / method)

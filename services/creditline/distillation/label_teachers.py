@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -33,7 +34,7 @@ class LabelTeacher(Protocol):
         ...
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        """Of all works, with other noise: (Q, N), or (0, N) from a teacher that has no other noise."""
+        """Of all works, with other noise: (Q, N)."""
         ...
 
 
@@ -60,7 +61,10 @@ class FirstOrder:
 
 
 class MethodTeacher:
-    """Any attributor, prepared in `directory`. Decoys get no labels, and there is no other noise."""
+    """Any attributor, prepared in `directory`. Decoys get no labels.
+
+    Noise belongs to a query's name, so that under another name it is labelled with other noise.
+    """
 
     def __init__(self, attributor: Attributor, generator: Generator, works: Gallery, directory: Path) -> None:
         self._attributor = attributor
@@ -80,11 +84,15 @@ class MethodTeacher:
         }
 
     def influence(self, queries: Sequence[Query], decoys: Corpus) -> NDArray[np.float32]:
-        asked = query_gallery(self._generator, queries)
-        return attribute(self._attributor, self._works, asked, self._directory).values.astype(np.float32)
+        return self._scores(queries)
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        return np.zeros((0, len(self._works)), dtype=np.float32)
+        renamed = [replace(query, id=f"{_REPEAT}-{query.id}") for query in queries]
+        return self._scores(renamed)
+
+    def _scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        asked = query_gallery(self._generator, queries)
+        return attribute(self._attributor, self._works, asked, self._directory).values.astype(np.float32)
 
 
 def query_gallery(generator: Generator, queries: Sequence[Query]) -> Gallery:

@@ -229,6 +229,13 @@ CONSENSUSES = {
     "consensus": {"abu-plus-relative": 1.0, "influence-noise": 0.43, "d-trak": 0.51, "text-sharpened": 0.2},
     "consensus-fast": {"abu-plus-fast": 1.0, "influence-noise": 0.59, "d-trak": 0.7, "text-sharpened": 0.29},
     "consensus-gradients": {"influence-noise": 0.8, "d-trak": 0.68, "das": 1.0, "text-sharpened": 0.55},
+    # The same for larger generators: attention only, fewer draws.
+    "consensus-gradients-attn": {
+        "influence-noise-attn": 0.94,
+        "d-trak-attn": 1.0,
+        "das-attn": 0.71,
+        "text-sharpened": 0.32,
+    },
     "consensus-all": {
         "abu-plus-relative": 1.0,
         "das": 0.51,

@@ -38,6 +38,12 @@ class LabSetting:
     seeds: Mapping[str, int]
 
 
+def setting_of(generator: Generator, corpus: Corpus) -> LabSetting:
+    """Any generator with the works that it was trained on, for the lab's methods; it has no queries."""
+    works = _works(generator, corpus)
+    return LabSetting(generator, corpus, works, works.rows([]), {})
+
+
 @contextmanager
 def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "unet") -> Iterator[LabSetting]:
     """Assemble the record's generator and encode its works.
