@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from creditline.distillation.encoder import Encoder, EncoderShape, Projection, Side
 from creditline.errors import FingerprintMismatch, NotReady
@@ -61,7 +63,7 @@ def test_a_centred_projection_takes_the_mean_off() -> None:
 def test_dropout_is_for_training_only() -> None:
     trained = encoder()
     with torch.no_grad():
-        trained.output.weight.normal_()
+        trained.head.output.weight.normal_()
     given = torch.from_numpy(features(20))
     trained.train()
     assert not torch.equal(trained(given, Side.QUERY), trained(given, Side.QUERY))
@@ -82,7 +84,7 @@ def test_a_saved_encoder_comes_back_as_the_rounded_one(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_weights() -> None:
     first, again, other = (encoder(seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["hidden.0.weight"], other["hidden.0.weight"])
+    assert not torch.equal(first["head.hidden.0.weight"], other["head.hidden.0.weight"])
 
 
 def test_a_file_that_is_missing_or_not_an_encoder_is_refused(tmp_path: Path) -> None:
@@ -93,3 +95,53 @@ def test_a_file_that_is_missing_or_not_an_encoder_is_refused(tmp_path: Path) -> 
     save_file({"weight": torch.ones(2)}, tmp_path / "other.safetensors")
     with pytest.raises(FingerprintMismatch, match="does not hold an encoder"):
         Encoder.load(tmp_path / "other.safetensors")
+
+
+def test_reduced_features_keep_the_raw_cosine_before_training() -> None:
+    given = features(60, seed=8)
+    projection = Projection.principal(
+        given, FEATURES, scales=np.ones(FEATURES, dtype=np.float32), centred=False
+    )
+    shape = EncoderShape(FEATURES, width=FEATURES, hidden=12, layers=1, reduced=FEATURES)
+    started = Encoder.initial(shape, projection, seed=0)
+    vectors = started.encode_features(given, Side.QUERY)
+    assert vectors @ vectors.T == pytest.approx(given @ given.T, abs=1e-5)
+    assert started.reduce is not None
+    assert not started.reduce.weight.requires_grad
+
+
+def test_separate_heads_start_alike_and_may_part() -> None:
+    given = features(10, seed=9)
+    scales = np.ones(FEATURES, dtype=np.float32)
+    projection = Projection.principal(features(200), 8, scales=scales, centred=False)
+    shape = EncoderShape(FEATURES, width=8, hidden=12, layers=1, separate=True)
+    started = Encoder.initial(shape, projection, seed=0)
+    query, work = (started.encode_features(given, side) for side in (Side.QUERY, Side.WORK))
+    assert np.array_equal(query, work)
+    assert started.work_head is not None
+    with torch.no_grad():
+        started.work_head.linear.weight.add_(0.1)
+    assert np.array_equal(query, started.encode_features(given, Side.QUERY))
+    assert not np.allclose(work, started.encode_features(given, Side.WORK))
+
+
+def test_a_narrowed_encoder_gives_the_first_numbers_at_length_one(tmp_path: Path) -> None:
+    whole, given = encoder(width=8, seed=3), features(12, seed=4)
+    with torch.no_grad():
+        whole.head.output.weight.normal_(generator=torch.Generator().manual_seed(0))
+    first = whole.encode_features(given, Side.WORK)[:, :3]
+    narrow = whole.narrowed(3)
+    expected = first / np.linalg.norm(first, axis=1, keepdims=True)
+    assert narrow.encode_features(given, Side.WORK) == pytest.approx(expected, abs=1e-6)
+    narrow.save(tmp_path / "encoder.safetensors")
+    assert Encoder.load(tmp_path / "encoder.safetensors").shape.width == 3
+
+
+def test_a_release_of_the_first_format_still_opens(tmp_path: Path) -> None:
+    saved, given = encoder(seed=6).rounded(), features(5)
+    saved.save(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as opened:
+        state = {name.removeprefix("head."): opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        save_file(state, tmp_path / "old.safetensors", opened.metadata())
+    loaded = Encoder.load(tmp_path / "old.safetensors")
+    assert np.array_equal(loaded.encode_features(given, Side.WORK), saved.encode_features(given, Side.WORK))

@@ -44,6 +44,27 @@ def test_each_loss_learns_what_the_teacher_looks_at(loss: LossKind) -> None:
     assert mean_ndcg(trained.encoder, unseen) > raw + 0.05
 
 
+def test_nested_widths_learn_as_well() -> None:
+    plan = dataclasses.replace(QUICK, loss=LossKind.CORRELATION, width=32, nested=(8, 16), reduced=32)
+    trained = train_encoder(learnable_examples(150, 150, seed=1), [plan], seed=0)
+    unseen = learnable_examples(60, 150, seed=2)
+    whole = mean_ndcg(trained.encoder, unseen)
+    assert mean_ndcg(trained.encoder.narrowed(8), unseen) > whole - 0.03
+    raw = ndcg_of(unseen.queries @ unseen.works.T, unseen.influence)
+    assert whole > raw + 0.05
+
+
+def test_the_correlation_loss_counts_strength_and_not_order_alone() -> None:
+    """Two students with the same order: the one whose strengths are the teacher's has the lower loss."""
+    loss = DistillationLoss(LossKind.CORRELATION, softness=1.0)
+    strengths = torch.tensor([[8.0, 1.0, 0.5, 0.2, 0.1]])
+    with torch.no_grad():
+        right = 1.0 + (strengths / 8.0).log() / loss.log_slope.exp()
+    assert loss(right, Lists.of(strengths)).item() == pytest.approx(0.0, abs=1e-5)
+    flat = torch.linspace(0.9, 0.5, 5)[None]
+    assert loss(flat, Lists.of(strengths)).item() > 0.02
+
+
 def test_labels_of_pure_chance_give_no_agreement_that_is_not_there() -> None:
     learned = learnable_examples(120, 150, seed=1)
     shuffled = np.random.default_rng(0).permuted(learned.influence, axis=1)

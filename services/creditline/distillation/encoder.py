@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import itertools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,19 @@ class Side(enum.Enum):
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """Sizes of the encoder; `hidden` units in each of `layers` hidden layers (the paper's 768 × 3)."""
+    """Sizes of the encoder; `hidden` units in each of `layers` hidden layers (the paper's 768 × 3).
+
+    reduced: to how many fixed directions the features are reduced first, 0 for none; separate: whether query
+    and work have heads of their own.
+    """
 
     features: int
     width: int = WIDTH
     hidden: int = 768
     layers: int = 3
     dropout: float = 0.1
+    reduced: int = 0
+    separate: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +59,11 @@ class Projection:
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+
+    @classmethod
+    def first(cls, features: int, width: int) -> Projection:
+        """Keeps the first `width` of so many features."""
+        return cls(np.eye(width, features, dtype=np.float32), np.zeros(width, dtype=np.float32))
 
     @classmethod
     def principal(
@@ -79,49 +90,91 @@ def _principal_directions(features: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.linalg.eigh(features.T @ features)[1][:, ::-1].T
 
 
-class Encoder(nn.Module):
-    """(image, text) features → unit vector. Query and work share all weights.
-
-    The side is told all the same.
-    """
+class Head(nn.Module):
+    """An MLP beside a linear path: (B, F) → (B, width), of any length."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
-        self.shape = shape
-        self.normalise = nn.LayerNorm(shape.features)
-        sizes = [shape.features, *[shape.hidden] * shape.layers]
+        features = shape.reduced or shape.features
+        self.normalise = nn.LayerNorm(features)
+        sizes = [features, *[shape.hidden] * shape.layers]
         blocks: list[nn.Module] = []
         for size_in, size_out in itertools.pairwise(sizes):
             blocks += [nn.Linear(size_in, size_out), nn.ReLU(), nn.Dropout(shape.dropout)]
         self.hidden = nn.Sequential(*blocks)
         self.output = nn.Linear(shape.hidden, shape.width)
-        self.linear = nn.Linear(shape.features, shape.width)
+        self.linear = nn.Linear(features, shape.width)
+
+    def start(self, linear: Projection) -> None:
+        """Xavier in the hidden layers, zero in the MLP's output, a projection in the linear path."""
+        for module in self.hidden:
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            self.output.weight.zero_()
+            self.output.bias.zero_()
+            self.linear.weight.copy_(torch.from_numpy(linear.weight))
+            self.linear.bias.copy_(torch.from_numpy(linear.bias))
+
+    def forward(self, features: Tensor) -> Tensor:
+        encoded: Tensor = self.linear(features) + self.output(self.hidden(self.normalise(features)))
+        return encoded
+
+
+class Encoder(nn.Module):
+    """(image, text) features → unit vector. Query and work share all weights, unless the shape says otherwise."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.reduce = (
+            nn.Linear(shape.features, shape.reduced).requires_grad_(False) if shape.reduced else None
+        )
+        self.head = Head(shape)
+        self.work_head = Head(shape) if shape.separate else None
 
     @classmethod
     def initial(cls, shape: EncoderShape, projection: Projection, *, seed: int) -> Encoder:
         """Fresh weights.
 
-        Xavier in the hidden layers, zero in the MLP's output, the projection in the linear path.
+        projection: the linear path's start, or, where features are reduced, the fixed directions; the linear
+        path then keeps the first of them.
         """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             encoder = cls(shape)
-            for module in encoder.hidden:
-                if isinstance(module, nn.Linear):
-                    nn.init.xavier_uniform_(module.weight)
-                    nn.init.zeros_(module.bias)
-        with torch.no_grad():
-            encoder.output.weight.zero_()
-            encoder.output.bias.zero_()
-            encoder.linear.weight.copy_(torch.from_numpy(projection.weight))
-            encoder.linear.bias.copy_(torch.from_numpy(projection.bias))
+            linear = projection
+            if encoder.reduce is not None:
+                with torch.no_grad():
+                    encoder.reduce.weight.copy_(torch.from_numpy(projection.weight))
+                    encoder.reduce.bias.copy_(torch.from_numpy(projection.bias))
+                linear = Projection.first(shape.reduced, shape.width)
+            encoder.head.start(linear)
+            if encoder.work_head is not None:
+                encoder.work_head.load_state_dict(encoder.head.state_dict())
         return encoder
+
+    def directions(self, features: Tensor, side: Side) -> Tensor:
+        """features: (B, F) float32; returns (B, width) float32, rows of any length."""
+        reduced = features if self.reduce is None else self.reduce(features)
+        head = self.work_head if side is Side.WORK and self.work_head is not None else self.head
+        encoded: Tensor = head(reduced)
+        return encoded
 
     def forward(self, features: Tensor, side: Side) -> Tensor:
         """features: (B, F) float32; returns (B, width) float32, rows of length 1."""
-        del side  # In this form query and work are encoded alike.
-        encoded = self.linear(features) + self.output(self.hidden(self.normalise(features)))
-        return nn.functional.normalize(encoded, dim=-1)
+        return nn.functional.normalize(self.directions(features, side), dim=-1)
+
+    def narrowed(self, width: int) -> Encoder:
+        """The encoder of this one's first `width` numbers (which count most after a nested training)."""
+        narrow = Encoder(replace(self.shape, width=width))
+        last = ("output.weight", "output.bias", "linear.weight", "linear.bias")
+        state = self.state_dict()
+        narrow.load_state_dict(
+            {name: value[:width] if name.endswith(last) else value for name, value in state.items()}
+        )
+        return narrow.train(self.training)
 
     @torch.inference_mode()
     def encode_features(self, features: NDArray[np.float32], side: Side) -> NDArray[np.float32]:
@@ -160,6 +213,9 @@ class Encoder(nn.Module):
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         try:
             encoder = cls(EncoderShape(**json.loads(metadata["shape"])))
+            if not any(name.startswith("head.") for name in state):
+                # As releases up to openclipart-reference-5 were written.
+                state = {f"head.{name}": value for name, value in state.items()}
             encoder.load_state_dict(state)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FingerprintMismatch(

@@ -47,7 +47,8 @@ class TrainingPlan:
 
     `top_draws` works are drawn from each query's first `top_fraction`, the rest from everywhere.
     `feature_noise` is the length of the noise that is added to each part (of length 1). Averaged weights
-    are kept and judged.
+    are kept and judged. `nested`: smaller widths at which the first numbers of a vector must do as well
+    (Matryoshka, arXiv 2205.13147).
     """
 
     loss: LossKind = LossKind.LISTWISE
@@ -65,7 +66,10 @@ class TrainingPlan:
     hidden: int = 768
     layers: int = 3
     dropout: float = 0.1
+    reduced: int = 0
+    separate: bool = False
     width: int = WIDTH
+    nested: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,8 +212,17 @@ class _Run:
 
     def __init__(self, examples: Examples, plan: TrainingPlan, seed: int) -> None:
         self.plan = plan
-        shape = EncoderShape(examples.works.shape[1], plan.width, plan.hidden, plan.layers, plan.dropout)
-        self.encoder = Encoder.initial(shape, start_projection(examples, plan.width), seed=seed)
+        shape = EncoderShape(
+            examples.works.shape[1],
+            plan.width,
+            plan.hidden,
+            plan.layers,
+            plan.dropout,
+            plan.reduced,
+            plan.separate,
+        )
+        projection = start_projection(examples, plan.reduced or plan.width)
+        self.encoder = Encoder.initial(shape, projection, seed=seed)
         self.averaged = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         self._loss = DistillationLoss(plan.loss, softness=plan.softness)
         self._queries = torch.from_numpy(examples.queries)
@@ -219,7 +232,12 @@ class _Run:
         self._random = torch.Generator().manual_seed(seed)
         self._top = max(1, round(plan.top_fraction * len(self._works)))
         self._best_first = self._lists.standardised.argsort(dim=1, descending=True)[:, : self._top]
-        parameters = [*self.encoder.parameters(), *self._loss.parameters()]
+        parameters = [
+            parameter
+            for part in (self.encoder, self._loss)
+            for parameter in part.parameters()
+            if parameter.requires_grad
+        ]
         self._optimizer = torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
 
     def epoch(self) -> float:
@@ -233,9 +251,12 @@ class _Run:
 
     def _step(self, queries: Tensor) -> float:
         works = self._drawn_works(queries)
-        query_vectors = self.encoder(self._noisy(self._queries[queries]), Side.QUERY)
-        work_vectors = self.encoder(self._noisy(self._works[works]), Side.WORK)
-        loss: Tensor = self._loss(query_vectors @ work_vectors.T, self._lists.part(queries, works))
+        of_queries = self.encoder.directions(self._noisy(self._queries[queries]), Side.QUERY)
+        of_works = self.encoder.directions(self._noisy(self._works[works]), Side.WORK)
+        lists = self._lists.part(queries, works)
+        widths = (self.plan.width, *self.plan.nested)
+        losses = [self._loss(cosines(of_queries[:, :width], of_works[:, :width]), lists) for width in widths]
+        loss = torch.stack(losses).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
         self._optimizer.step()
@@ -263,6 +284,11 @@ class _Run:
         with torch.no_grad():
             for kept, new in zip(self.averaged.parameters(), self.encoder.parameters(), strict=True):
                 kept.lerp_(new, 1.0 - self.plan.average_decay)
+
+
+def cosines(queries: Tensor, works: Tensor) -> Tensor:
+    """(Q, D), (W, D) of any length -> (Q, W)."""
+    return nn.functional.normalize(queries, dim=1) @ nn.functional.normalize(works, dim=1).T
 
 
 def _first_distinct(rows: Tensor, count: int) -> Tensor:
