@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from creditline.attribution.expected_change import ExpectedChange, concentration
 from creditline.evaluation.lab.methods import CONSENSUSES
-from creditline.evaluation.lab.one_unit import UnitTest, fit_expected_change, foretold_losses, unit_test
+from creditline.evaluation.lab.one_unit import (
+    UnitTest,
+    fit_expected_change,
+    foretold_losses,
+    unit_test,
+    write_maps,
+)
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.removals import NOTHING, read_removals
 from creditline.evaluation.lab.scoring import CHOOSING, SEED, MethodScores, read_all_scores
@@ -150,6 +156,20 @@ def figures(by_name: dict[str, Mapped], noise: Mapping[str, MethodScores]) -> di
     return found
 
 
+def map_of_all(record: LabRecord, scores: MethodScores, whole: NDArray[np.float64]) -> ExpectedChange:
+    """A consensus's map, fitted on all subsets: for labels, which are of other pictures."""
+    generated = record.query_rows("generated")
+    rows = [int(row) for row in np.intersect1d(generated, scores.rows)]
+    retrained = record.retrained("generated")
+    losses = retrained.losses[:, :, np.searchsorted(generated, rows)]
+    return fit_expected_change(
+        scores.of_rows(rows),
+        Retrained(retrained.subsets, losses),
+        whole_loss=float(whole[rows].mean()),
+        comparable=True,
+    )
+
+
 def main() -> None:
     record, scores = read_record(REFERENCE / "record.safetensors"), read_all_scores(REFERENCE / "scores")
     noise, whole = read_all_scores(REFERENCE / "noise"), whole_losses(record)
@@ -158,6 +178,7 @@ def main() -> None:
             scored = [noise[member] for member in members]
             noise[name] = joined(name, scored, tuple(members.values()))
     found = {name: mapped(record, scores[name], whole) for name in METHODS if name in scores}
+    write_maps({name: map_of_all(record, scores[name], whole) for name in CONSENSUSES})
     write_result(
         "one-unit",
         command=COMMAND,

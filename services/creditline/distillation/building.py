@@ -7,19 +7,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from creditline.corpus.works import Corpus
 from creditline.distillation.assessment import Assessment, HeldOut, assess, encoder_cosines
 from creditline.distillation.calibration_fitting import fit_calibration
 from creditline.distillation.encoder import Side
 from creditline.distillation.features import FeatureStore
-from creditline.distillation.labels import HELD_OUT, TRAIN, LabelSet
+from creditline.distillation.labels import FIRST_ORDER, HELD_OUT, TRAIN, LabelSet
 from creditline.distillation.losses import LossKind
 from creditline.distillation.publication import ReleaseContent, write_release
 from creditline.distillation.training import Examples, Trained, TrainingPlan, train_encoder
 from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.evaluation.lab.one_unit import read_maps
 from creditline.release import Release
 
-DEFAULT_PLANS = tuple(TrainingPlan(loss=loss) for loss in (LossKind.SHARE, LossKind.LISTWISE, LossKind.RANK))
+_OURS = TrainingPlan(
+    loss=LossKind.CORRELATION,
+    learning_rate=1e-3,
+    works_per_step=1024,
+    hidden=512,
+    layers=2,
+    reduced=512,
+)
+DEFAULT_PLANS = (
+    _OURS,
+    *(TrainingPlan(loss=loss) for loss in (LossKind.SHARE, LossKind.LISTWISE, LossKind.RANK)),
+)
+
+
+_TEACHERS = {
+    FIRST_ORDER: "the first-order limit of attribution by unlearning (EK-FAC, loss of the predicted noise)",
+    "consensus-gradients-attn": "the consensus of gradients (influence functions, D-TRAK, DAS) and prompts",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +70,7 @@ def build_release(
     or a split is empty.
     """
     _refuse_unusable(labels, corpus)
+    labels = in_one_unit(labels)
     works, train = store.works(corpus), labels.rows(TRAIN)
     examples = Examples(
         store.queries(labels.queries)[train], works, labels.influence[train], store.towers.parts
@@ -72,6 +94,7 @@ def build_release(
 
 def held_out_part(labels: LabelSet, corpus: Corpus, decoys: Corpus | None, store: FeatureStore) -> HeldOut:
     """The held-out queries of a label set, ready to be assessed on."""
+    labels = in_one_unit(labels)
     rows = labels.rows(HELD_OUT)
     held_out = HeldOut(
         queries=store.queries(labels.queries)[rows],
@@ -81,6 +104,27 @@ def held_out_part(labels: LabelSet, corpus: Corpus, decoys: Corpus | None, store
         influence_repeat=labels.influence_repeat,
     )
     return held_out if decoys is None else _with_decoys(held_out, labels, decoys, store)
+
+
+def in_one_unit(labels: LabelSet) -> LabelSet:
+    """A consensus's labels as ΔL that is to be expected beyond any work's; other teachers' as they are.
+
+    The maps come from the lab, where models were really trained again.
+    """
+    expected = read_maps().get(labels.teacher)
+    if expected is None or labels.in_one_unit:
+        return labels
+
+    def mapped(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        return expected.excess(scores.astype(np.float64)).astype(np.float32)
+
+    repeat = labels.influence_repeat
+    return dataclasses.replace(
+        labels,
+        influence=mapped(labels.influence),
+        influence_repeat=None if repeat is None else mapped(repeat),
+        in_one_unit=True,
+    )
 
 
 def plans_of(losses: Sequence[str] | None) -> Sequence[TrainingPlan]:
@@ -115,9 +159,10 @@ def _refuse_unusable(labels: LabelSet, corpus: Corpus) -> None:
 def _notes(labels: LabelSet, trained: Trained, seed: int) -> str:
     fields = dataclasses.asdict(trained.plan).items()
     plan = ", ".join(f"{field} {_plain(value)}" for field, value in fields)
+    unit = ", as expected ΔL by the lab's map" if labels.in_one_unit else ""
     return f"""\
-Teacher: the first-order limit of attribution by unlearning (EK-FAC, loss of the predicted noise) on the
-generator named above; labels of every work for {len(labels.rows(TRAIN))} training and
+Teacher: {_TEACHERS.get(labels.teacher, labels.teacher)} on the
+generator named above{unit}; labels of every work for {len(labels.rows(TRAIN))} training and
 {len(labels.rows(HELD_OUT))} held-out pictures, which share neither prompt nor seed. Features: frozen
 towers, and the picture's layout. Student: an MLP beside a linear path, trained for {trained.epochs} epochs
 ({trained.seconds:.0f} s), seed {seed}; the plan was chosen, and the number of epochs, on a part of the

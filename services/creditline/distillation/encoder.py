@@ -123,7 +123,7 @@ class Head(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(image, text) features → unit vector. Query and work share all weights, unless the shape says otherwise."""
+    """(image, text) features → unit vector. Query and work share all weights unless they are separate."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()

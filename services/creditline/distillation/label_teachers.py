@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from creditline.attribution.attributor import Attributor, Gallery, attribute
 from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, encode_works, repeated
 from creditline.corpus.works import Corpus
+from creditline.distillation.labels import FIRST_ORDER
 from creditline.generator.pipeline import Generator
 
 _REPEAT = "repeat"
@@ -21,6 +22,9 @@ _REPEAT = "repeat"
 
 class LabelTeacher(Protocol):
     """A method that labels queries of one generator with the influence of all works of one corpus."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def generator(self) -> Generator: ...
@@ -43,6 +47,7 @@ class FirstOrder:
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher
+        self.name = FIRST_ORDER
 
     @property
     def generator(self) -> Generator:
@@ -67,6 +72,7 @@ class MethodTeacher:
     """
 
     def __init__(self, attributor: Attributor, generator: Generator, works: Gallery, directory: Path) -> None:
+        self.name = attributor.name
         self._attributor = attributor
         self._generator = generator
         self._works = works
@@ -78,7 +84,7 @@ class MethodTeacher:
 
     def origin(self) -> dict[str, str]:
         return {
-            "method": self._attributor.name,
+            "method": self.name,
             "generator": self._generator.fingerprint,
             "corpus": self._works.fingerprint,
         }

@@ -156,6 +156,7 @@ def _joined(job: LabelJob, parts: Sequence[_Part]) -> LabelSet:
         corpus_name=job.corpus.name,
         corpus_fingerprint=job.corpus.fingerprint,
         decoy_fingerprint=job.decoys.fingerprint,
+        teacher=job.teacher.name,
     )
 
 

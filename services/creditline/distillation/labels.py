@@ -26,6 +26,7 @@ from PIL import Image
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 
 TRAIN, HELD_OUT = "train", "heldout"
+FIRST_ORDER = "first-order"
 _MANIFEST = "label-set.json"
 _QUERIES = "queries.parquet"
 _MATRICES = ("influence", "influence_repeat", "decoy_influence")
@@ -61,7 +62,8 @@ class LabelSet:
 
     influence: (Q, N) float32, row q of `queries[q]`, column n of the corpus's work n. influence_repeat:
     (H, N) float32, the held-out queries in order, labelled again with other noise. decoy_influence: (Q, D)
-    float32. Raises InvalidInput when shapes, splits or numbers do not hold together.
+    float32. teacher: the method that labelled; in_one_unit: whether its scores are mapped to expected ΔL
+    (never so on disk). Raises InvalidInput when shapes, splits or numbers do not hold together.
     """
 
     queries: tuple[LabelledQuery, ...]
@@ -72,6 +74,8 @@ class LabelSet:
     influence_repeat: NDArray[np.float32] | None = None
     decoy_influence: NDArray[np.float32] | None = None
     decoy_fingerprint: str = ""
+    teacher: str = FIRST_ORDER
+    in_one_unit: bool = False
 
     def __post_init__(self) -> None:
         splits = {query.split for query in self.queries}
@@ -144,6 +148,7 @@ def write_labels(labels: LabelSet, directory: Path) -> Path:
         "corpus_name": labels.corpus_name,
         "corpus_fingerprint": labels.corpus_fingerprint,
         "decoy_fingerprint": labels.decoy_fingerprint,
+        "teacher": labels.teacher,
         "files": {name: _sha256(directory / name) for name in files},
     }
     temporary = directory / f"{_MANIFEST}.tmp"
@@ -175,6 +180,7 @@ def read_labels(directory: Path) -> LabelSet:
         corpus_name=manifest["corpus_name"],
         corpus_fingerprint=manifest["corpus_fingerprint"],
         decoy_fingerprint=manifest["decoy_fingerprint"],
+        teacher=manifest.get("teacher", FIRST_ORDER),
         **matrices,
     )
 

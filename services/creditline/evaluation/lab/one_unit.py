@@ -7,6 +7,8 @@ is worth cancels: that part comes from models of all works.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,9 +19,11 @@ from scipy.optimize import nnls
 from creditline.attribution.consensus import standardised
 from creditline.attribution.expected_change import KNOTS, ExpectedChange
 from creditline.evaluation.bootstrap import Estimate, interval_of
+from creditline.evaluation.lab.setting import REFERENCE
 from creditline.evaluation.lds import Retrained
 
 _RESAMPLES = 1000
+_MAPS = REFERENCE / "expected-change.json"
 
 
 def fit_expected_change(
@@ -48,6 +52,19 @@ def fit_expected_change(
     of_a_work = (float(retrained.losses.mean()) - whole_loss) / gone
     common = max(0.0, of_a_work - float(found.excess(scores).mean()))
     return ExpectedChange(KNOTS, found.heights, common, spread)
+
+
+def write_maps(maps: Mapping[str, ExpectedChange]) -> None:
+    """The maps that labels are brought into one unit by, by method."""
+    written = {name: expected.to_json() for name, expected in maps.items()}
+    _MAPS.write_text(json.dumps(written, indent=1) + "\n")
+
+
+def read_maps() -> dict[str, ExpectedChange]:
+    """What `write_maps` wrote: fitted on all of the lab's subsets."""
+    return {
+        name: ExpectedChange.from_json(content) for name, content in json.loads(_MAPS.read_text()).items()
+    }
 
 
 def _steps(scores: NDArray[np.float64]) -> list[NDArray[np.float64]]:
