@@ -1,8 +1,8 @@
 """Part of `make distill-figures`: students of one label set by every recipe, judged by retraining.
 
-Writes `distillation.json`. The students are trained on pictures that the lab's generator made, labelled by a
-consensus that no lab query took part in; the lab then says how much of the teacher's agreement with retraining
-is left (LDS), over the same queries and halves for all. Every score, raw features' too, is read through a
+Writes `distillation.json`. The students are trained on labelled pictures that the lab's generator made, none
+by a prompt of the lab's own queries; the lab then says how much of the teacher's agreement with retraining is
+left (LDS), over the same queries and halves for all. Every score, raw features' too, is read through a
 calibration that is fitted on labelled pictures set aside.
 """
 
@@ -215,7 +215,7 @@ def figures(
         "gap_closed": Figure(
             (ours.lds.value - raw.lds.value) / (teacher.lds.value - raw.lds.value),
             target=">= 0.9",
-            what=f"(student − best raw feature) / (teacher − best raw feature), LDS; {raw.name}, calibrated too",
+            what=f"(student − best raw feature) / (teacher − best raw feature), LDS ({raw.name})",
         ),
         "minus_paper_recipe_lds": Figure(
             gain.value,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from creditline.generator.pipeline import Generator
 
 app = typer.Typer(help="The slow method that is known to be right.", no_args_is_help=True)
+# What people ask for: prompts of one thing and of two, at several guidances.
+_MIXED_FRACTION, _GUIDANCES = 0.35, (2.5, 1.5, 4.0)
 _console = Console()
 
 
@@ -55,12 +57,21 @@ def label(
 ) -> None:
     """Generate queries and label every work's influence on each."""
     from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
-    from creditline.distillation.queries import plan_queries
+    from creditline.distillation.queries import plan_more, plan_queries
     from creditline.generator.pipeline import Generator
     from creditline.generator.reference import reference_corpus, reference_decoys
 
     corpus = reference_corpus()
-    planned = plan_queries(corpus, training=training, held_out=held_out, mixed_fraction=0.35, seed=seed)
+    judged_by = plan_queries(corpus, training=0, held_out=held_out, mixed_fraction=_MIXED_FRACTION, seed=seed)
+    learnt_from = plan_more(
+        corpus,
+        count=training,
+        mixed_fraction=_MIXED_FRACTION,
+        guidances=_GUIDANCES,
+        spared=[query.prompt for query in judged_by],
+        seed=seed + 1,
+    )
+    planned = [*judged_by, *learnt_from]
     with Generator.open(generator) as opened:
         teacher = _label_teacher(method, opened, corpus, artifacts)
         job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))

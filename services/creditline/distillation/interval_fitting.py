@@ -1,0 +1,86 @@
+"""Fits the band that a work's influence lies in: quantiles by cosine, then widened until queries are covered.
+
+A query's works are not independent of each other, so that coverage is counted query by query (split conformal
+prediction with queries as the units, arXiv 2107.07511): quantiles come from one half of the queries, and what
+they are widened by from the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.calibration.intervals import Intervals
+from creditline.errors import InvalidInput
+
+LEVEL = 0.9
+# Where the bins of works by falling cosine end: finer towards the nearest, which answers are about.
+_TAIL = np.geomspace(1e-3, 1.0, 25)
+_LEAST = 30
+_WIDENINGS = np.geomspace(0.5, 4.0, 301)
+
+
+def fit_intervals(
+    cosines: NDArray[np.float32], influence: NDArray[np.float32], *, level: float = LEVEL, seed: int = 0
+) -> Intervals:
+    """cosines, influence: (H, N), of queries that the encoder was not trained on.
+
+    Raises InvalidInput when there are too few queries to halve.
+    """
+    if cosines.shape != influence.shape or len(cosines) < 4:
+        raise InvalidInput(
+            f"intervals need cosines and influences of at least 4 queries; got {cosines.shape} and"
+            f" {influence.shape}",
+            field="influence",
+        )
+    order = np.random.default_rng(seed).permutation(len(cosines))
+    fitting, widening = order[: len(order) // 2], order[len(order) // 2 :]
+    band = _quantiles(cosines[fitting].ravel(), influence[fitting].ravel(), level)
+    return _widened(band, cosines[widening], influence[widening])
+
+
+def coverage(
+    band: Intervals, cosines: NDArray[np.float32], influence: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """The part of each query's works that lies in the band: (H,)."""
+    low, high = band.of(cosines)
+    inside: NDArray[np.float64] = ((low <= influence) & (influence <= high)).mean(axis=1)
+    return inside
+
+
+def _quantiles(cosines: NDArray[np.float32], influence: NDArray[np.float32], level: float) -> Intervals:
+    """The band that leaves out the lowest and the highest of each bin of works, as many on either side.
+
+    Where the lowest are all alike (most works have no influence at all) none is left out there, and all that
+    is left out is left out above.
+    """
+    order = np.argsort(-cosines, kind="stable")
+    ends = np.unique(np.maximum((_TAIL * len(order)).astype(int), min(_LEAST, len(order))))
+    knots: list[tuple[float, float, float]] = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        rows = order[start:end]
+        values = np.sort(influence[rows].astype(np.float64))
+        low = float(np.quantile(values, (1.0 - level) / 2))
+        below = float((values < low).mean())
+        knots.append(
+            (float(np.median(cosines[rows])), low, float(np.quantile(values, min(1.0, below + level))))
+        )
+    by_cosine = {cosine: (low, high) for cosine, low, high in reversed(knots)}
+    lows, highs = zip(*by_cosine.values(), strict=True)
+    return Intervals(tuple(by_cosine), lows, highs, level)
+
+
+def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[np.float32]) -> Intervals:
+    """The narrowest stretch of the band about its middle that covers queries' works at its level."""
+    middle = (np.array(band.low) + np.array(band.high)) / 2
+    for factor in _WIDENINGS:
+        low = middle + factor * (np.array(band.low) - middle)
+        # What no work falls below is no less for a wider band.
+        low = np.where(np.array(band.low) <= 0.0, np.array(band.low), low)
+        high = middle + factor * (np.array(band.high) - middle)
+        stretched = replace(band, low=tuple(low.tolist()), high=tuple(np.maximum(low, high).tolist()))
+        if coverage(stretched, cosines, influence).mean() >= band.level:
+            break
+    return stretched
