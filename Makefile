@@ -13,7 +13,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
 MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
 	&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 TESTS ?= tests
-BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/test_% %/conftest.py,\
+BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/distillation_plots.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
 # Nothing is downloaded once it is installed; one thread per process, because several services run at once.
@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format protos results readme-picture bench lab lab-train clean
+.PHONY: help install demo test check format protos results readme-picture bench lab lab-train distill-figures clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -88,6 +88,12 @@ lab: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.fast_teacher
 	@$(BIN)/python -m tests.benchmarks.lab_steps
 	@$(BIN)/python -m tests.benchmarks.lab_sheets
+	@$(MAKE) --no-print-directory results
+
+# Students by every recipe, from committed labels (about half an hour).
+distill-figures: $(INSTALLED)
+	@$(BIN)/python -m tests.benchmarks.distillation
+	@$(BIN)/python -m tests.benchmarks.distillation_reference
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.

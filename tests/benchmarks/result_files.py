@@ -27,19 +27,26 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+_RANGE = re.compile(rf"^\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*$")
 _TARGET = re.compile(r"^\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?(?:e-?\d+)?)\s*$")
 
 
 def is_met(value: float, target: str | None) -> bool | None:
-    """Whether a value meets a target such as ">= 0.95"; None where there is no target.
+    """Whether a value meets a target such as ">= 0.95" or "0.87..0.93"; None where there is no target.
 
-    NaN meets nothing. Raises ValueError for a target that is not a comparison with a number.
+    NaN meets nothing. Raises ValueError for a target that is neither a comparison with a number nor a range.
     """
     if target is None:
         return None
+    within = _RANGE.match(target)
+    if within is not None:
+        return float(within[1]) <= value <= float(within[2])
     match = _TARGET.match(target)
     if match is None:
-        raise ValueError(f"target {target!r} is not a comparison with a number; write e.g. '>= 0.95'")
+        raise ValueError(
+            f"target {target!r} is not a comparison with a number; write e.g. '>= 0.95' or '0.8..0.9'"
+        )
     return _COMPARISONS[match[1]](value, float(match[2]))
 
 

@@ -34,6 +34,9 @@ FIGURE_FORM = {"value", "unit", "low", "high", "target", "met"}
         (1e-9, "> 0", True),
         (-1.5, "< -1", True),
         (math.nan, ">= 0", False),
+        (0.87, "0.87..0.93", True),
+        (0.94, "0.87..0.93", False),
+        (math.nan, "0.87..0.93", False),
         (3.0, None, None),
     ],
 )

@@ -1,7 +1,7 @@
 """How unlike a query is to all that an encoder was trained and calibrated on.
 
-An answer about a picture of another kind (a photograph, noise, another model's work) is no answer: the figures of
-a release say nothing of it.
+An answer about a picture of another kind (a photograph, noise, another model's work) is no answer: the
+figures of a release say nothing of it.
 """
 
 from __future__ import annotations
