@@ -1,4 +1,4 @@
-"""The plots of distillation, for its page: labels against agreement, width, reliability of what is expected."""
+"""The plots of distillation, for its page: labels against agreement, width, reliability."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from tests.benchmarks.result_files import REPOSITORY, RESULTS_DIRECTORY, Figure,
 READMES = (
     REPOSITORY / "README.md",
     REPOSITORY / "services" / "creditline" / "attribution" / "README.md",
+    REPOSITORY / "services" / "creditline" / "distillation" / "README.md",
     REPOSITORY / "services" / "creditline" / "evaluation" / "lab" / "README.md",
 )
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- /results -->)", flags=re.DOTALL)

@@ -7,8 +7,8 @@ from typing import Any
 
 _LIMITS = """\
 - The encoder repeats its teacher: where unlearning is wrong about an influence, so is the release.
-- Labels are the first-order limit of unlearning. Audits run real unlearning on what was served and say how
-  far the two are apart.
+- Labels are those of the teacher named above. Audits run real unlearning on what was served and say how far
+  the two are apart.
 - Features cannot know what the generator was trained on: a picture that it never saw, put into the index, is
   credited by its likeness. The decoy figures show how much.
 - Calibrated influence is a mean over queries; one query may be more or less concentrated than that.
