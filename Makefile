@@ -13,7 +13,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
 MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
 	&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 TESTS ?= tests
-BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/distillation_plots.py %/test_% %/conftest.py,\
+BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
 # Nothing is downloaded once it is installed; one thread per process, because several services run at once.
@@ -94,6 +94,7 @@ lab: $(INSTALLED)
 distill-figures: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.distillation
 	@$(BIN)/python -m tests.benchmarks.distillation_reference
+	@$(BIN)/python -m tests.benchmarks.distillation_plots
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.

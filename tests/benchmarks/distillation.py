@@ -37,15 +37,14 @@ from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.scoring import SEED, Judge, MethodScores, read_scores
 from creditline.evaluation.lab.setting import REFERENCE
 from creditline.generator.reference import reference_corpus
-from tests.benchmarks.distillation_plots import plot_label_efficiency
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
 
-COMMAND = "python -m tests.benchmarks.distillation"
+COMMAND = "make distill-figures"
 LAB_LABELS = Path(__file__).resolve().parent / "lab-labels"
 FEATURES = REPOSITORY / "runs" / "features"
 SINGLES = ("abu-plus", "d-trak", "influence-noise")
 RAW = {"image": ("image",), "layout": ("layout",), "text": ("text",), "joined": ("image", "layout", "text")}
-COUNTS = (50, 100, 200, 400)
+COUNTS = (50, 100, 200, 400, 800)
 _SET_ASIDE = 144
 _DEPTH = 100
 
@@ -255,13 +254,6 @@ def main() -> None:
     }
     counts = by_count(bench)
     listed = [*rows.values(), *narrow.values()]
-    best_raw = max(row.lds.value for name, row in rows.items() if name.startswith("raw"))
-    plot_label_efficiency(
-        [*COUNTS, len(bench.train.queries)],
-        [*(row["lds"] for row in counts), rows[OURS].lds.value],
-        rows["teacher"].lds.value,
-        best_raw,
-    )
     write_result(
         "distillation",
         command=COMMAND,

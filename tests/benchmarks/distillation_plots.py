@@ -1,4 +1,7 @@
-"""The plots of distillation, for its page: labels against agreement, width, reliability."""
+"""The plots of distillation, for its page: labels against agreement, width, reliability.
+
+Run after the benchmarks, it draws the first two from their result file.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.result_files import RESULTS_DIRECTORY
+from creditline.distillation.recipes import OURS, RECIPES
+from tests.benchmarks.result_files import RESULTS_DIRECTORY, read_result
 
 matplotlib.use("Agg")
 
@@ -68,3 +72,27 @@ def _save(figure: pyplot.Figure, axes: pyplot.Axes, name: str) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     figure.savefig(IMAGES / name, dpi=110, metadata={"Software": None})
     pyplot.close(figure)
+
+
+def main() -> None:
+    rows = read_result(RESULTS_DIRECTORY / "distillation.json").rows
+    lds = {row["recipe"]: row["lds"] for row in rows if row.get("recipe")}
+    ndcg = {row["reference"]: row["ndcg100"] for row in rows if row.get("reference")}
+    counts = [row for row in rows if row.get("queries")]
+    plot_label_efficiency(
+        [row["queries"] for row in counts],
+        [row["lds"] for row in counts],
+        lds["teacher"],
+        max(value for name, value in lds.items() if name.startswith("raw")),
+    )
+    plan = RECIPES[OURS]
+    names = {plan.width: OURS} | {width: f"{OURS}, first {width} numbers" for width in plan.nested}
+    plot_widths(
+        sorted(names),
+        [ndcg[names[width]] for width in sorted(names)],
+        max(value for name, value in ndcg.items() if name.startswith("raw")),
+    )
+
+
+if __name__ == "__main__":
+    main()

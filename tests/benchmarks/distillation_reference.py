@@ -34,7 +34,7 @@ from creditline.evaluation.agreement import ndcg_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
 from creditline.generator.reference import reference_corpus, reference_decoys
 from tests.benchmarks.distillation import FEATURES
-from tests.benchmarks.distillation_plots import plot_reliability, plot_widths
+from tests.benchmarks.distillation_plots import plot_reliability
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "python -m tests.benchmarks.distillation_reference"
@@ -105,12 +105,6 @@ def agreement_figures(
             1.0 - at_256 / means[OURS].value, target="<= 0.01", what="nDCG@100 lost at 256 of 768 numbers"
         ),
     }
-    widths = sorted({*RECIPES[OURS].nested, RECIPES[OURS].width})
-    by_width = {
-        **{width: means[f"{OURS}, first {width} numbers"] for width in widths[:-1]},
-        widths[-1]: means[OURS],
-    }
-    plot_widths(widths, [by_width[width].value for width in widths], means[raw].value)
     rows: list[dict[str, object]] = [
         {
             "reference": name,

@@ -94,6 +94,7 @@ class GradientRows:
         self._fisher: EkfacFisher | None = None
         # Methods that share rows are asked of the same queries one after the other.
         self._answered: tuple[Examples, NDArray[np.float64]] | None = None
+        self._gram: NDArray[np.float64] | None = None
 
     @property
     def rows(self) -> NDArray[np.float32]:
@@ -114,7 +115,7 @@ class GradientRows:
         if self._rows is not None and self._origin == origin:
             return
         self._rows, self._origin = None, origin
-        self._weights, self._fisher, self._answered = None, None, None
+        self._weights, self._fisher, self._answered, self._gram = None, None, None, None
         if self._plain is not None:
             self._plain.prepare(works, directory / "plain", say=say)
             self._weights = self._plain.draw_weights
@@ -165,8 +166,10 @@ class GradientRows:
         return found.copy()
 
     def gram(self) -> NDArray[np.float64]:
-        """Each work's row with each work's: (N, N)."""
-        return products(self.rows, self.rows)
+        """Each work's row with each work's: (N, N), computed when first asked for."""
+        if self._gram is None:
+            self._gram = products(self.rows, self.rows)
+        return self._gram.copy()
 
     def _work_block(self, works: Examples, part: range) -> Tensor:
         if self._plain is None:
