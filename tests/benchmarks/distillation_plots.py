@@ -86,7 +86,7 @@ def main() -> None:
         max(value for name, value in lds.items() if name.startswith("raw")),
     )
     plan = RECIPES[OURS]
-    names = {plan.width: OURS} | {width: f"{OURS}, first {width} numbers" for width in plan.nested}
+    names = {plan.width: OURS} | {width: f"{OURS}, {width} numbers" for width in plan.nested}
     plot_widths(
         sorted(names),
         [ndcg[names[width]] for width in sorted(names)],

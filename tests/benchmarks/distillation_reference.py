@@ -80,14 +80,14 @@ def agreement_figures(
         **raw_cosines(held_out),
         "random": np.random.default_rng(SEED).random(held_out.influence.shape),
     }
-    narrow = {f"{OURS}, first {width} numbers": ours.narrowed(width) for width in RECIPES[OURS].nested}
+    narrow = {f"{OURS}, {width} numbers": ours.narrowed(width) for width in RECIPES[OURS].nested}
     scores |= {name: encoder_cosines(encoder, held_out) for name, encoder in narrow.items()}
     by_query = {name: ndcg_by_query(values, held_out.influence) for name, values in scores.items()}
     means = {name: bootstrap_mean(values, seed=SEED) for name, values in by_query.items()}
     ceiling = means["teacher again"].value
     gain = paired_difference(by_query[OURS], by_query[PAPER], seed=SEED)
     raw = max((name for name in means if name.startswith("raw")), key=lambda name: means[name].value)
-    at_256 = means[f"{OURS}, first 256 numbers"].value
+    at_256 = means[f"{OURS}, 256 numbers"].value
     figures = {
         "ndcg100_of_ceiling": Figure(
             means[OURS].value / ceiling,
