@@ -26,6 +26,7 @@ from creditline.attribution.gradient_rows import (
 from creditline.attribution.measures import measure_named
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.per_sample import per_sample_gradients
+from creditline.attribution.projection import PermutedSignSum
 from creditline.attribution.weighting import relative_draw_weights
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.generator.losses import Draws, Examples, denoising_losses
@@ -125,6 +126,26 @@ def test_products_of_whitened_rows_are_a_gradient_with_a_natural_one(
     natural = fisher.natural(torch.from_numpy(of_works).float(), damping=0.3).double().numpy()
     assert_close(rows.inner_products(queries.examples), of_queries @ natural.T, relative=1e-3)
     assert_close(rows.gram(), of_works @ natural.T, relative=1e-3)
+
+
+@pytest.mark.parametrize("space", [PLAIN, replace(PLAIN, whitening=Whitening(0.3, fitted="rows"))])
+def test_compressed_rows_are_the_projections_of_whole_ones(
+    random_generator: Generator, works: Gallery, queries: Gallery, tmp_path: Path, space: GradientSpace
+) -> None:
+    whole, few = (
+        GradientRows(random_generator, space),
+        GradientRows(random_generator, replace(space, compressed=64)),
+    )
+    whole.prepare(works, tmp_path / "whole")
+    few.prepare(works, tmp_path / "few")
+    projection = PermutedSignSum(whole.rows.shape[1], 64, 0)
+    expected = projection.project(torch.from_numpy(np.array(whole.rows))).numpy()
+    assert few.bytes_per_work == 4 * 64
+    assert_close(few.rows.astype(np.float64), expected.astype(np.float64))
+    of_queries = projection.project(whole.of_queries(queries.examples)).numpy()
+    assert_close(few.inner_products(queries.examples), of_queries.astype(np.float64) @ expected.T)
+    with pytest.raises(FingerprintMismatch):
+        GradientRows(random_generator, replace(space, compressed=32)).prepare(works, tmp_path / "few")
 
 
 def test_a_fisher_of_rows_needs_no_pass_but_those_of_the_gradients(

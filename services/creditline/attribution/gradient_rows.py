@@ -23,7 +23,8 @@ from creditline.attribution.ekfac_store import stored_fisher
 from creditline.attribution.fisher import DAMPING
 from creditline.attribution.measures import measure_named
 from creditline.attribution.parameters import ParameterChoice, chosen_layers
-from creditline.attribution.per_sample import per_sample_gradients
+from creditline.attribution.per_sample import parameter_count, per_sample_gradients
+from creditline.attribution.projection import PermutedSignSum
 from creditline.attribution.row_store import stored_rows
 from creditline.attribution.weighting import relative_draw_weights
 from creditline.errors import NotReady
@@ -35,6 +36,7 @@ _COLUMNS = 1 << 17
 _WORKS_PER_BLOCK = 16
 _DRAWS = Draws(timesteps=20, repeats=2, salt="attribution", mirrored=True)
 _QUERIES_PER_BLOCK = 64
+_COMPRESSION_SEED = 0
 
 # "noise": every draw counts alike; "relative": in units of the works' mean loss at its timestep.
 Weighting = Literal["noise", "relative"]
@@ -55,24 +57,32 @@ class Whitening:
 
 @dataclass(frozen=True)
 class GradientSpace:
-    """What a row is. draws: of works and queries alike; the noise belongs to each picture."""
+    """What a row is. draws: of works and queries alike; the noise belongs to each picture.
+
+    compressed: to how many numbers rows are summed at random, 0 for none; products stay the same on
+    average.
+    """
 
     parameters: ParameterChoice = "all"
     measure: str = "loss"
     draws: Draws = _DRAWS
     weighting: Weighting = "noise"
     whitening: Whitening | None = None
+    compressed: int = 0
 
     def origin(self, generator: str, works: str) -> dict[str, str]:
         """What an artifact in this space is made from."""
-        return {"generator": generator, "corpus": works, "loss": LOSS, "space": json.dumps(asdict(self))}
+        space = asdict(self)
+        if not self.compressed:
+            del space["compressed"]
+        return {"generator": generator, "corpus": works, "loss": LOSS, "space": json.dumps(space)}
 
 
 class GradientRows:
     """The rows of a corpus, and those of queries on demand.
 
-    plain: rows of the same space without whitening, where several methods share them; a space that is fitted
-    on rows makes its own otherwise.
+    plain: rows of the same space, neither whitened nor compressed, where several methods share them; a space
+    that is fitted on rows makes its own otherwise.
     """
 
     def __init__(
@@ -84,9 +94,13 @@ class GradientRows:
         self.space = space
         self._plain = plain
         if plain is None and space.whitening is not None and space.whitening.fitted == "rows":
-            self._plain = GradientRows(generator, replace(space, whitening=None))
+            self._plain = GradientRows(generator, replace(space, whitening=None, compressed=0))
         self._generator = generator
         self._layers = chosen_layers(generator.unet, space.parameters)
+        self._compression: PermutedSignSum | None = None
+        if space.compressed:
+            width = parameter_count(self._layers)
+            self._compression = PermutedSignSum(width, min(width, space.compressed), _COMPRESSION_SEED)
         self._measure = measure_named(space.measure)
         self._rows: NDArray[np.float32] | None = None
         self._origin: dict[str, str] = {}
@@ -150,7 +164,7 @@ class GradientRows:
     def with_gradients(self, gradients: Tensor) -> NDArray[np.float64]:
         """Gradients of anything, (Q, P) float32, with each work's row: (Q, N)."""
         works = self.rows
-        return products(self._whitened(gradients).numpy(), works)
+        return products(self._in_space(gradients).numpy(), works)
 
     def inner_products(self, queries: Examples) -> NDArray[np.float64]:
         """Each query's row with each work's: (Q, N)."""
@@ -174,7 +188,7 @@ class GradientRows:
     def _work_block(self, works: Examples, part: range) -> Tensor:
         if self._plain is None:
             return self._row_block(works.rows(part))
-        return self._whitened(torch.from_numpy(np.array(self._plain.rows[part.start : part.stop])))
+        return self._in_space(torch.from_numpy(np.array(self._plain.rows[part.start : part.stop])))
 
     def _row_block(self, examples: Examples) -> Tensor:
         gradients = per_sample_gradients(
@@ -185,12 +199,12 @@ class GradientRows:
             measure=self._measure,
             draw_weights=self._weights,
         )
-        return self._whitened(gradients)
+        return self._in_space(gradients)
 
-    def _whitened(self, gradients: Tensor) -> Tensor:
-        if self._fisher is None or self.space.whitening is None:
-            return gradients
-        return self._fisher.whitened(gradients, damping=self.space.whitening.damping)
+    def _in_space(self, gradients: Tensor) -> Tensor:
+        if self._fisher is not None and self.space.whitening is not None:
+            gradients = self._fisher.whitened(gradients, damping=self.space.whitening.damping)
+        return gradients if self._compression is None else self._compression.project(gradients)
 
     def _relative_weights(self, works: Examples, directory: Path, origin: dict[str, str]) -> Tensor:
         losses = stored_rows(

@@ -68,7 +68,7 @@ class Workbench:
             generator = self.setting.generator
             plain = None
             if space.whitening is not None and space.whitening.fitted == "rows":
-                plain = self.rows(replace(space, whitening=None))
+                plain = self.rows(replace(space, whitening=None, compressed=0))
             rows = GradientRows(generator, space, plain)
             name = hashlib.sha256(repr(space).encode()).hexdigest()[:12]
             rows.prepare(self.setting.works, self.directory / f"space-{name}")
@@ -211,10 +211,10 @@ _RELATIVE = GradientSpace(weighting="relative")
 _EKFAC = GradientSpace(draws=_FISHER_DRAWS, whitening=Whitening())
 _OWN = Whitening(_OWN_DAMPING, fitted="rows")
 _OWN_NOISE = GradientSpace(whitening=_OWN)
-# All of attention's projections at fewer draws: what a larger generator's labels can afford.
+# All of attention's projections at fewer draws, compressed: what a larger generator's labels can afford.
 _FEW_DRAWS = Draws(timesteps=12, repeats=2, salt="attribution", mirrored=True)
-_FEW_OWN_NOISE = GradientSpace("attn", draws=_FEW_DRAWS, whitening=_OWN)
-_FEW_OUTPUT = GradientSpace("attn", measure="squared-l2", draws=_FEW_DRAWS)
+_FEW_OWN_NOISE = GradientSpace("attn", draws=_FEW_DRAWS, whitening=_OWN, compressed=1 << 16)
+_FEW_OUTPUT = GradientSpace("attn", measure="squared-l2", draws=_FEW_DRAWS, compressed=1 << 16)
 _OWN_RELATIVE = GradientSpace(weighting="relative", whitening=_OWN)
 # Each method's λ is the best of the grid on the choosing subsets (`creditline lab tune`).
 _TRAK_REGULARISATION, _D_TRAK_REGULARISATION, _OWN_REGULARISATION = 0.5, 0.05, 0.2
