@@ -202,7 +202,7 @@ def calibration_figures(bench: Bench, encoder: Encoder) -> dict[str, Figure]:
     return {
         "coverage": _figure(overall, "0.87..0.93", "of the 90 % bands: works of queries not seen before"),
         "coverage_worst_quintile": Figure(
-            min(fifths), target=">= 0.8", what="the same in the worst fifth of works by cosine"
+            float(min(fifths)), target=">= 0.8", what="the same in the worst fifth of works by cosine"
         ),
         "share_error": _figure(
             bootstrap_mean(error, seed=SEED), None, "total variation between our shares and the teacher's"
