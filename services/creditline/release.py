@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
+from creditline.calibration.intervals import Intervals
 from creditline.errors import FingerprintMismatch, NotReady
 
 MANIFEST = "release.json"
@@ -27,7 +28,12 @@ VECTORS = "vectors.npy"
 WORK_IDS = "work_ids.json"
 CALIBRATION = "calibration.json"
 MODEL_CARD = "model-card.md"
+INTERVALS = "intervals.json"
+FAMILIAR = "familiar.safetensors"
+EVALUATION = "evaluation.json"
 FILES = (ENCODER, VECTORS, WORK_IDS, CALIBRATION, MODEL_CARD)
+# Releases up to openclipart-reference-5 have none of these.
+MORE_FILES = (INTERVALS, FAMILIAR, EVALUATION)
 DIRECTORY_VARIABLE = "CREDITLINE_RELEASE_DIRECTORY"
 # float16 keeps ten bits: a unit row of a few hundred numbers stays this close to length 1.
 _UNIT_TOLERANCE = 2e-3
@@ -78,6 +84,11 @@ class Release:
         """From cosine to expected influence."""
         return Calibration.from_json((self.directory / CALIBRATION).read_text())
 
+    def intervals(self) -> Intervals | None:
+        """The band that a work's part of the influence lies in; None where the release has none."""
+        path = self.directory / INTERVALS
+        return Intervals.from_json(path.read_text()) if INTERVALS in self.files else None
+
     def model_card(self) -> str:
         """The model card, Markdown."""
         return (self.directory / MODEL_CARD).read_text()
@@ -86,7 +97,7 @@ class Release:
         """Raises FingerprintMismatch naming the first file that is missing or is not what the release was
         made with.
         """
-        for name in FILES:
+        for name in dict.fromkeys((*FILES, *self.files)):
             path = self.directory / name
             found = file_sha256(path) if path.is_file() else "nothing"
             if found != self.files.get(name):
@@ -142,10 +153,11 @@ def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
 
     `description` has the fields of Release but `collection`, `files` and `directory`.
     """
+    names = [*FILES, *(name for name in MORE_FILES if (directory / name).is_file())]
     complete = {
         **description,
         "collection": collection_name(description["name"]),
-        "files": {name: file_sha256(directory / name) for name in FILES},
+        "files": {name: file_sha256(directory / name) for name in names},
     }
     temporary = directory / f"{MANIFEST}.tmp"
     temporary.write_text(json.dumps({name: complete[name] for name in _FIELDS}, indent=2) + "\n")

@@ -18,15 +18,10 @@ from creditline.distillation import embedded_towers
 from creditline.distillation.layout import LAYOUT_WIDTH
 from creditline.distillation.towers import Towers, TowerSpec
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
+from tests.distillation.small_towers import SMALL_CLIP, write_small_clip
+
 
 # A standard open_clip name, cut down: real architecture, random weights, small enough for a test.
-SMALL_CLIP = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
-
-
 def test_picture_features_are_those_of_plain_timm(towers: Towers, small_corpus: Corpus) -> None:
     pictures = [work.picture() for work in small_corpus.works[:3]]
     stored = torch.load(embedded_towers.image_weights(), weights_only=True)
@@ -90,12 +85,7 @@ def test_a_picture_without_a_text_is_refused(towers: Towers, small_corpus: Corpu
 @pytest.fixture
 def small_clip(tmp_path: Path) -> Path:
     """A directory as open_clip saves one: configuration and random weights."""
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**SMALL_CLIP)
-    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
-    configuration = {"model_cfg": SMALL_CLIP, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
-    (tmp_path / "open_clip_config.json").write_text(json.dumps(configuration))
-    return tmp_path
+    return write_small_clip(tmp_path)
 
 
 def test_any_open_clip_directory_loads_through_the_same_code(small_clip: Path, small_corpus: Corpus) -> None:

@@ -28,7 +28,7 @@ GROUPS = {
     "generator": "The text-to-image model: train, sample, measure.",
     "lab": "A small generator that is really retrained on subsets of its works.",
     "teacher": "The slow method that is known to be right.",
-    "encoder": "The distilled model: queries, labels, training.",
+    "distill": "A release from a configuration: queries, labels, training, calibration.",
     "benchmark": "Measure, and write result files.",
 }
 _FAILED = 2

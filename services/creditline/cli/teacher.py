@@ -84,12 +84,9 @@ def label(
 
 def _label_teacher(method: str, generator: Generator, corpus: Corpus, artifacts: Path) -> LabelTeacher:
     from creditline.attribution.teacher import open_teacher
-    from creditline.distillation.label_teachers import FirstOrder, MethodTeacher
-    from creditline.evaluation.lab.methods import Workbench, method_named
-    from creditline.evaluation.lab.setting import setting_of
+    from creditline.distillation.label_teachers import FirstOrder, method_teacher
+    from creditline.distillation.labels import FIRST_ORDER
 
-    if method == "first-order":
+    if method == FIRST_ORDER:
         return FirstOrder(open_teacher(generator, corpus, artifacts))
-    setting = setting_of(generator, corpus)
-    attributor = method_named(method)(Workbench(setting, artifacts))
-    return MethodTeacher(attributor, generator, setting.works, artifacts / method)
+    return method_teacher(method, generator, corpus, artifacts)

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.works import Corpus
-from creditline.distillation.assessment import Assessment, HeldOut, assess, encoder_cosines
-from creditline.distillation.calibration_fitting import fit_calibration
+from creditline.distillation.assessment import Assessment, HeldOut, assess
 from creditline.distillation.encoder import Side
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.labels import FIRST_ORDER, HELD_OUT, TRAIN, LabelSet
 from creditline.distillation.losses import LossKind
 from creditline.distillation.publication import ReleaseContent, write_release
+from creditline.distillation.sureness import fit_sureness
 from creditline.distillation.training import Examples, Trained, TrainingPlan, train_encoder
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.evaluation.lab.one_unit import read_maps
@@ -69,27 +69,41 @@ def build_release(
     Raises FingerprintMismatch when the labels are of another corpus, InvalidInput when the splits overlap
     or a split is empty.
     """
-    _refuse_unusable(labels, corpus)
+    refuse_unusable(labels, corpus)
     labels = in_one_unit(labels)
-    works, train = store.works(corpus), labels.rows(TRAIN)
-    examples = Examples(
-        store.queries(labels.queries)[train], works, labels.influence[train], store.towers.parts
-    )
+    works, examples = store.works(corpus), training_part(labels, corpus, store)
     held_out = held_out_part(labels, corpus, decoys, store)
     trained = train_encoder(examples, plans, seed=seed, say=say)
     assessment = assess(trained.encoder, held_out, seed=seed)
+    sureness = fit_sureness(trained.encoder, examples.queries, held_out, seed=seed)
     content = ReleaseContent(
         name=name,
         encoder=trained.encoder,
         work_vectors=trained.encoder.encode_features(works, Side.WORK),
-        calibration=fit_calibration(encoder_cosines(trained.encoder, held_out), held_out.relative),
+        calibration=sureness.calibration,
+        intervals=sureness.intervals,
+        familiar=sureness.familiar,
+        evaluation=evaluation_of(assessment),
         corpus=corpus,
         generator_fingerprint=labels.generator_fingerprint,
         towers_fingerprint=store.towers.fingerprint,
         figures={figure: estimate.value for figure, estimate in assessment.figures.items()},
-        notes=_notes(labels, trained, seed),
+        notes=release_notes(labels, trained, seed),
     )
     return Built(write_release(content, directory), trained, assessment)
+
+
+def evaluation_of(assessment: Assessment) -> dict[str, dict[str, float]]:
+    """Every figure with its interval, of JSON's kinds."""
+    return {name: dataclasses.asdict(estimate) for name, estimate in assessment.figures.items()}
+
+
+def training_part(labels: LabelSet, corpus: Corpus, store: FeatureStore) -> Examples:
+    """The training queries of a label set with all works, ready to be learnt from."""
+    labels = in_one_unit(labels)
+    rows = labels.rows(TRAIN)
+    queries = store.queries(labels.queries)[rows]
+    return Examples(queries, store.works(corpus), labels.influence[rows], store.towers.parts)
 
 
 def held_out_part(labels: LabelSet, corpus: Corpus, decoys: Corpus | None, store: FeatureStore) -> HeldOut:
@@ -143,7 +157,8 @@ def _with_decoys(held_out: HeldOut, labels: LabelSet, decoys: Corpus, store: Fea
     return dataclasses.replace(held_out, decoys=store.works(decoys), decoy_influence=influence)
 
 
-def _refuse_unusable(labels: LabelSet, corpus: Corpus) -> None:
+def refuse_unusable(labels: LabelSet, corpus: Corpus) -> None:
+    """Raises FingerprintMismatch for labels of another corpus, InvalidInput for bad splits."""
     if labels.corpus_fingerprint != corpus.fingerprint:
         raise FingerprintMismatch(
             f"the labels are of corpus {labels.corpus_name!r} {labels.corpus_fingerprint[:16]}…, not of"
@@ -156,7 +171,8 @@ def _refuse_unusable(labels: LabelSet, corpus: Corpus) -> None:
     labels.refuse_overlap()
 
 
-def _notes(labels: LabelSet, trained: Trained, seed: int) -> str:
+def release_notes(labels: LabelSet, trained: Trained, seed: int) -> str:
+    """How an encoder came about, a paragraph of the model card."""
     fields = dataclasses.asdict(trained.plan).items()
     plan = ", ".join(f"{field} {_plain(value)}" for field, value in fields)
     unit = ", as expected ΔL by the lab's map" if labels.in_one_unit else ""
@@ -164,11 +180,11 @@ def _notes(labels: LabelSet, trained: Trained, seed: int) -> str:
 Teacher: {_TEACHERS.get(labels.teacher, labels.teacher)} on the
 generator named above{unit}; labels of every work for {len(labels.rows(TRAIN))} training and
 {len(labels.rows(HELD_OUT))} held-out pictures, which share neither prompt nor seed. Features: frozen
-towers, and the picture's layout. Student: an MLP beside a linear path, trained for {trained.epochs} epochs
-({trained.seconds:.0f} s), seed {seed}; the plan was chosen, and the number of epochs, on a part of the
-training queries: nDCG@100 there went from {trained.start_ndcg:.3f} (raw features at their best mix) to
-{trained.validation_ndcg:.3f}. The calibration is an isotonic fit of each work's part of its query's positive
-influence, on the held-out queries; `calibration_*` are measured on halves that it was not fitted on.
+towers, and the picture's layout. Student: an MLP beside a linear path, trained for {trained.epochs} epochs,
+seed {seed}; the plan was chosen, and the number of epochs, on a part of the training queries: nDCG@100 there
+went from {trained.start_ndcg:.3f} (raw features at their best mix) to {trained.validation_ndcg:.3f}.
+The calibration is an isotonic fit of each work's part of its query's positive influence, on the held-out
+queries; `calibration_*` are measured on halves that it was not fitted on.
 
 Plan: {plan}."""
 

@@ -110,3 +110,14 @@ def query_gallery(generator: Generator, queries: Sequence[Query]) -> Gallery:
         tuple(query.prompt for query in queries),
         hashlib.sha256(names.encode()).hexdigest(),
     )
+
+
+def method_teacher(name: str, generator: Generator, corpus: Corpus, artifacts: Path) -> MethodTeacher:
+    """The method of that name, on a corpus. Raises InvalidInput for a name that no method has."""
+    # The lab's methods themselves stand on the towers of this room.
+    from creditline.evaluation.lab.methods import Workbench, method_named
+    from creditline.evaluation.lab.setting import setting_of
+
+    setting = setting_of(generator, corpus)
+    attributor = method_named(name)(Workbench(setting, artifacts))
+    return MethodTeacher(attributor, generator, setting.works, artifacts / name)

@@ -97,10 +97,13 @@ def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str
     _refuse_other_plan(job, directory / _PARTS)
     mine = [entry for number, entry in enumerate(_parts(job, directory)) if shard.holds(number)]
     started = time.perf_counter()
-    for number, (path, planned) in enumerate(mine, start=1):
-        if not path.is_file():
-            _write_part(_label_part(job, planned), path)
-            say(f"labels: part {number}/{len(mine)}, {time.perf_counter() - started:.0f} s")
+    missing = [entry for entry in mine if not entry[0].is_file()]
+    for number, (path, planned) in enumerate(missing, start=1):
+        _write_part(_label_part(job, planned), path)
+        seconds = time.perf_counter() - started
+        left = seconds / number * (len(missing) - number)
+        done = len(mine) - len(missing) + number
+        say(f"labels: part {done}/{len(mine)}, {seconds:.0f} s; about {left:.0f} s are left")
 
 
 def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, tuple[PlannedQuery, ...]]]:

@@ -1,54 +1,90 @@
-"""How unlike a query is to all that an encoder was trained and calibrated on.
+"""How unlike a picture is to all that an encoder was trained and calibrated on.
 
 An answer about a picture of another kind (a photograph, noise, another model's work) is no answer: the
-figures of a release say nothing of it.
+figures of a release say nothing of it. Known pictures lie near a few directions of the image tower's
+features; what a picture has beside them is what was never seen. Prompts are left out: a usual prompt under a
+foreign picture makes it no more usual.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
-from creditline.errors import InvalidInput
+from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 
-_DIRECTIONS = 64
-_NEIGHBOURS = 5
+# Fewer pictures than this tell nothing.
+FEWEST = 16
+_DIRECTIONS = 128
+# One usual picture of a hundred is as unlike as a picture that is called unfamiliar.
+_USUAL = 0.99
 
 
 @dataclass(frozen=True, eq=False)
 class Familiar:
-    """Training queries in their principal directions, each of unit variance.
+    """The directions that known pictures lie in, and how far off usual ones are.
 
-    mean: (F,); directions: (D, F), divided by the spread along each; known: (Q, D), all float32.
+    mean: (F,); directions: (D, F), orthogonal rows of length 1; limit: the distance that a usual picture in a
+    hundred passes.
     """
 
     mean: NDArray[np.float32]
     directions: NDArray[np.float32]
-    known: NDArray[np.float32]
+    limit: float
 
     @classmethod
-    def of(cls, queries: NDArray[np.float32], *, directions: int = _DIRECTIONS) -> Familiar:
-        """queries: (Q, F) features. Raises InvalidInput when they are too few to tell what is usual."""
-        if len(queries) <= _NEIGHBOURS:
-            raise InvalidInput(
-                f"{len(queries)} training queries cannot tell what is usual; label more than {_NEIGHBOURS}",
-                field="queries",
-            )
-        mean = queries.mean(axis=0)
-        _, spreads, rows = np.linalg.svd(queries - mean, full_matrices=False)
-        kept = min(directions, int((spreads > 1e-6 * spreads[0]).sum()))
-        scaled = rows[:kept] * (np.sqrt(len(queries)) / spreads[:kept, None])
-        found = scaled.astype(np.float32)
-        return cls(mean.astype(np.float32), found, (queries - mean) @ found.T)
+    def of(
+        cls, known: NDArray[np.float32], usual: NDArray[np.float32], *, directions: int = _DIRECTIONS
+    ) -> Familiar:
+        """known: (Q, F) image features of training queries; usual: (H, F), of others of the same kind.
 
-    def unfamiliarity(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Mean distance to the nearest training queries: (Q,); 0 for one of which there are many copies."""
-        at = (queries - self.mean) @ self.directions.T
-        squares = (
-            np.square(at).sum(axis=1)[:, None] + np.square(self.known).sum(axis=1) - 2.0 * at @ self.known.T
-        )
-        nearest = np.sort(np.sqrt(np.maximum(squares, 0.0)), axis=1)[:, :_NEIGHBOURS]
-        distances: NDArray[np.float64] = nearest.mean(axis=1, dtype=np.float64)
+        Raises InvalidInput when either are too few to tell what is usual.
+        """
+        for name, features in (("known", known), ("usual", usual)):
+            if len(features) < FEWEST:
+                raise InvalidInput(
+                    f"{len(features)} {name} pictures cannot tell what is usual; label at least {FEWEST}",
+                    field=name,
+                )
+        mean = known.mean(axis=0)
+        _, spreads, rows = np.linalg.svd(known - mean, full_matrices=False)
+        # Fewer than there are pictures, or every known picture would be its own direction.
+        kept = min(directions, len(known) // 2, int((spreads > 1e-6 * spreads[0]).sum()))
+        found = cls(mean.astype(np.float32), rows[:kept].astype(np.float32), 1.0)
+        return cls(found.mean, found.directions, float(np.quantile(found.unfamiliarity(usual), _USUAL)))
+
+    def unfamiliarity(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How far pictures lie from all known directions, in parts of the limit: (Q, F) -> (Q,).
+
+        Above 1 a picture is unlike all but one in a hundred of those that the release was calibrated on.
+        """
+        centred = features - self.mean
+        beside = centred - (centred @ self.directions.T) @ self.directions
+        distances: NDArray[np.float64] = np.linalg.norm(beside, axis=1).astype(np.float64) / self.limit
         return distances
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file."""
+        arrays = {"mean": self.mean, "directions": np.ascontiguousarray(self.directions)}
+        save_file(arrays, path, {"limit": json.dumps(self.limit)})
+        path.chmod(0o644)  # safetensors would keep it from every other user
+
+    @classmethod
+    def load(cls, path: Path) -> Familiar:
+        """Read what `save` wrote. Raises NotReady, FingerprintMismatch."""
+        if not path.is_file():
+            raise NotReady(f"no familiar directions at {path}; build the release again", field="familiar")
+        try:
+            with safe_open(path, framework="np") as opened:
+                limit = float(json.loads(opened.metadata()["limit"]))
+                return cls(opened.get_tensor("mean"), opened.get_tensor("directions"), limit)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise FingerprintMismatch(
+                f"{path} holds no familiar directions ({error}); build the release again", field="familiar"
+            ) from error

@@ -1,0 +1,117 @@
+"""What a distillation run is made from: one YAML file, every key of which is known.
+
+Paths are relative to where the command is called. The same file and seed give the same release.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from creditline.distillation.labels import FIRST_ORDER
+from creditline.distillation.losses import LossKind
+from creditline.distillation.recipes import OURS, RECIPES
+from creditline.distillation.training import TrainingPlan
+from creditline.errors import InvalidInput, NotReady
+
+
+class QueryPlan(BaseModel):
+    """Which pictures are made: so many to learn from and to judge by, some of two works' titles."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    training: int = Field(default=600, ge=2)
+    held_out: int = Field(default=400, ge=16)
+    mixed_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
+    guidances: tuple[float, ...] = Field(default=(2.5, 1.5, 4.0), min_length=1)
+
+
+class RunConfig(BaseModel):
+    """One run. Without `generator` and `corpus` they are the reference ones.
+
+    labels: a label set that is there already, instead of pictures and labels of one's own. teacher: the
+    first order of unlearning, or any method of the library. training: what is changed in the recipe. width:
+    how many numbers of a nested recipe's vectors are kept, all if left out. created: the date that the
+    release carries; it is no clock's, so that two runs give the same bytes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0)
+    created: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    generator: Path | None = None
+    artifacts: Path | None = None
+    corpus: Path | None = None
+    towers: str = "embedded"
+    labels: Path | None = None
+    teacher: str = FIRST_ORDER
+    queries: QueryPlan = QueryPlan()
+    recipe: str = OURS
+    width: int | None = Field(default=None, ge=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+    def plan(self) -> TrainingPlan:
+        """The recipe with what is changed in it. Raises InvalidInput for an unknown recipe or field."""
+        if self.recipe not in RECIPES:
+            raise InvalidInput(_unknown("recipe", self.recipe, RECIPES), field="recipe")
+        known = {field.name for field in fields(TrainingPlan)}
+        for key in self.training:
+            if key not in known:
+                raise InvalidInput(_unknown("training", key, known), field=f"training.{key}")
+        changed = dict(self.training)
+        if "loss" in changed:
+            losses = {kind.value: kind for kind in LossKind}
+            if changed["loss"] not in losses:
+                raise InvalidInput(_unknown("training.loss", str(changed["loss"]), losses), field="loss")
+            changed["loss"] = losses[changed["loss"]]
+        if "nested" in changed:
+            changed["nested"] = tuple(changed["nested"])
+        plan = replace(RECIPES[self.recipe], **changed)
+        if self.width is not None and self.width not in (plan.width, *plan.nested):
+            raise InvalidInput(
+                f"width {self.width} is none that is trained: {plan.width}, nested {plan.nested}; name one"
+                " of those, or add it to training.nested",
+                field="width",
+            )
+        return plan
+
+
+def read_config(path: Path) -> RunConfig:
+    """Raises NotReady when it is not there, InvalidInput for what is no configuration, naming each key."""
+    if not path.is_file():
+        raise NotReady(f"no configuration at {path}; write one, or correct the path", field="config")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{path} is no YAML: {error}; correct it", field="config") from error
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{path} must be a mapping of keys, such as 'name: mine'", field="config")
+    try:
+        config = RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise InvalidInput(f"{path}: {'; '.join(_sentences(error))}", field="config") from error
+    config.plan()
+    return config
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for wrong in error.errors():
+        place = [str(part) for part in wrong["loc"]]
+        if wrong["type"] == "extra_forbidden":
+            known = QueryPlan.model_fields if place[0] == "queries" else RunConfig.model_fields
+            yield _unknown(".".join(place[:-1]) or "the configuration", place[-1], known)
+        else:
+            yield f"{'.'.join(place)}: {wrong['msg']} (got {wrong['input']!r})"
+
+
+def _unknown(where: str, key: str, known: Collection[str]) -> str:
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"{where} knows no {key!r}; the nearest that it knows is {nearest[0]!r}"

@@ -1,0 +1,94 @@
+"""A whole distillation by the command, killed at three places: it goes on and comes to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from creditline.corpus.works import Corpus, write_corpus
+from creditline.distillation.towers import Towers, TowerSpec
+from creditline.distillation.verification import verify_release
+from creditline.release import EVALUATION, FAMILIAR, INTERVALS, Release, open_release
+from tests.distillation.small_towers import write_small_clip
+
+_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def config(
+    tmp_path_factory: pytest.TempPathFactory, random_generator_directory: Path, small_corpus: Corpus
+) -> Path:
+    """Of random weights in the true layouts, and forty real works."""
+    directory = tmp_path_factory.mktemp("distillation")
+    write_corpus(small_corpus, directory / "corpus.parquet")
+    towers = write_small_clip(directory / "towers")
+    content = {
+        "name": "small",
+        "generator": str(random_generator_directory),
+        "corpus": str(directory / "corpus.parquet"),
+        "towers": str(towers),
+        "teacher": "pixels",
+        "queries": {"training": 60, "held_out": 16, "mixed_fraction": 0.3, "guidances": [2.0, 4.0]},
+        "training": {"epochs": 3, "hidden": 16, "layers": 1, "reduced": 0, "width": 32, "nested": [16]},
+        "width": 16,
+    }
+    path = directory / "run.yaml"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def started(config: Path, output: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "creditline.cli.main", "distill", "run", str(config)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*command, "--output", str(output)], env=environment, stdout=subprocess.PIPE)
+
+
+def finished(config: Path, output: Path) -> str:
+    process = started(config, output)
+    said, _ = process.communicate(timeout=_SECONDS)
+    assert process.returncode == 0
+    return said.decode()
+
+
+def killed_when(pattern: str, config: Path, output: Path) -> None:
+    """Kill -9 as soon as a file of that pattern is there."""
+    process = started(config, output)
+    until = time.monotonic() + _SECONDS
+    while not list(output.glob(pattern)):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+
+
+def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
+    config: Path, small_corpus: Corpus, tmp_path: Path
+) -> None:
+    finished(config, tmp_path / "whole")
+    whole = open_release(tmp_path / "whole" / "release")
+    output = tmp_path / "killed"
+    for pattern in ("stages/queries.json", "shards/*/parts/000000.npz", "stages/training.json"):
+        killed_when(pattern, config, output)
+        assert not (output / "release" / "release.json").exists()
+    said = finished(config, output)
+    assert "[3/6] training: there already" in said
+    resumed = open_release(output / "release")
+    assert resumed.files == whole.files
+    assert (resumed.width, resumed.works) == (16, len(small_corpus))
+    assert {INTERVALS, FAMILIAR, EVALUATION} <= set(resumed.files)
+    _verifies(resumed, small_corpus, config)
+
+
+def _verifies(release: Release, corpus: Corpus, config: Path) -> None:
+    towers = Towers.open(TowerSpec.parse(json.loads(config.read_text())["towers"]))
+    assert verify_release(release, corpus, towers, sample=5, seed=0).lowest_cosine > 0.9999
+    intervals = release.intervals()
+    assert intervals is not None
+    assert intervals.level == pytest.approx(0.9)
