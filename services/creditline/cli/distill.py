@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from creditline.distillation.pipeline import Distillation
 
 app = typer.Typer(help="A release from a configuration: queries to release.", no_args_is_help=True)
 _console = Console()
@@ -25,6 +29,10 @@ def run(
         str | None,
         typer.Option(help="1/2: only label the first half; a last call without it does all the rest."),
     ] = None,
+    celery: Annotated[
+        bool,
+        typer.Option(help="Label by the teacher's workers, one job a part; they must see the output."),
+    ] = False,
 ) -> None:
     """Queries, labels, training, calibration, agreement, release: each stage resumes where it was cut off."""
     from creditline.distillation.labelling import Shard
@@ -35,7 +43,34 @@ def run(
     if shard is not None:
         distillation.label_shard(Shard.parse(shard))
         return
+    if celery:
+        _label_by_workers(distillation)
     release = distillation.run()
     for name, value in release.figures.items():
         _console.print(f"{name:26s} {value:.4g}", markup=False)
     _console.print(f"{release.directory}: release {release.name}, {release.works} works", markup=False)
+
+
+def _label_by_workers(distillation: Distillation) -> None:
+    """Hand out one job for each part, and wait for all; Ctrl-C leaves those that are handed out."""
+    from creditline.settings import read_settings
+    from creditline.teacher.broker import LABEL_TASK, make_app, ping_broker
+    from creditline.teacher.settings import TeacherSettings
+
+    settings = read_settings(TeacherSettings)
+    ping_broker(settings.broker_url)
+    parts = distillation.planned_parts()
+    where = {"config": distillation.config.anywhere(), "directory": str(distillation.directory.resolve())}
+    sent = [
+        make_app(settings).send_task(LABEL_TASK, kwargs={**where, "shard": f"{number}/{parts}"})
+        for number in range(1, parts + 1)
+    ]
+    started = time.perf_counter()
+    for number, job in enumerate(sent, start=1):
+        job.get()
+        seconds = time.perf_counter() - started
+        _console.print(
+            f"workers: part {number}/{parts}, {seconds:.0f} s; about"
+            f" {seconds / number * (parts - number):.0f} s are left",
+            markup=False,
+        )

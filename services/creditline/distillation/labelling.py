@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -112,6 +113,11 @@ def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, tuple[PlannedQuer
         (directory / _PARTS / f"{start:06d}.npz", job.planned[start : start + _QUERIES_PER_PART])
         for start in range(0, len(job.planned), _QUERIES_PER_PART)
     ]
+
+
+def count_parts(queries: int) -> int:
+    """How many parts so many queries are labelled in."""
+    return math.ceil(queries / _QUERIES_PER_PART)
 
 
 def query_id(planned: PlannedQuery) -> str:

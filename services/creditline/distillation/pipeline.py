@@ -30,7 +30,7 @@ from creditline.distillation.building import (
 from creditline.distillation.encoder import Encoder, Side
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.label_teachers import FirstOrder, LabelTeacher, method_teacher
-from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
+from creditline.distillation.labelling import LabelJob, Shard, count_parts, label_queries, label_shard
 from creditline.distillation.labels import FIRST_ORDER, LabelSet, read_labels, write_labels
 from creditline.distillation.publication import ReleaseContent, write_release
 from creditline.distillation.queries import PlannedQuery, plan_more, plan_queries
@@ -40,6 +40,7 @@ from creditline.distillation.sureness import fit_sureness
 from creditline.distillation.towers import Towers, TowerSpec
 from creditline.distillation.training import Trained, train_encoder
 from creditline.distillation.unfamiliarity import Familiar
+from creditline.errors import InvalidInput
 from creditline.generator.assembly import assemble_reference
 from creditline.generator.pipeline import Generator, generator_fingerprint
 from creditline.generator.reference import reference_corpus, reference_decoys
@@ -98,12 +99,18 @@ class Distillation:
         release = stages.run("release", made_of, self._publish(labels, training, calibration, agreement))
         return open_release(release.directory)
 
+    def planned_parts(self) -> int:
+        """Plan the queries, and say how many parts of labels they make."""
+        return count_parts(len(_json_rows(self._queries())))
+
     def label_shard(self, shard: Shard) -> None:
         """Label one shard's parts, on this machine or another that sees the same directory.
 
-        The queries must be planned; a `run` then takes the parts as they are.
+        A `run` then takes the parts as they are. Raises InvalidInput where labels are given.
         """
-        queries = Stages(self.directory, _STAGES, self._say).run("queries", self._query_inputs(), self._plan)
+        if self.config.labels is not None:
+            raise InvalidInput("the labels are there already; run without shards", field="labels")
+        queries = self._queries()
         with Generator.open(self.generator_directory) as generator:
             label_shard(self._job(queries, generator), self._shards(queries), shard, self._say)
 
@@ -111,6 +118,9 @@ class Distillation:
         """Where parts of the labels lie: those of another plan or teacher elsewhere."""
         content = json.dumps(self._label_inputs(queries), sort_keys=True)
         return self.directory / "shards" / hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def _queries(self) -> Finished:
+        return Stages(self.directory, _STAGES, self._say).run("queries", self._query_inputs(), self._plan)
 
     def _query_inputs(self) -> dict[str, object]:
         if self.config.labels is not None:
@@ -169,8 +179,7 @@ class Distillation:
         return make
 
     def _job(self, queries: Finished, generator: Generator) -> LabelJob:
-        rows = json.loads((queries.directory / _PLANNED).read_text())
-        planned = tuple(PlannedQuery(**row) for row in rows)
+        planned = tuple(PlannedQuery(**row) for row in _json_rows(queries))
         return LabelJob(self._teacher(generator), self.corpus, self.decoys, planned)
 
     def _teacher(self, generator: Generator) -> LabelTeacher:
@@ -260,6 +269,11 @@ def _encoder(training: Finished) -> Encoder:
 
 def _json(stage: Finished, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((stage.directory / name).read_text())
+    return found
+
+
+def _json_rows(queries: Finished) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((queries.directory / _PLANNED).read_text())
     return found
 
 

@@ -58,6 +58,12 @@ class RunConfig(BaseModel):
     width: int | None = Field(default=None, ge=1)
     training: dict[str, Any] = Field(default_factory=dict)
 
+    def anywhere(self) -> dict[str, Any]:
+        """The same with absolute paths, of JSON's kinds: for workers that stand elsewhere."""
+        paths = {name: getattr(self, name) for name in ("generator", "artifacts", "corpus", "labels")}
+        absolute = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
+        return {**self.model_dump(mode="json"), **absolute}
+
     def plan(self) -> TrainingPlan:
         """The recipe with what is changed in it. Raises InvalidInput for an unknown recipe or field."""
         if self.recipe not in RECIPES:

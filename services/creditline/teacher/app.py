@@ -1,4 +1,5 @@
-"""The Celery application `creditline.teacher.app:app` and its one task, `creditline.audit`.
+"""The Celery application `creditline.teacher.app:app` and its tasks, `creditline.audit` and
+`creditline.label_shard`.
 
 Whoever knows the broker's address can submit an audit by name:
 `Celery(broker=URL, backend=URL).send_task("creditline.audit", kwargs={"attribution_id": ID})`.
@@ -7,6 +8,7 @@ Whoever knows the broker's address can submit an audit by name:
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from celery import Task
@@ -16,7 +18,7 @@ from creditline.errors import Unavailable
 from creditline.ledger.ledger import AUDIT_TASK
 from creditline.settings import read_settings
 from creditline.teacher.audits import Busy
-from creditline.teacher.broker import make_app
+from creditline.teacher.broker import LABEL_TASK, make_app
 from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack
 from creditline.teacher.worker import worker_of
@@ -46,3 +48,15 @@ def audit(self: Task, attribution_id: str) -> dict[str, Any]:
     except Unavailable as down:
         _log.warning("attribution %s waits: %s", attribution_id, down.message)
         raise self.retry(exc=down, countdown=_LEDGER_DOWN_SECONDS) from down
+
+
+@app.task(name=LABEL_TASK)
+def label_shard(config: dict[str, Any], directory: str, shard: str) -> str:
+    """Label one shard of a distillation, in a directory that all workers see; parts that are there stay."""
+    from creditline.distillation.labelling import Shard
+    from creditline.distillation.pipeline import Distillation
+    from creditline.distillation.run_config import RunConfig
+
+    distillation = Distillation(RunConfig.model_validate(config), Path(directory), _log.info)
+    distillation.label_shard(Shard.parse(shard))
+    return shard

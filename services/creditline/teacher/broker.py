@@ -10,6 +10,9 @@ from redis.retry import Retry
 from creditline.errors import Unavailable
 from creditline.teacher.settings import TeacherSettings
 
+LABEL_TASK = "creditline.label_shard"
+# Audits wait in the first; a worker may be told to take only one of them.
+AUDIT_QUEUE, LABEL_QUEUE = "celery", "labels"
 _CONNECT_SECONDS = 3.0
 
 
@@ -22,6 +25,8 @@ def make_app(settings: TeacherSettings) -> Celery:
         accept_content=["json"],
         result_accept_content=["json"],
         result_expires=settings.teacher_result_seconds,
+        task_default_queue=AUDIT_QUEUE,
+        task_routes={LABEL_TASK: {"queue": LABEL_QUEUE}},
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,

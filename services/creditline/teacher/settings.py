@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from creditline.ledger import default_ledger_url
 
 _Port = Annotated[int, Field(ge=0, le=65535)]
+_QUEUES = ("celery", "labels")
 _BROKER_SCHEMES = ("redis://", "rediss://")
 
 
@@ -31,9 +32,10 @@ class TeacherSettings(BaseSettings):
     """Which generator and corpus the teacher audits for, and where jobs and the ledger are.
 
     `release_directory` tells what would have been served for works that were not listed.
-    Without `corpus_file` the corpus is the one that the reference generator was trained on.
-    `teacher_sampled_works` of the works that were not listed are scored in each audit. A worker holds an
-    audit under a lease of `teacher_lease_seconds`, which it renews; a job that is not finished
+    `teacher_queues` names the queues that the worker takes jobs from: audits wait in `celery`, shards of a
+    distillation in `labels`. Without `corpus_file` the corpus is the one that the reference generator was
+    trained on. `teacher_sampled_works` of the works that were not listed are scored in each audit. A worker
+    holds an audit under a lease of `teacher_lease_seconds`, which it renews; a job that is not finished
     `teacher_visibility_seconds` after a worker fetched it is given to another. When told to stop, the worker
     gives an audit back that is not finished within `teacher_stop_grace_seconds`. Port 0 takes a free one.
     """
@@ -48,11 +50,25 @@ class TeacherSettings(BaseSettings):
     release_directory: Path | None = None
     teacher_host: str = "127.0.0.1"
     teacher_metrics_port: _Port = 7390
+    teacher_queues: str = "celery,labels"
     teacher_sampled_works: int = Field(default=96, ge=1, le=100_000)
     teacher_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
     teacher_visibility_seconds: int = Field(default=900, ge=1, le=86_400)
     teacher_result_seconds: int = Field(default=86_400, ge=60)
     teacher_stop_grace_seconds: float = Field(default=6.0, ge=0, le=3600)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The names in `teacher_queues`."""
+        return tuple(name.strip() for name in self.teacher_queues.split(","))
+
+    @field_validator("teacher_queues")
+    @classmethod
+    def _are_queues(cls, value: str) -> str:
+        unknown = [name.strip() for name in value.split(",") if name.strip() not in _QUEUES]
+        if unknown:
+            raise ValueError(f"there is no queue {unknown[0]!r}; name {' or '.join(_QUEUES)}, or both")
+        return value
 
     @field_validator("broker_url")
     @classmethod

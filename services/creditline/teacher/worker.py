@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
@@ -97,15 +97,16 @@ def serve(app: Celery, settings: TeacherSettings) -> int:
     with monitoring_server(settings.teacher_host, settings.teacher_metrics_port, pages) as port:
         _log.info("metrics and health at http://%s:%d", settings.teacher_host, port)
         worker.load_early()
-        status = _consume(app, worker)
+        status = _consume(app, worker, settings.queues)
     worker.close()
     return status
 
 
-def _consume(app: Celery, worker: AuditWorker) -> int:
+def _consume(app: Celery, worker: AuditWorker, queues: Sequence[str]) -> int:
     # One job at a time in this very process: the models are loaded once, and torch has its own threads.
     consumer = app.Worker(
         pool="solo",
+        queues=list(queues),
         concurrency=1,
         quiet=True,
         without_gossip=True,
