@@ -13,7 +13,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
 MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
 	&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 TESTS ?= tests
-BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/test_% %/conftest.py,\
+BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/decoys.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
 # Nothing is downloaded once it is installed; one thread per process, because several services run at once.

@@ -33,8 +33,8 @@ from creditline.distillation.unfamiliarity import Familiar
 from creditline.evaluation.agreement import ndcg_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
 from creditline.generator.reference import reference_corpus, reference_decoys
-from tests.benchmarks.distillation import FEATURES
-from tests.benchmarks.distillation import LABELS as LAB_LABELS
+from tests.benchmarks.decoys import auroc, membership_probabilities
+from tests.benchmarks.distillation import FEATURES, LAB_LABELS
 from tests.benchmarks.distillation_plots import plot_reliability
 from tests.benchmarks.result_files import Figure, write_result
 
@@ -261,33 +261,65 @@ def _auroc(usual: NDArray[np.float64], foreign: NDArray[np.float64]) -> float:
     return float(roc_auc_score(labels, np.concatenate([usual, foreign])))
 
 
-def decoy_figure(bench: Bench, encoder: Encoder) -> dict[str, Figure]:
-    """Which part of the credit goes to works that were never trained on, beside raw similarity."""
+def decoy_figures(bench: Bench, encoder: Encoder) -> dict[str, Figure]:
+    """Which part of the credit goes to works that were never trained on, beside raw similarity.
+
+    Ours counts a work's expected influence by the probability that the generator was trained on it, which its
+    own losses tell; likeness alone cannot.
+    """
     held_out = bench.held_out
     assert held_out.decoys is not None
     queries = encoder.encode_features(held_out.queries, Side.QUERY)
-    decoys = dataclasses.replace(held_out, works=held_out.decoys)
-    of_decoys = {
-        "ours": queries @ encoder.encode_features(held_out.decoys, Side.WORK).T,
-        "raw": raw_cosines(decoys)["raw joined"],
+    raw = raw_cosines(dataclasses.replace(held_out, works=held_out.decoys))["raw joined"]
+    ours = _expected_both(
+        held_out,
+        encoder_cosines(encoder, held_out),
+        queries @ encoder.encode_features(held_out.decoys, Side.WORK).T,
+    )
+    similar = _expected_both(held_out, raw_cosines(held_out)["raw joined"], raw)
+    members, strangers = membership_probabilities()
+    weighed = (ours[0] * members, ours[1] * strangers)
+    parts = {
+        "decoy_share": (weighed, "credit that goes to decoys, works weighed by their own losses"),
+        "decoy_share_by_cosine": (ours, "the same by the encoder's cosine alone"),
+        "decoy_share_raw": (similar, "the same by raw similarity"),
     }
-    of_works = {"ours": encoder_cosines(encoder, held_out), "raw": raw_cosines(held_out)["raw joined"]}
-    part = {}
-    for name, cosines in of_works.items():
-        curve = fit_calibration(cosines, held_out.relative)
-        members, strangers = (
-            np.maximum(curve.expected_influence(given), 0.0).sum(axis=1)
-            for given in (cosines, of_decoys[name])
-        )
-        part[name] = strangers / (members + strangers)
+    by_query = {key: _part_of_second(*both) for key, (both, _) in parts.items()}
+    figures = {
+        key: _figure(bootstrap_mean(by_query[key], seed=SEED), None, what) for key, (_, what) in parts.items()
+    }
+    means = {key: float(values.mean()) for key, values in by_query.items()}
+    ndcg = ndcg_by_query(weighed[0], held_out.influence) - ndcg_by_query(ours[0], held_out.influence)
     return {
-        "decoy_share": _figure(bootstrap_mean(part["ours"], seed=SEED), None, "credit that goes to decoys"),
+        **figures,
         "decoy_share_ratio": Figure(
-            float(part["ours"].mean() / part["raw"].mean()),
+            means["decoy_share"] / means["decoy_share_raw"],
             target="<= 0.9",
             what="credit to decoys, ours over raw similarity's (1: cannot tell)",
         ),
+        "decoy_share_ratio_by_cosine": Figure(
+            means["decoy_share_by_cosine"] / means["decoy_share_raw"], what="the same without own losses"
+        ),
+        "membership_auroc": Figure(auroc(members, strangers), what="own losses: works against decoys"),
+        "ndcg100_by_own_losses": _figure(
+            bootstrap_mean(ndcg, seed=SEED), None, "what weighing by own losses adds to nDCG@100 (works only)"
+        ),
     }
+
+
+def _expected_both(
+    held_out: HeldOut, works: NDArray[np.float32], decoys: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Expected influence, where positive, of works and of decoys by their cosines."""
+    curve = fit_calibration(works, held_out.relative)
+    of_works, of_decoys = (np.maximum(curve.expected_influence(given), 0.0) for given in (works, decoys))
+    return of_works, of_decoys
+
+
+def _part_of_second(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    ours, theirs = first.sum(axis=1), second.sum(axis=1)
+    part: NDArray[np.float64] = theirs / np.maximum(ours + theirs, 1e-30)
+    return part
 
 
 def trained_by(bench: Bench, name: str) -> Trained:
@@ -306,7 +338,7 @@ def main() -> None:
     calibration = {
         **calibration_figures(bench, ours.encoder),
         **unfamiliar_figures(bench, store),
-        **decoy_figure(bench, ours.encoder),
+        **decoy_figures(bench, ours.encoder),
     }
     write_result("calibration", COMMAND, SEED, calibration, [])
     for key, figure in {**figures, **calibration}.items():
