@@ -9,7 +9,10 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class CreditedWork:
-    """One listed work. `score`: cosine with the query; `share`: of all its `copies` together, 0 to 1."""
+    """One listed work. `score`: cosine with the query; `share`: of all its `copies` together, 0 to 1.
+
+    `share_low`, `share_high`: nine true shares of ten lie between them; None where the release cannot say.
+    """
 
     id: str
     title: str
@@ -21,15 +24,19 @@ class CreditedWork:
     share: float
     rank: int
     copies: tuple[str, ...]
+    share_low: float | None = None
+    share_high: float | None = None
 
 
 @dataclass(frozen=True)
 class CreditedContributor:
-    """A contributor's share and number of works, over the listed works and their copies."""
+    """A contributor's share over all their works in the corpus; `works` of them (with copies) are listed."""
 
     name: str
     share: float
     works: int
+    share_low: float | None = None
+    share_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,12 @@ class Timings:
 
 @dataclass(frozen=True)
 class AttributionAnswer:
-    """The works and contributors that a picture owes. Shares of works and `remainder` sum to 1."""
+    """The works and contributors that a picture owes. Shares of works and `remainder` sum to 1.
+
+    `concentration`: 0 where all works have alike, 1 where one has it all. `unfamiliarity`: above 1 the
+    picture is unlike what the release was calibrated on, and the answer says little. `level`: the part of
+    answers whose truth lies in the intervals.
+    """
 
     attribution_id: str
     works: tuple[CreditedWork, ...]
@@ -88,6 +100,11 @@ class AttributionAnswer:
     release: ReleaseSummary
     timings: Timings
     accuracy: AuditedAccuracy
+    concentration: float = 0.0
+    remainder_low: float | None = None
+    remainder_high: float | None = None
+    level: float | None = None
+    unfamiliarity: float | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
-from creditline.calibration.intervals import Intervals
+from creditline.calibration.intervals import AnswerIntervals
 from creditline.errors import FingerprintMismatch, NotReady
 
 MANIFEST = "release.json"
@@ -84,10 +84,10 @@ class Release:
         """From cosine to expected influence."""
         return Calibration.from_json((self.directory / CALIBRATION).read_text())
 
-    def intervals(self) -> Intervals | None:
-        """The band that a work's part of the influence lies in; None where the release has none."""
+    def intervals(self) -> AnswerIntervals | None:
+        """Between which values the truth of an answer lies; None where the release does not say."""
         path = self.directory / INTERVALS
-        return Intervals.from_json(path.read_text()) if INTERVALS in self.files else None
+        return AnswerIntervals.from_json(path.read_text()) if INTERVALS in self.files else None
 
     def model_card(self) -> str:
         """The model card, Markdown."""

@@ -1,11 +1,11 @@
-"""The map to one unit, and the concentration of what it gives."""
+"""The map to one unit."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from creditline.attribution.expected_change import ExpectedChange, concentration
+from creditline.attribution.expected_change import ExpectedChange
 from creditline.errors import InvalidInput
 
 MAP = ExpectedChange((0.0, 1.0, 3.0), (0.0, 0.1, 0.5), common=0.01)
@@ -42,12 +42,3 @@ def test_what_is_no_map_is_refused(knots: tuple[float, ...], heights: tuple[floa
 
 def test_a_map_survives_json() -> None:
     assert ExpectedChange.from_json(MAP.to_json()) == MAP
-
-
-def test_concentration_of_known_cases() -> None:
-    one, even, none = np.array([[0.0, 0.0, 3.0, 0.0]]), np.full((1, 4), 0.2), np.zeros((1, 4))
-    half = np.array([[0.5, 0.5, 0.0, -0.3]])
-    assert concentration(one) == pytest.approx([1.0])
-    assert concentration(even) == pytest.approx([0.0])
-    assert concentration(none) == pytest.approx([0.0])
-    assert concentration(half) == pytest.approx([(0.5 - 0.25) / 0.75])

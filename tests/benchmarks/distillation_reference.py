@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
-from creditline.attribution.expected_change import concentration
+from creditline.calibration.concentration import concentration
 from creditline.distillation.assessment import HeldOut, encoder_cosines, raw_cosines
 from creditline.distillation.building import held_out_part, in_one_unit
 from creditline.distillation.calibration_fitting import fit_calibration, relative_influence

@@ -7,9 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
-from creditline.calibration.remainder import CorpusSample
+from creditline.calibration.remainder import CorpusSample, Others
 
 _CURVE = Calibration((0.0, 0.2, 1.0), (-0.5, 0.0, 2.0))
+# Whose each work is: twenty have made many works or few.
+_CREATORS = [f"person {int(20 * part * part)}" for part in np.random.default_rng(11).random(500)]
 
 
 def _unit_rows(count: int, width: int, seed: int) -> NDArray[np.float32]:
@@ -31,8 +33,8 @@ def _slow(
 def test_all_works_but_the_listed_are_summed(listed: set[str]) -> None:
     ids = [f"w{row}" for row in range(200)]
     vectors, query = _unit_rows(200, 16, 1), _unit_rows(1, 16, 2)[0]
-    sample = CorpusSample.draw(ids, vectors, seed=0)
-    assert sample.influence_of_others(query, _CURVE, listed) == pytest.approx(
+    sample = CorpusSample.draw(ids, _CREATORS[: len(ids)], vectors, seed=0)
+    assert sample.others(query, _CURVE, dict.fromkeys(listed, "ana")).influence == pytest.approx(
         _slow(ids, vectors, query, listed)
     )
 
@@ -42,7 +44,9 @@ def test_a_sample_estimates_the_sum_without_bias() -> None:
     vectors, query = _unit_rows(500, 16, 3), _unit_rows(1, 16, 4)[0]
     listed = {ids[row] for row in np.argsort(-(vectors @ query))[:10]}
     estimates = [
-        CorpusSample.draw(ids, vectors, seed=seed, size=100).influence_of_others(query, _CURVE, listed)
+        CorpusSample.draw(ids, _CREATORS[: len(ids)], vectors, seed=seed, size=100)
+        .others(query, _CURVE, dict.fromkeys(listed, "ana"))
+        .influence
         for seed in range(300)
     ]
     deviation = np.std(estimates) / np.sqrt(len(estimates))
@@ -52,11 +56,53 @@ def test_a_sample_estimates_the_sum_without_bias() -> None:
 def test_the_same_seed_draws_the_same_sample() -> None:
     ids, vectors = [f"w{row}" for row in range(50)], _unit_rows(50, 4, 5)
     assert (
-        CorpusSample.draw(ids, vectors, seed=9, size=20).work_ids
-        == CorpusSample.draw(ids, vectors, seed=9, size=20).work_ids
+        CorpusSample.draw(ids, _CREATORS[: len(ids)], vectors, seed=9, size=20).work_ids
+        == CorpusSample.draw(ids, _CREATORS[: len(ids)], vectors, seed=9, size=20).work_ids
     )
 
 
 def test_when_every_work_is_listed_nothing_remains() -> None:
-    sample = CorpusSample.draw(["a", "b"], _unit_rows(2, 4, 6), seed=0)
-    assert sample.influence_of_others(_unit_rows(1, 4, 7)[0], _CURVE, {"a", "b"}) == 0.0
+    sample = CorpusSample.draw(["a", "b"], ["ana", "bo"], _unit_rows(2, 4, 6), seed=0)
+    assert sample.others(_unit_rows(1, 4, 7)[0], _CURVE, {"a": "ana", "b": "bo"}) == Others(0.0)
+
+
+def _slow_sum(
+    ids: list[str], vectors: NDArray[np.float32], query: NDArray[np.float32], listed: set[str], person: str
+) -> float:
+    mine = [row for row, name in enumerate(_CREATORS[: len(ids)]) if name == person]
+    return _slow([ids[row] for row in mine], vectors[mine], query, listed)
+
+
+def test_a_contributors_works_are_summed_over_the_whole_corpus() -> None:
+    ids = [f"w{row}" for row in range(200)]
+    vectors, query = _unit_rows(200, 16, 1), _unit_rows(1, 16, 2)[0]
+    listed = {ids[row]: _CREATORS[row] for row in np.argsort(-(vectors @ query))[:3]}
+    others = CorpusSample.draw(ids, _CREATORS[:200], vectors, seed=0).others(query, _CURVE, listed)
+    assert set(listed.values()) <= set(others.earned)
+    for person, earned in others.earned.items():
+        assert earned.influence == pytest.approx(_slow_sum(ids, vectors, query, set(listed), person))
+        assert earned.error == 0.0
+
+
+def test_the_largest_sums_are_told_even_of_people_without_a_listed_work() -> None:
+    ids = [f"w{row}" for row in range(200)]
+    vectors, query = _unit_rows(200, 16, 1), _unit_rows(1, 16, 2)[0]
+    others = CorpusSample.draw(ids, _CREATORS[:200], vectors, seed=0).others(query, _CURVE, {"w0": "nobody"})
+    sums = {name: _slow_sum(ids, vectors, query, {"w0"}, name) for name in set(_CREATORS[:200])}
+    assert max(sums, key=lambda name: sums[name]) in others.earned
+
+
+def test_the_error_of_a_sampled_sum_is_its_deviation_over_samples() -> None:
+    ids = [f"w{row}" for row in range(500)]
+    vectors, query = _unit_rows(500, 16, 3), _unit_rows(1, 16, 4)[0]
+    person = max(set(_CREATORS), key=_CREATORS.count)
+    drawn = [
+        CorpusSample.draw(ids, _CREATORS, vectors, seed=seed, size=200)
+        .others(query, _CURVE, {"w0": person})
+        .earned[person]
+        for seed in range(300)
+    ]
+    estimates = [earned.influence for earned in drawn]
+    truth = _slow_sum(ids, vectors, query, {"w0"}, person)
+    assert abs(np.mean(estimates) - truth) < 4 * np.std(estimates) / np.sqrt(len(estimates))
+    assert np.mean([earned.error for earned in drawn]) == pytest.approx(np.std(estimates), rel=0.15)

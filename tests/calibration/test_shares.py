@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from creditline.calibration.remainder import Earned, Others
 from creditline.calibration.shares import ScoredWork, credit_line, duplicate_groups
 
 _INFLUENCES = st.floats(-5, 5, allow_subnormal=False)
@@ -33,14 +34,14 @@ def _found_works(draw: st.DrawFn) -> list[ScoredWork]:
 
 @given(_found_works(), st.floats(0, 100), st.integers(1, 10))
 def test_shares_and_the_remainder_sum_to_one(found: list[ScoredWork], others: float, k: int) -> None:
-    line = credit_line(duplicate_groups(found)[:k], others)
+    line = credit_line(duplicate_groups(found)[:k], Others(others))
     assert sum(work.share for work in line.works) + line.remainder == pytest.approx(1.0, abs=1e-6)
     assert all(0.0 <= work.share <= 1.0 for work in line.works)
 
 
 @given(_found_works(), st.floats(0, 100))
 def test_contributors_together_have_what_the_works_have(found: list[ScoredWork], others: float) -> None:
-    line = credit_line(duplicate_groups(found), others)
+    line = credit_line(duplicate_groups(found), Others(others))
     assert sum(person.share for person in line.contributors) == pytest.approx(
         sum(work.share for work in line.works), abs=1e-9
     )
@@ -49,7 +50,7 @@ def test_contributors_together_have_what_the_works_have(found: list[ScoredWork],
 
 @given(_found_works(), st.floats(0, 100))
 def test_noise_earns_nothing(found: list[ScoredWork], others: float) -> None:
-    line = credit_line(duplicate_groups(found), others)
+    line = credit_line(duplicate_groups(found), Others(others))
     noise_only = {
         g.best.work_id for g in duplicate_groups(found) if all(m.expected_influence <= 0 for m in g.members)
     }
@@ -58,7 +59,7 @@ def test_noise_earns_nothing(found: list[ScoredWork], others: float) -> None:
 
 @given(_found_works())
 def test_every_work_is_listed_once_and_each_group_on_one_line(found: list[ScoredWork]) -> None:
-    line = credit_line(duplicate_groups(found), 1.0)
+    line = credit_line(duplicate_groups(found), Others(1.0))
     named = [name for work in line.works for name in (work.work.work_id, *work.copies)]
     assert sorted(named) == sorted(work.work_id for work in found)
     assert len({work.work.duplicate_group for work in line.works}) == len(line.works)
@@ -66,7 +67,7 @@ def test_every_work_is_listed_once_and_each_group_on_one_line(found: list[Scored
 
 @given(_found_works(), st.floats(0, 100))
 def test_ranks_count_up_as_shares_fall(found: list[ScoredWork], others: float) -> None:
-    line = credit_line(duplicate_groups(found), others)
+    line = credit_line(duplicate_groups(found), Others(others))
     shares = [work.share for work in line.works]
     assert [work.rank for work in line.works] == list(range(1, len(shares) + 1))
     assert shares == sorted(shares, reverse=True)
@@ -78,22 +79,39 @@ def test_a_group_stands_under_its_best_score_with_the_sum_of_its_positive_parts(
         _work("b", 2.0, group="g", score=0.7),
         _work("c", -9.0, group="g"),
     ]
-    (line,) = credit_line(duplicate_groups(found), 1.0).works
+    (line,) = credit_line(duplicate_groups(found), Others(1.0)).works
     assert (line.work.work_id, line.copies, line.share) == ("b", ("a", "c"), 0.75)
 
 
 def test_copies_of_two_people_pay_each_for_the_own_copy() -> None:
     found = [_work("a", 3.0, group="g", contributor="ana"), _work("b", 1.0, group="g", contributor="bo")]
-    line = credit_line(duplicate_groups(found), 0.0)
+    line = credit_line(duplicate_groups(found), Others(0.0))
     assert [(p.name, p.share, p.works) for p in line.contributors] == [("ana", 0.75, 1), ("bo", 0.25, 1)]
 
 
 def test_where_nobody_has_influence_all_of_it_remains() -> None:
-    line = credit_line(duplicate_groups([_work("a", -1.0), _work("b", 0.0)]), 0.0)
+    line = credit_line(duplicate_groups([_work("a", -1.0), _work("b", 0.0)]), Others(0.0))
     assert [work.share for work in line.works] == [0.0, 0.0]
     assert line.remainder == 1.0
 
 
 def test_an_empty_list_leaves_all_to_the_remainder() -> None:
-    assert credit_line((), 0.0).remainder == 1.0
-    assert credit_line((), 3.0).remainder == 1.0
+    assert credit_line((), Others(0.0)).remainder == 1.0
+    assert credit_line((), Others(3.0)).remainder == 1.0
+
+
+def test_what_a_contributor_earns_beyond_the_list_is_theirs_too() -> None:
+    found = [_work("a", 3.0, contributor="ana"), _work("b", 1.0, contributor="bo")]
+    earned = {"ana": Earned(1.0), "cy": Earned(5.0, error=0.5), "di": Earned(0.2)}
+    line = credit_line(duplicate_groups(found), Others(6.0, earned=earned))
+    shares = {person.name: (person.share, person.works, person.error) for person in line.contributors}
+    # Two lines: the two largest, and Bo, who has a listed work.
+    assert shares == {"cy": (0.5, 0, 0.05), "ana": (0.4, 1, 0.0), "bo": (0.1, 1, 0.0)}
+
+
+def test_concentration_is_of_all_works_listed_or_not() -> None:
+    alone = credit_line(duplicate_groups([_work("a", 2.0)]), Others(0.0, works=99))
+    assert alone.concentration == pytest.approx(1.0)
+    even = credit_line(duplicate_groups([_work("a", 2.0)]), Others(198.0, squares=4.0 * 99, works=99))
+    assert even.concentration == pytest.approx(0.0, abs=1e-12)
+    assert credit_line((), Others(0.0)).concentration == 0.0

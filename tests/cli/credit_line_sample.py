@@ -71,7 +71,7 @@ def sample_audit(
     )
 
 
-def sample_answer(shares: Sequence[float] = SHARES) -> AttributionAnswer:
+def sample_answer(shares: Sequence[float] = SHARES, unfamiliarity: float = 0.7) -> AttributionAnswer:
     credited = tuple(
         CreditedWork(
             id=work.id,
@@ -84,6 +84,8 @@ def sample_answer(shares: Sequence[float] = SHARES) -> AttributionAnswer:
             share=share,
             rank=rank,
             copies=("oca-copy-a", "oca-copy-b") if rank == 2 else (),
+            share_low=share / 5,
+            share_high=2.5 * share,
         )
         for rank, (work, share) in enumerate(zip(sample_works(), shares, strict=False), start=1)
     )
@@ -104,6 +106,11 @@ def sample_answer(shares: Sequence[float] = SHARES) -> AttributionAnswer:
         ),
         timings=Timings(93.4, 3.0, 71.0, 2.1, 0.4, 5.0),
         accuracy=AuditedAccuracy(0, None, None, None, None),
+        concentration=0.02,
+        remainder_low=0.48,
+        remainder_high=0.66,
+        level=0.9,
+        unfamiliarity=unfamiliarity,
     )
 
 
@@ -111,11 +118,12 @@ def sample_credit_line(
     prompt: str = "a red ladybug on a leaf",
     shares: Sequence[float] = SHARES,
     audit: AuditAnswer | None = None,
+    unfamiliarity: float = 0.7,
 ) -> CreditLine:
     works = sample_works()
     return CreditLine(
         query=Query(sample_picture(works[0]), prompt, "3f" * 32, seed=7),
-        answer=sample_answer(shares),
+        answer=sample_answer(shares, unfamiliarity),
         thumbnails={work.id: work.thumbnail for work in works},
         accuracy=AuditedAccuracy(12, 0.43, 0.35, 0.51, 0.52),
         audit=audit,

@@ -137,6 +137,22 @@ def test_credit_that_is_spread_over_the_whole_corpus_is_not_pinned_on_the_listed
     assert words.credit_sentence(sample_credit_line()).startswith("Made possible by")
 
 
+def test_ranges_stand_beside_shares_and_the_remainder() -> None:
+    line = sample_credit_line()
+    page, terminal = _Page(credit_line_page(line)).text, _terminal_text(line)
+    for said in (page, terminal):
+        assert all(words.share_between(work) in said for work in line.works)
+        assert "between 48" in said
+        assert "In 90" in said
+
+
+def test_a_picture_of_another_kind_is_said_to_be_one() -> None:
+    strange, usual = sample_credit_line(unfamiliarity=1.44), sample_credit_line(unfamiliarity=0.9)
+    assert "unlike those" in _Page(credit_line_page(strange)).text
+    assert "1.4 times" in re.sub(r"\s+", " ", _terminal_text(strange))
+    assert "unlike those" not in _Page(credit_line_page(usual)).text
+
+
 def test_a_failed_audit_and_a_missing_one_are_told_apart() -> None:
     failed = sample_audit("FAILED", error="the generator is gone; start it")
     assert words.audit_sentences(failed) == ["The audit failed: the generator is gone; start it"]

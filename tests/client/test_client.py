@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +25,9 @@ _MOMENT = datetime(2026, 5, 4, 12, 30, 15, 250_000, tzinfo=UTC)
 _RELEASE = answers.ReleaseSummary("r", _MOMENT, "a" * 64, "b" * 64, "c" * 64, 256, 1_234, "works-r")
 _UNKNOWN = answers.AuditedAccuracy(0, None, None, None, None)
 _KNOWN = answers.AuditedAccuracy(3, 0.0, 0.0, 0.5, 0.25)
-_WORK = answers.CreditedWork("w", "A kite", "a kite, toy", "Ana", "PD", 0.9, 0.5, 0.25, 1, ("v", "u"))
+_WORK = answers.CreditedWork(
+    "w", "A kite", "a kite, toy", "Ana", "PD", 0.9, 0.5, 0.25, 1, ("v", "u"), 0.1, 0.4
+)
 _VERDICT = answers.Verdict(
     query_rise=1.2,
     recall=answers.Estimate(0.6, 0.5, 0.7),
@@ -43,12 +46,24 @@ def test_an_attribution_survives_the_wire(accuracy: answers.AuditedAccuracy) -> 
     answer = answers.AttributionAnswer(
         attribution_id="0" * 32,
         works=(_WORK,),
-        contributors=(answers.CreditedContributor("Ana", 0.25, 3),),
+        contributors=(answers.CreditedContributor("Ana", 0.25, 3, 0.2, 0.3),),
         remainder=0.75,
         release=_RELEASE,
         timings=answers.Timings(6.0, 1.0, 2.0, 0.5, 0.25, 0.125),
         accuracy=accuracy,
+        concentration=0.125,
+        remainder_low=0.5,
+        remainder_high=0.875,
+        level=0.9,
+        unfamiliarity=1.5,
     )
+    assert read_attribution(messages.attribute_response(answer)) == answer
+
+
+def test_what_a_release_cannot_say_stays_unsaid_over_the_wire() -> None:
+    work = dataclasses.replace(_WORK, share_low=None, share_high=None)
+    timings = answers.Timings(6.0, 1.0, 2.0, 0.5, 0.25, 0.125)
+    answer = answers.AttributionAnswer("0" * 32, (work,), (), 0.75, _RELEASE, timings, _UNKNOWN)
     assert read_attribution(messages.attribute_response(answer)) == answer
 
 

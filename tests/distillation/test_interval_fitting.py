@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creditline.calibration.intervals import Intervals
-from creditline.distillation.interval_fitting import coverage, fit_intervals
+from creditline.distillation.interval_fitting import coverage, fit_intervals, fit_stretch
 from creditline.errors import InvalidInput
 
 
@@ -43,11 +43,6 @@ def test_queries_too_few_to_halve_are_refused() -> None:
         fit_intervals(*drawn(3, 10, seed=1))
 
 
-def test_a_band_comes_back_from_json() -> None:
-    band = fit_intervals(*drawn(20, 50, seed=4))
-    assert Intervals.from_json(band.to_json()) == band
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -64,7 +59,27 @@ def test_a_band_that_is_none_is_refused(changed: dict[str, object], said: str) -
         Intervals(**(good | changed))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cosine": "x"}'])
-def test_text_that_is_no_band_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="not a band"):
-        Intervals.from_json(text)
+def sums(queries: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Parts that are expected of one to nine sums a query, and true ones that spread about them."""
+    random = np.random.default_rng(seed)
+    expected = [random.uniform(0.02, 0.5, random.integers(1, 10)) for _ in range(queries)]
+    loud = random.normal(0.0, 0.2, queries)
+    true = [
+        np.clip(e + np.sqrt(e * (1 - e)) * (shift + random.normal(0.0, 0.1, len(e))), 0, 1)
+        for e, shift in zip(expected, loud, strict=True)
+    ]
+    return expected, true
+
+
+def test_sums_of_unseen_queries_lie_within_the_stretch_as_often_as_it_says() -> None:
+    stretch = fit_stretch(*sums(300, seed=1), level=0.9)
+    covered = [
+        np.mean([stretch.of(e)[0] <= t <= stretch.of(e)[1] for e, t in zip(many, truth, strict=True)])
+        for many, truth in zip(*sums(300, seed=2), strict=True)
+    ]
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.03)
+
+
+def test_without_sums_no_stretch_is_fitted() -> None:
+    with pytest.raises(InvalidInput, match="no sums"):
+        fit_stretch([np.empty(0)], [np.empty(0)])

@@ -74,7 +74,7 @@ def test_a_work_that_is_asked_for_is_listed_first(served: Served) -> None:
 def test_shares_and_remainder_sum_to_one_for_every_k(served: Served, k: int) -> None:
     answer = _ask(served, served.corpus.works[5], k=k)
     assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-6)
-    assert sum(each.share for each in answer.contributors) == pytest.approx(1 - answer.remainder, abs=1e-6)
+    assert sum(each.works for each in answer.contributors) == sum(1 + len(w.copies) for w in answer.works)
     assert [work.rank for work in answer.works] == list(range(1, len(answer.works) + 1))
     groups = len({work.duplicate_group for work in served.corpus})
     assert len(answer.works) == min(k, groups)
@@ -88,6 +88,15 @@ def test_the_whole_list_is_what_adding_up_one_work_after_the_other_gives(served:
     assert {group_of[each.id]: each.share for each in answer.works} == pytest.approx(groups, abs=2e-3)
     assert {each.name: each.share for each in answer.contributors} == pytest.approx(people, abs=2e-3)
     assert answer.remainder == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_contributors_share_does_not_depend_on_how_many_works_are_listed(served: Served) -> None:
+    work = _work(served, FLAGS)
+    _, people = _slow_shares(served, work)
+    for k in (1, 3, 10):
+        answer = _ask(served, work, k=k)
+        shares = {each.name: each.share for each in answer.contributors}
+        assert shares == pytest.approx({name: people[name] for name in shares}, abs=2e-3)
 
 
 def test_a_short_list_leaves_the_rest_of_the_corpus_as_remainder(served: Served) -> None:

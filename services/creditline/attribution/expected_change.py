@@ -65,17 +65,3 @@ class ExpectedChange:
             float(content["common"]),
             float(content["spread"]),
         )
-
-
-def concentration(changes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How unevenly a query's ΔL is spread, 0 (all works alike) to 1 (one has it all): (Q, N) -> (Q,).
-
-    Herfindahl's index Σ p², p being each work's part of the sum, less that of an even spread, 1/N; works
-    below 0 count as 0. A query to which no work matters has 0.
-    """
-    positive = np.maximum(changes, 0.0)
-    total = positive.sum(axis=1, keepdims=True)
-    parts = np.divide(positive, total, out=np.full_like(positive, 1.0 / positive.shape[1]), where=total > 0)
-    even = 1.0 / positive.shape[1]
-    index: NDArray[np.float64] = (np.square(parts).sum(axis=1) - even) / (1.0 - even)
-    return np.maximum(index, 0.0)

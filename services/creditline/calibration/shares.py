@@ -6,10 +6,13 @@ duplicate group are listed once; shares and the remainder sum to 1.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+from creditline.calibration.concentration import above_even
+from creditline.calibration.remainder import Earned, Others
 
 
 @dataclass(frozen=True)
@@ -59,20 +62,28 @@ class WorkShare:
 
 @dataclass(frozen=True)
 class ContributorShare:
-    """A contributor's sum over the listed works (copies included); `works` counts them."""
+    """A contributor's sum over all their works in the corpus; `works` of them are listed (copies included).
+
+    error: the share's standard error where the corpus was sampled, 0 where every work was looked at.
+    """
 
     name: str
     share: float
     works: int
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
 class CreditLine:
-    """Listed works by rank, their contributors by share, and the share of everything else."""
+    """Listed works by rank, contributors by share, the share of everything else, and the concentration.
+
+    concentration: 0 where all works of the corpus would have alike, 1 where one work has it all.
+    """
 
     works: tuple[WorkShare, ...]
     contributors: tuple[ContributorShare, ...]
     remainder: float
+    concentration: float
 
 
 def duplicate_groups(found: Sequence[ScoredWork]) -> tuple[Group, ...]:
@@ -88,34 +99,54 @@ def _best_first(work: ScoredWork) -> tuple[float, str]:
     return -work.score, work.work_id
 
 
-def credit_line(listed: Sequence[Group], others_influence: float) -> CreditLine:
+def credit_line(listed: Sequence[Group], others: Others) -> CreditLine:
     """Share the credit between the listed groups and all other works.
 
-    others_influence: sum of the expected positive influence of all works that are not listed.
     Where nobody has any, all shares are 0 and the remainder is 1.
     """
-    others = max(others_influence, 0.0)
-    total = sum(group.part for group in listed) + others
+    total = sum(group.part for group in listed) + others.influence
     works = tuple(
         WorkShare(
             group.best, _portion(group.part, total), rank, tuple(copy.work_id for copy in group.members[1:])
         )
         for rank, group in enumerate(listed, start=1)
     )
-    remainder = others / total if total > 0.0 else 1.0
-    return CreditLine(works, _contributors(listed, total), remainder)
+    remainder = others.influence / total if total > 0.0 else 1.0
+    return CreditLine(
+        works, _contributors(listed, others, total), remainder, _concentration(listed, others, total)
+    )
 
 
 def _portion(part: float, total: float) -> float:
     return part / total if total > 0.0 else 0.0
 
 
-def _contributors(listed: Sequence[Group], total: float) -> tuple[ContributorShare, ...]:
-    """Each member's own part goes to its own contributor, also within a group."""
-    parts: dict[str, float] = defaultdict(float)
-    works: dict[str, int] = defaultdict(int)
+def _contributors(listed: Sequence[Group], others: Others, total: float) -> tuple[ContributorShare, ...]:
+    """Everybody with a listed work, and as many of the largest besides as there are lines.
+
+    Each member's own part goes to its own contributor, also within a group.
+    """
+    works = Counter(member.contributor for group in listed for member in group.members)
+    parts = {name: earned.influence for name, earned in others.earned.items()}
     for member in (member for group in listed for member in group.members):
-        parts[member.contributor] += member.part
-        works[member.contributor] += 1
+        parts[member.contributor] = parts.get(member.contributor, 0.0) + member.part
     by_part = sorted(parts, key=lambda name: (-parts[name], name))
-    return tuple(ContributorShare(name, _portion(parts[name], total), works[name]) for name in by_part)
+    shown = [name for place, name in enumerate(by_part) if place < len(listed) or name in works]
+    nothing = Earned(0.0)
+    return tuple(
+        ContributorShare(
+            name,
+            _portion(parts[name], total),
+            works[name],
+            _portion(others.earned.get(name, nothing).error, total),
+        )
+        for name in shown
+    )
+
+
+def _concentration(listed: Sequence[Group], others: Others, total: float) -> float:
+    if total <= 0.0:
+        return 0.0
+    members = [member.part for group in listed for member in group.members]
+    squares = sum((part / total) ** 2 for part in members) + others.squares / total / total
+    return above_even(squares, len(members) + others.works)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from creditline import answers
@@ -31,7 +32,7 @@ def read_release(message: release_pb2.Release) -> answers.ReleaseSummary:
 def read_accuracy(message: release_pb2.AuditedAccuracy) -> answers.AuditedAccuracy:
     """Audited accuracy; what is absent is None."""
     means = ("recall", "recall_low", "recall_high", "missed_influence")
-    present = {name: getattr(message, name) if message.HasField(name) else None for name in means}
+    present = {name: _present(message, name) for name in means}
     return answers.AuditedAccuracy(audits=message.audits, **present)
 
 
@@ -46,9 +47,7 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> answers.Attr
     return answers.AttributionAnswer(
         attribution_id=message.attribution_id,
         works=tuple(_credited_work(work) for work in message.works),
-        contributors=tuple(
-            answers.CreditedContributor(each.name, each.share, each.works) for each in message.contributors
-        ),
+        contributors=tuple(_contributor(each) for each in message.contributors),
         remainder=message.remainder,
         release=read_release(message.release),
         timings=answers.Timings(
@@ -60,6 +59,26 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> answers.Attr
             record_ms=timings.record_ms,
         ),
         accuracy=read_accuracy(message.accuracy),
+        concentration=message.concentration,
+        remainder_low=_present(message, "remainder_low"),
+        remainder_high=_present(message, "remainder_high"),
+        level=_present(message, "level"),
+        unfamiliarity=_present(message, "unfamiliarity"),
+    )
+
+
+def _present(message: Message, field: str) -> float | None:
+    """A number that may be absent."""
+    return getattr(message, field) if message.HasField(field) else None
+
+
+def _contributor(message: attribution_pb2.CreditedContributor) -> answers.CreditedContributor:
+    return answers.CreditedContributor(
+        name=message.name,
+        share=message.share,
+        works=message.works,
+        share_low=_present(message, "share_low"),
+        share_high=_present(message, "share_high"),
     )
 
 
@@ -75,6 +94,8 @@ def _credited_work(message: attribution_pb2.CreditedWork) -> answers.CreditedWor
         share=message.share,
         rank=message.rank,
         copies=tuple(message.copies),
+        share_low=_present(message, "share_low"),
+        share_high=_present(message, "share_high"),
     )
 
 

@@ -75,7 +75,7 @@ def build_release(
     held_out = held_out_part(labels, corpus, decoys, store)
     trained = train_encoder(examples, plans, seed=seed, say=say)
     assessment = assess(trained.encoder, held_out, seed=seed)
-    sureness = fit_sureness(trained.encoder, examples.queries, held_out, seed=seed)
+    sureness = fit_sureness(trained.encoder, examples.queries, held_out, contributors_of(corpus), seed=seed)
     content = ReleaseContent(
         name=name,
         encoder=trained.encoder,
@@ -91,6 +91,11 @@ def build_release(
         notes=release_notes(labels, trained, seed),
     )
     return Built(write_release(content, directory), trained, assessment)
+
+
+def contributors_of(corpus: Corpus) -> tuple[str, ...]:
+    """Whose each work is, in order."""
+    return tuple(work.contributor for work in corpus)
 
 
 def evaluation_of(assessment: Assessment) -> dict[str, dict[str, float]]:

@@ -1,4 +1,6 @@
-"""Fits the band that a work's influence lies in: quantiles by cosine, then widened until queries are covered.
+"""Fits how sure answers are: the band that a work's influence lies in, and how far sums lie off.
+
+The band is of quantiles by cosine, then widened until queries are covered.
 
 A query's works are not independent of each other, so that coverage is counted query by query (split conformal
 prediction with queries as the units, arXiv 2107.07511): quantiles come from one half of the queries, and what
@@ -7,12 +9,13 @@ they are widened by from the other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.calibration.intervals import Intervals
+from creditline.calibration.intervals import Intervals, Stretch, spread
 from creditline.errors import InvalidInput
 
 LEVEL = 0.9
@@ -84,3 +87,28 @@ def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[n
         if coverage(stretched, cosines, influence).mean() >= band.level:
             break
     return stretched
+
+
+def fit_stretch(
+    expected: Sequence[NDArray[np.float64]], true: Sequence[NDArray[np.float64]], *, level: float = LEVEL
+) -> Stretch:
+    """How far sums lie off, for each query some of them; a query with many counts no more than one with few.
+
+    expected, true: parts of a query's influence, (S,) for each of H queries that nothing was fitted on.
+    Raises InvalidInput when there are no sums.
+    """
+    counts = [len(sums) for sums in expected]
+    if sum(counts) == 0:
+        raise InvalidInput("no sums were given to tell how far they lie off; label queries", field="expected")
+    off = np.concatenate([(t - e) / spread(e) for e, t in zip(expected, true, strict=True)])
+    weights = np.repeat([1.0 / count if count else 0.0 for count in counts], counts)
+    # One query more than were seen, which may lie anywhere (split conformal prediction).
+    aside = (1.0 - level) / 2 * max(1.0 - 1.0 / len(counts), 0.0)
+    low, high = _weighted_quantile(off, weights, aside), _weighted_quantile(off, weights, 1.0 - aside)
+    return Stretch(min(low, 0.0), max(high, 0.0))
+
+
+def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], part: float) -> float:
+    order = np.argsort(values)
+    below = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][min(int(np.searchsorted(below, part)), len(values) - 1)])

@@ -16,10 +16,11 @@ from typing import Any
 
 from creditline.attribution.teacher import prepare_teacher
 from creditline.calibration import Calibration
-from creditline.calibration.intervals import Intervals
+from creditline.calibration.intervals import AnswerIntervals
 from creditline.corpus.works import Corpus, read_corpus
 from creditline.distillation.assessment import HeldOut, assess
 from creditline.distillation.building import (
+    contributors_of,
     evaluation_of,
     held_out_part,
     in_one_unit,
@@ -47,6 +48,8 @@ from creditline.generator.reference import reference_corpus, reference_decoys
 from creditline.release import CALIBRATION, ENCODER, EVALUATION, FAMILIAR, INTERVALS, Release, open_release
 
 _STAGES = 6
+# Of what the calibration's stage writes: changes when it writes something else.
+_CALIBRATION_FORM = 2
 _PLANNED, _TRAINED = "planned.json", "training.json"
 Say = Callable[[str], None]
 
@@ -87,7 +90,8 @@ class Distillation:
         labels = stages.run("labels", self._label_inputs(queries), self._label(queries))
         training = stages.run("training", self._training_inputs(labels), self._train(labels))
         after = {"labels": labels.fingerprint, "training": training.fingerprint, "seed": self.config.seed}
-        calibration = stages.run("calibration", after, self._calibrate(labels, training))
+        sure = {**after, "form": _CALIBRATION_FORM}
+        calibration = stages.run("calibration", sure, self._calibrate(labels, training))
         agreement = stages.run("agreement", after, self._assess(labels, training))
         made_of = {
             **after,
@@ -210,7 +214,13 @@ class Distillation:
     def _calibrate(self, labels: Finished, training: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             known = training_part(self._labels(labels), self.corpus, self.store).queries
-            sureness = fit_sureness(_encoder(training), known, self._held_out(labels), seed=self.config.seed)
+            sureness = fit_sureness(
+                _encoder(training),
+                known,
+                self._held_out(labels),
+                contributors_of(self.corpus),
+                seed=self.config.seed,
+            )
             (directory / CALIBRATION).write_text(sureness.calibration.to_json() + "\n")
             (directory / INTERVALS).write_text(sureness.intervals.to_json() + "\n")
             if sureness.familiar is not None:
@@ -237,7 +247,7 @@ class Distillation:
                 encoder=encoder,
                 work_vectors=encoder.encode_features(self.store.works(self.corpus), Side.WORK),
                 calibration=Calibration.from_json((calibration.directory / CALIBRATION).read_text()),
-                intervals=Intervals.from_json((calibration.directory / INTERVALS).read_text()),
+                intervals=AnswerIntervals.from_json((calibration.directory / INTERVALS).read_text()),
                 familiar=Familiar.load(familiar) if familiar.is_file() else None,
                 evaluation=evaluation,
                 corpus=self.corpus,

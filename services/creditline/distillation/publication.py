@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
-from creditline.calibration.intervals import Intervals
+from creditline.calibration.intervals import AnswerIntervals
 from creditline.corpus.works import Corpus
 from creditline.distillation.encoder import Encoder
 from creditline.distillation.model_card import model_card
@@ -52,7 +52,7 @@ class ReleaseContent:
     towers_fingerprint: str
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: str = ""
-    intervals: Intervals | None = None
+    intervals: AnswerIntervals | None = None
     familiar: Familiar | None = None
     evaluation: Mapping[str, Any] | None = None
     created: datetime.datetime | None = None

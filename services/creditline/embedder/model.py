@@ -13,8 +13,9 @@ from PIL import Image
 
 from creditline.distillation.encoder import Encoder, Side
 from creditline.distillation.towers import Towers, TowerSpec
+from creditline.distillation.unfamiliarity import Familiar
 from creditline.errors import FingerprintMismatch
-from creditline.release import ENCODER, Release, open_release
+from creditline.release import ENCODER, FAMILIAR, Release, open_release
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ class EmbedItem:
 class Embedded:
     """vector: (width,) float32 of length 1.
 
-    Milliseconds that its batch took in the towers and in the head.
+    unfamiliarity: of a query's picture, None for a work or where the release cannot say. Milliseconds that
+    its batch took in the towers and in the head.
     """
 
     vector: NDArray[np.float32]
+    unfamiliarity: float | None
     tower_ms: float
     head_ms: float
 
@@ -41,8 +44,11 @@ class Embedded:
 class EmbedderModel:
     """Towers and encoder of one release; `forward` is for one thread at a time."""
 
-    def __init__(self, release: Release, towers: Towers, encoder: Encoder) -> None:
+    def __init__(
+        self, release: Release, towers: Towers, encoder: Encoder, familiar: Familiar | None = None
+    ) -> None:
         self.release = release
+        self._familiar = familiar
         self._towers = towers
         self._encoder = encoder
 
@@ -62,7 +68,8 @@ class EmbedderModel:
                 " those of the release",
                 field="towers_fingerprint",
             )
-        model = cls(release, towers, Encoder.load(release.directory / ENCODER))
+        familiar = Familiar.load(release.directory / FAMILIAR) if FAMILIAR in release.files else None
+        model = cls(release, towers, Encoder.load(release.directory / ENCODER), familiar)
         model.forward([EmbedItem(Image.new("RGB", (8, 8)), "", Side.QUERY)])
         return model
 
@@ -76,6 +83,16 @@ class EmbedderModel:
             rows = [row for row, item in enumerate(items) if item.side is side]
             if rows:
                 vectors[rows] = self._encoder.encode_features(features[rows], side)
+        unfamiliar = self._unfamiliarity(items, features)
         tower_ms = (towers_done - started) * 1e3
         head_ms = (time.perf_counter() - towers_done) * 1e3
-        return [Embedded(vector, tower_ms, head_ms) for vector in vectors]
+        return [
+            Embedded(vector, far, tower_ms, head_ms) for vector, far in zip(vectors, unfamiliar, strict=True)
+        ]
+
+    def _unfamiliarity(self, items: Sequence[EmbedItem], features: NDArray[np.float32]) -> list[float | None]:
+        if self._familiar is None:
+            return [None] * len(items)
+        image = features[:, self._towers.parts.slices()["image"]]
+        pairs = zip(items, self._familiar.unfamiliarity(image).tolist(), strict=True)
+        return [far if item.side is Side.QUERY else None for item, far in pairs]

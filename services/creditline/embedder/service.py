@@ -96,7 +96,10 @@ class EmbedderService(EmbedderServicer):
         left = None if deadline is None else deadline - loop.time()
         embedded = await self._batcher.submit(items, seconds=left)
         return proto.EmbedResponse(
-            vectors=[proto.EmbedResponse.Vector(values=each.vector.tolist()) for each in embedded],
+            vectors=[
+                proto.EmbedResponse.Vector(values=each.vector.tolist(), unfamiliarity=each.unfamiliarity)
+                for each in embedded
+            ],
             release=self._release.name,
             tower_ms=max(each.tower_ms for each in embedded),
             head_ms=max(each.head_ms for each in embedded),

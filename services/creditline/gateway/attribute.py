@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,18 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.answers import AttributionAnswer, AuditedAccuracy, CreditedContributor, CreditedWork
-from creditline.calibration import Calibration
-from creditline.calibration.shares import (
-    CreditLine,
-    Group,
-    ScoredWork,
-    WorkShare,
-    credit_line,
-    duplicate_groups,
-)
+from creditline.answers import AttributionAnswer, AuditedAccuracy
+from creditline.calibration.shares import Group, duplicate_groups
+from creditline.gateway.crediting import credited, scored
 from creditline.gateway.deadline import Deadline
-from creditline.gateway.embedding import EmbedderClient
+from creditline.gateway.embedding import EmbeddedQuery, EmbedderClient
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.pictures import query_picture
 from creditline.gateway.releases import Releases, ServedRelease
@@ -94,32 +86,37 @@ class Attribute:
             release.check_generator(request.generator)
             picture = await self._decoded(request.image)
         with stopwatch.stage("embed"):
-            vector = await self._embedded(picture, request.prompt, release, deadline)
+            query = await self._embedded(picture, request.prompt, release, deadline)
         with stopwatch.stage("search"):
-            found = await self._find(vector, request.k, release, deadline)
+            found = await self._find(query.vector, request.k, release, deadline)
         with stopwatch.stage("share"):
-            line = _credit_line(found.groups[: request.k], vector, release)
-            works = tuple(_credited_work(share, found.hits) for share in line.works)
-            contributors = tuple(CreditedContributor(p.name, p.share, p.works) for p in line.contributors)
+            line = credited(found.groups[: request.k], found.hits, query.vector, release)
         with stopwatch.stage("record"):
             stored = {
-                "works": [asdict(work) for work in works],
-                "contributors": [asdict(person) for person in contributors],
+                "works": [asdict(work) for work in line.works],
+                "contributors": [asdict(person) for person in line.contributors],
                 "remainder": line.remainder,
+                "concentration": line.concentration,
+                "unfamiliarity": query.unfamiliarity,
                 # For audits: what would have been served for works that were not listed.
-                "vector": vector.tolist(),
+                "vector": query.vector.tolist(),
             }
             attribution_id, accuracy = await asyncio.to_thread(
                 self._record, request, release, picture, stored
             )
         return AttributionAnswer(
             attribution_id,
-            works,
-            contributors,
+            line.works,
+            line.contributors,
             line.remainder,
             release.summary,
             stopwatch.timings(),
             accuracy,
+            concentration=line.concentration,
+            remainder_low=line.remainder_ends[0],
+            remainder_high=line.remainder_ends[1],
+            level=line.level,
+            unfamiliarity=query.unfamiliarity,
         )
 
     async def _decoded(self, image: bytes) -> bytes:
@@ -128,7 +125,7 @@ class Attribute:
 
     async def _embedded(
         self, picture: bytes, prompt: str, release: ServedRelease, deadline: Deadline
-    ) -> NDArray[np.float32]:
+    ) -> EmbeddedQuery:
         return await self._embedder.embed(
             picture,
             prompt,
@@ -150,7 +147,7 @@ class Attribute:
                 limit,
                 deadline_seconds=deadline.remaining("searching the index"),
             )
-            groups = duplicate_groups(_scored(hits, release.calibration))
+            groups = duplicate_groups(scored(hits, release.calibration))
             if len(groups) >= k or len(hits) < limit or limit == works:
                 return _Found(groups, {hit.work_id: hit for hit in hits})
             limit = min(limit * _GROWTH, works)
@@ -170,32 +167,3 @@ class Attribute:
             with_audit=self._random.random() < self._audit_fraction,
         )
         return attribution_id, self._releases.accuracy(release.summary.name)
-
-
-def _scored(hits: Sequence[Hit], calibration: Calibration) -> list[ScoredWork]:
-    influences = calibration.expected_influence([hit.score for hit in hits])
-    return [
-        ScoredWork(hit.work_id, hit.contributor, hit.duplicate_group, hit.score, float(influence))
-        for hit, influence in zip(hits, influences, strict=True)
-    ]
-
-
-def _credit_line(listed: Sequence[Group], vector: NDArray[np.float32], release: ServedRelease) -> CreditLine:
-    names = {member.work_id for group in listed for member in group.members}
-    return credit_line(listed, release.sample.influence_of_others(vector, release.calibration, names))
-
-
-def _credited_work(share: WorkShare, hits: dict[str, Hit]) -> CreditedWork:
-    hit = hits[share.work.work_id]
-    return CreditedWork(
-        id=hit.work_id,
-        title=hit.title,
-        caption=hit.caption,
-        contributor=hit.contributor,
-        licence=hit.licence,
-        score=hit.score,
-        expected_influence=share.work.expected_influence,
-        share=share.share,
-        rank=share.rank,
-        copies=share.copies,
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,14 @@ _CHANNEL_OPTIONS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class EmbeddedQuery:
+    """vector: (width,) float32 of length 1; unfamiliarity: None where the release cannot say."""
+
+    vector: NDArray[np.float32]
+    unfamiliarity: float | None
+
+
 class EmbedderClient:
     """One channel to the embedder at `target` (host:port)."""
 
@@ -42,8 +52,8 @@ class EmbedderClient:
 
     async def embed(
         self, image: bytes, prompt: str, *, release: str, width: int, deadline_seconds: float
-    ) -> NDArray[np.float32]:
-        """The query's vector: (width,) float32 of unit length.
+    ) -> EmbeddedQuery:
+        """The query's vector and how unfamiliar the picture is.
 
         Raises Unavailable, DeadlineExceeded, NotReady (another release is loaded) and what the embedder says.
         """
@@ -86,18 +96,20 @@ class EmbedderClient:
             service="embedder",
         )
 
-    def _checked(self, response: proto.EmbedResponse, release: str, width: int) -> NDArray[np.float32]:
+    def _checked(self, response: proto.EmbedResponse, release: str, width: int) -> EmbeddedQuery:
         if response.release != release:
             raise NotReady(
                 f"the embedder at {self.target} has release {response.release!r} loaded, the gateway serves "
                 f"{release!r}; start both with the same CREDITLINE_RELEASE_DIRECTORY",
                 field="release",
             )
-        vector = np.asarray(response.vectors[0].values if response.vectors else [], dtype=np.float32)
+        embedded = response.vectors[0] if response.vectors else proto.EmbedResponse.Vector()
+        vector = np.asarray(embedded.values, dtype=np.float32)
         if vector.shape != (width,) or not np.isfinite(vector).all():
             raise NotReady(
                 f"the embedder at {self.target} gave a vector of shape {vector.shape} where release "
                 f"{release!r} has width {width}; see its log",
                 field="release",
             )
-        return vector
+        known = embedded.HasField("unfamiliarity")
+        return EmbeddedQuery(vector, embedded.unfamiliarity if known else None)

@@ -54,6 +54,11 @@ def attribute_response(answer: answers.AttributionAnswer) -> attribution_pb2.Att
         release=release_message(answer.release),
         timings=attribution_pb2.Timings(**vars(answer.timings)),
         accuracy=accuracy_message(answer.accuracy),
+        concentration=answer.concentration,
+        remainder_low=answer.remainder_low,
+        remainder_high=answer.remainder_high,
+        level=answer.level,
+        unfamiliarity=answer.unfamiliarity,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from creditline.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
 from creditline.calibration import Calibration
+from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotFound
@@ -21,10 +22,14 @@ _SAMPLE_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class ServedRelease:
-    """What answering with a release takes: its names, calibration, and vectors or a sample of them."""
+    """What answering with a release takes: its names, calibration, and vectors or a sample of them.
+
+    intervals: None where the release does not say how sure it is.
+    """
 
     summary: ReleaseSummary
     calibration: Calibration
+    intervals: AnswerIntervals | None
     sample: CorpusSample
 
     def check_generator(self, fingerprint: str) -> None:
@@ -50,7 +55,13 @@ def open_served_release(directory: Path | None, corpus: Corpus) -> ServedRelease
     return ServedRelease(
         summary=_summary(release),
         calibration=release.calibration(),
-        sample=CorpusSample.draw(work_ids, release.vectors(), seed=_SAMPLE_SEED),
+        intervals=release.intervals(),
+        sample=CorpusSample.draw(
+            work_ids,
+            [corpus.works[corpus.row(work_id)].contributor for work_id in work_ids],
+            release.vectors(),
+            seed=_SAMPLE_SEED,
+        ),
     )
 
 

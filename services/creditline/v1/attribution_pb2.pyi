@@ -22,7 +22,7 @@ class AttributeRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
 
 class CreditedWork(_message.Message):
-    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies")
+    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,8 @@ class CreditedWork(_message.Message):
     SHARE_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     COPIES_FIELD_NUMBER: _ClassVar[int]
+    SHARE_LOW_FIELD_NUMBER: _ClassVar[int]
+    SHARE_HIGH_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -43,17 +45,23 @@ class CreditedWork(_message.Message):
     share: float
     rank: int
     copies: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ...) -> None: ...
+    share_low: float
+    share_high: float
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ...) -> None: ...
 
 class CreditedContributor(_message.Message):
-    __slots__ = ("name", "share", "works")
+    __slots__ = ("name", "share", "works", "share_low", "share_high")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_LOW_FIELD_NUMBER: _ClassVar[int]
+    SHARE_HIGH_FIELD_NUMBER: _ClassVar[int]
     name: str
     share: float
     works: int
-    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ...) -> None: ...
+    share_low: float
+    share_high: float
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("total_ms", "check_ms", "embed_ms", "search_ms", "share_ms", "record_ms")
@@ -72,7 +80,7 @@ class Timings(_message.Message):
     def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
 
 class AttributeResponse(_message.Message):
-    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy")
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "level", "unfamiliarity")
     ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +88,11 @@ class AttributeResponse(_message.Message):
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    CONCENTRATION_FIELD_NUMBER: _ClassVar[int]
+    REMAINDER_LOW_FIELD_NUMBER: _ClassVar[int]
+    REMAINDER_HIGH_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    UNFAMILIARITY_FIELD_NUMBER: _ClassVar[int]
     attribution_id: str
     works: _containers.RepeatedCompositeFieldContainer[CreditedWork]
     contributors: _containers.RepeatedCompositeFieldContainer[CreditedContributor]
@@ -87,4 +100,9 @@ class AttributeResponse(_message.Message):
     release: _release_pb2.Release
     timings: Timings
     accuracy: _release_pb2.AuditedAccuracy
-    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ...) -> None: ...
+    concentration: float
+    remainder_low: float
+    remainder_high: float
+    level: float
+    unfamiliarity: float
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., level: _Optional[float] = ..., unfamiliarity: _Optional[float] = ...) -> None: ...

@@ -36,10 +36,12 @@ class EmbedRequest(_message.Message):
 class EmbedResponse(_message.Message):
     __slots__ = ("vectors", "release", "tower_ms", "head_ms")
     class Vector(_message.Message):
-        __slots__ = ("values",)
+        __slots__ = ("values", "unfamiliarity")
         VALUES_FIELD_NUMBER: _ClassVar[int]
+        UNFAMILIARITY_FIELD_NUMBER: _ClassVar[int]
         values: _containers.RepeatedScalarFieldContainer[float]
-        def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
+        unfamiliarity: float
+        def __init__(self, values: _Optional[_Iterable[float]] = ..., unfamiliarity: _Optional[float] = ...) -> None: ...
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     TOWER_MS_FIELD_NUMBER: _ClassVar[int]

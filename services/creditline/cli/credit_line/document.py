@@ -24,6 +24,11 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "works": [dataclasses.asdict(work) for work in line.works],
         "contributors": [dataclasses.asdict(person) for person in line.contributors],
         "remainder": line.remainder,
+        "remainder_low": line.answer.remainder_low,
+        "remainder_high": line.answer.remainder_high,
+        "level": line.answer.level,
+        "concentration": line.answer.concentration,
+        "unfamiliarity": line.answer.unfamiliarity,
         "release": {
             **dataclasses.asdict(line.release),
             "created": line.release.created.isoformat(),

@@ -233,7 +233,10 @@ def _draw_certainty(sheet: _Sheet, line: CreditLine, top: int) -> int:
     width = (_CONTENT - _GUTTER) // 2
     columns = (
         ("The audit of this picture", words.audit_sentences(line.audit)),
-        ("How sure the answers are", [words.accuracy_sentence(line.accuracy), words.SHARE_MEANS]),
+        (
+            "How sure the answers are",
+            [*words.sureness_sentences(line), words.accuracy_sentence(line.accuracy), words.SHARE_MEANS],
+        ),
     )
     lower = []
     for number, (title, sentences) in enumerate(columns):

@@ -31,7 +31,10 @@ def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
         Text(),
         *_section("The audit of this picture", words.audit_sentences(line.audit)),
         Text(),
-        *_section("How sure the answers are", [words.accuracy_sentence(line.accuracy)]),
+        *_section(
+            "How sure the answers are",
+            [*words.sureness_sentences(line), words.accuracy_sentence(line.accuracy)],
+        ),
         Text(),
         _footer(line),
     ]
@@ -89,6 +92,7 @@ def _works_table(line: CreditLine) -> Table:
     table = Table(box=None, pad_edge=False, header_style=_FAINT, expand=False, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", style=_FAINT)
     table.add_column("share", justify="right", no_wrap=True, min_width=6)
+    table.add_column("range", justify="right", style=_FAINT, no_wrap=True)
     table.add_column("", width=_BAR_CELLS, no_wrap=True, style=_ACCENT)
     # In a narrow terminal these two go over several lines; the numbers beside them stay whole.
     table.add_column("work", overflow="fold", max_width=44)
@@ -97,7 +101,7 @@ def _works_table(line: CreditLine) -> Table:
     for work in line.works:
         table.add_row(*_work_cells(work, line.largest_share))
     others = f"{line.other_works:,} other works of the corpus"
-    table.add_row("", words.percent(line.remainder), "", others, "", "", style=_FAINT)
+    table.add_row("", words.percent(line.remainder), "", "", others, "", "", style=_FAINT)
     return table
 
 
@@ -107,7 +111,8 @@ def _work_cells(work: CreditedWork, largest: float) -> tuple[str | Text, ...]:
         title.append(f" {words.copies_note(work)}", style=_FAINT)
     share = words.percent(work.share)
     contributor = Text(work.contributor)
-    return str(work.rank), share, bar(work.share / largest), title, contributor, f"{work.score:.3f}"
+    between, length = words.share_between(work), bar(work.share / largest)
+    return str(work.rank), share, between, length, title, contributor, f"{work.score:.3f}"
 
 
 def _section(title: str, sentences: list[str]) -> list[Text]:

@@ -10,6 +10,8 @@ from creditline.cli.credit_line.line import CreditLine
 # Below this a share says more by "less than" than by its digits.
 _SMALLEST_SHOWN_SHARE = 0.0005
 _NAMED_IN_SENTENCE = 3
+# Spread over more works than this, a debt is one to nobody in particular.
+_MANY_WORKS = 1000
 # Listed works that together have less than this do not stand out from the corpus.
 _STANDS_OUT = 0.01
 # A space at which no line is broken.
@@ -23,6 +25,11 @@ SHARE_MEANS = (
 
 def percent(part: float) -> str:
     """A share as people read it: "12 %", "3.4 %", "< 0.1 %", "0 %", never broken."""
+    return f"{_number(part)} %".replace(" ", _UNBROKEN)
+
+
+def _number(part: float) -> str:
+    """The same without its sign."""
     if part <= 0:
         number = "0"
     elif part < _SMALLEST_SHOWN_SHARE:
@@ -31,7 +38,7 @@ def percent(part: float) -> str:
         number = "> 99"
     else:
         number = f"{part * 100:.1f}" if part < 0.0995 else f"{part * 100:.0f}"
-    return f"{number} %".replace(" ", _UNBROKEN)
+    return number
 
 
 def counted(count: int, noun: str) -> str:
@@ -45,7 +52,7 @@ def credit_sentence(line: CreditLine) -> str:
         return "This picture owes nobody in particular: no single work stands out."
     owed = [person for person in line.contributors if person.share > 0]
     named = [f"{person.name} ({percent(person.share)})" for person in owed[:_NAMED_IN_SENTENCE]]
-    others = len(owed) - len(named)
+    others = sum(person.works > 0 for person in owed[_NAMED_IN_SENTENCE:])
     if others:
         named.append(f"{counted(others, 'other contributor')} listed here")
     if 1 - line.remainder < _STANDS_OUT:
@@ -55,7 +62,40 @@ def credit_sentence(line: CreditLine) -> str:
 
 def remainder_sentence(line: CreditLine) -> str:
     """What the listed works leave over."""
-    return f"{percent(line.remainder)} is spread over the {line.other_works:,} other works of the corpus."
+    spread = f"{percent(line.remainder)} is spread over the {line.other_works:,} other works of the corpus"
+    return f"{spread}{_between(line.answer.remainder_low, line.answer.remainder_high)}."
+
+
+def share_between(work: CreditedWork) -> str:
+    """Between which values the work's true share lies; empty where that is not known."""
+    if work.share_low is None or work.share_high is None:
+        return ""
+    return f"{_number(work.share_low)}–{percent(work.share_high)}"
+
+
+def sureness_sentences(line: CreditLine) -> list[str]:
+    """How far this very answer can be trusted: whether the picture is a usual one, and what ranges mean."""
+    answer, sentences = line.answer, []
+    if answer.unfamiliarity is not None and answer.unfamiliarity > 1.0:
+        sentences.append(
+            "This picture is unlike those that the release was calibrated on"
+            f" ({answer.unfamiliarity:.1f} times as far off as usual ones are at most):"
+            " its shares say little."
+        )
+    if answer.level is not None:
+        level = f"{answer.level * 100:.0f}{_UNBROKEN}%"
+        sentences.append(f"In {level} of answers the true share lies in the range that is given with it.")
+    sentences.append(_concentration_sentence(answer.concentration))
+    return sentences
+
+
+def _concentration_sentence(concentration: float) -> str:
+    """In works: evenly spread over so many, influence would be as concentrated (Hill's number)."""
+    alike = 1.0 / concentration if concentration > 0.0 else float("inf")
+    if alike >= _MANY_WORKS:
+        return "It owes a great many works a little each."
+    works = counted(max(round(alike), 1), "work")
+    return f"What it owes is as concentrated as if {works} had equal parts of it."
 
 
 def copies_note(work: CreditedWork) -> str:
@@ -144,6 +184,11 @@ def _interval(low: float | None, high: float | None) -> str:
     if low is None or high is None or low == high:
         return ""
     return f" (95{_UNBROKEN}% interval {percent(low)} to {percent(high)})"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    """The ends of a range in brackets; nothing where they are not known."""
+    return "" if low is None or high is None else f" (between {percent(low)} and {percent(high)})"
 
 
 def _joined(names: Sequence[str]) -> str:

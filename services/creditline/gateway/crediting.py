@@ -1,0 +1,91 @@
+"""What an answer says of the works that were found: shares, contributors, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.answers import CreditedContributor, CreditedWork
+from creditline.calibration import Calibration
+from creditline.calibration.intervals import AnswerIntervals
+from creditline.calibration.shares import ContributorShare, Group, ScoredWork, WorkShare, credit_line
+from creditline.gateway.releases import ServedRelease
+from creditline.index import Hit
+
+Ends = tuple[float | None, float | None]
+_UNKNOWN: Ends = (None, None)
+
+
+@dataclass(frozen=True)
+class Credited:
+    """What an answer says of works and people. Ends and level are None where the release cannot say."""
+
+    works: tuple[CreditedWork, ...]
+    contributors: tuple[CreditedContributor, ...]
+    remainder: float
+    remainder_ends: Ends
+    concentration: float
+    level: float | None
+
+
+def scored(hits: Sequence[Hit], calibration: Calibration) -> list[ScoredWork]:
+    """Hits with what the calibration expects of their cosines."""
+    influences = calibration.expected_influence([hit.score for hit in hits])
+    return [
+        ScoredWork(hit.work_id, hit.contributor, hit.duplicate_group, hit.score, float(influence))
+        for hit, influence in zip(hits, influences, strict=True)
+    ]
+
+
+def credited(
+    listed: Sequence[Group], hits: Mapping[str, Hit], vector: NDArray[np.float32], release: ServedRelease
+) -> Credited:
+    """Share the credit of a query between the listed groups and all other works. vector: (width,)."""
+    people = {member.work_id: member.contributor for group in listed for member in group.members}
+    line = credit_line(listed, release.sample.others(vector, release.calibration, people))
+    intervals = release.intervals
+    shares = zip(line.works, listed, strict=True)
+    return Credited(
+        works=tuple(
+            _credited_work(share, hits[share.work.work_id], _ends_of_work(share, group, intervals))
+            for share, group in shares
+        ),
+        contributors=tuple(_credited_contributor(person, intervals) for person in line.contributors),
+        remainder=line.remainder,
+        remainder_ends=intervals.remainder.of(line.remainder) if intervals else _UNKNOWN,
+        concentration=line.concentration,
+        level=intervals.level if intervals else None,
+    )
+
+
+def _ends_of_work(share: WorkShare, group: Group, intervals: AnswerIntervals | None) -> Ends:
+    """The bands of all copies together, and the share itself, which a long tail can carry beyond them."""
+    if intervals is None:
+        return _UNKNOWN
+    low, high = intervals.works.of([member.score for member in group.members])
+    return min(max(float(low.sum()), 0.0), share.share), min(max(float(high.sum()), share.share), 1.0)
+
+
+def _credited_work(share: WorkShare, hit: Hit, ends: Ends) -> CreditedWork:
+    return CreditedWork(
+        id=hit.work_id,
+        title=hit.title,
+        caption=hit.caption,
+        contributor=hit.contributor,
+        licence=hit.licence,
+        score=hit.score,
+        expected_influence=share.work.expected_influence,
+        share=share.share,
+        rank=share.rank,
+        copies=share.copies,
+        share_low=ends[0],
+        share_high=ends[1],
+    )
+
+
+def _credited_contributor(person: ContributorShare, intervals: AnswerIntervals | None) -> CreditedContributor:
+    low, high = intervals.contributors.of(person.share, error=person.error) if intervals else _UNKNOWN
+    return CreditedContributor(person.name, person.share, person.works, low, high)

@@ -1,0 +1,51 @@
+"""Intervals of an answer: they hold what is expected, and survive being written down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from creditline.calibration.intervals import AnswerIntervals, Intervals, Stretch
+from creditline.errors import InvalidInput
+
+_BAND = Intervals((0.0, 0.5), (0.0, 0.1), (0.2, 0.4), 0.9)
+_SURE = AnswerIntervals(_BAND, Stretch(-0.5, 0.25), Stretch(-0.1, 0.3))
+
+
+@given(st.floats(0, 1), st.floats(-3, 0), st.floats(0, 3), st.floats(0, 1))
+def test_the_ends_hold_the_expected_part_and_stay_parts_of_a_whole(
+    expected: float, low: float, high: float, error: float
+) -> None:
+    below, above = Stretch(low, high).of(expected, error=error)
+    assert 0.0 <= below <= expected <= above <= 1.0
+
+
+def test_a_sampled_sum_is_less_sure_than_a_counted_one() -> None:
+    counted, sampled = Stretch(-0.2, 0.2).of(0.3), Stretch(-0.2, 0.2).of(0.3, error=0.1)
+    assert sampled[0] < counted[0] < counted[1] < sampled[1]
+
+
+def test_what_is_written_is_read_again() -> None:
+    assert AnswerIntervals.from_json(_SURE.to_json()) == _SURE
+
+
+@pytest.mark.parametrize("without", ["level", "works", "remainder", "contributors"])
+def test_a_missing_part_is_refused(without: str) -> None:
+    content = json.loads(_SURE.to_json())
+    del content[without]
+    with pytest.raises(InvalidInput, match="no intervals"):
+        AnswerIntervals.from_json(json.dumps(content))
+
+
+def test_a_stretch_upside_down_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="fit it again"):
+        Stretch(0.1, -0.1)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"works": {"cosine": "x"}}'])
+def test_text_that_is_something_else_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="no intervals"):
+        AnswerIntervals.from_json(text)

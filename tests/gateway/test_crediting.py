@@ -1,0 +1,83 @@
+"""What an answer says of found works: shares with their ends, people over their whole corpus."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from creditline.answers import ReleaseSummary
+from creditline.calibration import Calibration
+from creditline.calibration.intervals import AnswerIntervals, Intervals, Stretch
+from creditline.calibration.remainder import CorpusSample
+from creditline.calibration.shares import duplicate_groups
+from creditline.gateway.crediting import Credited, credited, scored
+from creditline.gateway.releases import ServedRelease
+from creditline.index import Hit
+
+_INTERVALS = AnswerIntervals(
+    Intervals((0.0, 1.0), (-0.1, 0.2), (0.1, 0.6), 0.9), Stretch(-0.5, 0.5), Stretch(-0.2, 0.4)
+)
+_QUERY = np.array([1.0, 0.0], dtype=np.float32)
+# Cosines 1, 0.8, 0.6 and 0 with the query; the calibration takes each for what it is.
+_VECTORS = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], dtype=np.float32)
+_IDS, _PEOPLE = ("a", "b", "c", "d"), ("ana", "bo", "ana", "cy")
+
+
+def _release(intervals: AnswerIntervals | None = _INTERVALS) -> ServedRelease:
+    summary = ReleaseSummary("r", datetime(2026, 1, 1, tzinfo=UTC), "g", "c", "t", 2, 4, "works-r")
+    sample = CorpusSample.draw(_IDS, _PEOPLE, _VECTORS, seed=0)
+    return ServedRelease(summary, Calibration((0.0, 1.0), (0.0, 1.0)), intervals, sample)
+
+
+def _hits(group_of_b: str = "b") -> dict[str, Hit]:
+    cosines = _VECTORS @ _QUERY
+    groups = ("a", group_of_b)
+    return {
+        work: Hit(work, float(cosine), person, work, work, "PD", group)
+        for work, cosine, person, group in zip(_IDS, cosines, _PEOPLE, groups, strict=False)
+    }
+
+
+def _answer(release: ServedRelease, hits: dict[str, Hit]) -> Credited:
+    groups = duplicate_groups(scored(list(hits.values()), release.calibration))
+    return credited(groups, hits, _QUERY, release)
+
+
+def test_people_are_credited_with_works_that_are_not_listed() -> None:
+    answer = _answer(_release(), _hits())
+    total = 1.0 + 0.8 + 0.6
+    shares = {person.name: person.share for person in answer.contributors}
+    assert shares == pytest.approx({"ana": 1.6 / total, "bo": 0.8 / total}, abs=1e-6)
+    assert answer.remainder == pytest.approx(0.6 / total, abs=1e-6)
+
+
+def test_every_share_lies_between_its_ends() -> None:
+    answer = _answer(_release(), _hits())
+    for credit in (*answer.works, *answer.contributors):
+        assert credit.share_low is not None
+        assert credit.share_high is not None
+        assert 0.0 <= credit.share_low <= credit.share <= credit.share_high <= 1.0
+    low, high = answer.remainder_ends
+    assert low is not None
+    assert high is not None
+    assert low < answer.remainder < high
+    assert answer.level == 0.9
+
+
+def test_copies_have_the_sum_of_their_bands() -> None:
+    (line,) = _answer(_release(), _hits(group_of_b="a")).works
+    # At cosines 1 and 0.8 the band goes from 0.2 and 0.14 to 0.6 and 0.5; no share is above 1.
+    assert line.share_low == pytest.approx(0.34, abs=1e-6)
+    assert line.share_high == 1.0
+
+
+def test_a_release_that_cannot_say_how_sure_it_is_says_nothing() -> None:
+    answer = _answer(_release(intervals=None), _hits())
+    assert answer.level is None
+    assert answer.remainder_ends == (None, None)
+    assert all(credit.share_high is None for credit in (*answer.works, *answer.contributors))
+    sure = _answer(_release(), _hits())
+    assert [replace(work, share_low=None, share_high=None) for work in sure.works] == list(answer.works)
