@@ -116,3 +116,15 @@ def test_clear_draws_stay_in_their_part_of_the_schedule() -> None:
 
 def test_the_losses_at_clear_draws_are_finite(bench: Bench) -> None:
     assert np.isfinite(denoising_losses(bench.generator, bench.works.examples, FEW).numpy()).all()
+
+
+def test_of_wanted_works_only_the_scores_are_the_same(bench: Bench) -> None:
+    method = bench.fast(weight=0.7)
+    method.prepare(bench.works, bench.directory / "some")
+    everything = method.scores(bench.queries)
+    cost = method.passes_per_query
+    wanted = np.random.default_rng(1).random(everything.shape) < 0.3
+    np.testing.assert_allclose(
+        method.scores_among(bench.queries, wanted), np.where(wanted, everything, 0.0), atol=1e-6
+    )
+    assert method.passes_per_query < cost

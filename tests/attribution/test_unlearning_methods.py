@@ -178,3 +178,18 @@ def test_one_forgetting_gives_every_score(
         alone = attribute(unlearning(random_generator, make, score=score), works, queries, tmp_path)
         np.testing.assert_array_equal(every[name].values, alone.values)
         assert every[name].cost.passes_per_query == alone.cost.passes_per_query
+
+
+def test_of_wanted_works_only_the_scores_are_the_same_and_cost_less(
+    random_generator: Generator, works: Gallery, queries: Gallery, tmp_path: Path
+) -> None:
+    method = unlearning(random_generator, natural(random_generator))
+    method.prepare(works, tmp_path)
+    everything = method.scores(queries)
+    cost = method.passes_per_query
+    wanted = np.random.default_rng(1).random(everything.shape) < 0.3
+    wanted[1] = False
+    np.testing.assert_allclose(
+        method.scores_among(queries, wanted), np.where(wanted, everything, 0.0), atol=1e-7
+    )
+    assert method.passes_per_query < 0.5 * cost

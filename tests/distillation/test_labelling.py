@@ -123,7 +123,7 @@ def test_labels_are_the_teachers_first_order_influence(job: LabelJob, tmp_path: 
 def test_a_resumed_labelling_gives_the_same_labels_and_does_not_start_over(
     job: LabelJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(labelling, "_QUERIES_PER_PART", 2)
+    monkeypatch.setattr(labelling, "QUERIES_PER_PART", 2)
     whole = label_queries(job, tmp_path / "whole", print)
     label_queries(job, tmp_path / "resumed", print)
     parts = tmp_path / "resumed" / "parts"
@@ -145,7 +145,7 @@ def test_labels_of_another_plan_are_refused(job: LabelJob, tmp_path: Path) -> No
 def test_shards_label_what_one_process_would(
     job: LabelJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(labelling, "_QUERIES_PER_PART", 1)
+    monkeypatch.setattr(labelling, "QUERIES_PER_PART", 1)
     whole = label_queries(job, tmp_path / "whole", print)
     parts = tmp_path / "shards" / "parts"
     label_shard(job, tmp_path / "shards", Shard.parse("2/2"), print)

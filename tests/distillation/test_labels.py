@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from creditline.distillation.labels import HELD_OUT, TRAIN, read_labels, write_labels
+from creditline.distillation.labels import HELD_OUT, TRAIN, TRANSFER, join_labels, read_labels, write_labels
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from tests.distillation.label_sets import label_set
 
@@ -69,3 +69,38 @@ def test_a_prompt_or_a_seed_in_both_splits_is_refused() -> None:
         shared = replace(labels.queries[-1], **{name: getattr(labels.queries[0], name)})
         with pytest.raises(InvalidInput, match=name):
             replace(labels, queries=(*labels.queries[:-1], shared)).refuse_overlap()
+
+
+def test_joined_sets_have_all_queries_with_their_labels_and_repeats() -> None:
+    one = label_set(train=4, held_out=2)
+    other = replace(
+        label_set(train=0, held_out=3),
+        queries=tuple(replace(query, split=TRANSFER) for query in label_set(train=0, held_out=3).queries),
+    )
+    joined = join_labels([one, other])
+    assert [len(joined.rows(split)) for split in (TRAIN, HELD_OUT, TRANSFER)] == [4, 2, 3]
+    np.testing.assert_array_equal(joined.influence[joined.rows(TRANSFER)], other.influence)
+    assert one.influence_repeat is not None
+    assert other.influence_repeat is not None
+    np.testing.assert_array_equal(joined.repeat(HELD_OUT), one.influence_repeat)
+    np.testing.assert_array_equal(joined.repeat(TRANSFER), other.influence_repeat)
+    assert joined.inclusion is None
+
+
+def test_joined_sets_keep_who_was_drawn() -> None:
+    some = replace(label_set(), inclusion=np.full((8, 7), 0.5, dtype=np.float32))
+    joined = join_labels([some, label_set()])
+    assert joined.inclusion is not None
+    assert joined.inclusion[:, 0].tolist() == [0.5] * 8 + [1.0] * 8
+
+
+@pytest.mark.parametrize("field", ["teacher", "generator_fingerprint", "corpus_fingerprint"])
+def test_sets_of_two_kinds_are_not_joined(field: str) -> None:
+    with pytest.raises(FingerprintMismatch, match="cannot be joined"):
+        join_labels([label_set(), replace(label_set(), **{field: "another"})])
+
+
+def test_who_was_drawn_is_written_and_read(tmp_path: Path) -> None:
+    some = replace(label_set(), inclusion=np.linspace(0, 1, 56, dtype=np.float32).reshape(8, 7))
+    read = read_labels(write_labels(some, tmp_path))
+    np.testing.assert_array_equal(read.inclusion, some.inclusion)

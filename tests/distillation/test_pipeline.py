@@ -9,15 +9,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from creditline.corpus.works import Corpus, write_corpus
+from creditline.distillation.labels import HELD_OUT, TRAIN, TRANSFER, LabelSet, read_labels
 from creditline.distillation.towers import Towers, TowerSpec
 from creditline.distillation.verification import verify_release
 from creditline.release import EVALUATION, FAMILIAR, INTERVALS, Release, open_release
 from tests.distillation.small_towers import write_small_clip
 
 _SECONDS = 120.0
+
+
+def listed(path: Path, count: int) -> Path:
+    path.write_text("# made up\n" + "".join(f"{path.stem} prompt {number}\n" for number in range(count)))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +41,16 @@ def config(
         "corpus": str(directory / "corpus.parquet"),
         "towers": str(towers),
         "teacher": "pixels",
-        "queries": {"training": 60, "held_out": 16, "mixed_fraction": 0.3, "guidances": [2.0, 4.0]},
+        "queries": {
+            "training": 60,
+            "held_out": 16,
+            "mixed_fraction": 0.3,
+            "guidances": [2.0, 4.0],
+            "listed": str(listed(directory / "listed.txt", 20)),
+            "transfer": str(listed(directory / "transfer.txt", 8)),
+            "transfer_count": 6,
+        },
+        "candidates": {"by_feature": 12, "by_student": 6, "at_random": 8},
         "training": {"epochs": 3, "hidden": 16, "layers": 1, "reduced": 0, "width": 32, "nested": [16]},
         "width": 16,
     }
@@ -74,16 +90,36 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
     finished(config, tmp_path / "whole")
     whole = open_release(tmp_path / "whole" / "release")
     output = tmp_path / "killed"
-    for pattern in ("stages/queries.json", "shards/*/parts/000000.npz", "stages/training.json"):
+    for pattern in ("queries/pictures-000000.npz", "shards/*/parts/000000.npz", "stages/training.json"):
         killed_when(pattern, config, output)
         assert not (output / "release" / "release.json").exists()
     said = finished(config, output)
-    assert "[3/6] training: there already" in said
+    assert "[7/10] training: there already" in said
     resumed = open_release(output / "release")
     assert resumed.files == whole.files
     assert (resumed.width, resumed.works) == (16, len(small_corpus))
     assert {INTERVALS, FAMILIAR, EVALUATION} <= set(resumed.files)
     _verifies(resumed, small_corpus, config)
+    evaluation = json.loads((resumed.directory / EVALUATION).read_text())
+    assert {"transfer_ndcg100", "transfer_coverage", "transfer_ndcg100_of_ceiling"} <= set(evaluation)
+    _labels_are_of_candidates(read_labels(output / "labels"), read_labels(output / "first-labels"))
+
+
+def _labels_are_of_candidates(labels: LabelSet, first: LabelSet) -> None:
+    """Queries that teach have 20 candidates of the first round, and 6 that the first student named."""
+    assert [len(labels.rows(split)) for split in (TRAIN, HELD_OUT, TRANSFER)] == [60, 16, 6]
+    assert first.inclusion is not None
+    assert labels.inclusion is not None
+    rows, judging = labels.rows(TRAIN), np.concatenate([labels.rows(HELD_OUT), labels.rows(TRANSFER)])
+    assert (labels.inclusion[judging] == 1.0).all()
+    assert set((first.inclusion[rows] > 0).sum(axis=1)) == {20}
+    certain = [(each.inclusion[rows] == 1.0).sum(axis=1) for each in (first, labels)]
+    assert set(certain[1] - certain[0]) == {6}
+    known = first.inclusion[rows] > 0
+    np.testing.assert_array_equal(labels.influence[rows][known], first.influence[rows][known])
+    assert (labels.influence[rows][labels.inclusion[rows] == 0.0] == 0.0).all()
+    prompts = [labels.queries[row].prompt for row in rows]
+    assert sum(prompt.startswith("listed prompt") for prompt in prompts) == 15
 
 
 def _verifies(release: Release, corpus: Corpus, config: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from creditline.distillation.candidates import CandidatePlan, draw_candidates, weights_of
 from creditline.distillation.losses import DistillationLoss, Lists, LossKind
 from creditline.distillation.training import (
     Examples,
@@ -146,3 +147,51 @@ def test_the_rank_loss_is_the_papers_cross_entropy() -> None:
         probability = 1.0 / (1.0 + np.exp(-20.0 * cosine))
         by_hand.append(-(rank * np.log(probability) + (1.0 - rank) * np.log(1.0 - probability)))
     assert loss(cosines, Lists.of(influence)).item() == pytest.approx(np.mean(by_hand), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", list(LossKind))
+def test_where_every_work_stands_for_itself_weights_change_nothing(kind: LossKind) -> None:
+    random = torch.Generator().manual_seed(1)
+    influence, cosines = torch.randn(4, 80, generator=random), torch.rand(4, 80, generator=random)
+    loss = DistillationLoss(kind, softness=1.0)
+    weighted = Lists.of(influence, torch.ones(4, 80))
+    # Deviations of a whole are divided by N, of a sample by N − 1.
+    assert loss(cosines, weighted).item() == pytest.approx(
+        loss(cosines, Lists.of(influence)).item(), rel=5e-3
+    )
+
+
+@pytest.mark.parametrize("kind", list(LossKind))
+def test_the_loss_of_candidates_is_on_average_near_that_of_all_works(kind: LossKind) -> None:
+    random = torch.Generator().manual_seed(2)
+    influence, cosines = torch.randn(1, 400, generator=random), torch.rand(1, 400, generator=random)
+    loss, all_works = DistillationLoss(kind, softness=1.0), Lists.of(influence)
+    with torch.no_grad():
+        estimates = []
+        for _ in range(200):
+            drawn = torch.rand(1, 400, generator=random) < 0.5
+            estimates.append(loss(cosines, Lists.of(influence, drawn.float() / 0.5)).item())
+        assert np.mean(estimates) == pytest.approx(loss(cosines, all_works).item(), rel=0.02)
+
+
+def test_labels_outside_the_candidates_do_not_matter() -> None:
+    random = torch.Generator().manual_seed(3)
+    influence, cosines = torch.randn(2, 50, generator=random), torch.rand(2, 50, generator=random)
+    weights = (torch.rand(2, 50, generator=random) < 0.4).float() * 2.5
+    other = torch.where(weights > 0, influence, 99.0)
+    for kind in LossKind:
+        loss = DistillationLoss(kind, softness=1.0)
+        ours, theirs = (loss(cosines, Lists.of(labels, weights)).item() for labels in (influence, other))
+        assert ours == theirs
+
+
+def test_a_student_learns_from_candidates_too() -> None:
+    drawn, judged = learnable_examples(120, 200, seed=1), learnable_examples(30, 200, seed=2)
+    raw = drawn.queries @ drawn.works.T
+    inclusion = draw_candidates(raw, CandidatePlan(60, 0, 40), seeds=range(120))
+    hidden = np.where(inclusion > 0, drawn.influence, 0.0).astype(np.float32)
+    some = dataclasses.replace(drawn, influence=hidden, weights=weights_of(inclusion))
+    trained = train_encoder(some, [dataclasses.replace(QUICK, loss=LossKind.CORRELATION)], seed=1)
+    assert (
+        mean_ndcg(trained.encoder, judged) > ndcg_of(judged.queries @ judged.works.T, judged.influence) + 0.05
+    )

@@ -65,6 +65,13 @@ class Attributor(ABC):
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         """(Q, N): the score of every work for every query; each query's do not depend on the others."""
 
+    def scores_among(self, queries: Gallery, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(Q, N): scores of the wanted works of each query, 0 for all others.
+
+        A method that looks at each work for each query looks at the wanted ones only. wanted: (Q, N).
+        """
+        return np.where(wanted, self.scores(queries), 0.0)
+
     def every_score(self, queries: Gallery) -> dict[str, NDArray[np.float64]]:
         """By name, where one computation gives more scores than the method's own; that is among them."""
         return {self.name: self.scores(queries)}
@@ -91,6 +98,16 @@ class Attributed:
 def attribute(attributor: Attributor, works: Gallery, queries: Gallery, directory: Path) -> Attributed:
     """Run a method and measure its cost. Raises InvalidInput when a score is no number."""
     return attribute_every(attributor, works, queries, directory)[attributor.name]
+
+
+def attribute_among(
+    attributor: Attributor, works: Gallery, queries: Gallery, directory: Path, wanted: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Scores of the wanted works of each query, 0 for all others: (Q, N). Raises InvalidInput as above."""
+    attributor.prepare(works, directory)
+    values = np.asarray(attributor.scores_among(queries, wanted), dtype=np.float64)
+    _refuse_broken(values, attributor.name, works, queries)
+    return values
 
 
 def attribute_every(

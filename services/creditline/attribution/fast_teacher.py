@@ -107,20 +107,26 @@ class FastUnlearning(Attributor):
         self._forgetting = self._make_forgetting(works, directory)
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        return self.scores_among(queries, np.ones((len(queries), len(self._rows)), dtype=np.bool_))
+
+    def scores_among(self, queries: Gallery, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         if self._works is None or self._forgetting is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
-        rows, passes = [], 0.0
+        found, passes = np.zeros(wanted.shape), 0.0
         before = self._weights()
-        for number in range(len(queries)):
-            query = queries.examples.rows([number])
-            with self._forgetting.forget(self._generator, query) as forgotten:
+        for number, works in enumerate(np.flatnonzero(row) for row in wanted):
+            if not len(works):
+                continue
+            examples = self._works.examples.rows(works.tolist())
+            with self._forgetting.forget(self._generator, queries.examples.rows([number])) as forgotten:
                 step = self._weights() - before
-                after = denoising_losses(self._generator, self._works.examples, self._draws)
-            passes += forgotten.passes + len(self._works) * len(self._draws)
-            changes = (after - self._before).double().mean(dim=1).numpy()
-            rows.append((self._rows @ step.numpy()).astype(np.float64) + self._weight * changes)
+                after = denoising_losses(self._generator, examples, self._draws)
+            passes += forgotten.passes + len(works) * len(self._draws)
+            changes = (after - self._before[works]).double().mean(dim=1).numpy()
+            along = (self._rows[works] @ step.numpy()).astype(np.float64)
+            found[number, works] = along + self._weight * changes
         self.passes_per_query = passes / len(queries)
-        return np.stack(rows)
+        return found
 
     def _controlled(self, works: Gallery, part: range) -> Tensor:
         """g̅ − w·g of a range of works: (len(part), P)."""

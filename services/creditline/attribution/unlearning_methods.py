@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,22 @@ class Unlearning(Attributor):
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         return self.every_score(queries)[self.name]
 
+    def scores_among(self, queries: Gallery, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        if self._score == "relative":
+            # In units of the loss of all works, so that all are looked at.
+            return super().scores_among(queries, wanted)
+        score, passes = UNLEARNING_SCORES[self._score], 0.0
+        found = np.zeros(wanted.shape)
+        for number, row in enumerate(wanted):
+            works = np.flatnonzero(row)
+            if not len(works):
+                continue
+            after, spent = self._losses_after(queries.examples.rows([number]), works.tolist())
+            passes += spent
+            found[number, works] = score(self._before[works], after, self._draws)
+        self.passes_per_query = passes / len(queries)
+        return found
+
     def every_score(self, queries: Gallery) -> dict[str, NDArray[np.float64]]:
         """All of `UNLEARNING_SCORES` of the same forgetting; the others have their name added."""
         rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in UNLEARNING_SCORES}
@@ -87,10 +103,11 @@ class Unlearning(Attributor):
             for name, values in rows.items()
         }
 
-    def _losses_after(self, query: Examples) -> tuple[Tensor, float]:
-        """The works' losses once the query is forgotten, (N, draws), and the passes that it took."""
+    def _losses_after(self, query: Examples, rows: Sequence[int] | None = None) -> tuple[Tensor, float]:
+        """Losses of some works, or of all, once the query is forgotten, (N, draws); the passes it took."""
         if self._works is None or self._forgetting is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
         with self._forgetting.forget(self._generator, query) as forgotten:
-            after = denoising_losses(self._generator, self._works.examples, self._draws)
-        return after, forgotten.passes + len(self._works) * len(self._draws)
+            works = self._works.examples if rows is None else self._works.examples.rows(rows)
+            after = denoising_losses(self._generator, works, self._draws)
+        return after, forgotten.passes + len(works) * len(self._draws)

@@ -29,29 +29,33 @@ def run(
         str | None,
         typer.Option(help="1/2: only label the first half; a last call without it does all the rest."),
     ] = None,
+    labels_round: Annotated[
+        int, typer.Option("--round", help="With --shard: the second round, once the first is labelled.")
+    ] = 1,
     celery: Annotated[
         bool,
         typer.Option(help="Label by the teacher's workers, one job a part; they must see the output."),
     ] = False,
 ) -> None:
-    """Queries, labels, training, calibration, agreement, release: each stage resumes where it was cut off."""
+    """Queries, candidates, labels, training, calibration, agreement, release; each stage resumes."""
     from creditline.distillation.labelling import Shard
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.run_config import read_config
 
     distillation = Distillation(read_config(config), output, lambda line: _console.print(line, markup=False))
     if shard is not None:
-        distillation.label_shard(Shard.parse(shard))
+        distillation.label_shard(Shard.parse(shard), labels_round)
         return
     if celery:
-        _label_by_workers(distillation)
+        for number in range(1, distillation.rounds + 1):
+            _label_by_workers(distillation, number)
     release = distillation.run()
     for name, value in release.figures.items():
         _console.print(f"{name:26s} {value:.4g}", markup=False)
     _console.print(f"{release.directory}: release {release.name}, {release.works} works", markup=False)
 
 
-def _label_by_workers(distillation: Distillation) -> None:
+def _label_by_workers(distillation: Distillation, labels_round: int) -> None:
     """Hand out one job for each part, and wait for all; Ctrl-C leaves those that are handed out."""
     from creditline.settings import read_settings
     from creditline.teacher.broker import LABEL_TASK, make_app, ping_broker
@@ -59,8 +63,12 @@ def _label_by_workers(distillation: Distillation) -> None:
 
     settings = read_settings(TeacherSettings)
     ping_broker(settings.broker_url)
-    parts = distillation.planned_parts()
-    where = {"config": distillation.config.anywhere(), "directory": str(distillation.directory.resolve())}
+    parts = distillation.planned_parts(labels_round)
+    where = {
+        "config": distillation.config.anywhere(),
+        "directory": str(distillation.directory.resolve()),
+        "labels_round": labels_round,
+    }
     sent = [
         make_app(settings).send_task(LABEL_TASK, kwargs={**where, "shard": f"{number}/{parts}"})
         for number in range(1, parts + 1)

@@ -80,17 +80,22 @@ class Assessment:
 
 def assess(encoder: Encoder, held_out: HeldOut, *, seed: int) -> Assessment:
     """Measure an encoder on queries that it was not trained on."""
+    methods = method_agreements(encoder, held_out, seed=seed)
+    figures = {
+        **_agreement_figures({method.name: method for method in methods}, seed),
+        **_decoy_figures(encoder, held_out, methods, seed),
+        **_calibration_figures(encoder_cosines(encoder, held_out), held_out.relative, seed),
+    }
+    return Assessment(methods, figures)
+
+
+def method_agreements(encoder: Encoder, held_out: HeldOut, *, seed: int) -> tuple[MethodAgreement, ...]:
+    """The encoder, raw features, chance, and the teacher itself where it labelled twice."""
     scores = {OURS: encoder_cosines(encoder, held_out), **raw_cosines(held_out)}
     scores[RANDOM] = np.random.default_rng(seed).random(held_out.influence.shape, dtype=np.float32)
     if held_out.influence_repeat is not None:
         scores[CEILING] = held_out.influence_repeat
-    methods = tuple(_agreement(name, given, held_out.influence, seed) for name, given in scores.items())
-    figures = {
-        **_agreement_figures({method.name: method for method in methods}, seed),
-        **_decoy_figures(encoder, held_out, methods, seed),
-        **_calibration_figures(scores[OURS], held_out.relative, seed),
-    }
-    return Assessment(methods, figures)
+    return tuple(_agreement(name, given, held_out.influence, seed) for name, given in scores.items())
 
 
 def encoder_cosines(encoder: Encoder, held_out: HeldOut) -> Scores:

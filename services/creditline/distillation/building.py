@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from creditline.corpus.works import Corpus
 from creditline.distillation.assessment import Assessment, HeldOut, assess
+from creditline.distillation.candidates import weights_of
 from creditline.distillation.encoder import Side
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.labels import FIRST_ORDER, HELD_OUT, TRAIN, LabelSet
@@ -20,6 +21,7 @@ from creditline.distillation.publication import ReleaseContent, write_release
 from creditline.distillation.sureness import fit_sureness
 from creditline.distillation.training import Examples, Trained, TrainingPlan, train_encoder
 from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.one_unit import read_maps
 from creditline.release import Release
 
@@ -83,7 +85,7 @@ def build_release(
         calibration=sureness.calibration,
         intervals=sureness.intervals,
         familiar=sureness.familiar,
-        evaluation=evaluation_of(assessment),
+        evaluation=evaluation_of(assessment.figures),
         corpus=corpus,
         generator_fingerprint=labels.generator_fingerprint,
         towers_fingerprint=store.towers.fingerprint,
@@ -98,9 +100,9 @@ def contributors_of(corpus: Corpus) -> tuple[str, ...]:
     return tuple(work.contributor for work in corpus)
 
 
-def evaluation_of(assessment: Assessment) -> dict[str, dict[str, float]]:
+def evaluation_of(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     """Every figure with its interval, of JSON's kinds."""
-    return {name: dataclasses.asdict(estimate) for name, estimate in assessment.figures.items()}
+    return {name: dataclasses.asdict(estimate) for name, estimate in figures.items()}
 
 
 def training_part(labels: LabelSet, corpus: Corpus, store: FeatureStore) -> Examples:
@@ -108,21 +110,28 @@ def training_part(labels: LabelSet, corpus: Corpus, store: FeatureStore) -> Exam
     labels = in_one_unit(labels)
     rows = labels.rows(TRAIN)
     queries = store.queries(labels.queries)[rows]
-    return Examples(queries, store.works(corpus), labels.influence[rows], store.towers.parts)
+    weights = None if labels.inclusion is None else weights_of(labels.inclusion[rows])
+    return Examples(queries, store.works(corpus), labels.influence[rows], store.towers.parts, weights)
 
 
-def held_out_part(labels: LabelSet, corpus: Corpus, decoys: Corpus | None, store: FeatureStore) -> HeldOut:
-    """The held-out queries of a label set, ready to be assessed on."""
+def held_out_part(
+    labels: LabelSet,
+    corpus: Corpus,
+    decoys: Corpus | None,
+    store: FeatureStore,
+    split: str = HELD_OUT,
+) -> HeldOut:
+    """Queries of a label set that judge, ready to be assessed on."""
     labels = in_one_unit(labels)
-    rows = labels.rows(HELD_OUT)
+    rows = labels.rows(split)
     held_out = HeldOut(
         queries=store.queries(labels.queries)[rows],
         works=store.works(corpus),
         influence=labels.influence[rows],
         parts=store.towers.parts,
-        influence_repeat=labels.influence_repeat,
+        influence_repeat=labels.repeat(split),
     )
-    return held_out if decoys is None else _with_decoys(held_out, labels, decoys, store)
+    return held_out if decoys is None else _with_decoys(held_out, labels, rows, decoys, store)
 
 
 def in_one_unit(labels: LabelSet) -> LabelSet:
@@ -155,10 +164,12 @@ def plans_of(losses: Sequence[str] | None) -> Sequence[TrainingPlan]:
     return [known[loss] for loss in losses] if losses else DEFAULT_PLANS
 
 
-def _with_decoys(held_out: HeldOut, labels: LabelSet, decoys: Corpus, store: FeatureStore) -> HeldOut:
+def _with_decoys(
+    held_out: HeldOut, labels: LabelSet, rows: NDArray[np.intp], decoys: Corpus, store: FeatureStore
+) -> HeldOut:
     influence = None
     if labels.decoy_influence is not None and labels.decoy_fingerprint == decoys.fingerprint:
-        influence = labels.decoy_influence[labels.rows(HELD_OUT)]
+        influence = labels.decoy_influence[rows]
     return dataclasses.replace(held_out, decoys=store.works(decoys), decoy_influence=influence)
 
 
@@ -173,7 +184,19 @@ def refuse_unusable(labels: LabelSet, corpus: Corpus) -> None:
     for split in (TRAIN, HELD_OUT):
         if len(labels.rows(split)) < 2:
             raise InvalidInput(f"the labels have no {split!r} queries to speak of; label some", field="split")
+    _refuse_unlabelled(labels)
     labels.refuse_overlap()
+
+
+def _refuse_unlabelled(labels: LabelSet) -> None:
+    """Queries that judge need every work's label."""
+    if labels.inclusion is None:
+        return
+    judging = [row for row, query in enumerate(labels.queries) if query.split != TRAIN]
+    if (labels.inclusion[judging] < 1.0).any():
+        raise InvalidInput(
+            "a query that judges has works without a label; label every work for those", field="inclusion"
+        )
 
 
 def release_notes(labels: LabelSet, trained: Trained, seed: int) -> str:
@@ -183,15 +206,23 @@ def release_notes(labels: LabelSet, trained: Trained, seed: int) -> str:
     unit = ", as expected ΔL by the lab's map" if labels.in_one_unit else ""
     return f"""\
 Teacher: {_TEACHERS.get(labels.teacher, labels.teacher)} on the
-generator named above{unit}; labels of every work for {len(labels.rows(TRAIN))} training and
-{len(labels.rows(HELD_OUT))} held-out pictures, which share neither prompt nor seed. Features: frozen
-towers, and the picture's layout. Student: an MLP beside a linear path, trained for {trained.epochs} epochs,
-seed {seed}; the plan was chosen, and the number of epochs, on a part of the training queries: nDCG@100 there
-went from {trained.start_ndcg:.3f} (raw features at their best mix) to {trained.validation_ndcg:.3f}.
+generator named above{unit}; labels of {_labelled(labels)} for {len(labels.rows(TRAIN))} training and
+of every work for {len(labels.rows(HELD_OUT))} held-out pictures, which share neither prompt nor seed.
+Features: frozen towers, and the picture's layout. Student: an MLP beside a linear path, trained for
+{trained.epochs} epochs, seed {seed}; the plan was chosen, and the number of epochs, on a part of the training
+queries: nDCG@100 there went from {trained.start_ndcg:.3f} (raw features at their best mix) to
+{trained.validation_ndcg:.3f}.
 The calibration is an isotonic fit of each work's part of its query's positive influence, on the held-out
 queries; `calibration_*` are measured on halves that it was not fitted on.
 
 Plan: {plan}."""
+
+
+def _labelled(labels: LabelSet) -> str:
+    if labels.inclusion is None:
+        return "every work"
+    count = int((labels.inclusion[labels.rows(TRAIN)] > 0.0).sum(axis=1).max())
+    return f"up to {count} candidates"
 
 
 def _plain(value: object) -> object:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.attributor import Attributor, Gallery, attribute
+from creditline.attribution.attributor import Attributor, Gallery, attribute, attribute_among
 from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, encode_works, repeated
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels import FIRST_ORDER
@@ -33,8 +33,10 @@ class LabelTeacher(Protocol):
         """What its labels depend on; labels of another origin are refused."""
         ...
 
-    def influence(self, queries: Sequence[Query], decoys: Corpus) -> NDArray[np.float32]:
-        """Of all works, then of the decoys: (Q, N + D)."""
+    def influence(
+        self, queries: Sequence[Query], decoys: Corpus, wanted: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Of all works, then of the decoys: (Q, N + D); 0 where works are not wanted. wanted: (Q, N)."""
         ...
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
@@ -56,9 +58,14 @@ class FirstOrder:
     def origin(self) -> dict[str, str]:
         return self.teacher.origin.as_metadata()
 
-    def influence(self, queries: Sequence[Query], decoys: Corpus) -> NDArray[np.float32]:
+    def influence(
+        self, queries: Sequence[Query], decoys: Corpus, wanted: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         others = encode_works(self.generator, decoys.works) if len(decoys) else None
-        return self.teacher.first_order(encode_queries(self.generator, queries), others=others)
+        found = self.teacher.first_order(encode_queries(self.generator, queries), others=others)
+        if wanted is not None:
+            found[:, : wanted.shape[1]][~wanted] = 0.0
+        return found
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         draws = repeated(QUERY_DRAWS, salt=_REPEAT)
@@ -89,8 +96,14 @@ class MethodTeacher:
             "corpus": self._works.fingerprint,
         }
 
-    def influence(self, queries: Sequence[Query], decoys: Corpus) -> NDArray[np.float32]:
-        return self._scores(queries)
+    def influence(
+        self, queries: Sequence[Query], decoys: Corpus, wanted: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        if wanted is None:
+            return self._scores(queries)
+        asked = query_gallery(self._generator, queries)
+        found = attribute_among(self._attributor, self._works, asked, self._directory, wanted)
+        return found.astype(np.float32)
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         renamed = [replace(query, id=f"{_REPEAT}-{query.id}") for query in queries]

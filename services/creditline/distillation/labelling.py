@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -12,28 +13,35 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from creditline.attribution.teacher import Query
 from creditline.corpus.works import Corpus
 from creditline.distillation.label_teachers import LabelTeacher
-from creditline.distillation.labels import HELD_OUT, LabelledQuery, LabelSet, png, write_labels
+from creditline.distillation.labels import TRAIN, LabelledQuery, LabelSet, png, read_png, write_labels
+from creditline.distillation.pictures import QUERIES_PER_PART, sampled
 from creditline.distillation.queries import PlannedQuery
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.generator.pipeline import Generator
 
-_QUERIES_PER_PART = 48
 _PARTS = "parts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelJob:
-    """What is labelled: planned queries by a teacher, with decoys beside the corpus."""
+    """What is labelled: planned queries by a teacher, with decoys beside the corpus.
+
+    pictures: PNG files of the queries, made on the way where they are not given. inclusion: (Q, N), with
+    which probability each work was drawn to be labelled; None: all works are. known: labels of an earlier
+    round, which are not asked for again.
+    """
 
     teacher: LabelTeacher
     corpus: Corpus
     decoys: Corpus
     planned: tuple[PlannedQuery, ...]
+    pictures: tuple[bytes, ...] | None = None
+    inclusion: NDArray[np.float32] | None = None
+    known: LabelSet | None = None
 
     @property
     def generator(self) -> Generator:
@@ -70,7 +78,7 @@ class Shard:
 @dataclass(frozen=True, eq=False)
 class _Part:
     """Some queries' pictures and labels. influence: (P, N + D), or (P, N) where the teacher knows no decoys;
-    repeat: (held out among them, N), or none.
+    repeat: (those among them that judge, N), or none.
     """
 
     pictures: tuple[bytes, ...]
@@ -99,25 +107,25 @@ def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str
     mine = [entry for number, entry in enumerate(_parts(job, directory)) if shard.holds(number)]
     started = time.perf_counter()
     missing = [entry for entry in mine if not entry[0].is_file()]
-    for number, (path, planned) in enumerate(missing, start=1):
-        _write_part(_label_part(job, planned), path)
+    for number, (path, rows) in enumerate(missing, start=1):
+        _write_part(_label_part(job, rows), path)
         seconds = time.perf_counter() - started
         left = seconds / number * (len(missing) - number)
         done = len(mine) - len(missing) + number
         say(f"labels: part {done}/{len(mine)}, {seconds:.0f} s; about {left:.0f} s are left")
 
 
-def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, tuple[PlannedQuery, ...]]]:
+def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, slice]]:
     """Each part's file and queries."""
     return [
-        (directory / _PARTS / f"{start:06d}.npz", job.planned[start : start + _QUERIES_PER_PART])
-        for start in range(0, len(job.planned), _QUERIES_PER_PART)
+        (directory / _PARTS / f"{start:06d}.npz", slice(start, start + QUERIES_PER_PART))
+        for start in range(0, len(job.planned), QUERIES_PER_PART)
     ]
 
 
 def count_parts(queries: int) -> int:
     """How many parts so many queries are labelled in."""
-    return math.ceil(queries / _QUERIES_PER_PART)
+    return math.ceil(queries / QUERIES_PER_PART)
 
 
 def query_id(planned: PlannedQuery) -> str:
@@ -125,27 +133,32 @@ def query_id(planned: PlannedQuery) -> str:
     return f"query-{planned.seed}"
 
 
-def _label_part(job: LabelJob, planned: Sequence[PlannedQuery]) -> _Part:
-    pictures = _sampled(job.generator, planned)
+def _label_part(job: LabelJob, rows: slice) -> _Part:
+    planned, made = job.planned[rows], (job.pictures or ())[rows] or None
+    pictures = [read_png(each) for each in made] if made else sampled(job.generator, planned)
     queries = [
         Query(query_id(query), picture, query.prompt)
         for query, picture in zip(planned, pictures, strict=True)
     ]
-    held_out = [query for query, plan in zip(queries, planned, strict=True) if plan.split == HELD_OUT]
+    judging = [query for query, plan in zip(queries, planned, strict=True) if plan.split != TRAIN]
     repeat = np.zeros((0, len(job.corpus)), dtype=np.float32)
-    if held_out:
-        repeat = job.teacher.repeated(held_out)
-    return _Part(tuple(png(pictures)), job.teacher.influence(queries, job.decoys), repeat)
+    if judging:
+        repeat = job.teacher.repeated(judging)
+    return _Part(made or tuple(png(pictures)), _influence(job, queries, rows), repeat)
 
 
-def _sampled(generator: Generator, planned: Sequence[PlannedQuery]) -> list[Image.Image]:
-    """Their pictures, in order; those of one guidance are made together."""
-    pictures: dict[int, Image.Image] = {}
-    for guidance in dict.fromkeys(query.guidance for query in planned):
-        rows = [row for row, query in enumerate(planned) if query.guidance == guidance]
-        prompts, seeds = [planned[row].prompt for row in rows], [planned[row].seed for row in rows]
-        pictures.update(zip(rows, generator.sample(prompts, seeds, guidance=guidance), strict=True))
-    return [pictures[row] for row in range(len(planned))]
+def _influence(job: LabelJob, queries: Sequence[Query], rows: slice) -> NDArray[np.float32]:
+    """Labels of a part's candidates; what an earlier round knows is taken from there. (P, N + D)."""
+    if job.inclusion is None:
+        return job.teacher.influence(queries, job.decoys)
+    wanted = job.inclusion[rows] > 0.0
+    if job.known is None or job.known.inclusion is None:
+        return job.teacher.influence(queries, job.decoys, wanted)
+    before = job.known.inclusion[rows] > 0.0
+    found = job.teacher.influence(queries, job.decoys, wanted & ~before)
+    works = before.shape[1]
+    found[:, :works] = np.where(before, job.known.influence[rows], found[:, :works])
+    return found
 
 
 def _joined(job: LabelJob, parts: Sequence[_Part]) -> LabelSet:
@@ -165,6 +178,7 @@ def _joined(job: LabelJob, parts: Sequence[_Part]) -> LabelSet:
         corpus_name=job.corpus.name,
         corpus_fingerprint=job.corpus.fingerprint,
         decoy_fingerprint=job.decoys.fingerprint,
+        inclusion=job.inclusion,
         teacher=job.teacher.name,
     )
 
@@ -175,6 +189,7 @@ def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
     plan = {
         "teacher": job.teacher.origin(),
         "decoys": job.decoys.fingerprint,
+        "candidates": "" if job.inclusion is None else hashlib.sha256(job.inclusion.tobytes()).hexdigest(),
         "planned": [[query.prompt, query.seed, query.split, query.guidance] for query in job.planned],
     }
     if path.is_file() and json.loads(path.read_text()) != plan:
@@ -188,7 +203,7 @@ def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
 
 
 def _write_part(part: _Part, path: Path) -> None:
-    temporary = path.with_suffix(".tmp.npz")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     lengths = np.array([len(picture) for picture in part.pictures])
     joined = np.frombuffer(b"".join(part.pictures), dtype=np.uint8)
     np.savez(temporary, lengths=lengths, pictures=joined, influence=part.influence, repeat=part.repeat)

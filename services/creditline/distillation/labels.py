@@ -3,7 +3,8 @@
 label-set.json          names, counts, fingerprints, SHA-256 of the other files
 queries.parquet         picture (PNG), prompt, seed, guidance, split; row q is query q
 influence.npy           (Q, N) float32: the teacher's influence of work n on query q
-influence_repeat.npy    (H, N) float32, optional: the same for the held-out queries with other noise
+influence_repeat.npy    (H, N) float32, optional: the same with other noise for the queries that judge
+inclusion.npy           (Q, N) float32, optional: the probability that a work was labelled for a query
 decoy_influence.npy     (Q, D) float32, optional: influence of pictures that the generator never saw
 """
 
@@ -14,7 +15,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ from PIL import Image
 
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 
-TRAIN, HELD_OUT = "train", "heldout"
+# Transfer: queries of another kind than those that teach, which judge how far a student carries.
+TRAIN, HELD_OUT, TRANSFER = "train", "heldout", "transfer"
+_SPLITS = (TRAIN, HELD_OUT, TRANSFER)
 FIRST_ORDER = "first-order"
 _MANIFEST = "label-set.json"
 _QUERIES = "queries.parquet"
-_MATRICES = ("influence", "influence_repeat", "decoy_influence")
+_MATRICES = ("influence", "influence_repeat", "decoy_influence", "inclusion")
 _QUERY_SCHEMA = pa.schema(
     [
         ("picture", pa.binary()),
@@ -43,7 +46,8 @@ _QUERY_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class LabelledQuery:
-    """A generated picture (PNG bytes) with what it was made from. `split` is "train" or "heldout"."""
+    """A generated picture (PNG bytes) with what it was made from. `split` is "train", "heldout" or
+    "transfer"."""
 
     picture: bytes
     prompt: str
@@ -53,7 +57,7 @@ class LabelledQuery:
 
     def image(self) -> Image.Image:
         """The picture, decoded to RGB."""
-        return Image.open(io.BytesIO(self.picture)).convert("RGB")
+        return read_png(self.picture)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +65,11 @@ class LabelSet:
     """Queries and the teacher's influence of every work of a corpus on each.
 
     influence: (Q, N) float32, row q of `queries[q]`, column n of the corpus's work n. influence_repeat:
-    (H, N) float32, the held-out queries in order, labelled again with other noise. decoy_influence: (Q, D)
-    float32. teacher: the method that labelled; in_one_unit: whether its scores are mapped to expected ΔL
-    (never so on disk). Raises InvalidInput when shapes, splits or numbers do not hold together.
+    (H, N) float32, the queries that judge in order, labelled again with other noise. decoy_influence: (Q, D)
+    float32. inclusion: (Q, N) float32, the probability with which each work was drawn to be labelled; where
+    it is 0 it was not, and its influence is no label. None: every work was labelled for every query. teacher:
+    the method that labelled; in_one_unit: whether its scores are mapped to expected ΔL (never so on disk).
+    Raises InvalidInput when shapes, splits or numbers do not hold together.
     """
 
     queries: tuple[LabelledQuery, ...]
@@ -74,13 +80,14 @@ class LabelSet:
     influence_repeat: NDArray[np.float32] | None = None
     decoy_influence: NDArray[np.float32] | None = None
     decoy_fingerprint: str = ""
+    inclusion: NDArray[np.float32] | None = None
     teacher: str = FIRST_ORDER
     in_one_unit: bool = False
 
     def __post_init__(self) -> None:
         splits = {query.split for query in self.queries}
-        if not splits <= {TRAIN, HELD_OUT}:
-            raise InvalidInput(f"a split is {TRAIN!r} or {HELD_OUT!r}; got {sorted(splits)}", field="split")
+        if not splits <= set(_SPLITS):
+            raise InvalidInput(f"a split is one of {', '.join(_SPLITS)}; got {sorted(splits)}", field="split")
         self._check_shapes()
         for name, matrix in self.matrices().items():
             if not np.isfinite(matrix).all():
@@ -92,7 +99,8 @@ class LabelSet:
         count, works = len(self.queries), self.influence.shape[-1]
         wanted = {
             "influence": (count, works),
-            "influence_repeat": (len(self.rows(HELD_OUT)), works),
+            "influence_repeat": (count - len(self.rows(TRAIN)), works),
+            "inclusion": (count, works),
             "decoy_influence": (
                 count,
                 *(self.decoy_influence.shape[1:2] if self.decoy_influence is not None else ()),
@@ -113,17 +121,23 @@ class LabelSet:
             [row for row, query in enumerate(self.queries) if query.split == split], dtype=np.intp
         )
 
+    def repeat(self, split: str) -> NDArray[np.float32] | None:
+        """The labels with other noise of one split that judges: (H, N)."""
+        if self.influence_repeat is None:
+            return None
+        judging = [query.split for query in self.queries if query.split != TRAIN]
+        return self.influence_repeat[np.array([each == split for each in judging], dtype=bool)]
+
     def refuse_overlap(self) -> None:
-        """Raises InvalidInput when a held-out query shares its prompt or its seed with a training query."""
+        """Raises InvalidInput when a query that judges shares its prompt or seed with one that teaches."""
         for name in ("prompt", "seed"):
             by_split = {
-                split: {getattr(self.queries[row], name) for row in self.rows(split)}
-                for split in (TRAIN, HELD_OUT)
+                split: {getattr(self.queries[row], name) for row in self.rows(split)} for split in _SPLITS
             }
-            shared = by_split[TRAIN] & by_split[HELD_OUT]
+            shared = by_split[TRAIN] & (by_split[HELD_OUT] | by_split[TRANSFER])
             if shared:
                 raise InvalidInput(
-                    f"{len(shared)} values of {name} are in both splits, e.g. {sorted(shared)[0]!r};"
+                    f"{len(shared)} values of {name} both teach and judge, e.g. {sorted(shared)[0]!r};"
                     " draw others",
                     field=name,
                 )
@@ -185,6 +199,47 @@ def read_labels(directory: Path) -> LabelSet:
     )
 
 
+def join_labels(sets: Sequence[LabelSet]) -> LabelSet:
+    """Label sets of one teacher, generator and corpus as one; without decoys where they are not in all.
+
+    Raises InvalidInput when there is none, FingerprintMismatch when they are not of one kind.
+    """
+    if not sets:
+        raise InvalidInput("there are no label sets to join; name one at least", field="labels")
+    first, *others = sets
+    for name in ("teacher", "generator_fingerprint", "corpus_fingerprint", "in_one_unit"):
+        for other in others:
+            if getattr(other, name) != getattr(first, name):
+                raise FingerprintMismatch(
+                    f"label sets of {name} {getattr(first, name)!r} and {getattr(other, name)!r} cannot be"
+                    " joined; leave one out",
+                    field="labels",
+                )
+    judging = [each for each in sets if any(query.split != TRAIN for query in each.queries)]
+    inclusions = [each.inclusion for each in sets]
+    return replace(
+        first,
+        queries=tuple(query for each in sets for query in each.queries),
+        influence=np.concatenate([each.influence for each in sets]),
+        influence_repeat=_joined([each.influence_repeat for each in judging]),
+        decoy_influence=_joined([each.decoy_influence for each in sets])
+        if len({each.decoy_fingerprint for each in sets}) == 1
+        else None,
+        inclusion=None
+        if all(inclusion is None for inclusion in inclusions)
+        else np.concatenate([_every(each) for each in sets]),
+    )
+
+
+def _every(labels: LabelSet) -> NDArray[np.float32]:
+    return np.ones_like(labels.influence) if labels.inclusion is None else labels.inclusion
+
+
+def _joined(matrices: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    present = [matrix for matrix in matrices if matrix is not None]
+    return np.concatenate(present) if present and len(present) == len(matrices) else None
+
+
 def png(pictures: Sequence[Image.Image]) -> list[bytes]:
     """Pictures as PNG bytes, the form in which label sets keep them."""
     encoded = []
@@ -193,6 +248,11 @@ def png(pictures: Sequence[Image.Image]) -> list[bytes]:
         picture.save(buffer, format="PNG")
         encoded.append(buffer.getvalue())
     return encoded
+
+
+def read_png(picture: bytes) -> Image.Image:
+    """A picture, decoded to RGB."""
+    return Image.open(io.BytesIO(picture)).convert("RGB")
 
 
 def _sha256(path: Path) -> str:

@@ -39,16 +39,20 @@ class Lists:
     """The teacher's influence on B queries of W works, in three forms, each (B, W) float32.
 
     standardised: by the mean and deviation over all works; rank: 1 for the most influential of all works,
-    towards 0 for the least; positive: the positive part of the influence.
+    towards 0 for the least; positive: the positive part of the influence. weights: how many works of the
+    corpus each labelled one stands for, 0 where there is no label; None: every work has its own label.
     """
 
     standardised: Tensor
     rank: Tensor
     positive: Tensor
+    weights: Tensor | None = None
 
     @classmethod
-    def of(cls, influence: Tensor) -> Lists:
-        """influence: (Q, N) float32, all works."""
+    def of(cls, influence: Tensor, weights: Tensor | None = None) -> Lists:
+        """influence, weights: (Q, N) float32, all works."""
+        if weights is not None:
+            return cls._of_some(influence, weights)
         deviation = influence.std(dim=1, keepdim=True).clamp_min(1e-12)
         order = influence.argsort(dim=1).argsort(dim=1)
         return cls(
@@ -57,9 +61,34 @@ class Lists:
             positive=influence.clamp_min(0.0) / deviation,
         )
 
+    @classmethod
+    def _of_some(cls, influence: Tensor, weights: Tensor) -> Lists:
+        """Means, deviations and ranks over all works, estimated from those that are labelled."""
+        influence = torch.where(weights > 0, influence, 0.0)
+        total = weights.sum(dim=1, keepdim=True)
+        mean = (weights * influence).sum(dim=1, keepdim=True) / total
+        variance = (weights * (influence - mean).square()).sum(dim=1, keepdim=True) / total
+        deviation = variance.sqrt().clamp_min(1e-12)
+        standardised = (influence - mean) / deviation
+        # What is not labelled comes last wherever works are ordered.
+        ordered = torch.where(weights > 0, influence, -torch.inf)
+        order = ordered.argsort(dim=1)
+        below = torch.zeros_like(weights).scatter_(1, order, weights.gather(1, order).cumsum(dim=1))
+        return cls(
+            standardised=torch.where(weights > 0, standardised, standardised.min()),
+            rank=below / total,
+            positive=influence.clamp_min(0.0) / deviation,
+            weights=weights,
+        )
+
     def part(self, queries: Tensor, works: Tensor) -> Lists:
         """The lists of some queries and works: both (…,) int64."""
-        return Lists(*(values[queries][:, works] for values in (self.standardised, self.rank, self.positive)))
+
+        def taken(values: Tensor) -> Tensor:
+            return values[queries][:, works]
+
+        weights = None if self.weights is None else taken(self.weights)
+        return Lists(taken(self.standardised), taken(self.rank), taken(self.positive), weights)
 
 
 class DistillationLoss(nn.Module):
@@ -75,22 +104,44 @@ class DistillationLoss(nn.Module):
 
     def forward(self, cosines: Tensor, lists: Lists) -> Tensor:
         """Mean over queries, a scalar."""
+        weights = lists.weights
         if self.kind is LossKind.CORRELATION:
             strengths = (self.log_slope.exp() * (cosines - 1.0)).exp()
-            return 1.0 - (_aligned(strengths) * _aligned(lists.standardised)).sum(dim=1).mean()
+            pairs = _aligned(strengths, weights) * _aligned(lists.standardised, weights)
+            return 1.0 - pairs.sum(dim=1).mean()
         logits = self.log_slope.exp() * cosines
         if self.kind is LossKind.RANK:
-            return nn.functional.binary_cross_entropy_with_logits(logits + self.offset, lists.rank)
+            return _mean_cross_entropy(logits + self.offset, lists.rank, weights)
         wanted = self._wanted(lists)
-        return -(wanted * logits.log_softmax(dim=1)).sum(dim=1).mean()
+        if weights is None:
+            return -(wanted * logits.log_softmax(dim=1)).sum(dim=1).mean()
+        # Σ over all works of exp(logit), estimated.
+        normaliser = (logits + _log(weights)).logsumexp(dim=1, keepdim=True)
+        return -(wanted * (logits - normaliser)).sum(dim=1).mean()
 
     def _wanted(self, lists: Lists) -> Tensor:
         if self.kind is LossKind.LISTWISE:
-            return (lists.standardised / self.softness).softmax(dim=1)
-        total = lists.positive.sum(dim=1, keepdim=True)
-        return lists.positive / total.clamp_min(1e-12)
+            logits = lists.standardised / self.softness
+            return (logits if lists.weights is None else logits + _log(lists.weights)).softmax(dim=1)
+        positive = lists.positive if lists.weights is None else lists.weights * lists.positive
+        return positive / positive.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-def _aligned(values: Tensor) -> Tensor:
-    """Each row less its mean, of length 1."""
-    return nn.functional.normalize(values - values.mean(dim=1, keepdim=True), dim=1)
+def _aligned(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Each row less its mean, of length 1; with weights, works count as many times as they stand for."""
+    if weights is None:
+        return nn.functional.normalize(values - values.mean(dim=1, keepdim=True), dim=1)
+    mean = (weights * values).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    return nn.functional.normalize(weights.sqrt() * (values - mean), dim=1)
+
+
+def _mean_cross_entropy(logits: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
+    total = nn.functional.binary_cross_entropy_with_logits(
+        logits, wanted, weights, reduction="mean" if weights is None else "sum"
+    )
+    return total if weights is None else total / weights.sum().clamp_min(1e-12)
+
+
+def _log(weights: Tensor) -> Tensor:
+    """Of 0 so low that it counts for nothing, but finite."""
+    return weights.clamp_min(1e-30).log()

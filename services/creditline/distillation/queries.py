@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from creditline.corpus.works import Corpus, Work
 from creditline.distillation.labels import HELD_OUT, TRAIN
-from creditline.errors import InvalidInput
+from creditline.errors import InvalidInput, NotReady
 from creditline.generator.pipeline import GUIDANCE
 
 
 @dataclass(frozen=True)
 class PlannedQuery:
-    """A picture to be made: its prompt, its seed, and which split it belongs to ("train" or "heldout")."""
+    """A picture to be made: its prompt, its seed, and which split it belongs to ("train", "heldout" or
+    "transfer")."""
 
     prompt: str
     seed: int
@@ -100,3 +103,43 @@ def plan_more(
             guidance = guidances[number % len(guidances)]
             planned.append(PlannedQuery(prompt, seed * 100_000 + number, TRAIN, guidance))
     return planned
+
+
+def read_prompts(path: Path) -> list[str]:
+    """A prompt a line; empty lines and those that begin with # are passed over.
+
+    Raises NotReady, InvalidInput.
+    """
+    if not path.is_file():
+        raise NotReady(f"no prompts at {path}; write one a line", field="prompts")
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    prompts = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    if not prompts:
+        raise InvalidInput(f"{path} holds no prompt; write one a line", field="prompts")
+    return prompts
+
+
+def farthest_prompts(
+    prompts: Sequence[str],
+    of_prompts: NDArray[np.float32],
+    of_captions: NDArray[np.float32],
+    count: int,
+) -> list[str]:
+    """Those whose nearest caption is farthest: no work is close to what they ask for.
+
+    of_prompts, of_captions: (P, F), (N, F) text features of length 1. Raises InvalidInput for too few.
+    """
+    if count > len(prompts):
+        raise InvalidInput(f"{count} of {len(prompts)} prompts were asked for; write more", field="transfer")
+    nearest = (of_prompts @ of_captions.T).max(axis=1)
+    return [prompts[int(row)] for row in np.argsort(nearest, kind="stable")[:count]]
+
+
+def plan_listed(
+    prompts: Sequence[str], *, split: str, guidances: Sequence[float], seed: int
+) -> list[PlannedQuery]:
+    """A query for each prompt, guidances in turn."""
+    return [
+        PlannedQuery(prompt, seed * 100_000 + number, split, guidances[number % len(guidances)])
+        for number, prompt in enumerate(prompts)
+    ]

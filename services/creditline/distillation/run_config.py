@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from creditline.distillation.candidates import CandidatePlan
 from creditline.distillation.labels import FIRST_ORDER
 from creditline.distillation.losses import LossKind
 from creditline.distillation.recipes import OURS, RECIPES
@@ -23,7 +24,11 @@ from creditline.errors import InvalidInput, NotReady
 
 
 class QueryPlan(BaseModel):
-    """Which pictures are made: so many to learn from and to judge by, some of two works' titles."""
+    """Which pictures are made: so many to learn from and to judge by, some of two works' titles.
+
+    listed: a file, a prompt a line; `listed_fraction` of the training queries are of it. transfer: a file of
+    other prompts; the `transfer_count` of them to which no work's caption is close are judged by.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,14 +36,33 @@ class QueryPlan(BaseModel):
     held_out: int = Field(default=400, ge=16)
     mixed_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
     guidances: tuple[float, ...] = Field(default=(2.5, 1.5, 4.0), min_length=1)
+    listed: Path | None = None
+    listed_fraction: float = Field(default=0.25, gt=0.0, le=1.0)
+    transfer: Path | None = None
+    transfer_count: int = Field(default=100, ge=2)
+
+
+class Candidates(BaseModel):
+    """Which works are labelled for a training query: nearest by raw features, by a first student, random."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by_feature: int = Field(default=400, ge=1)
+    by_student: int = Field(default=200, ge=0)
+    at_random: int = Field(default=200, ge=1)
+
+    def plan(self) -> CandidatePlan:
+        """What draws them."""
+        return CandidatePlan(**self.model_dump())
 
 
 class RunConfig(BaseModel):
     """One run. Without `generator` and `corpus` they are the reference ones.
 
-    labels: a label set that is there already, instead of pictures and labels of one's own. teacher: the
-    first order of unlearning, or any method of the library. training: what is changed in the recipe. width:
-    how many numbers of a nested recipe's vectors are kept, all if left out. created: the date that the
+    labels: label sets that are there already, instead of pictures and labels of one's own; several are
+    joined. candidates: which works are labelled for each training query, all of them if left out. teacher:
+    the first order of unlearning, or any method of the library. training: what is changed in the recipe.
+    width: how many numbers of a nested recipe's vectors are kept, all if left out. created: the date that the
     release carries; it is no clock's, so that two runs give the same bytes.
     """
 
@@ -51,18 +75,28 @@ class RunConfig(BaseModel):
     artifacts: Path | None = None
     corpus: Path | None = None
     towers: str = "embedded"
-    labels: Path | None = None
+    labels: tuple[Path, ...] = ()
+    candidates: Candidates | None = None
     teacher: str = FIRST_ORDER
     queries: QueryPlan = QueryPlan()
     recipe: str = OURS
     width: int | None = Field(default=None, ge=1)
     training: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _one_or_many(cls, given: object) -> object:
+        return (given,) if isinstance(given, str | Path) else given
+
     def anywhere(self) -> dict[str, Any]:
         """The same with absolute paths, of JSON's kinds: for workers that stand elsewhere."""
-        paths = {name: getattr(self, name) for name in ("generator", "artifacts", "corpus", "labels")}
+        paths = {name: getattr(self, name) for name in ("generator", "artifacts", "corpus")}
         absolute = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
-        return {**self.model_dump(mode="json"), **absolute}
+        listed = {name: getattr(self.queries, name) for name in ("listed", "transfer")}
+        queries = {name: str(path.resolve()) for name, path in listed.items() if path is not None}
+        dumped = self.model_dump(mode="json")
+        labels = [str(path.resolve()) for path in self.labels]
+        return {**dumped, **absolute, "labels": labels, "queries": {**dumped["queries"], **queries}}
 
     def plan(self) -> TrainingPlan:
         """The recipe with what is changed in it. Raises InvalidInput for an unknown recipe or field."""
@@ -108,11 +142,14 @@ def read_config(path: Path) -> RunConfig:
     return config
 
 
+_PARTS: dict[str, type[BaseModel]] = {"queries": QueryPlan, "candidates": Candidates}
+
+
 def _sentences(error: ValidationError) -> Iterator[str]:
     for wrong in error.errors():
         place = [str(part) for part in wrong["loc"]]
         if wrong["type"] == "extra_forbidden":
-            known = QueryPlan.model_fields if place[0] == "queries" else RunConfig.model_fields
+            known = _PARTS.get(place[0], RunConfig).model_fields
             yield _unknown(".".join(place[:-1]) or "the configuration", place[-1], known)
         else:
             yield f"{'.'.join(place)}: {wrong['msg']} (got {wrong['input']!r})"

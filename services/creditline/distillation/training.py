@@ -28,17 +28,28 @@ _MIX_WEIGHTS = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0)
 class Examples:
     """Training queries and all works, as features, with the teacher's influence.
 
-    queries: (Q, F); works: (N, F); influence: (Q, N), all float32.
+    queries: (Q, F); works: (N, F); influence: (Q, N), all float32. weights: (Q, N), how many works of the
+    corpus each labelled one stands for, 0 where there is no label; None: every work is labelled.
     """
 
     queries: NDArray[np.float32]
     works: NDArray[np.float32]
     influence: NDArray[np.float32]
     parts: Parts
+    weights: NDArray[np.float32] | None = None
 
     def rows(self, rows: NDArray[np.intp]) -> Examples:
         """The named queries with all works."""
-        return replace(self, queries=self.queries[rows], influence=self.influence[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, queries=self.queries[rows], influence=self.influence[rows], weights=weights)
+
+    def ndcg(self, scores: NDArray[np.float32]) -> float:
+        """Mean nDCG@100 of scores, (Q, N), over works that are labelled."""
+        if self.weights is None:
+            return ndcg_of(scores, self.influence)
+        labelled = [row > 0.0 for row in self.weights]
+        triples = zip(scores, self.influence, labelled, strict=True)
+        return float(np.mean([ndcg_at_k(row[seen], truth[seen], NDCG_DEPTH) for row, truth, seen in triples]))
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def train_encoder(
 
 def mean_ndcg(encoder: Encoder, examples: Examples) -> float:
     """Mean nDCG@100 of the encoder's cosines over the examples' queries."""
-    return ndcg_of(encoder_scores(encoder, examples.queries, examples.works), examples.influence)
+    return examples.ndcg(encoder_scores(encoder, examples.queries, examples.works))
 
 
 def ndcg_of(scores: NDArray[np.float32], influence: NDArray[np.float32]) -> float:
@@ -161,7 +172,7 @@ class Mix:
 
 def best_mix(examples: Examples) -> Mix:
     """The mix of raw features whose cosine agrees best with the labels."""
-    return max(Mix.grid(), key=lambda mix: ndcg_of(_mixed_cosines(mix, examples), examples.influence))
+    return max(Mix.grid(), key=lambda mix: examples.ndcg(_mixed_cosines(mix, examples)))
 
 
 def _mixed_cosines(mix: Mix, examples: Examples) -> NDArray[np.float32]:
@@ -227,7 +238,8 @@ class _Run:
         self._loss = DistillationLoss(plan.loss, softness=plan.softness)
         self._queries = torch.from_numpy(examples.queries)
         self._works = torch.from_numpy(examples.works)
-        self._lists = Lists.of(torch.from_numpy(examples.influence))
+        weights = None if examples.weights is None else torch.from_numpy(examples.weights)
+        self._lists = Lists.of(torch.from_numpy(examples.influence), weights)
         self._widths = torch.tensor(list(examples.parts.widths.values()))
         self._random = torch.Generator().manual_seed(seed)
         self._top = max(1, round(plan.top_fraction * len(self._works)))
