@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
-from creditline.attribution.membership import Membership, own_losses
+from creditline.attribution.membership import DRAWS, Membership, own_losses
 from creditline.attribution.teacher import encode_works
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus, reference_decoys
@@ -24,9 +24,10 @@ _FOLDS = 5
 def measured_losses() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Own losses of all works and of all decoys of the reference generator, kept: (N, T), (D, T)."""
     with Generator.open(generator_directory(None)) as generator:
+        made_of = generator.fingerprint, repr(DRAWS)
         if _KEPT.is_file():
             with np.load(_KEPT) as kept:
-                if str(kept["generator"]) == generator.fingerprint:
+                if "draws" in kept and (str(kept["generator"]), str(kept["draws"])) == made_of:
                     return kept["works"], kept["decoys"]
         works, decoys = (
             own_losses(generator, encode_works(generator, corpus.works))
@@ -34,13 +35,13 @@ def measured_losses() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         )
         draft = _KEPT.with_suffix(".tmp.npz")
         draft.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(draft, generator=generator.fingerprint, works=works, decoys=decoys)
+        np.savez(draft, generator=made_of[0], draws=made_of[1], works=works, decoys=decoys)
         os.replace(draft, _KEPT)
     return works, decoys
 
 
-def membership_probabilities() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """That each work, and each decoy, was trained on: (N,), (D,).
+def membership_probabilities(odds: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """That each work, and each decoy, was trained on, at such odds before any loss is seen: (N,), (D,).
 
     Each is judged by a fit on four fifths of the duplicate groups, its own not among them.
     """
@@ -51,7 +52,9 @@ def membership_probabilities() -> tuple[NDArray[np.float64], NDArray[np.float64]
     found = np.empty(len(losses))
     for fitted, judged in GroupKFold(_FOLDS, shuffle=True, random_state=0).split(losses, is_member, groups):
         members, strangers = fitted[is_member[fitted]], fitted[~is_member[fitted]]
-        found[judged] = Membership.fit(losses[members], losses[strangers]).probability(losses[judged])
+        found[judged] = Membership.fit(losses[members], losses[strangers]).probability(
+            losses[judged], odds=odds
+        )
     return found[: len(works)], found[len(works) :]
 
 

@@ -20,12 +20,12 @@ from sklearn.metrics import roc_auc_score
 
 from creditline.calibration.concentration import concentration
 from creditline.distillation.assessment import HeldOut, encoder_cosines, raw_cosines
-from creditline.distillation.building import held_out_part, in_one_unit
+from creditline.distillation.building import contributors_of, held_out_part, in_one_unit
 from creditline.distillation.calibration_fitting import fit_calibration, relative_influence
 from creditline.distillation.encoder import Encoder, Side
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.interval_fitting import fit_intervals
-from creditline.distillation.labels import TRAIN, read_labels
+from creditline.distillation.labels import TRAIN, TRANSFER, read_labels
 from creditline.distillation.recipes import OURS, PAPER, RECIPES
 from creditline.distillation.towers import Towers
 from creditline.distillation.training import Examples, Trained, train_encoder
@@ -33,6 +33,7 @@ from creditline.distillation.unfamiliarity import Familiar
 from creditline.evaluation.agreement import ndcg_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
 from creditline.generator.reference import reference_corpus, reference_decoys
+from tests.benchmarks.answer_intervals import answer_figures
 from tests.benchmarks.decoys import auroc, membership_probabilities
 from tests.benchmarks.distillation import FEATURES, LAB_LABELS
 from tests.benchmarks.distillation_plots import plot_reliability
@@ -40,6 +41,8 @@ from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "python -m tests.benchmarks.distillation_reference"
 LABELS = Path(__file__).resolve().parent / "reference-labels"
+# Pictures to whose prompts no work is close.
+TRANSFER_LABELS = LABELS.with_name("transfer-labels")
 SEED = 17
 _DEPTH = 100
 _SPEED = (500, 400)
@@ -47,10 +50,11 @@ _SPEED = (500, 400)
 
 @dataclass(frozen=True)
 class Bench:
-    """train: what is learnt from; held_out: with repeated labels and decoys."""
+    """train: what is learnt from; held_out: with repeated labels and decoys; transfer: of another kind."""
 
     train: Examples
     held_out: HeldOut
+    transfer: HeldOut
 
 
 def open_bench(store: FeatureStore) -> Bench:
@@ -60,7 +64,8 @@ def open_bench(store: FeatureStore) -> Bench:
     train = Examples(
         store.queries(labels.queries)[rows], store.works(corpus), labels.influence[rows], store.towers.parts
     )
-    return Bench(train, held_out_part(labels, corpus, reference_decoys(), store))
+    other = held_out_part(read_labels(TRANSFER_LABELS), corpus, None, store, TRANSFER)
+    return Bench(train, held_out_part(labels, corpus, reference_decoys(), store), other)
 
 
 def ndcg_by_query(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -261,11 +266,11 @@ def _auroc(usual: NDArray[np.float64], foreign: NDArray[np.float64]) -> float:
     return float(roc_auc_score(labels, np.concatenate([usual, foreign])))
 
 
-def decoy_figures(bench: Bench, encoder: Encoder) -> dict[str, Figure]:
+def decoy_figures(bench: Bench, encoder: Encoder) -> tuple[dict[str, Figure], list[dict[str, object]]]:
     """Which part of the credit goes to works that were never trained on, beside raw similarity.
 
     Ours counts a work's expected influence by the probability that the generator was trained on it, which its
-    own losses tell; likeness alone cannot.
+    own losses tell; likeness alone cannot. Raw similarity is weighed the same way as a control.
     """
     held_out = bench.held_out
     assert held_out.decoys is not None
@@ -277,33 +282,76 @@ def decoy_figures(bench: Bench, encoder: Encoder) -> dict[str, Figure]:
         queries @ encoder.encode_features(held_out.decoys, Side.WORK).T,
     )
     similar = _expected_both(held_out, raw_cosines(held_out)["raw joined"], raw)
-    members, strangers = membership_probabilities()
-    weighed = (ours[0] * members, ours[1] * strangers)
-    parts = {
-        "decoy_share": (weighed, "credit that goes to decoys, works weighed by their own losses"),
-        "decoy_share_by_cosine": (ours, "the same by the encoder's cosine alone"),
-        "decoy_share_raw": (similar, "the same by raw similarity"),
+    even = membership_probabilities()
+    found = {
+        "ours": ours,
+        "raw": similar,
+        **{f"ours, {name}": _weighed(ours, membership_probabilities(odds)) for name, odds in _odds().items()},
+        "raw, own losses": _weighed(similar, even),
     }
-    by_query = {key: _part_of_second(*both) for key, (both, _) in parts.items()}
+    rows = [_decoy_row(name, both, similar, ours, held_out) for name, both in found.items()]
+    best, bare = _part_of_second(*found["ours, own losses"]), _part_of_second(*similar)
+    ndcg = ndcg_by_query(found["ours, own losses"][0], held_out.influence) - ndcg_by_query(
+        ours[0], held_out.influence
+    )
+    by_cosine = float(_part_of_second(*ours).mean())
     figures = {
-        key: _figure(bootstrap_mean(by_query[key], seed=SEED), None, what) for key, (_, what) in parts.items()
-    }
-    means = {key: float(values.mean()) for key, values in by_query.items()}
-    ndcg = ndcg_by_query(weighed[0], held_out.influence) - ndcg_by_query(ours[0], held_out.influence)
-    return {
-        **figures,
+        "decoy_share": _figure(
+            bootstrap_mean(best, seed=SEED),
+            None,
+            "credit that goes to decoys, works weighed by their own losses",
+        ),
+        "decoy_share_raw": _figure(bootstrap_mean(bare, seed=SEED), None, "the same by raw similarity"),
         "decoy_share_ratio": Figure(
-            means["decoy_share"] / means["decoy_share_raw"],
+            float(best.mean() / bare.mean()),
             target="<= 0.9",
             what="credit to decoys, ours over raw similarity's (1: cannot tell)",
         ),
         "decoy_share_ratio_by_cosine": Figure(
-            means["decoy_share_by_cosine"] / means["decoy_share_raw"], what="the same without own losses"
+            by_cosine / float(bare.mean()), what="the same without own losses"
         ),
-        "membership_auroc": Figure(auroc(members, strangers), what="own losses: works against decoys"),
+        "membership_auroc": Figure(auroc(*even), what="own losses: works against decoys"),
         "ndcg100_by_own_losses": _figure(
             bootstrap_mean(ndcg, seed=SEED), None, "what weighing by own losses adds to nDCG@100 (works only)"
         ),
+    }
+    return figures, rows
+
+
+def _odds() -> dict[str, float]:
+    """Members over strangers before any loss is seen: evenly, six to one, and as they really are here."""
+    truly = len(reference_corpus()) / len(reference_decoys())
+    return {"own losses": 1.0, "own losses, odds 6": 6.0, f"own losses, odds {truly:.1f}": truly}
+
+
+def _weighed(
+    both: tuple[NDArray[np.float64], NDArray[np.float64]],
+    weights: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return both[0] * weights[0], both[1] * weights[1]
+
+
+def _decoy_row(
+    name: str,
+    both: tuple[NDArray[np.float64], NDArray[np.float64]],
+    similar: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ours: tuple[NDArray[np.float64], NDArray[np.float64]],
+    held_out: HeldOut,
+) -> dict[str, object]:
+    """Credit to decoys, and what the weights cost in agreement with the teacher, works only."""
+    part = _part_of_second(*both)
+    truth = shares(held_out.influence)
+    plain = similar if name.startswith("raw") else ours
+    gain = paired_difference(
+        ndcg_by_query(both[0], held_out.influence), ndcg_by_query(plain[0], held_out.influence), seed=SEED
+    )
+    return {
+        "credit by": name,
+        "decoy_share": float(part.mean()),
+        "over_raw": float(part.mean() / _part_of_second(*similar).mean()),
+        "ndcg100_gain": gain.value,
+        "ndcg100_gain_low": gain.low,
+        "share_error": float(variation(shares(both[0]), truth).mean()),
     }
 
 
@@ -335,12 +383,16 @@ def main() -> None:
     figures, rows = agreement_figures(bench, ours.encoder, paper.encoder)
     figures["train_minutes"] = training_speed(bench)
     write_result("distillation", COMMAND, SEED, figures, rows, merge=True)
+    of_decoys, decoy_rows = decoy_figures(bench, ours.encoder)
     calibration = {
         **calibration_figures(bench, ours.encoder),
+        **answer_figures(
+            ours.encoder, bench.held_out, bench.transfer, contributors_of(reference_corpus()), seed=SEED
+        ),
         **unfamiliar_figures(bench, store),
-        **decoy_figures(bench, ours.encoder),
+        **of_decoys,
     }
-    write_result("calibration", COMMAND, SEED, calibration, [])
+    write_result("calibration", COMMAND, SEED, calibration, decoy_rows)
     for key, figure in {**figures, **calibration}.items():
         print(f"{key}: {figure.value:.4f} {figure.target or ''}")
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from creditline.errors import InvalidInput
-from creditline.generator.losses import ClearDraws, Examples, denoising_losses
+from creditline.generator.losses import Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
 
-# The noisiest timesteps tell no picture from another.
-_DRAWS = ClearDraws(timesteps=10, repeats=2, salt="membership", mirrored=True, part=0.6)
+# Of the whole schedule: what a generator remembers of a picture shows most where half of it is noise.
+DRAWS = Draws(timesteps=10, repeats=2, salt="membership", mirrored=True)
 _FEWEST = 10
 _REGULARISATION = 0.1
 
@@ -50,8 +50,8 @@ class Membership:
         fitted.fit((logs - mean) / spread, is_member)
         return cls(mean, spread, fitted.coef_[0].astype(np.float64), float(fitted.intercept_[0]))
 
-    def probability(self, losses: NDArray[np.floating]) -> NDArray[np.float64]:
-        """That a work was trained on, were members and strangers equally many: (K, T) -> (K,)."""
+    def probability(self, losses: NDArray[np.floating], *, odds: float = 1.0) -> NDArray[np.float64]:
+        """That a work was trained on: (K, T) -> (K,). odds: members over strangers, as far as is known."""
         logs = _logarithms(losses)
         if logs.shape[1] != len(self.weights):
             raise InvalidInput(
@@ -59,15 +59,15 @@ class Membership:
                 " both alike",
                 field="losses",
             )
-        evidence = ((logs - self.mean) / self.spread) @ self.weights + self.offset
+        evidence = ((logs - self.mean) / self.spread) @ self.weights + self.offset + np.log(odds)
         found: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-evidence))
         return found
 
 
 def own_losses(generator: Generator, works: Examples) -> NDArray[np.float64]:
-    """Each work's loss at ten of the clearer timesteps, mean over the noises: (N, T)."""
-    losses = denoising_losses(generator, works, _DRAWS).double().numpy()
-    found: NDArray[np.float64] = losses.reshape(len(works), _DRAWS.timesteps, -1).mean(axis=2)
+    """Each work's loss at ten timesteps, mean over the noises: (N, T)."""
+    losses = denoising_losses(generator, works, DRAWS).double().numpy()
+    found: NDArray[np.float64] = losses.reshape(len(works), DRAWS.timesteps, -1).mean(axis=2)
     return found
 
 

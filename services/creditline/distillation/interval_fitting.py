@@ -4,7 +4,7 @@ The band is of quantiles by cosine, then widened until queries are covered.
 
 A query's works are not independent of each other, so that coverage is counted query by query (split conformal
 prediction with queries as the units, arXiv 2107.07511): quantiles come from one half of the queries, and what
-they are widened by from the other.
+they are stretched by from the other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ LEVEL = 0.9
 # Where the bins of works by falling cosine end: finer towards the nearest, which answers are about.
 _TAIL = np.geomspace(1e-3, 1.0, 25)
 _LEAST = 30
-_WIDENINGS = np.geomspace(0.5, 4.0, 301)
+# Answers list about so many works.
+_LISTED = 10
 
 
 def fit_intervals(
@@ -76,17 +77,31 @@ def _quantiles(cosines: NDArray[np.float32], influence: NDArray[np.float32], lev
 
 
 def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[np.float32]) -> Intervals:
-    """The narrowest stretch of the band about its middle that covers queries' works at its level."""
-    middle = (np.array(band.low) + np.array(band.high)) / 2
-    for factor in _WIDENINGS:
-        low = middle + factor * (np.array(band.low) - middle)
-        # What no work falls below is no less for a wider band.
-        low = np.where(np.array(band.low) <= 0.0, np.array(band.low), low)
-        high = middle + factor * (np.array(band.high) - middle)
-        stretched = replace(band, low=tuple(low.tolist()), high=tuple(np.maximum(low, high).tolist()))
-        if coverage(stretched, cosines, influence).mean() >= band.level:
-            break
-    return stretched
+    """The band stretched about its middle, at each knot just so far that works about it are covered.
+
+    Where answers list works, those count and not others of the same cosine: that a work is among its query's
+    first says more than its cosine does.
+    """
+    low, high = np.array(band.low), np.array(band.high)
+    middle, half = (low + high) / 2, np.maximum((high - low) / 2, 1e-12)
+    knots = np.array(band.cosine)
+    knot = np.searchsorted((knots[1:] + knots[:-1]) / 2, cosines)
+    below, above = (middle[knot] - influence) / half[knot], (influence - middle[knot]) / half[knot]
+    # What no work falls below is no less for a wider band.
+    needed = np.where(low[knot] <= 0.0, above, np.maximum(below, above))
+    listed = cosines >= np.sort(cosines, axis=1)[:, -_LISTED:][:, :1]
+    factors = np.array(
+        [_factor(needed[knot == each], listed[knot == each], band.level) for each in range(len(low))]
+    )
+    low = np.where(low <= 0.0, low, middle - factors * half)
+    high = np.maximum(low, middle + factors * half)
+    return replace(band, low=tuple(low.tolist()), high=tuple(high.tolist()))
+
+
+def _factor(needed: NDArray[np.float64], listed: NDArray[np.bool_], level: float) -> float:
+    """The stretch that covers so many of a knot's works. needed: (W,), the least that covers each."""
+    about = needed[listed] if listed.sum() >= _LEAST else needed
+    return float(np.quantile(about, level)) if len(about) else 1.0
 
 
 def fit_stretch(
