@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from creditline.corpus.works import Corpus
-from creditline.distillation.building import build_release
+from creditline.distillation.building import build_release, refuse_other_generator, refuse_unusable
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.labels import LabelSet
 from creditline.distillation.towers import Towers
 from creditline.distillation.training import TrainingPlan
 from creditline.distillation.verification import verify_release
 from creditline.errors import FingerprintMismatch, InvalidInput
-from creditline.release import Release, open_release
+from creditline.release import CALIBRATION, Release, open_release
 from tests.distillation.label_sets import queries
 
 QUICK = TrainingPlan(epochs=2, hidden=16, layers=1, width=16)
@@ -74,6 +74,48 @@ def test_labels_of_another_corpus_or_with_shared_prompts_are_refused(
     for wrong, error in ((other, FingerprintMismatch), (overlapping, InvalidInput)):
         with pytest.raises(error):
             build_release(wrong, small_corpus, None, store, tmp_path, name="small", seed=0, plans=[QUICK])
+
+
+def test_a_query_whose_labels_are_all_equal_is_refused(small_corpus: Corpus) -> None:
+    labels = labels_of(small_corpus)
+    influence = labels.influence.copy()
+    influence[3] = 0.25
+    with pytest.raises(InvalidInput, match=r"all labels of 1 queries are equal, e.g. of 'a picture of 3'"):
+        refuse_unusable(dataclasses.replace(labels, influence=influence), small_corpus)
+
+
+def test_a_query_whose_candidates_have_equal_labels_is_refused(small_corpus: Corpus) -> None:
+    labels = labels_of(small_corpus)
+    influence, inclusion = labels.influence.copy(), np.ones_like(labels.influence)
+    inclusion[2, 4:] = 0.0
+    influence[2, :4] = 1.0
+    some = dataclasses.replace(labels, influence=influence, inclusion=inclusion)
+    with pytest.raises(InvalidInput, match="all labels of 1 queries are equal"):
+        refuse_unusable(some, small_corpus)
+
+
+def test_a_query_that_judges_must_have_every_label(small_corpus: Corpus) -> None:
+    labels = labels_of(small_corpus)
+    inclusion = np.ones_like(labels.influence)
+    inclusion[-1, 0] = 0.5
+    with pytest.raises(InvalidInput, match="label every work for those"):
+        refuse_unusable(dataclasses.replace(labels, inclusion=inclusion), small_corpus)
+
+
+def test_labels_of_another_generator_are_refused_with_both_fingerprints(small_corpus: Corpus) -> None:
+    with pytest.raises(
+        FingerprintMismatch, match=r"by generator aaaaaaaaaaaaaaaa…, not by\s+bbbbbbbbbbbbbbbb…"
+    ):
+        refuse_other_generator(labels_of(small_corpus), "b" * 64)
+    refuse_other_generator(labels_of(small_corpus), "a" * 64)
+
+
+def test_a_release_without_its_calibration_is_refused(
+    small_release: Release, small_corpus: Corpus, towers: Towers
+) -> None:
+    (small_release.directory / CALIBRATION).unlink()
+    with pytest.raises(FingerprintMismatch, match=r"calibration.json .*SHA-256 nothing"):
+        verify_release(small_release, small_corpus, towers, sample=5, seed=0)
 
 
 def test_a_vector_that_does_not_come_out_of_the_encoder_is_found(

@@ -104,3 +104,25 @@ def test_who_was_drawn_is_written_and_read(tmp_path: Path) -> None:
     some = replace(label_set(), inclusion=np.linspace(0, 1, 56, dtype=np.float32).reshape(8, 7))
     read = read_labels(write_labels(some, tmp_path))
     np.testing.assert_array_equal(read.inclusion, some.inclusion)
+
+
+@pytest.mark.parametrize("name", ["influence.npy", "queries.parquet", "label-set.json"])
+def test_a_file_cut_off_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    path = write_labels(label_set(), tmp_path) / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(FingerprintMismatch, match=rf"{name} (changed|is cut off).*copy it again"):
+        read_labels(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    (write_labels(label_set(), tmp_path) / "influence_repeat.npy").unlink()
+    with pytest.raises(FingerprintMismatch, match=r"influence_repeat.npy .* is not there"):
+        read_labels(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["influence", "influence_repeat", "decoy_influence"])
+def test_labels_that_are_no_numbers_are_refused(name: str) -> None:
+    broken = getattr(label_set(), name).copy()
+    broken[1, 1] = np.nan
+    with pytest.raises(InvalidInput, match=f"{name} holds a NaN"):
+        replace(label_set(), **{name: broken})

@@ -14,7 +14,8 @@ import pytest
 
 from creditline.corpus.works import Corpus, write_corpus
 from creditline.distillation.labels import HELD_OUT, TRAIN, TRANSFER, LabelSet, read_labels
-from creditline.distillation.towers import Towers, TowerSpec
+from creditline.distillation.tower_spec import TowerSpec
+from creditline.distillation.towers import Towers
 from creditline.distillation.verification import verify_release
 from creditline.release import EVALUATION, FAMILIAR, INTERVALS, Release, open_release
 from tests.distillation.small_towers import write_small_clip

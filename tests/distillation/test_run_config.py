@@ -53,6 +53,13 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
         read_config(written(tmp_path, text))
 
 
+def test_labels_that_are_there_need_no_candidates(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("{name: both, labels: somewhere, candidates: {by_feature: 3}}")
+    with pytest.raises(InvalidInput, match="leave one of them out"):
+        read_config(path)
+
+
 def test_a_configuration_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="no configuration at"):
         read_config(tmp_path / "none.yaml")

@@ -16,7 +16,8 @@ from transformers import AutoModel, AutoTokenizer
 from creditline.corpus.works import Corpus
 from creditline.distillation import embedded_towers
 from creditline.distillation.layout import LAYOUT_WIDTH
-from creditline.distillation.towers import Towers, TowerSpec
+from creditline.distillation.tower_spec import TowerSpec
+from creditline.distillation.towers import Towers
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from tests.distillation.small_towers import SMALL_CLIP, write_small_clip
 

@@ -45,7 +45,7 @@ def embedder_release(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def model(embedder_release: Release) -> EmbedderModel:
-    from creditline.distillation.towers import EMBEDDED
+    from creditline.distillation.tower_spec import EMBEDDED
     from creditline.embedder.model import EmbedderModel
 
     return EmbedderModel.open(embedder_release.directory, EMBEDDED)

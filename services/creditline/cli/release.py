@@ -47,7 +47,8 @@ def build(
     from creditline.distillation.building import build_release, plans_of
     from creditline.distillation.features import FeatureStore
     from creditline.distillation.labels import read_labels
-    from creditline.distillation.towers import Towers, TowerSpec
+    from creditline.distillation.tower_spec import TowerSpec
+    from creditline.distillation.towers import Towers
 
     corpus, decoys = _corpus(corpus_file)
     store = FeatureStore(Towers.open(TowerSpec.parse(towers)), features, _console.print)
@@ -82,15 +83,28 @@ def verify(
     sample: Annotated[int, typer.Option(help="Works to encode again.")] = 32,
     towers: _Towers = "embedded",
     corpus_file: _CorpusFile = None,
+    work_features: Annotated[
+        Path | None, typer.Option(help="CLIP features that a release without pictures was made from.")
+    ] = None,
 ) -> None:
     """Recompute every hash, check the vectors, and encode a sample of works again."""
-    from creditline.distillation.towers import Towers, TowerSpec
+    from creditline.corpus.clip_features import ClipFeatures
+    from creditline.distillation.tower_spec import TowerSpec
+    from creditline.distillation.towers import Towers
     from creditline.distillation.verification import verify_release
     from creditline.release import open_release
 
     release = open_release(directory)
-    corpus, _ = _corpus(corpus_file)
-    verified = verify_release(release, corpus, Towers.open(TowerSpec.parse(towers)), sample=sample, seed=0)
+    given = ClipFeatures.open(work_features) if work_features else None
+    own = given.corpus(release.corpus_name) if given and corpus_file is None else None
+    verified = verify_release(
+        release,
+        own or _corpus(corpus_file)[0],
+        Towers.open(TowerSpec.parse(towers)),
+        sample=sample,
+        seed=0,
+        given=given,
+    )
     _console.print(
         f"release {release.name}: all files as written; {verified.works} works encoded again, lowest cosine"
         f" {verified.lowest_cosine:.6f}"

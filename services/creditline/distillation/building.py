@@ -185,7 +185,33 @@ def refuse_unusable(labels: LabelSet, corpus: Corpus) -> None:
         if len(labels.rows(split)) < 2:
             raise InvalidInput(f"the labels have no {split!r} queries to speak of; label some", field="split")
     _refuse_unlabelled(labels)
+    _refuse_equal(labels)
     labels.refuse_overlap()
+
+
+def refuse_other_generator(labels: LabelSet, generator: str) -> None:
+    """Raises FingerprintMismatch for labels of pictures that another generator made."""
+    if labels.generator_fingerprint != generator:
+        raise FingerprintMismatch(
+            f"the labels are of pictures by generator {labels.generator_fingerprint[:16]}…, not by"
+            f" {generator[:16]}…; label with this one, or name the other",
+            field="generator_fingerprint",
+        )
+
+
+def _refuse_equal(labels: LabelSet) -> None:
+    """A query whose works all have the same label teaches nothing and judges nothing."""
+    seen = np.ones_like(labels.influence) if labels.inclusion is None else labels.inclusion
+    highest = np.where(seen > 0.0, labels.influence, -np.inf).max(axis=1)
+    lowest = np.where(seen > 0.0, labels.influence, np.inf).min(axis=1)
+    equal = np.flatnonzero(highest <= lowest)
+    if len(equal):
+        prompt = labels.queries[int(equal[0])].prompt
+        raise InvalidInput(
+            f"all labels of {len(equal)} queries are equal, e.g. of {prompt!r}; see that the teacher can"
+            " forget those pictures, or leave the queries out",
+            field="influence",
+        )
 
 
 def _refuse_unlabelled(labels: LabelSet) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus
+from creditline.distillation.given_features import given_features
 from creditline.distillation.labels import LabelledQuery
 from creditline.distillation.towers import Towers
 
@@ -19,16 +21,28 @@ _ITEMS_PER_REPORT = 256
 
 
 class FeatureStore:
-    """Features by towers and content; in memory only, or in a directory that later runs read."""
+    """Features by towers and content; in memory only, or in a directory that later runs read.
 
-    def __init__(self, towers: Towers, directory: Path | None, say: Callable[[str], None]) -> None:
+    given: features of the works that were computed before, by the very towers that embed the queries.
+    """
+
+    def __init__(
+        self,
+        towers: Towers,
+        directory: Path | None,
+        say: Callable[[str], None],
+        given: ClipFeatures | None = None,
+    ) -> None:
         self.towers = towers
+        self._given = given
         self._directory = directory
         self._say = say
         self._computed_before: dict[str, NDArray[np.float32]] = {}
 
     def works(self, corpus: Corpus) -> NDArray[np.float32]:
-        """(N, F) float32, row i of `corpus.works[i]`."""
+        """(N, F) float32, row i of `corpus.works[i]`. Raises InvalidInput when given ones do not fit."""
+        if self._given is not None:
+            return given_features(self._given, self.towers, corpus)
         return self._kept(
             corpus.fingerprint,
             lambda rows: [corpus.works[row].picture() for row in rows],

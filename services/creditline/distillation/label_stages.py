@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.distillation.building import refuse_unusable, training_part
+from creditline.distillation.building import refuse_other_generator, refuse_unusable, training_part
 from creditline.distillation.candidates import add_by_student, draw_candidates
 from creditline.distillation.encoder import Encoder
 from creditline.distillation.labelling import LabelJob, Shard, count_parts, label_queries, label_shard
@@ -236,6 +236,8 @@ class LabelStages:
 
     def _take_given(self, directory: Path) -> None:
         labels = join_labels([read_labels(given) for given in self._config.labels])
+        if self._config.generator is not None:
+            refuse_other_generator(labels, generator_fingerprint(self._config.generator))
         refuse_unusable(labels, self._of.corpus)
         write_labels(labels, directory)
 

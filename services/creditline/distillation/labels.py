@@ -17,6 +17,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,7 @@ FIRST_ORDER = "first-order"
 _MANIFEST = "label-set.json"
 _QUERIES = "queries.parquet"
 _MATRICES = ("influence", "influence_repeat", "decoy_influence", "inclusion")
+_DESCRIBED = ("generator_fingerprint", "corpus_name", "corpus_fingerprint", "decoy_fingerprint", "files")
 _QUERY_SCHEMA = pa.schema(
     [
         ("picture", pa.binary()),
@@ -178,11 +180,13 @@ def read_labels(directory: Path) -> LabelSet:
     """
     if not (directory / _MANIFEST).is_file():
         raise NotReady(f"no labels at {directory}; make them with `creditline teacher label`", field="labels")
-    manifest = json.loads((directory / _MANIFEST).read_text())
+    manifest = _read_manifest(directory / _MANIFEST)
     for name, wanted in manifest["files"].items():
-        if _sha256(directory / name) != wanted:
+        if not (directory / name).is_file() or _sha256(directory / name) != wanted:
             raise FingerprintMismatch(
-                f"{directory / name} changed after it was written; label again", field="labels"
+                f"{directory / name} changed after it was written, or is not there; copy it again, or label"
+                " again",
+                field="labels",
             )
     rows = pq.read_table(directory / _QUERIES).to_pylist()
     matrices = {
@@ -197,6 +201,21 @@ def read_labels(directory: Path) -> LabelSet:
         teacher=manifest.get("teacher", FIRST_ORDER),
         **matrices,
     )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        missing = [name for name in _DESCRIBED if name not in found]
+    except ValueError as error:
+        raise FingerprintMismatch(
+            f"{path} is cut off or no label set's ({error}); copy it again", field="labels"
+        ) from error
+    if missing:
+        raise FingerprintMismatch(
+            f"{path} lacks {', '.join(missing)}; copy it again, or label again", field="labels"
+        )
+    return found
 
 
 def join_labels(sets: Sequence[LabelSet]) -> LabelSet:

@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 
 from creditline.attribution.teacher import prepare_teacher
+from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus, read_corpus
 from creditline.distillation.features import FeatureStore
 from creditline.distillation.label_teachers import FirstOrder, LabelTeacher, method_teacher
 from creditline.distillation.labels import FIRST_ORDER
 from creditline.distillation.run_config import RunConfig
-from creditline.distillation.towers import Towers, TowerSpec
+from creditline.distillation.tower_spec import TowerSpec
+from creditline.distillation.towers import Towers
 from creditline.generator.assembly import assemble_reference
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus, reference_decoys
@@ -31,12 +33,21 @@ class Materials:
     @cached_property
     def corpus(self) -> Corpus:
         """What the generator was trained on."""
-        return read_corpus(self.config.corpus) if self.config.corpus else reference_corpus()
+        if self.config.corpus:
+            return read_corpus(self.config.corpus)
+        return self.given.corpus(self.config.name) if self.given else reference_corpus()
+
+    @cached_property
+    def given(self) -> ClipFeatures | None:
+        """Works' features that were computed before."""
+        directory = self.config.work_features
+        return ClipFeatures.open(directory) if directory else None
 
     @cached_property
     def decoys(self) -> Corpus:
         """Pictures that it never saw; a corpus of one's own has none."""
-        return self.corpus.subset((), name="none") if self.config.corpus else reference_decoys()
+        own = self.config.corpus or self.config.work_features
+        return self.corpus.subset((), name="none") if own else reference_decoys()
 
     @cached_property
     def generator_directory(self) -> Path:
@@ -47,7 +58,7 @@ class Materials:
     def store(self) -> FeatureStore:
         """Tower features, kept beside the stages."""
         towers = Towers.open(TowerSpec.parse(self.config.towers))
-        return FeatureStore(towers, self.directory / "features", self.say)
+        return FeatureStore(towers, self.directory / "features", self.say, self.given)
 
     def teacher(self, generator: Generator) -> LabelTeacher:
         """Who labels, with all that is the same for every query."""

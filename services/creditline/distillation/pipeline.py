@@ -96,6 +96,7 @@ class Distillation:
         return {
             "labels": labels.fingerprint,
             "towers": self._materials.store.towers.fingerprint,
+            "work_features": self._materials.given.fingerprint if self._materials.given else "",
             "plan": repr(self.config.plan()),
             "width": self.config.width,
             "seed": self.config.seed,

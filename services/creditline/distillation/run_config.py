@@ -19,6 +19,7 @@ from creditline.distillation.candidates import CandidatePlan
 from creditline.distillation.labels import FIRST_ORDER
 from creditline.distillation.losses import LossKind
 from creditline.distillation.recipes import OURS, RECIPES
+from creditline.distillation.tower_spec import TowerSpec
 from creditline.distillation.training import TrainingPlan
 from creditline.errors import InvalidInput, NotReady
 
@@ -59,11 +60,12 @@ class Candidates(BaseModel):
 class RunConfig(BaseModel):
     """One run. Without `generator` and `corpus` they are the reference ones.
 
-    labels: label sets that are there already, instead of pictures and labels of one's own; several are
-    joined. candidates: which works are labelled for each training query, all of them if left out. teacher:
-    the first order of unlearning, or any method of the library. training: what is changed in the recipe.
-    width: how many numbers of a nested recipe's vectors are kept, all if left out. created: the date that the
-    release carries; it is no clock's, so that two runs give the same bytes.
+    work_features: a directory of CLIP features of the works, computed before by the same towers; without
+    `corpus` it tells the works too. labels: label sets that are there already, instead of pictures and
+    labels of one's own; several are joined. candidates: which works are labelled for each training query, all
+    of them if left out. teacher: the first order of unlearning, or any method of the library. training: what
+    is changed in the recipe. width: how many numbers of a nested recipe's vectors are kept, all if left out.
+    created: the date that the release carries; it is no clock's, so that two runs give the same bytes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +77,7 @@ class RunConfig(BaseModel):
     artifacts: Path | None = None
     corpus: Path | None = None
     towers: str = "embedded"
+    work_features: Path | None = None
     labels: tuple[Path, ...] = ()
     candidates: Candidates | None = None
     teacher: str = FIRST_ORDER
@@ -90,7 +93,7 @@ class RunConfig(BaseModel):
 
     def anywhere(self) -> dict[str, Any]:
         """The same with absolute paths, of JSON's kinds: for workers that stand elsewhere."""
-        paths = {name: getattr(self, name) for name in ("generator", "artifacts", "corpus")}
+        paths = {name: getattr(self, name) for name in _PATHS}
         absolute = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
         listed = {name: getattr(self.queries, name) for name in ("listed", "transfer")}
         queries = {name: str(path.resolve()) for name, path in listed.items() if path is not None}
@@ -139,9 +142,16 @@ def read_config(path: Path) -> RunConfig:
     except ValidationError as error:
         raise InvalidInput(f"{path}: {'; '.join(_sentences(error))}", field="config") from error
     config.plan()
+    TowerSpec.parse(config.towers)
+    if config.labels and config.candidates is not None:
+        raise InvalidInput(
+            f"{path} names labels that are there and candidates to be labelled; leave one of them out",
+            field="candidates",
+        )
     return config
 
 
+_PATHS = ("generator", "artifacts", "corpus", "work_features")
 _PARTS: dict[str, type[BaseModel]] = {"queries": QueryPlan, "candidates": Candidates}
 
 

@@ -1,9 +1,10 @@
-"""Towers: frozen pretrained models that give features of a picture and of a text, always through open_clip.
+"""Towers: frozen pretrained models that give features of a picture and of a text, through open_clip.
 
 Joined features hold the picture's layout between the two.
 
 `Towers.open(EMBEDDED)` loads the pair that comes with the package; any other open_clip model is a name with a
-local checkpoint, or a local directory with `open_clip_config.json`. Nothing is ever downloaded.
+local checkpoint, or a local directory with `open_clip_config.json`. The image tower may be one of timm's,
+such as DINOv2. Nothing is ever downloaded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,8 @@ from creditline.distillation.embedded_towers import (
 )
 from creditline.distillation.layout import LAYOUT_WIDTH, layout_features
 from creditline.distillation.parts import Parts
+from creditline.distillation.timm_tower import TimmTower
+from creditline.distillation.tower_spec import EMBEDDED, TowerSpec
 from creditline.errors import InvalidInput, NotReady
 
 T = TypeVar("T")
@@ -50,48 +53,35 @@ _TOKENIZER_PROBE = "A red ladybug; 3 × 4 = zwölf?"
 _ITEMS_PER_FORWARD = 16
 
 
-@dataclass(frozen=True)
-class TowerSpec:
-    """Which towers.
-
-    An open_clip name with a local checkpoint, a directory as open_clip saves it, or "embedded".
-    """
-
-    name: str
-    checkpoint: Path | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> TowerSpec:
-        """`embedded`, `NAME@CHECKPOINT` (e.g. `ViT-B-32@weights.safetensors`) or `DIRECTORY`."""
-        name, at, checkpoint = text.partition("@")
-        if at:
-            return cls(name, Path(checkpoint))
-        return cls(name)
-
-
-EMBEDDED = TowerSpec(EMBEDDED_NAME)
-
-
 class Towers:
     """An image tower and a text tower, loaded once; `features` is the same in any batch."""
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, preprocessing: PreprocessCfg, fingerprint: str
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        preprocessing: PreprocessCfg,
+        fingerprint: str,
+        *,
+        image: TimmTower | None = None,
+        layout: bool = True,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.fingerprint = fingerprint
+        self._image = image
+        self._layout = layout
         self._tokenizer = tokenizer
         self._transform = image_transform_v2(preprocessing, is_train=False)
         self.parts = Parts(
             image=self.image_features([Image.new("RGB", (8, 8))]).shape[1],
-            layout=LAYOUT_WIDTH,
+            layout=LAYOUT_WIDTH if layout else 0,
             text=self.text_features([""]).shape[1],
         )
 
     @classmethod
     def open(cls, spec: TowerSpec = EMBEDDED) -> Towers:
         """Load the towers that `spec` names. Raises NotReady when their files are not on this machine."""
-        return _open_embedded() if spec == EMBEDDED else _open_local(spec)
+        return _open_embedded(spec) if spec.name == EMBEDDED_NAME else _open_local(spec)
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Pictures as the image tower takes them: (B, 3, side, side) float32."""
@@ -100,6 +90,8 @@ class Towers:
     @torch.inference_mode()
     def image_features(self, pictures: Sequence[Image.Image]) -> Tensor:
         """(B, parts.image) float32, as the tower gives them."""
+        if self._image is not None:
+            return torch.cat([self._image.features(part) for part in _parts(pictures)])
         encode = self.model.get_submodule("visual")
         return torch.cat([encode(self.pixels(part)) for part in _parts(pictures)]).float()
 
@@ -124,14 +116,15 @@ class Towers:
             raise InvalidInput(
                 f"each picture needs a text; got {len(pictures)} and {len(texts)}", field="texts"
             )
-        parts = (self.image_features(pictures), layout_features(pictures), self.text_features(texts))
+        layouts = layout_features(pictures) if self._layout else torch.empty(len(pictures), 0)
+        parts = (self.image_features(pictures), layouts, self.text_features(texts))
         joined: NDArray[np.float32] = torch.cat(
             [nn.functional.normalize(part, dim=-1) for part in parts], dim=1
         ).numpy()
         return joined
 
 
-def _open_embedded() -> Towers:
+def _open_embedded(spec: TowerSpec) -> Towers:
     digests = artifact_digests()
     name = register_configuration()
     with _quiet_loading():
@@ -139,7 +132,7 @@ def _open_embedded() -> Towers:
         tokenizer = open_clip.get_tokenizer(name)
     load_image_weights(model)
     preprocessing = PreprocessCfg(**PREPROCESSING)
-    return Towers(model, tokenizer, preprocessing, _fingerprint(digests, preprocessing))
+    return _assembled(spec, model, tokenizer, preprocessing, digests)
 
 
 def _open_local(spec: TowerSpec) -> Towers:
@@ -156,7 +149,21 @@ def _open_local(spec: TowerSpec) -> Towers:
     preprocessing = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
     probe = hashlib.sha256(tokenizer([_TOKENIZER_PROBE]).numpy().tobytes()).hexdigest()
     digests = {"checkpoint": file_digest(checkpoint), "tokenizer": probe}
-    return Towers(model, tokenizer, preprocessing, _fingerprint(digests, preprocessing))
+    return _assembled(spec, model, tokenizer, preprocessing, digests)
+
+
+def _assembled(
+    spec: TowerSpec,
+    model: nn.Module,
+    tokenizer: Any,
+    preprocessing: PreprocessCfg,
+    digests: Mapping[str, str],
+) -> Towers:
+    """With timm's image tower, where the spec names one."""
+    image = TimmTower.open(spec.image) if spec.image else None
+    files = {**digests, **(image.digests if image else {})}
+    fingerprint = _fingerprint(files, preprocessing, LAYOUT_WIDTH if spec.layout else 0)
+    return Towers(model, tokenizer, preprocessing, fingerprint, image=image, layout=spec.layout)
 
 
 @contextmanager
@@ -194,10 +201,10 @@ def _local_checkpoint(spec: TowerSpec) -> Path:
     return found[0]
 
 
-def _fingerprint(digests: Mapping[str, str], preprocessing: PreprocessCfg) -> str:
+def _fingerprint(digests: Mapping[str, str], preprocessing: PreprocessCfg, layout: int) -> str:
     """SHA-256 over the towers' files, the preprocessing and the layout's width: 64 hex digits."""
     content = json.dumps(
-        {"files": dict(digests), "preprocessing": asdict(preprocessing), "layout": LAYOUT_WIDTH},
+        {"files": dict(digests), "preprocessing": asdict(preprocessing), "layout": layout},
         sort_keys=True,
     )
     return hashlib.sha256(content.encode()).hexdigest()

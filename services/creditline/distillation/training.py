@@ -172,7 +172,8 @@ class Mix:
 
 def best_mix(examples: Examples) -> Mix:
     """The mix of raw features whose cosine agrees best with the labels."""
-    return max(Mix.grid(), key=lambda mix: examples.ndcg(_mixed_cosines(mix, examples)))
+    fitting = [mix for mix in Mix.grid() if mix.layout == 0.0 or examples.parts.layout]
+    return max(fitting, key=lambda mix: examples.ndcg(_mixed_cosines(mix, examples)))
 
 
 def _mixed_cosines(mix: Mix, examples: Examples) -> NDArray[np.float32]:

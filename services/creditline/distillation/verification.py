@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus
 from creditline.distillation.encoder import Encoder, Side
+from creditline.distillation.given_features import given_features
 from creditline.distillation.towers import Towers
 from creditline.errors import FingerprintMismatch
 from creditline.release import ENCODER, Release
@@ -27,8 +29,19 @@ class Verified:
     lowest_cosine: float
 
 
-def verify_release(release: Release, corpus: Corpus, towers: Towers, *, sample: int, seed: int) -> Verified:
-    """Raises FingerprintMismatch at the first thing that is not as the release says."""
+def verify_release(
+    release: Release,
+    corpus: Corpus,
+    towers: Towers,
+    *,
+    sample: int,
+    seed: int,
+    given: ClipFeatures | None = None,
+) -> Verified:
+    """Raises FingerprintMismatch at the first thing that is not as the release says.
+
+    given: features of the works that the release was made from, where it was not made from their pictures.
+    """
     release.verify_files()
     _refuse_other("corpus", release.corpus_fingerprint, corpus.fingerprint)
     _refuse_other("towers", release.towers_fingerprint, towers.fingerprint)
@@ -39,7 +52,10 @@ def verify_release(release: Release, corpus: Corpus, towers: Towers, *, sample: 
     vectors = release.vectors()
     rows = np.sort(np.random.default_rng(seed).choice(len(corpus), min(sample, len(corpus)), replace=False))
     works = [corpus.works[row] for row in rows]
-    features = towers.features([work.picture() for work in works], [work.caption for work in works])
+    if given is None:
+        features = towers.features([work.picture() for work in works], [work.caption for work in works])
+    else:
+        features = given_features(given, towers, corpus)[rows]
     again = Encoder.load(release.directory / ENCODER).encode_features(features, Side.WORK)
     cosines = (again * vectors[rows]).sum(axis=1)
     if cosines.min() < _SAME_VECTOR_COSINE:

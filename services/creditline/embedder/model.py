@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from creditline.distillation.encoder import Encoder, Side
-from creditline.distillation.towers import Towers, TowerSpec
+from creditline.distillation.tower_spec import TowerSpec
+from creditline.distillation.towers import Towers
 from creditline.distillation.unfamiliarity import Familiar
 from creditline.errors import FingerprintMismatch
 from creditline.release import ENCODER, FAMILIAR, Release, open_release

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from prometheus_client import start_http_server
 
-from creditline.distillation.towers import TowerSpec
+from creditline.distillation.tower_spec import TowerSpec
 from creditline.embedder.batcher import Batcher, BatchLimits
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.embedder.model import EmbedderModel

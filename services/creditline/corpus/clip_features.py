@@ -1,0 +1,185 @@
+"""CLIP features of works, computed before, as clip-retrieval writes and LAION publishes them; no picture.
+
+Numbered parts anywhere under one directory: `img_emb_0.npy` (n, width), `metadata_0.parquet` (n rows, in the
+same order), and `text_emb_0.npy` where the captions were embedded too. Rows are read as they are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from creditline.corpus.works import Corpus, Work
+from creditline.errors import InvalidInput, NotReady
+
+_CAPTIONS = ("caption", "TEXT", "text")
+_KEYS = ("key", "SAMPLE_ID", "image_path", "id")
+_SOURCES = ("url", "URL", "image_path")
+_LICENCES = ("LICENSE", "license", "licence")
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ClipPart:
+    """Files of one part. texts: None where captions were not embedded."""
+
+    images: Path
+    metadata: Path
+    texts: Path | None
+
+    def check(self) -> int:
+        """How many works it holds. Raises InvalidInput when its files do not belong together."""
+        counts = {path.name: _rows(path) for path in (self.images, self.metadata, self.texts) if path}
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise InvalidInput(f"files of one part have other numbers of rows ({told}); copy them again")
+        return counts[self.images.name]
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """All parts of a directory, in the order of their numbers."""
+
+    directory: Path
+    parts: tuple[ClipPart, ...]
+
+    @classmethod
+    def open(cls, directory: Path) -> ClipFeatures:
+        """Raises NotReady when there are none, InvalidInput when a part is incomplete or does not fit."""
+        images, metadata, texts = (
+            _numbered(directory, stem, suffix)
+            for stem, suffix in (("img_emb", "npy"), ("metadata", "parquet"), ("text_emb", "npy"))
+        )
+        if not images:
+            raise NotReady(
+                f"{directory} holds no img_emb_*.npy; name a directory as clip-retrieval writes it",
+                field="work_features",
+            )
+        missing = [f"metadata_{number}.parquet" for number in images if number not in metadata]
+        missing += [f"text_emb_{number}.npy" for number in images if texts and number not in texts]
+        if missing:
+            raise InvalidInput(
+                f"{directory} lacks {', '.join(missing[:3])}; copy them", field="work_features"
+            )
+        parts = tuple(ClipPart(images[n], metadata[n], texts.get(n)) for n in sorted(images))
+        for part in parts:
+            part.check()
+        return cls(directory, parts)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether captions were embedded too."""
+        return self.parts[0].texts is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over names and sizes of all files, and their first and last rows: 64 hex digits."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            for path in (part.images, part.texts):
+                if path is not None:
+                    rows = np.load(path, mmap_mode="r")
+                    digest.update(f"{path.name} {rows.shape} {rows.dtype}".encode())
+                    digest.update(rows[:1].tobytes() + rows[-1:].tobytes())
+        return digest.hexdigest()
+
+    def works(self) -> Iterator[Work]:
+        """Every work with what its metadata tells; without a picture, and each a duplicate of none."""
+        for part in self.parts:
+            yield from _works(part)
+
+    def corpus(self, name: str) -> Corpus:
+        """All works at once. Raises InvalidInput when a key comes twice."""
+        works = tuple(self.works())
+        if len({work.id for work in works}) != len(works):
+            raise InvalidInput(
+                f"{self.directory} holds a key twice; give each work its own", field="work_features"
+            )
+        return Corpus(name, works)
+
+    def images(self) -> NDArray[np.float32]:
+        """Features of all pictures, each of length 1: (N, width). Raises InvalidInput for broken rows."""
+        return np.concatenate([_of_length_one(part.images) for part in self.parts])
+
+    def texts(self) -> NDArray[np.float32]:
+        """Features of all captions, each of length 1: (N, width). Raises InvalidInput, also without any."""
+        paths = [part.texts for part in self.parts]
+        if None in paths:
+            raise InvalidInput(f"{self.directory} has no text_emb_*.npy; embed the captions")
+        return np.concatenate([_of_length_one(path) for path in paths if path is not None])
+
+
+def _numbered(directory: Path, stem: str, suffix: str) -> dict[int, Path]:
+    """Files such as `img_emb_0012.npy` anywhere below, by their number."""
+    pattern = re.compile(rf"{stem}_(\d+)\.{suffix}")
+    found = ((pattern.fullmatch(path.name), path) for path in sorted(directory.rglob(f"{stem}_*.{suffix}")))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def _rows(path: Path) -> int:
+    try:
+        if path.suffix == ".parquet":
+            return int(pq.read_metadata(path).num_rows)
+        rows = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidInput(
+            f"{path} cannot be read ({error}); copy it again", field="work_features"
+        ) from error
+    if rows.ndim != 2:
+        raise InvalidInput(f"{path} has shape {rows.shape}; features are a row a work", field="work_features")
+    return len(rows)
+
+
+def _of_length_one(path: Path) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = np.load(path, mmap_mode="r").astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    broken = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0.0)))
+    if len(broken):
+        raise InvalidInput(
+            f"row {broken[0]} of {path} is no direction (NaN, infinite or zero; {len(broken)} such rows);"
+            " embed those works again, or leave them out",
+            field="work_features",
+        )
+    return rows / lengths
+
+
+def _works(part: ClipPart) -> Iterator[Work]:
+    table = pq.ParquetFile(part.metadata)
+    columns = table.schema_arrow.names
+    caption = _column(columns, _CAPTIONS)
+    if caption is None:
+        raise InvalidInput(
+            f"{part.metadata} has none of the columns {', '.join(_CAPTIONS)}, only {', '.join(columns)};"
+            " a work needs its caption",
+            field="work_features",
+        )
+    key, source, licence = (_column(columns, names) for names in (_KEYS, _SOURCES, _LICENCES))
+    number = 0
+    for batch in table.iter_batches():
+        for row in batch.to_pylist():
+            own = f"{part.metadata.stem.removeprefix('metadata_')}-{number}"
+            text, where = str(row[caption] or ""), str(row[source] or "") if source else ""
+            yield Work(
+                id=str(row[key]) if key and row[key] is not None else own,
+                title=text,
+                caption=text,
+                keywords=(),
+                contributor=urlsplit(where).hostname or _UNKNOWN,
+                licence=str(row[licence] or _UNKNOWN) if licence else _UNKNOWN,
+                source=where,
+                duplicate_group=str(row[key]) if key and row[key] is not None else own,
+                thumbnail=b"",
+            )
+            number += 1
+
+
+def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in columns), None)
