@@ -94,7 +94,9 @@ lab: $(INSTALLED)
 distill-figures: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.distillation
 	@$(BIN)/python -m tests.benchmarks.distillation_reference
+	@$(BIN)/python -m tests.benchmarks.candidates
 	@$(BIN)/python -m tests.benchmarks.distillation_plots
+	@$(BIN)/python -m tests.benchmarks.top_works_sheet
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.

@@ -115,6 +115,14 @@ ROW_COLUMNS = {
         "epochs": "epochs",
         "seconds": "seconds of training",
     },
+    "calibration": {
+        "credit by": "credit by",
+        "decoy_share": "to decoys",
+        "over_raw": "over raw similarity's",
+        "ndcg100_gain": "nDCG@100 gained by the weights",
+        "ndcg100_gain_low": "low",
+        "share_error": "error of shares",
+    },
     "contributors": {
         "way": "way",
         "by_query": "whom a picture owes",
