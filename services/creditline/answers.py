@@ -30,13 +30,17 @@ class CreditedWork:
 
 @dataclass(frozen=True)
 class CreditedContributor:
-    """A contributor's share over all their works in the corpus; `works` of them (with copies) are listed."""
+    """A contributor's share over all their works in the corpus; `works` of them (with copies) are listed.
+
+    `listed_share` is what those alone have: who made many works has a little of most pictures.
+    """
 
     name: str
     share: float
     works: int
     share_low: float | None = None
     share_high: float | None = None
+    listed_share: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def test_what_a_contributor_earns_beyond_the_list_is_theirs_too() -> None:
     shares = {person.name: (person.share, person.works, person.error) for person in line.contributors}
     # Two lines: the two largest, and Bo, who has a listed work.
     assert shares == {"cy": (0.5, 0, 0.05), "ana": (0.4, 1, 0.0), "bo": (0.1, 1, 0.0)}
+    assert [person.listed for person in line.contributors] == pytest.approx([0.0, 0.3, 0.1])
 
 
 def test_concentration_is_of_all_works_listed_or_not() -> None:

@@ -137,6 +137,7 @@ def _contributors(works: Sequence[CreditedWork]) -> tuple[CreditedContributor, .
             name,
             sum(work.share for work in works if work.contributor == name),
             sum(work.contributor == name for work in works),
+            listed_share=sum(work.share for work in works if work.contributor == name),
         )
         for name in names
     ]

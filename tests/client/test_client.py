@@ -46,7 +46,7 @@ def test_an_attribution_survives_the_wire(accuracy: answers.AuditedAccuracy) -> 
     answer = answers.AttributionAnswer(
         attribution_id="0" * 32,
         works=(_WORK,),
-        contributors=(answers.CreditedContributor("Ana", 0.25, 3, 0.2, 0.3),),
+        contributors=(answers.CreditedContributor("Ana", 0.25, 3, 0.2, 0.3, 0.125),),
         remainder=0.75,
         release=_RELEASE,
         timings=answers.Timings(6.0, 1.0, 2.0, 0.5, 0.25, 0.125),

@@ -64,12 +64,14 @@ class WorkShare:
 class ContributorShare:
     """A contributor's sum over all their works in the corpus; `works` of them are listed (copies included).
 
+    listed: what those have of it.
     error: the share's standard error where the corpus was sampled, 0 where every work was looked at.
     """
 
     name: str
     share: float
     works: int
+    listed: float
     error: float = 0.0
 
 
@@ -127,9 +129,11 @@ def _contributors(listed: Sequence[Group], others: Others, total: float) -> tupl
     Each member's own part goes to its own contributor, also within a group.
     """
     works = Counter(member.contributor for group in listed for member in group.members)
-    parts = {name: earned.influence for name, earned in others.earned.items()}
+    on_list: dict[str, float] = defaultdict(float)
     for member in (member for group in listed for member in group.members):
-        parts[member.contributor] = parts.get(member.contributor, 0.0) + member.part
+        on_list[member.contributor] += member.part
+    beyond = {name: earned.influence for name, earned in others.earned.items()}
+    parts = {name: on_list.get(name, 0.0) + beyond.get(name, 0.0) for name in {**beyond, **on_list}}
     by_part = sorted(parts, key=lambda name: (-parts[name], name))
     shown = [name for place, name in enumerate(by_part) if place < len(listed) or name in works]
     nothing = Earned(0.0)
@@ -138,6 +142,7 @@ def _contributors(listed: Sequence[Group], others: Others, total: float) -> tupl
             name,
             _portion(parts[name], total),
             works[name],
+            _portion(on_list.get(name, 0.0), total),
             _portion(others.earned.get(name, nothing).error, total),
         )
         for name in shown

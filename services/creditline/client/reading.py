@@ -79,6 +79,7 @@ def _contributor(message: attribution_pb2.CreditedContributor) -> answers.Credit
         works=message.works,
         share_low=_present(message, "share_low"),
         share_high=_present(message, "share_high"),
+        listed_share=message.listed_share,
     )
 
 

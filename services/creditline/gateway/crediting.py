@@ -88,4 +88,4 @@ def _credited_work(share: WorkShare, hit: Hit, ends: Ends) -> CreditedWork:
 
 def _credited_contributor(person: ContributorShare, intervals: AnswerIntervals | None) -> CreditedContributor:
     low, high = intervals.contributors.of(person.share, error=person.error) if intervals else _UNKNOWN
-    return CreditedContributor(person.name, person.share, person.works, low, high)
+    return CreditedContributor(person.name, person.share, person.works, low, high, person.listed)

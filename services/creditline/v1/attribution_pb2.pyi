@@ -50,18 +50,20 @@ class CreditedWork(_message.Message):
     def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ...) -> None: ...
 
 class CreditedContributor(_message.Message):
-    __slots__ = ("name", "share", "works", "share_low", "share_high")
+    __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     SHARE_LOW_FIELD_NUMBER: _ClassVar[int]
     SHARE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    LISTED_SHARE_FIELD_NUMBER: _ClassVar[int]
     name: str
     share: float
     works: int
     share_low: float
     share_high: float
-    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ...) -> None: ...
+    listed_share: float
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., listed_share: _Optional[float] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("total_ms", "check_ms", "embed_ms", "search_ms", "share_ms", "record_ms")

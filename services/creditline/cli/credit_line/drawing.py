@@ -224,8 +224,9 @@ def _draw_work(sheet: _Sheet, line: CreditLine, work: CreditedWork, x: int, y: i
     sheet.bar(x, y + 4, width, 4, [work.share / line.largest_share])
     y = sheet.text(x, y + 24, wrapped(work.title, _WORK_TITLE, width, most_lines=3), _WORK_TITLE)
     y = sheet.text(x, y, wrapped(work.contributor, _WORK_WHO, width, most_lines=2), _WORK_WHO)
-    note = words.copies_note(work)
-    return sheet.text(x, y, [note], _WORK_NOTE) if note else y
+    between = words.share_between(work)
+    notes = [words.copies_note(work), f"range {between}" if between else ""]
+    return sheet.text(x, y, [note for note in notes if note], _WORK_NOTE)
 
 
 def _draw_certainty(sheet: _Sheet, line: CreditLine, top: int) -> int:

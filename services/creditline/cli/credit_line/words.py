@@ -50,9 +50,13 @@ def credit_sentence(line: CreditLine) -> str:
     """Who is owed most, in one sentence."""
     if line.owes_nobody:
         return "This picture owes nobody in particular: no single work stands out."
-    owed = [person for person in line.contributors if person.share > 0]
-    named = [f"{person.name} ({percent(person.share)})" for person in owed[:_NAMED_IN_SENTENCE]]
-    others = sum(person.works > 0 for person in owed[_NAMED_IN_SENTENCE:])
+    # By the listed works: who made many works has a little of most pictures.
+    owed = sorted(
+        (person for person in line.contributors if person.listed_share > 0),
+        key=lambda person: -person.listed_share,
+    )
+    named = [f"{person.name} ({percent(person.listed_share)})" for person in owed[:_NAMED_IN_SENTENCE]]
+    others = len(owed) - len(named)
     if others:
         named.append(f"{counted(others, 'other contributor')} listed here")
     if 1 - line.remainder < _STANDS_OUT:
