@@ -11,6 +11,7 @@ import pytest
 from creditline.corpus.works import Corpus, Work
 from creditline.errors import Conflict, FingerprintMismatch, NotFound
 from creditline.index import WorkIndex, index_release, is_loaded
+from creditline.index.promotion import builds, live_build, previous_build
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 
@@ -47,17 +48,26 @@ def _release(count: int, *, seed: int = 0) -> RowsOfARelease:
 
 @pytest.fixture(autouse=True)
 def _no_collection(index: WorkIndex) -> None:
-    index.delete("works-made-up")
+    for name in ("works-made-up", *builds(index, "works-made-up")):
+        index.delete(name)
 
 
 def test_a_release_is_loaded_once_and_found_loaded_afterwards(index: WorkIndex) -> None:
     release, corpus = _release(400), _corpus(500)
     assert not is_loaded(release, index)
     loaded = index_release(release, corpus, index)
-    assert (loaded.found, loaded.written, loaded.works) == (0, 400, 400)
+    assert (loaded.build, loaded.written, loaded.works) == ("works-made-up.1", 400, 400)
+    assert loaded.recall >= 0.95
     assert is_loaded(release, index)
-    again = index_release(release, corpus, index)
-    assert (again.found, again.written, again.works) == (400, 400, 400)
+
+
+def test_loading_again_builds_beside_the_live_build_and_keeps_the_one_before(index: WorkIndex) -> None:
+    for number in (1, 2, 3):
+        loaded = index_release(_release(40), _corpus(40), index)
+        assert loaded.build == f"works-made-up.{number}"
+    assert builds(index, "works-made-up") == ["works-made-up.2", "works-made-up.3"]
+    assert live_build(index, "works-made-up") == "works-made-up.3"
+    assert previous_build(index, "works-made-up") == "works-made-up.2"
 
 
 def test_vectors_belong_to_the_works_of_their_rows(index: WorkIndex) -> None:
@@ -83,11 +93,19 @@ def test_a_release_trained_anew_under_the_same_name_is_not_taken_for_loaded(inde
     assert is_loaded(_release(40, seed=5), index)
 
 
-def test_other_works_in_the_collection_are_a_conflict(index: WorkIndex) -> None:
+def test_a_collection_that_has_the_aliass_name_is_a_conflict(index: WorkIndex) -> None:
     index.create("works-made-up", WIDTH)
     index.upsert("works-made-up", made_up_works(unit_vectors(3)))
     with pytest.raises(Conflict, match="creditline index drop"):
         index_release(_release(10), _corpus(10), index)
+
+
+def test_a_build_that_fails_leaves_nothing_and_the_live_one_answers_on(index: WorkIndex) -> None:
+    index_release(_release(10), _corpus(10), index)
+    with pytest.raises(NotFound):
+        index_release(_release(20), _corpus(10), index)
+    assert builds(index, "works-made-up") == ["works-made-up.1"]
+    assert live_build(index, "works-made-up") == "works-made-up.1"
 
 
 def test_a_work_that_the_corpus_lacks_is_named(index: WorkIndex) -> None:

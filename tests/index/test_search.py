@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from creditline.errors import DeadlineExceeded, InvalidInput, NotReady, Unavailable
-from creditline.index import Hit, WorkIndex, WorkSearch
+from creditline.index import Hit, WorkFilter, WorkIndex, WorkSearch
 from creditline.local.services import StackPorts
 from tests.index.conftest import GRAPH_PLAN, WORKS
 from tests.index.works_made_up import WIDTH, brute_force, made_up_works, unit_vectors
@@ -63,7 +63,7 @@ def test_the_graph_finds_almost_all_of_the_nearest_works(search: Search) -> None
 
 
 def test_the_graph_finds_almost_all_of_one_contributors_nearest_works(search: Search) -> None:
-    found = search(_QUERIES, 10, contributor="cleo")
+    found = search(_QUERIES, 10, where=WorkFilter(contributors=("cleo",)))
     assert {hit.contributor for answer in found for hit in answer} == {"cleo"}
     assert _recall(found, 10, "cleo") >= 0.97
 

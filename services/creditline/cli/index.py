@@ -52,7 +52,8 @@ def load(release: ReleaseOption = None, corpus: CorpusOption = None) -> None:
     with _connect() as index:
         loaded = index_release(opened, read_corpus(corpus) if corpus else embedded_corpus(), index)
     _console.print(
-        f"{loaded.collection}: {loaded.works} works ({loaded.found} were there, {loaded.written} written)"
+        f"{loaded.build}: {loaded.works} works, live as {opened.collection}; its graph finds"
+        f" {loaded.recall:.1%} of the nearest"
     )
 
 

@@ -139,10 +139,13 @@ class Attribute:
     ) -> _Found:
         """Search until the hits form `k` duplicate groups or there are no more works."""
         works = max(release.summary.works, 1)
+        build = await self._search.build_of(
+            release.summary.collection, deadline_seconds=deadline.remaining("searching the index")
+        )
         limit = min(_HITS_PER_LINE * k + _SPARE_HITS, works)
         while True:
             hits = await self._search.search(
-                release.summary.collection,
+                build,
                 vector,
                 limit,
                 deadline_seconds=deadline.remaining("searching the index"),

@@ -1,5 +1,6 @@
 """Works' vectors in Qdrant: schema, search, and the loading of releases."""
 
+from creditline.index.filters import WorkFilter
 from creditline.index.plan import IndexPlan
 from creditline.index.points import Hit, WorkPoint, point_id
 from creditline.index.releases import LoadReport, index_release, is_loaded
@@ -12,6 +13,7 @@ __all__ = [
     "IndexPlan",
     "LoadReport",
     "QdrantSettings",
+    "WorkFilter",
     "WorkIndex",
     "WorkPoint",
     "WorkSearch",

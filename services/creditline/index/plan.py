@@ -2,58 +2,139 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 
-# `withdrawn` is an integer on purpose: Qdrant Edge never matches a bool, so a withdrawn work would be
-# listed without any error.
-INTEGER_FIELDS = ("withdrawn",)
-KEYWORD_FIELDS = ("work_id", "contributor", "duplicate_group", "licence")
+
+class Codes(StrEnum):
+    """How vectors are shortened for the walk through the graph; the best are scored anew by whole vectors."""
+
+    NONE = "none"
+    INT8 = "int8"
+    TURBO4 = "turbo4"
+    BINARY = "binary"
+
+
+class Numbers(StrEnum):
+    """What the numbers of whole vectors are kept in."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+# How many more works than asked for are scored anew, by what loses more (measured: recall at one width).
+OVERSAMPLING = {Codes.NONE: 1.0, Codes.INT8: 2.0, Codes.TURBO4: 2.0, Codes.BINARY: 4.0}
+_DATATYPES = {Numbers.FLOAT32: qdrant.Datatype.Float32, Numbers.FLOAT16: qdrant.Datatype.Float16}
+
+_COUNTS = ("graph_links", "build_ef", "segments", "shards", "replicas", "search_ef", "upsert_batch")
 
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """Graph, quantization and search effort of a collection; the defaults hold for up to a few million works.
+    """Layout and search effort of a collection; the defaults hold for up to a few million works.
 
-    Thresholds are in kilobytes of raw vectors, as Qdrant counts them: below them a full scan is faster
-    than the graph. `filtered_search_ef` applies when a contributor is asked for, because a filter thins
-    out the graph's neighbourhoods (57 % passing: recall@100 of 0.925 at ef 128, 0.976 at 512).
+    Thresholds are in kilobytes of raw vectors, as Qdrant counts them: below them a full scan is faster than
+    the graph. `codes` stay in RAM, whole vectors and payload on disk. `oversampling` 0 means that of
+    OVERSAMPLING. A filter thins out the graph's neighbourhoods, so a search with one walks further
+    (`filtered_search_ef`; of 1M works, half passing: recall@100 of 0.92 at ef 128, 0.97 at 512).
     """
 
     graph_links: int = 16
     build_ef: int = 128
+    graph_on_disk: bool = False
     full_scan_threshold_kilobytes: int = 10_000
     indexing_threshold_kilobytes: int = 10_000
     segments: int = 2
+    shards: int = 1
+    replicas: int = 1
+    write_consistency: int = 1
+    codes: Codes = Codes.INT8
     int8_quantile: float = 0.99
-    oversampling: float = 2.0
-    search_ef: int = 128
+    oversampling: float = 0.0
+    numbers: Numbers = Numbers.FLOAT16
+    vectors_on_disk: bool = True
+    payload_on_disk: bool = True
+    search_ef: int = 256
     filtered_search_ef: int = 512
     upsert_batch: int = 256
 
+    def __post_init__(self) -> None:
+        """Raises InvalidInput naming the first value that no collection can have."""
+        for name in (
+            "graph_links",
+            "build_ef",
+            "segments",
+            "shards",
+            "replicas",
+            "search_ef",
+            "upsert_batch",
+        ):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} is {getattr(self, name)}; give 1 or more", field=name)
+        if not 1 <= self.write_consistency <= self.replicas:
+            raise InvalidInput(
+                f"write_consistency is {self.write_consistency}; give 1 to the number of replicas,"
+                f" {self.replicas}",
+                field="write_consistency",
+            )
+
+    @classmethod
+    def from_json(cls, text: str) -> IndexPlan:
+        """Read a plan, also one that gives only what differs.
+
+        Raises InvalidInput for what is no JSON object, an unknown name or a value of the wrong kind.
+        """
+        try:
+            given: Mapping[str, Any] = json.loads(text)
+            for name in given:
+                _refuse_unknown(name)
+            return _READER.validate_python(dict(given))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "plan"
+            raise InvalidInput(f"{name} of an index plan: {first['msg']}", field=name) from error
+        except (ValueError, TypeError) as error:
+            raise InvalidInput(f"this is not an index plan: {error}", field="plan") from error
+
+    def to_json(self) -> str:
+        """All values, so that a later default changes nothing."""
+        return json.dumps(asdict(self), indent=1)
+
     def creation(self, collection: str, width: int) -> qdrant.CreateCollection:
-        """The request for a collection of cosine vectors of `width`, with int8 codes. Raises InvalidInput."""
+        """The request for a collection of cosine vectors of `width`. Raises InvalidInput."""
         if width < 1:
             raise InvalidInput(f"a vector of width {width} cannot be indexed; use 1 or more", field="width")
         return qdrant.CreateCollection(
             collection_name=collection,
             vectors_config=qdrant.VectorsConfig(
-                params=qdrant.VectorParams(size=width, distance=qdrant.Distance.Cosine)
+                params=qdrant.VectorParams(
+                    size=width,
+                    distance=qdrant.Distance.Cosine,
+                    datatype=_DATATYPES[self.numbers],
+                    on_disk=self.vectors_on_disk,
+                )
             ),
             hnsw_config=qdrant.HnswConfigDiff(
                 m=self.graph_links,
                 ef_construct=self.build_ef,
                 full_scan_threshold=self.full_scan_threshold_kilobytes,
+                on_disk=self.graph_on_disk,
             ),
             optimizers_config=self.optimizers(),
-            quantization_config=qdrant.QuantizationConfig(
-                scalar=qdrant.ScalarQuantization(
-                    type=qdrant.QuantizationType.Int8, quantile=self.int8_quantile, always_ram=True
-                )
-            ),
+            quantization_config=self._quantization(),
+            shard_number=self.shards,
+            replication_factor=self.replicas,
+            write_consistency_factor=self.write_consistency,
+            on_disk_payload=self.payload_on_disk,
         )
 
     def optimizers(self) -> qdrant.OptimizersConfigDiff:
@@ -68,7 +149,37 @@ class IndexPlan:
         if exact:
             return qdrant.SearchParams(exact=True)
         ef = self.filtered_search_ef if narrow else self.search_ef
-        return qdrant.SearchParams(
-            hnsw_ef=max(ef, limit),
-            quantization=qdrant.QuantizationSearchParams(rescore=True, oversampling=self.oversampling),
-        )
+        return qdrant.SearchParams(hnsw_ef=max(ef, limit), quantization=self._rescoring())
+
+    def _rescoring(self) -> qdrant.QuantizationSearchParams | None:
+        if self.codes is Codes.NONE:
+            return None
+        oversampling = self.oversampling or OVERSAMPLING[self.codes]
+        return qdrant.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+
+    def _quantization(self) -> qdrant.QuantizationConfig | None:
+        match self.codes:
+            case Codes.NONE:
+                return None
+            case Codes.INT8:
+                scalar = qdrant.ScalarQuantization(
+                    type=qdrant.QuantizationType.Int8, quantile=self.int8_quantile, always_ram=True
+                )
+                return qdrant.QuantizationConfig(scalar=scalar)
+            case Codes.TURBO4:
+                turbo = qdrant.TurboQuantization(always_ram=True, bits=qdrant.TurboQuantBitSize.Bits4)
+                return qdrant.QuantizationConfig(turboquant=turbo)
+            case Codes.BINARY:
+                return qdrant.QuantizationConfig(binary=qdrant.BinaryQuantization(always_ram=True))
+
+
+_READER = TypeAdapter(IndexPlan)
+
+
+def _refuse_unknown(name: str) -> None:
+    known = [field.name for field in fields(IndexPlan)]
+    if name in known:
+        return
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise InvalidInput(f"an index plan has no {name!r}; {hint}", field=name)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 from qdrant_client import grpc as qdrant
 
+from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
 
 # Fixed for ever: a work keeps its point id in every collection and on every machine.
@@ -18,12 +21,17 @@ _POINT_NAMESPACE = uuid.UUID("6f1d8c1e-52f3-5c0b-9a36-5d0f3b7c2a11")
 _UNIT_LENGTH_TOLERANCE = 1e-2
 # Field 1 of DenseVector, length-delimited: packed little-endian floats.
 _DENSE_DATA_FIELD = b"\x0a"
-HIT_FIELDS = ("work_id", "contributor", "title", "caption", "licence", "duplicate_group")
+_TEXT_FIELDS = ("work_id", "contributor", "title", "caption", "licence", "source", "duplicate_group")
+HIT_FIELDS = (*_TEXT_FIELDS, "holders", "percents")
 
 
 @dataclass(frozen=True, eq=False)
 class WorkPoint:
-    """One work as it is indexed. `vector`: (width,) float, of unit length."""
+    """One work as it is indexed. `vector`: (width,) float, of unit length.
+
+    rights_holders: names with percentages that sum to 100; empty: the contributor alone. created: when it was
+    made, in seconds since 1970.
+    """
 
     work_id: str
     vector: npt.NDArray[np.floating]
@@ -34,11 +42,34 @@ class WorkPoint:
     source: str
     duplicate_group: str
     withdrawn: bool = False
+    rights_holders: tuple[tuple[str, float], ...] = ()
+    created: int | None = None
+
+    @classmethod
+    def of(cls, work: Work, vector: npt.NDArray[np.floating], *, withdrawn: bool) -> Self:
+        """A work of a corpus or source with its vector."""
+        return cls(
+            work_id=work.id,
+            vector=vector,
+            contributor=work.contributor,
+            title=work.title,
+            caption=work.caption,
+            licence=work.licence,
+            source=work.source,
+            duplicate_group=work.duplicate_group,
+            withdrawn=withdrawn,
+            rights_holders=tuple((holder.name, holder.percent) for holder in work.rights_holders),
+            created=work.created,
+        )
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One work that a search found; `score` is the cosine in [-1, 1]."""
+    """One work that a search found; `score` is the cosine in [-1, 1].
+
+    Of a work that was found without its payload nothing but `point_id` and `score` is known. rights_holders:
+    names with percentages, empty where the contributor alone holds the rights.
+    """
 
     work_id: str
     score: float
@@ -47,6 +78,14 @@ class Hit:
     caption: str
     licence: str
     duplicate_group: str
+    source: str = ""
+    rights_holders: tuple[tuple[str, float], ...] = ()
+    point_id: str = ""
+
+    @property
+    def holders(self) -> tuple[tuple[str, float], ...]:
+        """Who is credited, with percentages that sum to 100."""
+        return self.rights_holders or ((self.contributor, 100.0),)
 
 
 def point_id(work_id: str) -> str:
@@ -82,22 +121,32 @@ def checked_vectors(points: Sequence[WorkPoint], width: int) -> npt.NDArray[np.f
 
 def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.PointStruct:
     """A Qdrant point. Built as protobuf directly: pydantic models cost three times the rest of an upsert."""
-    texts = {
-        "work_id": point.work_id,
-        "contributor": point.contributor,
-        "title": point.title,
-        "caption": point.caption,
-        "licence": point.licence,
-        "source": point.source,
-        "duplicate_group": point.duplicate_group,
-    }
-    payload = {name: qdrant.Value(string_value=text) for name, text in texts.items()}
-    payload["withdrawn"] = qdrant.Value(integer_value=int(point.withdrawn))
-    return qdrant.PointStruct(
+    message = qdrant.PointStruct(
         id=qdrant.PointId(uuid=point_id(point.work_id)),
         vectors=qdrant.Vectors(vector=qdrant.Vector(dense=dense_vector(vector))),
-        payload=payload,
     )
+    payload = message.payload
+    for name in _TEXT_FIELDS:
+        payload[name].string_value = getattr(point, name)
+    payload["origin"].string_value = origin(point.source)
+    payload["withdrawn"].integer_value = int(point.withdrawn)
+    if point.created is not None:
+        payload["created"].integer_value = point.created
+    for name in _holders(point):
+        payload["holders"].list_value.values.add().string_value = name
+    for _, percent in point.rights_holders:
+        payload["percents"].list_value.values.add().double_value = percent
+    return message
+
+
+def _holders(point: WorkPoint) -> list[str]:
+    """All whom the work can be found by: rights holders, as their percentages are, then its maker."""
+    return list(dict.fromkeys([*(name for name, _ in point.rights_holders), point.contributor]))
+
+
+def origin(source: str) -> str:
+    """Where a work comes from, coarsely: the host of an address, or a path's first directory."""
+    return (urlsplit(source).hostname or "") if "://" in source else source.partition("/")[0]
 
 
 def dense_vector(vector: npt.NDArray[np.float32]) -> qdrant.DenseVector:
@@ -116,19 +165,21 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def to_hit(point: qdrant.ScoredPoint) -> Hit:
-    """A search result with the fields of `HIT_FIELDS`."""
-    texts = {name: value.string_value for name, value in point.payload.items()}
-    return Hit(score=point.score, **{name: texts.get(name, "") for name in HIT_FIELDS})
+def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hit:
+    """A search result with the fields of `HIT_FIELDS`, or with as many as `payload` has."""
+    texts = {name: payload[name].string_value if name in payload else "" for name in _TEXT_FIELDS}
+    names, percents = (_values(payload, name) for name in ("holders", "percents"))
+    return Hit(
+        score=point.score,
+        rights_holders=tuple(
+            # A maker without a part of the rights comes after those who have one.
+            (name.string_value, percent.double_value)
+            for name, percent in zip(names, percents, strict=False)
+        ),
+        point_id=point.id.uuid,
+        **texts,
+    )
 
 
-def listed_works_filter(contributor: str | None) -> qdrant.Filter:
-    """Never a withdrawn work; of one contributor only, when one is given."""
-    must = [_matches("withdrawn", qdrant.Match(integer=0))]
-    if contributor is not None:
-        must.append(_matches("contributor", qdrant.Match(keyword=contributor)))
-    return qdrant.Filter(must=must)
-
-
-def _matches(key: str, match: qdrant.Match) -> qdrant.Condition:
-    return qdrant.Condition(field=qdrant.FieldCondition(key=key, match=match))
+def _values(payload: Mapping[str, qdrant.Value], name: str) -> Sequence[qdrant.Value]:
+    return payload[name].list_value.values if name in payload else ()

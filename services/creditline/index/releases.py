@@ -1,4 +1,4 @@
-"""Fills a release's collection from its vectors and the corpus."""
+"""A release's vectors and its corpus become a build that answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from creditline.corpus.works import Corpus
-from creditline.errors import Conflict, FingerprintMismatch
+from creditline.errors import FingerprintMismatch
 from creditline.index.points import WorkPoint
+from creditline.index.promotion import (
+    Expected,
+    builds,
+    drop_build,
+    live_build,
+    next_build,
+    promote,
+    same_vectors,
+    verify,
+)
 from creditline.index.works import WorkIndex
 
 _COMPARED_VECTORS = 16
-# float16 rows and Qdrant's own scaling to length 1 keep the cosine above this.
-_SAME_VECTOR_COSINE = 0.999
+_VERIFIED_VECTORS = 64
 
 
 class IndexedRelease(Protocol):
@@ -42,12 +51,12 @@ class IndexedRelease(Protocol):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What one load did: works found before it, written by it, and there after it."""
+    """What one load did: the build that is live now, works written and there, and its graph's recall."""
 
-    collection: str
-    found: int
+    build: str
     written: int
     works: int
+    recall: float
 
 
 def release_points(
@@ -63,53 +72,56 @@ def release_points(
         )
     for work_id, vector in zip(ids, vectors, strict=True):
         work = corpus.works[corpus.row(work_id)]
-        yield WorkPoint(
-            work_id=work.id,
-            vector=vector,
-            contributor=work.contributor,
-            title=work.title,
-            caption=work.caption,
-            licence=work.licence,
-            source=work.source,
-            duplicate_group=work.duplicate_group,
-            withdrawn=work.id in withdrawn,
-        )
+        yield WorkPoint.of(work, vector, withdrawn=work.id in withdrawn)
 
 
 def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
-    """Whether the release's collection holds as many works as the release, with the same vectors.
+    """Whether the release's live build holds as many works as the release, with the same vectors.
 
     Of the vectors a few are compared: all of them differ between two trainings of one name.
     """
     if not index.exists(release.collection) or index.width(release.collection) != release.width:
         return False
+    expected = expected_of(release, sample=_COMPARED_VECTORS)
+    if index.count(release.collection) != expected.works:
+        return False
+    stored = index.vectors(release.collection, expected.ids)
+    return same_vectors(stored, expected.vectors)
+
+
+def expected_of(release: IndexedRelease, *, sample: int) -> Expected:
+    """What a build of the release holds, with `sample` of its vectors, evenly spread."""
     ids, vectors = release.work_ids(), release.vectors()
-    if index.count(release.collection) != len(ids):
-        return False
-    rows = np.linspace(0, len(ids) - 1, num=min(_COMPARED_VECTORS, len(ids))).astype(int)
-    stored = index.vectors(release.collection, [ids[row] for row in rows])
-    if stored.shape != vectors[rows].shape:
-        return False
-    cosines = np.einsum("nd,nd->n", stored, vectors[rows].astype(np.float32))
-    return bool(np.all(cosines > _SAME_VECTOR_COSINE))
+    rows = np.linspace(0, len(ids) - 1, num=min(sample, len(ids))).astype(int)
+    return Expected(len(ids), [ids[row] for row in rows], vectors[rows].astype(np.float32))
 
 
-def index_release(release: IndexedRelease, corpus: Corpus, index: WorkIndex) -> LoadReport:
-    """Write all of a release's works into its collection, build the graph, and verify the count.
+def index_release(
+    release: IndexedRelease,
+    corpus: Corpus,
+    index: WorkIndex,
+    *,
+    withdrawn: frozenset[str] = frozenset(),
+) -> LoadReport:
+    """Build a collection of all the release's works beside the live one, verify it, and promote it.
 
-    Running it again is safe: works keep their point ids, and withdrawn ones stay withdrawn. Raises Conflict
-    when the collection then holds other works too.
+    Works that are withdrawn in the live build stay so, and those of `withdrawn` are too. Builds older than
+    the one a rollback goes to are dropped. Raises Conflict when the build is not what the release is; the
+    live one then answers as before.
     """
-    index.create(release.collection, release.width)
-    found = index.count(release.collection)
-    withdrawn = index.withdrawn_works(release.collection)
-    written = index.upsert(release.collection, release_points(release, corpus, withdrawn=withdrawn))
-    works = index.count(release.collection)
-    if works != written:
-        raise Conflict(
-            f"collection {release.collection!r} holds {works} works, release {release.name!r} has {written}; "
-            f"drop it with `creditline index drop {release.collection}` and load it again",
-            field="collection",
-        )
-    index.optimize(release.collection)
-    return LoadReport(release.collection, found, written, works)
+    live = live_build(index, release.collection)
+    withdrawn |= index.withdrawn_works(live) if live else frozenset()
+    build = next_build(index, release.collection)
+    index.create(build, release.width)
+    try:
+        written = index.upsert(build, release_points(release, corpus, withdrawn=withdrawn))
+        index.optimize(build)
+        found = verify(index, build, expected_of(release, sample=_VERIFIED_VECTORS))
+        before = promote(index, release.collection, build)
+    except BaseException:
+        index.delete(build)
+        raise
+    for old in builds(index, release.collection):
+        if old not in (build, before):
+            drop_build(index, old)
+    return LoadReport(build, written, found.works, found.recall)

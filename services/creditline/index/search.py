@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,20 @@ from qdrant_client import grpc as qdrant
 
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, explained
+from creditline.index.filters import WorkFilter
 from creditline.index.plan import IndexPlan
-from creditline.index.points import HIT_FIELDS, Hit, listed_works_filter, to_hit
+from creditline.index.points import HIT_FIELDS, Hit, dense_vector, to_hit
 from creditline.index.works import CHANNEL_OPTIONS
 
+MOST_HITS = 10_000
+ALL_WORKS = WorkFilter()
 _HEALTH_SECONDS = 2.0
+_ALIASES_SECONDS = 1.0
+# Hits of one group come together: so many more works are searched for at first, and then so many times more.
+_WORKS_PER_GROUP = 3
+_GROWTH = 4
+_NOTHING: Mapping[str, qdrant.Value] = {}
+GroupField = Literal["contributor", "duplicate_group"]
 
 
 class WorkSearch:
@@ -30,6 +41,8 @@ class WorkSearch:
         self._client = client
         self._address = address
         self._plan = plan
+        # What aliases mean, and until when (by the monotonic clock) that is believed.
+        self._aliases: tuple[Mapping[str, str], float] = ({}, 0.0)
 
     @classmethod
     def connect(
@@ -65,26 +78,125 @@ class WorkSearch:
         limit: int,
         *,
         deadline_seconds: float,
-        contributor: str | None = None,
+        where: WorkFilter = ALL_WORKS,
         exact: bool = False,
+        detailed: int | None = None,
     ) -> list[Hit]:
         """The `limit` works nearest to `vector` ((width,) float), best first; never a withdrawn one.
 
-        `exact` scans all works instead of the graph. Raises InvalidInput for a bad vector or limit,
-        DeadlineExceeded, NotReady when the collection is missing, Unavailable when Qdrant is down.
+        `exact` scans all works instead of the graph. `detailed`: only so many of the hits, the best, come
+        with their payload; of long lists that takes most of the time. Raises InvalidInput for a bad vector
+        or limit, DeadlineExceeded, NotReady when the collection is missing, Unavailable when Qdrant is down.
         """
-        if limit < 1:
-            raise InvalidInput(f"{limit} works cannot be searched for; ask for 1 or more", field="limit")
+        (found,) = await self.search_many(
+            collection,
+            [vector],
+            limit,
+            deadline_seconds=deadline_seconds,
+            where=where,
+            exact=exact,
+            detailed=detailed,
+        )
+        return found
+
+    async def search_many(
+        self,
+        collection: str,
+        vectors: Sequence[npt.NDArray[np.floating]],
+        limit: int,
+        *,
+        deadline_seconds: float,
+        where: WorkFilter = ALL_WORKS,
+        exact: bool = False,
+        detailed: int | None = None,
+    ) -> list[list[Hit]]:
+        """`search` for several vectors in one call, answers in their order."""
+        if not 1 <= limit <= MOST_HITS:
+            raise InvalidInput(
+                f"{limit} works cannot be searched for; ask for 1 to {MOST_HITS:,}", field="limit"
+            )
         if deadline_seconds <= 0:
             raise DeadlineExceeded("the deadline had passed before the index was asked")
-        if vector.ndim != 1 or not np.isfinite(vector).all():
-            raise InvalidInput(
-                f"the query vector of shape {vector.shape} is not one row of finite numbers", field="vector"
+        ends = time.monotonic() + deadline_seconds
+        whole = detailed is None or detailed >= limit
+        params = self._plan.effort(limit, narrow=where.narrows, exact=exact)
+        requests = [
+            _nearest(collection, vector, limit, where.condition(), params, HIT_FIELDS if whole else ())
+            for vector in vectors
+        ]
+        found = await self._asked(collection, requests, deadline_seconds)
+        if whole:
+            return [[to_hit(point, point.payload) for point in points] for points in found]
+        wanted = [point.id for points in found for point in points[:detailed]]
+        payloads = await self._payloads(collection, wanted, ends - time.monotonic())
+        return [
+            [to_hit(point, payloads.get(point.id.uuid, _NOTHING)) for point in points] for points in found
+        ]
+
+    async def search_groups(
+        self,
+        collection: str,
+        vector: npt.NDArray[np.floating],
+        groups: int,
+        *,
+        by: GroupField,
+        per_group: int = 1,
+        deadline_seconds: float,
+        where: WorkFilter = ALL_WORKS,
+    ) -> list[list[Hit]]:
+        """The best `groups` contributors or duplicate groups, each by its best `per_group` works.
+
+        Searches for more works until there are enough groups, or no more works.
+        """
+        ends, limit = time.monotonic() + deadline_seconds, groups * per_group * _WORKS_PER_GROUP
+        while True:
+            limit = min(limit, MOST_HITS)
+            hits = await self.search(
+                collection, vector, limit, deadline_seconds=ends - time.monotonic(), where=where
             )
-        request = self._request(collection, vector, limit, contributor, exact)
-        with explained(self._address, collection):
-            answer = await self._client.grpc_points.Query(request, timeout=deadline_seconds)
-        return [to_hit(point) for point in answer.result]
+            found = grouped(hits, by, groups, per_group)
+            enough = len(found) == groups and all(len(members) == per_group for members in found)
+            if enough or len(hits) < limit or limit == MOST_HITS:
+                return found
+            limit *= _GROWTH
+
+    async def above(
+        self,
+        collection: str,
+        vector: npt.NDArray[np.floating],
+        threshold: float,
+        *,
+        deadline_seconds: float,
+        where: WorkFilter = ALL_WORKS,
+    ) -> list[Hit]:
+        """All works with a cosine of `threshold` or more, best first, up to MOST_HITS of them."""
+        request = _nearest(
+            collection,
+            vector,
+            MOST_HITS,
+            where.condition(),
+            self._plan.effort(MOST_HITS, narrow=where.narrows, exact=False),
+            HIT_FIELDS,
+        )
+        request.score_threshold = threshold
+        (points,) = await self._asked(collection, [request], deadline_seconds)
+        return [to_hit(point, point.payload) for point in points]
+
+    async def build_of(self, alias: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> str:
+        """The collection that an alias means now, or did up to a second ago; the name itself if it is none.
+
+        Who asks more than once for one answer asks the build, so that no answer is of two. Raises
+        Unavailable when Qdrant is down.
+        """
+        known, until = self._aliases
+        if alias not in known or time.monotonic() > until:
+            with explained(self._address, alias):
+                answer = await self._client.grpc_collections.ListAliases(
+                    qdrant.ListAliasesRequest(), timeout=deadline_seconds
+                )
+            known = {found.alias_name: found.collection_name for found in answer.aliases}
+            self._aliases = known, time.monotonic() + _ALIASES_SECONDS
+        return known.get(alias, alias)
 
     async def count(self, collection: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> int:
         """How many works the collection holds: tells readiness. Raises NotReady and Unavailable."""
@@ -93,22 +205,69 @@ class WorkSearch:
             answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
         return answer.result.count
 
-    def _request(
-        self,
-        collection: str,
-        vector: npt.NDArray[np.floating],
-        limit: int,
-        contributor: str | None,
-        exact: bool,
-    ) -> qdrant.QueryPoints:
-        nearest = qdrant.VectorInput(dense=qdrant.DenseVector(data=vector.tolist()))
-        return qdrant.QueryPoints(
-            collection_name=collection,
-            query=qdrant.Query(nearest=nearest),
-            filter=listed_works_filter(contributor),
-            params=self._plan.effort(limit, narrow=contributor is not None, exact=exact),
-            limit=limit,
-            with_payload=qdrant.WithPayloadSelector(
-                include=qdrant.PayloadIncludeSelector(fields=list(HIT_FIELDS))
-            ),
+    async def _asked(
+        self, collection: str, requests: Sequence[qdrant.QueryPoints], deadline_seconds: float
+    ) -> list[Sequence[qdrant.ScoredPoint]]:
+        """The points of every request; a batch goes as one call."""
+        if not requests:
+            return []
+        with explained(self._address, collection):
+            if len(requests) == 1:
+                answer = await self._client.grpc_points.Query(requests[0], timeout=deadline_seconds)
+                return [answer.result]
+            batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
+            answers = await self._client.grpc_points.QueryBatch(batch, timeout=deadline_seconds)
+            return [each.result for each in answers.result]
+
+    async def _payloads(
+        self, collection: str, ids: Sequence[qdrant.PointId], deadline_seconds: float
+    ) -> dict[str, Mapping[str, qdrant.Value]]:
+        """The payloads of points, by id."""
+        request = qdrant.GetPoints(
+            collection_name=collection, ids=ids, with_payload=_payload_fields(HIT_FIELDS)
         )
+        with explained(self._address, collection):
+            answer = await self._client.grpc_points.Get(request, timeout=max(deadline_seconds, 0.0))
+        return {point.id.uuid: point.payload for point in answer.result}
+
+
+def grouped(hits: Sequence[Hit], by: GroupField, groups: int, per_group: int) -> list[list[Hit]]:
+    """Hits, best first, as the first `groups` groups of up to `per_group` works each."""
+    members: dict[str, list[Hit]] = {}
+    for hit in hits:
+        key = getattr(hit, by)
+        if key not in members and len(members) == groups:
+            continue
+        if len(members.setdefault(key, [])) < per_group:
+            members[key].append(hit)
+    return list(members.values())
+
+
+def _nearest(
+    collection: str,
+    vector: npt.NDArray[np.floating],
+    limit: int,
+    condition: qdrant.Filter,
+    params: qdrant.SearchParams,
+    fields: Sequence[str],
+) -> qdrant.QueryPoints:
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        raise InvalidInput(
+            f"the query vector of shape {vector.shape} is not one row of finite numbers", field="vector"
+        )
+    nearest = qdrant.VectorInput(dense=dense_vector(vector.astype(np.float32)))
+    return qdrant.QueryPoints(
+        collection_name=collection,
+        query=qdrant.Query(nearest=nearest),
+        filter=condition,
+        params=params,
+        limit=limit,
+        with_payload=_payload_fields(fields),
+    )
+
+
+def _payload_fields(names: Sequence[str]) -> qdrant.WithPayloadSelector:
+    """These fields only; no payload at all for no names."""
+    if not names:
+        return qdrant.WithPayloadSelector(enable=False)
+    return qdrant.WithPayloadSelector(include=qdrant.PayloadIncludeSelector(fields=list(names)))

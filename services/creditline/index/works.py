@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,8 +16,10 @@ from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
 from creditline.index.failures import QdrantAddress, explained
-from creditline.index.plan import INTEGER_FIELDS, KEYWORD_FIELDS, IndexPlan
-from creditline.index.points import WorkPoint, checked_vectors, point_id, to_qdrant
+from creditline.index.filters import WorkFilter, field_indexes, withdrawn_is
+from creditline.index.plan import IndexPlan
+from creditline.index.points import WorkPoint, checked_vectors, dense_vector, point_id, to_qdrant
+from creditline.index.sending import IMPATIENT, Patience, Sending
 
 # gRPC's default of two minutes would keep us from seeing a Qdrant that has come back.
 CHANNEL_OPTIONS = {
@@ -29,17 +30,10 @@ CHANNEL_OPTIONS = {
     "grpc.enable_http_proxy": 0,
 }
 _SCROLL_PAGE = 1_000
+_QUERIES_A_CALL = 32
 _BATCHES_IN_FLIGHT = 2
 _OPTIMIZE_SECONDS = 3_600.0
 _OPTIMIZE_POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """A batch on its way: the call that acknowledges it, and how many works it holds."""
-
-    call: Any
-    works: int
 
 
 class WorkIndex:
@@ -121,10 +115,8 @@ class WorkIndex:
                 self._client.grpc_collections.Create(
                     self._plan.creation(collection, width), timeout=self._timeout
                 )
-        for field in INTEGER_FIELDS:
-            self._create_field_index(collection, field, qdrant.FieldType.FieldTypeInteger)
-        for field in KEYWORD_FIELDS:
-            self._create_field_index(collection, field, qdrant.FieldType.FieldTypeKeyword)
+        for field, kind, params in field_indexes():
+            self._create_field_index(collection, field, kind, params)
 
     def upsert(self, collection: str, points: Iterable[WorkPoint]) -> int:
         """Write works in batches, each acknowledged as durable; returns how many were written.
@@ -132,35 +124,43 @@ class WorkIndex:
         Writing the same works again changes nothing. Raises InvalidInput before a batch with a bad vector
         is sent, NotReady when the collection is missing.
         """
-        width = self.width(collection)
-        remaining, in_flight, written = iter(points), deque[_Sent](), 0
-        while batch := list(itertools.islice(remaining, self._plan.upsert_batch)):
-            vectors = checked_vectors(batch, width)
-            request = qdrant.UpsertPoints(
-                collection_name=collection,
-                wait=True,
-                points=[to_qdrant(point, vector) for point, vector in zip(batch, vectors, strict=True)],
-            )
+        remaining, in_flight, written = iter(points), deque[Sending](), 0
+        while batch := list(itertools.islice(remaining, self.batch_size)):
             # Qdrant works on one batch while the next is made; more would only wait there.
             while len(in_flight) >= _BATCHES_IN_FLIGHT:
-                written += self._acknowledged(collection, in_flight.popleft())
-            call = self._client.grpc_points.Upsert.future(request, timeout=self._timeout)
-            in_flight.append(_Sent(call, len(batch)))
+                written += in_flight.popleft().acknowledged()
+            in_flight.append(self.send(collection, batch, IMPATIENT))
         while in_flight:
-            written += self._acknowledged(collection, in_flight.popleft())
+            written += in_flight.popleft().acknowledged()
         return written
 
-    def _acknowledged(self, collection: str, sent: _Sent) -> int:
-        """Wait for a batch; returns how many works it held."""
-        with explained(self._address, collection):
-            sent.call.result()
-        return sent.works
+    @property
+    def batch_size(self) -> int:
+        """How many works one call writes."""
+        return self._plan.upsert_batch
+
+    def send(self, collection: str, points: Sequence[WorkPoint], patience: Patience) -> Sending:
+        """Begin to write one batch; it is durable when it is acknowledged.
+
+        Raises InvalidInput, before anything is sent, for a bad vector.
+        """
+        vectors = checked_vectors(points, self.width(collection))
+        request = qdrant.UpsertPoints(
+            collection_name=collection,
+            wait=True,
+            points=[to_qdrant(point, vector) for point, vector in zip(points, vectors, strict=True)],
+        )
+
+        def start() -> Any:
+            return self._client.grpc_points.Upsert.future(request, timeout=self._timeout)
+
+        return Sending(start, len(points), self._address, collection, patience)
 
     def count(self, collection: str, *, withdrawn: bool | None = None) -> int:
         """How many works the collection holds, exactly; of one kind only when `withdrawn` is given."""
         request = qdrant.CountPoints(collection_name=collection, exact=True)
         if withdrawn is not None:
-            request.filter.must.append(_withdrawn_is(withdrawn))
+            request.filter.must.append(withdrawn_is(withdrawn))
         with explained(self._address, collection):
             return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
 
@@ -180,7 +180,7 @@ class WorkIndex:
         """The ids of all withdrawn works of the collection."""
         request = qdrant.ScrollPoints(
             collection_name=collection,
-            filter=qdrant.Filter(must=[_withdrawn_is(True)]),
+            filter=qdrant.Filter(must=[withdrawn_is(True)]),
             limit=_SCROLL_PAGE,
             with_payload=qdrant.WithPayloadSelector(
                 include=qdrant.PayloadIncludeSelector(fields=["work_id"])
@@ -209,6 +209,66 @@ class WorkIndex:
         found = {point.id.uuid: _stored_vector(point) for point in answer.result}
         kept = [found[each] for each in ids if each in found]
         return np.array(kept, dtype=np.float32).reshape(len(kept), self.width(collection))
+
+    def remove(self, collection: str, work_ids: Iterable[str]) -> None:
+        """Take works out of the collection altogether; unknown ids have no effect.
+
+        A rights holder's wish is a withdrawal, which outlasts rebuilding; this one does not.
+        """
+        ids = [qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids]
+        request = qdrant.DeletePoints(
+            collection_name=collection,
+            wait=True,
+            points=qdrant.PointsSelector(points=qdrant.PointsIdsList(ids=ids)),
+        )
+        with explained(self._address, collection):
+            self._client.grpc_points.Delete(request, timeout=self._timeout)
+
+    def nearest(
+        self, collection: str, queries: npt.NDArray[np.float32], limit: int, *, exact: bool = False
+    ) -> list[list[str]]:
+        """The points of the `limit` nearest works that are listed, for each of `queries` (Q, width)."""
+        found: list[list[str]] = []
+        for some in np.array_split(queries, range(_QUERIES_A_CALL, len(queries), _QUERIES_A_CALL)):
+            requests = [self._nearest(collection, query, limit, exact) for query in some]
+            batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
+            with explained(self._address, collection):
+                answer = self._client.grpc_points.QueryBatch(batch, timeout=self._timeout)
+            found += [[point.id.uuid for point in each.result] for each in answer.result]
+        return found
+
+    def _nearest(
+        self, collection: str, query: npt.NDArray[np.float32], limit: int, exact: bool
+    ) -> qdrant.QueryPoints:
+        return qdrant.QueryPoints(
+            collection_name=collection,
+            query=qdrant.Query(nearest=qdrant.VectorInput(dense=dense_vector(query))),
+            filter=WorkFilter().condition(),
+            params=self._plan.effort(limit, narrow=False, exact=exact),
+            limit=limit,
+        )
+
+    def aliases(self) -> dict[str, str]:
+        """Which collection every alias means."""
+        with explained(self._address, "*"):
+            answer = self._client.grpc_collections.ListAliases(
+                qdrant.ListAliasesRequest(), timeout=self._timeout
+            )
+        return {found.alias_name: found.collection_name for found in answer.aliases}
+
+    def point_aliases(self, targets: Mapping[str, str]) -> None:
+        """Let every alias mean its collection, all in one step. Raises NotReady when one is not there."""
+        known, actions = self.aliases(), []
+        for alias, collection in targets.items():
+            if alias in known:
+                old = qdrant.DeleteAlias(alias_name=alias)
+                actions.append(qdrant.AliasOperations(delete_alias=old))
+            new = qdrant.CreateAlias(alias_name=alias, collection_name=collection)
+            actions.append(qdrant.AliasOperations(create_alias=new))
+        with explained(self._address, ", ".join(targets.values())):
+            self._client.grpc_collections.UpdateAliases(
+                qdrant.ChangeAliases(actions=actions), timeout=self._timeout
+            )
 
     def delete(self, collection: str) -> None:
         """Drop the collection with all its works; nothing happens when it is not there."""
@@ -257,17 +317,22 @@ class WorkIndex:
                 field="collection",
             )
 
-    def _create_field_index(self, collection: str, field: str, kind: qdrant.FieldType.ValueType) -> None:
+    def _create_field_index(
+        self,
+        collection: str,
+        field: str,
+        kind: qdrant.FieldType.ValueType,
+        params: qdrant.PayloadIndexParams,
+    ) -> None:
         request = qdrant.CreateFieldIndexCollection(
-            collection_name=collection, wait=True, field_name=field, field_type=kind
+            collection_name=collection,
+            wait=True,
+            field_name=field,
+            field_type=kind,
+            field_index_params=params,
         )
         with explained(self._address, collection):
             self._client.grpc_points.CreateFieldIndex(request, timeout=self._timeout)
-
-
-def _withdrawn_is(withdrawn: bool) -> qdrant.Condition:
-    match = qdrant.Match(integer=int(withdrawn))
-    return qdrant.Condition(field=qdrant.FieldCondition(key="withdrawn", match=match))
 
 
 def _stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:

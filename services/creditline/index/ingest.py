@@ -1,0 +1,229 @@
+"""A source's works into a collection: embedded, written in bounded memory, resumed at any batch.
+
+Points have ids that come from their works' ids, so a batch that is sent twice is there once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from creditline.corpus.sources import Found, Source
+from creditline.corpus.works import Work
+from creditline.errors import InvalidInput
+from creditline.index.checkpoint import Broken, Checkpoint, Position
+from creditline.index.points import WorkPoint
+from creditline.index.sending import PATIENT, Patience, Sending
+from creditline.index.works import WorkIndex
+
+_BATCHES_IN_FLIGHT = 2
+# No direction can be told from a shorter vector.
+_SHORTEST = 1e-12
+
+
+class WorkVectors(Protocol):
+    """Makes works' vectors from what a source holds of them."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what makes them: a resumed ingest must use the same."""
+        ...
+
+    def __call__(self, found: Sequence[Found]) -> npt.NDArray[np.float32]:
+        """(B, width) float32, one row for each of `found`, all of which are works."""
+        ...
+
+
+@dataclass(frozen=True)
+class AsGiven:
+    """A source's own image features are the vectors, but for their length."""
+
+    fingerprint: str = "features as they are"
+
+    def __call__(self, found: Sequence[Found]) -> npt.NDArray[np.float32]:
+        """Rows of length 1, but for those that are no direction. Raises InvalidInput without features."""
+        rows = []
+        for each in found:
+            if each.image_features is None:
+                raise InvalidInput(
+                    f"row {each.row} of {each.part} has no features; embed its picture with --embedder",
+                    field="source",
+                )
+            rows.append(each.image_features)
+        vectors = np.asarray(rows, dtype=np.float32)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.divide(vectors, lengths, out=vectors, where=lengths > _SHORTEST)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """This loader takes every `of`-th part of a source, beginning with part `number` (from 0)."""
+
+    number: int = 0
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.of:
+            raise InvalidInput(f"there is no loader {self.number} of {self.of}", field="loader")
+
+    @property
+    def name(self) -> str:
+        """E.g. `loader-0-of-2`."""
+        return f"loader-{self.number}-of-{self.of}"
+
+    def parts(self, source: Source) -> tuple[str, ...]:
+        """The parts that this loader reads, in order."""
+        return source.parts()[self.number :: self.of]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running ingest is; rates are of this run. fraction: of the loader's parts, 0 to 1."""
+
+    works: int
+    broken: int
+    works_per_second: float
+    fraction: float
+
+    def seconds_left(self, expected: int | None) -> float | None:
+        """Until `expected` works are done; None where nobody knows."""
+        if not expected or self.works_per_second <= 0.0:
+            return None
+        return max(expected - self.works - self.broken, 0) / self.works_per_second
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """works and broken: of the whole ingest, resumed runs together; written, seconds: of this run."""
+
+    works: int
+    broken: int
+    written: int
+    seconds: float
+
+    @property
+    def works_per_second(self) -> float:
+        return self.written / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """What is loaded into what. Withdrawn works are written as withdrawn, so they are never listed.
+
+    on_progress: called after each acknowledged batch.
+    """
+
+    source: Source
+    index: WorkIndex
+    collection: str
+    vectors: WorkVectors
+    loader: Loader = Loader()
+    withdrawn: Callable[[Work], bool] = lambda work: False
+    patience: Patience = PATIENT
+    on_progress: Callable[[Progress], None] = lambda progress: None
+
+    @property
+    def identity(self) -> str:
+        """What a checkpoint of it belongs to."""
+        return " | ".join(
+            (self.source.fingerprint, self.collection, self.vectors.fingerprint, self.loader.name)
+        )
+
+    def run(self, checkpoint: Checkpoint) -> IngestReport:
+        """Load what the checkpoint does not know as done.
+
+        Raises NotReady without the collection, InvalidInput, and Unavailable or ResourceExhausted when
+        Qdrant stays away for longer than `patience`; what was acknowledged stays, and another run goes on
+        there.
+        """
+        began, before = time.monotonic(), checkpoint.position.works
+        width, parts = self.index.width(self.collection), self.loader.parts(self.source)
+        in_flight: deque[tuple[Sending, Position, list[Broken]]] = deque()
+
+        def acknowledge() -> None:
+            sending, position, broken = in_flight.popleft()
+            sending.acknowledged()
+            checkpoint.advance(position, broken)
+            self.on_progress(_progress(position, before, time.monotonic() - began, len(parts)))
+
+        for batch in self._batches(parts, checkpoint.position, width):
+            while len(in_flight) >= _BATCHES_IN_FLIGHT:
+                acknowledge()
+            sending = self.index.send(self.collection, batch.points, self.patience)
+            in_flight.append((sending, batch.position, batch.broken))
+        while in_flight:
+            acknowledge()
+        checkpoint.advance(replace(checkpoint.position, finished=True), ())
+        done = checkpoint.position
+        return IngestReport(done.works, done.broken, done.works - before, time.monotonic() - began)
+
+    def _batches(self, parts: Sequence[str], position: Position, width: int) -> Iterator[_Batch]:
+        """Batches from `position` on, each with the position after it."""
+        rows = self._rows(parts, position)
+        while taken := list(itertools.islice(rows, self.index.batch_size)):
+            part, last = taken[-1]
+            batch = self._batch([found for _, found in taken], width)
+            position = replace(
+                position,
+                part=part,
+                row=last.row + 1,
+                works=position.works + len(batch.points),
+                broken=position.broken + len(batch.broken),
+            )
+            yield replace(batch, position=position)
+
+    def _rows(self, parts: Sequence[str], position: Position) -> Iterator[tuple[int, Found]]:
+        """Rows from `position` on, with the numbers of their parts."""
+        for number in range(position.part, len(parts)):
+            start = position.row if number == position.part else 0
+            for found in self.source.read(parts[number], start):
+                yield number, found
+
+    def _batch(self, rows: Sequence[Found], width: int) -> _Batch:
+        broken = [Broken(found.part, found.row, found.broken) for found in rows if found.work is None]
+        whole = [found for found in rows if found.work is not None]
+        vectors = self.vectors(whole) if whole else np.empty((0, width), dtype=np.float32)
+        _refuse_other_width(vectors, width, self.collection)
+        lengths = np.linalg.norm(vectors, axis=1)
+        usable = np.isfinite(lengths) & (lengths > _SHORTEST)
+        broken += [
+            Broken(found.part, found.row, "its vector is no direction (NaN, infinite or zero)")
+            for found, use in zip(whole, usable, strict=True)
+            if not use
+        ]
+        points = [
+            WorkPoint.of(found.work, vector, withdrawn=self.withdrawn(found.work))
+            for found, vector, use in zip(whole, vectors, usable, strict=True)
+            if use and found.work is not None
+        ]
+        return _Batch(points, broken, Position())
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Works to write and rows that are none; `position`: after all of them."""
+
+    points: list[WorkPoint]
+    broken: list[Broken]
+    position: Position
+
+
+def _refuse_other_width(vectors: npt.NDArray[np.float32], width: int, collection: str) -> None:
+    if vectors.shape[1:] != (width,):
+        raise InvalidInput(
+            f"the source's vectors have shape {vectors.shape[1:]}, collection {collection!r} holds"
+            f" ({width},); load it into one of that width, or embed it with that collection's release",
+            field="source",
+        )
+
+
+def _progress(position: Position, before: int, seconds: float, parts: int) -> Progress:
+    done = position.works - before
+    return Progress(position.works, position.broken, done / max(seconds, 1e-9), position.part / max(parts, 1))
