@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from creditline.corpus.columns import PLAIN_FIELDS, columns_of, require_caption
+from creditline.corpus.directions import directions
+from creditline.corpus.records import work_of
+from creditline.corpus.row_batches import Damage, open_parquet, plain_values, row_batches
 from creditline.corpus.works import Corpus, Work
 from creditline.errors import InvalidInput, NotReady
 
-_CAPTIONS = ("caption", "TEXT", "text")
-_KEYS = ("key", "SAMPLE_ID", "image_path", "id")
-_SOURCES = ("url", "URL", "image_path")
-_LICENCES = ("LICENSE", "license", "licence")
-_UNKNOWN = "unknown"
+_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,11 @@ class ClipPart:
     images: Path
     metadata: Path
     texts: Path | None
+
+    @property
+    def stem(self) -> str:
+        """Its number as its files write it: works without a key of their own are called after it."""
+        return self.metadata.stem.removeprefix("metadata_")
 
     def check(self) -> int:
         """How many works it holds. Raises InvalidInput when its files do not belong together."""
@@ -139,47 +143,30 @@ def _rows(path: Path) -> int:
 
 
 def _of_length_one(path: Path) -> NDArray[np.float32]:
-    rows: NDArray[np.float32] = np.load(path, mmap_mode="r").astype(np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    broken = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0.0)))
+    rows, whole = directions(np.load(path, mmap_mode="r"))
+    broken = np.flatnonzero(~whole)
     if len(broken):
         raise InvalidInput(
             f"row {broken[0]} of {path} is no direction (NaN, infinite or zero; {len(broken)} such rows);"
             " embed those works again, or leave them out",
             field="work_features",
         )
-    return rows / lengths
+    return rows
 
 
 def _works(part: ClipPart) -> Iterator[Work]:
-    table = pq.ParquetFile(part.metadata)
-    columns = table.schema_arrow.names
-    caption = _column(columns, _CAPTIONS)
-    if caption is None:
-        raise InvalidInput(
-            f"{part.metadata} has none of the columns {', '.join(_CAPTIONS)}, only {', '.join(columns)};"
-            " a work needs its caption",
-            field="work_features",
-        )
-    key, source, licence = (_column(columns, names) for names in (_KEYS, _SOURCES, _LICENCES))
-    number = 0
-    for batch in table.iter_batches():
-        for row in batch.to_pylist():
-            own = f"{part.metadata.stem.removeprefix('metadata_')}-{number}"
-            text, where = str(row[caption] or ""), str(row[source] or "") if source else ""
-            yield Work(
-                id=str(row[key]) if key and row[key] is not None else own,
-                title=text,
-                caption=text,
-                keywords=(),
-                contributor=urlsplit(where).hostname or _UNKNOWN,
-                licence=str(row[licence] or _UNKNOWN) if licence else _UNKNOWN,
-                source=where,
-                duplicate_group=str(row[key]) if key and row[key] is not None else own,
-                thumbnail=b"",
-            )
-            number += 1
-
-
-def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in columns), None)
+    with open_parquet(part.metadata) as file:
+        names = file.schema_arrow.names
+        require_caption(part.metadata, names, field="work_features")
+        columns = {field: column for field, column in columns_of(names).items() if field in PLAIN_FIELDS}
+        for rows in row_batches(file, list(dict.fromkeys(columns.values())), rows=_ROWS):
+            if isinstance(rows.content, Damage):
+                raise InvalidInput(
+                    f"rows {rows.first}… of {part.metadata} cannot be read ({rows.content.reason}); copy it"
+                    " again",
+                    field="work_features",
+                )
+            values = {field: plain_values(rows.content[column]) for field, column in columns.items()}
+            for offset in range(len(rows.content)):
+                own = f"{part.stem}-{rows.first + offset}"
+                yield work_of({field: column[offset] for field, column in values.items()}, own_id=own)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from creditline.corpus.rights import WHOLE_PERCENT, RightsHolder, check_rights
 from creditline.errors import InvalidInput, NotFound, NotReady
 
 WORK_SCHEMA = pa.schema(
@@ -26,8 +28,12 @@ WORK_SCHEMA = pa.schema(
         ("source", pa.string()),
         ("duplicate_group", pa.string()),
         ("thumbnail", pa.binary()),
+        ("rights_holders", pa.list_(pa.struct([("name", pa.string()), ("percent", pa.float64())]))),
+        ("created", pa.int64()),
     ]
 )
+# Files written before there were such columns stay readable.
+_OPTIONAL_COLUMNS = ("rights_holders", "created")
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,10 @@ class Work:
 
     `source` is the path in the collection it came from; its first directory is the work's folder.
     `duplicate_group` is shared by copies and near copies of each other: they share one credit.
-    `thumbnail` is an encoded picture (square, content centred on white).
+    `thumbnail` is an encoded picture (square, content centred on white; as it is in a source).
+    `rights_holders`: who gets the credit; empty means the contributor, 100 %. Raises InvalidInput when their
+    parts are not 100 % together.
+    `created`: when the work was made or published, in seconds since 1970; None where nobody says.
     """
 
     id: str
@@ -48,6 +57,17 @@ class Work:
     source: str
     duplicate_group: str
     thumbnail: bytes
+    rights_holders: tuple[RightsHolder, ...] = ()
+    created: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rights_holders:
+            check_rights(self.id, self.rights_holders)
+
+    @property
+    def holders(self) -> tuple[RightsHolder, ...]:
+        """Who gets the credit: the rights holders where they are named, else the contributor alone."""
+        return self.rights_holders or (RightsHolder(self.contributor, WHOLE_PERCENT),)
 
     @property
     def folder(self) -> str:
@@ -119,7 +139,13 @@ class Corpus:
 def write_corpus(corpus: Corpus, path: Path) -> None:
     """Write one Parquet file with `WORK_SCHEMA`, compressed."""
     columns = {field.name: [getattr(work, field.name) for work in corpus.works] for field in WORK_SCHEMA}
+    columns["rights_holders"] = [[vars(one) for one in work.rights_holders] for work in corpus.works]
     pq.write_table(pa.table(columns, schema=WORK_SCHEMA), path, compression="zstd")
+
+
+def _work(row: dict[str, Any]) -> Work:
+    holders = tuple(RightsHolder(**one) for one in row.get("rights_holders") or ())
+    return Work(**{**row, "keywords": tuple(row["keywords"]), "rights_holders": holders})
 
 
 def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
@@ -131,11 +157,11 @@ def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
     if not path.is_file():
         raise NotReady(f"no corpus at {path}; build it with `creditline corpus build`", field="corpus")
     table = pq.read_table(path)
-    missing = [field.name for field in WORK_SCHEMA if field.name not in table.column_names]
+    missing = [name for name in WORK_SCHEMA.names if name not in (*table.column_names, *_OPTIONAL_COLUMNS)]
     if missing:
         raise InvalidInput(f"{path} lacks the columns {', '.join(missing)}", field="corpus")
-    rows = table.select([field.name for field in WORK_SCHEMA]).to_pylist()
-    works = tuple(Work(**{**row, "keywords": tuple(row["keywords"])}) for row in rows)
+    rows = table.select([name for name in WORK_SCHEMA.names if name in table.column_names]).to_pylist()
+    works = tuple(map(_work, rows))
     if len({work.id for work in works}) != len(works):
         raise InvalidInput(f"{path} holds the same work id twice; ids must be unique", field="id")
     silent = [work.id for work in works if not (work.caption or "").strip()]

@@ -1,0 +1,8 @@
+"""Corpora in whatever form people have them: streamed row by row, resumed at any row, looked at before."""
+
+from creditline.corpus.rights import RightsHolder
+from creditline.corpus.sources.found import Found, Source
+from creditline.corpus.sources.opening import KINDS, open_source
+from creditline.corpus.sources.survey import Duplicate, Survey, survey
+
+__all__ = ["KINDS", "Duplicate", "Found", "RightsHolder", "Source", "Survey", "open_source", "survey"]

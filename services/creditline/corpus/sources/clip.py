@@ -1,0 +1,109 @@
+"""CLIP features computed before, as a source: rows without pictures, read as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from creditline.corpus.clip_features import ClipFeatures, ClipPart
+from creditline.corpus.directions import directions
+from creditline.corpus.row_batches import Damage, Rows, open_parquet, row_batches
+from creditline.corpus.sources.found import Features, Found, found_broken
+from creditline.corpus.sources.source_files import fingerprint_of
+from creditline.corpus.sources.table import Table
+from creditline.errors import NotFound
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """A part is an `img_emb_*.npy` with its metadata; ids are those of `ClipFeatures.works`."""
+
+    features: ClipFeatures
+    kind: str = "clip-features"
+    has_features: bool = True
+
+    @classmethod
+    def open(cls, path: Path) -> ClipSource:
+        """Raises NotReady when there are no features, InvalidInput when the files of a part do not fit."""
+        return cls(ClipFeatures.open(path))
+
+    @property
+    def name(self) -> str:
+        return self.features.directory.name
+
+    @cached_property
+    def _parts(self) -> dict[str, ClipPart]:
+        return {part.images.name: part for part in self.features.parts}
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        files = (path for part in self.features.parts for path in (part.images, part.metadata, part.texts))
+        return {path.name: path.stat().st_size for path in files if path is not None}
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(tuple(self._sizes), tuple(self._sizes.values()))
+
+    @property
+    def size(self) -> int:
+        return sum(self._sizes.values())
+
+    @property
+    def mapping(self) -> Mapping[str, str]:
+        first = self.features.parts[0]
+        with open_parquet(first.metadata) as file:
+            fields = _metadata_table(file.schema_arrow, first.metadata).fields
+        texts = {"text_features": "text_emb_*.npy"} if self.features.has_texts else {}
+        return {**fields, "image_features": "img_emb_*.npy", **texts}
+
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self._parts)
+
+    def read(self, part: str, start: int = 0) -> Iterator[Found]:
+        return self.rows(part, start)
+
+    def rows(self, part: str, start: int = 0) -> Iterator[Found]:
+        if part not in self._parts:
+            raise NotFound(f"there is no part {part!r} in {self.features.directory}", field="part")
+        files = self._parts[part]
+        with open_parquet(files.metadata) as metadata:
+            table = _metadata_table(metadata.schema_arrow, files.metadata)
+            for rows in row_batches(metadata, table.columns, start=start, rows=table.rows_at_once):
+                yield from _found(rows, table, part, files)
+
+
+def _metadata_table(schema: pa.Schema, path: Path) -> Table:
+    return replace(Table.of(schema, path), picture=None, features={}, widths={})
+
+
+def _found(rows: Rows, table: Table, part: str, files: ClipPart) -> Iterator[Found]:
+    if isinstance(rows.content, Damage):
+        reason = (
+            f"rows {rows.first}… of {files.metadata} cannot be read ({rows.content.reason}); copy it again"
+        )
+        yield found_broken(part, rows.first, reason)
+        return
+    stop = rows.first + len(rows.content)
+    images = _directions(files.images, rows.first, stop)
+    texts = _directions(files.texts, rows.first, stop) if files.texts else None
+    for offset, found in enumerate(table.found(rows.content, part, rows.first, stem=files.stem)):
+        image, text = images[offset], texts[offset] if texts else None
+        if found.work is None:
+            yield found
+        elif image is None or (texts and text is None):
+            name = files.images.name if image is None or files.texts is None else files.texts.name
+            reason = f"row {found.row} of {name} is no direction (NaN, infinite or zero)"
+            yield found_broken(part, found.row, f"{reason}; embed it again, or leave it out")
+        else:
+            yield Found(part, found.row, found.work, image, text, "", found.notes)
+
+
+def _directions(path: Path, start: int, stop: int) -> list[Features | None]:
+    """Rows of a file at length 1, None where they are no direction."""
+    rows, whole = directions(np.load(path, mmap_mode="r")[start:stop])
+    return [row if is_whole else None for row, is_whole in zip(rows, whole, strict=True)]

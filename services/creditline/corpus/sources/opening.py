@@ -1,0 +1,76 @@
+"""Opens a source of any form: recognised by what lies in its directory, or named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from creditline.corpus.sources.clip import ClipSource
+from creditline.corpus.sources.found import Source
+from creditline.corpus.sources.parquet import ParquetSource
+from creditline.corpus.sources.source_files import visible_files
+from creditline.errors import InvalidInput, NotReady
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A form of a corpus: what it is known by, and how it is opened."""
+
+    known_by: str
+    open: Callable[[Path], Source]
+    is_here: Callable[[Path, frozenset[str]], bool]
+
+
+def _holds(*endings: str) -> Callable[[Path, frozenset[str]], bool]:
+    """Whether some file has one of these endings."""
+    return lambda path, endings_there: any(ending in endings_there for ending in endings)
+
+
+# In the order in which they are tried.
+KINDS = MappingProxyType(
+    {
+        "clip-features": Kind(
+            "img_emb_*.npy with metadata_*.parquet", ClipSource.open, _holds("img_emb.npy")
+        ),
+        "parquet": Kind("*.parquet with a caption column", ParquetSource.open, _holds(".parquet")),
+    }
+)
+
+
+def open_source(path: Path, *, kind: str | None = None) -> Source:
+    """Open a directory or file as a source.
+
+    Raises NotReady when it is not there or holds nothing of any form, InvalidInput for an unknown `kind` and
+    for files that do not belong together.
+    """
+    if kind is not None and kind not in KINDS:
+        raise InvalidInput(
+            f"there is no kind {kind!r} of source; take one of {', '.join(KINDS)}", field="kind"
+        )
+    if not path.exists():
+        raise NotReady(f"{path} is not there; name a directory or a file of works", field="source")
+    endings = _endings(path)
+    found = next((name for name in ([kind] if kind else KINDS) if KINDS[name].is_here(path, endings)), None)
+    if found is None:
+        raise NotReady(_nothing(path, kind, bool(endings)), field="source")
+    return KINDS[found].open(path)
+
+
+def _endings(path: Path) -> frozenset[str]:
+    """Suffixes of all files; `img_emb.npy` stands for numbered files of that name."""
+    names = [path.name] if path.is_file() else visible_files(path)
+    return frozenset(_ending(name.rpartition("/")[2]) for name in names)
+
+
+def _ending(name: str) -> str:
+    if name.startswith("img_emb_") and name.endswith(".npy"):
+        return "img_emb.npy"
+    return Path(name).suffix.lower()
+
+
+def _nothing(path: Path, kind: str | None, has_files: bool) -> str:
+    looked_for = "; ".join(f"{name}: {KINDS[name].known_by}" for name in ([kind] if kind else KINDS))
+    held = "holds none of what makes a source" if has_files else "is empty"
+    return f"{path} {held}; name a directory or file with one of these ({looked_for})"

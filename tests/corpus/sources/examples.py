@@ -1,0 +1,108 @@
+"""Small corpora in the forms that people have, each written by that form's own library."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from creditline.corpus.sources import Found, Source
+from tests.corpus.clip_parts import write_clip_parts
+from tests.corpus.works_factory import plain_works
+
+
+def picture(seed: int, kind: str = "PNG", side: int = 24) -> bytes:
+    """A small encoded picture of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format=kind)
+    return encoded.getvalue()
+
+
+def everything(source: Source) -> list[Found]:
+    """All rows, pictures checked."""
+    return [found for part in source.parts() for found in source.read(part)]
+
+
+def plain(found: Found) -> tuple[object, ...]:
+    """What can be compared of a row: features as bytes."""
+    features = [
+        None if rows is None else rows.tobytes() for rows in (found.image_features, found.text_features)
+    ]
+    return (found.part, found.row, found.work, *features, found.broken, found.notes)
+
+
+def write_laion_parquet(directory: Path, *, files: int = 2, rows: int = 25, per_group: int = 7) -> Path:
+    """LAION-400M's columns: addresses and texts only."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in range(files):
+        names = [f"{file}-{row}" for row in range(rows)]
+        table = pa.table(
+            {
+                "SAMPLE_ID": pa.array([float(file * rows + row) for row in range(rows)]),
+                "URL": [f"https://host{row % 3}.example/{name}.jpg" for row, name in enumerate(names)],
+                "TEXT": [f"a drawing of {name}" for name in names],
+                "HEIGHT": pa.array([64] * rows, pa.int32()),
+                "WIDTH": pa.array([64] * rows, pa.int32()),
+                "LICENSE": ["?"] * rows,
+                "NSFW": ["UNLIKELY"] * rows,
+                "similarity": [0.31] * rows,
+            }
+        )
+        pq.write_table(table, directory / f"part-{file:05d}.snappy.parquet", row_group_size=per_group)
+    return directory
+
+
+def write_img2dataset_parquet(path: Path, pictures: Sequence[bytes | None], *, per_group: int = 4) -> Path:
+    """img2dataset's `--output_format parquet`: pictures as bytes in the column `jpg`."""
+    rows = len(pictures)
+    table = pa.table(
+        {
+            "url": [f"https://pictures.example/{row}.jpg" for row in range(rows)],
+            "caption": [f"a drawing of {row}" for row in range(rows)],
+            "key": [f"{row:09d}" for row in range(rows)],
+            "status": ["success" if one else "failed_to_download" for one in pictures],
+            "error_message": [None if one else "HTTP Error 404: Not Found" for one in pictures],
+            "jpg": pa.array(pictures, pa.binary()),
+        }
+    )
+    pq.write_table(table, path, row_group_size=per_group)
+    return path
+
+
+def write_embedded_parquet(path: Path, features: np.ndarray, *, per_group: int = 8) -> Path:
+    """A column of lists of numbers beside the captions."""
+    captions = [f"a drawing of {row}" for row in range(len(features))]
+    lists = pa.array(list(features.astype(np.float32)), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"text": captions, "image_embedding": lists}), path, row_group_size=per_group)
+    return path
+
+
+def write_clip_features(directory: Path, *, rows: int = 21, per_part: int = 8) -> Path:
+    """clip-retrieval's layout; the second part has a row of zeros and one with NaN."""
+    features = np.random.default_rng(0).normal(size=(2, rows, 6))
+    features[0, per_part + 1], features[1, per_part + 3, 2] = 0.0, np.nan
+    return write_clip_parts(directory, plain_works(rows), *features, per_part=per_part)
+
+
+def _broken_pictures(path: Path) -> Path:
+    pictures = [picture(row) if row % 4 else picture(row)[:-50] for row in range(11)]
+    return write_img2dataset_parquet(_inside(path, "00000.parquet"), pictures)
+
+
+def _inside(directory: Path, name: str) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / name
+
+
+# By kind, and by what is special about it.
+EXAMPLES: dict[str, Callable[[Path], Path]] = {
+    "parquet of addresses": write_laion_parquet,
+    "parquet with pictures": _broken_pictures,
+    "clip-features": write_clip_features,
+}
