@@ -1,8 +1,8 @@
 """Any number of works with vectors like those of the reference release, and queries held out from them.
 
 A vector is a blend of two works of the release and of noise with the release's own spectrum, so that
-clusters, their overlap and the slow decay of directions are the real ones. Chunks are seeded by their number: the same
-works come out whatever part of them is asked for.
+clusters, their overlap and the slow decay of directions are the real ones. Chunks are seeded by their
+number: the same works come out whatever part of them is asked for.
 """
 
 from __future__ import annotations

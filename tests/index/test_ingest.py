@@ -1,0 +1,203 @@
+"""A source's works into a collection: whole, in two loaders, resumed, and with rows that are no works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from creditline.corpus.sources import Source, open_source
+from creditline.errors import Conflict, InvalidInput, NotReady, Unavailable
+from creditline.index import WorkIndex
+from creditline.index.checkpoint import Checkpoint
+from creditline.index.ingest import AsGiven, Ingest, Loader, Progress
+from creditline.index.sending import Patience
+from tests.index.conftest import GRAPH_PLAN
+from tests.index.works_made_up import WIDTH, unit_vectors
+from tests.local.qdrant_process import start_qdrant
+
+_PART_WORKS = 300
+_BATCH = 64
+_PLAN = replace(GRAPH_PLAN, upsert_batch=_BATCH)
+_COLLECTION = "ingested"
+
+
+def _write_part(directory: Path, number: int, *, spoil: bool = False) -> None:
+    """One part as clip-retrieval writes it; `spoil` makes two rows no direction and one silent."""
+    vectors = 3.0 * unit_vectors(_PART_WORKS, seed=number)
+    captions = [f"picture {number}-{row}" for row in range(_PART_WORKS)]
+    if spoil:
+        vectors[5], vectors[70], captions[131] = np.nan, 0.0, ""
+    np.save(directory / f"img_emb_{number}.npy", vectors.astype(np.float16))
+    columns = {
+        "key": [f"{number:03d}-{row:05d}" for row in range(_PART_WORKS)],
+        "caption": captions,
+        "url": [f"https://pictures.example/{number}/{row}.png" for row in range(_PART_WORKS)],
+    }
+    pq.write_table(pa.table(columns), directory / f"metadata_{number}.parquet")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """Three parts of 300 works, one of them with three rows that are none."""
+    directory = tmp_path / "features"
+    directory.mkdir()
+    for number in range(3):
+        _write_part(directory, number, spoil=number == 1)
+    return open_source(directory)
+
+
+@pytest.fixture
+def index_of_batches(qdrant_port: int) -> Iterator[WorkIndex]:
+    """An index with an empty collection and small batches."""
+    with WorkIndex.connect(grpc_port=qdrant_port, plan=_PLAN) as index:
+        index.create(_COLLECTION, WIDTH)
+        yield index
+        index.delete(_COLLECTION)
+
+
+@pytest.fixture
+def ingest(source: Source, index_of_batches: WorkIndex) -> Ingest:
+    return Ingest(source, index_of_batches, _COLLECTION, AsGiven())
+
+
+def _checkpoint(ingest: Ingest, tmp_path: Path) -> Checkpoint:
+    return Checkpoint.open(tmp_path / "checkpoint", ingest.loader.name, belongs_to=ingest.identity)
+
+
+def test_every_work_is_there_and_what_is_none_is_listed(ingest: Ingest, tmp_path: Path) -> None:
+    checkpoint = _checkpoint(ingest, tmp_path)
+    report = ingest.run(checkpoint)
+    assert (report.works, report.broken, report.written) == (897, 3, 897)
+    assert ingest.index.count(_COLLECTION) == 897
+    listed = [json.loads(line) for line in checkpoint.broken_rows.read_text().splitlines()]
+    assert sorted((row["part"][-1] == "1", row["row"]) for row in listed) == [
+        (True, 5),
+        (True, 70),
+        (True, 131),
+    ]
+    (stored,) = ingest.index.vectors(_COLLECTION, ["002-00007"])
+    np.testing.assert_allclose(stored, unit_vectors(_PART_WORKS, seed=2)[7], atol=2e-3)
+
+
+def test_an_ingest_that_is_done_does_nothing_when_run_again(ingest: Ingest, tmp_path: Path) -> None:
+    ingest.run(_checkpoint(ingest, tmp_path))
+    again = ingest.run(_checkpoint(ingest, tmp_path))
+    assert (again.works, again.broken, again.written) == (897, 3, 0)
+
+
+class _StoppedError(Exception):
+    """Stands for a process that ends at once."""
+
+
+def _stopping_after(batches: int) -> Callable[[Progress], None]:
+    """Ends the ingest after so many acknowledged batches."""
+    left = [batches]
+
+    def count(progress: Progress) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise _StoppedError
+
+    return count
+
+
+@pytest.mark.parametrize("batches", [1, 5, 6, 9, 14])
+def test_a_stopped_ingest_goes_on_where_it_was_and_misses_and_doubles_nothing(
+    ingest: Ingest, tmp_path: Path, batches: int
+) -> None:
+    with pytest.raises(_StoppedError):
+        replace(ingest, on_progress=_stopping_after(batches)).run(_checkpoint(ingest, tmp_path))
+    checkpoint = _checkpoint(ingest, tmp_path)
+    done = checkpoint.position
+    assert done.works + done.broken == batches * _BATCH
+    report = ingest.run(checkpoint)
+    assert (report.works, report.broken, report.written) == (897, 3, 897 - done.works)
+    assert ingest.index.count(_COLLECTION) == 897
+    assert len(checkpoint.broken_rows.read_text().splitlines()) == 3
+
+
+def test_two_loaders_share_the_parts(ingest: Ingest, tmp_path: Path) -> None:
+    for number, works in ((0, 600), (1, 297)):
+        loader = replace(ingest, loader=Loader(number, 2))
+        assert loader.run(_checkpoint(loader, tmp_path)).works == works
+    assert ingest.index.count(_COLLECTION) == 897
+
+
+def test_a_checkpoint_of_another_source_is_not_gone_on_with(
+    ingest: Ingest, tmp_path: Path, source: Source
+) -> None:
+    ingest.run(_checkpoint(ingest, tmp_path))
+    _write_part(tmp_path / "features", 3)
+    grown = replace(ingest, source=open_source(tmp_path / "features"))
+    with pytest.raises(Conflict, match="belongs to another ingest"):
+        _checkpoint(grown, tmp_path)
+
+
+def test_a_collection_of_another_width_is_refused_before_anything_is_written(
+    ingest: Ingest, tmp_path: Path
+) -> None:
+    ingest.index.create("narrow", WIDTH // 2)
+    narrow = replace(ingest, collection="narrow")
+    with pytest.raises(InvalidInput, match=r"\(32,\), collection 'narrow' holds \(16,\)"):
+        narrow.run(_checkpoint(narrow, tmp_path))
+    assert ingest.index.count("narrow") == 0
+    ingest.index.delete("narrow")
+
+
+def test_a_missing_collection_is_said(ingest: Ingest, tmp_path: Path) -> None:
+    missing = replace(ingest, collection="missing")
+    with pytest.raises(NotReady, match="no collection 'missing'"):
+        missing.run(_checkpoint(missing, tmp_path))
+
+
+def test_withdrawn_works_are_written_as_withdrawn(ingest: Ingest, tmp_path: Path) -> None:
+    withheld = replace(ingest, withdrawn=lambda work: work.id.endswith("7"))
+    withheld.run(_checkpoint(withheld, tmp_path))
+    assert ingest.index.count(_COLLECTION, withdrawn=True) == 90
+
+
+def test_an_index_that_goes_away_and_comes_back_is_waited_for(source: Source, tmp_path: Path) -> None:
+    running = start_qdrant(tmp_path / "qdrant")
+    replaced = []
+
+    def end_and_start_again(progress: Progress) -> None:
+        if not replaced:
+            running.process.kill()
+            running.process.wait()
+            replaced.append(start_qdrant(tmp_path / "qdrant", port=running.port))
+
+    with WorkIndex.connect(grpc_port=running.port, plan=_PLAN) as index:
+        index.create(_COLLECTION, WIDTH)
+        ingest = Ingest(source, index, _COLLECTION, AsGiven(), on_progress=end_and_start_again)
+        report = ingest.run(_checkpoint(ingest, tmp_path))
+        assert (report.written, index.count(_COLLECTION)) == (897, 897)
+    for each in replaced:
+        each.process.terminate()
+        each.process.wait(60)
+
+
+def test_an_index_that_stays_away_ends_the_ingest_and_what_was_done_is_known(
+    source: Source, tmp_path: Path
+) -> None:
+    running = start_qdrant(tmp_path / "qdrant")
+    with WorkIndex.connect(grpc_port=running.port, plan=_PLAN) as index:
+        index.create(_COLLECTION, WIDTH)
+
+        def end(progress: Progress) -> None:
+            running.process.kill()
+            running.process.wait()
+
+        ingest = Ingest(
+            source, index, _COLLECTION, AsGiven(), patience=Patience(seconds=0.5), on_progress=end
+        )
+        checkpoint = _checkpoint(ingest, tmp_path)
+        with pytest.raises(Unavailable, match="creditline local up"):
+            ingest.run(checkpoint)
+    assert checkpoint.position.works >= _BATCH
