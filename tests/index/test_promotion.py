@@ -20,7 +20,6 @@ from creditline.index.promotion import (
     roll_back,
     verify,
 )
-from tests.index.conftest import GRAPH_PLAN
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 _ALIAS = "works-aliased"
@@ -114,7 +113,7 @@ def test_one_answer_asks_one_build(index: WorkIndex, qdrant_port: int, two_build
     query = unit_vectors(_WORKS, seed=1)[7]
 
     async def ask() -> tuple[str, float, float]:
-        async with WorkSearch.connect(grpc_port=qdrant_port, plan=GRAPH_PLAN) as search:
+        async with WorkSearch.connect(grpc_port=qdrant_port) as search:
             build = await search.build_of(_ALIAS)
             promote(index, _ALIAS, second)
             (pinned,) = await search.search(build, query, 1, deadline_seconds=10.0)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from creditline.errors import DeadlineExceeded, InvalidInput, NotReady, Unavailable
-from creditline.index import Hit, WorkFilter, WorkIndex, WorkSearch
+from creditline.index import Hit, WorkFilter, WorkIndex, WorkPoint, WorkSearch, point_id
+from creditline.index.search import GroupField
 from creditline.local.services import StackPorts
-from tests.index.conftest import GRAPH_PLAN, WORKS
+from tests.index.conftest import WORKS
 from tests.index.works_made_up import WIDTH, brute_force, made_up_works, unit_vectors
 from tests.local.qdrant_process import RunningQdrant, local_qdrant, start_qdrant
 
@@ -31,7 +32,7 @@ def search(qdrant_port: int, filled: str) -> Search:
 
     def run(queries: Any, limit: int, **options: Any) -> list[list[Hit]]:
         async def ask() -> list[list[Hit]]:
-            async with WorkSearch.connect(grpc_port=qdrant_port, plan=GRAPH_PLAN) as works:
+            async with WorkSearch.connect(grpc_port=qdrant_port) as works:
                 options.setdefault("deadline_seconds", _DEADLINE_SECONDS)
                 name = options.pop("collection", filled)
                 return [await works.search(name, query, limit, **options) for query in queries]
@@ -89,6 +90,108 @@ def test_a_hit_says_who_and_what(search: Search) -> None:
     ((hit, *_),) = search([unit_vectors(WORKS)[11]], 1)
     assert (hit.contributor, hit.title, hit.caption) == ("dora", "Title 11", "Title 11, with a caption")
     assert (hit.licence, hit.duplicate_group) == ("Public Domain", "work-9")
+    assert (hit.source, hit.holders) == ("animals/11.png", (("dora", 100.0),))
+
+
+def test_a_hit_says_who_holds_the_rights_and_with_what_part(search: Search) -> None:
+    ((hit, *_),) = search([unit_vectors(WORKS)[15]], 1)
+    assert (hit.contributor, hit.holders) == ("dora", (("eve", 60.0), ("finn", 40.0)))
+
+
+def _passing(where: WorkFilter) -> list[WorkPoint]:
+    """The oracle of filters, in plain Python."""
+
+    def passes(work: WorkPoint) -> bool:
+        holders = {work.contributor, *(name for name, _ in work.rights_holders)}
+        host = "food.example" if "://" in work.source else "animals"
+        since, until = where.since, where.until
+        return (
+            not work.withdrawn
+            and (not where.contributors or bool(holders & set(where.contributors)))
+            and (not where.licences or work.licence in where.licences)
+            and (not where.origins or host in where.origins)
+            and (since is None or (work.created is not None and work.created >= since))
+            and (until is None or (work.created is not None and work.created < until))
+        )
+
+    return [work for work in made_up_works(unit_vectors(WORKS)) if passes(work)]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        WorkFilter(contributors=("eve",)),
+        WorkFilter(contributors=("ada", "finn")),
+        WorkFilter(licences=("CC BY",)),
+        WorkFilter(licences=("CC BY", "Public Domain"), origins=("food.example",)),
+        WorkFilter(since=500_000),
+        WorkFilter(until=100_000, origins=("animals",)),
+        WorkFilter(contributors=("cleo",), since=200_000, until=2_000_000),
+    ],
+)
+def test_filters_list_exactly_what_passes_them(search: Search, where: WorkFilter) -> None:
+    works = _passing(where)
+    nearest = brute_force(works, _QUERIES[0], 50)
+    (exact,) = search(_QUERIES[:1], 50, where=where, exact=True)
+    assert [hit.work_id for hit in exact] == [work_id for work_id, _ in nearest]
+    (graph,) = search(_QUERIES[:1], 50, where=where)
+    assert len({hit.work_id for hit in graph} & {work_id for work_id, _ in nearest}) >= 48
+
+
+def test_a_span_of_time_without_a_second_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="from 5 until 5"):
+        WorkFilter(since=5, until=5)
+
+
+def test_only_the_best_hits_are_detailed_when_so_asked(search: Search) -> None:
+    (whole,), (part,) = search(_QUERIES[:1], 20), search(_QUERIES[:1], 20, detailed=4)
+    assert part[:4] == whole[:4]
+    assert [(hit.point_id, hit.score) for hit in part] == [(hit.point_id, hit.score) for hit in whole]
+    assert {(hit.work_id, hit.contributor) for hit in part[4:]} == {("", "")}
+    assert part[7].point_id == point_id(whole[7].work_id)
+
+
+def test_a_batch_of_searches_gives_each_its_own_answer(qdrant_port: int, filled: str) -> None:
+    async def ask() -> tuple[list[list[Hit]], list[list[Hit]]]:
+        async with WorkSearch.connect(grpc_port=qdrant_port) as works:
+            together = await works.search_many(
+                filled, list(_QUERIES[:6]), 5, deadline_seconds=_DEADLINE_SECONDS
+            )
+            alone = [
+                await works.search(filled, query, 5, deadline_seconds=_DEADLINE_SECONDS)
+                for query in _QUERIES[:6]
+            ]
+            return together, alone
+
+    together, alone = asyncio.run(ask())
+    assert together == alone
+
+
+@pytest.mark.parametrize("by", ["contributor", "duplicate_group"])
+def test_groups_come_best_first_each_by_its_best_works(qdrant_port: int, filled: str, by: GroupField) -> None:
+    async def ask() -> list[list[Hit]]:
+        async with WorkSearch.connect(grpc_port=qdrant_port) as works:
+            return await works.search_groups(
+                filled, _QUERIES[0], 4, by=by, per_group=2, deadline_seconds=_DEADLINE_SECONDS
+            )
+
+    best: dict[str, list[str]] = {}
+    works = {work.work_id: work for work in made_up_works(unit_vectors(WORKS))}
+    for work_id, _ in brute_force(list(works.values()), _QUERIES[0], WORKS):
+        best.setdefault(getattr(works[work_id], by), []).append(work_id)
+    found = [[hit.work_id for hit in group] for group in asyncio.run(ask())]
+    assert found == [members[:2] for members in list(best.values())[:4]]
+
+
+def test_all_works_above_a_cosine_are_found(qdrant_port: int, filled: str) -> None:
+    async def ask() -> list[Hit]:
+        async with WorkSearch.connect(grpc_port=qdrant_port) as works:
+            return await works.above(filled, _QUERIES[0], 0.35, deadline_seconds=_DEADLINE_SECONDS)
+
+    listed = brute_force(made_up_works(unit_vectors(WORKS)), _QUERIES[0], WORKS)
+    expected = {work_id for work_id, cosine in listed if cosine >= 0.35}
+    assert len(expected) > 20
+    assert {hit.work_id for hit in asyncio.run(ask())} == expected
 
 
 def test_works_withdrawn_later_are_left_out_at_once(
@@ -109,7 +212,7 @@ def test_many_searches_at_once_get_their_own_answers(qdrant_port: int, filled: s
     rows = [row for row in range(60) if row % 10]
 
     async def ask() -> list[list[Hit]]:
-        async with WorkSearch.connect(grpc_port=qdrant_port, plan=GRAPH_PLAN) as works:
+        async with WorkSearch.connect(grpc_port=qdrant_port) as works:
             vectors = unit_vectors(WORKS)
             return await asyncio.gather(
                 *(works.search(filled, vectors[row], 1, deadline_seconds=_DEADLINE_SECONDS) for row in rows)
@@ -160,7 +263,7 @@ def test_a_query_of_another_width_is_refused(search: Search) -> None:
 
 
 def test_zero_works_cannot_be_asked_for(search: Search) -> None:
-    with pytest.raises(InvalidInput, match="1 or more"):
+    with pytest.raises(InvalidInput, match="ask for 1 to 10,000"):
         search(_QUERIES[:1], 0)
 
 

@@ -28,10 +28,12 @@ def made_up_works(vectors: npt.NDArray[np.float32]) -> list[WorkPoint]:
             contributor=CONTRIBUTORS[row % len(CONTRIBUTORS)],
             title=f"Title {row}",
             caption=f"Title {row}, with a caption",
-            licence="Public Domain",
-            source=f"animals/{row}.png",
+            licence="Public Domain" if row % 3 else "CC BY",
+            source=f"animals/{row}.png" if row % 2 else f"https://food.example/{row}.png",
             duplicate_group=f"work-{row - row % 3}",
             withdrawn=row % _WITHDRAWN_EVERY == 0,
+            rights_holders=(("eve", 60.0), ("finn", 40.0)) if row % 5 == 0 else (),
+            created=1_000 * row if row % 4 else None,
         )
         for row, vector in enumerate(vectors)
     ]

@@ -70,7 +70,9 @@ def _any_of(texts: Sequence[str]) -> qdrant.Match:
     return qdrant.Match(keywords=qdrant.RepeatedStrings(strings=texts))
 
 
-def field_indexes() -> Iterator[tuple[str, qdrant.FieldType.ValueType, qdrant.PayloadIndexParams]]:
+def field_indexes(
+    *, on_disk: bool
+) -> Iterator[tuple[str, qdrant.FieldType.ValueType, qdrant.PayloadIndexParams]]:
     """The fields that are searched by, with their kinds. Together they take 190 bytes a work.
 
     An integer's index finds single values or ranges: either costs half of both. Links of the graph for each
@@ -86,5 +88,5 @@ def field_indexes() -> Iterator[tuple[str, qdrant.FieldType.ValueType, qdrant.Pa
         yield (
             name,
             _KEYWORD,
-            qdrant.PayloadIndexParams(keyword_index_params=qdrant.KeywordIndexParams()),
+            qdrant.PayloadIndexParams(keyword_index_params=qdrant.KeywordIndexParams(on_disk=on_disk)),
         )

@@ -35,6 +35,8 @@ class Numbers(StrEnum):
 OVERSAMPLING = {Codes.NONE: 1.0, Codes.INT8: 2.0, Codes.TURBO4: 2.0, Codes.BINARY: 4.0}
 _DATATYPES = {Numbers.FLOAT32: qdrant.Datatype.Float32, Numbers.FLOAT16: qdrant.Datatype.Float16}
 
+# Where a collection tells its plan, so that whoever searches it searches as far as it needs.
+_METADATA = "creditline_plan"
 _COUNTS = ("graph_links", "build_ef", "segments", "shards", "replicas", "search_ef", "upsert_batch")
 
 
@@ -43,9 +45,10 @@ class IndexPlan:
     """Layout and search effort of a collection; the defaults hold for up to a few million works.
 
     Thresholds are in kilobytes of raw vectors, as Qdrant counts them: below them a full scan is faster than
-    the graph. `codes` stay in RAM, whole vectors and payload on disk. `oversampling` 0 means that of
-    OVERSAMPLING. A filter thins out the graph's neighbourhoods, so a search with one walks further
-    (`filtered_search_ef`; of 1M works, half passing: recall@100 of 0.92 at ef 128, 0.97 at 512).
+    the graph. Codes stay in RAM, whole vectors and payload on disk; `indexes_on_disk`: of the fields that
+    works are filtered by, all but `withdrawn`. `oversampling` 0 means that of OVERSAMPLING. A filter thins
+    out the graph's neighbourhoods, so a search with one walks further (`filtered_search_ef`; of 1M works,
+    half passing: recall@100 of 0.92 at ef 128, 0.97 at 512).
     """
 
     graph_links: int = 16
@@ -63,6 +66,7 @@ class IndexPlan:
     numbers: Numbers = Numbers.FLOAT16
     vectors_on_disk: bool = True
     payload_on_disk: bool = True
+    indexes_on_disk: bool = False
     search_ef: int = 256
     filtered_search_ef: int = 512
     upsert_batch: int = 256
@@ -135,7 +139,15 @@ class IndexPlan:
             replication_factor=self.replicas,
             write_consistency_factor=self.write_consistency,
             on_disk_payload=self.payload_on_disk,
+            metadata={_METADATA: qdrant.Value(string_value=self.to_json())},
         )
+
+    @classmethod
+    def of_collection(cls, config: qdrant.CollectionConfig) -> IndexPlan:
+        """The plan that a collection was made by; the defaults for one that does not tell."""
+        if _METADATA not in config.metadata:
+            return cls()
+        return cls.from_json(config.metadata[_METADATA].string_value)
 
     def optimizers(self) -> qdrant.OptimizersConfigDiff:
         """Several segments, so that a few new works do not rebuild the graph of all."""

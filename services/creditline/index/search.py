@@ -37,17 +37,16 @@ class WorkSearch:
     more than the search itself, and its timeouts are whole seconds.
     """
 
-    def __init__(self, client: AsyncQdrantClient, address: QdrantAddress, plan: IndexPlan) -> None:
+    def __init__(self, client: AsyncQdrantClient, address: QdrantAddress) -> None:
         self._client = client
         self._address = address
-        self._plan = plan
+        # By build: its plan never changes.
+        self._plans: dict[str, IndexPlan] = {}
         # What aliases mean, and until when (by the monotonic clock) that is believed.
         self._aliases: tuple[Mapping[str, str], float] = ({}, 0.0)
 
     @classmethod
-    def connect(
-        cls, host: str = "127.0.0.1", grpc_port: int = 6334, *, plan: IndexPlan | None = None
-    ) -> Self:
+    def connect(cls, host: str = "127.0.0.1", grpc_port: int = 6334) -> Self:
         """A client of the Qdrant at `host:grpc_port`; nothing is sent until the first call."""
         client = AsyncQdrantClient(
             host=host,
@@ -57,7 +56,7 @@ class WorkSearch:
             pool_size=1,
             grpc_options=dict(CHANNEL_OPTIONS),
         )
-        return cls(client, QdrantAddress(host, grpc_port), plan or IndexPlan())
+        return cls(client, QdrantAddress(host, grpc_port))
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,7 +118,8 @@ class WorkSearch:
             raise DeadlineExceeded("the deadline had passed before the index was asked")
         ends = time.monotonic() + deadline_seconds
         whole = detailed is None or detailed >= limit
-        params = self._plan.effort(limit, narrow=where.narrows, exact=exact)
+        plan = await self._plan_of(collection, deadline_seconds)
+        params = plan.effort(limit, narrow=where.narrows, exact=exact)
         requests = [
             _nearest(collection, vector, limit, where.condition(), params, HIT_FIELDS if whole else ())
             for vector in vectors
@@ -170,14 +170,9 @@ class WorkSearch:
         where: WorkFilter = ALL_WORKS,
     ) -> list[Hit]:
         """All works with a cosine of `threshold` or more, best first, up to MOST_HITS of them."""
-        request = _nearest(
-            collection,
-            vector,
-            MOST_HITS,
-            where.condition(),
-            self._plan.effort(MOST_HITS, narrow=where.narrows, exact=False),
-            HIT_FIELDS,
-        )
+        plan = await self._plan_of(collection, deadline_seconds)
+        effort = plan.effort(MOST_HITS, narrow=where.narrows, exact=False)
+        request = _nearest(collection, vector, MOST_HITS, where.condition(), effort, HIT_FIELDS)
         request.score_threshold = threshold
         (points,) = await self._asked(collection, [request], deadline_seconds)
         return [to_hit(point, point.payload) for point in points]
@@ -189,7 +184,8 @@ class WorkSearch:
         Unavailable when Qdrant is down.
         """
         known, until = self._aliases
-        if alias not in known or time.monotonic() > until:
+        unheard_of = alias not in known and alias not in self._plans
+        if unheard_of or time.monotonic() > until:
             with explained(self._address, alias):
                 answer = await self._client.grpc_collections.ListAliases(
                     qdrant.ListAliasesRequest(), timeout=deadline_seconds
@@ -204,6 +200,16 @@ class WorkSearch:
         with explained(self._address, collection):
             answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
         return answer.result.count
+
+    async def _plan_of(self, collection: str, deadline_seconds: float) -> IndexPlan:
+        """The plan of a collection or of the build that an alias means."""
+        build = await self.build_of(collection, deadline_seconds=deadline_seconds)
+        if build not in self._plans:
+            request = qdrant.GetCollectionInfoRequest(collection_name=build)
+            with explained(self._address, build):
+                answer = await self._client.grpc_collections.Get(request, timeout=deadline_seconds)
+            self._plans[build] = IndexPlan.of_collection(answer.result.config)
+        return self._plans[build]
 
     async def _asked(
         self, collection: str, requests: Sequence[qdrant.QueryPoints], deadline_seconds: float

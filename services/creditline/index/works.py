@@ -96,6 +96,10 @@ class WorkIndex:
             )
         return sorted(found.name for found in answer.collections)
 
+    def plan(self, collection: str) -> IndexPlan:
+        """The plan that the collection was made by. Raises NotReady when it is not there."""
+        return IndexPlan.of_collection(self._info(collection).config)
+
     def width(self, collection: str) -> int:
         """The width of the collection's vectors. Raises NotReady when it is not there."""
         if collection not in self._widths:
@@ -115,7 +119,7 @@ class WorkIndex:
                 self._client.grpc_collections.Create(
                     self._plan.creation(collection, width), timeout=self._timeout
                 )
-        for field, kind, params in field_indexes():
+        for field, kind, params in field_indexes(on_disk=self._plan.indexes_on_disk):
             self._create_field_index(collection, field, kind, params)
 
     def upsert(self, collection: str, points: Iterable[WorkPoint]) -> int:
@@ -228,9 +232,9 @@ class WorkIndex:
         self, collection: str, queries: npt.NDArray[np.float32], limit: int, *, exact: bool = False
     ) -> list[list[str]]:
         """The points of the `limit` nearest works that are listed, for each of `queries` (Q, width)."""
-        found: list[list[str]] = []
+        plan, found = self.plan(collection), list[list[str]]()
         for some in np.array_split(queries, range(_QUERIES_A_CALL, len(queries), _QUERIES_A_CALL)):
-            requests = [self._nearest(collection, query, limit, exact) for query in some]
+            requests = [self._nearest(collection, query, limit, exact, plan) for query in some]
             batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
             with explained(self._address, collection):
                 answer = self._client.grpc_points.QueryBatch(batch, timeout=self._timeout)
@@ -238,13 +242,13 @@ class WorkIndex:
         return found
 
     def _nearest(
-        self, collection: str, query: npt.NDArray[np.float32], limit: int, exact: bool
+        self, collection: str, query: npt.NDArray[np.float32], limit: int, exact: bool, plan: IndexPlan
     ) -> qdrant.QueryPoints:
         return qdrant.QueryPoints(
             collection_name=collection,
             query=qdrant.Query(nearest=qdrant.VectorInput(dense=dense_vector(query))),
             filter=WorkFilter().condition(),
-            params=self._plan.effort(limit, narrow=False, exact=exact),
+            params=plan.effort(limit, narrow=False, exact=exact),
             limit=limit,
         )
 
