@@ -1,0 +1,122 @@
+"""Works' vectors from the embedder service: what an ingest of pictures asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.corpus.sources import Found
+from creditline.errors import CreditlineError, InvalidInput, NotReady, Unavailable
+from creditline.v1 import embedder_pb2 as proto
+from creditline.v1.embedder_pb2_grpc import EmbedderStub
+
+_MOST_MESSAGE_BYTES = 64 << 20
+_SECONDS_A_BATCH = 120.0
+_OPTIONS = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
+)
+_IS_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class WorkEmbedder:
+    """Pictures and captions of works become vectors of the release that the embedder at `target` has loaded.
+
+    A work whose picture the embedder refuses gets a row of NaN, which no collection takes.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._stub = EmbedderStub(self._channel)
+        self._encoder = self._asked_for_encoder()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    @property
+    def width(self) -> int:
+        """Of the vectors."""
+        return int(self._encoder.width)
+
+    @property
+    def fingerprint(self) -> str:
+        """The release and its towers."""
+        return f"release {self._encoder.release}, towers {self._encoder.towers_fingerprint}"
+
+    def __call__(self, found: Sequence[Found]) -> NDArray[np.float32]:
+        """(B, width) float32, unit rows. Raises InvalidInput for a work without a picture, Unavailable."""
+        items = [self._item(each) for each in found]
+        most = max(int(self._encoder.max_batch), 1)
+        # The embedder works on one batch while the next one travels.
+        calls = [(items[first : first + most]) for first in range(0, len(items), most)]
+        futures = [self._stub.Embed.future(self._request(part), timeout=_SECONDS_A_BATCH) for part in calls]
+        rows = [self._rows(future, part) for future, part in zip(futures, calls, strict=True)]
+        return np.concatenate(rows)
+
+    def _item(self, found: Found) -> proto.EmbedRequest.Item:
+        work = found.work
+        if work is None or not work.thumbnail:
+            raise InvalidInput(
+                f"row {found.row} of {found.part} has no picture to embed; give the features of its picture,"
+                " or a source that holds pictures",
+                field="source",
+            )
+        return proto.EmbedRequest.Item(image=work.thumbnail, text=work.caption)
+
+    def _request(self, items: Sequence[proto.EmbedRequest.Item]) -> proto.EmbedRequest:
+        return proto.EmbedRequest(items=items, side=proto.SIDE_WORK, release=self._encoder.release)
+
+    def _rows(self, future: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
+        try:
+            answer = future.result()
+        except grpc.RpcError as failure:
+            if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
+                raise self._explained(failure) from failure
+            return self._one_by_one(items)
+        return np.array([vector.values for vector in answer.vectors], dtype=np.float32)
+
+    def _one_by_one(self, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
+        """After a refusal: all but the refused."""
+        rows = np.full((len(items), self.width), np.nan, dtype=np.float32)
+        for row, item in enumerate(items):
+            try:
+                answer = self._stub.Embed(self._request([item]), timeout=_SECONDS_A_BATCH)
+            except grpc.RpcError as failure:
+                if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
+                    raise self._explained(failure) from failure
+                continue
+            rows[row] = answer.vectors[0].values
+        return rows
+
+    def _asked_for_encoder(self) -> proto.GetEncoderResponse:
+        try:
+            return self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=_SECONDS_A_BATCH)
+        except grpc.RpcError as failure:
+            raise self._explained(failure) from failure
+
+    def _explained(self, failure: grpc.RpcError) -> CreditlineError:
+        code, details = failure.code(), failure.details() or ""
+        if code in _IS_AWAY:
+            return Unavailable(
+                f"the embedder does not answer at {self._target}; start it with `creditline local up` or"
+                " `python -m creditline.embedder`, or correct CREDITLINE_EMBEDDER_TARGET",
+                service="embedder",
+            )
+        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
+            return NotReady(f"the embedder at {self._target} has another release loaded now: {details}")
+        return Unavailable(
+            f"the embedder at {self._target} failed with {code.name}: {details}; see its log",
+            service="embedder",
+        )
