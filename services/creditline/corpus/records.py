@@ -35,9 +35,9 @@ def work_of(values: Mapping[str, Any], *, own_id: str, picture: bytes = b"", sou
 
     own_id, source: taken where the record has none. Raises InvalidInput when its rights do not add up.
     """
-    work_id = text_of(values.get("id")) or own_id
+    work_id = text_of(values.get("id")) or clean(own_id)
     caption = text_of(values.get("caption"))
-    where = text_of(values.get("source")) or source
+    where = text_of(values.get("source")) or clean(source)
     holders = values.get("rights_holders")
     return Work(
         id=work_id,

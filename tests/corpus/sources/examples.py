@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from webdataset import TarWriter
 
 from creditline.corpus.sources import Found, Source
 from tests.corpus.clip_parts import write_clip_parts
@@ -90,6 +92,48 @@ def write_clip_features(directory: Path, *, rows: int = 21, per_part: int = 8) -
     return write_clip_parts(directory, plain_works(rows), *features, per_part=per_part)
 
 
+def write_shards(directory: Path, *, shards: int = 2, samples: int = 9) -> Path:
+    """Plain webdataset shards: a picture and its caption, every shard counting its own samples."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for shard in range(shards):
+        with TarWriter(str(directory / f"train-{shard:04d}.tar"), mtime=0) as writer:
+            for row in range(samples):
+                kind, ending = (("PNG", "png"), ("JPEG", "jpg"), ("WEBP", "webp"))[row % 3]
+                sample = {ending: picture(row, kind), "txt": f"a drawing of {shard}-{row}"}
+                writer.write({"__key__": f"sample{row}", **sample})
+    return directory
+
+
+def write_img2dataset_shard(path: Path, *, samples: int = 6) -> Path:
+    """img2dataset's `--output_format webdataset`, with the files that it puts beside."""
+    with TarWriter(str(path), mtime=0) as writer:
+        for row in range(samples):
+            record = {
+                "url": f"https://pictures.example/{row}.jpg",
+                "caption": f"a drawing of {row}",
+                "key": f"{row:09d}",
+                "status": "success",
+                "error_message": None,
+                "width": 24,
+                "height": 24,
+                "LICENSE": "CC-BY 4.0",
+            }
+            sample = {"jpg": picture(row, "JPEG"), "json": record, "txt": record["caption"]}
+            writer.write({"__key__": f"{row:09d}", **sample})
+    pq.write_table(pa.table({"url": ["a"], "caption": ["b"]}), path.with_suffix(".parquet"))
+    path.with_name(f"{path.stem}_stats.json").write_text("{}")
+    return path
+
+
+def _cut_shard(directory: Path) -> Path:
+    """The first of two shards is cut off in the middle of a picture."""
+    path = write_shards(directory) / "train-0000.tar"
+    with tarfile.open(path) as shard:
+        cut = shard.getmembers()[12].offset_data + 10
+    path.write_bytes(path.read_bytes()[:cut])
+    return directory
+
+
 def _broken_pictures(path: Path) -> Path:
     pictures = [picture(row) if row % 4 else picture(row)[:-50] for row in range(11)]
     return write_img2dataset_parquet(_inside(path, "00000.parquet"), pictures)
@@ -105,4 +149,7 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "parquet of addresses": write_laion_parquet,
     "parquet with pictures": _broken_pictures,
     "clip-features": write_clip_features,
+    "webdataset": write_shards,
+    "webdataset by img2dataset": lambda path: write_img2dataset_shard(_inside(path, "00000.tar")).parent,
+    "webdataset cut off": _cut_shard,
 }

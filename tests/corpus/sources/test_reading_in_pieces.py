@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from creditline.corpus.sources import KINDS, Found, Source, open_source
@@ -54,6 +54,7 @@ def test_any_start_gives_the_rest(source: Source) -> None:
             assert [plain(one) for one in source.read(part, start)] == whole[start:]
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_a_reading_killed_and_resumed_anywhere_adds_none_twice_and_misses_none(
     source: Source, data: st.DataObject

@@ -11,6 +11,7 @@ from creditline.corpus.sources.clip import ClipSource
 from creditline.corpus.sources.found import Source
 from creditline.corpus.sources.parquet import ParquetSource
 from creditline.corpus.sources.source_files import visible_files
+from creditline.corpus.sources.webdataset import WebdatasetSource
 from creditline.errors import InvalidInput, NotReady
 
 
@@ -34,6 +35,7 @@ KINDS = MappingProxyType(
         "clip-features": Kind(
             "img_emb_*.npy with metadata_*.parquet", ClipSource.open, _holds("img_emb.npy")
         ),
+        "webdataset": Kind("*.tar shards", WebdatasetSource.open, _holds(".tar")),
         "parquet": Kind("*.parquet with a caption column", ParquetSource.open, _holds(".parquet")),
     }
 )

@@ -1,0 +1,110 @@
+"""Webdataset's tar shards, img2dataset's among them: `KEY.jpg`, `KEY.txt`, `KEY.json` side by side."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from creditline.corpus.row_batches import one_line
+from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
+from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, origins
+from creditline.corpus.sources.picture_check import SUFFIXES
+from creditline.corpus.sources.source_files import SourceFiles
+from creditline.corpus.sources.tar_samples import CutOff, Sample, samples
+
+SUFFIX = ".tar"
+_JSON, _TEXT = "json", "txt"
+
+
+@dataclass(frozen=True)
+class WebdatasetSource:
+    """A part is a shard, a row a sample. Without an id of its own, a work is called after shard and key."""
+
+    name: str
+    files: SourceFiles
+    kind: str = "webdataset"
+    has_features: bool = False
+
+    @classmethod
+    def open(cls, path: Path) -> WebdatasetSource:
+        return cls(path.name, SourceFiles.find(path, SUFFIX))
+
+    @property
+    def fingerprint(self) -> str:
+        return self.files.fingerprint
+
+    @property
+    def size(self) -> int:
+        return sum(self.files.sizes)
+
+    @property
+    def mapping(self) -> Mapping[str, str]:
+        """As the first sample has it that can be read."""
+        for part in self.parts():
+            try:
+                with tarfile.open(self.files.path(part), "r:") as shard:
+                    first = next(samples(shard))
+                    picture = first.picture
+                    told = origins(_layers(shard, first))
+                    return {**told, "picture": f".{picture}"} if picture else told
+            except (tarfile.TarError, OSError, CutOff, StopIteration, ValueError):
+                continue
+        return {}
+
+    def parts(self) -> tuple[str, ...]:
+        return self.files.names
+
+    def read(self, part: str, start: int = 0) -> Iterator[Found]:
+        return with_pictures_checked(self.rows(part, start))
+
+    def rows(self, part: str, start: int = 0) -> Iterator[Found]:
+        path, row = self.files.path(part), 0
+        try:
+            with tarfile.open(path, "r:") as shard:
+                for sample in samples(shard):
+                    if row >= start:
+                        yield _found(shard, sample, part, row)
+                    row += 1
+        except (tarfile.TarError, OSError, CutOff) as error:
+            if row >= start:
+                reason = f"{path} is cut off or damaged after {row} samples ({one_line(error)})"
+                yield found_broken(part, row, f"{reason}; copy it again")
+
+
+def _found(shard: tarfile.TarFile, sample: Sample, part: str, row: int) -> Found:
+    picture, endings = sample.picture, ", ".join(sample.members)
+    if picture is None:
+        reason = f"sample {sample.key!r} of {part} has no picture ({', '.join(SUFFIXES)}), only {endings}"
+        return found_broken(part, row, f"{reason}; add it, or leave the sample out")
+    try:
+        layers = _layers(shard, sample)
+    except ValueError as error:
+        reason = f"the JSON of sample {sample.key!r} of {part} cannot be read ({one_line(error)})"
+        return found_broken(part, row, f"{reason}; write it again")
+    stem = part.removesuffix(SUFFIX)
+    return found_work(
+        part,
+        row,
+        merged(layers),
+        own_id=f"{stem}/{sample.key}",
+        picture=_content(shard, sample.members[picture]),
+        source=f"{stem}/{sample.key}.{picture}",
+    )
+
+
+def _layers(shard: tarfile.TarFile, sample: Sample) -> list[Layer]:
+    layers = []
+    if _TEXT in sample.members:
+        layers.append(caption_layer(".txt", _content(shard, sample.members[_TEXT])))
+    if _JSON in sample.members:
+        layers.append(json_layer(".json", _content(shard, sample.members[_JSON])))
+    return layers
+
+
+def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    opened = shard.extractfile(member)
+    assert opened is not None  # It is a file.
+    with opened:
+        return opened.read()
