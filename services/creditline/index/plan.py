@@ -11,7 +11,7 @@ from creditline.errors import InvalidInput
 # `withdrawn` is an integer on purpose: Qdrant Edge never matches a bool, so a withdrawn work would be
 # listed without any error.
 INTEGER_FIELDS = ("withdrawn",)
-KEYWORD_FIELDS = ("work_id", "contributor", "duplicate_group", "licence")
+KEYWORD_FIELDS = ("work_id", "contributor", "rights_holders", "duplicate_group", "licence")
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.corpus.works import Corpus
 from creditline.errors import Conflict, FingerprintMismatch
 from creditline.index.points import WorkPoint
+from creditline.index.withdrawal import enforced
 from creditline.index.works import WorkIndex
 
 _COMPARED_VECTORS = 16
@@ -51,9 +53,17 @@ class LoadReport:
 
 
 def release_points(
-    release: IndexedRelease, corpus: Corpus, *, withdrawn: frozenset[str] = frozenset()
+    release: IndexedRelease,
+    corpus: Corpus,
+    withdrawn: Withdrawn = NOTHING_WITHDRAWN,
+    *,
+    hidden: frozenset[str] = frozenset(),
 ) -> Iterator[WorkPoint]:
-    """The release's works with their vectors, in row order. Raises FingerprintMismatch, NotFound."""
+    """The release's works with their vectors, in row order.
+
+    Withdrawn from the start are those that `withdrawn` covers, and those in `hidden`. Raises
+    FingerprintMismatch, NotFound.
+    """
     ids, vectors = release.work_ids(), release.vectors()
     if vectors.shape != (len(ids), release.width):
         raise FingerprintMismatch(
@@ -72,7 +82,7 @@ def release_points(
             licence=work.licence,
             source=work.source,
             duplicate_group=work.duplicate_group,
-            withdrawn=work.id in withdrawn,
+            withdrawn=work.id in hidden or withdrawn.covers(work.id, work.contributor),
         )
 
 
@@ -94,16 +104,20 @@ def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
     return bool(np.all(cosines > _SAME_VECTOR_COSINE))
 
 
-def index_release(release: IndexedRelease, corpus: Corpus, index: WorkIndex) -> LoadReport:
+def index_release(
+    release: IndexedRelease, corpus: Corpus, index: WorkIndex, withdrawn: Withdrawn = NOTHING_WITHDRAWN
+) -> LoadReport:
     """Write all of a release's works into its collection, build the graph, and verify the count.
 
-    Running it again is safe: works keep their point ids, and withdrawn ones stay withdrawn. Raises Conflict
+    What is withdrawn is never to be found in it, not even while it fills. Running it again is safe: works
+    keep their point ids, and what the collection hides stays hidden unless it was taken back. Raises Conflict
     when the collection then holds other works too.
     """
     index.create(release.collection, release.width)
     found = index.count(release.collection)
-    withdrawn = index.withdrawn_works(release.collection)
-    written = index.upsert(release.collection, release_points(release, corpus, withdrawn=withdrawn))
+    hidden = index.withdrawn_works(release.collection)
+    written = index.upsert(release.collection, release_points(release, corpus, withdrawn, hidden=hidden))
+    enforced(index, withdrawn, release.collection)
     works = index.count(release.collection)
     if works != written:
         raise Conflict(
