@@ -12,6 +12,7 @@ class CreditedWork:
     """One listed work. `score`: cosine with the query; `share`: of all its `copies` together, 0 to 1.
 
     `share_low`, `share_high`: nine true shares of ten lie between them; None where the release cannot say.
+    Of an answer from the past: whether the work, and which of its copies, have been withdrawn by now.
     """
 
     id: str
@@ -26,13 +27,17 @@ class CreditedWork:
     copies: tuple[str, ...]
     share_low: float | None = None
     share_high: float | None = None
+    withdrawn: bool = False
+    withdrawn_since: datetime | None = None
+    withdrawn_copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CreditedContributor:
     """A contributor's share over all their works in the corpus; `works` of them (with copies) are listed.
 
-    `listed_share` is what those alone have: who made many works has a little of most pictures.
+    `listed_share` is what those alone have: who made many works has a little of most pictures. Of an answer
+    from the past: whether they have withdrawn by now.
     """
 
     name: str
@@ -41,6 +46,8 @@ class CreditedContributor:
     share_low: float | None = None
     share_high: float | None = None
     listed_share: float = 0.0
+    withdrawn: bool = False
+    withdrawn_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,21 @@ class AttributionAnswer:
 
 
 @dataclass(frozen=True)
+class RecordedAttribution:
+    """An answer as it was served, from the ledger; what has been withdrawn by now is marked in it.
+
+    `answer.accuracy` is that of now; `answer.timings` lack the recording itself.
+    """
+
+    answer: AttributionAnswer
+    created: datetime
+    prompt: str
+    generator: str
+
+
+@dataclass(frozen=True)
 class WorkAnswer:
-    """One work of the corpus. Its thumbnail is asked for by itself in REST."""
+    """One work of the corpus. Its thumbnail is asked for by itself in REST; a withdrawn work has none."""
 
     id: str
     title: str
@@ -123,6 +143,39 @@ class WorkAnswer:
     licence: str
     source: str
     duplicate_group: str
+    withdrawn: bool = False
+    withdrawn_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WithdrawalAnswer:
+    """One wish about one subject. `kind` is WORK or CONTRIBUTOR, `action` WITHDRAWN or TAKEN_BACK.
+
+    `created` is when the wish that stands was written: asking for the same again changes nothing.
+    """
+
+    sequence: int
+    id: str
+    created: datetime
+    kind: str
+    subject: str
+    action: str
+    reason: str
+    requested_by: str
+
+
+@dataclass(frozen=True)
+class WishAnswer:
+    """A wish that is in the ledger now, and how far it has come.
+
+    `works`: how many works of the gateway's corpus it is about. `carried_out`: the index agrees in every
+    collection; until then `pending` says why not, and answers leave the works out all the same.
+    """
+
+    withdrawal: WithdrawalAnswer
+    works: int
+    carried_out: bool
+    pending: str
 
 
 @dataclass(frozen=True)

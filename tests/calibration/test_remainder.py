@@ -106,3 +106,23 @@ def test_the_error_of_a_sampled_sum_is_its_deviation_over_samples() -> None:
     truth = _slow_sum(ids, vectors, query, {"w0"}, person)
     assert abs(np.mean(estimates) - truth) < 4 * np.std(estimates) / np.sqrt(len(estimates))
     assert np.mean([earned.error for earned in drawn]) == pytest.approx(np.std(estimates), rel=0.15)
+
+
+def test_what_is_withheld_stays_in_the_remainder_and_is_nobodys() -> None:
+    ids = [f"w{row}" for row in range(200)]
+    vectors, query = _unit_rows(200, 16, 1), _unit_rows(1, 16, 2)[0]
+    sample = CorpusSample.draw(ids, _CREATORS[:200], vectors, seed=0)
+    # So many listed works that everybody's sum is told.
+    listed = {ids[row]: _CREATORS[row] for row in range(40)}
+    whole = sample.others(query, _CURVE, listed)
+    work = 40 + int(np.argmax(vectors[40:] @ query))
+    leaving = next(name for name in sorted(whole.earned) if name != _CREATORS[work])
+    left = sample.others(query, _CURVE, listed, sample.withheld({ids[work]}, {leaving}))
+    assert left.influence == whole.influence
+    assert leaving not in left.earned
+    part = _slow([ids[work]], vectors[[work]], query, set())
+    assert part > 0.0
+    assert _CREATORS[work] in left.earned
+    for person, earned in left.earned.items():
+        held = part if person == _CREATORS[work] else 0.0
+        assert earned.influence == pytest.approx(whole.earned[person].influence - held)

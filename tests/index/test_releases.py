@@ -32,7 +32,7 @@ class RowsOfARelease:
         return self.ids
 
 
-def _corpus(count: int) -> Corpus:
+def corpus_of(count: int) -> Corpus:
     works = tuple(
         Work(f"w{row}", f"T{row}", f"T{row}, c", (), f"c{row % 5}", "PD", f"food/{row}.png", f"w{row}", b"")
         for row in range(count)
@@ -40,7 +40,7 @@ def _corpus(count: int) -> Corpus:
     return Corpus("made-up", works)
 
 
-def _release(count: int, *, seed: int = 0) -> RowsOfARelease:
+def release_of(count: int, *, seed: int = 0) -> RowsOfARelease:
     """Rows in another order than the corpus, stored in half precision like a real one's."""
     rows = unit_vectors(count, seed=seed).astype(np.float16).astype(np.float32)
     return RowsOfARelease(rows, tuple(f"w{row}" for row in reversed(range(count))))
@@ -53,7 +53,7 @@ def _no_collection(index: WorkIndex) -> None:
 
 
 def test_a_release_is_loaded_once_and_found_loaded_afterwards(index: WorkIndex) -> None:
-    release, corpus = _release(400), _corpus(500)
+    release, corpus = release_of(400), corpus_of(500)
     assert not is_loaded(release, index)
     loaded = index_release(release, corpus, index)
     assert (loaded.build, loaded.written, loaded.works) == ("works-made-up.1", 400, 400)
@@ -71,15 +71,15 @@ def test_loading_again_builds_beside_the_live_build_and_keeps_the_one_before(ind
 
 
 def test_vectors_belong_to_the_works_of_their_rows(index: WorkIndex) -> None:
-    release = _release(50)
-    index_release(release, _corpus(50), index)
+    release = release_of(50)
+    index_release(release, corpus_of(50), index)
     np.testing.assert_allclose(
         index.vectors("works-made-up", ["w49", "w0"]), release.rows[[0, 49]], atol=1e-3
     )
 
 
 def test_loading_again_does_not_take_withdrawn_works_back(index: WorkIndex) -> None:
-    release, corpus = _release(40), _corpus(40)
+    release, corpus = release_of(40), corpus_of(40)
     index_release(release, corpus, index)
     index.withdraw("works-made-up", ["w3", "w9"])
     index_release(release, corpus, index)
@@ -87,17 +87,17 @@ def test_loading_again_does_not_take_withdrawn_works_back(index: WorkIndex) -> N
 
 
 def test_a_release_trained_anew_under_the_same_name_is_not_taken_for_loaded(index: WorkIndex) -> None:
-    index_release(_release(40), _corpus(40), index)
-    assert not is_loaded(_release(40, seed=5), index)
-    index_release(_release(40, seed=5), _corpus(40), index)
-    assert is_loaded(_release(40, seed=5), index)
+    index_release(release_of(40), corpus_of(40), index)
+    assert not is_loaded(release_of(40, seed=5), index)
+    index_release(release_of(40, seed=5), corpus_of(40), index)
+    assert is_loaded(release_of(40, seed=5), index)
 
 
 def test_a_collection_that_has_the_aliass_name_is_a_conflict(index: WorkIndex) -> None:
     index.create("works-made-up", WIDTH)
     index.upsert("works-made-up", made_up_works(unit_vectors(3)))
     with pytest.raises(Conflict, match="creditline index drop"):
-        index_release(_release(10), _corpus(10), index)
+        index_release(release_of(10), corpus_of(10), index)
 
 
 def test_a_build_that_fails_leaves_nothing_and_the_live_one_answers_on(index: WorkIndex) -> None:
@@ -110,10 +110,10 @@ def test_a_build_that_fails_leaves_nothing_and_the_live_one_answers_on(index: Wo
 
 def test_a_work_that_the_corpus_lacks_is_named(index: WorkIndex) -> None:
     with pytest.raises(NotFound, match="w19"):
-        index_release(_release(20), _corpus(10), index)
+        index_release(release_of(20), corpus_of(10), index)
 
 
 def test_vectors_and_ids_that_do_not_fit_each_other_are_refused(index: WorkIndex) -> None:
     release = RowsOfARelease(unit_vectors(3), ("w0", "w1"))
     with pytest.raises(FingerprintMismatch, match=r"\(3, 32\)"):
-        index_release(release, _corpus(5), index)
+        index_release(release, corpus_of(5), index)

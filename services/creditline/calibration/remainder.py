@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -41,6 +41,20 @@ class Others:
     squares: float = 0.0
     works: int = 0
     earned: Mapping[str, Earned] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Withheld:
+    """Who is credited with nothing although they hold influence: what was withdrawn.
+
+    rows: (R,) rows of a sample; people: contributors who are not named at all.
+    """
+
+    rows: NDArray[np.intp]
+    people: frozenset[str]
+
+
+NOBODY_WITHHELD = Withheld(np.empty(0, dtype=np.intp), frozenset())
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +102,26 @@ class CorpusSample:
         numbers = [self._number_of[name] for name in self.contributors]
         return tuple(self._number_of), np.array(numbers, dtype=np.intp)
 
+    def withheld(self, works: Collection[str], people: Collection[str]) -> Withheld:
+        """The rows of these works and of all works of these people."""
+        rows = [
+            row
+            for row, (work_id, name) in enumerate(zip(self.work_ids, self.contributors, strict=True))
+            if work_id in works or name in people
+        ]
+        return Withheld(np.array(rows, dtype=np.intp), frozenset(people))
+
     def others(
-        self, query: NDArray[np.float32], calibration: Calibration, listed: Mapping[str, str]
+        self,
+        query: NDArray[np.float32],
+        calibration: Calibration,
+        listed: Mapping[str, str],
+        withheld: Withheld = NOBODY_WITHHELD,
     ) -> Others:
         """What all works but the listed ones hold of a query's influence.
 
-        query: (D,) float32 unit vector; listed: works' ids and their contributors. The sampled works that
+        query: (D,) float32 unit vector; listed: works' ids and their contributors. What is withheld counts
+        here like all that is not listed, and nobody is credited with it. The sampled works that
         are not listed stand for all that are not listed, so a listed work is never counted twice (Horvitz
         and Thompson's estimate, all works being sampled with one probability).
         """
@@ -106,15 +134,20 @@ class CorpusSample:
         earned = np.maximum(calibration.expected_influence(cosines), 0.0)
         for parts in (positive, earned):
             parts[rows] = 0.0
+        earned[withheld.rows] = 0.0
         return Others(
             float(positive.sum()) * stand_for.each,
             float(np.square(positive).sum()) * stand_for.each,
             stand_for.works,
-            self._earned(earned, stand_for, listed),
+            self._earned(earned, stand_for, listed, withheld.people),
         )
 
     def _earned(
-        self, parts: NDArray[np.float64], stand_for: _StandFor, listed: Mapping[str, str]
+        self,
+        parts: NDArray[np.float64],
+        stand_for: _StandFor,
+        listed: Mapping[str, str],
+        unnamed: frozenset[str],
     ) -> dict[str, Earned]:
         """Sums of all who have a listed work, and of as many of the largest besides as works are listed.
 
@@ -126,7 +159,7 @@ class CorpusSample:
         )
         most = min(len(listed), len(names))
         largest = np.argpartition(-sums, most - 1)[:most] if most else np.empty(0, dtype=np.intp)
-        wanted = {names[number] for number in largest} | set(listed.values())
+        wanted = ({names[number] for number in largest} | set(listed.values())) - unnamed
         people = [number for name in sorted(wanted) if (number := self._number_of.get(name)) is not None]
         return {names[number]: stand_for.sum_of(sums[number], squares[number]) for number in people}
 

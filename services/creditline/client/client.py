@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,15 +16,32 @@ from typing import Self
 import grpc
 from PIL import Image
 
-from creditline.answers import AttributionAnswer, AuditAnswer, ReleaseAnswer, WorkAnswer
-from creditline.client.reading import read_attribution, read_audit, read_release_response, read_work
+from creditline.answers import (
+    AttributionAnswer,
+    AuditAnswer,
+    RecordedAttribution,
+    ReleaseAnswer,
+    WishAnswer,
+    WithdrawalAnswer,
+    WorkAnswer,
+)
+from creditline.client.reading import (
+    read_attribution,
+    read_audit,
+    read_recorded,
+    read_release_response,
+    read_wish,
+    read_withdrawal,
+    read_work,
+)
 from creditline.client.refusals import raised_as_ours
-from creditline.errors import DeadlineExceeded, InvalidInput
-from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2
+from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
+from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
 from creditline.v1.attribution_pb2_grpc import AttributionStub
 from creditline.v1.audit_pb2_grpc import AuditsStub
 from creditline.v1.catalog_pb2_grpc import CatalogStub
 from creditline.v1.release_pb2_grpc import ReleasesStub
+from creditline.v1.withdrawal_pb2_grpc import WithdrawalsStub
 
 _CALL_SECONDS = 10.0
 _AUDIT_SECONDS = 900.0
@@ -35,7 +53,11 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
 )
+# A wish waits for every collection of the index.
+_WISH_SECONDS = 30.0
 _FINAL_STATES = ("DONE", "FAILED")
+_WORK = withdrawal_pb2.WITHDRAWAL_KIND_WORK
+_CONTRIBUTOR = withdrawal_pb2.WITHDRAWAL_KIND_CONTRIBUTOR
 
 
 class CreditlineClient:
@@ -56,6 +78,7 @@ class CreditlineClient:
         self._catalog = CatalogStub(self._channel)
         self._audits = AuditsStub(self._channel)
         self._releases = ReleasesStub(self._channel)
+        self._withdrawals = WithdrawalsStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -94,13 +117,33 @@ class CreditlineClient:
             )
         return read_attribution(response)
 
+    def attribution(self, attribution_id: str) -> RecordedAttribution:
+        """An answer from the past, what has been withdrawn since marked in it. Raises NotFound."""
+        return read_recorded(self._get_attribution(attribution_id))
+
+    def attributed_picture(self, attribution_id: str) -> bytes:
+        """The picture that an answer from the past is about, PNG. Raises NotFound."""
+        return bytes(self._get_attribution(attribution_id).image)
+
+    def _get_attribution(self, attribution_id: str) -> attribution_pb2.GetAttributionResponse:
+        with raised_as_ours(self._target):
+            response: attribution_pb2.GetAttributionResponse = self._attribution.GetAttribution(
+                attribution_pb2.GetAttributionRequest(id=attribution_id),
+                timeout=self._timeout,
+                metadata=self._metadata,
+            )
+        return response
+
     def work(self, work_id: str) -> WorkAnswer:
         """One work of the corpus. Raises NotFound."""
         return read_work(self._get_work(work_id))
 
     def thumbnail(self, work_id: str) -> bytes:
-        """A small picture of a work, WebP. Raises NotFound."""
-        return bytes(self._get_work(work_id).thumbnail)
+        """A small picture of a work, WebP. Raises NotFound, also for a work that is withdrawn."""
+        work = self._get_work(work_id)
+        if work.withdrawn:
+            raise NotFound(f"work {work_id!r} is withdrawn, and its picture is not shown", field="id")
+        return bytes(work.thumbnail)
 
     def _get_work(self, work_id: str) -> catalog_pb2.Work:
         with raised_as_ours(self._target):
@@ -108,6 +151,68 @@ class CreditlineClient:
                 catalog_pb2.GetWorkRequest(id=work_id), timeout=self._timeout, metadata=self._metadata
             )
         return response.work
+
+    def withdraw_work(
+        self, work_id: str, *, reason: str = "", requested_by: str = "", unknown_too: bool = False
+    ) -> WishAnswer:
+        """Leave a work out of every answer to come, now and in later releases; asking twice changes nothing.
+
+        Raises NotFound for a work that the corpus does not hold, unless `unknown_too`.
+        """
+        return self._withdraw(_WORK, work_id, reason, requested_by, unknown_too)
+
+    def withdraw_contributor(
+        self, name: str, *, reason: str = "", requested_by: str = "", unknown_too: bool = False
+    ) -> WishAnswer:
+        """The same for every work that this contributor is a rights holder of."""
+        return self._withdraw(_CONTRIBUTOR, name, reason, requested_by, unknown_too)
+
+    def _withdraw(
+        self,
+        kind: withdrawal_pb2.WithdrawalKind,
+        subject: str,
+        reason: str,
+        requested_by: str,
+        unknown_too: bool,
+    ) -> WishAnswer:
+        request = withdrawal_pb2.WithdrawRequest(
+            kind=kind, subject=subject, reason=reason, requested_by=requested_by, unknown_too=unknown_too
+        )
+        with raised_as_ours(self._target):
+            response = self._withdrawals.Withdraw(request, timeout=_WISH_SECONDS, metadata=self._metadata)
+        return read_wish(response.wish)
+
+    def take_work_back(self, work_id: str, *, reason: str = "", requested_by: str = "") -> WishAnswer:
+        """Undo a work's withdrawal. Raises NotFound when there was none."""
+        return self._take_back(_WORK, work_id, reason, requested_by)
+
+    def take_contributor_back(self, name: str, *, reason: str = "", requested_by: str = "") -> WishAnswer:
+        """Undo a contributor's withdrawal; works withdrawn by themselves stay withdrawn. Raises NotFound."""
+        return self._take_back(_CONTRIBUTOR, name, reason, requested_by)
+
+    def _take_back(
+        self, kind: withdrawal_pb2.WithdrawalKind, subject: str, reason: str, requested_by: str
+    ) -> WishAnswer:
+        request = withdrawal_pb2.TakeBackRequest(
+            kind=kind, subject=subject, reason=reason, requested_by=requested_by
+        )
+        with raised_as_ours(self._target):
+            response = self._withdrawals.TakeBack(request, timeout=_WISH_SECONDS, metadata=self._metadata)
+        return read_wish(response.wish)
+
+    def withdrawals(self, *, history: bool = False) -> Iterator[WithdrawalAnswer]:
+        """What is withdrawn now, oldest first; with `history` every wish ever. Asked for in parts."""
+        after = 0
+        while True:
+            request = withdrawal_pb2.ListWithdrawalsRequest(history=history, after=after)
+            with raised_as_ours(self._target):
+                part = self._withdrawals.ListWithdrawals(
+                    request, timeout=self._timeout, metadata=self._metadata
+                ).withdrawals
+            if not part:
+                return
+            yield from (read_withdrawal(each) for each in part)
+            after = part[-1].sequence
 
     def release(self, name: str = "") -> ReleaseAnswer:
         """The live release, or a named one, with its audited accuracy. Raises NotFound."""

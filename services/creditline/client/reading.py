@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from creditline import answers
-from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2
+from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
 
 
 def _moment(stamp: Timestamp) -> datetime:
@@ -67,6 +67,16 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> answers.Attr
     )
 
 
+def read_recorded(message: attribution_pb2.GetAttributionResponse) -> answers.RecordedAttribution:
+    """An answer from the past, without its picture."""
+    return answers.RecordedAttribution(
+        answer=read_attribution(message.attribution),
+        created=_moment(message.created),
+        prompt=message.prompt,
+        generator=message.generator,
+    )
+
+
 def _present(message: Message, field: str) -> float | None:
     """A number that may be absent."""
     return getattr(message, field) if message.HasField(field) else None
@@ -80,6 +90,8 @@ def _contributor(message: attribution_pb2.CreditedContributor) -> answers.Credit
         share_low=_present(message, "share_low"),
         share_high=_present(message, "share_high"),
         listed_share=message.listed_share,
+        withdrawn=message.withdrawn,
+        withdrawn_since=_since(message),
     )
 
 
@@ -97,7 +109,16 @@ def _credited_work(message: attribution_pb2.CreditedWork) -> answers.CreditedWor
         copies=tuple(message.copies),
         share_low=_present(message, "share_low"),
         share_high=_present(message, "share_high"),
+        withdrawn=message.withdrawn,
+        withdrawn_since=_since(message),
+        withdrawn_copies=tuple(message.withdrawn_copies),
     )
+
+
+def _since(
+    message: attribution_pb2.CreditedWork | attribution_pb2.CreditedContributor | catalog_pb2.Work,
+) -> datetime | None:
+    return _moment(message.withdrawn_since) if message.HasField("withdrawn_since") else None
 
 
 def read_work(message: catalog_pb2.Work) -> answers.WorkAnswer:
@@ -111,6 +132,32 @@ def read_work(message: catalog_pb2.Work) -> answers.WorkAnswer:
         licence=message.licence,
         source=message.source,
         duplicate_group=message.duplicate_group,
+        withdrawn=message.withdrawn,
+        withdrawn_since=_since(message),
+    )
+
+
+def read_withdrawal(message: withdrawal_pb2.Withdrawal) -> answers.WithdrawalAnswer:
+    """One wish about one subject."""
+    return answers.WithdrawalAnswer(
+        sequence=message.sequence,
+        id=message.id,
+        created=_moment(message.created),
+        kind=withdrawal_pb2.WithdrawalKind.Name(message.kind).removeprefix("WITHDRAWAL_KIND_"),
+        subject=message.subject,
+        action=withdrawal_pb2.WithdrawalAction.Name(message.action).removeprefix("WITHDRAWAL_ACTION_"),
+        reason=message.reason,
+        requested_by=message.requested_by,
+    )
+
+
+def read_wish(message: withdrawal_pb2.Wish) -> answers.WishAnswer:
+    """A wish, and how far it has come."""
+    return answers.WishAnswer(
+        withdrawal=read_withdrawal(message.withdrawal),
+        works=message.works,
+        carried_out=message.carried_out,
+        pending=message.pending,
     )
 
 

@@ -70,6 +70,11 @@ class Work:
         return self.rights_holders or (RightsHolder(self.contributor, WHOLE_PERCENT),)
 
     @property
+    def people(self) -> tuple[str, ...]:
+        """All who may withdraw it: rights holders, and who made it."""
+        return tuple(dict.fromkeys([*(holder.name for holder in self.rights_holders), self.contributor]))
+
+    @property
     def folder(self) -> str:
         """The first directory of the source path: a coarse class, used in figures only."""
         return self.source.split("/", 1)[0]

@@ -9,23 +9,30 @@ import asyncio
 import random
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from creditline.answers import AttributionAnswer, AuditedAccuracy
+from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
-from creditline.gateway.crediting import credited, scored
+from creditline.corpus.withdrawn import Withdrawn
+from creditline.gateway.attributions import stored_contributor, stored_release, stored_work
+from creditline.gateway.crediting import Credited, credited, scored
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.embedding import EmbeddedQuery, EmbedderClient
+from creditline.gateway.enforcement import WithdrawalEnforcer
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.pictures import query_picture
 from creditline.gateway.releases import Releases, ServedRelease
 from creditline.gateway.requests import AttributionRequest
 from creditline.gateway.stopwatch import Stopwatch
+from creditline.gateway.withdrawn import WithdrawnRegister, holders_of
 from creditline.index import Hit, WorkSearch
 from creditline.ledger import Ledger
+from creditline.ledger.verification import WITHDRAWALS_KNOWN
 
 # Copies share a line of the list, so more hits than lines are searched for, and more again when needed.
 _SPARE_HITS = 10
@@ -54,6 +61,8 @@ class Attribute:
         embedder: EmbedderClient,
         search: WorkSearch,
         ledger: Ledger,
+        register: WithdrawnRegister,
+        enforcer: WithdrawalEnforcer,
         metrics: GatewayMetrics,
         decoders: Executor,
         audit_fraction: float,
@@ -62,6 +71,8 @@ class Attribute:
         self._embedder = embedder
         self._search = search
         self._ledger = ledger
+        self._register = register
+        self._enforcer = enforcer
         self._metrics = metrics
         self._decoders = decoders
         self._audit_fraction = audit_fraction
@@ -86,21 +97,17 @@ class Attribute:
             release.check_generator(request.generator)
             picture = await self._decoded(request.image)
         with stopwatch.stage("embed"):
-            query = await self._embedded(picture, request.prompt, release, deadline)
+            # Beside the embedding, so that it costs no time.
+            query, withdrawn = await asyncio.gather(
+                self._embedded(picture, request.prompt, release, deadline), self._register.as_of_now()
+            )
         with stopwatch.stage("search"):
-            found = await self._find(query.vector, request.k, release, deadline)
+            found = await self._find(query.vector, request.k, release, withdrawn, deadline)
         with stopwatch.stage("share"):
-            line = credited(found.groups[: request.k], found.hits, query.vector, release)
+            withheld = _withheld(release.sample, withdrawn)
+            line = credited(found.groups[: request.k], found.hits, query.vector, release, withheld)
         with stopwatch.stage("record"):
-            stored = {
-                "works": [asdict(work) for work in line.works],
-                "contributors": [asdict(person) for person in line.contributors],
-                "remainder": line.remainder,
-                "concentration": line.concentration,
-                "unfamiliarity": query.unfamiliarity,
-                # For audits: what would have been served for works that were not listed.
-                "vector": query.vector.tolist(),
-            }
+            stored = {**_stored(line, query, release, stopwatch), WITHDRAWALS_KNOWN: withdrawn.sequence}
             attribution_id, accuracy = await asyncio.to_thread(
                 self._record, request, release, picture, stored
             )
@@ -135,7 +142,12 @@ class Attribute:
         )
 
     async def _find(
-        self, vector: NDArray[np.float32], k: int, release: ServedRelease, deadline: Deadline
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        release: ServedRelease,
+        withdrawn: Withdrawn,
+        deadline: Deadline,
     ) -> _Found:
         """Search until the hits form `k` duplicate groups or there are no more works."""
         works = max(release.summary.works, 1)
@@ -150,10 +162,19 @@ class Attribute:
                 limit,
                 deadline_seconds=deadline.remaining("searching the index"),
             )
-            groups = duplicate_groups(scored(hits, release.calibration))
+            kept = self._without_withdrawn(hits, withdrawn)
+            groups = duplicate_groups(scored(kept, release.calibration))
             if len(groups) >= k or len(hits) < limit or limit == works:
-                return _Found(groups, {hit.work_id: hit for hit in hits})
+                return _Found(groups, {hit.work_id: hit for hit in kept})
             limit = min(limit * _GROWTH, works)
+
+    def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
+        """The index hides withdrawn works itself; this holds back what an old state of it would show."""
+        kept = [hit for hit in hits if not withdrawn.covers(hit.work_id, *holders_of(hit))]
+        if len(kept) < len(hits):
+            self._metrics.withheld_hits.inc(len(hits) - len(kept))
+            self._enforcer.look_again()
+        return kept
 
     def _record(
         self, request: AttributionRequest, release: ServedRelease, picture: bytes, stored: dict[str, Any]
@@ -170,3 +191,29 @@ class Attribute:
             with_audit=self._random.random() < self._audit_fraction,
         )
         return attribution_id, self._releases.accuracy(release.summary.name)
+
+
+# Finding the rows takes milliseconds, and they change with each withdrawal only.
+@lru_cache(maxsize=2)
+def _withheld(sample: CorpusSample, withdrawn: Withdrawn) -> Withheld:
+    return sample.withheld(withdrawn.works, withdrawn.contributors)
+
+
+def _stored(
+    line: Credited, query: EmbeddedQuery, release: ServedRelease, stopwatch: Stopwatch
+) -> dict[str, Any]:
+    """The answer as the ledger keeps it."""
+    return {
+        "works": [stored_work(work) for work in line.works],
+        "contributors": [stored_contributor(person) for person in line.contributors],
+        "remainder": line.remainder,
+        "remainder_low": line.remainder_ends[0],
+        "remainder_high": line.remainder_ends[1],
+        "level": line.level,
+        "concentration": line.concentration,
+        "unfamiliarity": query.unfamiliarity,
+        # For audits: what would have been served for works that were not listed.
+        "vector": query.vector.tolist(),
+        "release": stored_release(release.summary),
+        "timings": asdict(stopwatch.timings()),
+    }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from creditline.answers import WorkAnswer
 from creditline.corpus.openclipart import embedded_corpus
+from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus, Work, read_corpus
 from creditline.errors import NotFound
 from creditline.gateway.requests import checked_work_id, shown
+from creditline.gateway.withdrawn import WithdrawnRegister
 
 
 def open_corpus(path: Path | None) -> Corpus:
@@ -17,15 +20,37 @@ def open_corpus(path: Path | None) -> Corpus:
 
 
 class Catalog:
-    """The use cases behind `Catalog.GetWork` and `GET /v1/works`."""
+    """The use cases behind `Catalog.GetWork` and `GET /v1/works`.
 
-    def __init__(self, corpus: Corpus) -> None:
+    A withdrawn work is still told of, marked: credit lines from before name it. Its picture is not shown.
+    """
+
+    def __init__(self, corpus: Corpus, register: WithdrawnRegister) -> None:
         self._works = {work.id: work for work in corpus}
-        self._name = corpus.name
+        self._register = register
+        self.name = corpus.name
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        return frozenset(self._works)
+
+    @cached_property
+    def contributors(self) -> frozenset[str]:
+        return frozenset(work.contributor for work in self._works.values())
+
+    def holders(self, work_id: str) -> tuple[str, ...]:
+        """The names of all who may withdraw a work; none for one that the corpus does not hold."""
+        work = self._works.get(work_id)
+        return () if work is None else work.people
+
+    def count(self, withdrawn: Withdrawn) -> int:
+        """How many works are covered."""
+        return sum(withdrawn.covers(work.id, *self.holders(work.id)) for work in self._works.values())
 
     def work(self, work_id: str) -> WorkAnswer:
         """One work. Raises InvalidInput, NotFound."""
         work = self._found(work_id)
+        since = self._register.since(work.id, *self.holders(work.id))
         return WorkAnswer(
             id=work.id,
             title=work.title,
@@ -35,10 +60,14 @@ class Catalog:
             licence=work.licence,
             source=work.source,
             duplicate_group=work.duplicate_group,
+            withdrawn=since is not None,
+            withdrawn_since=since,
         )
 
     def thumbnail(self, work_id: str) -> bytes:
-        """A small picture of the work, WebP. Raises InvalidInput, NotFound."""
+        """A small picture of the work, WebP. Raises InvalidInput, NotFound when there is none to show."""
+        if self.work(work_id).withdrawn:
+            raise NotFound(f"work {shown(work_id)} is withdrawn, and its picture is not shown", field="id")
         return self._found(work_id).thumbnail
 
     def _found(self, work_id: str) -> Work:
@@ -46,7 +75,7 @@ class Catalog:
             return self._works[checked_work_id(work_id)]
         except KeyError:
             raise NotFound(
-                f"work {shown(work_id)} is not in corpus {self._name!r} ({len(self._works):,} works); use "
+                f"work {shown(work_id)} is not in corpus {self.name!r} ({len(self._works):,} works); use "
                 "the id of a listed work",
                 field="id",
             ) from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from creditline.answers import CreditedContributor, CreditedWork
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
+from creditline.calibration.remainder import NOBODY_WITHHELD, Withheld
 from creditline.calibration.shares import ContributorShare, Group, ScoredWork, WorkShare, credit_line
 from creditline.gateway.releases import ServedRelease
 from creditline.index import Hit
@@ -41,11 +42,15 @@ def scored(hits: Sequence[Hit], calibration: Calibration) -> list[ScoredWork]:
 
 
 def credited(
-    listed: Sequence[Group], hits: Mapping[str, Hit], vector: NDArray[np.float32], release: ServedRelease
+    listed: Sequence[Group],
+    hits: Mapping[str, Hit],
+    vector: NDArray[np.float32],
+    release: ServedRelease,
+    withheld: Withheld = NOBODY_WITHHELD,
 ) -> Credited:
     """Share the credit of a query between the listed groups and all other works. vector: (width,)."""
     people = {member.work_id: member.contributor for group in listed for member in group.members}
-    line = credit_line(listed, release.sample.others(vector, release.calibration, people))
+    line = credit_line(listed, release.sample.others(vector, release.calibration, people, withheld))
     intervals = release.intervals
     shares = zip(line.works, listed, strict=True)
     return Credited(

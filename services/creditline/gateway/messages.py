@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from creditline import answers
-from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2
+from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
 
 
 def _timestamp(moment: datetime | None) -> Timestamp | None:
@@ -48,8 +49,8 @@ def attribute_response(answer: answers.AttributionAnswer) -> attribution_pb2.Att
     """`creditline.v1.AttributeResponse`."""
     return attribution_pb2.AttributeResponse(
         attribution_id=answer.attribution_id,
-        works=[attribution_pb2.CreditedWork(**vars(work)) for work in answer.works],
-        contributors=[attribution_pb2.CreditedContributor(**vars(each)) for each in answer.contributors],
+        works=[attribution_pb2.CreditedWork(**_fields(work)) for work in answer.works],
+        contributors=[attribution_pb2.CreditedContributor(**_fields(each)) for each in answer.contributors],
         remainder=answer.remainder,
         release=release_message(answer.release),
         timings=attribution_pb2.Timings(**vars(answer.timings)),
@@ -62,9 +63,53 @@ def attribute_response(answer: answers.AttributionAnswer) -> attribution_pb2.Att
     )
 
 
+def recorded_response(
+    recorded: answers.RecordedAttribution, image: bytes
+) -> attribution_pb2.GetAttributionResponse:
+    """`creditline.v1.GetAttributionResponse`."""
+    return attribution_pb2.GetAttributionResponse(
+        attribution=attribute_response(recorded.answer),
+        created=_timestamp(recorded.created),
+        prompt=recorded.prompt,
+        generator=recorded.generator,
+        image=image,
+    )
+
+
 def work_response(work: answers.WorkAnswer, thumbnail: bytes) -> catalog_pb2.GetWorkResponse:
     """`creditline.v1.GetWorkResponse`."""
-    return catalog_pb2.GetWorkResponse(work=catalog_pb2.Work(thumbnail=thumbnail, **vars(work)))
+    return catalog_pb2.GetWorkResponse(work=catalog_pb2.Work(thumbnail=thumbnail, **_fields(work)))
+
+
+def _fields(
+    answer: answers.CreditedWork | answers.CreditedContributor | answers.WorkAnswer,
+) -> dict[str, Any]:
+    """An answer's fields as its message takes them."""
+    return {**vars(answer), "withdrawn_since": _timestamp(answer.withdrawn_since)}
+
+
+def withdrawal_message(wish: answers.WithdrawalAnswer) -> withdrawal_pb2.Withdrawal:
+    """`creditline.v1.Withdrawal`."""
+    return withdrawal_pb2.Withdrawal(
+        sequence=wish.sequence,
+        id=wish.id,
+        created=_timestamp(wish.created),
+        kind=f"WITHDRAWAL_KIND_{wish.kind}",
+        subject=wish.subject,
+        action=f"WITHDRAWAL_ACTION_{wish.action}",
+        reason=wish.reason,
+        requested_by=wish.requested_by,
+    )
+
+
+def wish_message(wish: answers.WishAnswer) -> withdrawal_pb2.Wish:
+    """`creditline.v1.Wish`."""
+    return withdrawal_pb2.Wish(
+        withdrawal=withdrawal_message(wish.withdrawal),
+        works=wish.works,
+        carried_out=wish.carried_out,
+        pending=wish.pending,
+    )
 
 
 def audit_message(audit: answers.AuditAnswer) -> audit_pb2.Audit:

@@ -40,6 +40,16 @@ class GatewayMetrics:
             "Jobs in the outbox that are not published.",
             registry=self.registry,
         )
+        self.withdrawals_waiting = Gauge(
+            "creditline_gateway_withdrawals_waiting",
+            "1 while the ledger holds withdrawals that this gateway has not carried out in the index.",
+            registry=self.registry,
+        )
+        self.withheld_hits = Counter(
+            "creditline_gateway_withheld_hits",
+            "Withdrawn works that a search found and that were left out: the index is behind.",
+            registry=self.registry,
+        )
         self.dependency_up = Gauge(
             "creditline_gateway_dependency_up",
             "1 when the service answered the last readiness check.",

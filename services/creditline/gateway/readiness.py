@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from creditline.errors import CreditlineError, NotReady
 from creditline.gateway.broker import Broker
 from creditline.gateway.embedding import EmbedderClient
+from creditline.gateway.enforcement import WithdrawalEnforcer
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.releases import ServedRelease
 from creditline.index import WorkSearch
 from creditline.ledger import Ledger
 
 _CHECK_SECONDS = 2.0
+_WITHDRAWALS = "withdrawals"
+_CAN_WAIT = ("redis", _WITHDRAWALS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,10 @@ class Dependency:
 
 @dataclass(frozen=True)
 class Readiness:
-    """`ready`: attributions can be answered. Without Redis they can: audits then wait in the outbox."""
+    """`ready`: attributions can be answered. Without Redis they can: audits then wait in the outbox.
+
+    They can too while withdrawals wait to be carried out in the index: hits are held against the ledger.
+    """
 
     ready: bool
     dependencies: tuple[Dependency, ...]
@@ -45,6 +51,7 @@ class ReadinessCheck:
         search: WorkSearch,
         ledger: Ledger,
         broker: Broker,
+        enforcer: WithdrawalEnforcer,
         metrics: GatewayMetrics,
     ) -> None:
         self._release = release.summary
@@ -52,6 +59,7 @@ class ReadinessCheck:
         self._search = search
         self._ledger = ledger
         self._broker = broker
+        self._enforcer = enforcer
         self._metrics = metrics
 
     async def __call__(self) -> Readiness:
@@ -61,10 +69,11 @@ class ReadinessCheck:
             _state("qdrant", self._check_qdrant()),
             _state("ledger", asyncio.to_thread(self._ledger.ping)),
             _state("redis", asyncio.to_thread(self._broker.ping)),
+            _state(_WITHDRAWALS, self._check_withdrawals()),
         )
         for dependency in dependencies:
             self._metrics.dependency_up.labels(dependency.service).set(dependency.up)
-        ready = all(each.up for each in dependencies if each.service != "redis")
+        ready = all(each.up for each in dependencies if each.service not in _CAN_WAIT)
         return Readiness(ready, tuple(dependencies))
 
     async def _check_embedder(self) -> None:
@@ -74,6 +83,10 @@ class ReadinessCheck:
                 f"the embedder has release {loaded!r} loaded, the gateway serves {self._release.name!r}; "
                 "start both with the same CREDITLINE_RELEASE_DIRECTORY"
             )
+
+    async def _check_withdrawals(self) -> None:
+        if self._enforcer.problem:
+            raise NotReady(f"withdrawals wait to be carried out in the index: {self._enforcer.problem}")
 
     async def _check_qdrant(self) -> None:
         collection = self._release.collection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, Form, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from creditline import __version__
-from creditline.answers import AttributionAnswer, AuditAnswer, ReleaseAnswer, WorkAnswer
+from creditline.answers import (
+    AttributionAnswer,
+    AuditAnswer,
+    RecordedAttribution,
+    ReleaseAnswer,
+    WishAnswer,
+    WithdrawalAnswer,
+    WorkAnswer,
+)
 from creditline.errors import CreditlineError, InvalidInput
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.entrance import Entrance, problem_response
@@ -25,9 +33,11 @@ from creditline.gateway.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
 from creditline.gateway.readiness import Readiness
 from creditline.gateway.requests import DEFAULT_K, AttributionRequest, shown
 from creditline.gateway.use_cases import UseCases
+from creditline.gateway.withdrawals import MOST_LISTED, WithdrawalRequest
 
 _LIVE = "live"
 _THUMBNAIL_TYPE = "image/webp"
+_PICTURE_TYPE = "image/png"
 _CACHE_FOR_A_DAY = {"Cache-Control": "private, max-age=86400"}
 _log = logging.getLogger(__name__)
 
@@ -36,6 +46,21 @@ class AuditSubmission(BaseModel):
     """The body of `POST /v1/audits`."""
 
     attribution_id: str
+
+
+class WithdrawalSubmission(BaseModel):
+    """The body of `POST /v1/withdrawals`. Reason and requester are kept for ever: no personal data."""
+
+    kind: str
+    subject: str
+    action: Literal["WITHDRAWN", "TAKEN_BACK"] = "WITHDRAWN"
+    reason: str = ""
+    requested_by: str = ""
+    unknown_too: bool = False
+
+    def request(self) -> WithdrawalRequest:
+        """What the use case takes."""
+        return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.unknown_too)
 
 
 def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> FastAPI:
@@ -49,6 +74,7 @@ def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> Fas
     _add_catalog(app, use_cases)
     _add_audits(app, use_cases)
     _add_releases(app, use_cases)
+    _add_withdrawals(app, use_cases)
     _add_health(app, use_cases, metrics)
     _add_problems(app)
     app.add_middleware(Entrance, keys=keys, metrics=metrics)
@@ -68,6 +94,16 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         deadline = Deadline.after(use_cases.request_timeout_seconds)
         asked = AttributionRequest(await image.read(), prompt, generator, k, release)
         return await use_cases.attribute(asked, deadline)
+
+    @app.get("/v1/attributions/{attribution_id}")
+    async def attribution(attribution_id: str) -> RecordedAttribution:
+        """An answer from the past, as it was served; what has been withdrawn since is marked in it."""
+        return await use_cases.attributions.get(attribution_id)
+
+    @app.get("/v1/attributions/{attribution_id}/picture", response_class=Response)
+    async def picture(attribution_id: str) -> Response:
+        """The picture that was asked about, PNG."""
+        return Response(await use_cases.attributions.picture(attribution_id), media_type=_PICTURE_TYPE)
 
 
 def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:
@@ -101,6 +137,27 @@ def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
         """A release with its audited accuracy; `live` for the one that answers."""
         wanted = "" if name == _LIVE else name
         return await asyncio.to_thread(use_cases.releases.answer, wanted)
+
+
+def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
+    @app.post("/v1/withdrawals")
+    async def withdraw(submission: WithdrawalSubmission, response: Response) -> WishAnswer:
+        """Leave a work or a contributor out of every answer to come, or take that back.
+
+        202 while it still has to be carried out in the index; answers leave the works out all the same.
+        """
+        withdrawals, asked = use_cases.withdrawals, submission.request()
+        back = submission.action == "TAKEN_BACK"
+        wish = await (withdrawals.take_back(asked) if back else withdrawals.withdraw(asked))
+        response.status_code = 200 if wish.carried_out else 202
+        return wish
+
+    @app.get("/v1/withdrawals")
+    async def withdrawals(
+        history: bool = False, after: int = 0, limit: int = MOST_LISTED
+    ) -> tuple[WithdrawalAnswer, ...]:
+        """What is withdrawn now, oldest first; with `history` every wish ever."""
+        return await use_cases.withdrawals.listed(history=history, after=after, limit=limit)
 
 
 def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> None:

@@ -19,6 +19,7 @@ from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.problems import INTERNAL_MESSAGE, problem_of, trailing_metadata
 from creditline.gateway.requests import DEFAULT_K, AttributionRequest
 from creditline.gateway.use_cases import UseCases
+from creditline.gateway.withdrawals import MOST_LISTED, WithdrawalRequest
 from creditline.v1 import (
     attribution_pb2,
     attribution_pb2_grpc,
@@ -28,12 +29,14 @@ from creditline.v1 import (
     catalog_pb2_grpc,
     release_pb2,
     release_pb2_grpc,
+    withdrawal_pb2,
+    withdrawal_pb2_grpc,
 )
 
 # Larger than the largest picture, so that we can refuse a picture with a sentence of our own.
 _MOST_MESSAGE_BYTES = 64 << 20
 _OURS = "/creditline.v1."
-_SERVICES = ("Attribution", "Catalog", "Audits", "Releases")
+_SERVICES = ("Attribution", "Catalog", "Audits", "Releases", "Withdrawals")
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
@@ -108,6 +111,13 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
         deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
         return messages.attribute_response(await self._use_cases.attribute(asked, deadline))
 
+    async def GetAttribution(  # noqa: N802
+        self, request: attribution_pb2.GetAttributionRequest, context: Any
+    ) -> attribution_pb2.GetAttributionResponse:
+        attributions = self._use_cases.attributions
+        recorded = await attributions.get(request.id)
+        return messages.recorded_response(recorded, await attributions.picture(request.id))
+
 
 def _allowed_seconds(context: Any, most: float) -> float:
     remaining = context.time_remaining()
@@ -123,7 +133,8 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
     async def GetWork(  # noqa: N802
         self, request: catalog_pb2.GetWorkRequest, context: Any
     ) -> catalog_pb2.GetWorkResponse:
-        return messages.work_response(self._catalog.work(request.id), self._catalog.thumbnail(request.id))
+        work = self._catalog.work(request.id)
+        return messages.work_response(work, b"" if work.withdrawn else self._catalog.thumbnail(request.id))
 
 
 class AuditsServicer(audit_pb2_grpc.AuditsServicer):
@@ -156,6 +167,49 @@ class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
         return messages.release_response(await asyncio.to_thread(self._releases.answer, request.name))
 
 
+class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
+    """`creditline.v1.Withdrawals`."""
+
+    def __init__(self, use_cases: UseCases) -> None:
+        self._withdrawals = use_cases.withdrawals
+
+    async def Withdraw(  # noqa: N802
+        self, request: withdrawal_pb2.WithdrawRequest, context: Any
+    ) -> withdrawal_pb2.WithdrawResponse:
+        wish = await self._withdrawals.withdraw(_asked(request, unknown_too=request.unknown_too))
+        return withdrawal_pb2.WithdrawResponse(wish=messages.wish_message(wish))
+
+    async def TakeBack(  # noqa: N802
+        self, request: withdrawal_pb2.TakeBackRequest, context: Any
+    ) -> withdrawal_pb2.TakeBackResponse:
+        wish = await self._withdrawals.take_back(_asked(request))
+        return withdrawal_pb2.TakeBackResponse(wish=messages.wish_message(wish))
+
+    async def ListWithdrawals(  # noqa: N802
+        self, request: withdrawal_pb2.ListWithdrawalsRequest, context: Any
+    ) -> withdrawal_pb2.ListWithdrawalsResponse:
+        limit = request.limit if request.HasField("limit") else MOST_LISTED
+        listed = await self._withdrawals.listed(history=request.history, after=request.after, limit=limit)
+        return withdrawal_pb2.ListWithdrawalsResponse(
+            withdrawals=[messages.withdrawal_message(wish) for wish in listed]
+        )
+
+
+def _asked(
+    request: withdrawal_pb2.WithdrawRequest | withdrawal_pb2.TakeBackRequest, *, unknown_too: bool = False
+) -> WithdrawalRequest:
+    # A kind that a newer client knows is a number without a name here.
+    names = withdrawal_pb2.WithdrawalKind.DESCRIPTOR.values_by_number
+    name = names[request.kind].name if request.kind in names else str(request.kind)
+    return WithdrawalRequest(
+        kind=name.removeprefix("WITHDRAWAL_KIND_"),
+        subject=request.subject,
+        reason=request.reason,
+        requested_by=request.requested_by,
+        unknown_too=unknown_too,
+    )
+
+
 class RpcServer:
     """The gRPC server with its health service; it must be made on a running event loop."""
 
@@ -166,6 +220,7 @@ class RpcServer:
         catalog_pb2_grpc.add_CatalogServicer_to_server(CatalogServicer(use_cases), self._server)
         audit_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(use_cases), self._server)
         release_pb2_grpc.add_ReleasesServicer_to_server(ReleasesServicer(use_cases), self._server)
+        withdrawal_pb2_grpc.add_WithdrawalsServicer_to_server(WithdrawalsServicer(use_cases), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, host: str, port: int) -> int:

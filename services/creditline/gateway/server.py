@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import Self
 
 from creditline.gateway.attribute import Attribute
+from creditline.gateway.attributions import Attributions
 from creditline.gateway.audits import Audits
 from creditline.gateway.broker import Broker
 from creditline.gateway.catalog import Catalog, open_corpus
 from creditline.gateway.embedding import EmbedderClient
+from creditline.gateway.enforcement import WithdrawalEnforcer
 from creditline.gateway.http_server import HttpServer
 from creditline.gateway.keys import ApiKeys
 from creditline.gateway.metrics import GatewayMetrics
@@ -25,11 +27,14 @@ from creditline.gateway.rest import rest_app
 from creditline.gateway.rpc import RpcServer
 from creditline.gateway.settings import GatewaySettings
 from creditline.gateway.use_cases import UseCases
-from creditline.index import WorkSearch
+from creditline.gateway.withdrawals import Withdrawals
+from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.index import WorkIndex, WorkSearch
 from creditline.ledger import Ledger
 
 # Decoded pictures are large: so many at once, the others wait.
 _DECODERS = 2
+_INDEX_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -80,27 +85,50 @@ class Gateway:
         resources.push_async_callback(search.close)
         publisher = OutboxPublisher(ledger, broker, metrics)
         resources.push_async_callback(_cancelled, asyncio.create_task(publisher.run()))
-        releases = Releases(release, ledger)
+        register = WithdrawnRegister(ledger)
+        register.load()
+        enforcer = self._open_enforcer(resources, register, metrics)
+        catalog, releases = Catalog(corpus, register), Releases(release, ledger)
         attribute = Attribute(
             releases=releases,
             embedder=embedder,
             search=search,
             ledger=ledger,
+            register=register,
+            enforcer=enforcer,
             metrics=metrics,
             decoders=resources.enter_context(ThreadPoolExecutor(_DECODERS, "decode")),
             audit_fraction=settings.audit_fraction,
         )
         readiness = ReadinessCheck(
-            release=release, embedder=embedder, search=search, ledger=ledger, broker=broker, metrics=metrics
+            release=release,
+            embedder=embedder,
+            search=search,
+            ledger=ledger,
+            broker=broker,
+            enforcer=enforcer,
+            metrics=metrics,
         )
         return UseCases(
             attribute=attribute,
-            catalog=Catalog(corpus),
+            attributions=Attributions(ledger, releases, register, catalog),
+            catalog=catalog,
             audits=Audits(ledger, publisher.wake),
             releases=releases,
+            withdrawals=Withdrawals(ledger, register, enforcer, catalog),
             readiness=readiness,
             request_timeout_seconds=settings.request_timeout_seconds,
         )
+
+    def _open_enforcer(
+        self, resources: contextlib.AsyncExitStack, register: WithdrawnRegister, metrics: GatewayMetrics
+    ) -> WithdrawalEnforcer:
+        settings = self._settings
+        index = WorkIndex.connect(settings.qdrant_host, settings.qdrant_grpc_port, _INDEX_SECONDS)
+        resources.callback(index.close)
+        enforcer = WithdrawalEnforcer(register, index, metrics)
+        resources.push_async_callback(_cancelled, asyncio.create_task(enforcer.run()))
+        return enforcer
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

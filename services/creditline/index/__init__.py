@@ -6,6 +6,7 @@ from creditline.index.points import Hit, WorkPoint, point_id
 from creditline.index.releases import LoadReport, index_release, is_loaded
 from creditline.index.search import WorkSearch
 from creditline.index.settings import QdrantSettings
+from creditline.index.withdrawal import carry_out, enforced
 from creditline.index.works import WorkIndex
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "WorkIndex",
     "WorkPoint",
     "WorkSearch",
+    "carry_out",
+    "enforced",
     "index_release",
     "is_loaded",
     "point_id",

@@ -102,9 +102,7 @@ def _option(demand: Demand, machines: Machines, plan: IndexPlan, known: Measured
     )
 
 
-def _build_seconds(
-    demand: Demand, machines: Machines, plan: IndexPlan, nodes: int, known: Measured
-) -> float:
+def _build_seconds(demand: Demand, machines: Machines, plan: IndexPlan, nodes: int, known: Measured) -> float:
     """To write all works, one loader a machine, and to build their graphs with all cores."""
     works = demand.works * plan.replicas / nodes
     return works / known.written_per_second + works / (known.built_per_second[plan.codes] * machines.cores)

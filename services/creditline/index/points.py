@@ -87,6 +87,11 @@ class Hit:
         """Who is credited, with percentages that sum to 100."""
         return self.rights_holders or ((self.contributor, 100.0),)
 
+    @property
+    def people(self) -> tuple[str, ...]:
+        """All who may withdraw it: rights holders, and who made it."""
+        return _people(self)
+
 
 def point_id(work_id: str) -> str:
     """The UUIDv5 under which a work is stored."""
@@ -132,16 +137,16 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
     payload["withdrawn"].integer_value = int(point.withdrawn)
     if point.created is not None:
         payload["created"].integer_value = point.created
-    for name in _holders(point):
+    for name in _people(point):
         payload["holders"].list_value.values.add().string_value = name
     for _, percent in point.rights_holders:
         payload["percents"].list_value.values.add().double_value = percent
     return message
 
 
-def _holders(point: WorkPoint) -> list[str]:
-    """All whom the work can be found by: rights holders, as their percentages are, then its maker."""
-    return list(dict.fromkeys([*(name for name, _ in point.rights_holders), point.contributor]))
+def _people(work: WorkPoint | Hit) -> tuple[str, ...]:
+    """All whom a work can be found by: rights holders, as their percentages are, then its maker."""
+    return tuple(dict.fromkeys([*(name for name, _ in work.rights_holders), work.contributor]))
 
 
 def origin(source: str) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch
 from creditline.index.points import WorkPoint
@@ -22,6 +23,7 @@ from creditline.index.promotion import (
     same_vectors,
     verify,
 )
+from creditline.index.withdrawal import enforced
 from creditline.index.works import WorkIndex
 
 _COMPARED_VECTORS = 16
@@ -60,9 +62,17 @@ class LoadReport:
 
 
 def release_points(
-    release: IndexedRelease, corpus: Corpus, *, withdrawn: frozenset[str] = frozenset()
+    release: IndexedRelease,
+    corpus: Corpus,
+    withdrawn: Withdrawn = NOTHING_WITHDRAWN,
+    *,
+    hidden: frozenset[str] = frozenset(),
 ) -> Iterator[WorkPoint]:
-    """The release's works with their vectors, in row order. Raises FingerprintMismatch, NotFound."""
+    """The release's works with their vectors, in row order.
+
+    Withdrawn from the start are those that `withdrawn` covers, and those in `hidden`. Raises
+    FingerprintMismatch, NotFound.
+    """
     ids, vectors = release.work_ids(), release.vectors()
     if vectors.shape != (len(ids), release.width):
         raise FingerprintMismatch(
@@ -72,7 +82,8 @@ def release_points(
         )
     for work_id, vector in zip(ids, vectors, strict=True):
         work = corpus.works[corpus.row(work_id)]
-        yield WorkPoint.of(work, vector, withdrawn=work.id in withdrawn)
+        covered = work.id in hidden or withdrawn.covers(work.id, *work.people)
+        yield WorkPoint.of(work, vector, withdrawn=covered)
 
 
 def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
@@ -97,24 +108,21 @@ def expected_of(release: IndexedRelease, *, sample: int) -> Expected:
 
 
 def index_release(
-    release: IndexedRelease,
-    corpus: Corpus,
-    index: WorkIndex,
-    *,
-    withdrawn: frozenset[str] = frozenset(),
+    release: IndexedRelease, corpus: Corpus, index: WorkIndex, withdrawn: Withdrawn = NOTHING_WITHDRAWN
 ) -> LoadReport:
     """Build a collection of all the release's works beside the live one, verify it, and promote it.
 
-    Works that are withdrawn in the live build stay so, and those of `withdrawn` are too. Builds older than
-    the one a rollback goes to are dropped. Raises Conflict when the build is not what the release is; the
-    live one then answers as before.
+    What is withdrawn is never to be found in it; what the live build hides stays hidden unless it was taken
+    back. Builds older than the one a rollback goes to are dropped. Raises Conflict when the build is not what
+    the release is; the live one then answers as before.
     """
     live = live_build(index, release.collection)
-    withdrawn |= index.withdrawn_works(live) if live else frozenset()
+    hidden = index.withdrawn_works(live) if live else frozenset[str]()
     build = next_build(index, release.collection)
     index.create(build, release.width)
     try:
-        written = index.upsert(build, release_points(release, corpus, withdrawn=withdrawn))
+        written = index.upsert(build, release_points(release, corpus, withdrawn, hidden=hidden))
+        enforced(index, withdrawn, build)
         index.optimize(build)
         found = verify(index, build, expected_of(release, sample=_VERIFIED_VECTORS))
         before = promote(index, release.collection, build)

@@ -180,6 +180,23 @@ class WorkIndex:
         with explained(self._address, collection):
             self._client.grpc_points.SetPayload(request, timeout=self._timeout)
 
+    def count_matching(self, collection: str, which: qdrant.Filter) -> int:
+        """How many works pass the filter, exactly."""
+        request = qdrant.CountPoints(collection_name=collection, exact=True, filter=which)
+        with explained(self._address, collection):
+            return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
+
+    def withdraw_matching(self, collection: str, which: qdrant.Filter, *, withdrawn: bool = True) -> None:
+        """As `withdraw`, for all works that pass the filter."""
+        request = qdrant.SetPayloadPoints(
+            collection_name=collection,
+            wait=True,
+            payload={"withdrawn": qdrant.Value(integer_value=int(withdrawn))},
+            points_selector=qdrant.PointsSelector(filter=which),
+        )
+        with explained(self._address, collection):
+            self._client.grpc_points.SetPayload(request, timeout=self._timeout)
+
     def withdrawn_works(self, collection: str) -> frozenset[str]:
         """The ids of all withdrawn works of the collection."""
         request = qdrant.ScrollPoints(

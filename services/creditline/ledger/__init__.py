@@ -1,4 +1,4 @@
-"""The durable, hash-chained record of attributions served and audits run."""
+"""The durable, hash-chained record of attributions served, audits run, and who is left out."""
 
 from creditline.ledger.ledger import Ledger as Ledger
 from creditline.ledger.records import Accuracy as Accuracy
@@ -6,4 +6,8 @@ from creditline.ledger.records import Audit as Audit
 from creditline.ledger.records import AuditState as AuditState
 from creditline.ledger.records import OutboxEntry as OutboxEntry
 from creditline.ledger.records import StoredAttribution as StoredAttribution
+from creditline.ledger.records import Withdrawal as Withdrawal
+from creditline.ledger.records import WithdrawalAction as WithdrawalAction
+from creditline.ledger.records import WithdrawalKind as WithdrawalKind
+from creditline.ledger.settings import LedgerSettings as LedgerSettings
 from creditline.ledger.store import default_ledger_url as default_ledger_url

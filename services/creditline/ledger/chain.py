@@ -1,4 +1,5 @@
-"""The hash chain: each attribution's hash covers its content and the hash before it."""
+"""The hash chains: the hash of each attribution, and of each withdrawal, covers its content and the hash
+before it."""
 
 from __future__ import annotations
 
@@ -13,10 +14,9 @@ GENESIS = "0" * 64
 
 def attribution_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
     """SHA-256 over the previous hash and the row's content, its image by SHA-256: 64 hex digits."""
-    created: datetime = row["created"]
     content = {
         "id": row["id"],
-        "created": created.astimezone(UTC).isoformat(timespec="microseconds"),
+        "created": _moment(row["created"]),
         "release": row["release"],
         "generator": row["generator"],
         "corpus": row["corpus"],
@@ -25,5 +25,27 @@ def attribution_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
         "k": row["k"],
         "answer": row["answer"],
     }
+    return _hash(previous_hash, content)
+
+
+def withdrawal_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
+    """SHA-256 over the previous hash and the row's content: 64 hex digits."""
+    content = {
+        "id": row["id"],
+        "created": _moment(row["created"]),
+        "kind": row["kind"],
+        "subject": row["subject"],
+        "action": row["action"],
+        "reason": row["reason"],
+        "requested_by": row["requested_by"],
+    }
+    return _hash(previous_hash, content)
+
+
+def _moment(created: datetime) -> str:
+    return created.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _hash(previous_hash: str, content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{previous_hash}\n{text}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The ledger: attributions served, audits run on them, and the jobs that are to be published."""
+"""The ledger: attributions served, audits run on them, jobs that are to be published, and withdrawals."""
 
 from __future__ import annotations
 
@@ -11,12 +11,33 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, text, update
 
+from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import InvalidInput, NotFound
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.interval import mean_interval
-from creditline.ledger.records import Accuracy, Audit, AuditState, ChainReport, OutboxEntry, StoredAttribution
+from creditline.ledger.records import (
+    Accuracy,
+    Audit,
+    AuditState,
+    ChainReport,
+    OutboxEntry,
+    StoredAttribution,
+    Withdrawal,
+    WithdrawalAction,
+    WithdrawalKind,
+)
 from creditline.ledger.store import Store
 from creditline.ledger.tables import attributions, audits, outbox
+from creditline.ledger.verification import verified_chains
+from creditline.ledger.withdrawals import (
+    append_wish,
+    check_wish,
+    never_withdrawn,
+    standing_wish,
+    standing_wishes,
+    wishes_after,
+    withdrawn_by,
+)
 
 AUDIT_TASK = "creditline.audit"
 # A published job that nobody has taken for so long is taken to be lost, and published again.
@@ -108,18 +129,9 @@ class Ledger:
         return _attribution_of(found)
 
     def verify_chain(self) -> ChainReport:
-        """Recompute every hash, in order; stops at the first attribution that does not fit."""
-        previous, count = GENESIS, 0
+        """Recompute every hash of attributions and withdrawals; each chain up to its first misfit."""
         with self._store.transaction() as connection:
-            rows = connection.execution_options(yield_per=100).execute(
-                select(attributions).order_by(attributions.c.sequence)
-            )
-            for row in rows:
-                expected = attribution_hash(previous, dict(row._mapping))
-                if row.previous_hash != previous or row.hash != expected:
-                    return ChainReport(count, previous, broken_at=row.id)
-                previous, count = row.hash, count + 1
-        return ChainReport(count, previous, broken_at=None)
+            return verified_chains(connection)
 
     # Audits
 
@@ -257,6 +269,58 @@ class Ledger:
             connection.execute(
                 update(outbox).where(outbox.c.id.in_(entry_ids)).values(published_at=self._clock())
             )
+
+    # Withdrawals
+
+    def withdraw(
+        self, kind: WithdrawalKind, subject: str, *, reason: str = "", requested_by: str = ""
+    ) -> Withdrawal:
+        """Leave a work or all of a contributor out from now on; durable when this returns.
+
+        Where it is withdrawn already, nothing is written and the standing withdrawal returned. Rows are never
+        deleted: `reason` and `requested_by` are no place for personal data. Raises InvalidInput.
+        """
+        return self._wish(kind, subject, WithdrawalAction.WITHDRAWN, reason, requested_by)
+
+    def take_back(
+        self, kind: WithdrawalKind, subject: str, *, reason: str = "", requested_by: str = ""
+    ) -> Withdrawal:
+        """Undo a withdrawal from now on, in the same way. Raises InvalidInput, NotFound without one."""
+        return self._wish(kind, subject, WithdrawalAction.TAKEN_BACK, reason, requested_by)
+
+    def _wish(
+        self, kind: WithdrawalKind, subject: str, action: WithdrawalAction, reason: str, requested_by: str
+    ) -> Withdrawal:
+        check_wish(subject, reason, requested_by)
+        with self._store.transaction(writes=True) as connection:
+            standing = standing_wish(connection, kind, subject)
+            if standing is not None and standing.action is action:
+                return standing
+            if standing is None and action is WithdrawalAction.TAKEN_BACK:
+                raise never_withdrawn(kind, subject)
+            return append_wish(
+                connection,
+                created=self._clock(),
+                kind=kind,
+                subject=subject,
+                action=action,
+                reason=reason,
+                requested_by=requested_by,
+            )
+
+    def withdrawn(self) -> Withdrawn:
+        """All that is left out now."""
+        return withdrawn_by(self.standing_withdrawals())
+
+    def standing_withdrawals(self) -> tuple[Withdrawal, ...]:
+        """The newest wish about each subject, oldest first; those taken back too."""
+        with self._store.transaction() as connection:
+            return standing_wishes(connection)
+
+    def withdrawals_after(self, sequence: int, *, limit: int | None = None) -> tuple[Withdrawal, ...]:
+        """Every wish that came after the first `sequence`, oldest first, at most `limit` of them."""
+        with self._store.transaction() as connection:
+            return wishes_after(connection, sequence, limit)
 
 
 def _last_hash(connection: Connection) -> str:

@@ -83,13 +83,53 @@ class Accuracy:
     missed_influence: float | None
 
 
+class WithdrawalKind(StrEnum):
+    """What a withdrawal is about: one work, or everything by one contributor."""
+
+    WORK = "WORK"
+    CONTRIBUTOR = "CONTRIBUTOR"
+
+
+class WithdrawalAction(StrEnum):
+    """A subject is left out from a WITHDRAWN on, until a TAKEN_BACK."""
+
+    WITHDRAWN = "WITHDRAWN"
+    TAKEN_BACK = "TAKEN_BACK"
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """One wish about one subject: a work's id or a contributor's name. The newest one about it stands."""
+
+    sequence: int
+    id: str
+    created: datetime
+    kind: WithdrawalKind
+    subject: str
+    action: WithdrawalAction
+    reason: str
+    requested_by: str
+    previous_hash: str
+    hash: str
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self.action is WithdrawalAction.WITHDRAWN
+
+
 @dataclass(frozen=True)
 class ChainReport:
-    """The result of checking the hash chain: `broken_at` names the first attribution that does not fit."""
+    """The result of checking both hash chains.
+
+    Counts and heads are of what fits; `broken_at` names the first attribution, or else the first withdrawal,
+    that does not fit or is missing.
+    """
 
     attributions: int
     head: str
     broken_at: str | None
+    withdrawals: int
+    withdrawals_head: str
 
     @property
     def intact(self) -> bool:

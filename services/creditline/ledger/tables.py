@@ -22,6 +22,9 @@ from sqlalchemy import (
 
 _ID_LENGTH = 32
 _HASH_LENGTH = 64
+MOST_SUBJECT_CHARACTERS = 500
+MOST_REASON_CHARACTERS = 1_000
+MOST_REQUESTER_CHARACTERS = 200
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -88,4 +91,21 @@ outbox = Table(
     Column("created", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
     Index("outbox_by_publication", "published_at"),
+)
+
+# Appended to, never changed: what stands for a subject is the newest row about it.
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(_ID_LENGTH), nullable=False, unique=True),
+    Column("created", UtcDateTime, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("subject", String(MOST_SUBJECT_CHARACTERS), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("reason", String(MOST_REASON_CHARACTERS), nullable=False),
+    Column("requested_by", String(MOST_REQUESTER_CHARACTERS), nullable=False),
+    Column("previous_hash", String(_HASH_LENGTH), nullable=False),
+    Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
+    Index("withdrawals_by_subject", "kind", "subject", "sequence"),
 )

@@ -1,4 +1,7 @@
+import datetime
+
 from creditline.v1 import release_pb2 as _release_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -22,7 +25,7 @@ class AttributeRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
 
 class CreditedWork(_message.Message):
-    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high")
+    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +38,9 @@ class CreditedWork(_message.Message):
     COPIES_FIELD_NUMBER: _ClassVar[int]
     SHARE_LOW_FIELD_NUMBER: _ClassVar[int]
     SHARE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_COPIES_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -47,23 +53,30 @@ class CreditedWork(_message.Message):
     copies: _containers.RepeatedScalarFieldContainer[str]
     share_low: float
     share_high: float
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ...) -> None: ...
+    withdrawn: bool
+    withdrawn_since: _timestamp_pb2.Timestamp
+    withdrawn_copies: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreditedContributor(_message.Message):
-    __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share")
+    __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share", "withdrawn", "withdrawn_since")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     SHARE_LOW_FIELD_NUMBER: _ClassVar[int]
     SHARE_HIGH_FIELD_NUMBER: _ClassVar[int]
     LISTED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     share: float
     works: int
     share_low: float
     share_high: float
     listed_share: float
-    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., listed_share: _Optional[float] = ...) -> None: ...
+    withdrawn: bool
+    withdrawn_since: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., listed_share: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("total_ms", "check_ms", "embed_ms", "search_ms", "share_ms", "record_ms")
@@ -108,3 +121,23 @@ class AttributeResponse(_message.Message):
     level: float
     unfamiliarity: float
     def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., level: _Optional[float] = ..., unfamiliarity: _Optional[float] = ...) -> None: ...
+
+class GetAttributionRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetAttributionResponse(_message.Message):
+    __slots__ = ("attribution", "created", "prompt", "generator", "image")
+    ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    attribution: AttributeResponse
+    created: _timestamp_pb2.Timestamp
+    prompt: str
+    generator: str
+    image: bytes
+    def __init__(self, attribution: _Optional[_Union[AttributeResponse, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., image: _Optional[bytes] = ...) -> None: ...

@@ -39,6 +39,11 @@ class AttributionStub:
                 request_serializer=creditline_dot_v1_dot_attribution__pb2.AttributeRequest.SerializeToString,
                 response_deserializer=creditline_dot_v1_dot_attribution__pb2.AttributeResponse.FromString,
                 _registered_method=True)
+        self.GetAttribution = channel.unary_unary(
+                '/creditline.v1.Attribution/GetAttribution',
+                request_serializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionResponse.FromString,
+                _registered_method=True)
 
 
 class AttributionServicer:
@@ -51,6 +56,13 @@ class AttributionServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAttribution(self, request, context):
+        """An answer from the past, as it was served; what has been withdrawn since is marked in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AttributionServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_AttributionServicer_to_server(servicer, server):
                     servicer.Attribute,
                     request_deserializer=creditline_dot_v1_dot_attribution__pb2.AttributeRequest.FromString,
                     response_serializer=creditline_dot_v1_dot_attribution__pb2.AttributeResponse.SerializeToString,
+            ),
+            'GetAttribution': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAttribution,
+                    request_deserializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class Attribution:
             '/creditline.v1.Attribution/Attribute',
             creditline_dot_v1_dot_attribution__pb2.AttributeRequest.SerializeToString,
             creditline_dot_v1_dot_attribution__pb2.AttributeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAttribution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/creditline.v1.Attribution/GetAttribution',
+            creditline_dot_v1_dot_attribution__pb2.GetAttributionRequest.SerializeToString,
+            creditline_dot_v1_dot_attribution__pb2.GetAttributionResponse.FromString,
             options,
             channel_credentials,
             insecure,

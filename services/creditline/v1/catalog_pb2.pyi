@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -13,7 +16,7 @@ class GetWorkRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class Work(_message.Message):
-    __slots__ = ("id", "title", "caption", "keywords", "contributor", "licence", "source", "duplicate_group", "thumbnail")
+    __slots__ = ("id", "title", "caption", "keywords", "contributor", "licence", "source", "duplicate_group", "thumbnail", "withdrawn", "withdrawn_since")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +26,8 @@ class Work(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DUPLICATE_GROUP_FIELD_NUMBER: _ClassVar[int]
     THUMBNAIL_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -32,7 +37,9 @@ class Work(_message.Message):
     source: str
     duplicate_group: str
     thumbnail: bytes
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., source: _Optional[str] = ..., duplicate_group: _Optional[str] = ..., thumbnail: _Optional[bytes] = ...) -> None: ...
+    withdrawn: bool
+    withdrawn_since: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., source: _Optional[str] = ..., duplicate_group: _Optional[str] = ..., thumbnail: _Optional[bytes] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetWorkResponse(_message.Message):
     __slots__ = ("work",)

@@ -1,0 +1,118 @@
+"""Answers from the past: as they were served, with marks on what has been withdrawn since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from creditline.answers import (
+    AttributionAnswer,
+    CreditedContributor,
+    CreditedWork,
+    RecordedAttribution,
+    ReleaseSummary,
+    Timings,
+)
+from creditline.gateway.catalog import Catalog
+from creditline.gateway.releases import Releases
+from creditline.gateway.requests import checked_ledger_id
+from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.ledger import Ledger, StoredAttribution
+
+
+class Attributions:
+    """The use cases behind `Attribution.GetAttribution` and `GET /v1/attributions`."""
+
+    def __init__(
+        self, ledger: Ledger, releases: Releases, register: WithdrawnRegister, catalog: Catalog
+    ) -> None:
+        self._ledger = ledger
+        self._releases = releases
+        self._register = register
+        self._catalog = catalog
+
+    async def get(self, attribution_id: str) -> RecordedAttribution:
+        """One answer. The ledger keeps it unchanged; the marks are those of now. Raises NotFound."""
+        stored = await self._stored(attribution_id)
+        await self._register.as_of_now()
+        return await asyncio.to_thread(self._recorded, stored)
+
+    async def picture(self, attribution_id: str) -> bytes:
+        """The picture that was asked about, PNG. Raises NotFound."""
+        return (await self._stored(attribution_id)).image
+
+    async def _stored(self, attribution_id: str) -> StoredAttribution:
+        checked = checked_ledger_id(attribution_id, field="id")
+        return await asyncio.to_thread(self._ledger.attribution, checked)
+
+    def _recorded(self, stored: StoredAttribution) -> RecordedAttribution:
+        held = stored.answer
+        answer = AttributionAnswer(
+            attribution_id=stored.id,
+            works=tuple(self._marked_work(work) for work in held.get("works", ())),
+            contributors=tuple(self._marked_person(person) for person in held.get("contributors", ())),
+            remainder=held["remainder"],
+            release=self._release_of(stored),
+            timings=Timings(**held["timings"]) if "timings" in held else Timings(*[0.0] * 6),
+            accuracy=self._releases.accuracy(stored.release),
+            concentration=held.get("concentration", 0.0),
+            remainder_low=held.get("remainder_low"),
+            remainder_high=held.get("remainder_high"),
+            level=held.get("level"),
+            unfamiliarity=held.get("unfamiliarity"),
+        )
+        return RecordedAttribution(answer, stored.created, stored.prompt, stored.generator)
+
+    def _marked_work(self, held: Mapping[str, Any]) -> CreditedWork:
+        work = CreditedWork(**{**held, "copies": tuple(held["copies"])})
+        since = self._register.since(work.id, work.contributor, *self._catalog.holders(work.id))
+        copies = tuple(copy for copy in work.copies if self._is_withdrawn(copy))
+        return replace(work, withdrawn=since is not None, withdrawn_since=since, withdrawn_copies=copies)
+
+    def _is_withdrawn(self, work_id: str) -> bool:
+        return self._register.since(work_id, *self._catalog.holders(work_id)) is not None
+
+    def _marked_person(self, held: Mapping[str, Any]) -> CreditedContributor:
+        person = CreditedContributor(**held)
+        since = self._register.contributor_since(person.name)
+        return replace(person, withdrawn=since is not None, withdrawn_since=since)
+
+    def _release_of(self, stored: StoredAttribution) -> ReleaseSummary:
+        """As it was told with the answer. Answers from before that was kept know its names only."""
+        held, live = stored.answer.get("release"), self._releases.live.summary
+        if held is not None:
+            return ReleaseSummary(**{**held, "created": datetime.fromisoformat(held["created"])})
+        if live.name == stored.release:
+            return live
+        return replace(
+            live,
+            name=stored.release,
+            created=stored.created,
+            generator_fingerprint=stored.generator,
+            corpus_fingerprint=stored.corpus,
+            towers_fingerprint="",
+            works=0,
+            collection="",
+        )
+
+
+def stored_release(release: ReleaseSummary) -> dict[str, Any]:
+    """A release as answers in the ledger carry it."""
+    return {**asdict(release), "created": release.created.isoformat()}
+
+
+def stored_work(work: CreditedWork) -> dict[str, Any]:
+    """A listed work as the ledger keeps it: marks are never stored, they are made when it is read."""
+    return _without_marks(asdict(work))
+
+
+def stored_contributor(person: CreditedContributor) -> dict[str, Any]:
+    """A contributor in the same way."""
+    return _without_marks(asdict(person))
+
+
+def _without_marks(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if not name.startswith("withdrawn")}

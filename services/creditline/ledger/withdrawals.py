@@ -1,0 +1,126 @@
+"""Withdrawals in the ledger: wishes that are appended, and what stands after them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from creditline.corpus.withdrawn import Withdrawn
+from creditline.errors import InvalidInput, NotFound
+from creditline.ledger.chain import GENESIS, withdrawal_hash
+from creditline.ledger.records import Withdrawal, WithdrawalAction, WithdrawalKind
+from creditline.ledger.tables import (
+    MOST_REASON_CHARACTERS,
+    MOST_REQUESTER_CHARACTERS,
+    MOST_SUBJECT_CHARACTERS,
+    withdrawals,
+)
+
+
+def check_wish(subject: str, reason: str, requested_by: str) -> None:
+    """Raises InvalidInput for texts that are too long or cannot be kept, and for an empty subject."""
+    if not subject.strip():
+        raise InvalidInput("no work and no contributor is named; give an id or a name", field="subject")
+    for field, text, most in (
+        ("subject", subject, MOST_SUBJECT_CHARACTERS),
+        ("reason", reason, MOST_REASON_CHARACTERS),
+        ("requested_by", requested_by, MOST_REQUESTER_CHARACTERS),
+    ):
+        if len(text) > most:
+            raise InvalidInput(
+                f"{field} has {len(text):,} characters; at most {most:,} are kept: shorten it", field=field
+            )
+        if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InvalidInput(f"{field} holds characters that are no text; send plain text", field=field)
+
+
+def standing_wish(connection: Connection, kind: WithdrawalKind, subject: str) -> Withdrawal | None:
+    """The newest wish about a subject; None where there never was one."""
+    about = (withdrawals.c.kind == kind, withdrawals.c.subject == subject)
+    newest = select(withdrawals).where(*about).order_by(withdrawals.c.sequence.desc()).limit(1)
+    found = connection.execute(newest).one_or_none()
+    return None if found is None else _withdrawal_of(found)
+
+
+def append_wish(
+    connection: Connection,
+    *,
+    created: datetime,
+    kind: WithdrawalKind,
+    subject: str,
+    action: WithdrawalAction,
+    reason: str,
+    requested_by: str,
+) -> Withdrawal:
+    """Write one wish at the end of the chain."""
+    last = select(withdrawals.c.hash).order_by(withdrawals.c.sequence.desc()).limit(1)
+    previous = connection.scalar(last) or GENESIS
+    row: dict[str, Any] = {
+        "id": uuid.uuid4().hex,
+        "created": created,
+        "kind": kind,
+        "subject": subject,
+        "action": action,
+        "reason": reason,
+        "requested_by": requested_by,
+    }
+    chained = {**row, "previous_hash": previous, "hash": withdrawal_hash(previous, row)}
+    written = connection.execute(insert(withdrawals).values(chained))
+    return Withdrawal(sequence=_only_key(written.inserted_primary_key), **chained)
+
+
+def _only_key(key: Row[Any] | None) -> int:
+    assert key is not None
+    return int(key[0])
+
+
+def wishes_after(connection: Connection, sequence: int, limit: int | None) -> tuple[Withdrawal, ...]:
+    """Wishes that came after the first `sequence`, oldest first, at most `limit` of them."""
+    later = select(withdrawals).where(withdrawals.c.sequence > sequence).order_by(withdrawals.c.sequence)
+    return tuple(_withdrawal_of(row) for row in connection.execute(later.limit(limit)))
+
+
+def standing_wishes(connection: Connection) -> tuple[Withdrawal, ...]:
+    """The newest wish about each subject, oldest first."""
+    newest = select(func.max(withdrawals.c.sequence)).group_by(withdrawals.c.kind, withdrawals.c.subject)
+    standing = select(withdrawals).where(withdrawals.c.sequence.in_(newest)).order_by(withdrawals.c.sequence)
+    return tuple(_withdrawal_of(row) for row in connection.execute(standing))
+
+
+def withdrawn_by(wishes: Iterable[Withdrawal]) -> Withdrawn:
+    """What is left out when these wishes stand, at most one about each subject."""
+    subjects: dict[tuple[WithdrawalKind, bool], set[str]] = {}
+    sequence = 0
+    for wish in wishes:
+        subjects.setdefault((wish.kind, wish.is_withdrawn), set()).add(wish.subject)
+        sequence = max(sequence, wish.sequence)
+
+    def named(kind: WithdrawalKind, *, left_out: bool) -> frozenset[str]:
+        return frozenset(subjects.get((kind, left_out), ()))
+
+    return Withdrawn(
+        works=named(WithdrawalKind.WORK, left_out=True),
+        contributors=named(WithdrawalKind.CONTRIBUTOR, left_out=True),
+        sequence=sequence,
+        returned_works=named(WithdrawalKind.WORK, left_out=False),
+        returned_contributors=named(WithdrawalKind.CONTRIBUTOR, left_out=False),
+    )
+
+
+def never_withdrawn(kind: WithdrawalKind, subject: str) -> NotFound:
+    """The refusal to take back what nobody withdrew."""
+    return NotFound(
+        f"{kind.value.lower()} {subject!r} was never withdrawn, so there is nothing to take back; "
+        "`creditline withdraw --list` shows what is",
+        field="subject",
+    )
+
+
+def _withdrawal_of(row: Row[Any]) -> Withdrawal:
+    fields = dict(row._mapping)
+    kind, action = WithdrawalKind(fields.pop("kind")), WithdrawalAction(fields.pop("action"))
+    return Withdrawal(kind=kind, action=action, **fields)

@@ -1,0 +1,291 @@
+"""Withdrawals through the gateway, without anything to search in: the ledger, the catalog, past answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from creditline.answers import WishAnswer
+from creditline.client import CreditlineClient
+from creditline.corpus.openclipart import embedded_corpus
+from creditline.corpus.works import Work
+from creditline.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
+from creditline.index import WorkIndex, index_release
+from creditline.ledger import Ledger
+from creditline.release import Release
+from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
+from tests.local.qdrant_process import start_qdrant
+
+_WORK = embedded_corpus().works[20]
+_OTHER = next(work for work in embedded_corpus() if work.contributor != _WORK.contributor)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, release: Release) -> Iterator[RunningGateway]:
+    """Its ledger works; Qdrant, Redis and embedder are down."""
+    with running_gateway(gateway_settings(tmp_path, release)) as running:
+        yield running
+
+
+@pytest.fixture
+def client(gateway: RunningGateway) -> Iterator[CreditlineClient]:
+    with gateway.client() as connected:
+        yield connected
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until, "it did not happen within a minute"
+        time.sleep(0.05)
+
+
+def _withdrawn_works(index: WorkIndex, release: Release) -> frozenset[str]:
+    """Nothing while Qdrant is not reached again: connections of one process share their waiting."""
+    try:
+        return index.withdrawn_works(release.collection)
+    except Unavailable:
+        return frozenset()
+
+
+def _past_answer(gateway: RunningGateway, works: tuple[Work, ...], copies: tuple[str, ...] = ()) -> str:
+    """An answer in the ledger, as the gateway wrote them before withdrawals were known."""
+    lines = [
+        {
+            "id": work.id,
+            "title": work.title,
+            "caption": work.caption,
+            "contributor": work.contributor,
+            "licence": work.licence,
+            "score": 0.9,
+            "expected_influence": 0.1,
+            "share": 0.25,
+            "rank": rank,
+            "copies": copies if rank == 1 else (),
+        }
+        for rank, work in enumerate(works, start=1)
+    ]
+    people = [{"name": work.contributor, "share": 0.25, "works": 1} for work in works]
+    answer = {"works": lines, "contributors": people, "remainder": 0.5, "concentration": 0.1}
+    with Ledger.open(gateway.settings.ledger_url) as ledger:
+        return ledger.record_attribution(
+            release="gateway-test",
+            generator=GENERATOR,
+            corpus="b" * 64,
+            prompt="two works",
+            image=b"\x89PNG...",
+            k=2,
+            answer=answer,
+        )
+
+
+def test_a_wish_is_in_the_ledger_although_qdrant_is_down_and_the_answer_says_so(
+    gateway: RunningGateway, client: CreditlineClient
+) -> None:
+    wish = client.withdraw_work(_WORK.id, reason="asked by letter", requested_by="the office")
+    assert (wish.withdrawal.kind, wish.withdrawal.action, wish.works) == ("WORK", "WITHDRAWN", 1)
+    assert not wish.carried_out
+    assert "Qdrant does not answer" in wish.pending
+    with Ledger.open(gateway.settings.ledger_url) as ledger:
+        (stored,) = ledger.standing_withdrawals()
+        assert ledger.verify_chain().intact
+    assert (stored.id, stored.reason, stored.requested_by) == (
+        wish.withdrawal.id,
+        "asked by letter",
+        "the office",
+    )
+
+
+def test_what_waits_is_told_by_readiness_and_carried_out_once_qdrant_is_there(
+    tmp_path: Path, release: Release
+) -> None:
+    first = start_qdrant(tmp_path / "qdrant")
+    with WorkIndex.connect(grpc_port=first.port) as index:
+        index_release(release, embedded_corpus(), index)
+    first.process.terminate()
+    first.process.wait(60)
+    work_id = release.work_ids()[5]
+    with running_gateway(gateway_settings(tmp_path, release, qdrant_grpc_port=first.port)) as gateway:
+        with gateway.client() as client:
+            assert not client.withdraw_work(work_id).carried_out
+        with gateway.http() as http:
+            states = {each["service"]: each for each in http.get("/readyz").json()["dependencies"]}
+            assert not states["withdrawals"]["up"]
+            assert "Qdrant does not answer" in states["withdrawals"]["message"]
+        again = start_qdrant(tmp_path / "qdrant", port=first.port)
+        try:
+            with WorkIndex.connect(grpc_port=first.port) as index:
+                _wait_until(lambda: _withdrawn_works(index, release) == {work_id})
+            with gateway.client() as client:
+                assert client.withdraw_work(work_id).carried_out
+            with gateway.http() as http:
+                states = {each["service"]: each for each in http.get("/readyz").json()["dependencies"]}
+                assert states["withdrawals"]["up"]
+        finally:
+            again.process.terminate()
+            again.process.wait(60)
+
+
+def test_asking_again_changes_nothing_and_gives_the_standing_wish(client: CreditlineClient) -> None:
+    first = client.withdraw_contributor(_WORK.contributor)
+    assert client.withdraw_contributor(_WORK.contributor, reason="again").withdrawal == first.withdrawal
+    assert list(client.withdrawals(history=True)) == [first.withdrawal]
+    assert first.works == sum(work.contributor == _WORK.contributor for work in embedded_corpus())
+
+
+def test_what_is_taken_back_is_listed_in_the_history_only(client: CreditlineClient) -> None:
+    client.withdraw_work(_WORK.id)
+    stays = client.withdraw_contributor(_OTHER.contributor).withdrawal
+    back = client.take_work_back(_WORK.id, reason="a mistake").withdrawal
+    assert (back.action, back.reason) == ("TAKEN_BACK", "a mistake")
+    assert list(client.withdrawals()) == [stays]
+    assert [wish.action for wish in client.withdrawals(history=True)] == [
+        "WITHDRAWN",
+        "WITHDRAWN",
+        "TAKEN_BACK",
+    ]
+    with pytest.raises(NotFound, match="never withdrawn"):
+        client.take_contributor_back(_WORK.contributor)
+
+
+def test_an_unknown_subject_is_refused_with_the_nearest_names(client: CreditlineClient) -> None:
+    name = _WORK.contributor
+    with pytest.raises(NotFound, match="did you mean") as refused:
+        client.withdraw_contributor(name.swapcase())
+    assert repr(name) in refused.value.message
+    assert refused.value.field == "subject"
+    with pytest.raises(NotFound) as refused:
+        client.withdraw_work(f"{_WORK.id}x")
+    assert repr(_WORK.id) in refused.value.message
+    assert list(client.withdrawals(history=True)) == []
+
+
+def test_a_work_of_a_corpus_to_come_can_be_withdrawn_on_purpose(client: CreditlineClient) -> None:
+    wish = client.withdraw_work("not-there-yet", unknown_too=True)
+    assert (wish.works, wish.withdrawal.subject) == (0, "not-there-yet")
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("kind", {"kind": "FOLDER", "subject": "x"}),
+        ("subject", {"kind": "WORK", "subject": ""}),
+        ("reason", {"kind": "WORK", "subject": _WORK.id, "reason": "r" * 1001}),
+        ("requested_by", {"kind": "WORK", "subject": _WORK.id, "requested_by": "q" * 201}),
+        ("subject", {"kind": "WORK"}),
+        ("action", {"kind": "WORK", "subject": _WORK.id, "action": "HIDE"}),
+    ],
+)
+def test_a_wish_that_cannot_be_used_is_refused_by_name(
+    gateway: RunningGateway, field: str, body: dict[str, str]
+) -> None:
+    with gateway.http() as http:
+        refused = http.post("/v1/withdrawals", json=body)
+    assert (refused.status_code, refused.json()["field"]) == (400, field)
+
+
+def test_rest_does_what_grpc_does(gateway: RunningGateway, client: CreditlineClient) -> None:
+    body = {"kind": "CONTRIBUTOR", "subject": _WORK.contributor, "reason": "asked"}
+    with gateway.http() as http:
+        posted = http.post("/v1/withdrawals", json=body)
+        again = client.withdraw_contributor(_WORK.contributor)
+        listed = http.get("/v1/withdrawals").json()
+        back = http.post("/v1/withdrawals", json={**body, "action": "TAKEN_BACK"})
+        assert http.get("/v1/withdrawals").json() == []
+        assert len(http.get("/v1/withdrawals", params={"history": True}).json()) == 2
+        assert len(http.get("/v1/withdrawals", params={"history": True, "limit": 1}).json()) == 1
+        wrong = http.get("/v1/withdrawals", params={"limit": 0})
+    assert (posted.status_code, back.status_code, wrong.status_code) == (202, 202, 400)
+    assert isinstance(again, WishAnswer)
+    assert posted.json()["withdrawal"]["id"] == listed[0]["id"] == again.withdrawal.id
+
+
+def test_without_a_key_nobody_withdraws_or_lists(tmp_path: Path, release: Release) -> None:
+    with running_gateway(gateway_settings(tmp_path, release, api_keys="right")) as locked:
+        with locked.client() as stranger:
+            with pytest.raises(Unauthenticated):
+                stranger.withdraw_work(_WORK.id)
+            with pytest.raises(Unauthenticated):
+                list(stranger.withdrawals())
+        with locked.http() as http:
+            assert http.post("/v1/withdrawals", json={}).status_code == 401
+            assert http.get("/v1/withdrawals").status_code == 401
+        with locked.client(api_key="right") as known:
+            assert known.withdraw_work(_WORK.id).withdrawal.subject == _WORK.id
+
+
+def test_a_withdrawn_work_is_told_of_but_not_shown(gateway: RunningGateway, client: CreditlineClient) -> None:
+    assert not client.work(_WORK.id).withdrawn
+    wish = client.withdraw_contributor(_WORK.contributor).withdrawal
+    told = client.work(_WORK.id)
+    assert (told.title, told.withdrawn, told.withdrawn_since) == (_WORK.title, True, wish.created)
+    with pytest.raises(NotFound, match="is withdrawn"):
+        client.thumbnail(_WORK.id)
+    with gateway.http() as http:
+        assert http.get(f"/v1/works/{_WORK.id}").json()["withdrawn"] is True
+        assert http.get(f"/v1/works/{_WORK.id}/thumbnail").status_code == 404
+        client.take_contributor_back(_WORK.contributor)
+        assert http.get(f"/v1/works/{_WORK.id}/thumbnail").content == _WORK.thumbnail
+
+
+def test_a_past_answer_stays_as_it_was_and_is_marked(
+    gateway: RunningGateway, client: CreditlineClient
+) -> None:
+    copy = embedded_corpus().works[30]
+    attribution_id = _past_answer(gateway, (_WORK, _OTHER), copies=(copy.id,))
+    before = client.attribution(attribution_id)
+    assert not any(work.withdrawn for work in before.answer.works)
+    wish = client.withdraw_contributor(_WORK.contributor).withdrawal
+    client.withdraw_work(copy.id)
+    after = client.attribution(attribution_id)
+    marked, other = after.answer.works
+    assert (marked.withdrawn, marked.withdrawn_since, marked.withdrawn_copies) == (
+        True,
+        wish.created,
+        (copy.id,),
+    )
+    assert (other.withdrawn, other.withdrawn_since) == (False, None)
+    assert [person.withdrawn for person in after.answer.contributors] == [True, False]
+    assert [work.share for work in after.answer.works] == [0.25, 0.25]
+    with gateway.http() as http:
+        body = http.get(f"/v1/attributions/{attribution_id}").json()
+        picture = http.get(f"/v1/attributions/{attribution_id}/picture")
+    assert [work["withdrawn"] for work in body["answer"]["works"]] == [True, False]
+    assert (picture.headers["content-type"], picture.content) == ("image/png", b"\x89PNG...")
+    assert client.attributed_picture(attribution_id) == b"\x89PNG..."
+    client.take_contributor_back(_WORK.contributor)
+    assert not client.attribution(attribution_id).answer.works[0].withdrawn
+    with Ledger.open(gateway.settings.ledger_url) as ledger:
+        assert ledger.verify_chain().intact
+
+
+def test_a_past_answer_that_there_is_not_is_refused(client: CreditlineClient) -> None:
+    with pytest.raises(NotFound):
+        client.attribution("0" * 32)
+    with pytest.raises(InvalidInput) as refused:
+        client.attribution("no id")
+    assert refused.value.field == "id"
+
+
+def test_a_gateway_that_starts_again_still_knows(tmp_path: Path, release: Release) -> None:
+    settings = gateway_settings(tmp_path, release)
+    with running_gateway(settings) as first, first.client() as client:
+        client.withdraw_work(_WORK.id)
+    with running_gateway(settings) as second, second.client() as client:
+        assert client.work(_WORK.id).withdrawn
+
+
+def test_what_one_gateway_is_told_another_knows_within_seconds(tmp_path: Path, release: Release) -> None:
+    settings = gateway_settings(tmp_path, release)
+    with (
+        running_gateway(settings) as one,
+        running_gateway(settings) as two,
+        one.client() as told,
+        two.client() as asked,
+    ):
+        assert not asked.work(_WORK.id).withdrawn
+        told.withdraw_work(_WORK.id)
+        _wait_until(lambda: asked.work(_WORK.id).withdrawn)

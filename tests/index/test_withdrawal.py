@@ -1,0 +1,161 @@
+"""Withdrawals in a real local Qdrant: hidden everywhere, shown when taken back, carried into rebuilds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from qdrant_client import grpc as qdrant
+
+from creditline.corpus.withdrawn import Withdrawn
+from creditline.errors import Conflict
+from creditline.index import WorkIndex, WorkPoint, WorkSearch, carry_out, enforced, index_release
+from creditline.index.points import point_id
+from creditline.index.withdrawal import check
+from tests.index.test_releases import corpus_of, release_of
+from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
+
+_WORKS = 200
+_NAMES = ("works-one", "works-two")
+
+
+def _all_listed() -> list[WorkPoint]:
+    return [replace(work, withdrawn=False) for work in made_up_works(unit_vectors(_WORKS))]
+
+
+@pytest.fixture
+def collections(index: WorkIndex) -> Iterator[tuple[str, str]]:
+    """Two collections that list all of the same works."""
+    for name in _NAMES:
+        index.delete(name)
+        index.create(name, WIDTH)
+        index.upsert(name, _all_listed())
+    yield _NAMES
+    for name in _NAMES:
+        index.delete(name)
+
+
+def _found(port: int, collection: str) -> set[str]:
+    """Every work that a search of the whole collection finds."""
+
+    async def search() -> set[str]:
+        async with WorkSearch.connect(grpc_port=port) as searching:
+            hits = await searching.search(collection, unit_vectors(1)[0], _WORKS, deadline_seconds=10)
+        return {hit.work_id for hit in hits}
+
+    return asyncio.run(search())
+
+
+def _by(contributor: str) -> set[str]:
+    return {work.work_id for work in _all_listed() if work.contributor == contributor}
+
+
+def _name_holders(port: int, collection: str, work_id: str, names: list[str]) -> None:
+    """Give a work several rights holders, as a corpus with splits does."""
+    from qdrant_client import QdrantClient
+
+    client = QdrantClient(host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False)
+    client.set_payload(collection, {"holders": names}, [point_id(work_id)])
+    client.close()
+
+
+def test_a_withdrawn_work_and_contributor_are_found_in_no_collection(
+    index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
+) -> None:
+    withdrawn = Withdrawn(works=frozenset({"work-1", "nobody's"}), contributors=frozenset({"ben", "zoe"}))
+    every = {work.work_id for work in _all_listed()}
+    assert carry_out(index, withdrawn, collections) == 2 * len(_by("ben") | {"work-1"})
+    for name in collections:
+        assert _found(qdrant_port, name) == every - _by("ben") - {"work-1"}
+        check(index, withdrawn, name)
+
+
+def test_carrying_out_again_writes_nothing(index: WorkIndex, collections: tuple[str, str]) -> None:
+    withdrawn = Withdrawn(works=frozenset({"work-1"}), contributors=frozenset({"ben"}))
+    carry_out(index, withdrawn, collections)
+    assert carry_out(index, withdrawn, collections) == 0
+
+
+def test_a_work_is_left_out_when_any_of_its_rights_holders_withdraws(
+    index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
+) -> None:
+    name = collections[0]
+    _name_holders(qdrant_port, name, "work-4", ["ada", "Zoë Müller"])
+    assert carry_out(index, Withdrawn(contributors=frozenset({"Zoë Müller"})), [name]) == 1
+    assert "work-4" not in _found(qdrant_port, name)
+    assert "work-8" in _found(qdrant_port, name), "ada herself has not withdrawn"
+
+
+def test_who_is_taken_back_is_found_again_but_for_what_else_is_withdrawn(
+    index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
+) -> None:
+    name = collections[0]
+    carry_out(index, Withdrawn(frozenset({"work-1", "work-2"}), frozenset({"ben", "cleo"})), [name])
+    later = Withdrawn(
+        works=frozenset({"work-1"}),
+        contributors=frozenset({"cleo"}),
+        returned_works=frozenset({"work-2"}),
+        returned_contributors=frozenset({"ben"}),
+    )
+    enforced(index, later, name)
+    found = _found(qdrant_port, name)
+    assert _by("ben") - {"work-1"} <= found
+    assert "work-1" not in found, "a work of ben's that is withdrawn by itself"
+    assert not found & _by("cleo"), "work-2 was taken back, but its contributor cleo is withdrawn"
+
+
+def test_a_collection_that_still_lists_a_withdrawn_work_is_refused(
+    index: WorkIndex, collections: tuple[str, str]
+) -> None:
+    with pytest.raises(Conflict, match="'works-one' still lists works"):
+        check(index, Withdrawn(frozenset({"work-0"}), frozenset({"ben"})), collections[0])
+
+
+def test_more_subjects_than_one_request_carries_are_all_left_out(
+    index: WorkIndex, collections: tuple[str, str]
+) -> None:
+    works = frozenset(f"work-{number}" for number in range(2_500))
+    people = frozenset({*(f"person-{number}" for number in range(1_500)), "ada"})
+    enforced(index, Withdrawn(works, people), collections[0])
+    assert index.count(collections[0], withdrawn=False) == 0
+
+
+def test_a_collection_that_is_dropped_meanwhile_is_passed_over(index: WorkIndex) -> None:
+    assert carry_out(index, Withdrawn(frozenset({"work-1"})), ["works-gone"]) == 0
+
+
+def test_a_rebuilt_release_never_lists_what_is_withdrawn(index: WorkIndex, qdrant_port: int) -> None:
+    withdrawn = Withdrawn(works=frozenset({"w3"}), contributors=frozenset({"c1"}))
+    index.delete("works-made-up")
+    index_release(release_of(40), corpus_of(40), index, withdrawn)
+    covered = {f"w{row}" for row in range(40) if row == 3 or row % 5 == 1}
+    assert index.withdrawn_works("works-made-up") == covered
+    assert _found(qdrant_port, "works-made-up") == {f"w{row}" for row in range(40)} - covered
+    index.delete("works-made-up")
+
+
+def test_a_rebuilt_release_lists_again_what_was_taken_back(index: WorkIndex) -> None:
+    index.delete("works-made-up")
+    index_release(release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3", "w4"})))
+    index_release(
+        release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3"}), returned_works=frozenset({"w4"}))
+    )
+    assert index.withdrawn_works("works-made-up") == {"w3"}
+    index.delete("works-made-up")
+
+
+def test_withdrawals_outlive_an_optimization_that_runs_meanwhile(
+    index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
+) -> None:
+    """The graph is built on a copy: what is withdrawn while it is made must reach the copy too."""
+    import grpc
+    from qdrant_client.grpc.collections_service_pb2_grpc import CollectionsStub
+
+    name = collections[0]
+    with grpc.insecure_channel(f"127.0.0.1:{qdrant_port}") as channel:
+        CollectionsStub(channel).Update(qdrant.UpdateCollection(collection_name=name))
+    enforced(index, Withdrawn(frozenset({"work-1"}), frozenset({"ben"})), name)
+    index.optimize(name)
+    assert not _found(qdrant_port, name) & (_by("ben") | {"work-1"})

@@ -1,0 +1,152 @@
+"""Withdrawals on a real SQLite file: one row a wish, what stands after them, and their chain."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
+from creditline.errors import InvalidInput, NotFound
+from creditline.ledger import Ledger, WithdrawalKind
+from creditline.ledger.chain import GENESIS
+from tests.ledger.conftest import MovableClock, record
+
+_WORK, _CONTRIBUTOR = WithdrawalKind.WORK, WithdrawalKind.CONTRIBUTOR
+
+
+def _tamper(ledger_url: str, statement: str) -> None:
+    with sqlite3.connect(Path(str(make_url(ledger_url).database))) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_nothing_is_withdrawn_from_a_new_ledger(ledger: Ledger) -> None:
+    assert ledger.withdrawn() == NOTHING_WITHDRAWN
+    assert ledger.verify_chain().withdrawals_head == GENESIS
+
+
+def test_a_withdrawal_is_read_back_as_it_was_wished(ledger: Ledger, clock: MovableClock) -> None:
+    wish = ledger.withdraw(_CONTRIBUTOR, "Ana Ångström", reason="by mail", requested_by="the office")
+    assert (wish.subject, wish.reason, wish.requested_by) == ("Ana Ångström", "by mail", "the office")
+    assert (wish.created, wish.sequence, wish.previous_hash) == (clock.now, 1, GENESIS)
+    assert ledger.standing_withdrawals() == ledger.withdrawals_after(0) == (wish,)
+    assert ledger.withdrawn() == Withdrawn(contributors=frozenset({"Ana Ångström"}), sequence=1)
+
+
+def test_the_same_wish_again_adds_no_row_and_gives_the_standing_one(
+    ledger: Ledger, clock: MovableClock
+) -> None:
+    first = ledger.withdraw(_WORK, "w1", reason="asked by letter")
+    clock.pass_seconds(60)
+    assert ledger.withdraw(_WORK, "w1", reason="asked again") == first
+    back = ledger.take_back(_WORK, "w1")
+    assert ledger.take_back(_WORK, "w1") == back
+    assert ledger.withdrawals_after(0) == (first, back)
+
+
+def test_at_once_from_many_threads_a_wish_is_one_row(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(lambda _: ledger.withdraw(_WORK, "w1").id, range(24)))
+    assert len(ids) == 1
+
+
+def test_a_work_and_a_contributor_of_one_name_are_two_subjects(ledger: Ledger) -> None:
+    ledger.withdraw(_WORK, "ana")
+    ledger.withdraw(_CONTRIBUTOR, "ana")
+    ledger.take_back(_WORK, "ana")
+    assert ledger.withdrawn() == Withdrawn(
+        contributors=frozenset({"ana"}), sequence=3, returned_works=frozenset({"ana"})
+    )
+
+
+def test_who_withdraws_after_taking_back_is_withdrawn(ledger: Ledger) -> None:
+    for wish in (ledger.withdraw, ledger.take_back, ledger.withdraw):
+        last = wish(_WORK, "w1")
+    assert ledger.withdrawn() == Withdrawn(works=frozenset({"w1"}), sequence=3)
+    assert ledger.standing_withdrawals() == (last,)
+
+
+def test_what_was_never_withdrawn_cannot_be_taken_back(ledger: Ledger) -> None:
+    with pytest.raises(NotFound, match="never withdrawn") as refused:
+        ledger.take_back(_CONTRIBUTOR, "Ana")
+    assert refused.value.field == "subject"
+    assert ledger.withdrawn().sequence == 0
+
+
+def test_later_wishes_are_read_alone_and_in_parts(ledger: Ledger) -> None:
+    wishes = [ledger.withdraw(_WORK, f"w{number}") for number in range(5)]
+    assert ledger.withdrawals_after(3) == tuple(wishes[3:])
+    assert ledger.withdrawals_after(1, limit=2) == tuple(wishes[1:3])
+    assert ledger.withdrawals_after(5) == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "wish"),
+    [
+        ("subject", {"subject": " "}),
+        ("subject", {"subject": "w" * 501}),
+        ("subject", {"subject": "w\x00"}),
+        ("reason", {"subject": "w", "reason": "r" * 1001}),
+        ("reason", {"subject": "w", "reason": "\ud800"}),
+        ("requested_by", {"subject": "w", "requested_by": "q" * 201}),
+    ],
+)
+def test_texts_that_cannot_be_kept_are_refused_by_name(
+    ledger: Ledger, field: str, wish: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        ledger.withdraw(_WORK, **wish)
+    assert refused.value.field == field
+    assert ledger.withdrawals_after(0) == ()
+
+
+def test_covers_a_work_by_itself_and_by_any_of_its_rights_holders() -> None:
+    withdrawn = Withdrawn(works=frozenset({"w1"}), contributors=frozenset({"Ana"}))
+    assert withdrawn.covers("w1", "Bo")
+    assert withdrawn.covers("w2", "Bo", "Ana")
+    assert not withdrawn.covers("w2", "Bo")
+    assert not withdrawn.covers("w2")
+
+
+def test_both_chains_are_verified(ledger: Ledger) -> None:
+    record(ledger)
+    wishes = [ledger.withdraw(_WORK, f"w{number}") for number in range(3)]
+    assert [wish.previous_hash for wish in wishes[1:]] == [wish.hash for wish in wishes[:-1]]
+    report = ledger.verify_chain()
+    assert report.intact
+    assert (report.attributions, report.withdrawals, report.withdrawals_head) == (1, 3, wishes[-1].hash)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE withdrawals SET action = 'TAKEN_BACK' WHERE sequence = 3",
+        "UPDATE withdrawals SET subject = 'another' WHERE sequence = 3",
+        "UPDATE withdrawals SET reason = '' WHERE sequence = 3",
+        "UPDATE withdrawals SET created = '2020-01-01 00:00:00.000000' WHERE sequence = 3",
+        "DELETE FROM withdrawals WHERE sequence = 2",
+    ],
+)
+def test_a_changed_or_missing_wish_breaks_the_chain_there(
+    ledger: Ledger, ledger_url: str, statement: str
+) -> None:
+    wishes = [ledger.withdraw(_WORK, f"w{number}", reason="asked") for number in range(5)]
+    _tamper(ledger_url, statement)
+    assert ledger.verify_chain().broken_at == wishes[2].id
+
+
+def test_the_newest_answer_shows_that_the_last_wishes_were_cut_off(ledger: Ledger, ledger_url: str) -> None:
+    for number in range(3):
+        ledger.withdraw(_WORK, f"w{number}")
+    answer = {"works": [], "remainder": 1.0, "withdrawals": 3}
+    ledger.record_attribution(
+        release="r1", generator="a", corpus="b", prompt="p", image=b"", k=1, answer=answer
+    )
+    assert ledger.verify_chain().intact
+    _tamper(ledger_url, "DELETE FROM withdrawals WHERE sequence = 3")
+    report = ledger.verify_chain()
+    assert (report.intact, report.broken_at, report.withdrawals) == (False, "withdrawal 3", 2)
