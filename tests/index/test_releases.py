@@ -63,7 +63,7 @@ def test_a_release_is_loaded_once_and_found_loaded_afterwards(index: WorkIndex) 
 
 def test_loading_again_builds_beside_the_live_build_and_keeps_the_one_before(index: WorkIndex) -> None:
     for number in (1, 2, 3):
-        loaded = index_release(_release(40), _corpus(40), index)
+        loaded = index_release(release_of(40), corpus_of(40), index)
         assert loaded.build == f"works-made-up.{number}"
     assert builds(index, "works-made-up") == ["works-made-up.2", "works-made-up.3"]
     assert live_build(index, "works-made-up") == "works-made-up.3"
@@ -101,9 +101,9 @@ def test_a_collection_that_has_the_aliass_name_is_a_conflict(index: WorkIndex) -
 
 
 def test_a_build_that_fails_leaves_nothing_and_the_live_one_answers_on(index: WorkIndex) -> None:
-    index_release(_release(10), _corpus(10), index)
+    index_release(release_of(10), corpus_of(10), index)
     with pytest.raises(NotFound):
-        index_release(_release(20), _corpus(10), index)
+        index_release(release_of(20), corpus_of(10), index)
     assert builds(index, "works-made-up") == ["works-made-up.1"]
     assert live_build(index, "works-made-up") == "works-made-up.1"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from creditline.index import WorkIndex
+from creditline.cli.index_connection import PlanOption, connect, withdrawn_by_ledger
+from creditline.cli.index_ingest import ingest
 
 app = typer.Typer(help="Works' vectors in Qdrant.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
@@ -32,25 +32,21 @@ def _root() -> None:
     """Works' vectors in Qdrant, at CREDITLINE_QDRANT_HOST and CREDITLINE_QDRANT_GRPC_PORT."""
 
 
-def _connect() -> WorkIndex:
-    from creditline.index import QdrantSettings, WorkIndex
-    from creditline.settings import read_settings
-
-    settings = read_settings(QdrantSettings)
-    return WorkIndex.connect(settings.host, settings.grpc_port, settings.timeout_seconds)
+app.command()(ingest)
 
 
 @app.command()
-def load(release: ReleaseOption = None, corpus: CorpusOption = None) -> None:
-    """Write a release's vectors into its collection; running it again is safe."""
+def load(release: ReleaseOption = None, corpus: CorpusOption = None, plan: PlanOption = None) -> None:
+    """Build a release's collection beside the live one, verify it, and let it answer."""
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
     from creditline.index import index_release
     from creditline.release import open_release, reference_release_directory
 
     opened = open_release(release or reference_release_directory())
-    with _connect() as index:
-        loaded = index_release(opened, read_corpus(corpus) if corpus else embedded_corpus(), index)
+    works = read_corpus(corpus) if corpus else embedded_corpus()
+    with connect(plan) as index:
+        loaded = index_release(opened, works, index, withdrawn_by_ledger())
     _console.print(
         f"{loaded.build}: {loaded.works} works, live as {opened.collection}; its graph finds"
         f" {loaded.recall:.1%} of the nearest"
@@ -59,34 +55,72 @@ def load(release: ReleaseOption = None, corpus: CorpusOption = None) -> None:
 
 @app.command()
 def show() -> None:
-    """Name the collections with their width and their works."""
-    table = Table("collection", "width", "works", "withdrawn")
-    with _connect() as index:
+    """Name the collections with their width, their works and their aliases."""
+    table = Table("collection", "width", "works", "withdrawn", "answers as")
+    with connect() as index:
+        aliases = index.aliases()
         for name in index.collections():
-            withdrawn = index.count(name, withdrawn=True)
-            table.add_row(name, str(index.width(name)), str(index.count(name)), str(withdrawn))
+            meant = sorted(alias for alias, target in aliases.items() if target == name)
+            works, withdrawn = index.count(name), index.count(name, withdrawn=True)
+            table.add_row(name, str(index.width(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(meant))
     _console.print(table)
 
 
 @app.command()
-def drop(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
-    """Delete a collection with all its vectors."""
-    from creditline.errors import NotFound
+def promote(build: Annotated[str, typer.Argument(help="A collection, e.g. works-mine.2.")]) -> None:
+    """Let a build answer instead of the live one, in one step; what is withdrawn is held against it first."""
+    from creditline.index.promotion import promote as promote_build
+    from creditline.index.withdrawal import enforced
 
-    with _connect() as index:
-        if not index.exists(collection):
-            raise NotFound(f"there is no collection {collection!r}; `creditline index show` names them")
-        index.delete(collection)
-    _console.print(f"{collection} deleted")
+    alias = build.rpartition(".")[0]
+    with connect() as index:
+        enforced(index, withdrawn_by_ledger(), index.aliases().get(build, build))
+        before = promote_build(index, alias, build)
+    _console.print(f"{alias} is {build} now" + (f", and was {before}" if before not in (None, build) else ""))
 
 
 @app.command()
-def withdraw(
+def rollback(alias: Annotated[str, typer.Argument(help="E.g. works-mine.")]) -> None:
+    """Let the build answer again that was live before, in one step."""
+    from creditline.errors import NotFound
+    from creditline.index.promotion import previous_build, roll_back
+    from creditline.index.withdrawal import enforced
+
+    with connect() as index:
+        before = previous_build(index, alias)
+        if before is None:
+            raise NotFound(f"{alias!r} has no build to go back to; load one and promote it", field="alias")
+        enforced(index, withdrawn_by_ledger(), before)
+        _console.print(f"{alias} is {roll_back(index, alias)} again")
+
+
+@app.command()
+def optimize(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+    """Build the graph of what is not in it yet; searches go on meanwhile."""
+    with connect() as index:
+        index.optimize(collection)
+    _console.print(f"{collection} is built")
+
+
+@app.command()
+def remove(
     collection: Annotated[str, typer.Argument(help="Its name.")],
     works: Annotated[list[str], typer.Argument(help="Ids of works.")],
-    back: Annotated[bool, typer.Option("--back", help="Take them back in instead.")] = False,
 ) -> None:
-    """Leave works out of every answer from now on."""
-    with _connect() as index:
-        index.withdraw(collection, works, withdrawn=not back)
-        _console.print(f"{len(index.withdrawn_works(collection))} works of {collection} are withdrawn")
+    """Take works out of a collection; the next build has them again (`creditline withdraw` lasts)."""
+    with connect() as index:
+        index.remove(collection, works)
+        _console.print(f"{collection}: {index.count(collection):,} works")
+
+
+@app.command()
+def drop(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+    """Delete a collection that answers nothing, with all its vectors."""
+    from creditline.errors import NotFound
+    from creditline.index.promotion import drop_build
+
+    with connect() as index:
+        if collection not in index.collections():
+            raise NotFound(f"there is no collection {collection!r}; `creditline index show` names them")
+        drop_build(index, collection)
+    _console.print(f"{collection} deleted")

@@ -65,7 +65,7 @@ def best(found: Sequence[Option], machines: Machines) -> Option:
             return option
     least = min(option.disk / option.nodes for option in found)
     raise InvalidInput(
-        f"no layout fits disks of {machines.disk_bytes or 0:.3g} bytes; each machine needs {least:.3g} or more",
+        f"no layout fits disks of {machines.disk_bytes or 0:.3g} bytes; each machine needs {least:.3g}",
         field="budget_disk",
     )
 

@@ -99,6 +99,9 @@ class Progress:
         return max(expected - self.works - self.broken, 0) / self.works_per_second
 
 
+ProgressListener = Callable[[Progress], None]
+
+
 @dataclass(frozen=True)
 class IngestReport:
     """works and broken: of the whole ingest, resumed runs together; written, seconds: of this run."""
@@ -127,7 +130,7 @@ class Ingest:
     loader: Loader = Loader()
     withdrawn: Callable[[Work], bool] = lambda work: False
     patience: Patience = PATIENT
-    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_progress: ProgressListener = lambda progress: None
 
     @property
     def identity(self) -> str:
