@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -102,11 +102,27 @@ def test_a_graceful_stop_ends_with_status_zero_and_keeps_everything(tmp_path: Pa
         client.close()
 
 
-def test_a_collection_made_before_shards_were_numbered_is_kept(tmp_path: Path) -> None:
+def _as_the_first_version_kept_it(collection: Path) -> None:
+    """One shard in the collection's own directory, without a number."""
+    (collection / "0" / "shard-000001").rename(collection / "shard")
+    (collection / "0" / "current").unlink()
+    (collection / "0").rmdir()
+
+
+def _as_the_second_version_kept_it(collection: Path) -> None:
+    """One numbered shard in the collection's own directory."""
+    for name in ("shard-000001", "current"):
+        (collection / "0" / name).rename(collection / name)
+    (collection / "0").rmdir()
+
+
+@pytest.mark.parametrize("age", [_as_the_first_version_kept_it, _as_the_second_version_kept_it])
+def test_a_collection_made_before_there_were_several_shards_is_kept(
+    tmp_path: Path, age: Callable[[Path], None]
+) -> None:
     _filled_and_stopped(tmp_path)
     collection = tmp_path / "collections" / "works"
-    (collection / "shard-000001").rename(collection / "shard")
-    (collection / "current").unlink()
+    age(collection)
     with local_qdrant(tmp_path) as again:
         client = _client(again)
         assert client.count("works").count == 10
@@ -114,7 +130,8 @@ def test_a_collection_made_before_shards_were_numbered_is_kept(tmp_path: Path) -
         _wait_until_optimized(client, "works")
         assert client.count("works").count == 10
         client.close()
-    assert {found.name for found in collection.iterdir() if found.is_dir()} == {"shard-000001"}
+    assert {found.name for found in collection.iterdir()} == {"0", "collection.json"}
+    assert len([found for found in (collection / "0").iterdir() if found.is_dir()]) == 1
 
 
 def test_a_second_process_is_refused_the_same_directory_by_the_owners_pid(tmp_path: Path) -> None:
@@ -180,9 +197,9 @@ def test_a_filter_on_a_bool_is_refused_because_edge_would_match_nothing(client: 
 
 def test_a_call_that_is_not_served_is_named_with_the_way_out(client: QdrantClient) -> None:
     with pytest.raises(grpc.RpcError) as refused:
-        client.facet("works", key="row")
+        client.search_matrix_pairs("works")
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    assert "Points/Facet" in refused.value.details()
+    assert "Points/SearchMatrixPairs" in refused.value.details()
     assert "run a Qdrant server" in refused.value.details()
 
 
@@ -319,7 +336,10 @@ def test_a_kill_while_the_graph_is_built_loses_nothing_and_leaves_nothing_behind
     try:
         again = _client(second)
         assert again.count("works").count == 6_001
-        assert len([found for found in (tmp_path / "collections" / "works").iterdir() if found.is_dir()]) == 1
+        assert (
+            len([found for found in (tmp_path / "collections" / "works" / "0").iterdir() if found.is_dir()])
+            == 1
+        )
         _start_optimizing(again, "works")
         _wait_until_optimized(again, "works")
         assert again.get_collection("works").indexed_vectors_count == 6_001

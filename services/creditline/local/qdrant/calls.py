@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from creditline.errors import Conflict, CreditlineError, InvalidInput, NotFound
-from creditline.local.qdrant.translation import NotServed
+from creditline.errors import Conflict, CreditlineError, InvalidInput, NotFound, ResourceExhausted
+from creditline.local.qdrant.refusals import NotServed
 
 _LOGGER = logging.getLogger(__name__)
 _LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0)
@@ -21,9 +21,14 @@ _STATUS_OF: tuple[tuple[type[CreditlineError], grpc.StatusCode], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (Conflict, grpc.StatusCode.ALREADY_EXISTS),
     (NotServed, grpc.StatusCode.UNIMPLEMENTED),
+    (ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
 )
 # Edge raises bare `Exception`; these are the messages that mean a wrong request.
-_EDGE_REFUSALS = ("Vector dimension error", "Bad request", "Wrong input", "Not existing vector name")
+_EDGE_REFUSALS = (
+    *("Vector dimension error", "Bad request", "Wrong input", "Not existing vector name"),
+    "No appropriate index for faceting",
+)
+_DISK_FULL = "No space left on device"
 
 METRICS = CollectorRegistry()
 _CALLS = Counter(
@@ -80,6 +85,8 @@ def _status(error: Exception) -> tuple[grpc.StatusCode, str]:
                 return code, error.message
     if str(error).startswith(_EDGE_REFUSALS):
         return grpc.StatusCode.INVALID_ARGUMENT, str(error)
+    if _DISK_FULL in str(error):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the disk is full: make room and try again ({error})"
     _LOGGER.exception("a call failed")
     return grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
 

@@ -1,7 +1,8 @@
 """Builds the graph and codes of one shard in a process of its own.
 
 Qdrant Edge holds the GIL while it optimizes: the process that answers queries must not be the one that does.
-`python -m creditline.local.qdrant.optimizing SHARD PARENT_PID` is that process; `Optimization` starts it.
+`python -m creditline.local.qdrant.optimizing SHARD SETTINGS PARENT_PID` is that process; `Optimization`
+starts it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import sys
 from pathlib import Path
 
 import qdrant_edge as edge
+from google.protobuf import json_format
+from qdrant_client import grpc as qdrant
 
 from creditline.errors import Unavailable
 from creditline.local.guardian import die_with_parent
+from creditline.local.qdrant.settings import edge_config
 
 _TAIL_CHARACTERS = 500
 
@@ -23,9 +27,9 @@ _TAIL_CHARACTERS = 500
 class Optimization:
     """A started optimization of a closed shard directory. `cancel` may be called from any thread."""
 
-    def __init__(self, shard: Path) -> None:
+    def __init__(self, shard: Path, settings: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name, str(shard), str(os.getpid())],
+            [sys.executable, "-m", __spec__.name, str(shard), str(settings), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -47,13 +51,18 @@ class Optimization:
         self._process.kill()
 
 
+def read_settings(path: Path) -> qdrant.CreateCollection:
+    """A collection's settings, as its directory holds them."""
+    return json_format.Parse(path.read_text(), qdrant.CreateCollection())
+
+
 def main() -> None:
-    """Optimize the shard at the first argument; end with the process whose pid is the second."""
-    shard_directory, parent = sys.argv[1], int(sys.argv[2])
+    """Optimize the shard at the first argument; end with the process whose pid is the third."""
+    shard_directory, settings, parent = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     # The kernel takes the end of the thread that started us for the end of the parent, and it is the thread
     # that waits for us.
     die_with_parent(parent, signal.SIGKILL)
-    shard = edge.EdgeShard.load(shard_directory)
+    shard = edge.EdgeShard.load(shard_directory, edge_config(read_settings(settings)))
     shard.optimize()
     shard.flush()
     shard.close()

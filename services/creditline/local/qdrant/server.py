@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import signal
 import threading
@@ -14,19 +15,36 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
-from qdrant_client.grpc import collections_service_pb2_grpc, points_service_pb2_grpc, qdrant_pb2_grpc
+from qdrant_client import grpc as qdrant
+from qdrant_client.grpc import (
+    collections_service_pb2_grpc,
+    points_service_pb2_grpc,
+    qdrant_pb2_grpc,
+    snapshots_service_pb2_grpc,
+)
 
 from creditline.errors import Conflict
-from creditline.local.qdrant.calls import METRICS, OnlyServedCalls, served_calls
-from creditline.local.qdrant.servicers import CollectionsService, PointsService, QdrantService
-from creditline.local.qdrant.storage import CollectionDirectory
+from creditline.local.qdrant.calls import METRICS, OnlyServedCalls, served, served_calls
+from creditline.local.qdrant.collections_service import CollectionsService
+from creditline.local.qdrant.directory import CollectionDirectory
+from creditline.local.qdrant.points_service import PointsService
+from creditline.local.qdrant.snapshots_service import SnapshotsService
 
 _LOGGER = logging.getLogger(__name__)
 # Edge holds the GIL in every call: more threads would only wait for each other. They overlap with parsing.
 _THREADS = 4
 _LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
 _STOP_GRACE_SECONDS = 5.0
-_SERVICES = ("", "qdrant.Collections", "qdrant.Points", "qdrant.Qdrant")
+_SERVICES = ("", "qdrant.Collections", "qdrant.Points", "qdrant.Snapshots", "qdrant.Qdrant")
+
+
+class QdrantService(qdrant_pb2_grpc.QdrantServicer):
+    """Qdrant's own health check."""
+
+    @served
+    def HealthCheck(self, request: qdrant.HealthCheckRequest) -> qdrant.HealthCheckReply:  # noqa: N802
+        version = importlib.metadata.version("qdrant-edge-py")
+        return qdrant.HealthCheckReply(title="Creditline's local process over Qdrant Edge", version=version)
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,7 @@ def _server(directory: CollectionDirectory) -> grpc.Server:
     calls = (
         served_calls("qdrant.Collections", CollectionsService)
         | served_calls("qdrant.Points", PointsService)
+        | served_calls("qdrant.Snapshots", SnapshotsService)
         | served_calls("qdrant.Qdrant", QdrantService)
     )
     server = grpc.server(
@@ -98,6 +117,7 @@ def _server(directory: CollectionDirectory) -> grpc.Server:
     )
     collections_service_pb2_grpc.add_CollectionsServicer_to_server(CollectionsService(directory), server)  # type: ignore[no-untyped-call]
     points_service_pb2_grpc.add_PointsServicer_to_server(PointsService(directory), server)  # type: ignore[no-untyped-call]
+    snapshots_service_pb2_grpc.add_SnapshotsServicer_to_server(SnapshotsService(directory), server)  # type: ignore[no-untyped-call]
     qdrant_pb2_grpc.add_QdrantServicer_to_server(QdrantService(), server)  # type: ignore[no-untyped-call]
     return server
 

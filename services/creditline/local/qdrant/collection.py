@@ -1,0 +1,269 @@
+"""One collection: its settings, its shards, and what is asked of all of them.
+
+NAME/collection.json  the settings, whole; written last, removed first
+NAME/0/, NAME/1/ …    its shards
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import operator
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import qdrant_edge as edge
+from google.protobuf import json_format
+from qdrant_client import grpc as qdrant
+
+from creditline.local.qdrant.durability import write_durably
+from creditline.local.qdrant.grouping import Group, find_groups
+from creditline.local.qdrant.merging import Page, best, by_shard, in_order, most_frequent, page
+from creditline.local.qdrant.optimizing import read_settings
+from creditline.local.qdrant.queries import Facet, GroupSearch, Scroll, Search
+from creditline.local.qdrant.room import Room
+from creditline.local.qdrant.settings import edge_config, updated
+from creditline.local.qdrant.shard import Shard
+from creditline.local.qdrant.values import PointId
+
+_LOGGER = logging.getLogger(__name__)
+SETTINGS = "collection.json"
+_SMALLER_IS_BETTER = (qdrant.Distance.Euclid, qdrant.Distance.Manhattan)
+# Edge counts every value anyway; the counts of two shards add up only when none is left out.
+_ALL_VALUES = 2**31
+_T = TypeVar("_T")
+
+
+class StoredCollection:
+    """Open shards with the settings that they were made by."""
+
+    def __init__(
+        self, directory: Path, settings: qdrant.CreateCollection, shards: Sequence[Shard], room: Room
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.optimizer_error = ""
+        self._shards = tuple(shards)
+        self._room = room
+        self._counting = threading.Lock()
+        self._operations = 0
+        self._closed = False
+        self._optimizer = _Background(f"optimize-{directory.name}", self._optimize)
+
+    @classmethod
+    def create(cls, directory: Path, settings: qdrant.CreateCollection, room: Room) -> Self:
+        """Make the shards, then the file that says that they are whole."""
+        config = edge_config(settings)
+        room.demand("a new collection")
+        directory.mkdir(parents=True)
+        homes = [directory / str(number) for number in range(settings.shard_number)]
+        shards = [Shard.create(home, config, room) for home in homes]
+        _write_settings(directory, settings)
+        return cls(directory, settings, shards, room)
+
+    @classmethod
+    def load(cls, directory: Path, room: Room) -> Self:
+        """Open what is there."""
+        settings = read_settings(directory / SETTINGS)
+        settings.shard_number = max(1, settings.shard_number)
+        _adopt_single_shard(directory)
+        homes = [directory / str(number) for number in range(settings.shard_number)]
+        return cls(directory, settings, [Shard.load(home, room) for home in homes], room)
+
+    @property
+    def width(self) -> int:
+        return self.settings.vectors_config.params.size
+
+    @property
+    def points_of_shards(self) -> list[int]:
+        """How many points each shard holds."""
+        return [info.points_count for info in self.infos()]
+
+    def infos(self) -> list[Any]:
+        """Edge's ShardInfo of each shard."""
+        return self._on_each(lambda shard: shard.info())
+
+    def query(self, searches: Sequence[Search]) -> list[list[Any]]:
+        """Edge's ScoredPoints for each search, best first."""
+        if len(searches) == 1:
+            request = searches[0].on_one_shard()
+            parts = [[found] for found in self._on_each(lambda shard: shard.query(request))]
+        else:
+            batch = edge.QueryBatchRequest([search.on_one_shard() for search in searches])
+            parts = self._on_each(lambda shard: shard.query_batch(batch))
+        smaller = self.settings.vectors_config.params.distance in _SMALLER_IS_BETTER
+        return [
+            best(found, search, smaller_is_better=smaller)
+            for search, found in zip(searches, zip(*parts, strict=True), strict=True)
+        ]
+
+    def query_groups(self, wanted: GroupSearch) -> tuple[list[Group], dict[PointId, Any]]:
+        """The best groups of bare points, and the points' Records with what was asked of them."""
+        groups = find_groups(wanted, self.query)
+        ids = [point.id for group in groups for point in group.points]
+        search = wanted.search
+        records = self.retrieve(ids, search.with_payload, with_vector=search.with_vector)
+        return groups, {record.id: record for record in records}
+
+    def scroll(self, wanted: Scroll) -> Page:
+        request = wanted.on_one_shard()
+        return page(self._on_each(lambda shard: shard.scroll(request)), wanted)
+
+    def count(self, wanted: edge.CountRequest) -> int:
+        return sum(self._on_each(lambda shard: shard.count(wanted)))
+
+    def facet(self, wanted: Facet) -> list[tuple[Any, int]]:
+        """Values with the number of points that have them, the most frequent first."""
+        request = edge.FacetRequest(wanted.key, _ALL_VALUES, wanted.exact, wanted.filter)
+        return most_frequent(
+            (part.hits for part in self._on_each(lambda shard: shard.facet(request))), wanted
+        )
+
+    def retrieve(self, ids: Sequence[PointId], with_payload: Any, *, with_vector: bool) -> list[Any]:
+        """Edge's Records of those of `ids` that are there, in that order."""
+        found: dict[PointId, Any] = {}
+        for number, part in self._by_shard(ids, lambda point: point).items():
+            wanted = list(dict.fromkeys(part))
+            retrieve = operator.methodcaller("retrieve", wanted, with_payload, with_vector)
+            found.update((record.id, record) for record in self._shards[number].read(retrieve))
+        return in_order(ids, found)
+
+    def _on_each(self, call: Callable[[Any], _T]) -> list[_T]:
+        return [shard.read(call) for shard in self._shards]
+
+    def _by_shard(
+        self, items: Sequence[Any], identity: Callable[[Any], PointId]
+    ) -> Mapping[int, Sequence[Any]]:
+        return {0: items} if len(self._shards) == 1 else by_shard(items, len(self._shards), identity)
+
+    def upsert(
+        self,
+        points: Sequence[tuple[PointId, edge.Point]],
+        condition: edge.Filter | None = None,
+        mode: edge.UpdateMode | None = None,
+    ) -> int:
+        """Write points. Each of the writes returns its number once it would survive a power loss."""
+        self._room.demand("an upsert")
+        for number, part in self._by_shard(points, lambda point: point[0]).items():
+            operation = edge.UpdateOperation.upsert_points([point for _, point in part], condition, mode)
+            self._shards[number].write(operation, selects=condition is not None or mode is not None)
+        return self._next_number()
+
+    def write_to(self, ids: Sequence[PointId], operation: Callable[[list[Any]], Any]) -> int:
+        """Apply `operation(ids)` to the shards that hold the points."""
+        for number, part in self._by_shard(ids, lambda point: point).items():
+            self._shards[number].write(operation(list(part)))
+        return self._next_number()
+
+    def write_everywhere(self, operation: Any, *, selects: bool = False) -> int:
+        """Apply an update to all shards; see `Shard.write`."""
+        for shard in self._shards:
+            shard.write(operation, selects=selects)
+        return self._next_number()
+
+    def _next_number(self) -> int:
+        with self._counting:
+            self._operations += 1
+            return self._operations
+
+    def update_settings(self, request: qdrant.UpdateCollection) -> None:
+        """Keep what the request changes, and let the optimizer bring the shards to it."""
+        settings = updated(self.settings, request)
+        edge_config(settings)  # refused before it is kept
+        if settings != self.settings:
+            _write_settings(self.directory, settings)
+            self.settings = settings
+        self._optimizer.start()
+
+    @property
+    def is_optimizing(self) -> bool:
+        """Whether an optimization is running; queries and writes go on meanwhile."""
+        return self._optimizer.is_running
+
+    def _optimize(self) -> None:
+        """One shard after the other; `optimizer_error` says how the last run failed, if it did."""
+        try:
+            for shard in self._shards:
+                shard.optimize(self.directory / SETTINGS)
+            self.optimizer_error = ""
+        except Exception as error:
+            if self._closed:
+                _LOGGER.info("%s was closed while it was being optimized", self.directory.name)
+            else:
+                self.optimizer_error = str(error)
+                _LOGGER.exception("optimizing %s failed", self.directory.name)
+
+    @contextmanager
+    def held(self) -> Iterator[list[Path]]:
+        """Everything flushed, and no write until the block ends; reads go on. Yields the directories."""
+        with contextlib.ExitStack() as holding:
+            yield [holding.enter_context(shard.held()) for shard in self._shards]
+
+    def close(self) -> None:
+        """Flush and close; an optimization that is running is given up."""
+        self._closed = True
+        for shard in self._shards:
+            shard.close()
+        self._optimizer.join()
+
+
+class _Background:
+    """Runs one thing in a thread, never twice at once; once more when it was asked for meanwhile."""
+
+    def __init__(self, name: str, run: Callable[[], None]) -> None:
+        self._name = name
+        self._run = run
+        self._changed = threading.Condition()
+        self._asked = self._running = False
+
+    @property
+    def is_running(self) -> bool:
+        with self._changed:
+            return self._running
+
+    def start(self) -> None:
+        with self._changed:
+            self._asked = True
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run_while_asked, name=self._name).start()
+
+    def join(self) -> None:
+        with self._changed:
+            self._asked = False
+            self._changed.wait_for(lambda: not self._running)
+
+    def _run_while_asked(self) -> None:
+        while self._is_asked():
+            self._run()
+
+    def _is_asked(self) -> bool:
+        with self._changed:
+            asked, self._asked = self._asked, False
+            if not asked:
+                self._running = False
+                self._changed.notify_all()
+            return asked
+
+
+def _write_settings(directory: Path, settings: qdrant.CreateCollection) -> None:
+    write_durably(directory / SETTINGS, json_format.MessageToJson(settings))
+
+
+def _adopt_single_shard(directory: Path) -> None:
+    """Move the shard of a collection that was made before there could be several to where shards are now."""
+    home = directory / "0"
+    old = [found for found in directory.iterdir() if found.name.startswith("shard")]
+    pointer = directory / "current"
+    if not old and not pointer.exists():
+        return
+    home.mkdir(exist_ok=True)
+    # The pointer moves last: until then a restart does the rest of this again.
+    for found in old:
+        shutil.move(found, home / found.name)
+    if pointer.exists():
+        pointer.rename(home / pointer.name)

@@ -1,0 +1,94 @@
+"""Payload indexes: Qdrant's requests as Qdrant Edge's, and what a collection says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import qdrant_edge as edge
+from qdrant_client import grpc as qdrant
+
+from creditline.errors import InvalidInput
+from creditline.local.qdrant.refusals import NotServed
+from creditline.local.qdrant.settings import edge_memory
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One type of index: its names on either side, and the field of its parameters."""
+
+    edge_type: Any
+    qdrant_type: qdrant.PayloadSchemaType.ValueType
+    params_field: str
+    edge_params: Any
+
+
+# No bools: Qdrant Edge never matches one.
+_KINDS = {
+    qdrant.FieldType.FieldTypeKeyword: _Kind(
+        edge.PayloadSchemaType.Keyword,
+        qdrant.PayloadSchemaType.Keyword,
+        "keyword_index_params",
+        edge.KeywordIndexParams,
+    ),
+    qdrant.FieldType.FieldTypeInteger: _Kind(
+        edge.PayloadSchemaType.Integer,
+        qdrant.PayloadSchemaType.Integer,
+        "integer_index_params",
+        edge.IntegerIndexParams,
+    ),
+    qdrant.FieldType.FieldTypeFloat: _Kind(
+        edge.PayloadSchemaType.Float,
+        qdrant.PayloadSchemaType.Float,
+        "float_index_params",
+        edge.FloatIndexParams,
+    ),
+    qdrant.FieldType.FieldTypeDatetime: _Kind(
+        edge.PayloadSchemaType.Datetime,
+        qdrant.PayloadSchemaType.Datetime,
+        "datetime_index_params",
+        edge.DatetimeIndexParams,
+    ),
+}
+_KIND_OF_EDGE_TYPE = {kind.edge_type: kind for kind in _KINDS.values()}
+
+
+def field_index_creation(request: qdrant.CreateFieldIndexCollection) -> edge.UpdateOperation:
+    """The update that makes the index. Raises NotServed, and InvalidInput for parameters of another type."""
+    kind = _KINDS.get(request.field_type)
+    if kind is None:
+        name = qdrant.FieldType.Name(request.field_type)
+        raise NotServed(
+            f"an index of type {name} on {request.field_name!r} (keyword, integer, float and datetime are)"
+        )
+    return edge.UpdateOperation.create_field_index(request.field_name, _edge_schema(request, kind))
+
+
+def _edge_schema(request: qdrant.CreateFieldIndexCollection, kind: _Kind) -> Any:
+    given = request.field_index_params.WhichOneof("index_params")
+    if given is None:
+        return kind.edge_type
+    if given != kind.params_field:
+        raise InvalidInput(
+            f"{given} do not fit an index of type {qdrant.FieldType.Name(request.field_type)}",
+            field="field_index_params",
+        )
+    params = getattr(request.field_index_params, given)
+    return kind.edge_params(
+        **{field.name: _edge_value(params, field.name) for field, _ in params.ListFields()}
+    )
+
+
+def _edge_value(params: Any, name: str) -> Any:
+    match name:
+        case "memory":
+            return edge_memory(params)
+        case "prefix":
+            return True  # a message without fields: being there is what it says
+    return getattr(params, name)
+
+
+def schema_info(index: Any) -> qdrant.PayloadSchemaInfo:
+    """What Edge knows of one index."""
+    kind = _KIND_OF_EDGE_TYPE[index.data_type]
+    return qdrant.PayloadSchemaInfo(data_type=kind.qdrant_type, points=index.points)

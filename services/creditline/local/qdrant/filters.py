@@ -1,0 +1,116 @@
+"""Qdrant's filters as Qdrant Edge's.
+
+A condition that Edge would answer wrongly is InvalidInput; one that it does not have is NotServed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import qdrant_edge as edge
+from google.protobuf.timestamp_pb2 import Timestamp
+from qdrant_client import grpc as qdrant
+
+from creditline.errors import InvalidInput
+from creditline.local.qdrant.refusals import NotServed
+from creditline.local.qdrant.values import edge_id
+
+
+def edge_filter(message: qdrant.Filter) -> edge.Filter:
+    """Raises InvalidInput and NotServed."""
+    return edge.Filter(
+        must=_conditions(message.must),
+        should=_conditions(message.should),
+        must_not=_conditions(message.must_not),
+        min_should=_min_should(message.min_should) if message.HasField("min_should") else None,
+    )
+
+
+def optional_filter(message: qdrant.Filter) -> edge.Filter | None:
+    """None for a filter without conditions."""
+    return edge_filter(message) if message.ByteSize() else None
+
+
+def both(first: edge.Filter | None, *conditions: Any) -> edge.Filter:
+    """A filter that `first`, when there is one, and all `conditions` must pass."""
+    return edge.Filter(must=[*([] if first is None else [first]), *conditions])
+
+
+def _conditions(messages: Iterable[qdrant.Condition]) -> list[Any] | None:
+    return [_condition(message) for message in messages] or None
+
+
+def _min_should(message: qdrant.MinShould) -> edge.MinShould:
+    return edge.MinShould(_conditions(message.conditions) or [], message.min_count)
+
+
+def _condition(message: qdrant.Condition) -> Any:
+    kind = message.WhichOneof("condition_one_of")
+    match kind:
+        case "field":
+            return _field_condition(message.field)
+        case "has_id":
+            return edge.HasIdCondition({edge_id(point) for point in message.has_id.has_id})
+        case "filter":
+            return edge_filter(message.filter)
+        case "nested":
+            return edge.NestedCondition(message.nested.key, edge_filter(message.nested.filter))
+        case "is_empty":
+            return edge.IsEmptyCondition(message.is_empty.key)
+        case "is_null":
+            return edge.IsNullCondition(message.is_null.key)
+    raise NotServed(f"the filter condition {kind}")
+
+
+def _field_condition(message: qdrant.FieldCondition) -> edge.FieldCondition:
+    if message.HasField("match"):
+        return edge.FieldCondition(message.key, match=_match(message.key, message.match))
+    if message.HasField("range"):
+        return edge.FieldCondition(message.key, range=edge.RangeFloat(**_limits(message.range)))
+    if message.HasField("datetime_range"):
+        limits = {name: _rfc3339(time) for name, time in _limits(message.datetime_range).items()}
+        return edge.FieldCondition(message.key, range=edge.RangeDateTime(**limits))
+    if message.HasField("values_count"):
+        return edge.FieldCondition(
+            message.key, values_count=edge.ValuesCount(**_limits(message.values_count))
+        )
+    if message.HasField("is_empty"):
+        return edge.FieldCondition(message.key, is_empty=message.is_empty)
+    if message.HasField("is_null"):
+        return edge.FieldCondition(message.key, is_null=message.is_null)
+    raise NotServed(
+        f"the condition on {message.key!r} (match, range, values_count, is_empty and is_null are)"
+    )
+
+
+def _limits(message: Any) -> dict[str, Any]:
+    return {field.name: value for field, value in message.ListFields()}
+
+
+def _rfc3339(time: Timestamp) -> str:
+    return time.ToJsonString()
+
+
+def _match(key: str, message: qdrant.Match) -> Any:
+    kind = message.WhichOneof("match_value")
+    match kind:
+        case "keyword":
+            return edge.MatchValue(message.keyword)
+        case "integer":
+            return edge.MatchValue(message.integer)
+        case "keywords":
+            return edge.MatchAny(list(message.keywords.strings))
+        case "integers":
+            return edge.MatchAny(list(message.integers.integers))
+        case "except_keywords":
+            return edge.MatchExcept(list(message.except_keywords.strings))
+        case "except_integers":
+            return edge.MatchExcept(list(message.except_integers.integers))
+        case "boolean":
+            raise InvalidInput(
+                f"the filter matches {key!r} against a bool, which Qdrant Edge never finds; "
+                "store the integer 0 or 1 and match that",
+                field="filter",
+            )
+    raise NotServed(f"the match {kind} on {key!r}")

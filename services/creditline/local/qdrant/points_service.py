@@ -1,0 +1,226 @@
+"""Qdrant's Points service: points of one collection, written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qdrant_edge as edge
+from qdrant_client import grpc as qdrant
+from qdrant_client.grpc import points_service_pb2_grpc
+
+from creditline.errors import InvalidInput
+from creditline.local.qdrant import queries
+from creditline.local.qdrant.calls import served
+from creditline.local.qdrant.collection import StoredCollection
+from creditline.local.qdrant.directory import CollectionDirectory
+from creditline.local.qdrant.field_indexes import field_index_creation
+from creditline.local.qdrant.filters import edge_filter, optional_filter
+from creditline.local.qdrant.grouping import Group
+from creditline.local.qdrant.points import edge_point, fill_record, fill_scored
+from creditline.local.qdrant.refusals import refuse_other_fields
+from creditline.local.qdrant.settings import optional
+from creditline.local.qdrant.values import PointId, edge_id, grpc_id, python_payload
+
+# Every write waits and is in order, whatever the request says of that.
+_WRITES = frozenset({"collection_name", "wait", "ordering", "timeout"})
+_UPSERT_FIELDS = _WRITES | {"points", "update_filter", "update_mode"}
+_SELECTED_FIELDS = _WRITES | {"points"}
+_PAYLOAD_FIELDS = _WRITES | {"payload", "points_selector", "key"}
+_KEYS_FIELDS = _WRITES | {"keys", "points_selector"}
+_INDEX_FIELDS = _WRITES | {"field_name", "field_type", "field_index_params"}
+_UPDATE_MODES = {
+    qdrant.UpdateMode.Upsert: None,
+    qdrant.UpdateMode.InsertOnly: edge.UpdateMode.InsertOnly,
+    qdrant.UpdateMode.UpdateOnly: edge.UpdateMode.UpdateOnly,
+}
+
+
+class PointsService(points_service_pb2_grpc.PointsServicer):
+    """Points of one collection."""
+
+    def __init__(self, directory: CollectionDirectory) -> None:
+        self._directory = directory
+
+    @served
+    def Upsert(self, request: qdrant.UpsertPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
+        refuse_other_fields(request, _UPSERT_FIELDS, "an upsert")
+        collection = self._collection(request)
+        width = collection.width
+        points = [edge_point(point, width) for point in request.points]
+        condition = optional_filter(request.update_filter)
+        return _done(collection.upsert(points, condition, _UPDATE_MODES[request.update_mode]))
+
+    @served
+    def Delete(self, request: qdrant.DeletePoints) -> qdrant.PointsOperationResponse:  # noqa: N802
+        refuse_other_fields(request, _SELECTED_FIELDS, "a deletion")
+        updates = edge.UpdateOperation
+        return self._write(request, request.points, updates.delete_points, updates.delete_points_by_filter)
+
+    @served
+    def SetPayload(self, request: qdrant.SetPayloadPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
+        """Some fields of some points."""
+        updates = edge.UpdateOperation
+        return self._write_payload(request, updates.set_payload, updates.set_payload_by_filter)
+
+    @served
+    def OverwritePayload(  # noqa: N802
+        self, request: qdrant.SetPayloadPoints
+    ) -> qdrant.PointsOperationResponse:
+        """The whole payload of some points."""
+        updates = edge.UpdateOperation
+        return self._write_payload(request, updates.overwrite_payload, updates.overwrite_payload_by_filter)
+
+    @served
+    def DeletePayload(  # noqa: N802
+        self, request: qdrant.DeletePayloadPoints
+    ) -> qdrant.PointsOperationResponse:
+        refuse_other_fields(request, _KEYS_FIELDS, "a deletion of payload")
+        updates, keys = edge.UpdateOperation, list(request.keys)
+        return self._write(
+            request,
+            request.points_selector,
+            lambda ids: updates.delete_payload(ids, keys),
+            lambda selected: updates.delete_payload_by_filter(selected, keys),
+        )
+
+    @served
+    def ClearPayload(self, request: qdrant.ClearPayloadPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
+        refuse_other_fields(request, _SELECTED_FIELDS, "a clearing of payload")
+        updates = edge.UpdateOperation
+        return self._write(request, request.points, updates.clear_payload, updates.clear_payload_by_filter)
+
+    @served
+    def CreateFieldIndex(  # noqa: N802
+        self, request: qdrant.CreateFieldIndexCollection
+    ) -> qdrant.PointsOperationResponse:
+        refuse_other_fields(request, _INDEX_FIELDS, "an index")
+        return _done(self._collection(request).write_everywhere(field_index_creation(request)))
+
+    @served
+    def DeleteFieldIndex(  # noqa: N802
+        self, request: qdrant.DeleteFieldIndexCollection
+    ) -> qdrant.PointsOperationResponse:
+        deletion = edge.UpdateOperation.delete_field_index(request.field_name)
+        return _done(self._collection(request).write_everywhere(deletion))
+
+    @served
+    def Query(self, request: qdrant.QueryPoints) -> qdrant.QueryResponse:  # noqa: N802
+        answer = qdrant.QueryResponse()
+        search = queries.search_of_query(request)
+        fill_scored(answer.result, self._collection(request).query([search])[0])
+        return answer
+
+    @served
+    def QueryBatch(self, request: qdrant.QueryBatchPoints) -> qdrant.QueryBatchResponse:  # noqa: N802
+        """All queries at once: those that differ in their vectors only share one pass."""
+        answer = qdrant.QueryBatchResponse()
+        searches = [queries.search_of_query(query) for query in request.query_points]
+        for points in self._collection(request).query(searches) if searches else []:
+            fill_scored(answer.result.add().result, points)
+        return answer
+
+    @served
+    def QueryGroups(self, request: qdrant.QueryPointGroups) -> qdrant.QueryGroupsResponse:  # noqa: N802
+        answer = qdrant.QueryGroupsResponse()
+        answer.result.SetInParent()
+        groups, records = self._collection(request).query_groups(queries.group_search(request))
+        for group in groups:
+            _fill_group(answer.result.groups.add(), group, records)
+        return answer
+
+    @served
+    def Search(self, request: qdrant.SearchPoints) -> qdrant.SearchResponse:  # noqa: N802
+        answer = qdrant.SearchResponse()
+        search = queries.search_of_search(request)
+        fill_scored(answer.result, self._collection(request).query([search])[0])
+        return answer
+
+    @served
+    def Count(self, request: qdrant.CountPoints) -> qdrant.CountResponse:  # noqa: N802
+        count = self._collection(request).count(queries.count(request))
+        return qdrant.CountResponse(result=qdrant.CountResult(count=count))
+
+    @served
+    def Facet(self, request: qdrant.FacetCounts) -> qdrant.FacetResponse:  # noqa: N802
+        """Needs a keyword or integer index on the field, as a server does."""
+        answer = qdrant.FacetResponse()
+        for value, count in self._collection(request).facet(queries.facet(request)):
+            field = "string_value" if isinstance(value, str) else "integer_value"
+            answer.hits.add(value=qdrant.FacetValue(**{field: value}), count=count)
+        return answer
+
+    @served
+    def Scroll(self, request: qdrant.ScrollPoints) -> qdrant.ScrollResponse:  # noqa: N802
+        page = self._collection(request).scroll(queries.scroll(request))
+        answer = qdrant.ScrollResponse(
+            next_page_offset=None if page.following is None else grpc_id(page.following)
+        )
+        for record in page.records:
+            fill_record(answer.result.add(), record)
+        return answer
+
+    @served
+    def Get(self, request: qdrant.GetPoints) -> qdrant.GetResponse:  # noqa: N802
+        ids, vectors = queries.wanted_ids(request), queries.with_vectors(request)
+        fields = queries.payload_selector(request, default=True)
+        answer = qdrant.GetResponse()
+        for record in self._collection(request).retrieve(ids, fields, with_vector=vectors):
+            fill_record(answer.result.add(), record)
+        return answer
+
+    def _collection(self, request: Any) -> StoredCollection:
+        return self._directory.collection(request.collection_name)
+
+    def _write_payload(
+        self,
+        request: qdrant.SetPayloadPoints,
+        by_ids: Callable[..., Any],
+        by_filter: Callable[..., Any],
+    ) -> qdrant.PointsOperationResponse:
+        refuse_other_fields(request, _PAYLOAD_FIELDS, "a change of payload")
+        payload, key = python_payload(request.payload), optional(request, "key")
+        return self._write(
+            request,
+            request.points_selector,
+            lambda ids: by_ids(ids, payload, key),
+            lambda selected: by_filter(selected, payload, key),
+        )
+
+    def _write(
+        self,
+        request: Any,
+        selector: qdrant.PointsSelector,
+        by_ids: Callable[[list[Any]], Any],
+        by_filter: Callable[[edge.Filter], Any],
+    ) -> qdrant.PointsOperationResponse:
+        """Apply one of two updates, as the points are selected."""
+        collection = self._collection(request)
+        match selector.WhichOneof("points_selector_one_of"):
+            case "points":
+                ids = [edge_id(point) for point in selector.points.ids]
+                return _done(collection.write_to(ids, by_ids))
+            case "filter":
+                operation = by_filter(edge_filter(selector.filter))
+                return _done(collection.write_everywhere(operation, selects=True))
+        raise InvalidInput("no points are selected: give ids or a filter", field="points")
+
+
+def _done(number: int) -> qdrant.PointsOperationResponse:
+    result = qdrant.UpdateResult(operation_id=number, status=qdrant.UpdateStatus.Completed)
+    return qdrant.PointsOperationResponse(result=result)
+
+
+def _fill_group(message: qdrant.PointGroup, group: Group, records: dict[PointId, Any]) -> None:
+    """A point that was deleted since it was found is left out."""
+    match group.key:
+        case str():
+            message.id.string_value = group.key
+        case int() if group.key < 0:
+            message.id.integer_value = group.key
+        case _:
+            message.id.unsigned_value = group.key
+    for point in group.points:
+        if point.id in records:
+            hit = message.hits.add(score=point.score, version=point.version)
+            fill_record(hit, records[point.id])

@@ -1,0 +1,213 @@
+"""Qdrant's read requests as Qdrant Edge's. What is not served raises NotServed by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import qdrant_edge as edge
+from qdrant_client import grpc as qdrant
+
+from creditline.errors import InvalidInput
+from creditline.local.qdrant.filters import optional_filter
+from creditline.local.qdrant.points import finite
+from creditline.local.qdrant.refusals import NotServed, refuse_other_fields
+from creditline.local.qdrant.settings import optional
+from creditline.local.qdrant.values import PointId, edge_id
+
+_DEFAULT_LIMIT = 10
+_DEFAULT_GROUP_SIZE = 3
+# One process is always consistent with itself, and calls have gRPC's own deadline.
+_EVERYWHERE = frozenset({"collection_name", "read_consistency", "timeout"})
+_QUERY_FIELDS = _EVERYWHERE | {
+    *("query", "filter", "params", "score_threshold", "limit", "offset", "with_vectors", "with_payload")
+}
+_GROUP_FIELDS = (_QUERY_FIELDS - {"offset"}) | {"group_size", "group_by"}
+_SEARCH_FIELDS = (_QUERY_FIELDS - {"query"}) | {"vector"}
+_SCROLL_FIELDS = _EVERYWHERE | {"filter", "offset", "limit", "with_payload", "with_vectors"}
+_COUNT_FIELDS = _EVERYWHERE | {"filter", "exact"}
+_FACET_FIELDS = _COUNT_FIELDS | {"key", "limit"}
+_GET_FIELDS = _EVERYWHERE | {"ids", "with_payload", "with_vectors"}
+_PARAMS_FIELDS = frozenset({"hnsw_ef", "exact", "quantization", "indexed_only", "acorn"})
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search for the nearest points of a dense vector."""
+
+    vector: list[float]
+    limit: int
+    offset: int
+    filter: edge.Filter | None
+    score_threshold: float | None
+    params: edge.SearchParams
+    with_payload: Any
+    with_vector: bool
+
+    def on_one_shard(self) -> edge.QueryRequest:
+        """All that the shard may have to contribute: the `offset` points that are skipped too."""
+        return edge.QueryRequest(
+            limit=self.limit + self.offset,
+            query=edge.Query.Nearest(self.vector),
+            filter=self.filter,
+            score_threshold=self.score_threshold,
+            params=self.params,
+            with_payload=self.with_payload,
+            with_vector=self.with_vector,
+        )
+
+
+@dataclass(frozen=True)
+class GroupSearch:
+    """A search whose points are put into groups by a payload field; its own limit is that of groups."""
+
+    search: Search
+    group_by: str
+    group_size: int
+
+
+@dataclass(frozen=True)
+class Scroll:
+    """One page of points in the order of their ids, from `offset` on."""
+
+    offset: PointId | None
+    limit: int
+    filter: edge.Filter | None
+    with_payload: Any
+    with_vector: bool
+
+    def on_one_shard(self) -> edge.ScrollRequest:
+        return edge.ScrollRequest(
+            offset=self.offset,
+            limit=self.limit,
+            filter=self.filter,
+            with_payload=self.with_payload,
+            with_vector=self.with_vector,
+        )
+
+
+@dataclass(frozen=True)
+class Facet:
+    """How many points have which value of a payload field."""
+
+    key: str
+    limit: int
+    exact: bool
+    filter: edge.Filter | None
+
+
+def search_of_query(request: qdrant.QueryPoints) -> Search:
+    """Nearest points to a dense vector; prefetches, fusions and the rest raise NotServed."""
+    refuse_other_fields(request, _QUERY_FIELDS, "a query")
+    return _search(request, _queried_vector(request.query), optional(request, "limit"))
+
+
+def search_of_search(request: qdrant.SearchPoints) -> Search:
+    """The older form of the same request."""
+    refuse_other_fields(request, _SEARCH_FIELDS, "a search")
+    return _search(request, finite(list(request.vector)), request.limit)
+
+
+def group_search(request: qdrant.QueryPointGroups) -> GroupSearch:
+    """Raises InvalidInput without a field to group by."""
+    refuse_other_fields(request, _GROUP_FIELDS, "a query for groups")
+    if not request.group_by:
+        raise InvalidInput("no field to group by is given", field="group_by")
+    search = _search(request, _queried_vector(request.query), optional(request, "limit"))
+    size = request.group_size if request.HasField("group_size") else _DEFAULT_GROUP_SIZE
+    if size < 1:
+        raise InvalidInput("a group holds 1 or more points", field="group_size")
+    return GroupSearch(search, request.group_by, size)
+
+
+def _search(request: Any, vector: list[float], limit: int | None) -> Search:
+    grouped = isinstance(request, qdrant.QueryPointGroups)
+    return Search(
+        vector=vector,
+        limit=_DEFAULT_LIMIT if limit is None else limit,
+        offset=0 if grouped else request.offset,
+        filter=optional_filter(request.filter),
+        score_threshold=optional(request, "score_threshold"),
+        params=_search_params(request.params),
+        with_payload=payload_selector(request, default=False),
+        with_vector=with_vectors(request),
+    )
+
+
+def _queried_vector(query: qdrant.Query) -> list[float]:
+    kind = query.WhichOneof("variant")
+    if kind != "nearest":
+        raise NotServed(f"the query {kind or 'without a vector'} (only nearest is)")
+    variant = query.nearest.WhichOneof("variant")
+    if variant != "dense":
+        raise NotServed(f"a query by {variant} (a dense vector is)")
+    return finite(query.nearest.dense.data[:])
+
+
+def _search_params(message: qdrant.SearchParams) -> edge.SearchParams:
+    refuse_other_fields(message, _PARAMS_FIELDS, "search params")
+    quantization, acorn = None, None
+    if message.HasField("quantization"):
+        codes = message.quantization
+        quantization = edge.QuantizationSearchParams(
+            ignore=codes.ignore,
+            rescore=optional(codes, "rescore"),
+            oversampling=optional(codes, "oversampling"),
+        )
+    if message.HasField("acorn"):
+        acorn = edge.AcornSearchParams(message.acorn.enable, optional(message.acorn, "max_selectivity"))
+    return edge.SearchParams(
+        hnsw_ef=optional(message, "hnsw_ef"),
+        exact=message.exact,
+        quantization=quantization,
+        indexed_only=message.indexed_only,
+        acorn=acorn,
+    )
+
+
+def scroll(request: qdrant.ScrollPoints) -> Scroll:
+    refuse_other_fields(request, _SCROLL_FIELDS, "a scroll")
+    return Scroll(
+        offset=edge_id(request.offset) if request.HasField("offset") else None,
+        limit=request.limit if request.HasField("limit") else _DEFAULT_LIMIT,
+        filter=optional_filter(request.filter),
+        with_payload=payload_selector(request, default=True),
+        with_vector=with_vectors(request),
+    )
+
+
+def count(request: qdrant.CountPoints) -> edge.CountRequest:
+    """Exact unless the request says otherwise."""
+    refuse_other_fields(request, _COUNT_FIELDS, "a count")
+    exact = request.exact if request.HasField("exact") else True
+    return edge.CountRequest(exact=exact, filter=optional_filter(request.filter))
+
+
+def facet(request: qdrant.FacetCounts) -> Facet:
+    refuse_other_fields(request, _FACET_FIELDS, "a facet")
+    limit = request.limit if request.HasField("limit") else _DEFAULT_LIMIT
+    return Facet(request.key, limit, request.exact, optional_filter(request.filter))
+
+
+def wanted_ids(request: qdrant.GetPoints) -> list[PointId]:
+    refuse_other_fields(request, _GET_FIELDS, "a retrieval")
+    return [edge_id(point) for point in request.ids]
+
+
+def payload_selector(request: Any, *, default: bool) -> Any:
+    """All, none, or the named payload fields; `default` when the request does not say."""
+    selector = request.with_payload
+    match selector.WhichOneof("selector_options"):
+        case "enable":
+            return selector.enable
+        case "include":
+            return edge.PayloadSelector.Include(list(selector.include.fields))
+        case "exclude":
+            return edge.PayloadSelector.Exclude(list(selector.exclude.fields))
+    return default
+
+
+def with_vectors(request: Any) -> bool:
+    if request.with_vectors.WhichOneof("selector_options") == "include":
+        raise NotServed("named vectors")
+    return request.with_vectors.enable

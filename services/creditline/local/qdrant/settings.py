@@ -1,0 +1,271 @@
+"""A collection's settings: Qdrant's requests as Qdrant Edge's configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qdrant_edge as edge
+from qdrant_client import grpc as qdrant
+
+from creditline.errors import InvalidInput
+from creditline.local.qdrant.refusals import NotServed, refuse_other_fields
+
+_MOST_SHARDS = 64
+_DISTANCES = {
+    qdrant.Distance.Cosine: edge.Distance.Cosine,
+    qdrant.Distance.Dot: edge.Distance.Dot,
+    qdrant.Distance.Euclid: edge.Distance.Euclid,
+    qdrant.Distance.Manhattan: edge.Distance.Manhattan,
+}
+_DATATYPES = {
+    qdrant.Datatype.Default: None,
+    qdrant.Datatype.Float32: edge.VectorStorageDatatype.Float32,
+    qdrant.Datatype.Float16: edge.VectorStorageDatatype.Float16,
+    qdrant.Datatype.Uint8: edge.VectorStorageDatatype.Uint8,
+    qdrant.Datatype.Turbo4: edge.VectorStorageDatatype.Turbo4,  # type: ignore[attr-defined]  # not in its stubs
+    qdrant.Datatype.Turbo8: edge.VectorStorageDatatype.Turbo8,
+    qdrant.Datatype.Turbo16: edge.VectorStorageDatatype.Turbo16,
+}
+_MEMORIES = {
+    qdrant.Memory.MemoryUnknown: None,
+    qdrant.Memory.Cold: edge.Memory.Cold,
+    qdrant.Memory.Cached: edge.Memory.Cached,
+    qdrant.Memory.Pinned: edge.Memory.Pinned,
+}
+_TURBO_BITS = {
+    qdrant.TurboQuantBitSize.Bits1: edge.TurboQuantBitSize.Bits1,
+    qdrant.TurboQuantBitSize.Bits1_5: edge.TurboQuantBitSize.Bits1_5,
+    qdrant.TurboQuantBitSize.Bits2: edge.TurboQuantBitSize.Bits2,
+    qdrant.TurboQuantBitSize.Bits4: edge.TurboQuantBitSize.Bits4,
+    qdrant.TurboQuantBitSize.Bits8: edge.TurboQuantBitSize.Bits8,
+}
+_RATIOS = {
+    qdrant.CompressionRatio.x4: edge.CompressionRatio.X4,
+    qdrant.CompressionRatio.x8: edge.CompressionRatio.X8,
+    qdrant.CompressionRatio.x16: edge.CompressionRatio.X16,
+    qdrant.CompressionRatio.x32: edge.CompressionRatio.X32,
+    qdrant.CompressionRatio.x64: edge.CompressionRatio.X64,
+}
+_ENCODINGS = {
+    qdrant.BinaryQuantizationEncoding.OneBit: edge.BinaryQuantizationEncoding.OneBit,
+    qdrant.BinaryQuantizationEncoding.TwoBits: edge.BinaryQuantizationEncoding.TwoBits,
+    qdrant.BinaryQuantizationEncoding.OneAndHalfBits: edge.BinaryQuantizationEncoding.OneAndHalfBits,
+}
+_QUERY_ENCODINGS = (
+    edge.BinaryQuantizationQueryEncoding.Default,
+    edge.BinaryQuantizationQueryEncoding.Binary,
+    edge.BinaryQuantizationQueryEncoding.Scalar4Bits,
+    edge.BinaryQuantizationQueryEncoding.Scalar8Bits,
+)
+_CREATION_FIELDS = frozenset(
+    {
+        *("collection_name", "timeout", "metadata", "vectors_config", "hnsw_config", "optimizers_config"),
+        *("quantization_config", "on_disk_payload", "payload", "id_tracker", "shard_number"),
+        *("replication_factor", "write_consistency_factor", "sharding_method"),
+    }
+)
+_VECTOR_FIELDS = frozenset(
+    {"size", "distance", "hnsw_config", "quantization_config", "on_disk", "datatype", "memory"}
+)
+_HNSW_FIELDS = frozenset(
+    {
+        *("m", "ef_construct", "full_scan_threshold", "max_indexing_threads"),
+        *("on_disk", "payload_m", "inline_storage", "memory"),
+    }
+)
+# Every acknowledged batch is on disk already, which is more than any flush interval asks for.
+_KEPT_WITHOUT_EFFECT = frozenset({"flush_interval_sec"})
+_OPTIMIZER_FIELDS = frozenset(
+    {
+        *("deleted_threshold", "vacuum_min_vector_number", "default_segment_number"),
+        *("max_segment_size", "indexing_threshold"),
+    }
+)
+_UPDATE_FIELDS = frozenset(
+    {
+        *("collection_name", "timeout", "metadata", "optimizers_config", "hnsw_config"),
+        *("vectors_config", "quantization_config", "params"),
+    }
+)
+
+
+def completed(request: qdrant.CreateCollection) -> qdrant.CreateCollection:
+    """The request with Qdrant's own defaults where it says nothing; clients expect to be told them."""
+    whole = qdrant.CreateCollection(
+        shard_number=1,
+        hnsw_config=qdrant.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
+        optimizers_config=qdrant.OptimizersConfigDiff(
+            deleted_threshold=0.2,
+            vacuum_min_vector_number=1_000,
+            default_segment_number=0,
+            indexing_threshold=10_000,
+            flush_interval_sec=0,
+        ),
+    )
+    whole.MergeFrom(request)
+    if not 1 <= whole.shard_number <= _MOST_SHARDS:
+        raise InvalidInput(
+            f"a collection has between 1 and {_MOST_SHARDS} shards, not {whole.shard_number}",
+            field="shard_number",
+        )
+    return whole
+
+
+def updated(settings: qdrant.CreateCollection, request: qdrant.UpdateCollection) -> qdrant.CreateCollection:
+    """The collection's settings after an update. Raises NotServed for what cannot be changed."""
+    refuse_other_fields(request, _UPDATE_FIELDS, "an update of a collection")
+    whole = qdrant.CreateCollection()
+    whole.CopyFrom(settings)
+    whole.optimizers_config.MergeFrom(request.optimizers_config)
+    whole.hnsw_config.MergeFrom(request.hnsw_config)
+    whole.metadata.MergeFrom(request.metadata)
+    if request.HasField("quantization_config"):
+        whole.quantization_config.CopyFrom(_new_quantization(request.quantization_config))
+    if request.HasField("vectors_config"):
+        _update_vector(whole.vectors_config.params, request.vectors_config)
+    if request.HasField("params"):
+        _update_storage(whole, request.params)
+    return whole
+
+
+def _new_quantization(diff: qdrant.QuantizationConfigDiff) -> qdrant.QuantizationConfig:
+    kind = diff.WhichOneof("quantization")
+    if kind is None or kind == "disabled":
+        raise NotServed("the removal of a collection's quantization")
+    return qdrant.QuantizationConfig(**{kind: getattr(diff, kind)})
+
+
+def _update_vector(vector: qdrant.VectorParams, request: qdrant.VectorsConfigDiff) -> None:
+    diff = request.params
+    if request.WhichOneof("config") == "params_map":
+        # qdrant-client names the one unnamed vector "".
+        if set(request.params_map.map) != {""}:
+            raise NotServed("named vectors")
+        diff = request.params_map.map[""]
+    if diff.HasField("quantization_config"):
+        vector.quantization_config.CopyFrom(_new_quantization(diff.quantization_config))
+    if diff.HasField("hnsw_config"):
+        vector.hnsw_config.MergeFrom(diff.hnsw_config)
+    if diff.HasField("on_disk"):
+        vector.on_disk = diff.on_disk
+    if diff.HasField("memory"):
+        vector.memory = diff.memory
+
+
+def _update_storage(settings: qdrant.CreateCollection, diff: qdrant.CollectionParamsDiff) -> None:
+    refuse_other_fields(diff, {"on_disk_payload", "payload", "id_tracker"}, "an update of a collection")
+    if diff.HasField("on_disk_payload"):
+        settings.on_disk_payload = diff.on_disk_payload
+    settings.payload.MergeFrom(diff.payload)
+    settings.id_tracker.MergeFrom(diff.id_tracker)
+
+
+def edge_config(settings: qdrant.CreateCollection) -> edge.EdgeConfig:
+    """A shard's configuration for `completed` settings. Raises InvalidInput, NotServed."""
+    refuse_other_fields(settings, _CREATION_FIELDS, "a collection")
+    if settings.replication_factor > 1 or settings.write_consistency_factor > 1:
+        raise NotServed("replicas")
+    if settings.sharding_method != qdrant.ShardingMethod.Auto:
+        raise NotServed("shards by a key")
+    return edge.EdgeConfig(
+        vectors=_vector(settings),
+        hnsw_config=_hnsw(settings.hnsw_config),
+        quantization_config=_optional_quantization(settings),
+        optimizers=_optimizers(settings.optimizers_config),
+        on_disk_payload=optional(settings, "on_disk_payload"),
+        payload_memory=edge_memory(settings.payload),
+        id_tracker_memory=edge_memory(settings.id_tracker),
+    )
+
+
+def _vector(settings: qdrant.CreateCollection) -> edge.EdgeVectorParams:
+    if settings.vectors_config.WhichOneof("config") != "params":
+        raise NotServed("named vectors")
+    vector = settings.vectors_config.params
+    refuse_other_fields(vector, _VECTOR_FIELDS, "a vector")
+    if vector.size < 1:
+        raise InvalidInput(f"a vector of width {vector.size} cannot be stored", field="vectors_config")
+    if vector.distance not in _DISTANCES:
+        raise InvalidInput(f"distance {vector.distance} is not known", field="vectors_config")
+    return edge.EdgeVectorParams(
+        size=vector.size,
+        distance=_DISTANCES[vector.distance],
+        on_disk=optional(vector, "on_disk"),
+        memory=edge_memory(vector),
+        datatype=_DATATYPES[vector.datatype],
+        quantization_config=_optional_quantization(vector),
+        hnsw_config=_vectors_own_hnsw(settings, vector),
+    )
+
+
+def _vectors_own_hnsw(
+    settings: qdrant.CreateCollection, vector: qdrant.VectorParams
+) -> edge.HnswIndexConfig | None:
+    """What the vector says of the graph, over what the collection says."""
+    if not vector.HasField("hnsw_config"):
+        return None
+    whole = qdrant.HnswConfigDiff()
+    whole.CopyFrom(settings.hnsw_config)
+    whole.MergeFrom(vector.hnsw_config)
+    return _hnsw(whole)
+
+
+def _hnsw(diff: qdrant.HnswConfigDiff) -> edge.HnswIndexConfig:
+    refuse_other_fields(diff, _HNSW_FIELDS, "hnsw_config")
+    return edge.HnswIndexConfig(
+        m=diff.m,
+        ef_construct=diff.ef_construct,
+        full_scan_threshold=diff.full_scan_threshold,
+        max_indexing_threads=diff.max_indexing_threads,
+        on_disk=optional(diff, "on_disk"),
+        payload_m=optional(diff, "payload_m"),
+        inline_storage=optional(diff, "inline_storage"),
+        memory=edge_memory(diff),
+    )
+
+
+def _optimizers(diff: qdrant.OptimizersConfigDiff) -> edge.EdgeOptimizersConfig:
+    refuse_other_fields(diff, _OPTIMIZER_FIELDS | _KEPT_WITHOUT_EFFECT, "optimizers_config")
+    return edge.EdgeOptimizersConfig(**{name: optional(diff, name) for name in _OPTIMIZER_FIELDS})
+
+
+def _optional_quantization(message: qdrant.CreateCollection | qdrant.VectorParams) -> Any:
+    """The Edge configuration of the codes, or None for none."""
+    if not message.HasField("quantization_config"):
+        return None
+    kind = message.quantization_config.WhichOneof("quantization")
+    if kind is None:
+        return None
+    given = getattr(message.quantization_config, kind)
+    placed = {"always_ram": optional(given, "always_ram"), "memory": edge_memory(given)}
+    match kind:
+        case "scalar":
+            quantile = optional(given, "quantile")
+            return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, quantile=quantile, **placed)
+        case "binary":
+            return _binary(given, placed)
+        case "turboquant":
+            bits = _TURBO_BITS[given.bits] if given.HasField("bits") else None
+            return edge.TurboQuantQuantizationConfig(bits=bits, **placed)
+        case "product":
+            return edge.ProductQuantizationConfig(compression=_RATIOS[given.compression], **placed)
+    raise NotServed(f"{kind} quantization")
+
+
+def _binary(given: qdrant.BinaryQuantization, placed: dict[str, Any]) -> edge.BinaryQuantizationConfig:
+    asked = given.query_encoding.setting if given.HasField("query_encoding") else None
+    return edge.BinaryQuantizationConfig(
+        encoding=_ENCODINGS[given.encoding] if given.HasField("encoding") else None,
+        query_encoding=None if asked is None else _QUERY_ENCODINGS[asked],
+        **placed,
+    )
+
+
+def edge_memory(message: Any) -> edge.Memory | None:
+    """Where a part is kept, when the message says so."""
+    return _MEMORIES[message.memory] if message.HasField("memory") else None
+
+
+def optional(message: Any, name: str) -> Any:
+    """A field's value, or None when it is not set."""
+    return getattr(message, name) if message.HasField(name) else None

@@ -1,0 +1,212 @@
+"""One Qdrant Edge shard: reads, durable writes, and an optimizer that stops neither.
+
+HOME/current          the name of the shard's directory; replaced in one step
+HOME/shard-000001/    Qdrant Edge's own files, its write-ahead log among them
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import qdrant_edge as edge
+
+from creditline.errors import NotFound
+from creditline.local.qdrant.durability import GroupCommit, WriteAheadLog, sync_files, write_durably
+from creditline.local.qdrant.optimizing import Optimization
+from creditline.local.qdrant.room import Room, used_bytes
+
+CURRENT = "current"
+_UNNUMBERED = "shard"
+# Of 32 MB each: a restart replays what they hold, 25,000 points of 256 numbers a second.
+_FULL_LOG_FILES = 4
+# So few updates are caught up with while writers wait.
+_FEW_UPDATES = 4
+_T = TypeVar("_T")
+
+
+class Shard:
+    """One open shard. Calls are one at a time: Edge holds the GIL anyway.
+
+    An optimization works on a copy of the shard, in another process; what is written meanwhile goes to the
+    shard at once and to the copy afterwards, and then the copy takes the shard's place.
+    """
+
+    def __init__(self, home: Path, shard: edge.EdgeShard, room: Room) -> None:
+        self._home = home
+        self._room = room
+        self._opened: edge.EdgeShard | None = shard
+        self._log = WriteAheadLog(self.directory)
+        self._commit = GroupCommit(lambda: self._log.sync())
+        # Held by a writer, and while files are copied; taken before the other lock.
+        self._writing = threading.Lock()
+        self._calling = threading.Lock()
+        self._missed: list[Any] | None = None
+        self._optimization: Optimization | None = None
+        self._writes = 0
+        self._optimized_for: tuple[int, str] | None = None
+
+    @classmethod
+    def create(cls, home: Path, config: edge.EdgeConfig, room: Room) -> Self:
+        """Make the shard, then the file that says that it is whole."""
+        home.mkdir(parents=True)
+        shard = edge.EdgeShard.create(str(home / _shard_name(1)), config)
+        shard.flush()
+        write_durably(home / CURRENT, _shard_name(1))
+        return cls(home, shard, room)
+
+    @classmethod
+    def load(cls, home: Path, room: Room) -> Self:
+        """Open what is there; copies that an optimization had not finished are removed."""
+        current = current_directory(home)
+        for found in home.iterdir():
+            if found.is_dir() and found != current:
+                shutil.rmtree(found)
+        return cls(home, edge.EdgeShard.load(str(current)), room)
+
+    @property
+    def directory(self) -> Path:
+        """Where Edge's files are now."""
+        return current_directory(self._home)
+
+    def read(self, call: Callable[[Any], _T]) -> _T:
+        """Run `call(shard)`. Raises NotFound when the collection was dropped meanwhile."""
+        with self._calling:
+            return call(self._open())
+
+    def write(self, operation: Any, *, selects: bool = False) -> None:
+        """Apply an Edge update; it would survive a power loss once this returns.
+
+        An update that `selects` its points by a filter is flushed as well: replayed from the log onto points
+        that are further on already, it could select others.
+        """
+        with self._writing:
+            self.read(lambda shard: shard.update(operation))
+            if self._missed is not None:
+                self._missed.append(operation)
+            if selects or self._log.full_files() >= _FULL_LOG_FILES:
+                self._flush()
+            self._writes += 1
+            ticket = self._commit.ticket()
+        self._commit.wait(ticket)
+
+    @contextmanager
+    def held(self) -> Iterator[Path]:
+        """Everything flushed, and no write until the block ends; reads go on. Yields Edge's directory."""
+        with self._writing:
+            self._flush()
+            yield self.directory
+
+    def _flush(self) -> None:
+        """Edge's own flush, after most of its work was done without the GIL."""
+        sync_files(self.directory)
+        self.read(lambda shard: shard.flush())
+
+    def optimize(self, settings: Path) -> None:
+        """Build graph and codes of what is not indexed yet, as the collection's `settings` file says.
+
+        Raises Unavailable when the optimizer failed, NotFound when the shard was closed meanwhile, and
+        ResourceExhausted when there is no room for the copy; the shard is then as it was. Nothing happens
+        when neither points nor settings have changed since the last time.
+        """
+        wanted = (self._writes, settings.read_text())
+        if wanted == self._optimized_for:
+            return
+        copy = self._home / _shard_name(_shard_number(self.directory.name) + 1)
+        try:
+            self._copy_to(copy)
+            self._start(copy, settings).wait()
+            self._take(copy)
+            self._optimized_for = wanted
+        except BaseException:
+            shutil.rmtree(copy, ignore_errors=True)
+            raise
+        finally:
+            with self._writing:
+                self._missed = self._optimization = None
+
+    def _copy_to(self, copy: Path) -> None:
+        """Copy the shard's files; from here on what is written is kept for the copy too."""
+        with self.held() as directory:
+            # The copy, and beside it what the optimizer makes of it.
+            self._room.demand("an optimization", 2 * used_bytes(directory))
+            shutil.copytree(directory, copy)
+            self._missed = []
+
+    def _start(self, copy: Path, settings: Path) -> Optimization:
+        with self._calling:
+            self._open()  # closed meanwhile: nothing is started
+            self._optimization = Optimization(copy, settings)
+            return self._optimization
+
+    def _take(self, copy: Path) -> None:
+        """Let an optimized copy catch up, and put it in the shard's place."""
+        optimized, before = edge.EdgeShard.load(str(copy)), self.directory
+        try:
+            self._catch_up(optimized)
+            sync_files(copy)
+            optimized.flush()
+            with self._writing:
+                for operation in self._still_missed():
+                    optimized.update(operation)
+                WriteAheadLog(copy).sync()
+                replaced = self._replace(optimized, copy)
+        except BaseException:
+            optimized.close()
+            raise
+        replaced.close()
+        shutil.rmtree(before)
+
+    def _catch_up(self, optimized: edge.EdgeShard) -> None:
+        """Until only a few updates are missing, while others are written."""
+        while len(missed := self._still_missed()) > _FEW_UPDATES:
+            for operation in missed:
+                optimized.update(operation)
+
+    def _still_missed(self) -> list[Any]:
+        """What was written since the last call, and since the copy was made."""
+        missed = self._missed or []
+        taken = missed[:]
+        del missed[: len(taken)]
+        return taken
+
+    def _replace(self, optimized: edge.EdgeShard, copy: Path) -> edge.EdgeShard:
+        with self._calling:
+            replaced = self._open()
+            write_durably(self._home / CURRENT, copy.name)
+            self._opened, self._missed = optimized, None
+            self._log = WriteAheadLog(copy)
+        return replaced
+
+    def close(self) -> None:
+        """Flush and close; an optimization that is running is given up."""
+        with self._calling:
+            if self._opened is not None:
+                self._opened.flush()
+                self._opened.close()
+                self._opened = None
+            if self._optimization is not None:
+                self._optimization.cancel()
+
+    def _open(self) -> edge.EdgeShard:
+        if self._opened is None:
+            raise NotFound(f"Collection `{self._home.parent.name}` doesn't exist!", field="collection_name")
+        return self._opened
+
+
+def current_directory(home: Path) -> Path:
+    """A shard's directory; one that was made before they were numbered has no `current`."""
+    pointer = home / CURRENT
+    return home / (pointer.read_text() if pointer.is_file() else _UNNUMBERED)
+
+
+def _shard_name(number: int) -> str:
+    return f"shard-{number:06d}"
+
+
+def _shard_number(name: str) -> int:
+    return int(name.partition("-")[2] or 0)

@@ -1,0 +1,185 @@
+"""Snapshots of a collection: one tar file each, listed with size, time and checksum; and the way back.
+
+DIRECTORY/snapshots/COLLECTION/NAME.snapshot            the collection's directory, shard by shard
+DIRECTORY/snapshots/COLLECTION/NAME.snapshot.checksum   its SHA-256; written first, so a snapshot has one
+
+`python -m creditline.local.qdrant restore` makes a collection of one while no process owns the directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from creditline.errors import Conflict, InvalidInput, NotFound
+from creditline.local.qdrant.collection import SETTINGS, StoredCollection
+from creditline.local.qdrant.durability import sync_directory, sync_files, write_durably
+from creditline.local.qdrant.optimizing import read_settings
+from creditline.local.qdrant.room import Room, used_bytes
+from creditline.local.qdrant.shard import CURRENT
+
+_SUFFIX = ".snapshot"
+_CHECKSUM = ".checksum"
+_UNFINISHED = ".unfinished"
+_BLOCK_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One finished snapshot."""
+
+    path: Path
+    checksum: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    @property
+    def created(self) -> datetime:
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+
+class Snapshots:
+    """The snapshots of all collections of one directory; what a crash left unfinished is removed."""
+
+    def __init__(self, root: Path, room: Room) -> None:
+        self._root = root
+        self._room = room
+        self._making = threading.Lock()
+        for unfinished in root.glob(f"*/*{_UNFINISHED}"):
+            unfinished.unlink()
+
+    def create(self, collection: StoredCollection) -> Snapshot:
+        """The collection as it is now. Writes wait meanwhile, reads do not."""
+        name = collection.directory.name
+        folder = self._root / name
+        with self._making:
+            self._room.demand("a snapshot", used_bytes(collection.directory))
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{name}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}{_SUFFIX}"
+            unfinished = path.with_name(path.name + _UNFINISHED)
+            try:
+                checksum = _pack(collection, unfinished)
+                write_durably(path.with_name(path.name + _CHECKSUM), checksum)
+                unfinished.rename(path)
+                sync_directory(folder)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        return Snapshot(path, checksum)
+
+    def list(self, collection: str) -> list[Snapshot]:
+        """Oldest first."""
+        found = sorted((self._root / collection).glob(f"*{_SUFFIX}"))
+        return [Snapshot(path, path.with_name(path.name + _CHECKSUM).read_text()) for path in found]
+
+    def delete(self, collection: str, name: str) -> None:
+        """Raises NotFound."""
+        for snapshot in self.list(collection):
+            if snapshot.name == name:
+                snapshot.path.unlink()
+                snapshot.path.with_name(name + _CHECKSUM).unlink(missing_ok=True)
+                return
+        raise NotFound(f"Snapshot `{name}` of `{collection}` doesn't exist!", field="snapshot_name")
+
+
+def restore(snapshot: Path, directory: Path, collection: str) -> None:
+    """Make the collection `collection` in `directory`, which no process owns, from a snapshot file.
+
+    Raises NotFound without the file, InvalidInput when it is not whole, Conflict when the collection is
+    there already, ResourceExhausted without room.
+    """
+    if not snapshot.is_file():
+        raise NotFound(f"there is no snapshot {snapshot}", field="snapshot")
+    home = directory / "collections" / collection
+    if (home / SETTINGS).exists():
+        raise Conflict(f"collection {collection!r} is there already; drop it first", field="collection")
+    _refuse_damaged(snapshot)
+    Room(directory).demand("the restored collection", snapshot.stat().st_size)
+    shutil.rmtree(home, ignore_errors=True)
+    _unpack(snapshot, home)
+    settings = home / (SETTINGS + _UNFINISHED)
+    read_settings(settings)  # whole, or the collection is not
+    sync_files(home)
+    sync_directory(home)
+    # The settings file makes it a collection: it takes its name last.
+    settings.rename(home / SETTINGS)
+    sync_directory(home)
+    sync_directory(home.parent)
+
+
+def _pack(collection: StoredCollection, path: Path) -> str:
+    """Write the tar file, on disk before this returns; its SHA-256."""
+    with path.open("wb", buffering=0) as file:
+        hashed = _Hashed(file)
+        with (
+            io.BufferedWriter(hashed, _BLOCK_BYTES) as buffered,
+            tarfile.TarFile(fileobj=buffered, mode="w", copybufsize=_BLOCK_BYTES) as tar,
+            collection.held() as directories,
+        ):
+            tar.add(collection.directory / SETTINGS, SETTINGS + _UNFINISHED)
+            for number, directory in enumerate(directories):
+                _add_text(tar, f"{number}/{CURRENT}", directory.name)
+                tar.add(directory, f"{number}/{directory.name}")
+        os.fsync(file.fileno())
+    return hashed.hexdigest()
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(text.encode())
+    tar.addfile(member, io.BytesIO(text.encode()))
+
+
+def _refuse_damaged(snapshot: Path) -> None:
+    """Raises InvalidInput when the file is not what its checksum says; without one it is taken."""
+    expected = snapshot.with_name(snapshot.name + _CHECKSUM)
+    if not expected.is_file():
+        return
+    with snapshot.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected.read_text():
+        raise InvalidInput(
+            f"snapshot {snapshot} is damaged: its SHA-256 is {found}, not {expected.read_text()}",
+            field="snapshot",
+        )
+
+
+def _unpack(snapshot: Path, home: Path) -> None:
+    try:
+        with tarfile.open(snapshot) as tar:
+            tar.extractall(home, filter="data")
+    except (tarfile.TarError, EOFError) as failure:
+        shutil.rmtree(home, ignore_errors=True)
+        raise InvalidInput(f"snapshot {snapshot} is not whole: {failure}", field="snapshot") from failure
+
+
+class _Hashed(io.RawIOBase):
+    """Passes bytes on to a file, and knows the SHA-256 of all of them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: Any) -> int:
+        written = self._file.write(block)
+        self._digest.update(memoryview(block)[:written])
+        return written
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
