@@ -46,10 +46,15 @@ def release_of(count: int, *, seed: int = 0) -> RowsOfARelease:
     return RowsOfARelease(rows, tuple(f"w{row}" for row in reversed(range(count))))
 
 
-@pytest.fixture(autouse=True)
-def _no_collection(index: WorkIndex) -> None:
+def remove_builds(index: WorkIndex) -> None:
+    """Begin without what other tests built."""
     for name in ("works-made-up", *builds(index, "works-made-up")):
         index.delete(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_collection(index: WorkIndex) -> None:
+    remove_builds(index)
 
 
 def test_a_release_is_loaded_once_and_found_loaded_afterwards(index: WorkIndex) -> None:

@@ -14,7 +14,7 @@ from creditline.errors import Conflict
 from creditline.index import WorkIndex, WorkPoint, WorkSearch, carry_out, enforced, index_release
 from creditline.index.points import point_id
 from creditline.index.withdrawal import check
-from tests.index.test_releases import corpus_of, release_of
+from tests.index.test_releases import corpus_of, release_of, remove_builds
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 _WORKS = 200
@@ -128,22 +128,22 @@ def test_a_collection_that_is_dropped_meanwhile_is_passed_over(index: WorkIndex)
 
 def test_a_rebuilt_release_never_lists_what_is_withdrawn(index: WorkIndex, qdrant_port: int) -> None:
     withdrawn = Withdrawn(works=frozenset({"w3"}), contributors=frozenset({"c1"}))
-    index.delete("works-made-up")
+    remove_builds(index)
     index_release(release_of(40), corpus_of(40), index, withdrawn)
     covered = {f"w{row}" for row in range(40) if row == 3 or row % 5 == 1}
     assert index.withdrawn_works("works-made-up") == covered
     assert _found(qdrant_port, "works-made-up") == {f"w{row}" for row in range(40)} - covered
-    index.delete("works-made-up")
+    remove_builds(index)
 
 
 def test_a_rebuilt_release_lists_again_what_was_taken_back(index: WorkIndex) -> None:
-    index.delete("works-made-up")
+    remove_builds(index)
     index_release(release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3", "w4"})))
     index_release(
         release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3"}), returned_works=frozenset({"w4"}))
     )
     assert index.withdrawn_works("works-made-up") == {"w3"}
-    index.delete("works-made-up")
+    remove_builds(index)
 
 
 def test_withdrawals_outlive_an_optimization_that_runs_meanwhile(

@@ -35,6 +35,9 @@ class Numbers(StrEnum):
 OVERSAMPLING = {Codes.NONE: 1.0, Codes.INT8: 2.0, Codes.TURBO4: 2.0, Codes.BINARY: 4.0}
 _DATATYPES = {Numbers.FLOAT32: qdrant.Datatype.Float32, Numbers.FLOAT16: qdrant.Datatype.Float16}
 
+# Where fewer works than this part pass a filter, the graph falls apart without the others: the search then
+# goes on to neighbours of neighbours (ACORN).
+_SELECTIVE = 0.3
 # Where a collection tells its plan, so that whoever searches it searches as far as it needs.
 _METADATA = "creditline_plan"
 _COUNTS = ("graph_links", "build_ef", "segments", "shards", "replicas", "search_ef", "upsert_batch")
@@ -161,7 +164,10 @@ class IndexPlan:
         if exact:
             return qdrant.SearchParams(exact=True)
         ef = self.filtered_search_ef if narrow else self.search_ef
-        return qdrant.SearchParams(hnsw_ef=max(ef, limit), quantization=self._rescoring())
+        wide = qdrant.AcornSearchParams(enable=True, max_selectivity=_SELECTIVE)
+        return qdrant.SearchParams(
+            hnsw_ef=max(ef, limit), quantization=self._rescoring(), acorn=wide if narrow else None
+        )
 
     def _rescoring(self) -> qdrant.QuantizationSearchParams | None:
         if self.codes is Codes.NONE:
