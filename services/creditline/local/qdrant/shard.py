@@ -163,8 +163,8 @@ class Shard:
 
     def _catch_up(self, optimized: edge.EdgeShard) -> None:
         """Until only a few updates are missing, while others are written."""
-        while len(missed := self._still_missed()) > _FEW_UPDATES:
-            for operation in missed:
+        while len(self._missed or ()) > _FEW_UPDATES:
+            for operation in self._still_missed():
                 optimized.update(operation)
 
     def _still_missed(self) -> list[Any]:
