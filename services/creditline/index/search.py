@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -40,6 +41,7 @@ class WorkSearch:
     def __init__(self, client: AsyncQdrantClient, address: QdrantAddress) -> None:
         self._client = client
         self._address = address
+        self._asking = asyncio.Lock()
         # By build: its plan never changes.
         self._plans: dict[str, IndexPlan] = {}
         # What aliases mean, and until when (by the monotonic clock) that is believed.
@@ -183,16 +185,24 @@ class WorkSearch:
         Who asks more than once for one answer asks the build, so that no answer is of two. Raises
         Unavailable when Qdrant is down.
         """
+        if self._must_ask(alias):
+            # Searches that wait for the same answer ask once.
+            async with self._asking:
+                if self._must_ask(alias):
+                    await self._ask_for_aliases(alias, deadline_seconds)
+        return self._aliases[0].get(alias, alias)
+
+    def _must_ask(self, alias: str) -> bool:
         known, until = self._aliases
-        unheard_of = alias not in known and alias not in self._plans
-        if unheard_of or time.monotonic() > until:
-            with explained(self._address, alias):
-                answer = await self._client.grpc_collections.ListAliases(
-                    qdrant.ListAliasesRequest(), timeout=deadline_seconds
-                )
-            known = {found.alias_name: found.collection_name for found in answer.aliases}
-            self._aliases = known, time.monotonic() + _ALIASES_SECONDS
-        return known.get(alias, alias)
+        return time.monotonic() > until or (alias not in known and alias not in self._plans)
+
+    async def _ask_for_aliases(self, alias: str, deadline_seconds: float) -> None:
+        with explained(self._address, alias):
+            answer = await self._client.grpc_collections.ListAliases(
+                qdrant.ListAliasesRequest(), timeout=deadline_seconds
+            )
+        known = {found.alias_name: found.collection_name for found in answer.aliases}
+        self._aliases = known, time.monotonic() + _ALIASES_SECONDS
 
     async def count(self, collection: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> int:
         """How many works the collection holds: tells readiness. Raises NotReady and Unavailable."""
@@ -205,11 +215,16 @@ class WorkSearch:
         """The plan of a collection or of the build that an alias means."""
         build = await self.build_of(collection, deadline_seconds=deadline_seconds)
         if build not in self._plans:
-            request = qdrant.GetCollectionInfoRequest(collection_name=build)
-            with explained(self._address, build):
-                answer = await self._client.grpc_collections.Get(request, timeout=deadline_seconds)
-            self._plans[build] = IndexPlan.of_collection(answer.result.config)
+            async with self._asking:
+                if build not in self._plans:
+                    self._plans[build] = await self._ask_for_plan(build, deadline_seconds)
         return self._plans[build]
+
+    async def _ask_for_plan(self, build: str, deadline_seconds: float) -> IndexPlan:
+        request = qdrant.GetCollectionInfoRequest(collection_name=build)
+        with explained(self._address, build):
+            answer = await self._client.grpc_collections.Get(request, timeout=deadline_seconds)
+        return IndexPlan.of_collection(answer.result.config)
 
     async def _asked(
         self, collection: str, requests: Sequence[qdrant.QueryPoints], deadline_seconds: float
