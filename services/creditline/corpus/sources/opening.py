@@ -8,8 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from creditline.corpus.sources.clip import ClipSource
+from creditline.corpus.sources.folder import FolderSource
 from creditline.corpus.sources.found import Source
+from creditline.corpus.sources.huggingface import HuggingFaceSource, is_saved_dataset
 from creditline.corpus.sources.parquet import ParquetSource
+from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import visible_files
 from creditline.corpus.sources.webdataset import WebdatasetSource
 from creditline.errors import InvalidInput, NotReady
@@ -29,13 +32,30 @@ def _holds(*endings: str) -> Callable[[Path, frozenset[str]], bool]:
     return lambda path, endings_there: any(ending in endings_there for ending in endings)
 
 
+def _is_folder(path: Path, endings: frozenset[str]) -> bool:
+    """Parquet files with a picture or two beside them, as repositories have them, are none."""
+    return (
+        path.is_dir() and bool(endings & set(SUFFIXES)) and (".parquet" not in endings or ".txt" in endings)
+    )
+
+
 # In the order in which they are tried.
 KINDS = MappingProxyType(
     {
+        "huggingface": Kind(
+            "dataset_info.json with state.json, or dataset_dict.json, as `save_to_disk` writes them",
+            HuggingFaceSource.open,
+            lambda path, endings: is_saved_dataset(path),
+        ),
         "clip-features": Kind(
             "img_emb_*.npy with metadata_*.parquet", ClipSource.open, _holds("img_emb.npy")
         ),
         "webdataset": Kind("*.tar shards", WebdatasetSource.open, _holds(".tar")),
+        "folder": Kind(
+            "pictures (.png, .jpg, .webp, .gif, .bmp) with NAME.txt, NAME.json or captions.csv",
+            FolderSource.open,
+            _is_folder,
+        ),
         "parquet": Kind("*.parquet with a caption column", ParquetSource.open, _holds(".parquet")),
     }
 )
