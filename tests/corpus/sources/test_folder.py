@@ -206,8 +206,11 @@ def test_the_fingerprint_knows_captions_too(tmp_path: Path) -> None:
     assert open_source(directory).fingerprint != before
 
 
-def test_the_mapping_is_that_of_the_first_picture(tmp_path: Path) -> None:
+def test_the_mapping_tells_what_each_directory_has(tmp_path: Path) -> None:
     assert open_source(write_folder(tmp_path / "folder")).mapping == {
-        "caption": "NAME.txt",
-        "picture": "*.png",
+        "caption": "NAME.txt, text in NAME.json, caption in captions.csv",
+        "contributor": "author in NAME.json, artist in captions.csv",
+        "licence": "license in NAME.json",
+        "created": "created in NAME.json",
+        "picture": "*.png, *.JPG, *.webp",
     }

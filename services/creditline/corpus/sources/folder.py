@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -19,7 +20,7 @@ from creditline.errors import NotFound
 _BESIDE = (".txt", ".json", ".csv", ".jsonl")
 # Loaders share a large directory by pieces of so many pictures.
 _PART_PICTURES = 10_000
-_LOOKED_AT_FOR_MAPPING = 100
+_DIRECTORIES_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,15 @@ class FolderSource:
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        """As the first picture has it that has something beside it."""
-        for part in self.parts()[:1]:
-            for directory, names, name in islice(self._places(part, 0), _LOOKED_AT_FOR_MAPPING):
-                try:
-                    told = origins(self._layers(directory, names, name))
-                except ValueError:
-                    continue
-                if told:
-                    return {**told, "picture": f"*{PurePosixPath(name).suffix}"}
-        return {}
+        """As the first pictures of the first directories have it; where they differ, all that they have."""
+        told: dict[str, dict[str, None]] = {}
+        for part in islice(self.parts(), _DIRECTORIES_LOOKED_AT):
+            directory, names, name = next(self._places(part, 0))
+            with suppress(ValueError):
+                here = origins(self._layers(directory, names, name))
+                for field, origin in {**here, "picture": f"*{PurePosixPath(name).suffix}"}.items():
+                    told.setdefault(field, {})[origin] = None
+        return {field: ", ".join(found) for field, found in told.items()}
 
     def parts(self) -> tuple[str, ...]:
         pieces = {directory: -(-count // _PART_PICTURES) for directory, count in self.counts.items()}

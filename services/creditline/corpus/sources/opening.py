@@ -33,10 +33,7 @@ def _holds(*endings: str) -> Callable[[Path, frozenset[str]], bool]:
 
 
 def _is_folder(path: Path, endings: frozenset[str]) -> bool:
-    """Parquet files with a picture or two beside them, as repositories have them, are none."""
-    return (
-        path.is_dir() and bool(endings & set(SUFFIXES)) and (".parquet" not in endings or ".txt" in endings)
-    )
+    return path.is_dir() and bool(endings & set(SUFFIXES))
 
 
 # In the order in which they are tried.
@@ -74,10 +71,17 @@ def open_source(path: Path, *, kind: str | None = None) -> Source:
     if not path.exists():
         raise NotReady(f"{path} is not there; name a directory or a file of works", field="source")
     endings = _endings(path)
-    found = next((name for name in ([kind] if kind else KINDS) if KINDS[name].is_here(path, endings)), None)
+    tried = [kind] if kind else _tried(endings)
+    found = next((name for name in tried if KINDS[name].is_here(path, endings)), None)
     if found is None:
         raise NotReady(_nothing(path, kind, bool(endings)), field="source")
     return KINDS[found].open(path)
+
+
+def _tried(endings: frozenset[str]) -> list[str]:
+    """Kinds in their order; Parquet files with a picture or two, as repositories have them, are no folder."""
+    is_repository = ".parquet" in endings and ".txt" not in endings
+    return sorted(KINDS, key=lambda name: is_repository and name == "folder")
 
 
 def _endings(path: Path) -> frozenset[str]:
