@@ -51,7 +51,8 @@ def look(
             progress=lambda rows, part: status.update(Text(f"{rows:,} rows, now in {part}")),
         )
     if as_json:
-        typer.echo(json.dumps(survey_json(found), ensure_ascii=False, indent=2))
+        text = json.dumps(survey_json(found), ensure_ascii=False, indent=2)
+        typer.echo(text.encode("utf-8", "replace"))  # Names of files may be in any encoding.
     else:
         _console.print(survey_view(found))
     if not found.works:

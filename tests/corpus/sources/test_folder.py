@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -166,6 +167,24 @@ def test_hidden_files_are_no_works(tmp_path: Path) -> None:
     _pictures(tmp_path, "a.png", "._a.png", ".cache/b.png", "__MACOSX/a.png")
     (tmp_path / "a.txt").write_text("one")
     assert [work.id for work in _works(tmp_path)] == ["a.png"]
+
+
+def test_a_link_that_leads_nowhere_is_a_broken_row(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "nothing")
+    source = open_source(tmp_path)
+    assert len(source.fingerprint) == 64
+    (found,) = source.read(".#0")
+    assert "No such file" in found.broken
+
+
+def test_names_of_files_in_other_encodings_can_be_printed(tmp_path: Path) -> None:
+    stem = os.fsencode(tmp_path) + "/Möwe".encode("cp1252")
+    Path(os.fsdecode(stem + b".png")).write_bytes(picture(0))
+    (found,) = _found(tmp_path)
+    assert found.broken.encode()
+    Path(os.fsdecode(stem + b".txt")).write_text("eine Möwe")
+    (work,) = _works(tmp_path)
+    assert (work.id, work.source) == ("M?we.png", "M?we.png")
 
 
 def test_a_large_directory_is_shared_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

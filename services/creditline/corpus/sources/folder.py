@@ -14,7 +14,7 @@ from creditline.corpus.sources.caption_table import TABLE_NAMES, CaptionTable
 from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
 from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, notes_of, origins
 from creditline.corpus.sources.picture_check import SUFFIXES
-from creditline.corpus.sources.source_files import fingerprint_of, visible_directories
+from creditline.corpus.sources.source_files import fingerprint_of, size_of, visible_directories
 from creditline.errors import NotFound
 
 _BESIDE = (".txt", ".json", ".csv", ".jsonl")
@@ -53,7 +53,7 @@ class FolderSource:
             for name in beside:
                 if name.lower().endswith((*SUFFIXES, *_BESIDE)):
                     names.append(f"{directory}/{name}")
-                    sizes.append((self.root / directory / name).stat().st_size)
+                    sizes.append(size_of(self.root / directory / name))
         return fingerprint_of(names, sizes), sum(sizes)
 
     @property
@@ -92,7 +92,7 @@ class FolderSource:
         directory, _, piece = part.rpartition("#")
         if part not in self.parts():
             raise NotFound(f"there is no part {part!r} in {self.root}", field="part")
-        _, names = next(visible_directories(self.root / directory))
+        _, names = next(visible_directories(self.root / directory), ("", []))
         first = int(piece) * _PART_PICTURES
         known = frozenset(names)
         for name in _pictures(names)[first + start : first + _PART_PICTURES]:
