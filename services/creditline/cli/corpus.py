@@ -1,4 +1,4 @@
-"""`creditline corpus`: build and describe the embedded corpus."""
+"""`creditline corpus`: look at people's corpora; build and describe the embedded one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,56 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 app = typer.Typer(help="Works and where they come from.", no_args_is_help=True)
 _console = Console()
+_EMPTY = 1
+
+
+@app.command()
+def look(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A directory or file of works, in any form that is known.", show_default=False),
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="huggingface, clip-features, webdataset, folder or parquet; recognised if left out."
+        ),
+    ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures/--no-pictures", help="Decode every picture; it takes most of the time."),
+    ] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows to read; all if left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Read a source without writing anything: what is in it, what is broken, what is taken for what.
+
+    Leaves with status 1 when nothing in it is a work.
+    """
+    import json
+
+    from creditline.cli.survey_view import survey_json, survey_view
+    from creditline.corpus.sources import open_source, survey
+
+    opened = open_source(source, kind=kind)
+    with Console(stderr=True).status("Reading …") as status:
+        found = survey(
+            opened,
+            check_pictures=pictures,
+            limit=limit,
+            progress=lambda rows, part: status.update(Text(f"{rows:,} rows, now in {part}")),
+        )
+    if as_json:
+        text = json.dumps(survey_json(found), ensure_ascii=False, indent=2)
+        typer.echo(text.encode("utf-8", "replace"))  # Names of files may be in any encoding.
+    else:
+        _console.print(survey_view(found))
+    if not found.works:
+        raise typer.Exit(_EMPTY)
 
 
 @app.command()

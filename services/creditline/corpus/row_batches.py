@@ -72,9 +72,16 @@ def one_line(error: Exception) -> str:
 
 
 def plain_values(column: pa.Array) -> list[object]:
-    """Python values of a column; bytes where a text is not UTF-8, whatever the schema says."""
-    with suppress(UnicodeDecodeError):
+    """Python values of a column.
+
+    Bytes where a text is not UTF-8, whatever the schema says; seconds where a moment is no Python date.
+    """
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    with suppress(UnicodeDecodeError, OverflowError, ValueError):
         return column.to_pylist()
+    if pa.types.is_temporal(column.type):
+        return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64()).to_pylist()
     return column.cast(
         pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
     ).to_pylist()

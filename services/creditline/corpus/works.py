@@ -156,8 +156,8 @@ def _work(row: dict[str, Any]) -> Work:
 def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
     """Read a corpus that `write_corpus` wrote.
 
-    Raises NotReady when the file is missing, InvalidInput when columns are missing, an id is repeated or
-    a work has no caption.
+    Raises NotReady when the file is missing, InvalidInput when columns are missing, an id is repeated, a work
+    has no caption or its rights holders do not have 100 %.
     """
     if not path.is_file():
         raise NotReady(f"no corpus at {path}; build it with `creditline corpus build`", field="corpus")

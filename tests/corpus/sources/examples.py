@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from datasets import Dataset, DatasetDict, Features, Image, Value, concatenate_datasets
+from PIL import Image as Pictures
 from webdataset import TarWriter
 
 from creditline.corpus.sources import Found, Source
@@ -22,7 +25,7 @@ def picture(seed: int, kind: str = "PNG", side: int = 24) -> bytes:
     """A small encoded picture of noise."""
     pixels = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
     encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, format=kind)
+    Pictures.fromarray(pixels).save(encoded, format=kind)
     return encoded.getvalue()
 
 
@@ -134,6 +137,44 @@ def _cut_shard(directory: Path) -> Path:
     return directory
 
 
+def write_folder(directory: Path) -> Path:
+    """Pictures with captions of all kinds: beside them as text or JSON, and in tables above them."""
+    for name in ("animals/birds", "animals/mammals", "food"):
+        (directory / name).mkdir(parents=True)
+    for row in range(6):
+        (directory / f"animals/birds/owl-{row}.png").write_bytes(picture(row))
+        (directory / f"animals/birds/owl-{row}.txt").write_text(f"an owl {row}\n")
+        (directory / f"animals/mammals/fox-{row}.JPG").write_bytes(picture(row, "JPEG"))
+        record = {"text": f"a fox {row}", "author": "Ann", "license": "CC0", "created": 1999}
+        (directory / f"animals/mammals/fox-{row}.json").write_text(json.dumps(record))
+        (directory / f"food/pie-{row}.webp").write_bytes(picture(row, "WEBP"))
+    with (directory / "captions.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "caption", "artist", "rights_holders"])
+        table.writerows([f"food/pie-{row}.webp", f"a pie,\nhalf {row}", "Ben", ""] for row in range(5))
+    (directory / "animals/birds/owl-3.png").write_bytes(picture(3)[:200])
+    (directory / "animals/birds/owl-4.txt").write_bytes("a Möwe".encode("cp1252"))
+    return directory
+
+
+def write_saved_dataset(directory: Path, *, rows: int = 40) -> Path:
+    """A dictionary of two splits; of the first a row has no picture that can be decoded."""
+    features = Features({"image": Image(), "text": Value("string"), "author": Value("string")})
+    splits = {}
+    for split, count in (("train", rows), ("test", 5)):
+        images = [{"bytes": picture(row), "path": None} for row in range(count)]
+        columns = {
+            "image": images,
+            "text": [f"a drawing of {split} {row}" for row in range(count)],
+            "author": ["Ann"] * count,
+        }
+        splits[split] = Dataset.from_dict(columns, features=features)
+    broken = [{**row, "image": {"bytes": b"none", "path": None}} for row in [{"text": "b", "author": "Ben"}]]
+    splits["train"] = concatenate_datasets([splits["train"], Dataset.from_list(broken, features=features)])
+    DatasetDict(splits).save_to_disk(str(directory))
+    return directory
+
+
 def _broken_pictures(path: Path) -> Path:
     pictures = [picture(row) if row % 4 else picture(row)[:-50] for row in range(11)]
     return write_img2dataset_parquet(_inside(path, "00000.parquet"), pictures)
@@ -149,6 +190,8 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "parquet of addresses": write_laion_parquet,
     "parquet with pictures": _broken_pictures,
     "clip-features": write_clip_features,
+    "folder": write_folder,
+    "huggingface": write_saved_dataset,
     "webdataset": write_shards,
     "webdataset by img2dataset": lambda path: write_img2dataset_shard(_inside(path, "00000.tar")).parent,
     "webdataset cut off": _cut_shard,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -62,6 +64,18 @@ def test_rows_without_a_key_are_called_after_their_part_as_ever(tmp_path: Path) 
     ids = [one.work.id for one in everything(open_source(directory)) if one.work]
     assert ids[:9] == [*(f"0-{row}" for row in range(8)), "1-0"]
     assert ids[9:] == [work.id for work in ClipFeatures.open(directory).works() if work.id in ids[9:]]
+
+
+def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
+    """Twenty-five megabytes of float16, in blocks of two thousand rows."""
+    images = np.ones((50_000, 256), dtype=np.float16)
+    source = open_source(write_clip_parts(tmp_path / "clip", plain_works(50_000), images, per_part=50_000))
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    arrow = max(pa.total_allocated_bytes() - before for _ in source.rows("img_emb_0.npy"))
+    python = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert arrow + python < 20e6
 
 
 def test_a_part_cut_off_is_refused_before_anything_is_read(tmp_path: Path) -> None:

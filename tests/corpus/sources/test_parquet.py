@@ -57,6 +57,33 @@ def test_hugging_faces_struct_of_bytes_and_path_is_a_picture(tmp_path: Path) -> 
     assert [one.work.id for one in found if one.work] == ["train-00000-0", "train-00000-1", "train-00000-2"]
 
 
+def test_a_struct_without_bytes_is_no_picture(tmp_path: Path) -> None:
+    images = [{"bytes": picture(0), "path": None}, {"bytes": None, "path": "/etc/passwd"}, None]
+    pq.write_table(pa.table({"image": images, "text": ["a", "b", "c"]}), tmp_path / "a.parquet")
+    told = [one.broken for one in everything(open_source(tmp_path))]
+    assert told[0] == ""
+    assert told[1:] == [
+        f"row {row} of a.parquet has no picture in column 'image'; leave it out" for row in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_moments_of_any_unit_are_dates(tmp_path: Path, unit: str) -> None:
+    factor = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    moments = pa.array([1_700_000_000 * factor + factor // 1000, None], pa.timestamp(unit, "Europe/Zurich"))
+    pq.write_table(pa.table({"text": ["a", "b"], "created": moments}), tmp_path / "a.parquet")
+    found = everything(open_source(tmp_path))
+    assert [one.work.created for one in found if one.work] == [1_700_000_000, None]
+
+
+def test_a_moment_after_the_last_year_of_python_is_kept(tmp_path: Path) -> None:
+    moments = pa.array([10**12], pa.timestamp("s"))
+    pq.write_table(pa.table({"text": ["a"], "created": moments}), tmp_path / "a.parquet")
+    (found,) = everything(open_source(tmp_path))
+    assert found.work is not None
+    assert found.work.created == 10**12
+
+
 def test_a_column_image_that_is_a_text_is_no_picture(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["https://x.example/1.png"], "text": ["a"]}), tmp_path / "a.parquet")
     source = open_source(tmp_path)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from creditline.corpus.records import created_of, work_of
 from creditline.corpus.sources.picture_check import picture_fault
-from creditline.corpus.texts import UTF_8, decode_text
+from creditline.corpus.texts import UTF_8, clean, decode_text
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
 
@@ -103,7 +103,7 @@ def found_work(
 
 def found_broken(part: str, row: int, reason: str) -> Found:
     """A row that holds no work. reason: one sentence."""
-    return Found(part, row, None, None, None, reason)
+    return Found(part, row, None, None, None, clean(reason))
 
 
 def _notes(values: Mapping[str, Any], work: Work) -> Iterator[str]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from creditline.corpus.columns import PLAIN_FIELDS, columns_of
 from creditline.corpus.records import fields_of
-from creditline.corpus.texts import decode_text
+from creditline.corpus.sources.found import NOT_UTF_8
+from creditline.corpus.texts import UTF_8, decode_text
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ def caption_layer(origin: str, raw: bytes) -> Layer:
 
 def json_layer(origin: str, raw: bytes) -> Layer:
     """Raises ValueError, with its reason, when it is no JSON object."""
-    record = json.loads(decode_text(raw)[0])
+    text, encoding = decode_text(raw)
+    record = json.loads(text)
     if not isinstance(record, dict):
         raise ValueError(f"a {type(record).__name__} instead of an object")
-    return Layer(origin, record)
+    return Layer(origin, record, () if encoding == UTF_8 else (NOT_UTF_8,))
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -44,6 +46,11 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in layers:
         values.update(fields_of(layer.record))
     return values
+
+
+def notes_of(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """What was read with a guess in any of them, each once."""
+    return tuple(dict.fromkeys(note for layer in layers for note in layer.notes))
 
 
 def origins(layers: Sequence[Layer]) -> dict[str, str]:

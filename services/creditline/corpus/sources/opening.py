@@ -8,8 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from creditline.corpus.sources.clip import ClipSource
+from creditline.corpus.sources.folder import FolderSource
 from creditline.corpus.sources.found import Source
+from creditline.corpus.sources.huggingface import HuggingFaceSource, is_saved_dataset
 from creditline.corpus.sources.parquet import ParquetSource
+from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import visible_files
 from creditline.corpus.sources.webdataset import WebdatasetSource
 from creditline.errors import InvalidInput, NotReady
@@ -29,13 +32,27 @@ def _holds(*endings: str) -> Callable[[Path, frozenset[str]], bool]:
     return lambda path, endings_there: any(ending in endings_there for ending in endings)
 
 
+def _is_folder(path: Path, endings: frozenset[str]) -> bool:
+    return path.is_dir() and bool(endings & set(SUFFIXES))
+
+
 # In the order in which they are tried.
 KINDS = MappingProxyType(
     {
+        "huggingface": Kind(
+            "dataset_info.json with state.json, or dataset_dict.json, as `save_to_disk` writes them",
+            HuggingFaceSource.open,
+            lambda path, endings: is_saved_dataset(path),
+        ),
         "clip-features": Kind(
             "img_emb_*.npy with metadata_*.parquet", ClipSource.open, _holds("img_emb.npy")
         ),
         "webdataset": Kind("*.tar shards", WebdatasetSource.open, _holds(".tar")),
+        "folder": Kind(
+            "pictures (.png, .jpg, .webp, .gif, .bmp) with NAME.txt, NAME.json or captions.csv",
+            FolderSource.open,
+            _is_folder,
+        ),
         "parquet": Kind("*.parquet with a caption column", ParquetSource.open, _holds(".parquet")),
     }
 )
@@ -54,10 +71,17 @@ def open_source(path: Path, *, kind: str | None = None) -> Source:
     if not path.exists():
         raise NotReady(f"{path} is not there; name a directory or a file of works", field="source")
     endings = _endings(path)
-    found = next((name for name in ([kind] if kind else KINDS) if KINDS[name].is_here(path, endings)), None)
+    tried = [kind] if kind else _tried(endings)
+    found = next((name for name in tried if KINDS[name].is_here(path, endings)), None)
     if found is None:
         raise NotReady(_nothing(path, kind, bool(endings)), field="source")
     return KINDS[found].open(path)
+
+
+def _tried(endings: frozenset[str]) -> list[str]:
+    """Kinds in their order; Parquet files with a picture or two, as repositories have them, are no folder."""
+    is_repository = ".parquet" in endings and ".txt" not in endings
+    return sorted(KINDS, key=lambda name: is_repository and name == "folder")
 
 
 def _endings(path: Path) -> frozenset[str]:

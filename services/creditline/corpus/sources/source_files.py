@@ -44,12 +44,20 @@ class SourceFiles:
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Bytes of each."""
-        return tuple((self.root / name).stat().st_size for name in self.names)
+        return tuple(size_of(self.root / name) for name in self.names)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over names and sizes."""
         return fingerprint_of(self.names, self.sizes)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 for a link that leads nowhere."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def fingerprint_of(names: Sequence[str], sizes: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,6 +13,7 @@ from creditline.corpus.works import Work
 
 _NAMED_BROKEN, _NAMED_DUPLICATES, _SAMPLE = 20, 5, 3
 # Where licences are free texts, those after the first ones are counted together.
+_TOLD_EVERY = 500
 _NAMED_LICENCES, _OTHER_LICENCES = 1000, "other licences"
 
 
@@ -106,16 +107,25 @@ class _Count:
             self.widths = (len(found.image_features), texts)
 
 
-def survey(source: Source, *, check_pictures: bool = True, limit: int | None = None) -> Survey:
+def survey(
+    source: Source,
+    *,
+    check_pictures: bool = True,
+    limit: int | None = None,
+    progress: Callable[[int, str], None] | None = None,
+) -> Survey:
     """Read a source to its end, or its first `limit` rows, and say what is in it.
 
     check_pictures: whether every picture is decoded, which takes most of the time.
+    progress: told now and then how many rows were read, and in which part.
     Raises InvalidInput when a file holds no captions.
     """
     rows = _rows(source, check_pictures)
     count = _Count()
-    for found in islice(rows, limit):
+    for number, found in enumerate(islice(rows, limit), 1):
         count.add(found)
+        if progress is not None and number % _TOLD_EVERY == 0:
+            progress(number, found.part)
     return Survey(
         kind=source.kind,
         name=source.name,

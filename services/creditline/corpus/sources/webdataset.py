@@ -9,7 +9,7 @@ from pathlib import Path
 
 from creditline.corpus.row_batches import one_line
 from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
-from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, origins
+from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, notes_of, origins
 from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import SourceFiles
 from creditline.corpus.sources.tar_samples import CutOff, Sample, samples
@@ -91,6 +91,7 @@ def _found(shard: tarfile.TarFile, sample: Sample, part: str, row: int) -> Found
         own_id=f"{stem}/{sample.key}",
         picture=_content(shard, sample.members[picture]),
         source=f"{stem}/{sample.key}.{picture}",
+        notes=notes_of(layers),
     )
 
 

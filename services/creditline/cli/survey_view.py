@@ -1,0 +1,161 @@
+"""A survey of a source, for the terminal and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from creditline.corpus.sources.survey import Survey
+from creditline.corpus.works import Work
+
+_ACCENT = "rgb(196,98,62)"
+_FAINT = "grey58"
+_BAD = "bold red"
+_NAMED_LICENCES = 4
+
+
+def survey_json(survey: Survey) -> dict[str, Any]:
+    """Everything a survey says; of pictures how many bytes they have."""
+    works = [{**asdict(work), "thumbnail": len(work.thumbnail)} for work in survey.sample]
+    return {**asdict(survey), "sample": works}
+
+
+def survey_view(survey: Survey) -> RenderableType:
+    """Everything a survey says, for `rich.console.Console.print`; readable in 80 columns."""
+    parts: list[RenderableType] = [_head(survey), Rule(style=_FAINT), _figures(survey)]
+    parts += _section("Taken for what", _pairs(survey.mapping)) if survey.mapping else []
+    parts += _section("The first works", _works(survey)) if survey.sample else []
+    parts += _section(_counted("Ids that come twice", survey.duplicates, 5), _duplicates(survey))
+    parts += _section(_counted("Rows that hold no work", survey.broken, 20), _broken(survey))
+    return Padding(Group(*parts, Text(), _verdict(survey)), (1, 2))
+
+
+def _head(survey: Survey) -> Table:
+    grid = Table.grid(expand=True)
+    grid.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
+    grid.add_column(justify="right")
+    name = Text.assemble((_plain(survey.name), "bold"), (f"  {survey.kind}", _ACCENT))
+    parts = "1 part" if survey.parts == 1 else f"{survey.parts:,} parts"
+    grid.add_row(name, Text(f"{parts}, {decimal(survey.size)}", style=_FAINT))
+    return grid
+
+
+def _figures(survey: Survey) -> Table:
+    rows = {
+        "works": Text(f"{survey.works:,}{_pictures(survey)}"),
+        "broken rows": _count(survey.broken),
+        "ids twice": _count(survey.duplicates),
+        "contributors": Text(f"{survey.contributors:,}"),
+        "licences": Text(_licences(survey.licences) or "none"),
+        "features": Text(_features(survey)),
+    }
+    for note, count in survey.notes.items():
+        rows[note] = Text(f"{count:,}", style=_ACCENT)
+    return _pairs(rows)
+
+
+def _pictures(survey: Survey) -> str:
+    if not survey.with_picture:
+        return ", without pictures"
+    looked = "decoded to the end" if survey.pictures_checked else "not looked at"
+    those = "all" if survey.with_picture == survey.works else f"{survey.with_picture:,}"
+    return f", {those} with a picture, {looked}"
+
+
+def _count(count: int) -> Text:
+    return Text(f"{count:,}", style=_BAD if count else "")
+
+
+def _licences(licences: Mapping[str, int]) -> str:
+    first = [f"{_plain(name)} ({count:,})" for name, count in list(licences.items())[:_NAMED_LICENCES]]
+    others = len(licences) - len(first)
+    return ", ".join(first) + (f" and {others:,} others" if others else "")
+
+
+def _features(survey: Survey) -> str:
+    if not survey.has_features:
+        return "none; pictures and captions must be embedded"
+    widths = {"pictures": survey.image_width, "captions": survey.text_width}
+    return " and ".join(f"{what} {width} wide" for what, width in widths.items() if width)
+
+
+def _works(survey: Survey) -> Table:
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(style=_FAINT, ratio=3, overflow="ellipsis", no_wrap=True)
+    grid.add_column(ratio=3, overflow="ellipsis", no_wrap=True)
+    grid.add_column(ratio=2, overflow="ellipsis", no_wrap=True)
+    for work in survey.sample:
+        grid.add_row(_plain(work.id), Text(_plain(work.caption), style="italic"), _whose(work))
+    return grid
+
+
+def _whose(work: Work) -> str:
+    if not work.rights_holders:
+        return _plain(work.contributor)
+    return ", ".join(f"{_plain(one.name)} {one.percent:g} %" for one in work.rights_holders)
+
+
+def _duplicates(survey: Survey) -> Group | None:
+    lines = [
+        Text.assemble(
+            (_plain(one.work_id), "bold"),
+            (f"  {one.first.part} row {one.first.row}, {one.again.part} row {one.again.row}", _FAINT),
+        )
+        for one in survey.first_duplicates
+    ]
+    return Group(*lines) if lines else None
+
+
+def _broken(survey: Survey) -> Table | None:
+    if not survey.first_broken:
+        return None
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style=_FAINT, overflow="fold", max_width=24)
+    grid.add_column(style=_FAINT, justify="right")
+    grid.add_column(overflow="fold")
+    for one in survey.first_broken:
+        grid.add_row(_plain(one.part), f"{one.row:,}", _plain(one.reason))
+    return grid
+
+
+def _verdict(survey: Survey) -> Text:
+    if not survey.works:
+        return Text("Nothing in it is a work: there is nothing to ingest.", style=_BAD)
+    if not survey.is_whole:
+        read = survey.works + survey.broken
+        return Text(f"Only the first {read:,} rows were read; leave --limit out for all.", style=_FAINT)
+    return Text("All of it was read, and nothing was written.", style=_FAINT)
+
+
+def _section(title: str, content: RenderableType | None) -> list[RenderableType]:
+    return [] if content is None else [Text(), Text(title, style=f"bold {_ACCENT}"), content]
+
+
+def _counted(title: str, count: int, named: int) -> str:
+    return f"{title} (the first {named} of {count:,})" if count > named else title
+
+
+def _pairs(rows: Mapping[str, str | Text]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style=_FAINT, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows.items():
+        grid.add_row(name.replace("_", " "), value if isinstance(value, Text) else Text(_plain(value)))
+    return grid
+
+
+def _plain(text: str) -> str:
+    """One line of what can be printed: other people's texts may hold anything, also a terminal's commands."""
+    return " ".join("".join(_printable(text)).split())
+
+
+def _printable(text: str) -> Iterator[str]:
+    return (letter if letter.isprintable() else " " for letter in text)

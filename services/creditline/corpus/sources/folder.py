@@ -1,0 +1,150 @@
+"""A folder of pictures, anywhere below, with their captions beside them: a text, a JSON file, or a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from creditline.corpus.row_batches import one_line
+from creditline.corpus.sources.caption_table import TABLE_NAMES, CaptionTable
+from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
+from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, notes_of, origins
+from creditline.corpus.sources.picture_check import SUFFIXES
+from creditline.corpus.sources.source_files import fingerprint_of, size_of, visible_directories
+from creditline.errors import NotFound
+
+_BESIDE = (".txt", ".json", ".csv", ".jsonl")
+# Loaders share a large directory by pieces of so many pictures.
+_PART_PICTURES = 10_000
+_DIRECTORIES_LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A part is a piece of a directory: `birds#0` its first 10,000 pictures by name, `birds#1` the next.
+
+    counts: pictures by directory, as a path from `root` (`.` for itself). Names of one directory are held at
+    once. A work is called after its path, unless its captions give it an id.
+    """
+
+    root: Path
+    counts: Mapping[str, int]
+    kind: str = "folder"
+    has_features: bool = False
+
+    @classmethod
+    def open(cls, path: Path) -> FolderSource:
+        counts = {directory or ".": len(_pictures(names)) for directory, names in visible_directories(path)}
+        return cls(path, {directory: count for directory, count in counts.items() if count})
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @cached_property
+    def _files(self) -> tuple[str, int]:
+        """Fingerprint, and bytes of all files that are read."""
+        names, sizes = [], []
+        for directory, beside in visible_directories(self.root):
+            for name in beside:
+                if name.lower().endswith((*SUFFIXES, *_BESIDE)):
+                    names.append(f"{directory}/{name}")
+                    sizes.append(size_of(self.root / directory / name))
+        return fingerprint_of(names, sizes), sum(sizes)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._files[0]
+
+    @property
+    def size(self) -> int:
+        return self._files[1]
+
+    @property
+    def mapping(self) -> Mapping[str, str]:
+        """As the first pictures of the first directories have it; where they differ, all that they have."""
+        told: dict[str, dict[str, None]] = {}
+        for part in islice(self.parts(), _DIRECTORIES_LOOKED_AT):
+            directory, names, name = next(self._places(part, 0))
+            with suppress(ValueError):
+                here = origins(self._layers(directory, names, name))
+                for field, origin in {**here, "picture": f"*{PurePosixPath(name).suffix}"}.items():
+                    told.setdefault(field, {})[origin] = None
+        return {field: ", ".join(found) for field, found in told.items()}
+
+    def parts(self) -> tuple[str, ...]:
+        pieces = {directory: -(-count // _PART_PICTURES) for directory, count in self.counts.items()}
+        return tuple(f"{directory}#{piece}" for directory, count in pieces.items() for piece in range(count))
+
+    def read(self, part: str, start: int = 0) -> Iterator[Found]:
+        return with_pictures_checked(self.rows(part, start))
+
+    def rows(self, part: str, start: int = 0) -> Iterator[Found]:
+        for row, (directory, names, name) in enumerate(self._places(part, start), start):
+            yield self._found(part, row, directory, names, name)
+
+    def _places(self, part: str, start: int) -> Iterator[tuple[str, frozenset[str], str]]:
+        """Pictures of a part from `start` on: their directory, all names in that, and their own."""
+        directory, _, piece = part.rpartition("#")
+        if part not in self.parts():
+            raise NotFound(f"there is no part {part!r} in {self.root}", field="part")
+        _, names = next(visible_directories(self.root / directory), ("", []))
+        first = int(piece) * _PART_PICTURES
+        known = frozenset(names)
+        for name in _pictures(names)[first + start : first + _PART_PICTURES]:
+            yield directory, known, name
+
+    def _found(self, part: str, row: int, directory: str, names: frozenset[str], name: str) -> Found:
+        place = str(PurePosixPath(directory, name))
+        try:
+            layers = self._layers(directory, names, name)
+            picture = (self.root / place).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = f"{self.root / place} or what is beside it cannot be read ({one_line(error)})"
+            return found_broken(part, row, f"{reason}; write it again, or leave it out")
+        values, stem = merged(layers), PurePosixPath(name).stem
+        if "caption" not in values:
+            beside = f"{stem}.txt, no {stem}.json, no row of {' or '.join(TABLE_NAMES)}"
+            reason = f"{self.root / place} has no caption beside it (no {beside}); write one, or leave it out"
+            return found_broken(part, row, reason)
+        notes = notes_of(layers)
+        return found_work(part, row, values, own_id=place, picture=picture, source=place, notes=notes)
+
+    def _layers(self, directory: str, names: frozenset[str], name: str) -> list[Layer]:
+        """What is told of a picture, the nearest to it last. Raises ValueError for JSON that is none."""
+        stem, here = PurePosixPath(name).stem, self.root / directory
+        layers = list(self._rows_of_tables(PurePosixPath(directory, name)))
+        if f"{stem}.txt" in names:
+            layers.append(caption_layer("NAME.txt", (here / f"{stem}.txt").read_bytes()))
+        if f"{stem}.json" in names:
+            layers.append(json_layer("NAME.json", (here / f"{stem}.json").read_bytes()))
+        return layers
+
+    def _rows_of_tables(self, place: PurePosixPath) -> Iterator[Layer]:
+        """Tables name pictures by their path from where the table is, with their ending or without."""
+        for above in reversed(place.parents):
+            relative = place.relative_to(above)
+            for table in _tables(self.root / above):
+                layer = table.layer(str(relative)) or table.layer(str(relative.with_suffix("")))
+                if layer is not None:
+                    yield layer
+
+
+def _pictures(names: list[str]) -> list[str]:
+    return [name for name in names if name.lower().endswith(SUFFIXES)]
+
+
+def _tables(directory: Path) -> tuple[CaptionTable, ...]:
+    paths = (directory / name for name in TABLE_NAMES)
+    states = [(path, path.stat()) for path in paths if path.is_file()]
+    return tuple(_table(path, state.st_size, state.st_mtime_ns) for path, state in states)
+
+
+@lru_cache(maxsize=64)
+def _table(path: Path, size: int, changed: int) -> CaptionTable:
+    """Opened once for all pictures that it names; again when the file is another."""
+    return CaptionTable.open(path)

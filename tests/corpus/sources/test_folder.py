@@ -1,0 +1,235 @@
+"""A folder of pictures: captions wherever people put them, in whatever encoding their editor chose."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from creditline.corpus.rights import RightsHolder
+from creditline.corpus.sources import Found, folder, open_source
+from creditline.corpus.sources.caption_table import CaptionTable
+from creditline.corpus.works import Work
+from creditline.errors import InvalidInput, NotFound
+from tests.corpus.sources.examples import everything, picture, plain, write_folder
+
+
+def _pictures(directory: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(picture(seed))
+    return directory
+
+
+def _found(directory: Path) -> list[Found]:
+    return everything(open_source(directory))
+
+
+def _works(directory: Path) -> list[Work]:
+    found = _found(directory)
+    assert [one.broken for one in found] == [""] * len(found)
+    return [one.work for one in found if one.work]
+
+
+def _write_csv(path: Path, *rows: Sequence[str], encoding: str = "utf-8", delimiter: str = ",") -> None:
+    with path.open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+
+
+def test_captions_beside_pictures_and_in_a_table_above_them(tmp_path: Path) -> None:
+    found = _found(write_folder(tmp_path / "folder"))
+    works = {one.work.id: one.work for one in found if one.work}
+    assert works["animals/birds/owl-0.png"].caption == "an owl 0"
+    assert works["animals/birds/owl-4.png"].caption == "a Möwe"
+    fox = works["animals/mammals/fox-2.JPG"]
+    assert (fox.caption, fox.contributor, fox.licence, fox.created) == ("a fox 2", "Ann", "CC0", 915_148_800)
+    assert fox.folder == "animals"
+    pie = works["food/pie-4.webp"]
+    assert (pie.caption, pie.contributor, pie.rights_holders) == ("a pie,\nhalf 4", "Ben", ())
+    assert pie.thumbnail == picture(4, "WEBP")
+
+
+def test_what_is_no_work_is_told_by_its_place(tmp_path: Path) -> None:
+    directory = write_folder(tmp_path / "folder")
+    broken = [one for one in _found(directory) if one.broken]
+    assert [(one.part, one.row) for one in broken] == [("animals/birds#0", 3), ("food#0", 5)]
+    assert broken[0].broken.startswith("the picture of work 'animals/birds/owl-3.png' cannot be decoded (")
+    assert broken[1].broken == (
+        f"{directory}/food/pie-5.webp has no caption beside it (no pie-5.txt, no pie-5.json, no row of"
+        " captions.csv or metadata.csv or captions.jsonl or metadata.jsonl); write one, or leave it out"
+    )
+
+
+def test_json_comes_over_text_and_text_over_a_table(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b.png", "c.png")
+    _write_csv(
+        tmp_path / "captions.csv", ["file", "caption", "author"], *([f"{n}.png", "table", "T"] for n in "abc")
+    )
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "b.txt").write_text("text")
+    (tmp_path / "b.json").write_text(json.dumps({"caption": "json", "author": None}))
+    works = _works(tmp_path)
+    assert [work.caption for work in works] == ["text", "json", "table"]
+    assert [work.contributor for work in works] == ["T", "T", "T"]
+
+
+def test_json_may_tell_everything(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png")
+    record = {
+        "id": "owl-7",
+        "title": "Owl",
+        "text": "an owl at night",
+        "creator": "Ann",
+        "licence": "CC BY 4.0",
+        "url": "https://museum.example/owl",
+        "rights_holders": {"Ann": 50, "The Museum": 50},
+        "created": "1923-05-06",
+        "tags": ["owl", "night"],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    (work,) = _works(tmp_path)
+    assert (work.id, work.title, work.caption, work.contributor) == ("owl-7", "Owl", "an owl at night", "Ann")
+    assert (work.licence, work.source) == ("CC BY 4.0", "https://museum.example/owl")
+    assert work.holders == (RightsHolder("Ann", 50.0), RightsHolder("The Museum", 50.0))
+    assert (work.created, work.keywords) == (-1_472_428_800, ("owl", "night"))
+
+
+def test_hugging_faces_imagefolder_is_read(tmp_path: Path) -> None:
+    _pictures(tmp_path, "train/0001.png", "train/0002.png", "test/0001.png")
+    for split, rows in (("train", 2), ("test", 1)):
+        lines = [
+            json.dumps({"file_name": f"{n:04d}.png", "text": f"{split} {n}"}) for n in range(1, rows + 1)
+        ]
+        (tmp_path / split / "metadata.jsonl").write_text("\n".join(lines))
+    assert [work.caption for work in _works(tmp_path)] == ["test 1", "train 1", "train 2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_of_any_spreadsheet_are_read(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    _pictures(tmp_path, "möwe.png", "owl.png")
+    rows = [["Filename", "Caption", "Rights_Holders"], ["möwe.png", "eine Möwe", "Jürgen: 40; Zoë: 60"]]
+    rows.append(["owl", 'an "owl"\nin two lines', ""])
+    _write_csv(tmp_path / "captions.csv", *rows, encoding=encoding, delimiter=delimiter)
+    gull, owl = _works(tmp_path)
+    assert gull.caption == "eine Möwe"
+    assert gull.holders == (RightsHolder("Jürgen", 40.0), RightsHolder("Zoë", 60.0))
+    assert owl.caption == 'an "owl"\nin two lines'
+    notes = {note for one in _found(tmp_path) for note in one.notes}
+    assert notes == (set() if encoding.startswith("utf-8") else {"caption not in UTF-8"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252", "latin-1"])
+def test_text_captions_of_any_editor_are_read(tmp_path: Path, encoding: str) -> None:
+    _pictures(tmp_path, "a.png")
+    (tmp_path / "a.txt").write_text("eine Möwe\n", encoding=encoding)
+    (work,) = _works(tmp_path)
+    assert work.caption == "eine Möwe"
+
+
+def test_json_lines_with_a_mark_and_empty_lines(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b.png")
+    text = '{"file_name": "./a.png", "text": "eins"}\n\n{"file_name": "b.png", "text": "zwei"}\n'
+    (tmp_path / "metadata.jsonl").write_text(text, encoding="utf-8-sig")
+    assert [work.caption for work in _works(tmp_path)] == ["eins", "zwei"]
+
+
+def test_a_table_that_names_no_files_is_refused_with_its_columns(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png")
+    _write_csv(tmp_path / "metadata.csv", ["number", "caption"], ["1", "one"])
+    with pytest.raises(
+        InvalidInput, match=r"metadata\.csv has none of the columns file_name, .*, only number, caption"
+    ):
+        _found(tmp_path)
+
+
+def test_a_table_with_a_broken_line_is_refused_by_its_number(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "one"}\n{"file_name": \n')
+    with pytest.raises(InvalidInput, match=r"metadata\.jsonl cannot be read at line 2 \("):
+        _found(tmp_path)
+
+
+def test_broken_json_beside_a_picture_is_one_broken_row(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.txt").write_text("whole")
+    found = _found(tmp_path)
+    assert found[0].broken.startswith(f"{tmp_path}/a.png or what is beside it cannot be read (")
+    assert found[1].work is not None
+
+
+def test_hidden_files_are_no_works(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "._a.png", ".cache/b.png", "__MACOSX/a.png")
+    (tmp_path / "a.txt").write_text("one")
+    assert [work.id for work in _works(tmp_path)] == ["a.png"]
+
+
+def test_a_link_that_leads_nowhere_is_a_broken_row(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "nothing")
+    source = open_source(tmp_path)
+    assert len(source.fingerprint) == 64
+    (found,) = source.read(".#0")
+    assert "No such file" in found.broken
+
+
+def test_names_of_files_in_other_encodings_can_be_printed(tmp_path: Path) -> None:
+    stem = os.fsencode(tmp_path) + "/Möwe".encode("cp1252")
+    Path(os.fsdecode(stem + b".png")).write_bytes(picture(0))
+    (found,) = _found(tmp_path)
+    assert found.broken.encode()
+    Path(os.fsdecode(stem + b".txt")).write_text("eine Möwe")
+    (work,) = _works(tmp_path)
+    assert (work.id, work.source) == ("M?we.png", "M?we.png")
+
+
+def test_a_large_directory_is_shared_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = write_folder(tmp_path / "folder")
+    whole = [(one.work, one.broken) for one in _found(directory)]
+    monkeypatch.setattr(folder, "_PART_PICTURES", 4)
+    source = open_source(directory)
+    assert source.parts() == (
+        *("animals/birds#0", "animals/birds#1", "animals/mammals#0", "animals/mammals#1"),
+        *("food#0", "food#1"),
+    )
+    assert [(one.work, one.broken) for one in everything(source)] == whole
+    assert [plain(one) for one in source.read("food#1", 1)] == [plain(one) for one in everything(source)[-1:]]
+    with pytest.raises(NotFound, match="no part 'food#2'"):
+        list(source.read("food#2"))
+
+
+def test_a_table_is_looked_up_without_being_held(tmp_path: Path) -> None:
+    rows = [[f"{number}.png", f"caption {number}" + "x" * 1000] for number in range(5000)]
+    _write_csv(tmp_path / "captions.csv", ["file_name", "caption"], *rows, ["17.png", "the later row counts"])
+    table = CaptionTable.open(tmp_path / "captions.csv")
+    assert len(table) == 5001
+    assert table.hashes.nbytes + table.offsets.nbytes == 5001 * 16
+    for number in (0, 4999, 123):
+        layer = table.layer(f"{number}.png")
+        assert layer is not None
+        assert layer.record["caption"].startswith(f"caption {number}x")
+    later = table.layer("17.png")
+    assert later is not None
+    assert later.record["caption"] == "the later row counts"
+    assert table.layer("5000.png") is None
+
+
+def test_the_fingerprint_knows_captions_too(tmp_path: Path) -> None:
+    directory = write_folder(tmp_path / "folder")
+    before = open_source(directory).fingerprint
+    (directory / "animals/birds/owl-0.txt").write_text("another caption")
+    assert open_source(directory).fingerprint != before
+
+
+def test_the_mapping_tells_what_each_directory_has(tmp_path: Path) -> None:
+    assert open_source(write_folder(tmp_path / "folder")).mapping == {
+        "caption": "NAME.txt, text in NAME.json, caption in captions.csv",
+        "contributor": "author in NAME.json, artist in captions.csv",
+        "licence": "license in NAME.json",
+        "created": "created in NAME.json",
+        "picture": "*.png, *.JPG, *.webp",
+    }
