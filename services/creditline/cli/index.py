@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from creditline.corpus.withdrawn import Withdrawn
     from creditline.index import WorkIndex
 
 app = typer.Typer(help="Works' vectors in Qdrant.", no_args_is_help=True)
@@ -42,18 +43,33 @@ def _connect() -> WorkIndex:
 
 @app.command()
 def load(release: ReleaseOption = None, corpus: CorpusOption = None) -> None:
-    """Write a release's vectors into its collection; running it again is safe."""
+    """Write a release's vectors into its collection; running it again is safe.
+
+    What the ledger at CREDITLINE_LEDGER_URL says is withdrawn is never listed in it.
+    """
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
     from creditline.index import index_release
     from creditline.release import open_release, reference_release_directory
 
-    opened = open_release(release or reference_release_directory())
+    opened, withdrawn = open_release(release or reference_release_directory()), _withdrawn()
     with _connect() as index:
-        loaded = index_release(opened, read_corpus(corpus) if corpus else embedded_corpus(), index)
+        works = read_corpus(corpus) if corpus else embedded_corpus()
+        loaded = index_release(opened, works, index, withdrawn)
+        hidden = index.count(loaded.collection, withdrawn=True)
     _console.print(
-        f"{loaded.collection}: {loaded.works} works ({loaded.found} were there, {loaded.written} written)"
+        f"{loaded.collection}: {loaded.works} works ({loaded.found} were there, {loaded.written} written, "
+        f"{hidden} are withdrawn)"
     )
+
+
+def _withdrawn() -> Withdrawn:
+    """What the ledger says. Without it nothing is loaded: a withdrawn work could come back."""
+    from creditline.ledger import Ledger, LedgerSettings
+    from creditline.settings import read_settings
+
+    with Ledger.open(read_settings(LedgerSettings).ledger_url) as ledger:
+        return ledger.withdrawn()
 
 
 @app.command()
@@ -77,15 +93,3 @@ def drop(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
             raise NotFound(f"there is no collection {collection!r}; `creditline index show` names them")
         index.delete(collection)
     _console.print(f"{collection} deleted")
-
-
-@app.command()
-def withdraw(
-    collection: Annotated[str, typer.Argument(help="Its name.")],
-    works: Annotated[list[str], typer.Argument(help="Ids of works.")],
-    back: Annotated[bool, typer.Option("--back", help="Take them back in instead.")] = False,
-) -> None:
-    """Leave works out of every answer from now on."""
-    with _connect() as index:
-        index.withdraw(collection, works, withdrawn=not back)
-        _console.print(f"{len(index.withdrawn_works(collection))} works of {collection} are withdrawn")
