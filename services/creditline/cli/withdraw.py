@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from creditline.cli.connection import JsonOption, KeyOption, StateOption, TargetOption, gateway_client
@@ -104,13 +103,15 @@ def _print_list(wishes: tuple[WithdrawalAnswer, ...], as_json: bool) -> None:
     if not wishes:
         _console.print("Nothing is withdrawn.")
         return
-    table = Table("", "withdrawn", "since", "by", "reason", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for wish in wishes:
-        since = f"{wish.created:%Y-%m-%d %H:%M}"
-        # As text: what people wrote is no markup.
-        cells = (wish.kind.lower(), wish.subject, since, wish.requested_by, wish.reason)
-        table.add_row(*(Text(cell) for cell in cells))
-    _console.print(table)
+        # As text, in one line each: what people wrote is no markup, and an id must stay whole.
+        _console.print(Text(_list_line(wish)))
+
+
+def _list_line(wish: WithdrawalAnswer) -> str:
+    notes = (("by", wish.requested_by), ("reason", wish.reason))
+    told = "".join(f", {name}: {note}" for name, note in notes if note)
+    return f"{wish.kind.lower()} {wish.subject} since {wish.created:%Y-%m-%d %H:%M} UTC{told}"
 
 
 def _json(value: Any) -> str:

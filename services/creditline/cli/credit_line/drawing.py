@@ -232,7 +232,8 @@ def _draw_work(sheet: _Sheet, line: CreditLine, work: CreditedWork, x: int, y: i
         f"range {between}" if between else "",
         words.withdrawn_note(work),
     ]
-    return sheet.text(x, y, [note for note in notes if note], _WORK_NOTE)
+    lines = [line for note in notes if note for line in wrapped(note, _WORK_NOTE, width)]
+    return sheet.text(x, y, lines, _WORK_NOTE)
 
 
 def _draw_certainty(sheet: _Sheet, line: CreditLine, top: int) -> int:
