@@ -122,13 +122,15 @@ class AttributionAnswer:
 class RecordedAttribution:
     """An answer as it was served, from the ledger; what has been withdrawn by now is marked in it.
 
-    `answer.accuracy` is that of now; `answer.timings` lack the recording itself.
+    `answer.accuracy` is that of now; `answer.timings` lack the recording itself. `audit` as it stands; None
+    where none was asked for.
     """
 
     answer: AttributionAnswer
     created: datetime
     prompt: str
     generator: str
+    audit: AuditAnswer | None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
 
@@ -245,3 +246,52 @@ def test_the_picture_in_the_terminal_has_the_picture_s_colours() -> None:
     blocks = picture_in_blocks(Image.new("RGB", (64, 64), (10, 200, 30)), columns=8)
     assert blocks.plain == "\n".join(["▀" * 8] * 4)
     assert {str(span.style) for span in blocks.spans} == {"#0ac81e on #0ac81e"}
+
+
+def _line_with_withdrawals() -> CreditLine:
+    """The first work is withdrawn, with the picture that goes with it; the second has lost a copy."""
+    line = sample_credit_line()
+    first, second, *others = line.works
+    since = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
+    gone = replace(first, withdrawn=True, withdrawn_since=since)
+    works = (gone, replace(second, withdrawn_copies=second.copies[:1]), *others)
+    people = tuple(replace(person, withdrawn=person.name == gone.contributor) for person in line.contributors)
+    thumbnails = {work.id: line.thumbnails[work.id] for work in works[1:]}
+    answer = replace(line.answer, works=works, contributors=people)
+    return replace(line, answer=answer, thumbnails=thumbnails)
+
+
+def test_what_was_withdrawn_since_is_marked_on_page_and_terminal_and_keeps_its_place() -> None:
+    line = _line_with_withdrawals()
+    page, terminal = _Page(credit_line_page(line)), _terminal_text(line)
+    for said in (re.sub(r"\s+", " ", text) for text in (page.text, terminal)):
+        assert "withdrawn on 1 December" in said
+        assert "1 of its copies" in said
+        assert line.works[0].title in said
+        assert "Since then 1 work and 1 copy of this line have been withdrawn" in said
+    assert len(page.sources) == 1 + len(SHARES) - 1, "the withdrawn work's picture is not shown"
+
+
+def test_a_withdrawn_contributor_is_marked_in_the_sentence() -> None:
+    assert f"{_line_with_withdrawals().works[0].contributor} (" in words.credit_sentence(
+        _line_with_withdrawals()
+    )
+    assert ", withdrawn since)" in words.credit_sentence(_line_with_withdrawals())
+    assert "withdrawn" not in words.credit_sentence(sample_credit_line())
+
+
+def test_the_json_says_what_was_withdrawn_and_since_when() -> None:
+    first, second, *_ = json.loads(credit_line_document(_line_with_withdrawals()))["works"]
+    assert (first["withdrawn"], first["withdrawn_since"]) == (True, "2026-12-01T09:30:00+00:00")
+    assert (second["withdrawn"], second["withdrawn_copies"]) == (False, ["oca-copy-a"])
+
+
+def test_a_withdrawn_works_frame_stays_empty_in_the_drawing() -> None:
+    whole, marked = (credit_line_drawing(line) for line in (sample_credit_line(), _line_with_withdrawals()))
+    assert marked.width == whole.width
+    assert marked.tobytes() != whole.tobytes()
+
+
+def test_without_withdrawals_nothing_is_said_of_them() -> None:
+    assert words.withdrawal_sentence(sample_credit_line()) == ""
+    assert "withdrawn" not in _Page(credit_line_page(sample_credit_line())).text

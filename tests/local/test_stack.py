@@ -18,6 +18,7 @@ from creditline.calibration import Calibration
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.errors import Conflict, NotReady, Unavailable
 from creditline.index import WorkIndex
+from creditline.ledger import Ledger, WithdrawalKind
 from creditline.local.health import grpc_serves, redis_answers
 from creditline.local.stack import LocalStack
 from creditline.local.state import StateDirectory
@@ -217,3 +218,27 @@ def test_a_missing_release_is_named_and_nothing_stays_up(tmp_path: Path) -> None
 def test_an_unknown_service_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="no service reddis"):
         LocalStack(state_directory=tmp_path, services=["reddis"])
+
+
+def test_what_is_withdrawn_stays_out_of_a_filled_and_of_a_rebuilt_index(
+    tmp_path: Path,
+) -> None:
+    release, state = _made_up_release(tmp_path / "release"), tmp_path / "state"
+    first, second = release.work_ids()[3], release.work_ids()[8]
+    for withdrawn in ({first}, {first, second}):
+        with (
+            LocalStack(
+                state_directory=state, release_directory=release.directory, services=["qdrant"]
+            ) as stack,
+            Ledger.open(stack.ledger_url) as ledger,
+        ):
+            for work_id in withdrawn:
+                ledger.withdraw(WithdrawalKind.WORK, work_id)
+        with (
+            LocalStack(
+                state_directory=state, release_directory=release.directory, services=["qdrant"]
+            ) as stack,
+            WorkIndex.connect(grpc_port=stack.qdrant_port) as index,
+        ):
+            assert index.withdrawn_works(release.collection) == withdrawn
+            index.delete(release.collection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus
 from creditline.errors import NotFound
 from creditline.teacher.samples import ServedWork, audit_seed, draw_sample, served_works
@@ -37,6 +38,20 @@ def test_every_unlisted_work_is_drawn_equally_often_and_no_listed_one_ever(small
     assert counts[:10].sum() == 0
     # Each of 30 works is expected in 400 of 2,000 samples, with a deviation of 18.
     assert np.abs(counts[10:] - repeats * 6 / 30).max() < 5 * 18
+
+
+def test_a_withdrawn_work_is_never_counted_as_missed_but_is_judged_when_it_was_served(
+    small_corpus: Corpus,
+) -> None:
+    served = [ServedWork(work_id, None) for work_id in small_corpus.ids[:3]]
+    leaving = next(work.contributor for work in small_corpus.works[5:])
+    withdrawn = Withdrawn(frozenset({small_corpus.ids[0], small_corpus.ids[4]}), frozenset({leaving}))
+    sample = draw_sample(small_corpus, served, size=100, seed=1, withdrawn=withdrawn)
+    assert sample.listed == (0, 1, 2)
+    covered = {row for row, work in enumerate(small_corpus) if withdrawn.covers(work.id, work.contributor)}
+    assert {4, 5} <= covered
+    assert set(sample.drawn) == set(range(len(small_corpus))) - covered - {0, 1, 2}
+    assert sample.others == len(sample.drawn)
 
 
 def test_the_sample_belongs_to_the_attribution(small_corpus: Corpus) -> None:

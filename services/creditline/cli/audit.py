@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from creditline.cli.connection import JsonOption, KeyOption, StateOption, TargetOption, gateway_client
+
 if TYPE_CHECKING:
     from creditline.answers import AuditAnswer, Estimate, Verdict
-    from creditline.client import CreditlineClient
 
-_DEFAULT_TARGET = "127.0.0.1:7100"
 _FAILED_STATUS = 1
 
 app = typer.Typer(help="Hold a served answer against the teacher.", no_args_is_help=True)
@@ -23,21 +22,6 @@ _console = Console(soft_wrap=True, highlight=False)
 
 AttributionId = Annotated[str, typer.Argument(help="The id that an answer carries.")]
 AuditId = Annotated[str, typer.Argument(help="The id that `creditline audit submit` printed.")]
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        help="host:port of the gateway's gRPC; by default the running local stack's.",
-        envvar="CREDITLINE_GATEWAY_TARGET",
-    ),
-]
-KeyOption = Annotated[
-    str | None, typer.Option(help="A key that the gateway knows.", envvar="CREDITLINE_API_KEY")
-]
-StateOption = Annotated[
-    Path | None,
-    typer.Option(help="Where a local stack keeps its state.", envvar="CREDITLINE_STATE_DIRECTORY"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @app.callback()
@@ -54,7 +38,7 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Ask for an audit, and print its id; asking twice gives the same audit."""
-    with _client(target, api_key, state_directory) as client:
+    with gateway_client(target, api_key, state_directory) as client:
         _print(client.submit_audit(attribution_id), as_json)
 
 
@@ -67,7 +51,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print an audit as it stands."""
-    with _client(target, api_key, state_directory) as client:
+    with gateway_client(target, api_key, state_directory) as client:
         _print(client.audit(audit_id), as_json)
 
 
@@ -81,25 +65,11 @@ def wait(
     seconds: Annotated[float, typer.Option(help="How long to wait.")] = 900.0,
 ) -> None:
     """Wait until an audit has ended and print it; status 1 when it failed."""
-    with _client(target, api_key, state_directory) as client:
+    with gateway_client(target, api_key, state_directory) as client:
         audit = client.wait_for_audit(audit_id, timeout_seconds=seconds)
     _print(audit, as_json)
     if audit.verdict is None:
         raise typer.Exit(_FAILED_STATUS)
-
-
-def _client(target: str | None, api_key: str | None, state_directory: Path | None) -> CreditlineClient:
-    """To the named gateway, else to the local stack that runs, else to the default address."""
-    from creditline.client import CreditlineClient
-    from creditline.local.settings import LocalSettings
-    from creditline.local.state import StateDirectory
-    from creditline.settings import read_settings
-
-    if target is None:
-        state = StateDirectory(state_directory or read_settings(LocalSettings).state_directory).read()
-        if state is not None and state.gateway_target:
-            return CreditlineClient(state.gateway_target, api_key=api_key or state.api_key)
-    return CreditlineClient(target or _DEFAULT_TARGET, api_key=api_key)
 
 
 def _print(audit: AuditAnswer, as_json: bool) -> None:

@@ -37,7 +37,10 @@ app.command()(ingest)
 
 @app.command()
 def load(release: ReleaseOption = None, corpus: CorpusOption = None, plan: PlanOption = None) -> None:
-    """Build a release's collection beside the live one, verify it, and let it answer."""
+    """Build a release's collection beside the live one, verify it, and let it answer.
+
+    What the ledger at CREDITLINE_LEDGER_URL says is withdrawn is never listed in it.
+    """
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
     from creditline.index import index_release

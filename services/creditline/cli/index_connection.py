@@ -47,9 +47,8 @@ def read_plan(path: Path) -> IndexPlan:
 
 
 def withdrawn_by_ledger() -> Withdrawn:
-    """What the ledger at CREDITLINE_LEDGER_URL says is left out. Raises Unavailable."""
-    from creditline.ledger import Ledger
-    from creditline.ledger.settings import LedgerSettings
+    """What the ledger at CREDITLINE_LEDGER_URL says. Without it nothing is loaded. Raises Unavailable."""
+    from creditline.ledger import Ledger, LedgerSettings
     from creditline.settings import read_settings
 
     with Ledger.open(read_settings(LedgerSettings).ledger_url) as ledger:

@@ -22,6 +22,8 @@ GROUPS = {
     "demo": "Generate a picture and print its credit line, through all services.",
     "local": "Run all services on this machine.",
     "audit": "Hold a served answer against the teacher.",
+    "withdraw": "Leave works or contributors out of every answer to come.",
+    "attribution": "Served answers, as they stand today.",
     "release": "Versions of the encoder with their calibration and vectors.",
     "index": "Works' vectors in Qdrant.",
     "corpus": "Works and where they come from.",

@@ -74,6 +74,7 @@ def read_recorded(message: attribution_pb2.GetAttributionResponse) -> answers.Re
         created=_moment(message.created),
         prompt=message.prompt,
         generator=message.generator,
+        audit=read_audit(message.audit) if message.HasField("audit") else None,
     )
 
 

@@ -16,6 +16,7 @@ from creditline.answers import (
     ReleaseSummary,
     Timings,
 )
+from creditline.gateway.audits import audit_answer
 from creditline.gateway.catalog import Catalog
 from creditline.gateway.releases import Releases
 from creditline.gateway.requests import checked_ledger_id
@@ -64,7 +65,14 @@ class Attributions:
             level=held.get("level"),
             unfamiliarity=held.get("unfamiliarity"),
         )
-        return RecordedAttribution(answer, stored.created, stored.prompt, stored.generator)
+        audit = self._ledger.audit_of(stored.id)
+        return RecordedAttribution(
+            answer,
+            stored.created,
+            stored.prompt,
+            stored.generator,
+            audit=None if audit is None else audit_answer(audit),
+        )
 
     def _marked_work(self, held: Mapping[str, Any]) -> CreditedWork:
         work = CreditedWork(**{**held, "copies": tuple(held["copies"])})

@@ -29,15 +29,16 @@ class Audits:
         checked = checked_ledger_id(attribution_id, field="attribution_id")
         audit = await asyncio.to_thread(self._ledger.submit_audit, checked)
         self._wake_publisher()
-        return _answer(audit)
+        return audit_answer(audit)
 
     async def get(self, audit_id: str) -> AuditAnswer:
         """An audit as it stands. Raises InvalidInput, NotFound."""
         checked = checked_ledger_id(audit_id, field="id")
-        return _answer(await asyncio.to_thread(self._ledger.audit, checked))
+        return audit_answer(await asyncio.to_thread(self._ledger.audit, checked))
 
 
-def _answer(audit: Audit) -> AuditAnswer:
+def audit_answer(audit: Audit) -> AuditAnswer:
+    """An audit as callers see it."""
     return AuditAnswer(
         id=audit.id,
         attribution_id=audit.attribution_id,

@@ -73,6 +73,7 @@ def recorded_response(
         prompt=recorded.prompt,
         generator=recorded.generator,
         image=image,
+        audit=None if recorded.audit is None else audit_message(recorded.audit),
     )
 
 

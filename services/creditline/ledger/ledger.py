@@ -183,6 +183,11 @@ class Ledger:
             )
         return audit
 
+    def audit_of(self, attribution_id: str) -> Audit | None:
+        """The attribution's audit as it stands; None while nobody has asked for one."""
+        with self._store.transaction() as connection:
+            return _audit_where(connection, audits.c.attribution_id == attribution_id)
+
     def take_audit(self, audit_id: str, worker: str, lease_seconds: float) -> bool:
         """Take a queued audit, or one whose lease ran out, for `lease_seconds`; False if another has it."""
         now = self._clock()

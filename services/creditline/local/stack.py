@@ -237,20 +237,26 @@ class LocalStack:
             self._report(f"{process.plan.name} healthy after {seconds:.1f} s")
 
     def _fill_index(self, release_directory: Path) -> None:
-        """Write the release's vectors, unless its collection holds them all already."""
+        """Write the release's vectors, unless its collection holds them all already; either way, what the
+        ledger says is withdrawn stays out.
+        """
         from creditline.corpus.openclipart import embedded_corpus
         from creditline.corpus.works import read_corpus
-        from creditline.index import WorkIndex, index_release, is_loaded
+        from creditline.index import WorkIndex, enforced, index_release, is_loaded
+        from creditline.ledger import Ledger
         from creditline.release import open_release
 
         release = open_release(release_directory)
+        with Ledger.open(self.ledger_url) as ledger:
+            withdrawn = ledger.withdrawn()
         with contextlib.closing(WorkIndex.connect(LOOPBACK, self.qdrant_port)) as index:
             if is_loaded(release, index):
+                enforced(index, withdrawn, release.collection)
                 self._report(f"index holds the {len(release.work_ids())} works of {release.name}")
                 return
             corpus_file = self._settings.corpus_file
             corpus = read_corpus(corpus_file) if corpus_file else embedded_corpus()
-            loaded = index_release(release, corpus, index)
+            loaded = index_release(release, corpus, index, withdrawn)
             self._report(f"index filled with the {loaded.works} works of {release.name}")
 
     def _snapshot(self) -> StackState:

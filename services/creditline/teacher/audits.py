@@ -117,7 +117,13 @@ class Auditor:
 
     def _verdict(self, attribution: StoredAttribution, loaded: Loaded, began: float) -> dict[str, Any]:
         served, seed = served_works(attribution.answer), audit_seed(attribution.id)
-        sample = draw_sample(loaded.corpus, served, size=self._plan.sampled_works, seed=seed)
+        sample = draw_sample(
+            loaded.corpus,
+            served,
+            size=self._plan.sampled_works,
+            seed=seed,
+            withdrawn=self._ledger.withdrawn(),
+        )
         step = loaded.teacher.unlearn(query_of(attribution))
         rows = [*sample.listed, *sample.drawn]
         influence = self._influence_in_blocks(loaded.teacher, step, rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.corpus.works import Corpus
 from creditline.errors import NotFound
 
@@ -46,14 +47,24 @@ def audit_seed(attribution_id: str) -> int:
     return int.from_bytes(hashlib.sha256(attribution_id.encode()).digest()[:_SEED_BYTES], "big")
 
 
-def draw_sample(corpus: Corpus, served: Sequence[ServedWork], *, size: int, seed: int) -> AuditSample:
+def draw_sample(
+    corpus: Corpus,
+    served: Sequence[ServedWork],
+    *,
+    size: int,
+    seed: int,
+    withdrawn: Withdrawn = NOTHING_WITHDRAWN,
+) -> AuditSample:
     """Draw `size` of the works that were not served, uniformly without replacement; all if there are fewer.
 
-    Raises NotFound when a served work is not in the corpus.
+    What is withdrawn cannot be served: it is not among the others, and never counts as missed. What was
+    served before it was withdrawn is scored like any served work. Raises NotFound when a served work is not
+    in the corpus.
     """
     listed = tuple(corpus.row(work.id) for work in served)
     if len(set(listed)) != len(listed):
         raise NotFound("the answer lists the same work twice and cannot be judged", field="works")
-    others = np.setdiff1d(np.arange(len(corpus)), np.array(listed, dtype=np.int64))
+    not_listable = [row for row, work in enumerate(corpus) if withdrawn.covers(work.id, work.contributor)]
+    others = np.setdiff1d(np.arange(len(corpus)), np.array([*listed, *not_listable], dtype=np.int64))
     drawn = np.random.default_rng(seed).choice(others, min(size, len(others)), replace=False)
     return AuditSample(listed, tuple(int(row) for row in drawn), len(others))

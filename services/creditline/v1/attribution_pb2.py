@@ -22,31 +22,32 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from creditline.v1 import audit_pb2 as creditline_dot_v1_dot_audit__pb2
 from creditline.v1 import release_pb2 as creditline_dot_v1_dot_release__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63reditline/v1/attribution.proto\x12\rcreditline.v1\x1a\x1b\x63reditline/v1/release.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"k\n\x10\x41ttributeRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x11\n\tgenerator\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x0e\n\x01k\x18\x05 \x01(\rH\x00\x88\x01\x01\x42\x04\n\x02_k\"\xe8\x02\n\x0c\x43reditedWork\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ption\x18\x03 \x01(\t\x12\x13\n\x0b\x63ontributor\x18\x04 \x01(\t\x12\x0f\n\x07licence\x18\x05 \x01(\t\x12\r\n\x05score\x18\x06 \x01(\x01\x12\x1a\n\x12\x65xpected_influence\x18\x07 \x01(\x01\x12\r\n\x05share\x18\x08 \x01(\x01\x12\x0c\n\x04rank\x18\t \x01(\r\x12\x0e\n\x06\x63opies\x18\n \x03(\t\x12\x16\n\tshare_low\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nshare_high\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x11\n\twithdrawn\x18\r \x01(\x08\x12\x33\n\x0fwithdrawn_since\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10withdrawn_copies\x18\x0f \x03(\tB\x0c\n\n_share_lowB\r\n\x0b_share_high\"\xed\x01\n\x13\x43reditedContributor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\r\n\x05works\x18\x03 \x01(\r\x12\x16\n\tshare_low\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nshare_high\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0clisted_share\x18\x06 \x01(\x01\x12\x11\n\twithdrawn\x18\x07 \x01(\x08\x12\x33\n\x0fwithdrawn_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_share_lowB\r\n\x0b_share_high\"w\n\x07Timings\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x10\n\x08\x63heck_ms\x18\x02 \x01(\x01\x12\x10\n\x08\x65mbed_ms\x18\x03 \x01(\x01\x12\x11\n\tsearch_ms\x18\x04 \x01(\x01\x12\x10\n\x08share_ms\x18\x05 \x01(\x01\x12\x11\n\trecord_ms\x18\x06 \x01(\x01\"\xe9\x03\n\x11\x41ttributeResponse\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12*\n\x05works\x18\x02 \x03(\x0b\x32\x1b.creditline.v1.CreditedWork\x12\x38\n\x0c\x63ontributors\x18\x03 \x03(\x0b\x32\".creditline.v1.CreditedContributor\x12\x11\n\tremainder\x18\x04 \x01(\x01\x12\'\n\x07release\x18\x05 \x01(\x0b\x32\x16.creditline.v1.Release\x12\'\n\x07timings\x18\x06 \x01(\x0b\x32\x16.creditline.v1.Timings\x12\x30\n\x08\x61\x63\x63uracy\x18\x07 \x01(\x0b\x32\x1e.creditline.v1.AuditedAccuracy\x12\x15\n\rconcentration\x18\x08 \x01(\x01\x12\x1a\n\rremainder_low\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0eremainder_high\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05level\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\runfamiliarity\x18\x0c \x01(\x01H\x03\x88\x01\x01\x42\x10\n\x0e_remainder_lowB\x11\n\x0f_remainder_highB\x08\n\x06_levelB\x10\n\x0e_unfamiliarity\"#\n\x15GetAttributionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xae\x01\n\x16GetAttributionResponse\x12\x35\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32 .creditline.v1.AttributeResponse\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x11\n\tgenerator\x18\x04 \x01(\t\x12\r\n\x05image\x18\x05 \x01(\x0c\x32\xbc\x01\n\x0b\x41ttribution\x12N\n\tAttribute\x12\x1f.creditline.v1.AttributeRequest\x1a .creditline.v1.AttributeResponse\x12]\n\x0eGetAttribution\x12$.creditline.v1.GetAttributionRequest\x1a%.creditline.v1.GetAttributionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63reditline/v1/attribution.proto\x12\rcreditline.v1\x1a\x19\x63reditline/v1/audit.proto\x1a\x1b\x63reditline/v1/release.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"k\n\x10\x41ttributeRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x11\n\tgenerator\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x0e\n\x01k\x18\x05 \x01(\rH\x00\x88\x01\x01\x42\x04\n\x02_k\"\xe8\x02\n\x0c\x43reditedWork\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ption\x18\x03 \x01(\t\x12\x13\n\x0b\x63ontributor\x18\x04 \x01(\t\x12\x0f\n\x07licence\x18\x05 \x01(\t\x12\r\n\x05score\x18\x06 \x01(\x01\x12\x1a\n\x12\x65xpected_influence\x18\x07 \x01(\x01\x12\r\n\x05share\x18\x08 \x01(\x01\x12\x0c\n\x04rank\x18\t \x01(\r\x12\x0e\n\x06\x63opies\x18\n \x03(\t\x12\x16\n\tshare_low\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nshare_high\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x11\n\twithdrawn\x18\r \x01(\x08\x12\x33\n\x0fwithdrawn_since\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10withdrawn_copies\x18\x0f \x03(\tB\x0c\n\n_share_lowB\r\n\x0b_share_high\"\xed\x01\n\x13\x43reditedContributor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\r\n\x05works\x18\x03 \x01(\r\x12\x16\n\tshare_low\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nshare_high\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0clisted_share\x18\x06 \x01(\x01\x12\x11\n\twithdrawn\x18\x07 \x01(\x08\x12\x33\n\x0fwithdrawn_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_share_lowB\r\n\x0b_share_high\"w\n\x07Timings\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x10\n\x08\x63heck_ms\x18\x02 \x01(\x01\x12\x10\n\x08\x65mbed_ms\x18\x03 \x01(\x01\x12\x11\n\tsearch_ms\x18\x04 \x01(\x01\x12\x10\n\x08share_ms\x18\x05 \x01(\x01\x12\x11\n\trecord_ms\x18\x06 \x01(\x01\"\xe9\x03\n\x11\x41ttributeResponse\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12*\n\x05works\x18\x02 \x03(\x0b\x32\x1b.creditline.v1.CreditedWork\x12\x38\n\x0c\x63ontributors\x18\x03 \x03(\x0b\x32\".creditline.v1.CreditedContributor\x12\x11\n\tremainder\x18\x04 \x01(\x01\x12\'\n\x07release\x18\x05 \x01(\x0b\x32\x16.creditline.v1.Release\x12\'\n\x07timings\x18\x06 \x01(\x0b\x32\x16.creditline.v1.Timings\x12\x30\n\x08\x61\x63\x63uracy\x18\x07 \x01(\x0b\x32\x1e.creditline.v1.AuditedAccuracy\x12\x15\n\rconcentration\x18\x08 \x01(\x01\x12\x1a\n\rremainder_low\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0eremainder_high\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05level\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\runfamiliarity\x18\x0c \x01(\x01H\x03\x88\x01\x01\x42\x10\n\x0e_remainder_lowB\x11\n\x0f_remainder_highB\x08\n\x06_levelB\x10\n\x0e_unfamiliarity\"#\n\x15GetAttributionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xd3\x01\n\x16GetAttributionResponse\x12\x35\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32 .creditline.v1.AttributeResponse\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x11\n\tgenerator\x18\x04 \x01(\t\x12\r\n\x05image\x18\x05 \x01(\x0c\x12#\n\x05\x61udit\x18\x06 \x01(\x0b\x32\x14.creditline.v1.Audit2\xbc\x01\n\x0b\x41ttribution\x12N\n\tAttribute\x12\x1f.creditline.v1.AttributeRequest\x1a .creditline.v1.AttributeResponse\x12]\n\x0eGetAttribution\x12$.creditline.v1.GetAttributionRequest\x1a%.creditline.v1.GetAttributionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'creditline.v1.attribution_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTRIBUTEREQUEST']._serialized_start=112
-  _globals['_ATTRIBUTEREQUEST']._serialized_end=219
-  _globals['_CREDITEDWORK']._serialized_start=222
-  _globals['_CREDITEDWORK']._serialized_end=582
-  _globals['_CREDITEDCONTRIBUTOR']._serialized_start=585
-  _globals['_CREDITEDCONTRIBUTOR']._serialized_end=822
-  _globals['_TIMINGS']._serialized_start=824
-  _globals['_TIMINGS']._serialized_end=943
-  _globals['_ATTRIBUTERESPONSE']._serialized_start=946
-  _globals['_ATTRIBUTERESPONSE']._serialized_end=1435
-  _globals['_GETATTRIBUTIONREQUEST']._serialized_start=1437
-  _globals['_GETATTRIBUTIONREQUEST']._serialized_end=1472
-  _globals['_GETATTRIBUTIONRESPONSE']._serialized_start=1475
-  _globals['_GETATTRIBUTIONRESPONSE']._serialized_end=1649
-  _globals['_ATTRIBUTION']._serialized_start=1652
-  _globals['_ATTRIBUTION']._serialized_end=1840
+  _globals['_ATTRIBUTEREQUEST']._serialized_start=139
+  _globals['_ATTRIBUTEREQUEST']._serialized_end=246
+  _globals['_CREDITEDWORK']._serialized_start=249
+  _globals['_CREDITEDWORK']._serialized_end=609
+  _globals['_CREDITEDCONTRIBUTOR']._serialized_start=612
+  _globals['_CREDITEDCONTRIBUTOR']._serialized_end=849
+  _globals['_TIMINGS']._serialized_start=851
+  _globals['_TIMINGS']._serialized_end=970
+  _globals['_ATTRIBUTERESPONSE']._serialized_start=973
+  _globals['_ATTRIBUTERESPONSE']._serialized_end=1462
+  _globals['_GETATTRIBUTIONREQUEST']._serialized_start=1464
+  _globals['_GETATTRIBUTIONREQUEST']._serialized_end=1499
+  _globals['_GETATTRIBUTIONRESPONSE']._serialized_start=1502
+  _globals['_GETATTRIBUTIONRESPONSE']._serialized_end=1713
+  _globals['_ATTRIBUTION']._serialized_start=1716
+  _globals['_ATTRIBUTION']._serialized_end=1904
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 import datetime
 
+from creditline.v1 import audit_pb2 as _audit_pb2
 from creditline.v1 import release_pb2 as _release_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -129,15 +130,17 @@ class GetAttributionRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class GetAttributionResponse(_message.Message):
-    __slots__ = ("attribution", "created", "prompt", "generator", "image")
+    __slots__ = ("attribution", "created", "prompt", "generator", "image", "audit")
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
     attribution: AttributeResponse
     created: _timestamp_pb2.Timestamp
     prompt: str
     generator: str
     image: bytes
-    def __init__(self, attribution: _Optional[_Union[AttributeResponse, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., image: _Optional[bytes] = ...) -> None: ...
+    audit: _audit_pb2.Audit
+    def __init__(self, attribution: _Optional[_Union[AttributeResponse, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., image: _Optional[bytes] = ..., audit: _Optional[_Union[_audit_pb2.Audit, _Mapping]] = ...) -> None: ...

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from creditline.answers import AuditAnswer
+from creditline.answers import AuditAnswer, CreditedContributor, CreditedWork
 from creditline.cli.credit_line.line import CreditLine
 
 
@@ -21,8 +21,8 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
             "picture": "picture.png",
             "picture_sha256": line.query.sha256,
         },
-        "works": [dataclasses.asdict(work) for work in line.works],
-        "contributors": [dataclasses.asdict(person) for person in line.contributors],
+        "works": [_credit_json(work) for work in line.works],
+        "contributors": [_credit_json(person) for person in line.contributors],
         "remainder": line.remainder,
         "remainder_low": line.answer.remainder_low,
         "remainder_high": line.answer.remainder_high,
@@ -42,6 +42,11 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
 def credit_line_document(line: CreditLine) -> str:
     """The same as text, ending with a newline."""
     return json.dumps(credit_line_json(line), indent=2, ensure_ascii=False) + "\n"
+
+
+def _credit_json(credit: CreditedWork | CreditedContributor) -> dict[str, Any]:
+    since = credit.withdrawn_since
+    return {**dataclasses.asdict(credit), "withdrawn_since": None if since is None else since.isoformat()}
 
 
 def _audit_json(audit: AuditAnswer | None) -> dict[str, Any] | None:

@@ -163,9 +163,9 @@ def _draw_head(sheet: _Sheet, line: CreditLine, top: int) -> int:
     ]
     note = (
         f"{words.percent(1 - line.remainder)} goes to the {words.counted(len(line.works), 'work')} below; "
-        f"{words.remainder_sentence(line)}"
+        f"{words.remainder_sentence(line)} {words.withdrawal_sentence(line)}"
     )
-    note_lines = wrapped(note, _NOTE, width)
+    note_lines = wrapped(note.strip(), _NOTE, width)
     height = sum(len(lines) * style.leading + gap for lines, style, gap in blocks)
     height += 34 + len(note_lines) * _NOTE.leading
     y = max(top, bottom - height)
@@ -217,16 +217,23 @@ def _draw_work(sheet: _Sheet, line: CreditLine, work: CreditedWork, x: int, y: i
     """One work with its share, title and contributor; returns its lower edge."""
     sheet.draw.rectangle((x, y, x + width, y + width), fill="white", outline=_RULE, width=2)
     inner = width - 2 * _THUMB_MAT
-    shown = enlarged(line.image_of(work), side=inner)
-    shown.thumbnail((inner, inner))
-    sheet.image.paste(shown, (x + (width - shown.width) // 2, y + (width - shown.height) // 2))
+    picture = line.image_of(work)
+    if picture is not None:
+        shown = enlarged(picture, side=inner)
+        shown.thumbnail((inner, inner))
+        sheet.image.paste(shown, (x + (width - shown.width) // 2, y + (width - shown.height) // 2))
     y = sheet.text(x, y + width + 18, [words.percent(work.share)], _SHARE)
     sheet.bar(x, y + 4, width, 4, [work.share / line.largest_share])
     y = sheet.text(x, y + 24, wrapped(work.title, _WORK_TITLE, width, most_lines=3), _WORK_TITLE)
     y = sheet.text(x, y, wrapped(work.contributor, _WORK_WHO, width, most_lines=2), _WORK_WHO)
     between = words.share_between(work)
-    notes = [words.copies_note(work), f"range {between}" if between else ""]
-    return sheet.text(x, y, [note for note in notes if note], _WORK_NOTE)
+    notes = [
+        words.copies_note(work),
+        f"range {between}" if between else "",
+        words.withdrawn_note(work),
+    ]
+    lines = [line for note in notes if note for line in wrapped(note, _WORK_NOTE, width)]
+    return sheet.text(x, y, lines, _WORK_NOTE)
 
 
 def _draw_certainty(sheet: _Sheet, line: CreditLine, top: int) -> int:

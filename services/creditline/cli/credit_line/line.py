@@ -45,7 +45,8 @@ class CreditLine:
     """The answer to one query, the thumbnails of its works by id (WebP files), what audits of the release
     found so far, and the audit of this very answer where one was asked for.
 
-    Raises InvalidInput when shares and remainder are not parts of one whole, or a thumbnail is missing.
+    A work that has been withdrawn since is shown without its thumbnail. Raises InvalidInput when shares and
+    remainder are not parts of one whole, or another thumbnail is missing.
     """
 
     query: Query
@@ -58,7 +59,7 @@ class CreditLine:
         total = sum(work.share for work in self.works) + self.remainder
         if abs(total - 1.0) > _SUM_TOLERANCE:
             raise InvalidInput(f"shares and remainder sum to {total:.8f} instead of 1", field="works.share")
-        missing = [work.id for work in self.works if work.id not in self.thumbnails]
+        missing = [work.id for work in self.works if not work.withdrawn and work.id not in self.thumbnails]
         if missing:
             raise InvalidInput(f"there is no thumbnail of {', '.join(missing)}", field="thumbnails")
 
@@ -94,6 +95,8 @@ class CreditLine:
         """Whether no listed work has a share."""
         return all(work.share <= 0 for work in self.works)
 
-    def image_of(self, work: CreditedWork) -> Image.Image:
-        """The work's thumbnail, decoded to RGB."""
+    def image_of(self, work: CreditedWork) -> Image.Image | None:
+        """The work's thumbnail, decoded to RGB; None when the work has been withdrawn."""
+        if work.withdrawn:
+            return None
         return Image.open(io.BytesIO(self.thumbnails[work.id])).convert("RGB")

@@ -23,7 +23,9 @@ def credit_line_page(line: CreditLine) -> str:
         line=line,
         words=words,
         picture=_data_uri(_webp(enlarged(line.query.image(), side=_PICTURE_SIDE)), "image/webp"),
-        thumbnails=[_data_uri(line.thumbnails[work.id], "image/webp") for work in line.works],
+        thumbnails=[
+            "" if work.withdrawn else _data_uri(line.thumbnails[work.id], "image/webp") for work in line.works
+        ],
     )
 
 

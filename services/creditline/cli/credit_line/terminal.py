@@ -76,8 +76,12 @@ def _label(line: CreditLine) -> Group:
         Text(),
         Text(words.credit_sentence(line)),
         Text(),
-        Text(words.remainder_sentence(line), style=_FAINT),
+        Text(_whole_sentence(line), style=_FAINT),
     )
+
+
+def _whole_sentence(line: CreditLine) -> str:
+    return f"{words.remainder_sentence(line)} {words.withdrawal_sentence(line)}".strip()
 
 
 def _with_picture(line: CreditLine) -> Table:
@@ -109,6 +113,8 @@ def _work_cells(work: CreditedWork, largest: float) -> tuple[str | Text, ...]:
     title = Text(work.title, style="italic")
     if work.copies:
         title.append(f" {words.copies_note(work)}", style=_FAINT)
+    if words.withdrawn_note(work):
+        title.append(f" ({words.withdrawn_note(work)})", style=_FAINT)
     share = words.percent(work.share)
     contributor = Text(work.contributor)
     between, length = words.share_between(work), bar(work.share / largest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from creditline.answers import AuditAnswer, AuditedAccuracy, CreditedWork, Verdict
+from creditline.answers import AuditAnswer, AuditedAccuracy, CreditedContributor, CreditedWork, Verdict
 from creditline.cli.credit_line.line import CreditLine
 
 # Below this a share says more by "less than" than by its digits.
@@ -55,13 +55,40 @@ def credit_sentence(line: CreditLine) -> str:
         (person for person in line.contributors if person.listed_share > 0),
         key=lambda person: -person.listed_share,
     )
-    named = [f"{person.name} ({percent(person.listed_share)})" for person in owed[:_NAMED_IN_SENTENCE]]
+    named = [_named(person) for person in owed[:_NAMED_IN_SENTENCE]]
     others = len(owed) - len(named)
     if others:
         named.append(f"{counted(others, 'other contributor')} listed here")
     if 1 - line.remainder < _STANDS_OUT:
         return f"Nobody stands out; the largest parts go to {_joined(named)}."
     return f"Made possible by the work of {_joined(named)}."
+
+
+def _named(person: CreditedContributor) -> str:
+    mark = ", withdrawn since" if person.withdrawn else ""
+    return f"{person.name} ({percent(person.listed_share)}{mark})"
+
+
+def withdrawal_sentence(line: CreditLine) -> str:
+    """What has been withdrawn since the answer was given; empty where nothing was."""
+    works = sum(work.withdrawn for work in line.works)
+    copies = sum(len(work.withdrawn_copies) for work in line.works)
+    parts = [counted(works, "work")] if works else []
+    if copies:
+        parts.append("1 copy" if copies == 1 else f"{copies:,} copies")
+    if not parts:
+        return ""
+    have = "has" if works + copies == 1 else "have"
+    return f"Since then {_joined(parts)} of this line {have} been withdrawn: no later answer names them."
+
+
+def withdrawn_note(work: CreditedWork) -> str:
+    """That the work, or a copy of it, has been withdrawn since; empty where it has not."""
+    if work.withdrawn:
+        since = "" if work.withdrawn_since is None else f" on {work.withdrawn_since:%-d %B %Y}"
+        return f"withdrawn{since}"
+    count = len(work.withdrawn_copies)
+    return "" if count == 0 else f"{count} of its copies withdrawn"
 
 
 def remainder_sentence(line: CreditLine) -> str:
@@ -153,7 +180,9 @@ def licence_sentence(line: CreditLine) -> str:
 
 
 def timing_sentence(line: CreditLine) -> str:
-    """How long the answer and its audit took."""
+    """How long the answer and its audit took; empty for an old answer that does not tell."""
+    if line.answer.timings.total_ms <= 0.0:
+        return ""
     answered = f"Answered in {line.answer.timings.total_ms:.0f} ms"
     if line.audit is None or line.audit.verdict is None:
         return f"{answered}."

@@ -1,0 +1,68 @@
+"""`creditline attribution`: answers from the past, as they stand today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from creditline.cli.connection import KeyOption, StateOption, TargetOption, gateway_client
+
+if TYPE_CHECKING:
+    from creditline.cli.credit_line.line import CreditLine
+    from creditline.client import CreditlineClient
+
+app = typer.Typer(help="Answers from the past, as they stand today.", no_args_is_help=True)
+
+
+@app.callback()
+def _root() -> None:
+    """Answers from the past, as they stand today."""
+
+
+@app.command()
+def show(
+    attribution_id: Annotated[str, typer.Argument(help="The id that an answer carries.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Also write picture, page, drawing and JSON into this directory.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    target: TargetOption = None,
+    api_key: KeyOption = None,
+    state_directory: StateOption = None,
+) -> None:
+    """Print a credit line as it was served; what has been withdrawn since is marked in it."""
+    from creditline.cli.credit_line.document import credit_line_document
+    from creditline.cli.credit_line.folder import write_credit_line
+    from creditline.cli.credit_line.terminal import credit_line_view
+
+    with gateway_client(target, api_key, state_directory) as client:
+        line = _credit_line(client, attribution_id)
+    console = Console(highlight=False)
+    if as_json:
+        console.print_json(credit_line_document(line))
+    else:
+        console.print(credit_line_view(line, in_colour=console.color_system is not None))
+    if output is not None:
+        written = ", ".join(str(path) for path in write_credit_line(line, output))
+        Console(stderr=True, highlight=False).print(Text(f"Written: {written}"))
+
+
+def _credit_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
+    """The answer with its picture, and the thumbnails of those of its works that may be shown."""
+    from creditline.cli.credit_line.line import CreditLine, Query
+
+    recorded = client.attribution(attribution_id)
+    picture = client.attributed_picture(attribution_id)
+    return CreditLine(
+        query=Query(picture, recorded.prompt, recorded.generator),
+        answer=recorded.answer,
+        thumbnails={
+            work.id: client.thumbnail(work.id) for work in recorded.answer.works if not work.withdrawn
+        },
+        accuracy=recorded.answer.accuracy,
+        audit=recorded.audit,
+    )
