@@ -49,13 +49,15 @@ def load(release: ReleaseOption = None, corpus: CorpusOption = None) -> None:
     """
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
-    from creditline.index import index_release
+    from creditline.index import enforced, index_release
     from creditline.release import open_release, reference_release_directory
 
     opened, withdrawn = open_release(release or reference_release_directory()), _withdrawn()
     with _connect() as index:
         works = read_corpus(corpus) if corpus else embedded_corpus()
         loaded = index_release(opened, works, index, withdrawn)
+        # Loading takes minutes: what was withdrawn meanwhile too.
+        enforced(index, _withdrawn(), loaded.collection)
         hidden = index.count(loaded.collection, withdrawn=True)
     _console.print(
         f"{loaded.collection}: {loaded.works} works ({loaded.found} were there, {loaded.written} written, "

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from creditline.corpus.works import Work
 
 
 @dataclass(frozen=True)
@@ -23,5 +27,14 @@ class Withdrawn:
         """Whether a work is left out: it is withdrawn itself, or any of its rights holders is."""
         return work_id in self.works or not self.contributors.isdisjoint(holders)
 
+    def leaves_out(self, work: Work) -> bool:
+        """The same, for a work of a corpus."""
+        return self.covers(work.id, *holder_names(work))
+
 
 NOTHING_WITHDRAWN = Withdrawn()
+
+
+def holder_names(work: Work) -> tuple[str, ...]:
+    """The names of all who may withdraw a work."""
+    return (work.contributor,)

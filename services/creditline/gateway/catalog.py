@@ -7,7 +7,7 @@ from pathlib import Path
 
 from creditline.answers import WorkAnswer
 from creditline.corpus.openclipart import embedded_corpus
-from creditline.corpus.withdrawn import Withdrawn
+from creditline.corpus.withdrawn import Withdrawn, holder_names
 from creditline.corpus.works import Corpus, Work, read_corpus
 from creditline.errors import NotFound
 from creditline.gateway.requests import checked_work_id, shown
@@ -36,16 +36,16 @@ class Catalog:
 
     @cached_property
     def contributors(self) -> frozenset[str]:
-        return frozenset(work.contributor for work in self._works.values())
+        return frozenset(name for work in self._works.values() for name in holder_names(work))
 
     def holders(self, work_id: str) -> tuple[str, ...]:
         """The names of all who may withdraw a work; none for one that the corpus does not hold."""
         work = self._works.get(work_id)
-        return () if work is None else (work.contributor,)
+        return () if work is None else holder_names(work)
 
     def count(self, withdrawn: Withdrawn) -> int:
         """How many works are covered."""
-        return sum(withdrawn.covers(work.id, *self.holders(work.id)) for work in self._works.values())
+        return sum(withdrawn.leaves_out(work) for work in self._works.values())
 
     def work(self, work_id: str) -> WorkAnswer:
         """One work. Raises InvalidInput, NotFound."""

@@ -82,7 +82,7 @@ def release_points(
             licence=work.licence,
             source=work.source,
             duplicate_group=work.duplicate_group,
-            withdrawn=work.id in hidden or withdrawn.covers(work.id, work.contributor),
+            withdrawn=work.id in hidden or withdrawn.leaves_out(work),
         )
 
 
