@@ -14,7 +14,9 @@ from creditline.client import CreditlineClient
 from creditline.client.reading import (
     read_attribution,
     read_audit,
+    read_recorded,
     read_release_response,
+    read_wish,
     read_work,
 )
 from creditline.errors import InvalidInput, Unavailable
@@ -119,3 +121,35 @@ def test_a_picture_may_be_bytes_a_path_or_an_image(tmp_path: Path) -> None:
     assert _file_bytes(path) == _file_bytes(path.read_bytes())
     assert Image.open(path).tobytes() == picture.tobytes()
     assert _file_bytes(picture).startswith(b"\x89PNG")
+
+
+def test_marks_of_a_past_answer_survive_the_wire() -> None:
+    gone = dataclasses.replace(_WORK, withdrawn=True, withdrawn_since=_MOMENT, withdrawn_copies=("u",))
+    left = answers.CreditedContributor("Ana", 0.25, 3, withdrawn=True, withdrawn_since=_MOMENT)
+    timings = answers.Timings(6.0, 1.0, 2.0, 0.5, 0.25, 0.125)
+    answer = answers.AttributionAnswer("0" * 32, (gone, _WORK), (left,), 0.5, _RELEASE, timings, _UNKNOWN)
+    audit = answers.AuditAnswer("1" * 32, "0" * 32, "QUEUED", _MOMENT, None, None, None)
+    for recorded in (
+        answers.RecordedAttribution(answer, _MOMENT, "a kite", "a" * 64, audit),
+        answers.RecordedAttribution(answer, _MOMENT, "a kite", "a" * 64, None),
+    ):
+        message = messages.recorded_response(recorded, b"PNG")
+        assert (read_recorded(message), message.image) == (recorded, b"PNG")
+
+
+@pytest.mark.parametrize("kind", ["WORK", "CONTRIBUTOR"])
+@pytest.mark.parametrize("action", ["WITHDRAWN", "TAKEN_BACK"])
+def test_a_wish_survives_the_wire(kind: str, action: str) -> None:
+    withdrawal = answers.WithdrawalAnswer(7, "2" * 32, _MOMENT, kind, "Ana", action, "asked", "the office")
+    for wish in (
+        answers.WishAnswer(withdrawal, 3, True, ""),
+        answers.WishAnswer(withdrawal, 0, False, "Qdrant is down"),
+    ):
+        assert read_wish(messages.wish_message(wish)) == wish
+
+
+def test_a_withdrawn_work_survives_the_wire() -> None:
+    work = answers.WorkAnswer(
+        "w", "A kite", "a kite", ("toy",), "Ana", "PD", "toys/kite.png", "w", True, _MOMENT
+    )
+    assert read_work(messages.work_response(work, b"").work) == work

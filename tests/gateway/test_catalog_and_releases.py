@@ -81,11 +81,14 @@ def test_openapi_describes_every_route(lonely_gateway: RunningGateway) -> None:
         described = http.get("/openapi.json").json()
     assert {
         "/v1/attributions",
+        "/v1/attributions/{attribution_id}",
+        "/v1/attributions/{attribution_id}/picture",
         "/v1/works/{work_id}",
         "/v1/works/{work_id}/thumbnail",
         "/v1/audits",
         "/v1/audits/{audit_id}",
         "/v1/releases/{name}",
+        "/v1/withdrawals",
     } <= set(described["paths"])
     answer = described["components"]["schemas"]["AttributionAnswer"]["properties"]
     assert {"works", "contributors", "remainder", "release", "timings", "accuracy"} <= set(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from creditline.index import WorkIndex, index_release
-from creditline.ledger import Ledger
+from creditline.ledger import Ledger, WithdrawalKind
 from creditline.release import Release
 from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
-from tests.local.qdrant_process import start_qdrant
+from tests.local.qdrant_process import local_qdrant, start_qdrant
 
 _WORK = embedded_corpus().works[20]
 _OTHER = next(work for work in embedded_corpus() if work.contributor != _WORK.contributor)
@@ -289,3 +290,24 @@ def test_what_one_gateway_is_told_another_knows_within_seconds(tmp_path: Path, r
         assert not asked.work(_WORK.id).withdrawn
         told.withdraw_work(_WORK.id)
         _wait_until(lambda: asked.work(_WORK.id).withdrawn)
+
+
+def test_a_gateway_that_died_before_the_index_knew_carries_it_out_in_every_collection_when_it_starts(
+    tmp_path: Path, release: Release
+) -> None:
+    gone, back = release.work_ids()[2:4]
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.withdraw(WithdrawalKind.WORK, gone)
+        ledger.withdraw(WithdrawalKind.WORK, back)
+        ledger.take_back(WithdrawalKind.WORK, back)
+    older = replace(release, collection="works-older")
+    with (
+        local_qdrant(tmp_path / "qdrant") as running,
+        WorkIndex.connect(grpc_port=running.port) as index,
+    ):
+        for each in (release, older):
+            index_release(each, embedded_corpus(), index)
+            index.withdraw(each.collection, [back])
+        with running_gateway(gateway_settings(tmp_path, release, qdrant_grpc_port=running.port)):
+            for each in (release, older):
+                _wait_until(lambda collection=each.collection: index.withdrawn_works(collection) == {gone})

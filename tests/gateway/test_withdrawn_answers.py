@@ -17,6 +17,7 @@ from creditline.client import CreditlineClient
 from creditline.corpus.works import Corpus, Work
 from creditline.gateway.settings import GatewaySettings
 from creditline.index import WorkIndex, index_release
+from creditline.index.promotion import builds
 from creditline.ledger import Ledger
 from creditline.release import Release
 from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway
@@ -163,20 +164,14 @@ def test_an_old_collection_behind_an_alias_does_not_bring_it_back(place: Place) 
         index_release(old, place.corpus, index)
     with running_gateway(place.settings) as gateway, gateway.client() as client:
         client.withdraw_work(work.id)
-        with place.index() as index, place.qdrant() as operator:
-            assert index.withdrawn_works("works-from-last-year") == {work.id}, "in every collection"
-            index.delete("works-from-last-year")
-            index_release(old, place.corpus, index)
-            index.delete(live)
-            operator.update_collection_aliases(
-                change_aliases_operations=[
-                    qdrant.CreateAliasOperation(
-                        create_alias=qdrant.CreateAlias(
-                            collection_name="works-from-last-year", alias_name=live
-                        )
-                    )
-                ]
-            )
+        with place.index() as index:
+            (before,) = builds(index, "works-from-last-year")
+            assert index.withdrawn_works(before) == {work.id}, "in every collection"
+            index.delete(before)
+            # As an operator may who knows nothing of withdrawals.
+            restored = index_release(old, place.corpus, index).build
+            assert index.withdrawn_works(restored) == set()
+            index.point_aliases({live: restored})
         answer = _ask(client, work)
     assert work.id not in _shown(answer)
     assert len(answer.works) == 5
@@ -187,7 +182,8 @@ def test_a_rebuild_and_a_new_gateway_do_not_bring_it_back(place: Place) -> None:
     with running_gateway(place.settings) as gateway, gateway.client() as client:
         client.withdraw_work(work.id)
     with place.index() as index, place.ledger() as ledger:
-        index.delete(place.release.collection)
+        for build in builds(index, place.release.collection):
+            index.delete(build)
         index_release(place.release, place.corpus, index, ledger.withdrawn())
         assert index.withdrawn_works(place.release.collection) == {work.id}
     with running_gateway(place.settings) as gateway, gateway.client() as client:

@@ -43,16 +43,19 @@ def load(release: ReleaseOption = None, corpus: CorpusOption = None, plan: PlanO
     """
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
-    from creditline.index import index_release
+    from creditline.index import enforced, index_release
     from creditline.release import open_release, reference_release_directory
 
     opened = open_release(release or reference_release_directory())
     works = read_corpus(corpus) if corpus else embedded_corpus()
     with connect(plan) as index:
         loaded = index_release(opened, works, index, withdrawn_by_ledger())
+        # Loading takes minutes: what was withdrawn meanwhile too.
+        enforced(index, withdrawn_by_ledger(), loaded.build)
+        hidden = index.count(loaded.build, withdrawn=True)
     _console.print(
-        f"{loaded.build}: {loaded.works} works, live as {opened.collection}; its graph finds"
-        f" {loaded.recall:.1%} of the nearest"
+        f"{loaded.build}: {loaded.works} works, {hidden} of them withdrawn, live as {opened.collection};"
+        f" its graph finds {loaded.recall:.1%} of the nearest"
     )
 
 

@@ -119,7 +119,7 @@ def _run(
             collection,
             vectors,
             loader,
-            withdrawn=lambda work: withdrawn.covers(work.id, *work.people),
+            withdrawn=withdrawn.leaves_out,
             on_progress=on_progress,
         )
         return job.run(Checkpoint.open(directory, loader.name, belongs_to=job.identity))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from creditline.corpus.works import Work
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class Withdrawn:
     def covers(self, work_id: str, *holders: str) -> bool:
         """Whether a work is left out: it is withdrawn itself, or any of its rights holders is."""
         return work_id in self.works or not self.contributors.isdisjoint(holders)
+
+    def leaves_out(self, work: Work) -> bool:
+        """The same, for a work of a corpus."""
+        return self.covers(work.id, *work.people)
 
 
 NOTHING_WITHDRAWN = Withdrawn()

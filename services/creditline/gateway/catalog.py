@@ -36,7 +36,7 @@ class Catalog:
 
     @cached_property
     def contributors(self) -> frozenset[str]:
-        return frozenset(work.contributor for work in self._works.values())
+        return frozenset(name for work in self._works.values() for name in work.people)
 
     def holders(self, work_id: str) -> tuple[str, ...]:
         """The names of all who may withdraw a work; none for one that the corpus does not hold."""
@@ -45,7 +45,7 @@ class Catalog:
 
     def count(self, withdrawn: Withdrawn) -> int:
         """How many works are covered."""
-        return sum(withdrawn.covers(work.id, *self.holders(work.id)) for work in self._works.values())
+        return sum(withdrawn.leaves_out(work) for work in self._works.values())
 
     def work(self, work_id: str) -> WorkAnswer:
         """One work. Raises InvalidInput, NotFound."""

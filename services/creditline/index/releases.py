@@ -82,7 +82,7 @@ def release_points(
         )
     for work_id, vector in zip(ids, vectors, strict=True):
         work = corpus.works[corpus.row(work_id)]
-        covered = work.id in hidden or withdrawn.covers(work.id, *work.people)
+        covered = work.id in hidden or withdrawn.leaves_out(work)
         yield WorkPoint.of(work, vector, withdrawn=covered)
 
 

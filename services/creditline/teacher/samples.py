@@ -64,7 +64,7 @@ def draw_sample(
     listed = tuple(corpus.row(work.id) for work in served)
     if len(set(listed)) != len(listed):
         raise NotFound("the answer lists the same work twice and cannot be judged", field="works")
-    not_listable = [row for row, work in enumerate(corpus) if withdrawn.covers(work.id, work.contributor)]
-    others = np.setdiff1d(np.arange(len(corpus)), np.array([*listed, *not_listable], dtype=np.int64))
+    left_out = [row for row, work in enumerate(corpus) if withdrawn.leaves_out(work)]
+    others = np.setdiff1d(np.arange(len(corpus)), np.array([*listed, *left_out], dtype=np.int64))
     drawn = np.random.default_rng(seed).choice(others, min(size, len(others)), replace=False)
     return AuditSample(listed, tuple(int(row) for row in drawn), len(others))
