@@ -17,7 +17,7 @@ from creditline.local.qdrant.directory import CollectionDirectory
 from creditline.local.qdrant.field_indexes import field_index_creation
 from creditline.local.qdrant.filters import edge_filter, optional_filter
 from creditline.local.qdrant.grouping import Group
-from creditline.local.qdrant.points import edge_point, fill_record, fill_scored
+from creditline.local.qdrant.points import edge_points, fill_record, fill_scored
 from creditline.local.qdrant.refusals import refuse_other_fields
 from creditline.local.qdrant.settings import optional
 from creditline.local.qdrant.values import PointId, edge_id, grpc_id, python_payload
@@ -46,8 +46,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
     def Upsert(self, request: qdrant.UpsertPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
         refuse_other_fields(request, _UPSERT_FIELDS, "an upsert")
         collection = self._collection(request)
-        width = collection.width
-        points = [edge_point(point, width) for point in request.points]
+        points = edge_points(request.points, collection.width)
         condition = optional_filter(request.update_filter)
         return _done(collection.upsert(points, condition, _UPDATE_MODES[request.update_mode]))
 

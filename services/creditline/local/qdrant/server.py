@@ -31,8 +31,8 @@ from creditline.local.qdrant.points_service import PointsService
 from creditline.local.qdrant.snapshots_service import SnapshotsService
 
 _LOGGER = logging.getLogger(__name__)
-# Edge holds the GIL in every call: more threads would only wait for each other. They overlap with parsing.
-_THREADS = 4
+# Edge holds the GIL in every call, so these do not work at once: most wait for the disk or for their turn.
+_THREADS = 16
 _LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
 _STOP_GRACE_SECONDS = 5.0
 _SERVICES = ("", "qdrant.Collections", "qdrant.Points", "qdrant.Snapshots", "qdrant.Qdrant")
