@@ -64,7 +64,7 @@ async def withdrawn_seen(
     count = _Count()
     with WorkIndex.connect(grpc_port=port, plan=_PLAN) as index:
         await asyncio.to_thread(_fill, index, works)
-        async with WorkSearch.connect(grpc_port=port, plan=_PLAN) as search, asyncio.TaskGroup() as group:
+        async with WorkSearch.connect(grpc_port=port) as search, asyncio.TaskGroup() as group:
             for number in range(tasks):
                 group.create_task(_search(search, subjects, count, np.random.default_rng((seed, number))))
             await _withdraw_all(index, ledger, subjects, searches, count)
