@@ -26,6 +26,8 @@ CHANNEL_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1_000,
+    # Else a new client would share the pause of one that failed just before.
+    "grpc.use_local_subchannel_pool": 1,
     # Qdrant stands beside its callers; a proxy for the outside must not come between.
     "grpc.enable_http_proxy": 0,
 }

@@ -20,6 +20,7 @@ from qdrant_client import QdrantClient, models
 
 from creditline.index import WorkPoint
 from creditline.index.points import origin, point_id
+from tests.benchmarks.index.plots import plot_ingest
 from tests.benchmarks.index.running import (
     MILLION,
     PLAN,
@@ -159,6 +160,7 @@ def main() -> None:
             statistics.median(one) / statistics.median(alone), what="one loader over the engine without gRPC"
         ),
     }
+    plot_ingest(rows)
     write_result("ingest", COMMAND, SEED, figures, rows)
     for name, figure in figures.items():
         print(f"{name:24s} {figure.value:.4g} {figure.unit} (target {figure.target})")

@@ -82,11 +82,20 @@ class SyntheticCorpus:
             for number, vector in enumerate(self.vectors(first, last), start=first):
                 yield self.point(number, vector)
 
+    def work_id(self, number: int) -> str:
+        """E.g. oca-animals-cow-1234."""
+        return f"{self._corpus.works[number % len(self._corpus)].id}-{number}"
+
+    @staticmethod
+    def created(number: int) -> int:
+        """When the work was made, in seconds since 1970."""
+        return _FIRST_SECOND + (number * 7_919) % _SECONDS
+
     def point(self, number: int, vector: NDArray[np.float32]) -> WorkPoint:
         """One work."""
         like = self._corpus.works[number % len(self._corpus)]
         return WorkPoint(
-            work_id=f"{like.id}-{number}",
+            work_id=self.work_id(number),
             vector=vector,
             contributor=f"{like.contributor} {number % 97}",
             title=like.title,
@@ -94,5 +103,5 @@ class SyntheticCorpus:
             licence=like.licence,
             source=like.source,
             duplicate_group=f"{like.id}-{number}",
-            created=_FIRST_SECOND + (number * 7_919) % _SECONDS,
+            created=self.created(number),
         )

@@ -1,0 +1,80 @@
+"""The bare engines: Qdrant Edge on a copy of a collection's shard, and Faiss's HNSW on the same vectors."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import faiss
+import numpy as np
+import qdrant_edge as edge
+from numpy.typing import NDArray
+
+from creditline.index.plan import OVERSAMPLING, Codes
+from tests.benchmarks.index.running import PLAN, WORKPLACE, corpus_of
+
+DEPTH = 100
+
+
+class BareEdge:
+    """One shard's query without a process, a wire or a payload between. Listed works only if `listed`."""
+
+    def __init__(self, shard: Path, *, codes: Codes = Codes.INT8, listed: bool = True) -> None:
+        self._shard = edge.EdgeShard.load(str(shard))
+        self._rescoring = edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[codes])
+        condition = edge.FieldCondition("withdrawn", match=edge.MatchValue(0))
+        self._filter = edge.Filter(must=[condition]) if listed else None
+
+    def nearest(self, query: list[float], ef: int) -> list[str]:
+        """Ids of the nearest points."""
+        request = edge.QueryRequest(
+            limit=DEPTH,
+            query=edge.Query.Nearest(query),
+            filter=self._filter,
+            params=edge.SearchParams(hnsw_ef=ef, quantization=self._rescoring),
+            with_payload=False,
+        )
+        return [str(point.id) for point in self._shard.query(request)]
+
+    def close(self) -> None:
+        """Give the shard up."""
+        self._shard.close()
+
+
+def copied_shard(directory: Path, collection: str) -> Path:
+    """A copy of a collection's only shard, so that it can be opened beside its process."""
+    home = directory / "collections" / collection / "0"
+    source = home / (home / "current").read_text()
+    copy = WORKPLACE / f"bare-{collection}"
+    if copy.exists():
+        shutil.rmtree(copy)
+    shutil.copytree(source, copy)
+    return copy
+
+
+class FaissHnsw:
+    """Faiss's HNSW of whole float32 vectors, with as many links as ours (m = 16), on one thread."""
+
+    def __init__(self, works: int) -> None:
+        path = WORKPLACE / f"faiss-{works}.index"
+        if not path.is_file():
+            _build(works, path)
+        self._index = faiss.read_index(str(path))
+        faiss.omp_set_num_threads(1)
+
+    def nearest(self, query: NDArray[np.float32], ef: int) -> NDArray[np.int64]:
+        """Numbers of the nearest works: (100,)."""
+        self._index.hnsw.efSearch = ef
+        _, numbers = self._index.search(query[None, :], DEPTH)
+        return numbers[0]
+
+
+def _build(works: int, path: Path) -> None:
+    corpus = corpus_of(works)
+    index = faiss.IndexHNSWFlat(corpus.width, PLAN.graph_links, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = PLAN.build_ef
+    faiss.omp_set_num_threads(2)
+    index.add(corpus.vectors())
+    unfinished = path.with_suffix(".unfinished")
+    faiss.write_index(index, str(unfinished))
+    unfinished.replace(path)
