@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format protos results readme-picture bench lab lab-train distill-figures clean
+.PHONY: help install demo test check format protos results readme-picture bench lab lab-train distill-figures bench-index clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -97,6 +97,20 @@ distill-figures: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.candidates
 	@$(BIN)/python -m tests.benchmarks.distillation_plots
 	@$(BIN)/python -m tests.benchmarks.top_works_sheet
+	@$(MAKE) --no-print-directory results
+
+# The index at 10,000 to 1M works, beside Faiss: speed, ingest, capacity, faults (the first run, which fills and
+# builds the collections under build/index, takes an hour and 12 GB).
+BENCH_INSTALLED := $(VENV)/.bench-installed
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[bench]"
+	@touch $@
+
+bench-index: $(BENCH_INSTALLED)
+	@$(BIN)/python -m tests.benchmarks.index.quality
+	@$(BIN)/python -m tests.benchmarks.index.ingest
+	@$(BIN)/python -m tests.benchmarks.index.capacity
+	@$(BIN)/python -m tests.benchmarks.index.faults
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.

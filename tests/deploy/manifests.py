@@ -22,11 +22,16 @@ Manifest = dict[str, Any]
 
 def render(kustomization: str) -> list[Manifest]:
     """`kubectl kustomize k8s/<kustomization>`; skips the test where there is no kubectl."""
+    return render_directory(K8S / kustomization)
+
+
+def render_directory(directory: Path) -> list[Manifest]:
+    """The same, of any directory."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not on this machine: the manifests cannot be rendered")
     run = subprocess.run(
-        [kubectl, "kustomize", str(K8S / kustomization)],
+        [kubectl, "kustomize", str(directory)],
         capture_output=True,
         text=True,
         timeout=60,

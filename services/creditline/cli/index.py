@@ -11,6 +11,7 @@ from rich.table import Table
 
 from creditline.cli.index_connection import PlanOption, connect, withdrawn_by_ledger
 from creditline.cli.index_ingest import ingest
+from creditline.cli.index_plan import plan
 
 app = typer.Typer(help="Works' vectors in Qdrant.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
@@ -33,10 +34,11 @@ def _root() -> None:
 
 
 app.command()(ingest)
+app.command()(plan)
 
 
 @app.command()
-def load(release: ReleaseOption = None, corpus: CorpusOption = None, plan: PlanOption = None) -> None:
+def load(release: ReleaseOption = None, corpus: CorpusOption = None, layout: PlanOption = None) -> None:
     """Build a release's collection beside the live one, verify it, and let it answer.
 
     What the ledger at CREDITLINE_LEDGER_URL says is withdrawn is never listed in it.
@@ -48,7 +50,7 @@ def load(release: ReleaseOption = None, corpus: CorpusOption = None, plan: PlanO
 
     opened = open_release(release or reference_release_directory())
     works = read_corpus(corpus) if corpus else embedded_corpus()
-    with connect(plan) as index:
+    with connect(layout) as index:
         loaded = index_release(opened, works, index, withdrawn_by_ledger())
         # Loading takes minutes: what was withdrawn meanwhile too.
         enforced(index, withdrawn_by_ledger(), loaded.build)

@@ -27,15 +27,16 @@ _MEASURED_FILE = "measured.json"
 class Measured:
     """Constants of the formulas, from `make bench-index` on the machine that it names.
 
-    code_bytes: beside the codes themselves; graph_links: filled per work at m = 16, each of log2(works) bits;
-    id_bytes, field_bytes, withdrawn_bytes, payload_overhead_bytes: per work; segment_bytes: of each segment,
-    whatever it holds; process_bytes: of the engine without works. p50_ms, recall: by codes, of
-    `measured_works` works; p50_decade, recall_decade: growth and loss with ten times the works.
-    built_per_second: works a second that one core builds into the graph, by codes.
+    code_bytes: beside the codes themselves, by codes; graph_links: filled per work at m = 16, each of
+    log2(works) bits; id_bytes, field_bytes, withdrawn_bytes, payload_overhead_bytes: per work; segment_bytes:
+    on disk of each segment, whatever it holds; process_bytes: of the engine without works. p50_ms, recall,
+    built_per_second (by one core, into the graph): by codes, of `measured_works` works; p50_decade,
+    recall_decade: growth and loss with ten times the works. Sizes were measured up to `largest_works`.
     """
 
     machine: str
     measured_works: int
+    largest_works: int
     code_bytes: Mapping[str, float]
     graph_links: float
     id_bytes: float

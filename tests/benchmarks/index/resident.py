@@ -7,29 +7,14 @@ and bytes of files that the kernel may drop at any time (whole vectors and paylo
 from __future__ import annotations
 
 import json
-import re
+import os
 import sys
 from pathlib import Path
 
-# Files that a plan keeps on disk; their pages are a cache.
-_ON_DISK = re.compile(r"/vector_storage/(vectors|matrix)|/payload_storage/")
+from tests.benchmarks.index.footprint import in_memory
+
 _QUERIES = 500
 _EF = 256
-
-
-def held() -> tuple[int, int]:
-    """Bytes of this process in memory: without those of files that are on disk by plan, and those alone."""
-    must, may, mapped = 0, 0, ""
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            mapped = line.partition("/")[2]
-        elif line.startswith("Rss:"):
-            size = int(line.split()[1]) * 1024
-            if _ON_DISK.search(f"/{mapped}"):
-                may += size
-            else:
-                must += size
-    return must, may
 
 
 def main() -> None:
@@ -39,7 +24,7 @@ def main() -> None:
 
     kind, place = sys.argv[1:3]
     queries = corpus_of(1).queries(_QUERIES)
-    before, _ = held()
+    before, _ = in_memory(os.getpid())
     if kind == "edge":
         shard = BareEdge(Path(place))
         for query in queries.tolist():
@@ -48,7 +33,7 @@ def main() -> None:
         rival = FaissHnsw(int(place))
         for query in queries:
             rival.nearest(query, _EF)
-    must, may = held()
+    must, may = in_memory(os.getpid())
     print(json.dumps({"must": must - before, "may": may}))
 
 

@@ -1,0 +1,92 @@
+"""The capacity planner: formulas, choices, values for a cluster. Its constants are the package's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from creditline.errors import InvalidInput
+from creditline.index import IndexPlan
+from creditline.index.capacity import Demand, measured, sizes
+from creditline.index.capacity_choice import Machines, best, options
+from creditline.index.capacity_values import write_component
+from creditline.index.plan import Codes
+
+_LAION = Demand(400_000_000, 256)
+_MACHINE = Machines(128e9)
+
+
+def _bytes(demand: Demand, plan: IndexPlan, name: str) -> float:
+    (found,) = (part.bytes for part in sizes(demand, plan).parts if part.name == name)
+    return found
+
+
+def test_what_the_formulas_count_can_be_counted_by_hand() -> None:
+    plan, constants = IndexPlan(shards=8, segments=4), measured()
+    assert _bytes(_LAION, plan, "whole vectors") == 400e6 * 256 * 2
+    assert _bytes(_LAION, plan, "int8 codes") == 400e6 * (256 + constants.code_bytes["int8"])
+    # 12.5 M works in a segment: 24 bits name each of them.
+    assert _bytes(_LAION, plan, "graph") == pytest.approx(400e6 * constants.graph_links * 24 / 8)
+    assert _bytes(_LAION, plan, "ids") == 400e6 * constants.id_bytes
+
+
+def test_codes_of_fewer_bits_take_as_much_less() -> None:
+    codes = [
+        _bytes(_LAION, IndexPlan(codes=kind), f"{kind} codes")
+        for kind in (Codes.INT8, Codes.TURBO4, Codes.BINARY)
+    ]
+    assert codes == sorted(codes, reverse=True)
+    assert codes[2] < codes[0] / 7
+
+
+def test_what_is_put_on_disk_leaves_memory_and_stays_on_disk() -> None:
+    kept, moved = sizes(_LAION, IndexPlan()), sizes(_LAION, IndexPlan(indexes_on_disk=True))
+    assert kept.ram - moved.ram == pytest.approx(400e6 * measured().field_bytes)
+    assert kept.disk == pytest.approx(moved.disk)
+
+
+def test_the_choice_is_the_fewest_machines_and_then_the_most_found() -> None:
+    found = options(_LAION, _MACHINE)
+    nodes = [option.nodes for option in found]
+    assert nodes == sorted(nodes)
+    fewest = [option for option in found if option.nodes == nodes[0]]
+    assert best(found, _MACHINE) is max(fewest, key=lambda option: option.recall)
+    assert all(option.ram <= option.nodes * 128e9 * 0.85 for option in found)
+
+
+def test_every_copy_is_on_a_machine_of_its_own_and_most_of_them_must_agree() -> None:
+    chosen = best(options(Demand(1_000_000, 256), _MACHINE, replicas=3), _MACHINE)
+    assert chosen.nodes == 3
+    assert (chosen.plan.replicas, chosen.plan.write_consistency) == (3, 2)
+
+
+def test_disks_that_are_too_small_are_said_with_what_is_needed() -> None:
+    machines = replace(_MACHINE, disk_bytes=1e9)
+    with pytest.raises(InvalidInput, match="each machine needs"):
+        best(options(_LAION, machines), machines)
+
+
+def test_more_works_take_more_of_everything() -> None:
+    small, large = (best(options(Demand(works, 256), _MACHINE), _MACHINE) for works in (10**8, 10**9))
+    assert large.ram > small.ram
+    assert large.disk > 9 * small.disk
+    assert large.nodes > small.nodes
+    assert large.build_hours > small.build_hours
+    assert large.recall <= small.recall
+
+
+def test_nothing_can_be_planned_for_no_works() -> None:
+    with pytest.raises(InvalidInput, match="works is 0"):
+        Demand(0, 256)
+
+
+def test_the_component_carries_machines_and_plan(tmp_path: Path) -> None:
+    chosen = best(options(_LAION, _MACHINE), _MACHINE)
+    write_component(chosen, _MACHINE, tmp_path / "planned")
+    written = {path.name: json.loads(path.read_text()) for path in (tmp_path / "planned").iterdir()}
+    assert written["qdrant.yaml"]["spec"]["replicas"] == chosen.nodes
+    assert IndexPlan.from_json((tmp_path / "planned" / "plan.json").read_text()) == chosen.plan
+    assert ("peers.yaml" in written) == (chosen.nodes > 1)
