@@ -20,6 +20,7 @@ import qdrant_edge as edge
 from google.protobuf import json_format
 from qdrant_client import grpc as qdrant
 
+from creditline.errors import NotFound
 from creditline.local.qdrant.durability import write_durably
 from creditline.local.qdrant.grouping import Group, find_groups
 from creditline.local.qdrant.merging import Page, best, by_shard, in_order, most_frequent, page
@@ -154,9 +155,15 @@ class StoredCollection:
         return self._next_number()
 
     def write_to(self, ids: Sequence[PointId], operation: Callable[[list[Any]], Any]) -> int:
-        """Apply `operation(ids)` to the shards that hold the points."""
+        """Apply `operation(ids)` to the shards that hold the points; NotFound is raised after the last."""
+        missing: NotFound | None = None
         for number, part in self._by_shard(ids, lambda point: point).items():
-            self._shards[number].write(operation(list(part)))
+            try:
+                self._shards[number].write(operation(list(part)))
+            except NotFound as error:
+                missing = missing or error
+        if missing is not None:
+            raise missing
         return self._next_number()
 
     def write_everywhere(self, operation: Any, *, selects: bool = False) -> int:

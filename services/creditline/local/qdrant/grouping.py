@@ -93,19 +93,21 @@ def _add(groups: dict[GroupKey, Group], points: list[Any], wanted: GroupSearch) 
 
 
 def _keys(payload: dict[str, Any], path: str) -> list[GroupKey]:
-    """The texts and whole numbers at a path, each once; a point with several is in several groups."""
-    return [
-        value
-        for value in dict.fromkeys(_values(payload, path.replace("[]", "").split(".")))
-        if not isinstance(value, bool)
-    ]
+    """The texts and whole numbers at a path, each once; a point with several is in several groups.
+
+    As on a server, a point with any other kind of value there is in no group.
+    """
+    values = list(_values(payload, path.replace("[]", "").split(".")))
+    if any(isinstance(value, bool) or not isinstance(value, str | int) for value in values):
+        return []
+    return list(dict.fromkeys(values))
 
 
-def _values(payload: Any, path: list[str]) -> Iterator[GroupKey]:
+def _values(payload: Any, path: list[str]) -> Iterator[Any]:
     if isinstance(payload, list):
         for item in payload:
             yield from _values(item, path)
-    elif path and isinstance(payload, dict):
-        yield from _values(payload.get(path[0]), path[1:])
-    elif not path and isinstance(payload, str | int):
+    elif not path:
         yield payload
+    elif isinstance(payload, dict) and path[0] in payload:
+        yield from _values(payload[path[0]], path[1:])

@@ -57,7 +57,9 @@ def most_frequent(parts: Iterable[Iterable[Any]], facet: Facet) -> list[tuple[An
     for hits in parts:
         for hit in hits:
             counts[hit.value] += hit.count
-    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[: facet.limit]
+    # Edge lists the values of deleted points too, with no points.
+    found = [(value, count) for value, count in counts.items() if count]
+    return sorted(found, key=lambda entry: (-entry[1], entry[0]))[: facet.limit]
 
 
 def in_order(ids: Iterable[PointId], found: Mapping[PointId, Any]) -> list[Any]:

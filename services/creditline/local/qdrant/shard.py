@@ -6,8 +6,10 @@ HOME/shard-000001/    Qdrant Edge's own files, its write-ahead log among them
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +22,12 @@ from creditline.local.qdrant.durability import GroupCommit, WriteAheadLog, sync_
 from creditline.local.qdrant.optimizing import Optimization
 from creditline.local.qdrant.room import Room, used_bytes
 
+_LOGGER = logging.getLogger(__name__)
 CURRENT = "current"
 _UNNUMBERED = "shard"
 # Of 32 MB each: a restart replays what they hold, 25,000 points of 256 numbers a second.
 _FULL_LOG_FILES = 4
+_NO_POINT = "No point with id"
 # So few updates are caught up with while writers wait.
 _FEW_UPDATES = 4
 _T = TypeVar("_T")
@@ -82,10 +86,11 @@ class Shard:
         """Apply an Edge update; it would survive a power loss once this returns.
 
         An update that `selects` its points by a filter is flushed as well: replayed from the log onto points
-        that are further on already, it could select others.
+        that are further on already, it could select others. Raises NotFound, as a server does, when it names
+        points that are not there; the others are then changed all the same.
         """
         with self._writing:
-            self.read(lambda shard: shard.update(operation))
+            missing = self.read(lambda shard: _update(shard, operation))
             if self._missed is not None:
                 self._missed.append(operation)
             if selects or self._log.full_files() >= _FULL_LOG_FILES:
@@ -93,6 +98,8 @@ class Shard:
             self._writes += 1
             ticket = self._commit.ticket()
         self._commit.wait(ticket)
+        if missing:
+            raise NotFound(missing, field="points")
 
     @contextmanager
     def held(self) -> Iterator[Path]:
@@ -117,11 +124,18 @@ class Shard:
         if wanted == self._optimized_for:
             return
         copy = self._home / _shard_name(_shard_number(self.directory.name) + 1)
+        began = time.monotonic()
         try:
             self._copy_to(copy)
+            copied = time.monotonic()
             self._start(copy, settings).wait()
+            built = time.monotonic()
             self._take(copy)
             self._optimized_for = wanted
+            _LOGGER.info(
+                "optimized %s: copied in %.1f s, built in %.1f s, in its place after %.1f s",
+                *(self._home, copied - began, built - copied, time.monotonic() - built),
+            )
         except BaseException:
             shutil.rmtree(copy, ignore_errors=True)
             raise
@@ -152,7 +166,7 @@ class Shard:
             optimized.flush()
             with self._writing:
                 for operation in self._still_missed():
-                    optimized.update(operation)
+                    _update(optimized, operation)
                 WriteAheadLog(copy).sync()
                 replaced = self._replace(optimized, copy)
         except BaseException:
@@ -165,7 +179,7 @@ class Shard:
         """Until only a few updates are missing, while others are written."""
         while len(self._missed or ()) > _FEW_UPDATES:
             for operation in self._still_missed():
-                optimized.update(operation)
+                _update(optimized, operation)
 
     def _still_missed(self) -> list[Any]:
         """What was written since the last call, and since the copy was made."""
@@ -196,6 +210,17 @@ class Shard:
         if self._opened is None:
             raise NotFound(f"Collection `{self._home.parent.name}` doesn't exist!", field="collection_name")
         return self._opened
+
+
+def _update(shard: edge.EdgeShard, operation: Any) -> str:
+    """Apply an update; what Edge says of the points that it did not find, if there are any."""
+    try:
+        shard.update(operation)
+    except Exception as refusal:
+        if not str(refusal).startswith(_NO_POINT):
+            raise
+        return f"{refusal} found"
+    return ""
 
 
 def current_directory(home: Path) -> Path:
