@@ -1,7 +1,8 @@
 """`make results`: every figure with its target, the missed ones first, and the README's tables.
 
 The README marks a table by `<!-- results:NAME -->` … `<!-- /results -->`; what stands between is replaced.
-NAME is a result file, or `NAME-rows` for the table of its rows.
+NAME is a result file, or `NAME-rows` for the table of its rows. Where a file has rows of several kinds, each
+table (`NAME-KIND-rows`) shows those that have at least half of its columns.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ READMES = (
     REPOSITORY / "services" / "creditline" / "attribution" / "README.md",
     REPOSITORY / "services" / "creditline" / "distillation" / "README.md",
     REPOSITORY / "services" / "creditline" / "evaluation" / "lab" / "README.md",
+    REPOSITORY / "services" / "creditline" / "index" / "README.md",
 )
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
 _MET = {True: "met", False: "**missed**", None: "reported"}
@@ -123,6 +125,51 @@ ROW_COLUMNS = {
         "ndcg100_gain_low": "low",
         "share_error": "error of shares",
     },
+    "index": {
+        "engine": "engine",
+        "works": "works",
+        "ef": "ef",
+        "recall100": "recall@100",
+        "p50_ms": "p50 ms",
+        "recall100_filtered": "recall@100, half pass",
+        "p50_filtered_ms": "p50 ms, half pass",
+        "bare_p50_ms": "of it the engine alone",
+    },
+    "ingest": {
+        "loading": "loading",
+        "works_per_second": "works a second",
+        "least": "least",
+        "most": "most",
+        "runs": "runs",
+    },
+    "capacity": {
+        "works": "works",
+        "disk_gb": "disk, GB",
+        "disk_predicted_gb": "predicted",
+        "ram_gb": "memory, GB",
+        "ram_predicted_gb": "predicted",
+    },
+    "capacity-codes": {
+        "codes": "codes",
+        "works": "works",
+        "recall": "recall@100",
+        "p50_ms": "p50 ms, engine alone",
+        "built_per_second": "built a second and core",
+        "code_bytes": "bytes beside the code",
+    },
+    "capacity-planned": {
+        "planned_works": "works",
+        "codes": "codes",
+        "indexes": "field indexes in",
+        "machine_gb": "machines of, GB",
+        "machines": "machines",
+        "shards": "shards",
+        "planned_ram_gb": "memory in all, GB",
+        "planned_disk_gb": "disk in all, GB",
+        "p50_ms": "p50 ms",
+        "recall100": "recall@100",
+        "build_hours": "hours to build",
+    },
     "contributors": {
         "way": "way",
         "by_query": "whom a picture owes",
@@ -186,7 +233,8 @@ def markdown_rows(result: Result | None, name: str, columns: Mapping[str, str]) 
     if result is None:
         return f"_There is no `{name}.json` yet._\n"
     lines = [f"| {' | '.join(columns.values())} |", "|---" * len(columns) + "|"]
-    lines += [f"| {' | '.join(_cell(row.get(key)) for key in columns)} |" for row in result.rows]
+    shown = [row for row in result.rows if sum(key in row for key in columns) >= len(columns) / 2]
+    lines += [f"| {' | '.join(_cell(row.get(key)) for key in columns)} |" for row in shown]
     return "\n".join([*lines, ""])
 
 
@@ -199,7 +247,8 @@ def _cell(value: object) -> str:
 def _table_named(name: str, results: Mapping[str, Result]) -> str:
     of_rows = name.removesuffix("-rows")
     if of_rows in ROW_COLUMNS and name != of_rows:
-        return markdown_rows(results.get(of_rows), of_rows, ROW_COLUMNS[of_rows])
+        file = of_rows if of_rows in results else of_rows.partition("-")[0]
+        return markdown_rows(results.get(file), file, ROW_COLUMNS[of_rows])
     return markdown_table(results.get(name), name)
 
 
