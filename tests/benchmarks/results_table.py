@@ -2,7 +2,7 @@
 
 The README marks a table by `<!-- results:NAME -->` … `<!-- /results -->`; what stands between is replaced.
 NAME is a result file, or `NAME-rows` for the table of its rows. Where a file has rows of several kinds, each
-table (`NAME-KIND-rows`) shows those that have at least half of its columns.
+table (`NAME-KIND-rows`) shows those that have more than half of its columns.
 """
 
 from __future__ import annotations
@@ -135,6 +135,12 @@ ROW_COLUMNS = {
         "p50_filtered_ms": "p50 ms, half pass",
         "bare_p50_ms": "of it the engine alone",
     },
+    "index-sums": {
+        "engine": "way",
+        "above": "works above the cosine",
+        "p50_ms": "p50 ms",
+        "sum_error": "error of the sum",
+    },
     "ingest": {
         "loading": "loading",
         "works_per_second": "works a second",
@@ -233,7 +239,7 @@ def markdown_rows(result: Result | None, name: str, columns: Mapping[str, str]) 
     if result is None:
         return f"_There is no `{name}.json` yet._\n"
     lines = [f"| {' | '.join(columns.values())} |", "|---" * len(columns) + "|"]
-    shown = [row for row in result.rows if sum(key in row for key in columns) >= len(columns) / 2]
+    shown = [row for row in result.rows if sum(key in row for key in columns) > len(columns) / 2]
     lines += [f"| {' | '.join(_cell(row.get(key)) for key in columns)} |" for row in shown]
     return "\n".join([*lines, ""])
 

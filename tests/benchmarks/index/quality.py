@@ -34,6 +34,7 @@ from tests.benchmarks.index.running import (
     filled,
     running_index,
 )
+from tests.benchmarks.index.sums import measure_sums
 from tests.benchmarks.index.synthetic import SyntheticCorpus
 from tests.benchmarks.index.truth import nearest, recall
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
@@ -275,6 +276,8 @@ def main() -> None:
     rows = [_row(found) for found in sizes.values()] + [
         {name: value for name, value in row.items() if name != "runs_ms"} for row in swept
     ]
+    with running_index("quality") as (running, _):
+        rows += measure_sums(running.port, f"works-{MILLION}", MILLION)
     plot_recall(swept)
     plot_growth(rows[: len(SIZES)])
     write_result("index", COMMAND, SEED, figures, rows)
