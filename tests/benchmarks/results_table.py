@@ -1,8 +1,8 @@
 """`make results`: every figure with its target, the missed ones first, and the README's tables.
 
 The README marks a table by `<!-- results:NAME -->` … `<!-- /results -->`; what stands between is replaced.
-NAME is a result file, or `NAME-rows` for the table of its rows. Where a file has rows of several kinds, each
-table (`NAME-KIND-rows`) shows those that have more than half of its columns.
+NAME is a result file, or `NAME-rows` for the table of its rows; where a file has rows of several kinds,
+`NAME-KIND-rows` for those of one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -187,6 +188,15 @@ ROW_COLUMNS = {
     },
 }
 
+# Where a file has rows of several kinds: the key that only those of one kind have.
+ROW_MARKS = {
+    "index": "recall100",
+    "index-sums": "sum_error",
+    "capacity": "disk_error",
+    "capacity-codes": "built_per_second",
+    "capacity-planned": "planned_works",
+}
+
 
 def number_text(value: float | None) -> str:
     """A number for people: three significant digits, thousands separated, nothing for None."""
@@ -234,14 +244,19 @@ def _markdown_row(key: str, figure: Figure) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def markdown_rows(result: Result | None, name: str, columns: Mapping[str, str]) -> str:
+def markdown_rows(result: Result | None, table: str, columns: Mapping[str, str]) -> str:
     """The README's table of a result file's rows: each column's heading by its key."""
     if result is None:
-        return f"_There is no `{name}.json` yet._\n"
+        return f"_There are no results for `{table}` yet._\n"
     lines = [f"| {' | '.join(columns.values())} |", "|---" * len(columns) + "|"]
-    shown = [row for row in result.rows if sum(key in row for key in columns) > len(columns) / 2]
-    lines += [f"| {' | '.join(_cell(row.get(key)) for key in columns)} |" for row in shown]
+    lines += [f"| {' | '.join(_cell(row.get(key)) for key in columns)} |" for row in _of_kind(result, table)]
     return "\n".join([*lines, ""])
+
+
+def _of_kind(result: Result, table: str) -> list[Mapping[str, Any]]:
+    """The rows that a table shows."""
+    mark = ROW_MARKS.get(table)
+    return [row for row in result.rows if mark is None or mark in row]
 
 
 def _cell(value: object) -> str:
@@ -254,7 +269,7 @@ def _table_named(name: str, results: Mapping[str, Result]) -> str:
     of_rows = name.removesuffix("-rows")
     if of_rows in ROW_COLUMNS and name != of_rows:
         file = of_rows if of_rows in results else of_rows.partition("-")[0]
-        return markdown_rows(results.get(file), file, ROW_COLUMNS[of_rows])
+        return markdown_rows(results.get(file), of_rows, ROW_COLUMNS[of_rows])
     return markdown_table(results.get(name), name)
 
 

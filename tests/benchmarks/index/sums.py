@@ -1,4 +1,4 @@
-"""Three ways to sum up what all works above a cosine hold: the index, a sample of the vectors, all vectors."""
+"""Three ways to sum up what all works above a cosine hold: the index, a sample of vectors, all of them."""
 
 from __future__ import annotations
 
