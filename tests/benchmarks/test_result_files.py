@@ -107,7 +107,7 @@ def test_rows_stand_in_the_readme_under_their_headings(tmp_path: Path) -> None:
     lines = readme_with_tables(text, read_results(tmp_path)).splitlines()
     assert lines[1].startswith("| method | kind | LDS |")
     assert lines[3] == "| ours |  | 0.512 |  |  |  |  |  | 48 |  |  |  |"
-    assert readme_with_tables(text, {}).splitlines()[1] == "_There is no `lab.json` yet._"
+    assert readme_with_tables(text, {}).splitlines()[1] == "_There are no results for `lab` yet._"
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
