@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from creditline.cli.index_connection import PlanOption, connect, withdrawn_by_ledger
 
 if TYPE_CHECKING:
-    from creditline.corpus.sources import Source
     from creditline.index import WorkIndex
     from creditline.index import ingest as index_ingest
-    from creditline.index.ingest import IngestReport, Loader, WorkVectors
+    from creditline.index.ingest import IngestReport
+    from creditline.index.jobs import IngestJob
 
 _console = Console(soft_wrap=True, highlight=False)
 _LOG_EVERY = 20
@@ -34,95 +34,61 @@ def ingest(
         typer.Option(help="HOST:PORT of the embedder, for pictures; without it, features are vectors."),
     ] = None,
     loader: Annotated[str, typer.Option(help="1/2: the first of two that share the source's parts.")] = "1/1",
+    celery: Annotated[
+        int, typer.Option(help="Let workers do it, in so many jobs; they must see source and checkpoint.")
+    ] = 0,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            help="Where it is kept how far this came; by default a directory named after the collection."
-        ),
+        typer.Option(help="Where is kept how far this came; by default COLLECTION.ingest/SOURCE."),
     ] = None,
     plan: PlanOption = None,
     look: Annotated[bool, typer.Option(help="Count the source first, for the time that is left.")] = True,
     optimize: Annotated[bool, typer.Option(help="Build the graph at the end.")] = True,
 ) -> None:
     """Write a source's works into a collection; a call that was stopped goes on where it was."""
-    from creditline.corpus.sources import open_source, survey
+    from creditline.index.ingest import Loader
+    from creditline.index.jobs import IngestJob
 
-    opened, share = open_source(source, kind=kind), _loader(loader)
-    expected = survey(opened, check_pictures=False).works // share.of if look else None
-    with contextlib.ExitStack() as stack:
-        index = stack.enter_context(connect(plan))
-        vectors = stack.enter_context(_vectors(embedder))
+    with connect(plan) as index:
         collection = index.aliases().get(into, into)
-        _create(index, collection, opened, vectors)
-        directory = checkpoint or Path(f"{collection}.ingest")
-        report = _run(opened, index, collection, vectors, share, directory, expected)
-        _tell(report, collection, directory)
+        directory = checkpoint or Path(f"{collection}.ingest") / source.resolve().name
+        job = IngestJob(source, collection, directory, kind, embedder, Loader.parse(loader))
+        job.create_collection(index)
+        if celery:
+            _by_workers(job.shares(celery))
+        else:
+            _tell(_run(job, index, _counted(job) if look else None), job)
         if optimize:
             _console.print("building the graph; searches go on meanwhile")
             index.optimize(collection)
-            _console.print(f"{collection}: {index.count(collection):,} works")
+        _console.print(f"{collection}: {index.count(collection):,} works")
 
 
-def _loader(text: str) -> Loader:
-    from creditline.errors import InvalidInput
-    from creditline.index.ingest import Loader
+def _counted(job: IngestJob) -> int:
+    """About how many works this loader will meet."""
+    from creditline.corpus.sources import open_source, survey
 
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and int(number) >= 1):
-        raise InvalidInput(f"--loader {text!r} is not of the form 1/2", field="loader")
-    return Loader(int(number) - 1, int(of))
+    return survey(open_source(job.source, kind=job.kind), check_pictures=False).works // job.loader.of
 
 
-@contextlib.contextmanager
-def _vectors(embedder: str | None) -> Iterator[WorkVectors]:
-    from creditline.index.ingest import AsGiven
-
-    if embedder is None:
-        yield AsGiven()
-        return
-    from creditline.client.work_embedding import WorkEmbedder
-
-    with WorkEmbedder(embedder) as works:
-        yield works
-
-
-def _create(index: WorkIndex, collection: str, source: Source, vectors: WorkVectors) -> None:
-    """Make the collection, of the width of the source's first work, when it is not there."""
-    from creditline.errors import InvalidInput
-
-    if index.exists(collection):
-        return
-    rows = (found for part in source.parts() for found in source.read(part))
-    first = next((found for found in rows if found.work is not None), None)
-    if first is None:
-        raise InvalidInput(f"{source.name} holds no work that can be read", field="source")
-    index.create(collection, vectors([first]).shape[1])
-
-
-def _run(
-    source: Source,
-    index: WorkIndex,
-    collection: str,
-    vectors: WorkVectors,
-    loader: Loader,
-    directory: Path,
-    expected: int | None,
-) -> IngestReport:
-    from creditline.index.checkpoint import Checkpoint
-    from creditline.index.ingest import Ingest
-
-    withdrawn = withdrawn_by_ledger()
+def _run(job: IngestJob, index: WorkIndex, expected: int | None) -> IngestReport:
     with _progress(expected) as on_progress:
-        job = Ingest(
-            source,
-            index,
-            collection,
-            vectors,
-            loader,
-            withdrawn=withdrawn.leaves_out,
-            on_progress=on_progress,
-        )
-        return job.run(Checkpoint.open(directory, loader.name, belongs_to=job.identity))
+        return job.run(index, withdrawn_by_ledger(), on_progress)
+
+
+def _by_workers(jobs: list[IngestJob]) -> None:
+    """Hand out one job a loader, and wait for all; Ctrl-C leaves those that are handed out."""
+    from creditline.settings import read_settings
+    from creditline.teacher.broker import INGEST_TASK, make_app, ping_broker
+    from creditline.teacher.settings import TeacherSettings
+
+    settings = read_settings(TeacherSettings)
+    ping_broker(settings.broker_url)
+    app = make_app(settings)
+    sent = [app.send_task(INGEST_TASK, kwargs=job.message()) for job in jobs]
+    for job, result in zip(jobs, sent, strict=True):
+        done = result.get()
+        _console.print(f"loader {job.loader.text}: {done['works']:,} works, {done['broken']:,} rows broken")
 
 
 @contextlib.contextmanager
@@ -155,10 +121,10 @@ def _line(progress: index_ingest.Progress, expected: int | None) -> str:
     return f"{done}, {progress.works_per_second:,.0f}/s{remaining}"
 
 
-def _tell(report: IngestReport, collection: str, directory: Path) -> None:
+def _tell(report: IngestReport, job: IngestJob) -> None:
     _console.print(
-        f"{report.written:,} works written into {collection} in {report.seconds:.1f} s"
+        f"{report.written:,} works written into {job.collection} in {report.seconds:.1f} s"
         f" ({report.works_per_second:,.0f}/s); {report.works:,} in all"
     )
     if report.broken:
-        _console.print(f"{report.broken:,} rows are no works; {directory} lists them with their reasons")
+        _console.print(f"{report.broken:,} rows are no works; {job.checkpoint} lists them with their reasons")

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,16 +71,32 @@ class Loader:
 
     def __post_init__(self) -> None:
         if not 0 <= self.number < self.of:
-            raise InvalidInput(f"there is no loader {self.number} of {self.of}", field="loader")
+            raise InvalidInput(f"there is no loader {self.number + 1} of {self.of}", field="loader")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `1/2`, the first of two. Raises InvalidInput."""
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and int(number) >= 1):
+            raise InvalidInput(f"loader {text!r} is not of the form 1/2", field="loader")
+        return cls(int(number) - 1, int(of))
+
+    @property
+    def text(self) -> str:
+        """What `parse` reads."""
+        return f"{self.number + 1}/{self.of}"
 
     @property
     def name(self) -> str:
-        """E.g. `loader-0-of-2`."""
-        return f"loader-{self.number}-of-{self.of}"
+        """E.g. `loader-1-of-2`."""
+        return f"loader-{self.number + 1}-of-{self.of}"
 
     def parts(self, source: Source) -> tuple[str, ...]:
         """The parts that this loader reads, in order."""
         return source.parts()[self.number :: self.of]
+
+
+ONLY_LOADER = Loader()
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,7 @@ class Ingest:
     index: WorkIndex
     collection: str
     vectors: WorkVectors
-    loader: Loader = Loader()
+    loader: Loader = ONLY_LOADER
     withdrawn: Callable[[Work], bool] = lambda work: False
     patience: Patience = PATIENT
     on_progress: ProgressListener = lambda progress: None

@@ -1,5 +1,5 @@
-"""The Celery application `creditline.teacher.app:app` and its tasks, `creditline.audit` and
-`creditline.label_shard`.
+"""The Celery application `creditline.teacher.app:app` and its tasks: `creditline.audit`,
+`creditline.label_shard` and `creditline.ingest_shard`.
 
 Whoever knows the broker's address can submit an audit by name:
 `Celery(broker=URL, backend=URL).send_task("creditline.audit", kwargs={"attribution_id": ID})`.
@@ -18,7 +18,7 @@ from creditline.errors import Unavailable
 from creditline.ledger.ledger import AUDIT_TASK
 from creditline.settings import read_settings
 from creditline.teacher.audits import Busy
-from creditline.teacher.broker import LABEL_TASK, make_app
+from creditline.teacher.broker import INGEST_TASK, LABEL_TASK, make_app
 from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack
 from creditline.teacher.worker import worker_of
@@ -60,3 +60,18 @@ def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round
     distillation = Distillation(RunConfig.model_validate(config), Path(directory), _log.info)
     distillation.label_shard(Shard.parse(shard), labels_round)
     return shard
+
+
+@app.task(name=INGEST_TASK)
+def ingest_shard(**message: Any) -> dict[str, int]:
+    """Load one loader's part of a source into the index; what is done already stays. See `IngestJob`."""
+    from creditline.index import QdrantSettings, WorkIndex
+    from creditline.index.jobs import IngestJob
+    from creditline.ledger import Ledger
+
+    qdrant = read_settings(QdrantSettings)
+    with Ledger.open(settings.ledger_url) as ledger:
+        withdrawn = ledger.withdrawn()
+    with WorkIndex.connect(qdrant.host, qdrant.grpc_port, qdrant.timeout_seconds) as index:
+        report = IngestJob.from_message(message).run(index, withdrawn)
+    return {"works": report.works, "broken": report.broken, "written": report.written}

@@ -10,9 +10,9 @@ from redis.retry import Retry
 from creditline.errors import Unavailable
 from creditline.teacher.settings import TeacherSettings
 
-LABEL_TASK = "creditline.label_shard"
+LABEL_TASK, INGEST_TASK = "creditline.label_shard", "creditline.ingest_shard"
 # Audits wait in the first; a worker may be told to take only one of them.
-AUDIT_QUEUE, LABEL_QUEUE = "celery", "labels"
+AUDIT_QUEUE, LABEL_QUEUE, INGEST_QUEUE = "celery", "labels", "ingest"
 _CONNECT_SECONDS = 3.0
 
 
@@ -26,7 +26,7 @@ def make_app(settings: TeacherSettings) -> Celery:
         result_accept_content=["json"],
         result_expires=settings.teacher_result_seconds,
         task_default_queue=AUDIT_QUEUE,
-        task_routes={LABEL_TASK: {"queue": LABEL_QUEUE}},
+        task_routes={LABEL_TASK: {"queue": LABEL_QUEUE}, INGEST_TASK: {"queue": INGEST_QUEUE}},
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from creditline.ledger import default_ledger_url
 
 _Port = Annotated[int, Field(ge=0, le=65535)]
-_QUEUES = ("celery", "labels")
+_QUEUES = ("celery", "labels", "ingest")
 _BROKER_SCHEMES = ("redis://", "rediss://")
 
 
@@ -33,11 +33,12 @@ class TeacherSettings(BaseSettings):
 
     `release_directory` tells what would have been served for works that were not listed.
     `teacher_queues` names the queues that the worker takes jobs from: audits wait in `celery`, shards of a
-    distillation in `labels`. Without `corpus_file` the corpus is the one that the reference generator was
-    trained on. `teacher_sampled_works` of the works that were not listed are scored in each audit. A worker
-    holds an audit under a lease of `teacher_lease_seconds`, which it renews; a job that is not finished
-    `teacher_visibility_seconds` after a worker fetched it is given to another. When told to stop, the worker
-    gives an audit back that is not finished within `teacher_stop_grace_seconds`. Port 0 takes a free one.
+    distillation in `labels`, those of a source that is indexed in `ingest`. Without `corpus_file` the corpus is
+    the one that the reference generator was trained on. `teacher_sampled_works` of the works that were not
+    listed are scored in each audit. A worker holds an audit under a lease of `teacher_lease_seconds`, which it
+    renews; a job that is not finished `teacher_visibility_seconds` after a worker fetched it is given to
+    another. When told to stop, the worker gives an audit back that is not finished within
+    `teacher_stop_grace_seconds`. Port 0 takes a free one.
     """
 
     model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True, frozen=True)
@@ -50,7 +51,7 @@ class TeacherSettings(BaseSettings):
     release_directory: Path | None = None
     teacher_host: str = "127.0.0.1"
     teacher_metrics_port: _Port = 7390
-    teacher_queues: str = "celery,labels"
+    teacher_queues: str = "celery,labels,ingest"
     teacher_sampled_works: int = Field(default=96, ge=1, le=100_000)
     teacher_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
     teacher_visibility_seconds: int = Field(default=900, ge=1, le=86_400)
@@ -67,7 +68,7 @@ class TeacherSettings(BaseSettings):
     def _are_queues(cls, value: str) -> str:
         unknown = [name.strip() for name in value.split(",") if name.strip() not in _QUEUES]
         if unknown:
-            raise ValueError(f"there is no queue {unknown[0]!r}; name {' or '.join(_QUEUES)}, or both")
+            raise ValueError(f"there is no queue {unknown[0]!r}; name some of {', '.join(_QUEUES)}")
         return value
 
     @field_validator("broker_url")

@@ -20,9 +20,8 @@ from creditline.index.ingest import AsGiven, Ingest, Loader
 def main() -> None:
     """Load and report."""
     source, collection, port, share = sys.argv[1:5]
-    number, of = share.split("/")
     with WorkIndex.connect(grpc_port=int(port)) as index, tempfile.TemporaryDirectory() as kept:
-        loader = Loader(int(number) - 1, int(of))
+        loader = Loader.parse(share)
         ingest = Ingest(open_source(Path(source)), index, collection, AsGiven(), loader)
         report = ingest.run(Checkpoint.open(Path(kept), loader.name, belongs_to=ingest.identity))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

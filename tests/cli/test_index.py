@@ -1,0 +1,165 @@
+"""`creditline index`: a source into a collection, promoted, rolled back, planned; errors are sentences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.index.works_made_up import unit_vectors
+from tests.local.qdrant_process import local_qdrant
+from typer.testing import CliRunner, Result
+
+from creditline.cli.index import app
+from creditline.cli.index_plan import number_of
+from creditline.errors import Conflict, InvalidInput, NotFound, NotReady
+from creditline.index import IndexPlan, WorkIndex
+from creditline.index.plan import Codes
+from creditline.index.promotion import live_build
+from creditline.ledger import Ledger, WithdrawalKind
+
+_WORKS = 120
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with local_qdrant(tmp_path_factory.mktemp("qdrant")) as running:
+        yield running.port
+
+
+@pytest.fixture(autouse=True)
+def place(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of its own with a ledger, and the index of this module."""
+    monkeypatch.setenv("CREDITLINE_QDRANT_GRPC_PORT", str(port))
+    monkeypatch.setenv("CREDITLINE_LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def source(place: Path) -> Path:
+    """CLIP features of 120 works, two of them without a caption."""
+    directory = place / "features"
+    directory.mkdir()
+    np.save(directory / "img_emb_0.npy", unit_vectors(_WORKS).astype(np.float16))
+    captions = ["" if row in (3, 90) else f"picture {row}" for row in range(_WORKS)]
+    columns = {"key": [f"w{row}" for row in range(_WORKS)], "caption": captions}
+    pq.write_table(pa.table(columns), directory / "metadata_0.parquet")
+    return directory
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def ingested(source: Path, port: int) -> Iterator[WorkIndex]:
+    """Two builds of `works-cli`, the first of them live."""
+    for build in ("works-cli.1", "works-cli.2"):
+        _run("ingest", str(source), "--into", build)
+    _run("promote", "works-cli.1")
+    with WorkIndex.connect(grpc_port=port) as index:
+        yield index
+        for build in index.collections():
+            index.delete(build)
+
+
+def test_an_ingest_says_what_it_did_and_lists_what_is_broken(source: Path, place: Path, port: int) -> None:
+    said = _run("ingest", str(source), "--into", "works-told.1").output
+    assert "118 works written into works-told.1" in said
+    assert "2 rows are no works; works-told.1.ingest/features lists them" in said
+    (listed,) = (place / "works-told.1.ingest" / "features").glob("*.broken.jsonl")
+    assert [json.loads(line)["row"] for line in listed.read_text().splitlines()] == [3, 90]
+    again = _run("ingest", str(source), "--into", "works-told.1").output
+    assert "0 works written into works-told.1" in again
+    assert "118 in all" in again
+    _run("drop", "works-told.1")
+
+
+def test_builds_are_promoted_and_rolled_back(ingested: WorkIndex) -> None:
+    assert "works-cli is works-cli.2 now, and was works-cli.1" in _run("promote", "works-cli.2").output
+    assert live_build(ingested, "works-cli") == "works-cli.2"
+    assert "works-cli is works-cli.1 again" in _run("rollback", "works-cli").output
+    shown = _run("show").output
+    assert "works-cli.before" in shown
+    assert "118" in shown
+
+
+def test_what_was_withdrawn_after_the_ingest_is_withdrawn_when_a_build_is_promoted(
+    ingested: WorkIndex, place: Path
+) -> None:
+    with Ledger.open(f"sqlite:///{place}/ledger.db") as ledger:
+        ledger.withdraw(WithdrawalKind.WORK, "w5")
+    _run("promote", "works-cli.2")
+    assert ingested.withdrawn_works("works-cli.2") == {"w5"}
+
+
+def test_a_live_build_is_not_dropped(ingested: WorkIndex) -> None:
+    with pytest.raises(Conflict, match="is live as 'works-cli'"):
+        _run("drop", "works-cli.1")
+    with pytest.raises(NotFound, match="no collection 'works-cli'"):
+        _run("drop", "works-cli")
+
+
+def test_works_are_removed(ingested: WorkIndex) -> None:
+    assert "works-cli.2: 117 works" in _run("remove", "works-cli.2", "w7").output
+
+
+def test_an_ingest_into_an_alias_adds_to_the_live_build(ingested: WorkIndex, place: Path) -> None:
+    more = place / "more"
+    more.mkdir()
+    np.save(more / "img_emb_0.npy", unit_vectors(4, seed=9).astype(np.float16))
+    columns = {"key": ["m0", "m1", "m2", "m3"], "caption": ["a", "b", "c", "d"]}
+    pq.write_table(pa.table(columns), more / "metadata_0.parquet")
+    assert "4 works written into works-cli.1" in _run("ingest", str(more), "--into", "works-cli").output
+    assert (ingested.count("works-cli.1"), ingested.count("works-cli.2")) == (122, 118)
+
+
+def test_a_plan_is_chosen_and_lays_out_what_is_ingested_by_it(source: Path, place: Path, port: int) -> None:
+    (place / "plan.json").write_text(IndexPlan(codes=Codes.BINARY, segments=3).to_json())
+    _run("ingest", str(source), "--into", "works-planned.1", "--plan", "plan.json")
+    with WorkIndex.connect(grpc_port=port) as index:
+        assert index.plan("works-planned.1").codes is Codes.BINARY
+        index.delete("works-planned.1")
+
+
+def test_the_planner_shows_its_formulas_and_writes_what_was_chosen(place: Path) -> None:
+    said = _run(
+        "plan", "--works", "400M", "--budget-ram", "128GB", "--write", "p.json", "--values", "planned"
+    )
+    assert "int8" in said.output
+    assert "works x 256 x 2 B" in said.output
+    assert "measured here" in said.output
+    plan = IndexPlan.from_json((place / "p.json").read_text())
+    assert plan == IndexPlan.from_json((place / "planned" / "plan.json").read_text())
+
+
+def test_the_planner_speaks_json(place: Path) -> None:
+    options = json.loads(_run("plan", "--works", "5B", "--json").output)
+    assert sum(option["chosen"] for option in options) == 1
+    assert {option["plan"]["codes"] for option in options} == {"int8", "turbo4", "binary"}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("400M", 4e8), ("5B", 5e9), ("128GB", 1.28e11), ("1.5 TB", 1.5e12), ("12", 12)]
+)
+def test_numbers_are_read_as_people_write_them(text: str, number: float) -> None:
+    assert number_of(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "many", "4X", "-3M"])
+def test_what_is_no_number_is_said(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is no number"):
+        number_of(text)
+
+
+def test_a_loader_that_there_is_not_and_a_plan_that_is_missing_are_said(source: Path) -> None:
+    with pytest.raises(InvalidInput, match="no loader 3 of 2"):
+        _run("ingest", str(source), "--into", "works-x.1", "--loader", "3/2")
+    with pytest.raises(NotReady, match="no plan at missing"):
+        _run("ingest", str(source), "--into", "works-x.1", "--plan", "missing.json")
