@@ -33,11 +33,11 @@ class TeacherSettings(BaseSettings):
 
     `release_directory` tells what would have been served for works that were not listed.
     `teacher_queues` names the queues that the worker takes jobs from: audits wait in `celery`, shards of a
-    distillation in `labels`, those of a source that is indexed in `ingest`. Without `corpus_file` the corpus is
-    the one that the reference generator was trained on. `teacher_sampled_works` of the works that were not
-    listed are scored in each audit. A worker holds an audit under a lease of `teacher_lease_seconds`, which it
-    renews; a job that is not finished `teacher_visibility_seconds` after a worker fetched it is given to
-    another. When told to stop, the worker gives an audit back that is not finished within
+    distillation in `labels`, those of a source that is indexed in `ingest`. Without `corpus_file` the corpus
+    is the one that the reference generator was trained on. `teacher_sampled_works` of the works that were
+    not listed are scored in each audit. A worker holds an audit under a lease of `teacher_lease_seconds`,
+    which it renews; a job that is not finished `teacher_visibility_seconds` after a worker fetched it is
+    given to another. When told to stop, the worker gives an audit back that is not finished within
     `teacher_stop_grace_seconds`. Port 0 takes a free one.
     """
 
