@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -63,8 +63,7 @@ class WorkPoint:
         )
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One work that a search found; `score` is the cosine in [-1, 1].
 
     Of a work that was found without its payload nothing but `point_id` and `score` is known. rights_holders:
@@ -172,6 +171,8 @@ def _varint(number: int) -> bytes:
 
 def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hit:
     """A search result with the fields of `HIT_FIELDS`, or with as many as `payload` has."""
+    if not payload:
+        return Hit("", point.score, "", "", "", "", "", point_id=point.id.uuid)
     texts = {name: payload[name].string_value if name in payload else "" for name in _TEXT_FIELDS}
     names, percents = (_values(payload, name) for name in ("holders", "percents"))
     return Hit(

@@ -10,6 +10,7 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
+from creditline.index.filters import field_indexes
 from creditline.index.plan import OVERSAMPLING, Codes
 from tests.benchmarks.index.running import PLAN, WORKPLACE, corpus_of
 
@@ -49,6 +50,20 @@ def copied_shard(directory: Path, collection: str) -> Path:
     if copy.exists():
         shutil.rmtree(copy)
     shutil.copytree(source, copy)
+    return copy
+
+
+def without_fields(shard: Path) -> Path:
+    """A copy of a shard without the indexes of its payload: vectors, codes, graph and ids, as Faiss has."""
+    copy = shard.with_name(f"{shard.name}-without-fields")
+    if copy.exists():
+        shutil.rmtree(copy)
+    shutil.copytree(shard, copy)
+    opened = edge.EdgeShard.load(str(copy))
+    for name, _, _ in field_indexes(on_disk=False):
+        opened.update(edge.UpdateOperation.delete_field_index(name))
+    opened.flush()
+    opened.close()
     return copy
 
 

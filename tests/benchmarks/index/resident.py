@@ -26,7 +26,7 @@ def main() -> None:
     queries = corpus_of(1).queries(_QUERIES)
     before, _ = in_memory(os.getpid())
     if kind == "edge":
-        shard = BareEdge(Path(place))
+        shard = BareEdge(Path(place), listed=False)
         for query in queries.tolist():
             shard.nearest(query, _EF)
     else:

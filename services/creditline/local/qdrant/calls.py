@@ -60,7 +60,8 @@ def served(method: Callable[..., Any]) -> Callable[..., Any]:
             _finish(method.__name__, code, began)
             context.abort(code, details)
         else:
-            answer.time = time.perf_counter() - began
+            if "time" in answer.DESCRIPTOR.fields_by_name:
+                answer.time = time.perf_counter() - began
             _finish(method.__name__, grpc.StatusCode.OK, began)
             return answer
 
