@@ -245,8 +245,8 @@ def main() -> None:
             edge["must"] / faiss["must"],
             target="<= 0.5",
             what=(
-                f"vectors and ids alone, as Faiss holds: {edge['must'] / MILLION:.0f} B a work that must stay in"
-                f" memory over {faiss['must'] / MILLION:.0f} B"
+                f"vectors and ids alone, as Faiss holds: {edge['must'] / MILLION:.0f} B a work that must stay"
+                f" in memory over {faiss['must'] / MILLION:.0f} B"
             ),
         ),
         "ram_with_fields_over_faiss": Figure(
@@ -255,7 +255,7 @@ def main() -> None:
         ),
         "ram_with_cache_over_faiss": Figure(
             (whole["must"] + whole["may"]) / faiss["must"],
-            what="with those and all pages of whole vectors that queries have touched and the kernel may drop",
+            what="with those and all pages that queries have touched and the kernel may drop",
         ),
         "p99_while_optimizing_ratio": Figure(
             float(np.quantile(busy, 0.99) / np.quantile(quiet, 0.99)),
