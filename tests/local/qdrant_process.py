@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qdrant_client import QdrantClient, models
+
 from creditline.local.health import grpc_serves
 from creditline.local.services import StackPorts
 
@@ -44,6 +46,19 @@ def start_qdrant(directory: Path, *, port: int | None = None) -> RunningQdrant:
         assert time.monotonic() < deadline, "the local Qdrant did not start"
         time.sleep(0.05)
     return running
+
+
+def connect(running: RunningQdrant) -> QdrantClient:
+    """Qdrant's own client, over gRPC only."""
+    return QdrantClient(host="127.0.0.1", grpc_port=running.port, prefer_grpc=True, check_compatibility=False)
+
+
+def wait_until_optimized(client: QdrantClient, name: str, *, seconds: float = 120.0) -> None:
+    """Until the collection is green again."""
+    deadline = time.monotonic() + seconds
+    while client.get_collection(name).status != models.CollectionStatus.GREEN:
+        assert time.monotonic() < deadline, "the optimizer did not end"
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -90,12 +90,7 @@ class StoredCollection:
 
     def query(self, searches: Sequence[Search]) -> list[list[Any]]:
         """Edge's ScoredPoints for each search, best first."""
-        if len(searches) == 1:
-            request = searches[0].on_one_shard()
-            parts = [[found] for found in self._on_each(lambda shard: shard.query(request))]
-        else:
-            batch = edge.QueryBatchRequest([search.on_one_shard() for search in searches])
-            parts = self._on_each(lambda shard: shard.query_batch(batch))
+        parts = self._on_each(lambda shard: _found(shard, searches))
         smaller = self.settings.vectors_config.params.distance in _SMALLER_IS_BETTER
         return [
             best(found, search, smaller_is_better=smaller)
@@ -216,6 +211,21 @@ class StoredCollection:
         for shard in self._shards:
             shard.close()
         self._optimizer.join()
+
+
+def _found(shard: edge.EdgeShard, searches: Sequence[Search]) -> list[list[Any]]:
+    """What one shard has for each search; one that may have ended in a dead end is made again."""
+    requests = [search.on_one_shard() for search in searches]
+    if len(requests) == 1:
+        found = [shard.query(requests[0])]
+    else:
+        found = shard.query_batch(edge.QueryBatchRequest(requests))
+    return [
+        shard.query(search.through_neighbours().on_one_shard())
+        if search.may_have_missed(len(points))
+        else points
+        for search, points in zip(searches, found, strict=True)
+    ]
 
 
 class _Background:

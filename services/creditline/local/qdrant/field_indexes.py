@@ -10,7 +10,7 @@ from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.refusals import NotServed
-from creditline.local.qdrant.settings import edge_memory
+from creditline.local.qdrant.settings import edge_memory, grpc_memory
 
 
 @dataclass(frozen=True)
@@ -91,4 +91,29 @@ def _edge_value(params: Any, name: str) -> Any:
 def schema_info(index: Any) -> qdrant.PayloadSchemaInfo:
     """What Edge knows of one index."""
     kind = _KIND_OF_EDGE_TYPE[index.data_type]
-    return qdrant.PayloadSchemaInfo(data_type=kind.qdrant_type, points=index.points)
+    info = qdrant.PayloadSchemaInfo(data_type=kind.qdrant_type, points=index.points)
+    # Edge leaves None what was not asked for, and all of it when nothing was.
+    given = {name: getattr(index.params, name, None) for name in _parameters(info, kind)}
+    if any(value is not None for value in given.values()):
+        _fill_params(getattr(info.params, kind.params_field), given)
+    return info
+
+
+def _parameters(info: qdrant.PayloadSchemaInfo, kind: _Kind) -> list[str]:
+    """The parameters that an index of this kind may have; Edge has all of them, under the same names."""
+    return [field.name for field in getattr(info.params, kind.params_field).DESCRIPTOR.fields]
+
+
+def _fill_params(params: Any, given: dict[str, Any]) -> None:
+    params.SetInParent()
+    for name, value in given.items():
+        match name:
+            case _ if value is None:
+                continue
+            case "memory":
+                params.memory = grpc_memory(value)
+            case "prefix":
+                if value:
+                    params.prefix.SetInParent()
+            case _:
+                setattr(params, name, value)

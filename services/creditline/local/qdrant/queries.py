@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import qdrant_edge as edge
@@ -55,6 +55,20 @@ class Search:
             with_payload=self.with_payload,
             with_vector=self.with_vector,
         )
+
+    def may_have_missed(self, found: int) -> bool:
+        """Whether a shard that found so few points may have ended in a dead end of its graph."""
+        return self.filter is not None and not self.params.exact and found < self.limit + self.offset
+
+    def through_neighbours(self) -> Search:
+        """The same search, which looks past points that fail the filter to their neighbours (ACORN)."""
+        params = edge.SearchParams(
+            hnsw_ef=self.params.hnsw_ef,
+            quantization=self.params.quantization,
+            indexed_only=self.params.indexed_only,
+            acorn=edge.AcornSearchParams(enable=True, max_selectivity=1.0),
+        )
+        return replace(self, params=params)
 
 
 @dataclass(frozen=True)
@@ -146,7 +160,10 @@ def _queried_vector(query: qdrant.Query) -> list[float]:
 
 def _search_params(message: qdrant.SearchParams) -> edge.SearchParams:
     refuse_other_fields(message, _PARAMS_FIELDS, "search params")
-    quantization, acorn = None, None
+    # A filtered search goes only to points that pass. A point whose neighbours all fail leads nowhere, and a
+    # search that begins there finds that point alone: with a quarter passing, one build in twelve has such
+    # points where up to every eighth query ends. ACORN looks past them; it is used for narrow filters only.
+    quantization, acorn = None, edge.AcornSearchParams(enable=True)
     if message.HasField("quantization"):
         codes = message.quantization
         quantization = edge.QuantizationSearchParams(

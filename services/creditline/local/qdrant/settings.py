@@ -266,6 +266,11 @@ def edge_memory(message: Any) -> edge.Memory | None:
     return _MEMORIES[message.memory] if message.HasField("memory") else None
 
 
+def grpc_memory(place: edge.Memory) -> qdrant.Memory.ValueType:
+    """The message's word for where a part is kept."""
+    return next(word for word, memory in _MEMORIES.items() if memory == place)
+
+
 def optional(message: Any, name: str) -> Any:
     """A field's value, or None when it is not set."""
     return getattr(message, name) if message.HasField(name) else None
