@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -21,8 +21,10 @@ _POINT_NAMESPACE = uuid.UUID("6f1d8c1e-52f3-5c0b-9a36-5d0f3b7c2a11")
 _UNIT_LENGTH_TOLERANCE = 1e-2
 # Field 1 of DenseVector, length-delimited: packed little-endian floats.
 _DENSE_DATA_FIELD = b"\x0a"
-_TEXT_FIELDS = ("work_id", "contributor", "title", "caption", "licence", "source", "duplicate_group")
-HIT_FIELDS = (*_TEXT_FIELDS, "holders", "percents")
+HIT_FIELDS = (
+    *("work_id", "contributor", "title", "caption", "licence", "source", "duplicate_group"),
+    *("holders", "percents"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,23 +126,42 @@ def checked_vectors(points: Sequence[WorkPoint], width: int) -> npt.NDArray[np.f
 
 
 def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.PointStruct:
-    """A Qdrant point. Built as protobuf directly: pydantic models cost three times the rest of an upsert."""
+    """A Qdrant point. Built as protobuf directly: pydantic models cost three times the rest of an upsert.
+
+    A field that another tells is left out: each takes 3 µs to write in Qdrant Edge, and its room on disk.
+    """
     message = qdrant.PointStruct(
         id=qdrant.PointId(uuid=point_id(point.work_id)),
         vectors=qdrant.Vectors(vector=qdrant.Vector(dense=dense_vector(vector))),
     )
     payload = message.payload
-    for name in _TEXT_FIELDS:
-        payload[name].string_value = getattr(point, name)
-    payload["origin"].string_value = origin(point.source)
+    for name, text in _texts(point):
+        payload[name].string_value = text
     payload["withdrawn"].integer_value = int(point.withdrawn)
     if point.created is not None:
         payload["created"].integer_value = point.created
+    if not point.rights_holders:
+        payload["holders"].string_value = point.contributor
+        return message
+    payload["contributor"].string_value = point.contributor
     for name in _people(point):
         payload["holders"].list_value.values.add().string_value = name
     for _, percent in point.rights_holders:
         payload["percents"].list_value.values.add().double_value = percent
     return message
+
+
+def _texts(point: WorkPoint) -> Iterator[tuple[str, str]]:
+    """The fields that are plain texts, but for those that another one tells."""
+    yield "work_id", point.work_id
+    yield "caption", point.caption
+    if point.title != point.caption:
+        yield "title", point.title
+    yield "licence", point.licence
+    yield "source", point.source
+    yield "origin", origin(point.source)
+    if point.duplicate_group != point.work_id:
+        yield "duplicate_group", point.duplicate_group
 
 
 def _people(work: WorkPoint | Hit) -> tuple[str, ...]:
@@ -170,22 +191,26 @@ def _varint(number: int) -> bytes:
 
 
 def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hit:
-    """A search result with the fields of `HIT_FIELDS`, or with as many as `payload` has."""
+    """A search result with the fields of `HIT_FIELDS`, or with none when there is no payload."""
     if not payload:
         return Hit("", point.score, "", "", "", "", "", point_id=point.id.uuid)
-    texts = {name: payload[name].string_value if name in payload else "" for name in _TEXT_FIELDS}
-    names, percents = (_values(payload, name) for name in ("holders", "percents"))
+    texts = {name: value.string_value for name, value in payload.items()}
+    work_id, caption = texts.get("work_id", ""), texts.get("caption", "")
     return Hit(
+        work_id=work_id,
         score=point.score,
-        rights_holders=tuple(
-            # A maker without a part of the rights comes after those who have one.
-            (name.string_value, percent.double_value)
-            for name, percent in zip(names, percents, strict=False)
-        ),
+        contributor=texts.get("contributor") or texts.get("holders", ""),
+        title=texts.get("title", caption),
+        caption=caption,
+        licence=texts.get("licence", ""),
+        duplicate_group=texts.get("duplicate_group", work_id),
+        source=texts.get("source", ""),
+        rights_holders=_split(payload) if "percents" in payload else (),
         point_id=point.id.uuid,
-        **texts,
     )
 
 
-def _values(payload: Mapping[str, qdrant.Value], name: str) -> Sequence[qdrant.Value]:
-    return payload[name].list_value.values if name in payload else ()
+def _split(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:
+    """Rights holders with their parts; a maker without a part comes after those who have one."""
+    names, percents = (payload[name].list_value.values for name in ("holders", "percents"))
+    return tuple((name.string_value, part.double_value) for name, part in zip(names, percents, strict=False))

@@ -44,13 +44,13 @@ _GIB = 2**30
 
 def payload_of(point: WorkPoint) -> dict[str, Any]:
     """The payload that our layer writes, as a plain client would."""
-    texts = ("work_id", "contributor", "title", "caption", "licence", "source", "duplicate_group")
+    texts = ("work_id", "caption", "title", "licence", "source")
     return {
         **{name: getattr(point, name) for name in texts},
         "origin": origin(point.source),
         "withdrawn": 0,
         "created": point.created,
-        "holders": [point.contributor],
+        "holders": point.contributor,
     }
 
 
