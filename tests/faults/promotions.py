@@ -18,6 +18,7 @@ _WORKS = 2_000
 _LISTED = 20
 _DETAILED = 5
 _SEARCH_SECONDS = 10.0
+_SHORTEST_SECONDS = 0.05
 _PLAN = IndexPlan(full_scan_threshold_kilobytes=1, indexing_threshold_kilobytes=1)
 
 
@@ -78,7 +79,8 @@ async def _switch(index: WorkIndex, both: tuple[str, str], switches: int, found:
         else:
             await asyncio.to_thread(promote, index, _ALIAS, both[(number // 2) % 2])
         found.switches += 1
-        await asyncio.sleep(0.1)
+        # Not in step with anything that repeats.
+        await asyncio.sleep(_SHORTEST_SECONDS * (1 + number % 7))
 
 
 async def _ask_steadily(search: WorkSearch, found: Promotions, rate: float, stopped: asyncio.Event) -> None:

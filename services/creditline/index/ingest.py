@@ -23,7 +23,7 @@ from creditline.index.points import WorkPoint
 from creditline.index.sending import PATIENT, Patience, Sending
 from creditline.index.works import WorkIndex
 
-_BATCHES_IN_FLIGHT = 2
+_BATCHES_IN_FLIGHT = 3
 # No direction can be told from a shorter vector.
 _SHORTEST = 1e-12
 

@@ -23,7 +23,7 @@ from creditline.index.works import CHANNEL_OPTIONS
 MOST_HITS = 10_000
 ALL_WORKS = WorkFilter()
 _HEALTH_SECONDS = 2.0
-_ALIASES_SECONDS = 1.0
+_ALIASES_SECONDS = 0.25
 # Hits of one group come together: so many more works are searched for at first, and then so many times more.
 _WORKS_PER_GROUP = 3
 _GROWTH = 4
@@ -180,7 +180,7 @@ class WorkSearch:
         return [to_hit(point, point.payload) for point in points]
 
     async def build_of(self, alias: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> str:
-        """The collection that an alias means now, or did up to a second ago; the name itself if it is none.
+        """The collection that an alias means now, or did up to a quarter of a second ago; the name itself if it is none.
 
         Who asks more than once for one answer asks the build, so that no answer is of two. Raises
         Unavailable when Qdrant is down.
