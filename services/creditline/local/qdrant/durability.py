@@ -15,7 +15,7 @@ from pathlib import Path
 
 def write_durably(path: Path, text: str) -> None:
     """Replace a file in one step, on disk before this returns."""
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("w") as file:
         file.write(text)
         file.flush()

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from google.protobuf import json_format
+
 from creditline.errors import Conflict, InvalidInput, NotFound
 from creditline.local.qdrant.collection import SETTINGS, StoredCollection
 from creditline.local.qdrant.durability import sync_directory, sync_files, write_durably
@@ -111,7 +113,6 @@ def restore(snapshot: Path, directory: Path, collection: str) -> None:
     shutil.rmtree(home, ignore_errors=True)
     _unpack(snapshot, home)
     settings = home / (SETTINGS + _UNFINISHED)
-    read_settings(settings)  # whole, or the collection is not
     sync_files(home)
     sync_directory(home)
     # The settings file makes it a collection: it takes its name last.
@@ -129,10 +130,11 @@ def _pack(collection: StoredCollection, path: Path) -> str:
             tarfile.TarFile(fileobj=buffered, mode="w", copybufsize=_BLOCK_BYTES) as tar,
             collection.held() as directories,
         ):
-            tar.add(collection.directory / SETTINGS, SETTINGS + _UNFINISHED)
             for number, directory in enumerate(directories):
                 _add_text(tar, f"{number}/{CURRENT}", directory.name)
                 tar.add(directory, f"{number}/{directory.name}")
+            # Last: a file that was cut off has none.
+            tar.add(collection.directory / SETTINGS, SETTINGS + _UNFINISHED)
         os.fsync(file.fileno())
     return hashed.hexdigest()
 
@@ -161,7 +163,8 @@ def _unpack(snapshot: Path, home: Path) -> None:
     try:
         with tarfile.open(snapshot) as tar:
             tar.extractall(home, filter="data")
-    except (tarfile.TarError, EOFError) as failure:
+        read_settings(home / (SETTINGS + _UNFINISHED))
+    except (tarfile.TarError, json_format.ParseError, OSError) as failure:
         shutil.rmtree(home, ignore_errors=True)
         raise InvalidInput(f"snapshot {snapshot} is not whole: {failure}", field="snapshot") from failure
 
@@ -172,6 +175,10 @@ class _Hashed(io.RawIOBase):
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._digest = hashlib.sha256()
+        self._written = 0
+
+    def tell(self) -> int:
+        return self._written
 
     def writable(self) -> bool:
         return True
@@ -179,6 +186,7 @@ class _Hashed(io.RawIOBase):
     def write(self, block: Any) -> int:
         written = self._file.write(block)
         self._digest.update(memoryview(block)[:written])
+        self._written += written
         return written
 
     def hexdigest(self) -> str:

@@ -1,0 +1,94 @@
+"""A full disk: refused in a sentence, nothing acknowledged is lost, and it goes on when there is room."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from qdrant_client import QdrantClient, models
+
+from creditline.local.qdrant.room import RESERVE_BYTES
+from tests.index.works_made_up import unit_vectors
+from tests.local.qdrant_process import connect, local_qdrant
+
+_WIDTH = 256
+_MEGABYTE = 1024 * 1024
+# Room for a collection and some thousand points above the reserve.
+_DISK_MEGABYTES = RESERVE_BYTES // _MEGABYTE + 180
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which only root can make."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MEGABYTES}m", "tmpfs", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        pytest.skip(f"no small file system can be mounted here: {made.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def _batch(first: int, count: int = 200) -> list[models.PointStruct]:
+    vectors = unit_vectors(count, _WIDTH, seed=first)
+    return [
+        models.PointStruct(id=first + row, vector=vector.tolist(), payload={"text": "x" * 500})
+        for row, vector in enumerate(vectors)
+    ]
+
+
+def _fill_until_refused(client: QdrantClient) -> tuple[int, grpc.RpcError]:
+    """How many points were acknowledged, and the refusal."""
+    for written in range(0, 1_000_000, 200):
+        try:
+            client.upsert("works", _batch(written))
+        except grpc.RpcError as refused:
+            return written, refused
+    raise AssertionError("the disk was never full")
+
+
+def test_a_full_disk_refuses_writes_keeps_what_it_has_and_recovers(small_disk: Path) -> None:
+    with local_qdrant(small_disk / "qdrant") as running:
+        client = connect(running)
+        client.create_collection(
+            "works", vectors_config=models.VectorParams(size=_WIDTH, distance=models.Distance.COSINE)
+        )
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(b"x" * 40 * _MEGABYTE)
+        written, refused = _fill_until_refused(client)
+        assert written > 0
+        assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "MB left; nothing was changed, make room first" in refused.details()
+        assert client.count("works").count == written
+        query = unit_vectors(1, _WIDTH, seed=0)[0].tolist()
+        assert client.query_points("works", query, limit=1).points[0].id == 0
+        client.delete("works", points_selector=[0])  # what makes things fewer is still allowed
+        ballast.unlink()
+        client.upsert("works", _batch(written))
+        client.close()
+    with local_qdrant(small_disk / "qdrant") as again:
+        client = connect(again)
+        assert client.count("works").count == written + 199
+        client.close()
+
+
+def test_an_optimization_without_room_is_said_and_leaves_the_collection_as_it_was(small_disk: Path) -> None:
+    with local_qdrant(small_disk / "qdrant") as running:
+        client = connect(running)
+        client.create_collection(
+            "works", vectors_config=models.VectorParams(size=_WIDTH, distance=models.Distance.COSINE)
+        )
+        written, _ = _fill_until_refused(client)
+        client.update_collection("works", optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1))
+        while (found := client.get_collection("works")).status != models.CollectionStatus.GREEN:
+            pass
+        assert "an optimization needs" in str(found.optimizer_status)
+        assert client.count("works").count == written
+        client.close()
