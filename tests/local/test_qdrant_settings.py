@@ -247,7 +247,7 @@ def test_no_shards_are_refused(client: QdrantClient, name: str) -> None:
         ),
         models.IntegerIndexParams(type="integer", lookup=True, range=False, on_disk=True),
         models.FloatIndexParams(type="float", on_disk=True, is_principal=True),
-        models.DatetimeIndexParams(type="datetime", enable_hnsw=False),
+        models.DatetimeIndexParams(type="datetime", enable_hnsw=False, memory=models.Memory.PINNED),
     ],
     ids=lambda params: params.type,
 )
@@ -259,7 +259,8 @@ def test_an_index_has_the_parameters_that_were_asked_for(
     client.create_payload_index(name, "plain", params.type)
     schema = client.get_collection(name).payload_schema
     assert (schema["field"].data_type, schema["field"].params) == (params.type, params)
-    assert (schema["plain"].data_type, schema["plain"].params) == (params.type, None)
+    assert schema["plain"].data_type == params.type
+    assert schema["plain"].params == type(params)(type=params.type, memory=models.Memory.CACHED)
     client.delete_payload_index(name, "field")
     assert set(client.get_collection(name).payload_schema) == {"plain"}
 

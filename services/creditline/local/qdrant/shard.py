@@ -162,8 +162,8 @@ class Shard:
         optimized, before = edge.EdgeShard.load(str(copy)), self.directory
         try:
             self._catch_up(optimized)
+            # The optimizer flushed what it made; what came later is in the copy's log.
             sync_files(copy)
-            optimized.flush()
             with self._writing:
                 for operation in self._still_missed():
                     _update(optimized, operation)
