@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from creditline.errors import Conflict, InvalidInput
+
+_SYNCHRONIZED_EVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Checkpoint:
         self._belongs_to = belongs_to
         self.broken_rows = directory / f"{name}.broken.jsonl"
         self.position = position
+        self._synchronized = time.monotonic()
 
     @classmethod
     def open(cls, directory: Path, name: str, *, belongs_to: str) -> Self:
@@ -57,20 +61,27 @@ class Checkpoint:
             position = _read(path, belongs_to)
         opened = cls(directory, name, belongs_to, position)
         opened.broken_rows.touch()
-        # What was listed after the last acknowledged batch will be met again.
-        os.truncate(opened.broken_rows, position.broken_bytes)
+        # What was listed after the last acknowledged batch will be met again; a power loss may have taken more.
+        kept = min(position.broken_bytes, opened.broken_rows.stat().st_size)
+        os.truncate(opened.broken_rows, kept)
+        opened.position = replace(position, broken_bytes=kept)
         return opened
 
     def advance(self, position: Position, broken: Sequence[Broken]) -> None:
-        """Note that all before `position` is in the index or in the list; on disk before this returns."""
+        """Note that all before `position` is in the index or in the list.
+
+        A killed process loses nothing of it. Against a power loss it is synchronized every few seconds, and
+        at the end: a checkpoint from before only makes works written once more, onto themselves.
+        """
         lines = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in broken).encode()
-        if lines:
-            with self.broken_rows.open("ab") as file:
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
+        durable = position.finished or time.monotonic() > self._synchronized + _SYNCHRONIZED_EVERY_SECONDS
+        if lines or durable:
+            _append(self.broken_rows, lines, durable=durable)
         self.position = replace(position, broken_bytes=self.position.broken_bytes + len(lines))
-        _write(self._path, {"belongs_to": self._belongs_to, **asdict(self.position)})
+        content = {"belongs_to": self._belongs_to, **asdict(self.position)}
+        _write(self._path, content, durable=durable)
+        if durable:
+            self._synchronized = time.monotonic()
 
 
 def _read(path: Path, belongs_to: str) -> Position:
@@ -91,10 +102,21 @@ def _read(path: Path, belongs_to: str) -> Position:
     return position
 
 
-def _write(path: Path, content: object) -> None:
+def _append(path: Path, lines: bytes, *, durable: bool) -> None:
+    with path.open("ab") as file:
+        file.write(lines)
+        _synchronize(file, durable)
+
+
+def _write(path: Path, content: object, *, durable: bool) -> None:
     unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    with unfinished.open("wb") as file:
+        file.write(json.dumps(content).encode())
+        _synchronize(file, durable)
     unfinished.replace(path)
+
+
+def _synchronize(file: BinaryIO, durable: bool) -> None:
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())

@@ -72,7 +72,7 @@ class IndexPlan:
     indexes_on_disk: bool = False
     search_ef: int = 256
     filtered_search_ef: int = 512
-    upsert_batch: int = 256
+    upsert_batch: int = 512
 
     def __post_init__(self) -> None:
         """Raises InvalidInput naming the first value that no collection can have."""

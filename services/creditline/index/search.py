@@ -180,7 +180,7 @@ class WorkSearch:
         return [to_hit(point, point.payload) for point in points]
 
     async def build_of(self, alias: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> str:
-        """The collection that an alias means now, or did up to a quarter of a second ago; the name itself if it is none.
+        """The collection that an alias means, as of a quarter of a second ago; the name itself if it is none.
 
         Who asks more than once for one answer asks the build, so that no answer is of two. Raises
         Unavailable when Qdrant is down.
