@@ -61,7 +61,7 @@ class Checkpoint:
             position = _read(path, belongs_to)
         opened = cls(directory, name, belongs_to, position)
         opened.broken_rows.touch()
-        # What was listed after the last acknowledged batch will be met again; a power loss may have taken more.
+        # What was listed after the last acknowledged batch comes again; a power loss may have taken more.
         kept = min(position.broken_bytes, opened.broken_rows.stat().st_size)
         os.truncate(opened.broken_rows, kept)
         opened.position = replace(position, broken_bytes=kept)
