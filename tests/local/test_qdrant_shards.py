@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,6 +148,27 @@ def test_only_the_shard_that_changed_is_built_again(client: QdrantClient, direct
     assert {number for number in before if before[number] != after[number]} == {changed}
     assert client.count("built").count == _POINTS + 1
     client.delete_collection("built")
+
+
+def test_a_few_updates_made_while_the_graph_is_built_are_kept(client: QdrantClient, directory: Path) -> None:
+    """So few that they are applied while writers wait, not in a round before."""
+    _make(client, "late", shards=1)
+    for first in range(0, 6_000, 2_000):
+        client.upsert("late", _points(first, 2_000))
+    client.update_collection("late", optimizers_config=models.OptimizersConfigDiff())
+    deadline = time.monotonic() + 60
+    while len(_directories_of_shards(directory, "late")["0"]) < 2:
+        assert time.monotonic() < deadline, "no copy was begun"
+    client.upsert("late", _points(6_000, 3))
+    client.delete("late", points_selector=[17])
+    client.set_payload("late", {"row": -1}, points=[18])
+    assert client.get_collection("late").status != models.CollectionStatus.GREEN
+    wait_until_optimized(client, "late")
+    assert client.get_collection("late").indexed_vectors_count >= 5_999
+    assert client.count("late").count == 6_002
+    found = client.retrieve("late", [17, 18, 6_002])
+    assert [(record.id, record.payload) for record in found] == [(18, {"row": -1}), (6_002, {"row": 6_002})]
+    client.delete_collection("late")
 
 
 def test_a_kill_loses_nothing_of_any_shard(tmp_path: Path) -> None:

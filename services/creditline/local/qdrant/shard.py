@@ -123,25 +123,29 @@ class Shard:
         wanted = (self._writes, settings.read_text())
         if wanted == self._optimized_for:
             return
-        copy = self._home / _shard_name(_shard_number(self.directory.name) + 1)
+        before = self.directory
+        copy = self._home / _shard_name(_shard_number(before.name) + 1)
         began = time.monotonic()
         try:
             self._copy_to(copy)
             copied = time.monotonic()
             self._start(copy, settings).wait()
             built = time.monotonic()
-            self._take(copy)
-            self._optimized_for = wanted
-            _LOGGER.info(
-                "optimized %s: copied in %.1f s, built in %.1f s, in its place after %.1f s",
-                *(self._home, copied - began, built - copied, time.monotonic() - built),
-            )
+            replaced = self._take(copy)
         except BaseException:
-            shutil.rmtree(copy, ignore_errors=True)
+            if self.directory != copy:
+                shutil.rmtree(copy, ignore_errors=True)
             raise
         finally:
             with self._writing:
                 self._missed = self._optimization = None
+        self._optimized_for = wanted
+        _LOGGER.info(
+            "optimized %s: copied in %.1f s, built in %.1f s, in its place after %.1f s",
+            *(self._home, copied - began, built - copied, time.monotonic() - built),
+        )
+        replaced.close()
+        shutil.rmtree(before)
 
     def _copy_to(self, copy: Path) -> None:
         """Copy the shard's files; from here on what is written is kept for the copy too."""
@@ -157,9 +161,9 @@ class Shard:
             self._optimization = Optimization(copy, settings)
             return self._optimization
 
-    def _take(self, copy: Path) -> None:
-        """Let an optimized copy catch up, and put it in the shard's place."""
-        optimized, before = edge.EdgeShard.load(str(copy)), self.directory
+    def _take(self, copy: Path) -> edge.EdgeShard:
+        """Let an optimized copy catch up, and put it in the shard's place; returns what was there."""
+        optimized = edge.EdgeShard.load(str(copy))
         try:
             self._catch_up(optimized)
             # The optimizer flushed what it made; what came later is in the copy's log.
@@ -168,12 +172,10 @@ class Shard:
                 for operation in self._still_missed():
                     _update(optimized, operation)
                 WriteAheadLog(copy).sync()
-                replaced = self._replace(optimized, copy)
+                return self._replace(optimized, copy)
         except BaseException:
             optimized.close()
             raise
-        replaced.close()
-        shutil.rmtree(before)
 
     def _catch_up(self, optimized: edge.EdgeShard) -> None:
         """Until only a few updates are missing, while others are written."""
