@@ -173,14 +173,9 @@ class WorkIndex:
     def withdraw(self, collection: str, work_ids: Iterable[str], *, withdrawn: bool = True) -> None:
         """Leave works out of every search from now on, or take them back in. Unknown ids have no effect."""
         ids = [qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids]
-        request = qdrant.SetPayloadPoints(
-            collection_name=collection,
-            wait=True,
-            payload={"withdrawn": qdrant.Value(integer_value=int(withdrawn))},
-            points_selector=qdrant.PointsSelector(points=qdrant.PointsIdsList(ids=ids)),
-        )
-        with explained(self._address, collection):
-            self._client.grpc_points.SetPayload(request, timeout=self._timeout)
+        # As a filter: of ids alone, one that is unknown would be an error.
+        which = qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=ids))
+        self.withdraw_matching(collection, qdrant.Filter(must=[which]), withdrawn=withdrawn)
 
     def count_matching(self, collection: str, which: qdrant.Filter) -> int:
         """How many works pass the filter, exactly."""
