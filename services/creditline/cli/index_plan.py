@@ -28,6 +28,7 @@ def plan(
     budget_disk: Annotated[str | None, typer.Option(help="Disk of each machine, e.g. 2TB.")] = None,
     cores: Annotated[int, typer.Option(help="Of each machine.", min=1)] = 8,
     replicas: Annotated[int, typer.Option(help="Copies of every work.", min=1)] = 1,
+    recall: Annotated[float, typer.Option(help="Of the nearest 100, what must be found.")] = 0.95,
     payload_bytes: Annotated[float, typer.Option(help="Texts and numbers of one work.")] = 350.0,
     write: Annotated[
         Path | None, typer.Option(help="Write the chosen plan, for `index load` and `index ingest`.")
@@ -44,7 +45,7 @@ def plan(
 
     demand = Demand(round(number_of(works)), dim, payload_bytes)
     machines = Machines(number_of(budget_ram), cores, number_of(budget_disk) if budget_disk else None)
-    found = options(demand, machines, replicas=replicas)
+    found = options(demand, machines, replicas=replicas, least_recall=recall)
     chosen = best(found, machines)
     if as_json:
         # Not through rich: it would break long lines.
@@ -114,8 +115,8 @@ def _notes(chosen: Option, machines: Machines) -> str:
     known, plan = measured(), chosen.plan
     return (
         f"\nChosen: {plan.shards} shards of {plan.segments} segments on {chosen.nodes} machines of "
-        f"{_size(machines.ram_bytes)}, {plan.replicas} {'copy' if plan.replicas == 1 else 'copies'}; fewest"
-        " machines first, then the most found.\n"
+        f"{_size(machines.ram_bytes)}, {plan.replicas} {'copy' if plan.replicas == 1 else 'copies'}; of the"
+        " layouts that find enough the one with the fewest machines.\n"
         f"Measured here: {known.machine}, up to {known.largest_works:,} works. Beyond that p50 grows by"
         f" x{known.p50_decade:.2f} and recall falls by {_PERCENT * known.recall_decade:.1f} points with ten"
         " times the works: extrapolated.\n"

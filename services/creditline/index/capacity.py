@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -28,10 +28,11 @@ class Measured:
     """Constants of the formulas, from `make bench-index` on the machine that it names.
 
     code_bytes: beside the codes themselves, by codes; graph_links: filled per work at m = 16, each of
-    log2(works) bits; id_bytes, field_bytes, withdrawn_bytes, payload_overhead_bytes: per work; segment_bytes:
-    on disk of each segment, whatever it holds; process_bytes: of the engine without works. p50_ms, recall,
-    built_per_second (by one core, into the graph): by codes, of `measured_works` works; p50_decade,
-    recall_decade: growth and loss with ten times the works. Sizes were measured up to `largest_works`.
+    log2(works) bits; id_bytes, field_bytes, withdrawn_bytes, payload_overhead_bytes: per work;
+    point_ram_bytes: what a work takes in memory beyond its files; segment_bytes, segment_ram_bytes: of each
+    segment, whatever it holds; process_bytes: of the engine without works. p50_ms, recall, built_per_second
+    (by one core, into the graph): by codes, of `measured_works` works; p50_decade, recall_decade: growth and
+    loss with ten times the works. Sizes were measured up to `largest_works`.
     """
 
     machine: str
@@ -43,7 +44,9 @@ class Measured:
     field_bytes: float
     withdrawn_bytes: float
     payload_overhead_bytes: float
+    point_ram_bytes: float
     segment_bytes: float
+    segment_ram_bytes: float
     process_bytes: float
     p50_ms: Mapping[str, float]
     p50_decade: float
@@ -76,13 +79,14 @@ class Demand:
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that takes room. `formula` in words of its numbers."""
+    """One thing that takes room. `formula` in words of its numbers; has_file: whether it is on disk too."""
 
     name: str
     place: Place
     bytes: float
     formula: str
     basis: Basis
+    has_file: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,8 @@ class Sizes:
 
     @property
     def disk(self) -> float:
-        """What is on disk: everything in RAM is there too, but for the process itself."""
-        return sum(part.bytes for part in self.parts if part.name != _PROCESS)
-
-
-_PROCESS = "process"
+        """What is on disk: what stays in RAM is there too, but for what a process makes of it."""
+        return sum(part.bytes for part in self.parts if part.has_file)
 
 
 def sizes(demand: Demand, plan: IndexPlan, constants: Measured | None = None) -> Sizes:
@@ -119,8 +120,10 @@ def sizes(demand: Demand, plan: IndexPlan, constants: Measured | None = None) ->
         _per_work(demand, "withdrawn or not", "RAM", known.withdrawn_bytes),
         fields,
         _per_work(demand, "payload", ram_or_disk[plan.payload_on_disk], payload),
+        _in_memory_only(_per_work(demand, "points' tables", "RAM", known.point_ram_bytes)),
         _fixed("segments", "disk", plan.shards * plan.segments, known.segment_bytes),
-        _fixed(_PROCESS, "RAM", 1, known.process_bytes),
+        _in_memory_only(_fixed("open segments", "RAM", plan.shards * plan.segments, known.segment_ram_bytes)),
+        _in_memory_only(_fixed("process", "RAM", 1, known.process_bytes)),
     )
     return Sizes(parts)
 
@@ -153,6 +156,10 @@ def _graph(demand: Demand, plan: IndexPlan, known: Measured) -> Part:
 
 def _per_work(demand: Demand, name: str, place: Place, each: float) -> Part:
     return Part(name, place, demand.works * each, f"works x {each:.0f} B", "measured here")
+
+
+def _in_memory_only(part: Part) -> Part:
+    return replace(part, has_file=False)
 
 
 def _fixed(name: str, place: Place, count: int, each: float) -> Part:

@@ -1,4 +1,4 @@
-"""Which layout to choose for an index: the fewest machines, then the most found of what is nearest."""
+"""Which layout to choose for an index: of those that find enough, the one with the fewest machines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from creditline.index.plan import OVERSAMPLING, Codes, IndexPlan
 
 # Of a machine's memory, what an index may take: the rest is for writes, merging segments and the page cache.
 _USABLE = 0.85
+# Of the nearest 100 works, what a layout must find to be chosen before one with fewer machines.
+LEAST_RECALL = 0.95
 # One shard can be moved and rebuilt in reasonable time up to about so many works.
 _WORKS_A_SHARD = 50_000_000
 _WORKS_A_SEGMENT = 10_000_000
@@ -50,12 +52,27 @@ class Option:
 
 
 def options(
-    demand: Demand, machines: Machines, *, replicas: int = 1, constants: Measured | None = None
+    demand: Demand,
+    machines: Machines,
+    *,
+    replicas: int = 1,
+    least_recall: float = LEAST_RECALL,
+    constants: Measured | None = None,
 ) -> tuple[Option, ...]:
-    """All layouts, the best first: fewest machines, then most found, then the fastest."""
+    """All layouts, the best first: those that find enough, then fewest machines, most found, the fastest."""
     known = constants or measured()
     found = [_option(demand, machines, plan, known) for plan in _plans(demand, replicas)]
-    return tuple(sorted(found, key=lambda option: (option.nodes, -option.recall, option.p50_ms)))
+    return tuple(
+        sorted(
+            found,
+            key=lambda option: (
+                option.recall < least_recall,
+                option.nodes,
+                -option.recall,
+                option.p50_ms,
+            ),
+        )
+    )
 
 
 def best(found: Sequence[Option], machines: Machines) -> Option:

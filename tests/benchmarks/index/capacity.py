@@ -146,7 +146,7 @@ def mean_payload() -> float:
 def fitted(
     found: Mapping[int, Found], process: int, by_codes: Mapping[Codes, OfCodes], payload: float
 ) -> Measured:
-    """Constants per work from the largest collection, those per segment from the smallest."""
+    """Constants per work from the largest collection, per segment from the smallest; 100,000 is left over."""
     large, small = found[MILLION], found[SIZES[0]]
     kinds = {name: size / large.works for name, size in large.disk.by_kind.items()}
     bits = math.ceil(math.log2(large.works / PLAN.segments))
@@ -157,7 +157,7 @@ def fitted(
     per_work = sum(
         kinds[name] for name in ("vectors", "codes", "graph", "ids", "withdrawn", "fields", "payload")
     )
-    return Measured(
+    known = Measured(
         machine=describe_machine(),
         measured_works=_CODES_WORKS,
         largest_works=MILLION,
@@ -167,7 +167,9 @@ def fitted(
         field_bytes=kinds["fields"],
         withdrawn_bytes=kinds["withdrawn"],
         payload_overhead_bytes=kinds["payload"] - payload,
+        point_ram_bytes=0.0,
         segment_bytes=max(small.disk.total - per_work * small.works, 0.0) / PLAN.segments,
+        segment_ram_bytes=0.0,
         process_bytes=float(process),
         p50_ms={codes.value: each.p50_ms for codes, each in by_codes.items()},
         p50_decade=(layer[MILLION]["bare_p50_ms"] / layer[SIZES[0]]["bare_p50_ms"]) ** (1 / decades),
@@ -175,6 +177,21 @@ def fitted(
         recall_decade=max((layer[SIZES[0]]["recall100"] - layer[MILLION]["recall100"]) / decades, 0.0),
         written_per_second=ingest.figures["works_per_second"].value,
         built_per_second={codes.value: each.built_per_second for codes, each in by_codes.items()},
+    )
+    return _with_memory(known, small, large, payload)
+
+
+def _with_memory(known: Measured, small: Found, large: Found, payload: float) -> Measured:
+    """What is in memory beyond the files, per work and per segment: from the smallest and largest size."""
+    beyond = [
+        found.ram - sizes(Demand(found.works, corpus_of(1).width, payload), PLAN, known).ram
+        for found in (small, large)
+    ]
+    each = max((beyond[1] - beyond[0]) / (large.works - small.works), 0.0)
+    return replace(
+        known,
+        point_ram_bytes=each,
+        segment_ram_bytes=max(beyond[0] - each * small.works, 0.0) / PLAN.segments,
     )
 
 
