@@ -16,7 +16,7 @@ from qdrant_client import grpc as qdrant
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, explained
 from creditline.index.filters import WorkFilter
-from creditline.index.plan import IndexPlan
+from creditline.index.plan import IndexPlan, deepened
 from creditline.index.points import HIT_FIELDS, Hit, dense_vector, to_hit
 from creditline.index.works import CHANNEL_OPTIONS
 
@@ -119,21 +119,32 @@ class WorkSearch:
         if deadline_seconds <= 0:
             raise DeadlineExceeded("the deadline had passed before the index was asked")
         ends = time.monotonic() + deadline_seconds
-        whole = detailed is None or detailed >= limit
         plan = await self._plan_of(collection, deadline_seconds)
         params = plan.effort(limit, narrow=where.narrows, exact=exact)
-        requests = [
-            _nearest(collection, vector, limit, where.condition(), params, HIT_FIELDS if whole else ())
-            for vector in vectors
-        ]
-        found = await self._asked(collection, requests, deadline_seconds)
-        if whole:
+
+        def asked(depth: int, how: qdrant.SearchParams, fields: Sequence[str]) -> list[qdrant.QueryPoints]:
+            condition = where.condition()
+            return [_nearest(collection, vector, depth, condition, how, fields) for vector in vectors]
+
+        if detailed is None or detailed >= limit:
+            found = await self._asked(collection, asked(limit, params, HIT_FIELDS), deadline_seconds)
             return [[to_hit(point, point.payload) for point in points] for points in found]
-        wanted = [point.id for points in found for point in points[:detailed]]
-        payloads = await self._payloads(collection, wanted, ends - time.monotonic())
-        return [
-            [to_hit(point, payloads.get(point.id.uuid, _NOTHING)) for point in points] for points in found
+        # The best are searched for once more, with their payload, in the same call: a second call for it
+        # would take longer than the search.
+        requests = asked(limit, params, ())
+        if detailed:
+            requests += asked(detailed, deepened(params, limit / detailed), HIT_FIELDS)
+        both = await self._asked(collection, requests, deadline_seconds)
+        found, best = both[: len(vectors)], both[len(vectors) :]
+        payloads: dict[str, Mapping[str, qdrant.Value]] = {
+            point.id.uuid: point.payload for points in best for point in points
+        }
+        wanted = [
+            point.id for points in found for point in points[:detailed] if point.id.uuid not in payloads
         ]
+        if wanted:
+            payloads |= await self._payloads(collection, wanted, ends - time.monotonic())
+        return [_detailed(points, payloads, detailed) for points in found]
 
     async def search_groups(
         self,
@@ -250,6 +261,16 @@ class WorkSearch:
         with explained(self._address, collection):
             answer = await self._client.grpc_points.Get(request, timeout=max(deadline_seconds, 0.0))
         return {point.id.uuid: point.payload for point in answer.result}
+
+
+def _detailed(
+    points: Sequence[qdrant.ScoredPoint], payloads: Mapping[str, Mapping[str, qdrant.Value]], detailed: int
+) -> list[Hit]:
+    """Hits of which the first `detailed` have their payload."""
+    return [
+        to_hit(point, payloads.get(point.id.uuid, _NOTHING) if place < detailed else _NOTHING)
+        for place, point in enumerate(points)
+    ]
 
 
 def grouped(hits: Sequence[Hit], by: GroupField, groups: int, per_group: int) -> list[list[Hit]]:
