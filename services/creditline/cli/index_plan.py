@@ -116,8 +116,8 @@ def _notes(chosen: Option, machines: Machines) -> str:
     where = f"{chosen.nodes} {'machine' if chosen.nodes == 1 else 'machines'} of {_size(machines.ram_bytes)}"
     copies = f"{plan.replicas} {'copy' if plan.replicas == 1 else 'copies'}"
     return (
-        f"\nChosen: {plan.shards} shards of {plan.segments} segments on {where}, {copies}; of the layouts that"
-        " find enough the one with the fewest machines.\n"
+        f"\nChosen: {plan.shards} shards of {plan.segments} segments on {where}, {copies}; of the layouts"
+        " that find enough the one with the fewest machines.\n"
         f"Measured here: {known.machine}, up to {known.largest_works:,} works. Beyond that p50 grows by"
         f" x{known.p50_decade:.2f} and recall falls by {_PERCENT * known.recall_decade:.1f} points with ten"
         " times the works: extrapolated.\n"
