@@ -188,7 +188,13 @@ def test_the_gateway_comes_up_when_the_models_are_left_out_and_says_what_is_miss
     ) as stack:
         answer = httpx.get(f"{stack.gateway_url}/readyz", timeout=60)
         up = {each["service"]: each["up"] for each in answer.json()["dependencies"]}
-        assert up == {"embedder": False, "qdrant": True, "ledger": True, "redis": True}
+        assert up == {
+            "embedder": False,
+            "qdrant": True,
+            "ledger": True,
+            "redis": True,
+            "withdrawals": True,
+        }
     await_none_naming(str(tmp_path))
 
 
