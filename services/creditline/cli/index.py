@@ -82,7 +82,7 @@ def promote(build: Annotated[str, typer.Argument(help="A collection, e.g. works-
 
     alias = build.rpartition(".")[0]
     with connect() as index:
-        enforced(index, withdrawn_by_ledger(), index.aliases().get(build, build))
+        enforced(index, withdrawn_by_ledger(), build)
         before = promote_build(index, alias, build)
     _console.print(f"{alias} is {build} now" + (f", and was {before}" if before not in (None, build) else ""))
 

@@ -101,12 +101,11 @@ ONLY_LOADER = Loader()
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running ingest is; rates are of this run. fraction: of the loader's parts, 0 to 1."""
+    """Where a running ingest is; the rate is of this run."""
 
     works: int
     broken: int
     works_per_second: float
-    fraction: float
 
     def seconds_left(self, expected: int | None) -> float | None:
         """Until `expected` works are done; None where nobody knows."""
@@ -170,7 +169,7 @@ class Ingest:
             sending, position, broken = in_flight.popleft()
             sending.acknowledged()
             checkpoint.advance(position, broken)
-            self.on_progress(_progress(position, before, time.monotonic() - began, len(parts)))
+            self.on_progress(_progress(position, before, time.monotonic() - began))
 
         for batch in self._batches(parts, checkpoint.position, width):
             while len(in_flight) >= _BATCHES_IN_FLIGHT:
@@ -188,15 +187,15 @@ class Ingest:
         rows = self._rows(parts, position)
         while taken := list(itertools.islice(rows, self.index.batch_size)):
             part, last = taken[-1]
-            batch = self._batch([found for _, found in taken], width)
+            points, broken = self._sorted_out([found for _, found in taken], width)
             position = replace(
                 position,
                 part=part,
                 row=last.row + 1,
-                works=position.works + len(batch.points),
-                broken=position.broken + len(batch.broken),
+                works=position.works + len(points),
+                broken=position.broken + len(broken),
             )
-            yield replace(batch, position=position)
+            yield _Batch(points, broken, position)
 
     def _rows(self, parts: Sequence[str], position: Position) -> Iterator[tuple[int, Found]]:
         """Rows from `position` on, with the numbers of their parts."""
@@ -205,7 +204,8 @@ class Ingest:
             for found in self.source.read(parts[number], start):
                 yield number, found
 
-    def _batch(self, rows: Sequence[Found], width: int) -> _Batch:
+    def _sorted_out(self, rows: Sequence[Found], width: int) -> tuple[list[WorkPoint], list[Broken]]:
+        """Works to write, and rows that are none."""
         broken = [Broken(found.part, found.row, found.broken) for found in rows if found.work is None]
         whole = [found for found in rows if found.work is not None]
         vectors = self.vectors(whole) if whole else np.empty((0, width), dtype=np.float32)
@@ -222,7 +222,7 @@ class Ingest:
             for found, vector, use in zip(whole, vectors, usable, strict=True)
             if use and found.work is not None
         ]
-        return _Batch(points, broken, Position())
+        return points, broken
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +243,6 @@ def _refuse_other_width(vectors: npt.NDArray[np.float32], width: int, collection
         )
 
 
-def _progress(position: Position, before: int, seconds: float, parts: int) -> Progress:
+def _progress(position: Position, before: int, seconds: float) -> Progress:
     done = position.works - before
-    return Progress(position.works, position.broken, done / max(seconds, 1e-9), position.part / max(parts, 1))
+    return Progress(position.works, position.broken, done / max(seconds, 1e-9))

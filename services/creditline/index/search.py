@@ -17,7 +17,8 @@ from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, explained
 from creditline.index.filters import WorkFilter
 from creditline.index.plan import IndexPlan, deepened
-from creditline.index.points import HIT_FIELDS, Hit, dense_vector, to_hit
+from creditline.index.points import HIT_FIELDS, Hit, to_hit
+from creditline.index.queries import nearest, payload_fields
 from creditline.index.works import CHANNEL_OPTIONS
 
 MOST_HITS = 10_000
@@ -124,7 +125,7 @@ class WorkSearch:
 
         def asked(depth: int, how: qdrant.SearchParams, fields: Sequence[str]) -> list[qdrant.QueryPoints]:
             condition = where.condition()
-            return [_nearest(collection, vector, depth, condition, how, fields) for vector in vectors]
+            return [nearest(collection, vector, depth, condition, how, fields) for vector in vectors]
 
         if detailed is None or detailed >= limit:
             found = await self._asked(collection, asked(limit, params, HIT_FIELDS), deadline_seconds)
@@ -185,7 +186,7 @@ class WorkSearch:
         """All works with a cosine of `threshold` or more, best first, up to MOST_HITS of them."""
         plan = await self._plan_of(collection, deadline_seconds)
         effort = plan.effort(MOST_HITS, narrow=where.narrows, exact=False)
-        request = _nearest(collection, vector, MOST_HITS, where.condition(), effort, HIT_FIELDS)
+        request = nearest(collection, vector, MOST_HITS, where.condition(), effort, HIT_FIELDS)
         request.score_threshold = threshold
         (points,) = await self._asked(collection, [request], deadline_seconds)
         return [to_hit(point, point.payload) for point in points]
@@ -224,6 +225,8 @@ class WorkSearch:
 
     async def _plan_of(self, collection: str, deadline_seconds: float) -> IndexPlan:
         """The plan of a collection or of the build that an alias means."""
+        if collection in self._plans:
+            return self._plans[collection]
         build = await self.build_of(collection, deadline_seconds=deadline_seconds)
         if build not in self._plans:
             async with self._asking:
@@ -256,7 +259,7 @@ class WorkSearch:
     ) -> dict[str, Mapping[str, qdrant.Value]]:
         """The payloads of points, by id."""
         request = qdrant.GetPoints(
-            collection_name=collection, ids=ids, with_payload=_payload_fields(HIT_FIELDS)
+            collection_name=collection, ids=ids, with_payload=payload_fields(HIT_FIELDS)
         )
         with explained(self._address, collection):
             answer = await self._client.grpc_points.Get(request, timeout=max(deadline_seconds, 0.0))
@@ -283,33 +286,3 @@ def grouped(hits: Sequence[Hit], by: GroupField, groups: int, per_group: int) ->
         if len(members.setdefault(key, [])) < per_group:
             members[key].append(hit)
     return list(members.values())
-
-
-def _nearest(
-    collection: str,
-    vector: npt.NDArray[np.floating],
-    limit: int,
-    condition: qdrant.Filter,
-    params: qdrant.SearchParams,
-    fields: Sequence[str],
-) -> qdrant.QueryPoints:
-    if vector.ndim != 1 or not np.isfinite(vector).all():
-        raise InvalidInput(
-            f"the query vector of shape {vector.shape} is not one row of finite numbers", field="vector"
-        )
-    nearest = qdrant.VectorInput(dense=dense_vector(vector.astype(np.float32)))
-    return qdrant.QueryPoints(
-        collection_name=collection,
-        query=qdrant.Query(nearest=nearest),
-        filter=condition,
-        params=params,
-        limit=limit,
-        with_payload=_payload_fields(fields),
-    )
-
-
-def _payload_fields(names: Sequence[str]) -> qdrant.WithPayloadSelector:
-    """These fields only; no payload at all for no names."""
-    if not names:
-        return qdrant.WithPayloadSelector(enable=False)
-    return qdrant.WithPayloadSelector(include=qdrant.PayloadIncludeSelector(fields=list(names)))

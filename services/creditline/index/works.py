@@ -18,7 +18,8 @@ from creditline.errors import Conflict, DeadlineExceeded, Unavailable
 from creditline.index.failures import QdrantAddress, explained
 from creditline.index.filters import WorkFilter, field_indexes, withdrawn_is
 from creditline.index.plan import IndexPlan
-from creditline.index.points import WorkPoint, checked_vectors, dense_vector, point_id, to_qdrant
+from creditline.index.points import WorkPoint, checked_vectors, point_id, to_qdrant
+from creditline.index.queries import nearest
 from creditline.index.sending import IMPATIENT, Patience, Sending
 
 # gRPC's default of two minutes would keep us from seeing a Qdrant that has come back.
@@ -246,25 +247,18 @@ class WorkIndex:
         self, collection: str, queries: npt.NDArray[np.float32], limit: int, *, exact: bool = False
     ) -> list[list[str]]:
         """The points of the `limit` nearest works that are listed, for each of `queries` (Q, width)."""
-        plan, found = self.plan(collection), list[list[str]]()
+        params, condition = (
+            self.plan(collection).effort(limit, narrow=False, exact=exact),
+            WorkFilter().condition(),
+        )
+        found: list[list[str]] = []
         for some in np.array_split(queries, range(_QUERIES_A_CALL, len(queries), _QUERIES_A_CALL)):
-            requests = [self._nearest(collection, query, limit, exact, plan) for query in some]
+            requests = [nearest(collection, query, limit, condition, params, ()) for query in some]
             batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
             with explained(self._address, collection):
                 answer = self._client.grpc_points.QueryBatch(batch, timeout=self._timeout)
             found += [[point.id.uuid for point in each.result] for each in answer.result]
         return found
-
-    def _nearest(
-        self, collection: str, query: npt.NDArray[np.float32], limit: int, exact: bool, plan: IndexPlan
-    ) -> qdrant.QueryPoints:
-        return qdrant.QueryPoints(
-            collection_name=collection,
-            query=qdrant.Query(nearest=qdrant.VectorInput(dense=dense_vector(query))),
-            filter=WorkFilter().condition(),
-            params=plan.effort(limit, narrow=False, exact=exact),
-            limit=limit,
-        )
 
     def aliases(self) -> dict[str, str]:
         """Which collection every alias means."""
