@@ -262,8 +262,14 @@ def _assert_same_searches(pair: _Pair, wanted: models.Filter | None) -> None:
         models.QueryRequest(query=pair.vector(), filter=given, limit=5, params=_EXACT)
         for given in (wanted, wanted, None)
     ]
+    # The beginning of the first answer, with more of each point: one search finds both.
+    whole = {"with_payload": True, "with_vector": True}
+    requests.append(requests[0].model_copy(update={"limit": 2, **whole}))
     ours, memory = pair.asked("query_batch_points", requests=requests)
     assert [_ranked(answer) for answer in ours] == [_ranked(answer) for answer in memory]
+    for point, same in zip(ours[-1].points, memory[-1].points, strict=True):
+        assert (point.payload or {}) == same.payload
+        assert point.vector == pytest.approx(same.vector, abs=1e-5)
 
 
 def _assert_same_sums(pair: _Pair, wanted: models.Filter | None, key: str) -> None:

@@ -191,15 +191,6 @@ class IndexPlan:
                 return qdrant.QuantizationConfig(binary=qdrant.BinaryQuantization(always_ram=True))
 
 
-def deepened(params: qdrant.SearchParams, times: float) -> qdrant.SearchParams:
-    """Effort for so many times fewer works that looks at the same ones: the best of both are the same."""
-    deeper = qdrant.SearchParams()
-    deeper.CopyFrom(params)
-    if deeper.HasField("quantization"):
-        deeper.quantization.oversampling *= times
-    return deeper
-
-
 _READER = TypeAdapter(IndexPlan)
 
 

@@ -193,7 +193,7 @@ def _varint(number: int) -> bytes:
 def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hit:
     """A search result with the fields of `HIT_FIELDS`, or with none when there is no payload."""
     if not payload:
-        return Hit("", point.score, "", "", "", "", "", point_id=point.id.uuid)
+        return bare_hit(point)
     texts = {name: value.string_value for name, value in payload.items()}
     work_id, caption = texts.get("work_id", ""), texts.get("caption", "")
     return Hit(
@@ -208,6 +208,11 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
         rights_holders=_split(payload) if "percents" in payload else (),
         point_id=point.id.uuid,
     )
+
+
+def bare_hit(point: qdrant.ScoredPoint) -> Hit:
+    """A search result of which only id and score were asked for."""
+    return Hit("", point.score, "", "", "", "", "", "", (), point.id.uuid)
 
 
 def _split(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ def nearest(
     limit: int,
     condition: qdrant.Filter,
     params: qdrant.SearchParams,
-    fields: Sequence[str],
+    fields: tuple[str, ...],
 ) -> qdrant.QueryPoints:
     """The `limit` points nearest to `vector` ((width,) float), with these fields of their payload.
 
@@ -39,8 +39,23 @@ def nearest(
     )
 
 
-def payload_fields(names: Sequence[str]) -> qdrant.WithPayloadSelector:
+def best_of(request: qdrant.QueryPoints, limit: int, fields: tuple[str, ...]) -> qdrant.QueryPoints:
+    """The best `limit` of the points that `request` finds, with these fields of their payload.
+
+    It scores as many points by their whole vectors: the best of both are then the same.
+    """
+    best = qdrant.QueryPoints()
+    best.CopyFrom(request)
+    if best.params.HasField("quantization"):
+        best.params.quantization.oversampling *= request.limit / limit
+    best.limit = limit
+    best.with_payload.CopyFrom(payload_fields(fields))
+    return best
+
+
+@lru_cache(maxsize=8)
+def payload_fields(names: tuple[str, ...]) -> qdrant.WithPayloadSelector:
     """These fields only; no payload at all for no names."""
     if not names:
         return qdrant.WithPayloadSelector(enable=False)
-    return qdrant.WithPayloadSelector(include=qdrant.PayloadIncludeSelector(fields=list(names)))
+    return qdrant.WithPayloadSelector(include=qdrant.PayloadIncludeSelector(fields=names))

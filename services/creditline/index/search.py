@@ -16,9 +16,9 @@ from qdrant_client import grpc as qdrant
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, explained
 from creditline.index.filters import WorkFilter
-from creditline.index.plan import IndexPlan, deepened
-from creditline.index.points import HIT_FIELDS, Hit, to_hit
-from creditline.index.queries import nearest, payload_fields
+from creditline.index.plan import IndexPlan
+from creditline.index.points import HIT_FIELDS, Hit, bare_hit, to_hit
+from creditline.index.queries import best_of, nearest, payload_fields
 from creditline.index.works import CHANNEL_OPTIONS
 
 MOST_HITS = 10_000
@@ -122,30 +122,33 @@ class WorkSearch:
         ends = time.monotonic() + deadline_seconds
         plan = await self._plan_of(collection, deadline_seconds)
         params = plan.effort(limit, narrow=where.narrows, exact=exact)
+        condition, most = where.condition(), limit if detailed is None else min(detailed, limit)
+        fields = HIT_FIELDS if most == limit else ()
+        requests = [nearest(collection, vector, limit, condition, params, fields) for vector in vectors]
+        if most < limit:
+            return await self._detailed(collection, requests, most, ends)
+        found = await self._asked(collection, requests, deadline_seconds)
+        return [[to_hit(point, point.payload) for point in points] for points in found]
 
-        def asked(depth: int, how: qdrant.SearchParams, fields: Sequence[str]) -> list[qdrant.QueryPoints]:
-            condition = where.condition()
-            return [nearest(collection, vector, depth, condition, how, fields) for vector in vectors]
+    async def _detailed(
+        self, collection: str, requests: Sequence[qdrant.QueryPoints], most: int, ends: float
+    ) -> list[list[Hit]]:
+        """Hits of each request, which asks for no payload; the best `most` of them have theirs.
 
-        if detailed is None or detailed >= limit:
-            found = await self._asked(collection, asked(limit, params, HIT_FIELDS), deadline_seconds)
-            return [[to_hit(point, point.payload) for point in points] for points in found]
-        # The best are searched for once more, with their payload, in the same call: a second call for it
-        # would take longer than the search.
-        requests = asked(limit, params, ())
-        if detailed:
-            requests += asked(detailed, deepened(params, limit / detailed), HIT_FIELDS)
-        both = await self._asked(collection, requests, deadline_seconds)
-        found, best = both[: len(vectors)], both[len(vectors) :]
+        Those are searched for once more in the same call: a second call for their payload would take longer
+        than the search.
+        """
+        best = [best_of(request, most, HIT_FIELDS) for request in requests if most]
+        both = await self._asked(collection, [*requests, *best], ends - time.monotonic())
+        found = both[: len(requests)]
         payloads: dict[str, Mapping[str, qdrant.Value]] = {
-            point.id.uuid: point.payload for points in best for point in points
+            point.id.uuid: point.payload for points in both[len(requests) :] for point in points
         }
-        wanted = [
-            point.id for points in found for point in points[:detailed] if point.id.uuid not in payloads
-        ]
-        if wanted:
-            payloads |= await self._payloads(collection, wanted, ends - time.monotonic())
-        return [_detailed(points, payloads, detailed) for points in found]
+        wanted = [point.id for points in found for point in points[:most]]
+        missing = [identity for identity in wanted if identity.uuid not in payloads]
+        if missing:
+            payloads |= await self._payloads(collection, missing, ends - time.monotonic())
+        return [_joined(points, payloads, most) for points in found]
 
     async def search_groups(
         self,
@@ -266,14 +269,12 @@ class WorkSearch:
         return {point.id.uuid: point.payload for point in answer.result}
 
 
-def _detailed(
-    points: Sequence[qdrant.ScoredPoint], payloads: Mapping[str, Mapping[str, qdrant.Value]], detailed: int
+def _joined(
+    points: Sequence[qdrant.ScoredPoint], payloads: Mapping[str, Mapping[str, qdrant.Value]], most: int
 ) -> list[Hit]:
-    """Hits of which the first `detailed` have their payload."""
-    return [
-        to_hit(point, payloads.get(point.id.uuid, _NOTHING) if place < detailed else _NOTHING)
-        for place, point in enumerate(points)
-    ]
+    """Hits of which the first `most` have their payload."""
+    best = [to_hit(point, payloads.get(point.id.uuid, _NOTHING)) for point in points[:most]]
+    return best + [bare_hit(point) for point in points[most:]]
 
 
 def grouped(hits: Sequence[Hit], by: GroupField, groups: int, per_group: int) -> list[list[Hit]]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from creditline.index import WorkFilter, WorkSearch
 from creditline.index.points import point_id
+from creditline.local.qdrant.huge_pages import ensure_huge_pages
 from tests.benchmarks.index.engines import DEPTH, BareEdge, FaissHnsw, copied_shard, without_fields
 from tests.benchmarks.index.optimizing import measure_optimizing
 from tests.benchmarks.index.plots import plot_growth, plot_recall
@@ -290,4 +291,6 @@ def _row(found: Measured) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # As the local Qdrant does: the bare engine and Faiss shall have no worse memory than what is beside them.
+    ensure_huge_pages()
     main()

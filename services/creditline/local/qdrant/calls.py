@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+import grpc.aio
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from creditline.errors import Conflict, CreditlineError, InvalidInput, NotFound, ResourceExhausted
@@ -44,21 +46,55 @@ _SECONDS = Histogram(
 
 
 def served(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a servicer's method as ours: it may raise CreditlineErrors, and is counted and timed."""
+    """Mark a servicer's method as ours: it may raise CreditlineErrors, and is counted and timed.
+
+    It runs in one of the process's threads, because it may wait: for the disk, for other writers.
+    """
+
+    async def run(servicer: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
+        def call() -> Any:
+            _refuse_if_too_late(context)
+            return method(servicer, request)
+
+        return await asyncio.get_running_loop().run_in_executor(None, call)
+
+    return _around(method, run)
+
+
+def served_at_once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a read that waits for nothing: it runs where the request came in.
+
+    Edge holds the GIL, so a thread of its own would win it nothing, and the way there and back takes longer
+    than most searches.
+    """
+
+    async def run(servicer: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
+        _refuse_if_too_late(context)
+        return method(servicer, request)
+
+    return _around(method, run)
+
+
+def _around(method: Callable[..., Any], run: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    """What all calls have in common: how long they took, and how they ended."""
 
     @functools.wraps(method)
-    def call(servicer: Any, request: Any, context: grpc.ServicerContext) -> Any:
+    async def call(servicer: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
         began = time.perf_counter()
         try:
-            _refuse_if_too_late(context)
-            answer = method(servicer, request)
+            answer = await run(servicer, request, context)
+        except asyncio.CancelledError:
+            _finish(method.__name__, grpc.StatusCode.CANCELLED, began)
+            raise
         except _CallerGoneError:
             _finish(method.__name__, grpc.StatusCode.DEADLINE_EXCEEDED, began)
-            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call began")
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call began"
+            )
         except Exception as error:
             code, details = _status(error)
             _finish(method.__name__, code, began)
-            context.abort(code, details)
+            await context.abort(code, details)
         else:
             if "time" in answer.DESCRIPTOR.fields_by_name:
                 answer.time = time.perf_counter() - began
@@ -73,9 +109,9 @@ class _CallerGoneError(Exception):
     """The caller has stopped waiting."""
 
 
-def _refuse_if_too_late(context: grpc.ServicerContext) -> None:
+def _refuse_if_too_late(context: grpc.aio.ServicerContext) -> None:
     remaining = context.time_remaining()
-    if not context.is_active() or (remaining is not None and remaining <= 0):
+    if context.cancelled() or (remaining is not None and remaining <= 0):
         raise _CallerGoneError
 
 
@@ -97,24 +133,24 @@ def _finish(method: str, code: grpc.StatusCode, began: float) -> None:
     _SECONDS.labels(method).observe(time.perf_counter() - began)
 
 
-class OnlyServedCalls(grpc.ServerInterceptor):
+class OnlyServedCalls(grpc.aio.ServerInterceptor):
     """Answers UNIMPLEMENTED, by name and with the way out, to every call that no servicer of ours has."""
 
     def __init__(self, calls: frozenset[str]) -> None:
         self._calls = calls
 
-    def intercept_service(
+    async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
-        details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
-        method: str = details.method
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        method: str = handler_call_details.method
         if method in self._calls or method.startswith("/grpc.health.v1."):
-            return continuation(details)
+            return await continuation(handler_call_details)
         refusal = NotServed(method.removeprefix("/qdrant."))
 
-        def refuse(_request: bytes, context: grpc.ServicerContext) -> None:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, refusal.message)
+        async def refuse(_request: bytes, context: grpc.aio.ServicerContext) -> None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, refusal.message)
 
         return grpc.unary_unary_rpc_method_handler(refuse)
 

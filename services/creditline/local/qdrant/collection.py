@@ -90,6 +90,8 @@ class StoredCollection:
 
     def query(self, searches: Sequence[Search]) -> list[list[Any]]:
         """Edge's ScoredPoints for each search, best first."""
+        if not searches:
+            return []
         parts = self._on_each(lambda shard: _found(shard, searches))
         smaller = self.settings.vectors_config.params.distance in _SMALLER_IS_BETTER
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,20 @@ def _not_finite() -> InvalidInput:
 
 def fill_scored(messages: Any, points: Iterable[Any]) -> None:
     """Append Edge's ScoredPoints to a repeated field."""
+    add = messages.add
     for point in points:
-        message = messages.add()
+        message = add()
         message.score = point.score
         message.version = point.version
         fill_record(message, point)
+
+
+def fill_with_records(messages: Any, points: Iterable[Any], records: Mapping[PointId, Any]) -> None:
+    """Append found points with their records; one that was deleted since it was found is left out."""
+    for point in points:
+        if point.id in records:
+            message = messages.add(score=point.score, version=point.version)
+            fill_record(message, records[point.id])
 
 
 def fill_record(message: qdrant.ScoredPoint | qdrant.RetrievedPoint, point: Any) -> None:
@@ -83,8 +92,11 @@ def fill_record(message: qdrant.ScoredPoint | qdrant.RetrievedPoint, point: Any)
         message.id.num = identity
     else:
         message.id.uuid = str(identity)
-    fill_payload(message.payload, point.payload)
-    if point.vector is not None:
+    # Of long lists most come with neither.
+    payload, vector = point.payload, point.vector
+    if payload:
+        fill_payload(message.payload, payload)
+    if vector is not None:
         # Both forms, as a Qdrant server sends them: older clients read `data`, newer ones `dense`.
-        message.vectors.vector.data.extend(point.vector)
-        message.vectors.vector.dense.data.extend(point.vector)
+        message.vectors.vector.data.extend(vector)
+        message.vectors.vector.dense.data.extend(vector)

@@ -12,13 +12,14 @@ from qdrant_client.grpc import points_service_pb2_grpc
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant import queries
-from creditline.local.qdrant.calls import served
+from creditline.local.qdrant.calls import served, served_at_once
 from creditline.local.qdrant.collection import StoredCollection
 from creditline.local.qdrant.directory import CollectionDirectory
 from creditline.local.qdrant.field_indexes import field_index_creation
 from creditline.local.qdrant.filters import edge_filter, optional_filter
 from creditline.local.qdrant.grouping import Group
-from creditline.local.qdrant.points import edge_points, fill_record, fill_scored
+from creditline.local.qdrant.heads import heads
+from creditline.local.qdrant.points import edge_points, fill_record, fill_scored, fill_with_records
 from creditline.local.qdrant.refusals import refuse_other_fields
 from creditline.local.qdrant.settings import optional
 from creditline.local.qdrant.values import PointId, edge_id, grpc_id, python_payload
@@ -107,20 +108,29 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
         deletion = edge.UpdateOperation.delete_field_index(request.field_name)
         return _done(self._collection(request).write_everywhere(deletion))
 
-    @served
+    @served_at_once
     def Query(self, request: qdrant.QueryPoints) -> qdrant.QueryResponse:  # noqa: N802
         answer = qdrant.QueryResponse()
         search = queries.search_of_query(request)
         fill_scored(answer.result, self._collection(request).query([search])[0])
         return answer
 
-    @served
+    @served_at_once
     def QueryBatch(self, request: qdrant.QueryBatchPoints) -> qdrant.QueryBatchResponse:  # noqa: N802
         """All queries at once: those that differ in their vectors only share one pass."""
-        answer = qdrant.QueryBatchResponse()
-        searches = [queries.search_of_query(query) for query in request.query_points]
-        for points in self._collection(request).query(searches) if searches else []:
-            fill_scored(answer.result.add().result, points)
+        answer, collection = qdrant.QueryBatchResponse(), self._collection(request)
+        asked, begun = request.query_points, heads(request.query_points)
+        searches = {
+            place: queries.search_of_query(query) for place, query in enumerate(asked) if place not in begun
+        }
+        found = dict(zip(searches, collection.query(list(searches.values())), strict=True))
+        for place, query in enumerate(asked):
+            result = answer.result.add().result
+            if place in found:
+                fill_scored(result, found[place])
+            else:
+                search = queries.head_of(searches[begun[place]], query)
+                _fill_head(result, found[begun[place]][: search.limit], collection, search)
         return answer
 
     @served
@@ -132,7 +142,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
             _fill_group(answer.result.groups.add(), group, records)
         return answer
 
-    @served
+    @served_at_once
     def Search(self, request: qdrant.SearchPoints) -> qdrant.SearchResponse:  # noqa: N802
         answer = qdrant.SearchResponse()
         search = queries.search_of_search(request)
@@ -163,7 +173,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
             fill_record(answer.result.add(), record)
         return answer
 
-    @served
+    @served_at_once
     def Get(self, request: qdrant.GetPoints) -> qdrant.GetResponse:  # noqa: N802
         ids, vectors = queries.wanted_ids(request), queries.with_vectors(request)
         fields = queries.payload_selector(request, default=True)
@@ -214,8 +224,16 @@ def _done(number: int) -> qdrant.PointsOperationResponse:
     return qdrant.PointsOperationResponse(result=result)
 
 
+def _fill_head(
+    messages: Any, points: list[Any], collection: StoredCollection, search: queries.Search
+) -> None:
+    """Points that another search has found, with what this one asks of them."""
+    ids = [point.id for point in points]
+    records = collection.retrieve(ids, search.with_payload, with_vector=search.with_vector)
+    fill_with_records(messages, points, {record.id: record for record in records})
+
+
 def _fill_group(message: qdrant.PointGroup, group: Group, records: dict[PointId, Any]) -> None:
-    """A point that was deleted since it was found is left out."""
     match group.key:
         case str():
             message.id.string_value = group.key
@@ -223,7 +241,4 @@ def _fill_group(message: qdrant.PointGroup, group: Group, records: dict[PointId,
             message.id.integer_value = group.key
         case _:
             message.id.unsigned_value = group.key
-    for point in group.points:
-        if point.id in records:
-            hit = message.hits.add(score=point.score, version=point.version)
-            fill_record(hit, records[point.id])
+    fill_with_records(message.hits, group.points, records)

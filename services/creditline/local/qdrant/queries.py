@@ -116,6 +116,13 @@ def search_of_query(request: qdrant.QueryPoints) -> Search:
     return _search(request, _queried_vector(request.query), optional(request, "limit"))
 
 
+def head_of(longer: Search, request: qdrant.QueryPoints) -> Search:
+    """The search of a query whose answer is the beginning of another's."""
+    refuse_other_fields(request, _QUERY_FIELDS, "a query")
+    payload = payload_selector(request, default=False)
+    return replace(longer, limit=request.limit, with_payload=payload, with_vector=with_vectors(request))
+
+
 def search_of_search(request: qdrant.SearchPoints) -> Search:
     """The older form of the same request."""
     refuse_other_fields(request, _SEARCH_FIELDS, "a search")

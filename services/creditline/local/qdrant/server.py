@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import logging
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
 from qdrant_client import grpc as qdrant
@@ -31,7 +32,7 @@ from creditline.local.qdrant.points_service import PointsService
 from creditline.local.qdrant.snapshots_service import SnapshotsService
 
 _LOGGER = logging.getLogger(__name__)
-# Edge holds the GIL in every call, so these do not work at once: most wait for the disk or for their turn.
+# For what may wait. Edge holds the GIL in every call, so these do not work at once: they wait for the disk.
 _THREADS = 16
 _LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
 _STOP_GRACE_SECONDS = 5.0
@@ -62,10 +63,17 @@ def run(settings: LocalQdrant) -> None:
 
     Raises Conflict when another process owns the directory or a port.
     """
-    stop = threading.Event()
+    with CollectionDirectory(settings.directory) as directory:
+        asyncio.run(_run(settings, directory))
+    _LOGGER.info("stopped; everything acknowledged is on disk")
+
+
+async def _run(settings: LocalQdrant, directory: CollectionDirectory) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="call"))
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with CollectionDirectory(settings.directory) as directory, _serving(settings, directory):
+        loop.add_signal_handler(number, stop.set)
+    async with _serving(settings, directory):
         _LOGGER.info(
             "serving %d collections of %s on %s:%d",
             len(directory.names()),
@@ -73,14 +81,13 @@ def run(settings: LocalQdrant) -> None:
             settings.host,
             settings.grpc_port,
         )
-        stop.wait()
-    _LOGGER.info("stopped; everything acknowledged is on disk")
+        await stop.wait()
 
 
-@contextmanager
-def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> Iterator[None]:
+@asynccontextmanager
+async def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> AsyncIterator[None]:
     server = _server(directory)
-    health_of = health.HealthServicer()
+    health_of = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
     _bind(
         lambda: server.add_insecure_port(f"{settings.host}:{settings.grpc_port}"),
@@ -93,25 +100,24 @@ def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> Iterator[
             settings.host,
             settings.metrics_port,
         )
-    server.start()
+    await server.start()
     for service in _SERVICES:
-        health_of.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await health_of.set(service, health_pb2.HealthCheckResponse.SERVING)
     try:
         yield
     finally:
-        health_of.enter_graceful_shutdown()
-        server.stop(_STOP_GRACE_SECONDS).wait()
+        await health_of.enter_graceful_shutdown()
+        await server.stop(_STOP_GRACE_SECONDS)
 
 
-def _server(directory: CollectionDirectory) -> grpc.Server:
+def _server(directory: CollectionDirectory) -> grpc.aio.Server:
     calls = (
         served_calls("qdrant.Collections", CollectionsService)
         | served_calls("qdrant.Points", PointsService)
         | served_calls("qdrant.Snapshots", SnapshotsService)
         | served_calls("qdrant.Qdrant", QdrantService)
     )
-    server = grpc.server(
-        ThreadPoolExecutor(_THREADS, thread_name_prefix="call"),
+    server = grpc.aio.server(
         interceptors=[OnlyServedCalls(calls)],
         options=[("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
     )

@@ -50,9 +50,9 @@ def _python_value(value: qdrant.Value) -> Any:
     return getattr(value, kind)
 
 
-def fill_payload(message: Mapping[str, qdrant.Value], payload: Mapping[str, Any] | None) -> None:
+def fill_payload(message: Mapping[str, qdrant.Value], payload: Mapping[str, Any]) -> None:
     """Write `payload` into a protobuf map. In place: copying submessages costs three times as much."""
-    for name, value in (payload or {}).items():
+    for name, value in payload.items():
         _fill_value(message[name], value)
 
 
