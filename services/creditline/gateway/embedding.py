@@ -8,14 +8,8 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.errors import (
-    CreditlineError,
-    DeadlineExceeded,
-    InvalidInput,
-    NotReady,
-    ResourceExhausted,
-    Unavailable,
-)
+from creditline.embedder_failures import embedder_failure
+from creditline.errors import NotReady
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
@@ -62,7 +56,7 @@ class EmbedderClient:
         try:
             response = await self._stub.Embed(request, timeout=deadline_seconds)
         except grpc.aio.AioRpcError as failure:
-            raise self._explained(failure) from failure
+            raise embedder_failure(self.target, failure) from failure
         return self._checked(response, release, width)
 
     async def loaded_release(self, *, deadline_seconds: float) -> str:
@@ -70,31 +64,8 @@ class EmbedderClient:
         try:
             answer = await self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=deadline_seconds)
         except grpc.aio.AioRpcError as failure:
-            raise self._explained(failure) from failure
+            raise embedder_failure(self.target, failure) from failure
         return str(answer.release)
-
-    def _explained(self, failure: grpc.aio.AioRpcError) -> CreditlineError:
-        code, details = failure.code(), failure.details() or ""
-        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(
-                f"the embedder at {self.target} did not answer before the deadline; allow more time"
-            )
-        if code == grpc.StatusCode.INVALID_ARGUMENT:
-            return InvalidInput(f"the embedder refused the picture or the prompt: {details}", field="image")
-        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
-            return NotReady(f"the embedder at {self.target} is not ready for this release: {details}")
-        if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return ResourceExhausted(f"the embedder at {self.target} is overloaded ({details}); retry later")
-        if code == grpc.StatusCode.UNAVAILABLE:
-            return Unavailable(
-                f"the embedder does not answer at {self.target}; start it with `creditline local up` or "
-                "`python -m creditline.embedder`, or correct CREDITLINE_EMBEDDER_TARGET",
-                service="embedder",
-            )
-        return Unavailable(
-            f"the embedder at {self.target} failed with {code.name}: {details}; see its log",
-            service="embedder",
-        )
 
     def _checked(self, response: proto.EmbedResponse, release: str, width: int) -> EmbeddedQuery:
         if response.release != release:

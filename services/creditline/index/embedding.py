@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.sources import Found
-from creditline.errors import CreditlineError, InvalidInput, NotReady, Unavailable
+from creditline.embedder_failures import embedder_failure
+from creditline.errors import InvalidInput
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
@@ -22,7 +23,6 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
 )
-_IS_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class WorkEmbedder:
@@ -56,7 +56,10 @@ class WorkEmbedder:
         return f"release {self._encoder.release}, towers {self._encoder.towers_fingerprint}"
 
     def __call__(self, found: Sequence[Found]) -> NDArray[np.float32]:
-        """(B, width) float32, unit rows. Raises InvalidInput for a work without a picture, Unavailable."""
+        """(B, width) float32, unit rows.
+
+        Raises InvalidInput for a work without a picture, and what the embedder says.
+        """
         items = [self._item(each) for each in found]
         most = max(int(self._encoder.max_batch), 1)
         # The embedder works on one batch while the next one travels.
@@ -83,7 +86,7 @@ class WorkEmbedder:
             answer = future.result()
         except grpc.RpcError as failure:
             if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
-                raise self._explained(failure) from failure
+                raise embedder_failure(self._target, failure) from failure
             return self._one_by_one(items)
         return np.array([vector.values for vector in answer.vectors], dtype=np.float32)
 
@@ -95,7 +98,7 @@ class WorkEmbedder:
                 answer = self._stub.Embed(self._request([item]), timeout=_SECONDS_A_BATCH)
             except grpc.RpcError as failure:
                 if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
-                    raise self._explained(failure) from failure
+                    raise embedder_failure(self._target, failure) from failure
                 continue
             rows[row] = answer.vectors[0].values
         return rows
@@ -104,19 +107,4 @@ class WorkEmbedder:
         try:
             return self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=_SECONDS_A_BATCH)
         except grpc.RpcError as failure:
-            raise self._explained(failure) from failure
-
-    def _explained(self, failure: grpc.RpcError) -> CreditlineError:
-        code, details = failure.code(), failure.details() or ""
-        if code in _IS_AWAY:
-            return Unavailable(
-                f"the embedder does not answer at {self._target}; start it with `creditline local up` or"
-                " `python -m creditline.embedder`, or correct CREDITLINE_EMBEDDER_TARGET",
-                service="embedder",
-            )
-        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
-            return NotReady(f"the embedder at {self._target} has another release loaded now: {details}")
-        return Unavailable(
-            f"the embedder at {self._target} failed with {code.name}: {details}; see its log",
-            service="embedder",
-        )
+            raise embedder_failure(self._target, failure) from failure

@@ -194,7 +194,7 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
     """A search result with the fields of `HIT_FIELDS`, or with none when there is no payload."""
     if not payload:
         return bare_hit(point)
-    texts = {name: value.string_value for name, value in payload.items()}
+    texts = {name: payload[name].string_value for name in payload}
     work_id, caption = texts.get("work_id", ""), texts.get("caption", "")
     return Hit(
         work_id=work_id,
@@ -212,7 +212,8 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
 
 def bare_hit(point: qdrant.ScoredPoint) -> Hit:
     """A search result of which only id and score were asked for."""
-    return Hit("", point.score, "", "", "", "", "", "", (), point.id.uuid)
+    # By position: long lists are made of these, and names take twice as long.
+    return Hit._make(("", point.score, "", "", "", "", "", "", (), point.id.uuid))
 
 
 def _split(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:

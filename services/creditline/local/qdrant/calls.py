@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -133,30 +133,33 @@ def _finish(method: str, code: grpc.StatusCode, began: float) -> None:
     _SECONDS.labels(method).observe(time.perf_counter() - began)
 
 
-class OnlyServedCalls(grpc.aio.ServerInterceptor):
-    """Answers UNIMPLEMENTED, by name and with the way out, to every call that no servicer of ours has."""
+class ServedCalls(grpc.GenericRpcHandler):
+    """Calls go to those methods of servicers that are marked as served; any other is refused, by name.
 
-    def __init__(self, calls: frozenset[str]) -> None:
-        self._calls = calls
+    Generated code adds a servicer to it as it would to a server; an interceptor would cost every call 50 µs.
+    """
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
-        method: str = handler_call_details.method
-        if method in self._calls or method.startswith("/grpc.health.v1."):
-            return await continuation(handler_call_details)
-        refusal = NotServed(method.removeprefix("/qdrant."))
+    def __init__(self) -> None:
+        self._services: list[grpc.GenericRpcHandler] = []
 
-        async def refuse(_request: bytes, context: grpc.aio.ServicerContext) -> None:
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, refusal.message)
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """The methods of a servicer, served or not."""
+        self._services.extend(handlers)
 
-        return grpc.unary_unary_rpc_method_handler(refuse)
+    def add_registered_method_handlers(self, _service: str, _handlers: object) -> None:
+        """The same methods once more, for servers that can look them up by name."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        """The method that answers a call."""
+        for service in self._services:
+            handler = service.service(handler_call_details)
+            if handler is not None and getattr(handler.unary_unary, "served", False):
+                return handler
+        return _refusal(NotServed(handler_call_details.method.removeprefix("/qdrant.")))
 
 
-def served_calls(service: str, servicer: type) -> frozenset[str]:
-    """The full names of the methods that `servicer` marks as served."""
-    return frozenset(
-        f"/{service}/{name}" for name, method in vars(servicer).items() if getattr(method, "served", False)
-    )
+def _refusal(refused: NotServed) -> grpc.RpcMethodHandler:
+    async def refuse(_request: bytes, context: grpc.aio.ServicerContext) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, refused.message)
+
+    return grpc.unary_unary_rpc_method_handler(refuse)

@@ -25,7 +25,7 @@ from qdrant_client.grpc import (
 )
 
 from creditline.errors import Conflict
-from creditline.local.qdrant.calls import METRICS, OnlyServedCalls, served, served_calls
+from creditline.local.qdrant.calls import METRICS, ServedCalls, served
 from creditline.local.qdrant.collections_service import CollectionsService
 from creditline.local.qdrant.directory import CollectionDirectory
 from creditline.local.qdrant.points_service import PointsService
@@ -86,9 +86,7 @@ async def _run(settings: LocalQdrant, directory: CollectionDirectory) -> None:
 
 @asynccontextmanager
 async def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> AsyncIterator[None]:
-    server = _server(directory)
-    health_of = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
+    server, health_of = _server(directory)
     _bind(
         lambda: server.add_insecure_port(f"{settings.host}:{settings.grpc_port}"),
         settings.host,
@@ -110,22 +108,20 @@ async def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> Asy
         await server.stop(_STOP_GRACE_SECONDS)
 
 
-def _server(directory: CollectionDirectory) -> grpc.aio.Server:
-    calls = (
-        served_calls("qdrant.Collections", CollectionsService)
-        | served_calls("qdrant.Points", PointsService)
-        | served_calls("qdrant.Snapshots", SnapshotsService)
-        | served_calls("qdrant.Qdrant", QdrantService)
-    )
+def _server(directory: CollectionDirectory) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    calls = ServedCalls()
+    collections_service_pb2_grpc.add_CollectionsServicer_to_server(CollectionsService(directory), calls)  # type: ignore[no-untyped-call]
+    points_service_pb2_grpc.add_PointsServicer_to_server(PointsService(directory), calls)  # type: ignore[no-untyped-call]
+    snapshots_service_pb2_grpc.add_SnapshotsServicer_to_server(SnapshotsService(directory), calls)  # type: ignore[no-untyped-call]
+    qdrant_pb2_grpc.add_QdrantServicer_to_server(QdrantService(), calls)  # type: ignore[no-untyped-call]
     server = grpc.aio.server(
-        interceptors=[OnlyServedCalls(calls)],
-        options=[("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+        options=[("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
     )
-    collections_service_pb2_grpc.add_CollectionsServicer_to_server(CollectionsService(directory), server)  # type: ignore[no-untyped-call]
-    points_service_pb2_grpc.add_PointsServicer_to_server(PointsService(directory), server)  # type: ignore[no-untyped-call]
-    snapshots_service_pb2_grpc.add_SnapshotsServicer_to_server(SnapshotsService(directory), server)  # type: ignore[no-untyped-call]
-    qdrant_pb2_grpc.add_QdrantServicer_to_server(QdrantService(), server)  # type: ignore[no-untyped-call]
-    return server
+    health_of = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
+    # Last: it has a word for every call.
+    server.add_generic_rpc_handlers((calls,))
+    return server, health_of
 
 
 def _bind(bind: Callable[[], object], host: str, port: int) -> None:

@@ -1,0 +1,39 @@
+"""What an embedder that fails says to whoever asked it: one sentence for each status."""
+
+from __future__ import annotations
+
+import grpc
+
+from creditline.errors import (
+    CreditlineError,
+    DeadlineExceeded,
+    InvalidInput,
+    NotReady,
+    ResourceExhausted,
+    Unavailable,
+)
+
+
+def embedder_failure(target: str, failure: grpc.RpcError) -> CreditlineError:
+    """The error to raise for a failed call of the embedder at `target` (host:port)."""
+    code, details = failure.code(), failure.details() or ""
+    match code:
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(
+                f"the embedder at {target} did not answer before the deadline; allow more time"
+            )
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return InvalidInput(f"the embedder refused the picture or the prompt: {details}", field="image")
+        case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.FAILED_PRECONDITION:
+            return NotReady(f"the embedder at {target} is not ready for this release: {details}")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return ResourceExhausted(f"the embedder at {target} is overloaded ({details}); retry later")
+        case grpc.StatusCode.UNAVAILABLE:
+            return Unavailable(
+                f"the embedder does not answer at {target}; start it with `creditline local up` or "
+                "`python -m creditline.embedder`, or correct CREDITLINE_EMBEDDER_TARGET",
+                service="embedder",
+            )
+    return Unavailable(
+        f"the embedder at {target} failed with {code.name}: {details}; see its log", service="embedder"
+    )
