@@ -63,25 +63,26 @@ def run(settings: LocalQdrant) -> None:
 
     Raises Conflict when another process owns the directory or a port.
     """
-    with CollectionDirectory(settings.directory) as directory:
-        asyncio.run(_run(settings, directory))
+    asyncio.run(_run(settings))
     _LOGGER.info("stopped; everything acknowledged is on disk")
 
 
-async def _run(settings: LocalQdrant, directory: CollectionDirectory) -> None:
+async def _run(settings: LocalQdrant) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="call"))
+    # First of all: large collections take seconds to open, and a stop may come meanwhile.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with _serving(settings, directory):
-        _LOGGER.info(
-            "serving %d collections of %s on %s:%d",
-            len(directory.names()),
-            settings.directory,
-            settings.host,
-            settings.grpc_port,
-        )
-        await stop.wait()
+    with CollectionDirectory(settings.directory) as directory:
+        async with _serving(settings, directory):
+            _LOGGER.info(
+                "serving %d collections of %s on %s:%d",
+                len(directory.names()),
+                settings.directory,
+                settings.host,
+                settings.grpc_port,
+            )
+            await stop.wait()
 
 
 @asynccontextmanager
