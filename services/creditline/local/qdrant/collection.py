@@ -104,8 +104,7 @@ class StoredCollection:
         groups = find_groups(wanted, self.query)
         ids = [point.id for group in groups for point in group.points]
         search = wanted.search
-        records = self.retrieve(ids, search.with_payload, with_vector=search.with_vector)
-        return groups, {record.id: record for record in records}
+        return groups, self.records(ids, search.with_payload, with_vector=search.with_vector)
 
     def scroll(self, wanted: Scroll) -> Page:
         request = wanted.on_one_shard()
@@ -123,12 +122,16 @@ class StoredCollection:
 
     def retrieve(self, ids: Sequence[PointId], with_payload: Any, *, with_vector: bool) -> list[Any]:
         """Edge's Records of those of `ids` that are there, in that order."""
+        return in_order(ids, self.records(ids, with_payload, with_vector=with_vector))
+
+    def records(self, ids: Sequence[PointId], with_payload: Any, *, with_vector: bool) -> dict[PointId, Any]:
+        """The same by their ids, in no order."""
         found: dict[PointId, Any] = {}
         for number, part in self._by_shard(ids, lambda point: point).items():
             wanted = list(dict.fromkeys(part))
             retrieve = operator.methodcaller("retrieve", wanted, with_payload, with_vector)
             found.update((record.id, record) for record in self._shards[number].read(retrieve))
-        return in_order(ids, found)
+        return found
 
     def _on_each(self, call: Callable[[Any], _T]) -> list[_T]:
         return [shard.read(call) for shard in self._shards]

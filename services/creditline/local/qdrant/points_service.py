@@ -117,7 +117,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     @served_at_once
     def QueryBatch(self, request: qdrant.QueryBatchPoints) -> qdrant.QueryBatchResponse:  # noqa: N802
-        """All queries at once: those that differ in their vectors only share one pass."""
+        """All queries at once: those that differ in their vectors only share one pass, a beginning has none."""
         answer, collection = qdrant.QueryBatchResponse(), self._collection(request)
         asked, begun = request.query_points, heads(request.query_points)
         searches = {
@@ -229,8 +229,8 @@ def _fill_head(
 ) -> None:
     """Points that another search has found, with what this one asks of them."""
     ids = [point.id for point in points]
-    records = collection.retrieve(ids, search.with_payload, with_vector=search.with_vector)
-    fill_with_records(messages, points, {record.id: record for record in records})
+    records = collection.records(ids, search.with_payload, with_vector=search.with_vector)
+    fill_with_records(messages, points, records)
 
 
 def _fill_group(message: qdrant.PointGroup, group: Group, records: dict[PointId, Any]) -> None:
