@@ -117,7 +117,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     @served_at_once
     def QueryBatch(self, request: qdrant.QueryBatchPoints) -> qdrant.QueryBatchResponse:  # noqa: N802
-        """All queries at once: those that differ in their vectors only share one pass, a beginning has none."""
+        """All queries at once: those that differ in their vectors only share a pass, beginnings need none."""
         answer, collection = qdrant.QueryBatchResponse(), self._collection(request)
         asked, begun = request.query_points, heads(request.query_points)
         searches = {
