@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from creditline.attribution.membership import Membership, own_losses
-from creditline.attribution.teacher import encode_works
+from creditline.attribution.unlearning.teacher import encode_works
 from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput
 from creditline.generator.pipeline import Generator

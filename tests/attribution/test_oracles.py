@@ -11,10 +11,10 @@ from tests.attribution.oracles import kronfluence_setting, traker_setting
 from tests.random_galleries import random_gallery
 from torch import nn
 
-from creditline.attribution.ekfac import EkfacFisher, fit_ekfac
-from creditline.attribution.parameters import chosen_layers
-from creditline.attribution.per_sample import per_sample_gradients
-from creditline.attribution.trak import trak_scores
+from creditline.attribution.fisher.ekfac import EkfacFisher, fit_ekfac
+from creditline.attribution.gradients.parameters import chosen_layers
+from creditline.attribution.gradients.per_sample import per_sample_gradients
+from creditline.attribution.methods.trak import trak_scores
 from creditline.generator.pipeline import Generator
 
 

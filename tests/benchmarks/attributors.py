@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from creditline.attribution.ekfac import fit_ekfac
-from creditline.attribution.forgetting import NaturalAscent
-from creditline.attribution.parameters import chosen_layers
-from creditline.attribution.per_sample import per_sample_gradients
-from creditline.attribution.projection import Rademacher
-from creditline.attribution.trak import trak_scores
+from creditline.attribution.fisher.ekfac import fit_ekfac
+from creditline.attribution.gradients.parameters import chosen_layers
+from creditline.attribution.gradients.per_sample import per_sample_gradients
+from creditline.attribution.gradients.projection import Rademacher
+from creditline.attribution.methods.trak import trak_scores
+from creditline.attribution.unlearning.forgetting import NaturalAscent
 from creditline.evaluation.agreement import best_first
 from creditline.evaluation.lab.record import read_record
 from creditline.evaluation.lab.setting import REFERENCE, LabSetting, open_setting

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.consensus import standardised
-from creditline.attribution.groups import group_sums
+from creditline.attribution.ensembles.consensus import standardised
+from creditline.attribution.unlearning.groups import group_sums
 from creditline.corpus.works import Corpus
 from creditline.evaluation.lab.counterfactuals import Counterfactuals
 from creditline.evaluation.lab.groups import (

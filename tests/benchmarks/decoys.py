@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from creditline.attribution.membership import DRAWS, Membership, own_losses
-from creditline.attribution.teacher import encode_works
+from creditline.attribution.unlearning.teacher import encode_works
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus, reference_decoys
 from tests.benchmarks.reference_parts import generator_directory

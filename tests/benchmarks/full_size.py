@@ -26,16 +26,16 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from creditline.attribution.fast_teacher import FEW_DRAWS
-from creditline.attribution.fisher import ekfac_fisher
-from creditline.attribution.gradients import (
+from creditline.attribution.fisher.key_value import ekfac_fisher
+from creditline.attribution.gradients.key_value import (
     gradient_factors,
     key_value_projections,
     output_widths,
     recorded_outputs,
 )
-from creditline.attribution.teacher import Query, encode_queries, encode_works
-from creditline.attribution.unlearning import Step, losses_after, unlearning_step
+from creditline.attribution.unlearning.ascent import Step, losses_after, unlearning_step
+from creditline.attribution.unlearning.fast_teacher import FEW_DRAWS
+from creditline.attribution.unlearning.teacher import Query, encode_queries, encode_works
 from creditline.corpus.works import Work
 from creditline.generator.losses import Draws
 from creditline.generator.pipeline import Generator

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from creditline.attribution.nda import SAME_PLACE, NonparametricAttribution
+from creditline.attribution.methods.nda import SAME_PLACE, NonparametricAttribution
 from creditline.evaluation.agreement import best_first
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.scoring import MethodScores, read_all_scores

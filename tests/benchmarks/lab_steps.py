@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from creditline.attribution.unlearning_scores import UNLEARNING_SCORES
+from creditline.attribution.unlearning.scores import UNLEARNING_SCORES
 from creditline.evaluation.lab.record import read_record
 from creditline.evaluation.lab.scoring import SEED, Judge, MethodScores, read_all_scores
 from creditline.evaluation.lab.setting import REFERENCE

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.expected_change import ExpectedChange
+from creditline.attribution.ensembles.expected_change import ExpectedChange
 from creditline.calibration.concentration import concentration
 from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.one_unit import (

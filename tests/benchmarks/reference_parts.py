@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from creditline.attribution.teacher import Teacher, open_teacher, prepare_teacher
+from creditline.attribution.unlearning.teacher import Teacher, open_teacher, prepare_teacher
 from creditline.errors import NotReady
 from creditline.generator.assembly import assemble_reference
 from creditline.generator.pipeline import Generator

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from qdrant_client import QdrantClient
 
-from creditline.attribution.teacher import Query
+from creditline.attribution.unlearning.teacher import Query
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Corpus
 from creditline.distillation.encoder import Encoder, Side

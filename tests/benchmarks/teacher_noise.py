@@ -14,14 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from creditline.attribution.fisher import ekfac_fisher
-from creditline.attribution.gradients import (
+from creditline.attribution.fisher.key_value import ekfac_fisher
+from creditline.attribution.gradients.key_value import (
     GradientFactors,
     gradient_factors,
     key_value_projections,
     output_widths,
 )
-from creditline.attribution.teacher import QUERY_DRAWS, WORK_DRAWS, Query, encode_queries, encode_works
+from creditline.attribution.unlearning.teacher import (
+    QUERY_DRAWS,
+    WORK_DRAWS,
+    Query,
+    encode_queries,
+    encode_works,
+)
 from creditline.evaluation.agreement import ndcg_at_k
 from creditline.evaluation.bootstrap import bootstrap_mean, paired_difference
 from creditline.generator.losses import Draws, Examples

@@ -19,7 +19,13 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, open_teacher
+from creditline.attribution.unlearning.teacher import (
+    QUERY_DRAWS,
+    Query,
+    Teacher,
+    encode_queries,
+    open_teacher,
+)
 from creditline.evaluation.bootstrap import bootstrap_mean
 from creditline.generator.losses import noisy_batch
 from creditline.generator.pipeline import Generator

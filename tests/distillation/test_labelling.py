@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from creditline.attribution.similarity import PixelSimilarity
-from creditline.attribution.teacher import Query, encode_queries, prepare_teacher
+from creditline.attribution.methods.similarity import PixelSimilarity
+from creditline.attribution.unlearning.teacher import Query, encode_queries, prepare_teacher
 from creditline.corpus.works import Corpus
 from creditline.distillation import labelling
 from creditline.distillation.label_teachers import FirstOrder, MethodTeacher, query_gallery

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from creditline.attribution.teacher import encode_works
+from creditline.attribution.unlearning.teacher import encode_works
 from creditline.corpus.works import Corpus, read_corpus, write_corpus
 from creditline.errors import InvalidInput
 from creditline.generator.assembly import assemble, reference_weights

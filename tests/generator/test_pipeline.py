@@ -126,7 +126,7 @@ def test_timesteps_are_spread_evenly_over_the_schedule() -> None:
 
 def test_a_loss_is_that_of_one_plain_pass_per_draw(random_generator: Generator, small_corpus: Corpus) -> None:
     """The oracle: each draw by itself through the UNet, the predicted noise by the formula for v."""
-    from creditline.attribution.teacher import encode_works
+    from creditline.attribution.unlearning.teacher import encode_works
 
     works = encode_works(random_generator, small_corpus.works[:2])
     draws = Draws(timesteps=3, repeats=1, salt="oracle")

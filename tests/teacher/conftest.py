@@ -14,7 +14,7 @@ import pytest
 from celery import Celery
 from PIL import Image
 
-from creditline.attribution.teacher import prepare_teacher
+from creditline.attribution.unlearning.teacher import prepare_teacher
 from creditline.corpus.works import Corpus, write_corpus
 from creditline.generator.pipeline import Generator
 from creditline.ledger import Ledger

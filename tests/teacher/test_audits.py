@@ -12,7 +12,7 @@ import pytest
 import torch
 from google.protobuf.json_format import MessageToDict, Parse
 
-from creditline.attribution.teacher import WORK_DRAWS
+from creditline.attribution.unlearning.teacher import WORK_DRAWS
 from creditline.errors import NotFound
 from creditline.ledger import AuditState, Ledger
 from creditline.teacher.audits import AuditFailed, Auditor, AuditPlan, Busy, query_of

@@ -170,8 +170,8 @@ def tune(
     scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
 ) -> None:
     """Search a kernel's λ on the choosing subsets, beside what the judging ones say of each."""
-    from creditline.attribution.gradient_methods import Trak
-    from creditline.attribution.trak import REGULARISATIONS
+    from creditline.attribution.methods.gradient_methods import Trak
+    from creditline.attribution.methods.trak import REGULARISATIONS
     from creditline.errors import InvalidInput
     from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
@@ -270,7 +270,7 @@ def contributors(
     ),
 ) -> None:
     """Forget all works of one contributor after the other, and see what the queries lose (GUDA; minutes)."""
-    from creditline.attribution.groups import guda_scores
+    from creditline.attribution.unlearning.groups import guda_scores
     from creditline.evaluation.lab.groups import GroupScores, write_group_scores
     from creditline.evaluation.lab.methods import Workbench, natural_ascent
     from creditline.evaluation.lab.record import read_record

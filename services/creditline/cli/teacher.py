@@ -30,7 +30,7 @@ def prepare(
     output: Annotated[Path, typer.Option(help="Where the artifacts go; a second call resumes.")],
 ) -> None:
     """Compute losses, Fisher and gradients of the reference corpus under a generator (about 10 minutes)."""
-    from creditline.attribution.teacher import prepare_teacher
+    from creditline.attribution.unlearning.teacher import prepare_teacher
     from creditline.generator.pipeline import Generator
     from creditline.generator.reference import reference_corpus
 
@@ -83,7 +83,7 @@ def label(
 
 
 def _label_teacher(method: str, generator: Generator, corpus: Corpus, artifacts: Path) -> LabelTeacher:
-    from creditline.attribution.teacher import open_teacher
+    from creditline.attribution.unlearning.teacher import open_teacher
     from creditline.distillation.label_teachers import FirstOrder, method_teacher
     from creditline.distillation.labels import FIRST_ORDER
 

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Attributor, Gallery, attribute, attribute_among
-from creditline.attribution.teacher import QUERY_DRAWS, Query, Teacher, encode_queries, encode_works, repeated
+from creditline.attribution.unlearning.teacher import (
+    QUERY_DRAWS,
+    Query,
+    Teacher,
+    encode_queries,
+    encode_works,
+    repeated,
+)
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels import FIRST_ORDER
 from creditline.generator.pipeline import Generator

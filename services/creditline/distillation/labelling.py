@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.teacher import Query
+from creditline.attribution.unlearning.teacher import Query
 from creditline.corpus.works import Corpus
 from creditline.distillation.label_teachers import LabelTeacher
 from creditline.distillation.labels import TRAIN, LabelledQuery, LabelSet, png, read_png, write_labels

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from creditline.attribution.teacher import prepare_teacher
+from creditline.attribution.unlearning.teacher import prepare_teacher
 from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus, read_corpus
 from creditline.distillation.features import FeatureStore

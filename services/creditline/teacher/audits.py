@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from creditline.attribution.teacher import Query, Teacher
-from creditline.attribution.unlearning import Step
+from creditline.attribution.unlearning.ascent import Step
+from creditline.attribution.unlearning.teacher import Query, Teacher
 from creditline.errors import CreditlineError, Unavailable
 from creditline.evaluation.verdict import JudgedWork, judge
 from creditline.ledger import Audit, AuditState, Ledger, StoredAttribution

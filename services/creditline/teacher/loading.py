@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from creditline.attribution.teacher import Teacher, open_teacher
+from creditline.attribution.unlearning.teacher import Teacher, open_teacher
 from creditline.corpus.works import Corpus, read_corpus
 from creditline.errors import FingerprintMismatch
 from creditline.generator.pipeline import Generator

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from creditline.attribution.ekfac import fit_ekfac
+from creditline.attribution.fisher.ekfac import fit_ekfac
 from creditline.generator.losses import Draws
 from tests.benchmarks.rivals.kronfluence_task import NoisyLatents, analyzer_of, fit_factors, whole_layers
 from tests.benchmarks.rivals.lab_works import lab_works

@@ -11,7 +11,7 @@ from kronfluence.task import Task
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from creditline.attribution.parameters import chosen_layers
+from creditline.attribution.gradients.parameters import chosen_layers
 from creditline.generator.losses import Draws, Examples, noisy_batch
 from creditline.generator.pipeline import Generator
 

@@ -19,9 +19,9 @@ from trak.gradient_computers import FunctionalGradientComputer
 from trak.modelout_functions import AbstractModelOutput
 from trak.projectors import BasicProjector, ProjectionType
 
-from creditline.attribution.parameters import chosen_layers
-from creditline.attribution.per_sample import parameter_count, per_sample_gradients
-from creditline.attribution.projection import Rademacher
+from creditline.attribution.gradients.parameters import chosen_layers
+from creditline.attribution.gradients.per_sample import parameter_count, per_sample_gradients
+from creditline.attribution.gradients.projection import Rademacher
 from creditline.generator.losses import Draws, noisy_batch
 from creditline.generator.pipeline import Generator
 from tests.benchmarks.rivals.lab_works import lab_works

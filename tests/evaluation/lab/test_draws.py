@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from creditline.attribution.attributor import attribute
-from creditline.attribution.fast_teacher import FastUnlearning
-from creditline.attribution.unlearning_methods import Unlearning
+from creditline.attribution.unlearning.fast_teacher import FastUnlearning
+from creditline.attribution.unlearning.methods import Unlearning
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.draws import EACH_DRAW, DrawRecord, collect_draws, read_draws, write_draws

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from creditline.attribution.expected_change import KNOTS, ExpectedChange
+from creditline.attribution.ensembles.expected_change import KNOTS, ExpectedChange
 from creditline.evaluation.lab.one_unit import fit_expected_change, foretold_losses, unit_test
 from creditline.evaluation.lds import Retrained
 

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from creditline.attribution.fast_teacher import CONTROL_DRAWS
-from creditline.attribution.forgetting import Forgetting
-from creditline.attribution.parameters import ParameterChoice, chosen_layers
-from creditline.attribution.per_sample import moved_parameters, per_sample_gradients
-from creditline.attribution.row_store import stored_rows
+from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
+from creditline.attribution.gradients.per_sample import moved_parameters, per_sample_gradients
+from creditline.attribution.gradients.row_store import stored_rows
+from creditline.attribution.unlearning.fast_teacher import CONTROL_DRAWS
+from creditline.attribution.unlearning.forgetting import Forgetting
 from creditline.evaluation.lab.setting import LabSetting
 from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.generator.losses import LOSS, Draws, denoising_losses

@@ -12,28 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Attributor, Gallery
-from creditline.attribution.consensus import Consensus, Sharpened
-from creditline.attribution.das import DiffusionAttributionScore
-from creditline.attribution.ekfac import fit_ekfac
-from creditline.attribution.ekfac_store import stored_fisher
-from creditline.attribution.ensembles import Ensemble, Member
-from creditline.attribution.fast_teacher import FastUnlearning
-from creditline.attribution.forgetting import BoundedDescentAscent, NaturalAscent
-from creditline.attribution.gradient_methods import (
+from creditline.attribution.ensembles.consensus import Consensus, Sharpened
+from creditline.attribution.ensembles.models import Ensemble, Member
+from creditline.attribution.fisher.ekfac import fit_ekfac
+from creditline.attribution.fisher.ekfac_store import stored_fisher
+from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
+from creditline.attribution.methods.das import DiffusionAttributionScore
+from creditline.attribution.methods.gradient_methods import (
     GradientCosine,
     GradientDot,
     GradientMethod,
     RenormalisedGradientDot,
     Trak,
 )
-from creditline.attribution.gradient_rows import GradientRows, GradientSpace, Whitening
-from creditline.attribution.journey import JourneyTrak
-from creditline.attribution.nda import PUBLISHED, PUBLISHED_IN_PIXELS, SAME_PLACE, NonparametricAttribution
-from creditline.attribution.parameters import ParameterChoice, chosen_layers
-from creditline.attribution.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
-from creditline.attribution.timestep_gradients import Normalised, TimestepGradients
-from creditline.attribution.trak import TrakDivisor
-from creditline.attribution.unlearning_methods import WORK_DRAWS, Unlearning
+from creditline.attribution.methods.gradient_rows import GradientRows, GradientSpace, Whitening
+from creditline.attribution.methods.journey_trak import JourneyTrak
+from creditline.attribution.methods.nda import (
+    PUBLISHED,
+    PUBLISHED_IN_PIXELS,
+    SAME_PLACE,
+    NonparametricAttribution,
+)
+from creditline.attribution.methods.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
+from creditline.attribution.methods.timestep_gradients import Normalised, TimestepGradients
+from creditline.attribution.methods.trak import TrakDivisor
+from creditline.attribution.unlearning.fast_teacher import FastUnlearning
+from creditline.attribution.unlearning.forgetting import BoundedDescentAscent, NaturalAscent
+from creditline.attribution.unlearning.methods import WORK_DRAWS, Unlearning
 from creditline.distillation.towers import Towers
 from creditline.errors import InvalidInput
 from creditline.evaluation.lab.plan import LabPlan

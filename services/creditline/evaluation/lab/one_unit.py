@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from creditline.attribution.consensus import standardised
-from creditline.attribution.expected_change import KNOTS, ExpectedChange
+from creditline.attribution.ensembles.consensus import standardised
+from creditline.attribution.ensembles.expected_change import KNOTS, ExpectedChange
 from creditline.evaluation.bootstrap import Estimate, interval_of
 from creditline.evaluation.lab.setting import REFERENCE
 from creditline.evaluation.lds import Retrained

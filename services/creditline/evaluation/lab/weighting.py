@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from creditline.attribution.attributor import Cost
-from creditline.attribution.consensus import consensus, standardised
+from creditline.attribution.ensembles.consensus import consensus, standardised
 from creditline.evaluation.lab.record import LabRecord
 from creditline.evaluation.lab.scoring import CHOOSING, MethodScores
 

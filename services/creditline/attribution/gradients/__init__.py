@@ -1,0 +1,1 @@
+"""Gradients of single examples: what they are taken of, of which weights, projected and stored."""

@@ -1,0 +1,1 @@
+"""Attribution methods behind one interface: similarity, gradients, TRAK and NDA."""

@@ -1,0 +1,105 @@
+"""Methods that keep a work's gradient at every timestep apart, compressed: DMin and Diffusion-ReTrac.
+
+Gradients of the noisiest and of the cleanest timesteps differ in length by orders; what is averaged over them
+is ruled by a few. Both methods divide that out, each in its own way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from creditline.attribution.attributor import Attributor, Gallery
+from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
+from creditline.attribution.gradients.per_sample import parameter_count, per_sample_gradients
+from creditline.attribution.gradients.projection import PermutedSignSum
+from creditline.attribution.gradients.row_store import stored_rows
+from creditline.errors import NotReady
+from creditline.generator.losses import LOSS, Draws, Examples
+from creditline.generator.pipeline import Generator
+
+DRAWS = Draws(timesteps=20, repeats=1, salt="attribution")
+SIZE = 4096
+_WORKS_PER_BLOCK = 16
+_QUERIES_PER_BLOCK = 16
+
+# "both": query and work at the same timestep, each of length 1 (DMin); "work": the work's of length 1 at each
+# timestep, the query's as they are, averaged over timesteps (Diffusion-ReTrac).
+Normalised = Literal["both", "work"]
+
+
+class TimestepGradients(Attributor):
+    """Σ over timesteps of the products of compressed gradients.
+
+    normalised "both": DMin (arXiv 2412.08637), gradients of length 1, then permuted, given random signs and
+    summed in `size` groups. "work": Diffusion-ReTrac (arXiv 2401.09031), TracIn without the bias towards
+    works whose sampled timesteps happen to have long gradients; the paper does not compress.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        generator: Generator,
+        normalised: Normalised,
+        *,
+        parameters: ParameterChoice = "all",
+        draws: Draws = DRAWS,
+        size: int = SIZE,
+        seed: int = 0,
+    ) -> None:
+        self.name = name
+        self.bytes_per_work = 4.0 * draws.timesteps * size
+        # A gradient counts as one forward and one backward pass of twice its cost.
+        self.passes_per_query = 3.0 * len(draws)
+        self._generator = generator
+        self._normalised: Normalised = normalised
+        self._parameters: ParameterChoice = parameters
+        self._draws = draws
+        self._layers = chosen_layers(generator.unet, parameters)
+        self._compression = PermutedSignSum(parameter_count(self._layers), size, seed)
+        self._rows: NDArray[np.float32] | None = None
+
+    def prepare(self, works: Gallery, directory: Path) -> None:
+        """The works' compressed gradients of length 1: (N, timesteps, size); resumes."""
+        origin = {
+            "generator": self._generator.fingerprint,
+            "corpus": works.fingerprint,
+            "loss": LOSS,
+            "draws": repr(self._draws),
+            "parameters": self._parameters,
+            "compression": str(self._compression),
+        }
+        self._rows = stored_rows(
+            directory / "timesteps",
+            origin,
+            len(works),
+            lambda part: self._compressed(works.examples.rows(part), unit=True).numpy(),
+            block=_WORKS_PER_BLOCK,
+        )
+
+    def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        if self._rows is None:
+            raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
+        works = torch.from_numpy(np.array(self._rows))
+        blocks = []
+        for start in range(0, len(queries), _QUERIES_PER_BLOCK):
+            part = range(start, min(start + _QUERIES_PER_BLOCK, len(queries)))
+            rows = self._compressed(queries.examples.rows(part), unit=self._normalised == "both")
+            if self._normalised == "work":
+                rows = rows.mean(dim=1, keepdim=True).expand_as(rows)
+            blocks.append(torch.einsum("qtk,ntk->qn", rows, works))
+        return torch.cat(blocks).double().numpy()
+
+    def _compressed(self, examples: Examples, *, unit: bool) -> Tensor:
+        """(B, timesteps, size); `unit`: of gradients of length 1."""
+        gradients = per_sample_gradients(
+            self._generator, examples, self._draws, self._layers, by_timestep=True
+        )
+        if unit:
+            gradients /= gradients.norm(dim=2, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        return self._compression.project(gradients.flatten(0, 1)).view(*gradients.shape[:2], -1)

@@ -1,0 +1,1 @@
+"""Attribution by unlearning: AbU, AbU+, MUCS and the fast teacher."""

@@ -1,0 +1,51 @@
+"""What unlearning did to the works: from their losses before and after to one score for each work.
+
+before, after: (N, draws) float32, at the same noise; draws are timestep-major. Every score is (N,) float64,
+larger meaning more influence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+from creditline.attribution.gradients.draw_weights import relative_draw_weights
+from creditline.errors import InvalidInput
+from creditline.generator.losses import Draws
+
+UnlearningScore = Callable[[Tensor, Tensor, Draws], "np.ndarray[tuple[int], np.dtype[np.float64]]"]
+
+_SKEW_OFFSET = 1e-3
+
+
+def loss_difference(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
+    """AbU: the mean loss after less before."""
+    return (after - before).double().mean(dim=1).numpy()
+
+
+def relative_difference(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
+    """As AbU, each timestep's difference in units of the works' mean loss at that timestep."""
+    weights = relative_draw_weights(before.numpy(), draws).double()
+    return ((after - before).double() * weights).mean(dim=1).numpy()
+
+
+def skew(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
+    """MUCS: (after − before) / (after + before) at every draw, before averaging (arXiv 2605.17938)."""
+    later, earlier = after.double(), before.double()
+    return ((later - earlier) / (later + earlier + _SKEW_OFFSET)).mean(dim=1).numpy()
+
+
+UNLEARNING_SCORES: dict[str, UnlearningScore] = {
+    "difference": loss_difference,
+    "relative": relative_difference,
+    "skew": skew,
+}
+
+
+def unlearning_score_named(name: str) -> UnlearningScore:
+    """Raises InvalidInput for a name that is none of `UNLEARNING_SCORES`."""
+    if name not in UNLEARNING_SCORES:
+        raise InvalidInput(f"score {name!r} is none of {', '.join(UNLEARNING_SCORES)}", field="score")
+    return UNLEARNING_SCORES[name]
