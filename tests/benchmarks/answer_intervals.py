@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration.intervals import AnswerIntervals, Stretch
-from creditline.distillation.assessment import HeldOut, encoder_cosines
-from creditline.distillation.calibration_fitting import fit_calibration
-from creditline.distillation.encoder import Encoder
-from creditline.distillation.sureness import Sums, fit_answer_intervals, query_sums
+from creditline.distillation.assessment.calibration_fitting import fit_calibration
+from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
+from creditline.distillation.assessment.uncertainty import Sums, fit_answer_intervals, query_sums
+from creditline.encoder.encoder import Encoder
 from creditline.evaluation.bootstrap import bootstrap_mean
 from tests.benchmarks.result_files import Figure
 

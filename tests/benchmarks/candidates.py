@@ -11,14 +11,19 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.distillation.assessment import encoder_cosines
-from creditline.distillation.candidates import CandidatePlan, add_by_student, draw_candidates, weights_of
-from creditline.distillation.encoder import Encoder
-from creditline.distillation.features import FeatureStore
-from creditline.distillation.recipes import OURS, RECIPES
-from creditline.distillation.towers import Towers
-from creditline.distillation.training import Examples, encoder_scores, train_encoder
+from creditline.distillation.assessment.held_out import encoder_cosines
+from creditline.distillation.labels.candidates import (
+    CandidatePlan,
+    add_by_student,
+    draw_candidates,
+    weights_of,
+)
+from creditline.distillation.training.feature_store import FeatureStore
+from creditline.distillation.training.fitting import Examples, encoder_scores, train_encoder
+from creditline.distillation.training.recipes import OURS, RECIPES
+from creditline.encoder.encoder import Encoder
 from creditline.evaluation.bootstrap import bootstrap_mean
+from creditline.towers.towers import Towers
 from tests.benchmarks.distillation import FEATURES
 from tests.benchmarks.distillation_reference import SEED, Bench, ndcg_by_query, open_bench
 from tests.benchmarks.result_files import Figure, write_result

@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from creditline.corpus.works import Corpus
-from creditline.distillation.building import in_one_unit
-from creditline.distillation.calibration_fitting import fit_calibration
-from creditline.distillation.encoder import Encoder
-from creditline.distillation.features import FeatureStore
-from creditline.distillation.labels import HELD_OUT, LabelledQuery, LabelSet, png, read_labels
-from creditline.distillation.parts import Parts
-from creditline.distillation.recipes import OURS, PAPER, RECIPES
-from creditline.distillation.towers import Towers
-from creditline.distillation.training import Examples, TrainingPlan, encoder_scores, train_encoder
+from creditline.distillation.assessment.calibration_fitting import fit_calibration
+from creditline.distillation.labels.label_set import HELD_OUT, LabelledQuery, LabelSet, png, read_labels
+from creditline.distillation.release.building import in_one_unit
+from creditline.distillation.training.feature_store import FeatureStore
+from creditline.distillation.training.fitting import Examples, TrainingPlan, encoder_scores, train_encoder
+from creditline.distillation.training.recipes import OURS, PAPER, RECIPES
+from creditline.encoder.encoder import Encoder
 from creditline.evaluation.agreement import ndcg_at_k
 from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.one_unit import read_maps
@@ -37,6 +35,8 @@ from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.scoring import SEED, Judge, MethodScores, read_scores
 from creditline.evaluation.lab.setting import REFERENCE
 from creditline.generator.reference import reference_corpus
+from creditline.towers.parts import Parts
+from creditline.towers.towers import Towers
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
 
 COMMAND = "make distill-figures"

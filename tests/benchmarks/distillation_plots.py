@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.distillation.recipes import OURS, RECIPES
+from creditline.distillation.training.recipes import OURS, RECIPES
 from tests.benchmarks.result_files import RESULTS_DIRECTORY, read_result
 
 matplotlib.use("Agg")

@@ -19,20 +19,20 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
 from creditline.calibration.concentration import concentration
-from creditline.distillation.assessment import HeldOut, encoder_cosines, raw_cosines
-from creditline.distillation.building import contributors_of, held_out_part, in_one_unit
-from creditline.distillation.calibration_fitting import fit_calibration, relative_influence
-from creditline.distillation.encoder import Encoder, Side
-from creditline.distillation.features import FeatureStore
-from creditline.distillation.interval_fitting import fit_intervals
-from creditline.distillation.labels import TRAIN, TRANSFER, read_labels
-from creditline.distillation.recipes import OURS, PAPER, RECIPES
-from creditline.distillation.towers import Towers
-from creditline.distillation.training import Examples, Trained, train_encoder
-from creditline.distillation.unfamiliarity import Familiar
+from creditline.distillation.assessment.calibration_fitting import fit_calibration, relative_influence
+from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines, raw_cosines
+from creditline.distillation.assessment.interval_fitting import fit_intervals
+from creditline.distillation.labels.label_set import TRAIN, TRANSFER, read_labels
+from creditline.distillation.release.building import contributors_of, held_out_part, in_one_unit
+from creditline.distillation.training.feature_store import FeatureStore
+from creditline.distillation.training.fitting import Examples, Trained, train_encoder
+from creditline.distillation.training.recipes import OURS, PAPER, RECIPES
+from creditline.encoder.encoder import Encoder, Side
+from creditline.encoder.ood import Familiar
 from creditline.evaluation.agreement import ndcg_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
 from creditline.generator.reference import reference_corpus, reference_decoys
+from creditline.towers.towers import Towers
 from tests.benchmarks.answer_intervals import answer_figures
 from tests.benchmarks.decoys import auroc, membership_probabilities
 from tests.benchmarks.distillation import FEATURES, LAB_LABELS

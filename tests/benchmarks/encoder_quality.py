@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from creditline.distillation.assessment import Assessment, HeldOut, assess
-from creditline.distillation.building import held_out_part
-from creditline.distillation.encoder import Encoder
-from creditline.distillation.features import FeatureStore
-from creditline.distillation.labels import read_labels
-from creditline.distillation.towers import Towers
+from creditline.distillation.assessment.held_out import Assessment, HeldOut, assess
+from creditline.distillation.labels.label_set import read_labels
+from creditline.distillation.release.building import held_out_part
+from creditline.distillation.training.feature_store import FeatureStore
+from creditline.encoder.encoder import Encoder
 from creditline.errors import FingerprintMismatch
 from creditline.generator.reference import reference_corpus, reference_decoys
 from creditline.release import open_release, reference_release_directory
+from creditline.towers.towers import Towers
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
 
 SEED = 5

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from creditline.corpus.works import Corpus
-from creditline.distillation.towers import Towers
 from creditline.evaluation.bootstrap import Estimate, bootstrap, bootstrap_mean
 from creditline.generator.autoencoder import picture_tensors, reconstruction_psnr
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
+from creditline.towers.towers import Towers
 from tests.benchmarks.reference_parts import generator_directory, parts_arguments
 from tests.benchmarks.result_files import RESULTS_DIRECTORY, Figure, write_result
 

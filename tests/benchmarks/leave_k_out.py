@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from creditline.distillation.towers import Towers
 from creditline.evaluation.lab.counterfactuals import (
     SEED,
     Counterfactuals,
@@ -25,6 +24,7 @@ from creditline.evaluation.lab.counterfactuals import (
 from creditline.evaluation.lab.record import read_record
 from creditline.evaluation.lab.removals import NOTHING, RANDOM, read_removals
 from creditline.evaluation.lab.setting import REFERENCE
+from creditline.towers.towers import Towers
 from tests.benchmarks.lab_plots import IMAGES
 from tests.benchmarks.lab_sheets import sheet_font
 from tests.benchmarks.result_files import Figure, write_result

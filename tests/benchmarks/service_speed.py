@@ -19,12 +19,12 @@ from qdrant_client import QdrantClient
 from creditline.attribution.unlearning.teacher import Query
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Corpus
-from creditline.distillation.encoder import Encoder, Side
-from creditline.distillation.towers import Towers
+from creditline.encoder.encoder import Encoder, Side
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
 from creditline.local.stack import LocalStack
 from creditline.release import Release, open_release, reference_release_directory
+from creditline.towers.towers import Towers
 from tests.benchmarks.reference_parts import generator_directory, parts_arguments, prepared_teacher
 from tests.benchmarks.result_files import Figure, write_result
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from creditline.distillation.labels import read_labels
-from creditline.distillation.recipes import OURS, PAPER, RECIPES
+from creditline.distillation.labels.label_set import read_labels
+from creditline.distillation.training.recipes import OURS, PAPER, RECIPES
 from creditline.evaluation.lab.record import read_record
 from creditline.evaluation.lab.setting import REFERENCE
 from tests.benchmarks.distillation import LAB_LABELS, _refuse_shared_prompts, lab_queries
@@ -17,8 +17,8 @@ from tests.benchmarks.distillation_reference import (
     softmax_shares,
     variation,
 )
+from tests.distillation.assessment.test_held_out import held_out
 from tests.distillation.label_sets import label_set
-from tests.distillation.test_assessment import held_out
 
 
 def test_shares_sum_to_one_and_nothing_negative_earns() -> None:

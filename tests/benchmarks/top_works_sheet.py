@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from creditline.distillation.assessment import encoder_cosines, raw_cosines
-from creditline.distillation.building import held_out_part, in_one_unit
-from creditline.distillation.encoder import Encoder
-from creditline.distillation.features import FeatureStore
-from creditline.distillation.labels import HELD_OUT, LabelledQuery, read_labels
-from creditline.distillation.towers import Towers
+from creditline.distillation.assessment.held_out import encoder_cosines, raw_cosines
+from creditline.distillation.labels.label_set import HELD_OUT, LabelledQuery, read_labels
+from creditline.distillation.release.building import held_out_part, in_one_unit
+from creditline.distillation.training.feature_store import FeatureStore
+from creditline.encoder.encoder import Encoder
 from creditline.evaluation.agreement import best_first
 from creditline.generator.reference import reference_corpus
 from creditline.release import ENCODER, reference_release_directory
+from creditline.towers.towers import Towers
 from tests.benchmarks.distillation import FEATURES
 from tests.benchmarks.distillation_reference import LABELS
 from tests.benchmarks.lab_plots import IMAGES

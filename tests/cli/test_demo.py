@@ -37,9 +37,9 @@ class Run:
 def _artifacts(generator: Generator, corpus: Corpus, directory: Path) -> dict[str, str]:
     """The settings that name a release, statistics and a corpus file made for a small generator."""
     from creditline.attribution.unlearning.teacher import prepare_teacher
-    from creditline.distillation.development import write_development_release
-    from creditline.distillation.features import FeatureStore
-    from creditline.distillation.towers import Towers
+    from creditline.distillation.release.development import write_development_release
+    from creditline.distillation.training.feature_store import FeatureStore
+    from creditline.towers.towers import Towers
 
     store = FeatureStore(Towers.open(), None, lambda line: None)
     write_development_release(

@@ -9,27 +9,27 @@ import pytest
 
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
-    from creditline.distillation.features import FeatureStore
-    from creditline.distillation.towers import Towers
+    from creditline.distillation.training.feature_store import FeatureStore
     from creditline.release import Release
+    from creditline.towers.towers import Towers
 
 
 @pytest.fixture(scope="session")
 def towers() -> Towers:
-    from creditline.distillation.towers import Towers
+    from creditline.towers.towers import Towers
 
     return Towers.open()
 
 
 @pytest.fixture(scope="session")
 def store(towers: Towers, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    from creditline.distillation.features import FeatureStore
+    from creditline.distillation.training.feature_store import FeatureStore
 
     return FeatureStore(towers, tmp_path_factory.mktemp("features"), lambda line: None)
 
 
 @pytest.fixture
 def small_release(small_corpus: Corpus, store: FeatureStore, tmp_path: Path) -> Release:
-    from creditline.distillation.development import write_development_release
+    from creditline.distillation.release.development import write_development_release
 
     return write_development_release(tmp_path / "release", small_corpus, store, width=16)

@@ -7,9 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from creditline.distillation.labels import LabelledQuery, LabelSet
-from creditline.distillation.parts import Parts
-from creditline.distillation.training import Examples
+from creditline.distillation.labels.label_set import LabelledQuery, LabelSet
+from creditline.distillation.training.fitting import Examples
+from creditline.towers.parts import Parts
 
 PARTS = Parts(image=16, layout=8, text=16)
 FEATURES = PARTS.width

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from creditline.corpus.works import Corpus, write_corpus
-from creditline.distillation.labels import HELD_OUT, TRAIN, TRANSFER, LabelSet, read_labels
-from creditline.distillation.tower_spec import TowerSpec
-from creditline.distillation.towers import Towers
-from creditline.distillation.verification import verify_release
+from creditline.distillation.labels.label_set import HELD_OUT, TRAIN, TRANSFER, LabelSet, read_labels
+from creditline.distillation.release.verification import verify_release
 from creditline.release import EVALUATION, FAMILIAR, INTERVALS, Release, open_release
+from creditline.towers.spec import TowerSpec
+from creditline.towers.towers import Towers
 from tests.distillation.small_towers import write_small_clip
 
 _SECONDS = 120.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from creditline.distillation.losses import LossKind
-from creditline.distillation.recipes import OURS, RECIPES
 from creditline.distillation.run_config import read_config
+from creditline.distillation.training.losses import LossKind
+from creditline.distillation.training.recipes import OURS, RECIPES
 from creditline.errors import InvalidInput, NotReady
 
 CONFIGS = Path(__file__).resolve().parents[2] / "services" / "creditline" / "distillation" / "configs"

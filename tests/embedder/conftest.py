@@ -34,9 +34,9 @@ class Served:
 
 @pytest.fixture(scope="session")
 def embedder_release(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Release:
-    from creditline.distillation.development import write_development_release
-    from creditline.distillation.features import FeatureStore
-    from creditline.distillation.towers import Towers
+    from creditline.distillation.release.development import write_development_release
+    from creditline.distillation.training.feature_store import FeatureStore
+    from creditline.towers.towers import Towers
 
     store = FeatureStore(Towers.open(), None, lambda line: None)
     directory: Path = tmp_path_factory.mktemp("embedder-release")
@@ -45,8 +45,8 @@ def embedder_release(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def model(embedder_release: Release) -> EmbedderModel:
-    from creditline.distillation.tower_spec import EMBEDDED
     from creditline.embedder.model import EmbedderModel
+    from creditline.towers.spec import EMBEDDED
 
     return EmbedderModel.open(embedder_release.directory, EMBEDDED)
 

@@ -47,9 +47,9 @@ def mixed_corpus() -> Corpus:
 
 def untrained_release(directory: Path, corpus: Corpus, generator: str) -> Release:
     """Towers and encoder are real; the encoder ranks as the raw features do."""
-    from creditline.distillation.development import write_development_release
-    from creditline.distillation.features import FeatureStore
-    from creditline.distillation.towers import Towers
+    from creditline.distillation.release.development import write_development_release
+    from creditline.distillation.training.feature_store import FeatureStore
+    from creditline.towers.towers import Towers
 
     store = FeatureStore(Towers.open(), None, lambda line: None)
     return write_development_release(directory, corpus, store, generator_fingerprint=generator, width=_WIDTH)

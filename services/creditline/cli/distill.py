@@ -38,7 +38,7 @@ def run(
     ] = False,
 ) -> None:
     """Queries, candidates, labels, training, calibration, agreement, release; each stage resumes."""
-    from creditline.distillation.labelling import Shard
+    from creditline.distillation.labels.labelling import Shard
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.run_config import read_config
 

@@ -210,9 +210,9 @@ def label(
     scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
 ) -> None:
     """Make pictures with the lab's generator and label them, for students that the lab judges."""
-    from creditline.distillation.label_teachers import MethodTeacher
-    from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
-    from creditline.distillation.queries import plan_more
+    from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
+    from creditline.distillation.labels.queries import plan_more
+    from creditline.distillation.labels.teachers import MethodTeacher
     from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.setting import REFERENCE, open_setting

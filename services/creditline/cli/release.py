@@ -44,11 +44,11 @@ def build(
     corpus_file: _CorpusFile = None,
 ) -> None:
     """Train an encoder on labels, calibrate it, measure it on held-out queries, and write the release."""
-    from creditline.distillation.building import build_release, plans_of
-    from creditline.distillation.features import FeatureStore
-    from creditline.distillation.labels import read_labels
-    from creditline.distillation.tower_spec import TowerSpec
-    from creditline.distillation.towers import Towers
+    from creditline.distillation.labels.label_set import read_labels
+    from creditline.distillation.release.building import build_release, plans_of
+    from creditline.distillation.training.feature_store import FeatureStore
+    from creditline.towers.spec import TowerSpec
+    from creditline.towers.towers import Towers
 
     corpus, decoys = _corpus(corpus_file)
     store = FeatureStore(Towers.open(TowerSpec.parse(towers)), features, _console.print)
@@ -89,10 +89,10 @@ def verify(
 ) -> None:
     """Recompute every hash, check the vectors, and encode a sample of works again."""
     from creditline.corpus.clip_features import ClipFeatures
-    from creditline.distillation.tower_spec import TowerSpec
-    from creditline.distillation.towers import Towers
-    from creditline.distillation.verification import verify_release
+    from creditline.distillation.release.verification import verify_release
     from creditline.release import open_release
+    from creditline.towers.spec import TowerSpec
+    from creditline.towers.towers import Towers
 
     release = open_release(directory)
     given = ClipFeatures.open(work_features) if work_features else None

@@ -10,7 +10,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
-    from creditline.distillation.label_teachers import LabelTeacher
+    from creditline.distillation.labels.teachers import LabelTeacher
     from creditline.generator.pipeline import Generator
 
 app = typer.Typer(help="The slow method that is known to be right.", no_args_is_help=True)
@@ -56,8 +56,8 @@ def label(
     ] = None,
 ) -> None:
     """Generate queries and label every work's influence on each."""
-    from creditline.distillation.labelling import LabelJob, Shard, label_queries, label_shard
-    from creditline.distillation.queries import plan_more, plan_queries
+    from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
+    from creditline.distillation.labels.queries import plan_more, plan_queries
     from creditline.generator.pipeline import Generator
     from creditline.generator.reference import reference_corpus, reference_decoys
 
@@ -84,8 +84,8 @@ def label(
 
 def _label_teacher(method: str, generator: Generator, corpus: Corpus, artifacts: Path) -> LabelTeacher:
     from creditline.attribution.unlearning.teacher import open_teacher
-    from creditline.distillation.label_teachers import FirstOrder, method_teacher
-    from creditline.distillation.labels import FIRST_ORDER
+    from creditline.distillation.labels.label_set import FIRST_ORDER
+    from creditline.distillation.labels.teachers import FirstOrder, method_teacher
 
     if method == FIRST_ORDER:
         return FirstOrder(open_teacher(generator, corpus, artifacts))

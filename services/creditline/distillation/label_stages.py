@@ -17,11 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.distillation.building import refuse_other_generator, refuse_unusable, training_part
-from creditline.distillation.candidates import add_by_student, draw_candidates
-from creditline.distillation.encoder import Encoder
-from creditline.distillation.labelling import LabelJob, Shard, count_parts, label_queries, label_shard
-from creditline.distillation.labels import (
+from creditline.distillation.labels.candidates import add_by_student, draw_candidates
+from creditline.distillation.labels.label_set import (
     TRAIN,
     TRANSFER,
     LabelledQuery,
@@ -29,9 +26,8 @@ from creditline.distillation.labels import (
     read_labels,
     write_labels,
 )
-from creditline.distillation.materials import Materials
-from creditline.distillation.pictures import make_pictures, read_pictures
-from creditline.distillation.queries import (
+from creditline.distillation.labels.labelling import LabelJob, Shard, count_parts, label_queries, label_shard
+from creditline.distillation.labels.queries import (
     PlannedQuery,
     farthest_prompts,
     plan_listed,
@@ -39,8 +35,12 @@ from creditline.distillation.queries import (
     plan_queries,
     read_prompts,
 )
+from creditline.distillation.labels.query_pictures import make_pictures, read_pictures
+from creditline.distillation.release.building import refuse_other_generator, refuse_unusable, training_part
+from creditline.distillation.run_context import Materials
 from creditline.distillation.stages import Finished, Stages
-from creditline.distillation.training import encoder_scores, train_encoder
+from creditline.distillation.training.fitting import encoder_scores, train_encoder
+from creditline.encoder.encoder import Encoder
 from creditline.errors import InvalidInput
 from creditline.generator.pipeline import Generator, generator_fingerprint
 from creditline.release import ENCODER

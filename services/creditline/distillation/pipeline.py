@@ -14,8 +14,13 @@ from typing import Any
 
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
-from creditline.distillation.assessment import HeldOut, assess
-from creditline.distillation.building import (
+from creditline.distillation.assessment.held_out import HeldOut, assess
+from creditline.distillation.assessment.transfer import transfer_figures
+from creditline.distillation.assessment.uncertainty import fit_sureness
+from creditline.distillation.label_stages import LabelStages
+from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSet, read_labels
+from creditline.distillation.labels.labelling import Shard
+from creditline.distillation.release.building import (
     contributors_of,
     evaluation_of,
     held_out_part,
@@ -23,18 +28,13 @@ from creditline.distillation.building import (
     release_notes,
     training_part,
 )
-from creditline.distillation.encoder import Encoder, Side
-from creditline.distillation.label_stages import LabelStages
-from creditline.distillation.labelling import Shard
-from creditline.distillation.labels import HELD_OUT, TRANSFER, LabelSet, read_labels
-from creditline.distillation.materials import Materials, Say
-from creditline.distillation.publication import ReleaseContent, write_release
+from creditline.distillation.release.publication import ReleaseContent, write_release
 from creditline.distillation.run_config import RunConfig
+from creditline.distillation.run_context import Materials, Say
 from creditline.distillation.stages import Finished, Stages
-from creditline.distillation.sureness import fit_sureness
-from creditline.distillation.training import Trained, train_encoder
-from creditline.distillation.transfer import transfer_figures
-from creditline.distillation.unfamiliarity import Familiar
+from creditline.distillation.training.fitting import Trained, train_encoder
+from creditline.encoder.encoder import Encoder, Side
+from creditline.encoder.ood import Familiar
 from creditline.release import CALIBRATION, ENCODER, EVALUATION, FAMILIAR, INTERVALS, Release, open_release
 
 _AFTER_LABELS = 4

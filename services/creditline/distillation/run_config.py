@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from creditline.distillation.candidates import CandidatePlan
-from creditline.distillation.labels import FIRST_ORDER
-from creditline.distillation.losses import LossKind
-from creditline.distillation.recipes import OURS, RECIPES
-from creditline.distillation.tower_spec import TowerSpec
-from creditline.distillation.training import TrainingPlan
+from creditline.distillation.labels.candidates import CandidatePlan
+from creditline.distillation.labels.label_set import FIRST_ORDER
+from creditline.distillation.training.fitting import TrainingPlan
+from creditline.distillation.training.losses import LossKind
+from creditline.distillation.training.recipes import OURS, RECIPES
 from creditline.errors import InvalidInput, NotReady
+from creditline.towers.spec import TowerSpec
 
 
 class QueryPlan(BaseModel):

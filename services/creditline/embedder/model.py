@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from creditline.distillation.encoder import Encoder, Side
-from creditline.distillation.tower_spec import TowerSpec
-from creditline.distillation.towers import Towers
-from creditline.distillation.unfamiliarity import Familiar
+from creditline.encoder.encoder import Encoder, Side
+from creditline.encoder.ood import Familiar
 from creditline.errors import FingerprintMismatch
 from creditline.release import ENCODER, FAMILIAR, Release, open_release
+from creditline.towers.spec import TowerSpec
+from creditline.towers.towers import Towers
 
 
 @dataclass(frozen=True)

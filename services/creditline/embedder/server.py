@@ -15,13 +15,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from prometheus_client import start_http_server
 
-from creditline.distillation.tower_spec import TowerSpec
 from creditline.embedder.batcher import Batcher, BatchLimits
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.embedder.model import EmbedderModel
 from creditline.embedder.service import EmbedderService
 from creditline.embedder.settings import EmbedderSettings
 from creditline.errors import Conflict
+from creditline.towers.spec import TowerSpec
 from creditline.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
 
 _LARGEST_MESSAGE_BYTES = 64 << 20

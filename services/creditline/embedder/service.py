@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import grpc
 
-from creditline.distillation.encoder import Side
 from creditline.embedder.batcher import Batcher
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.embedder.model import Embedded, EmbedItem
 from creditline.embedder.pictures import decode
+from creditline.encoder.encoder import Side
 from creditline.errors import (
     CreditlineError,
     DeadlineExceeded,

@@ -53,7 +53,7 @@ def audit(self: Task, attribution_id: str) -> dict[str, Any]:
 @app.task(name=LABEL_TASK)
 def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round: int = 1) -> str:
     """Label one shard of a distillation, in a directory that all workers see; parts that are there stay."""
-    from creditline.distillation.labelling import Shard
+    from creditline.distillation.labels.labelling import Shard
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.run_config import RunConfig
 

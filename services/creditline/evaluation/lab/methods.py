@@ -39,12 +39,12 @@ from creditline.attribution.methods.trak import TrakDivisor
 from creditline.attribution.unlearning.fast_teacher import FastUnlearning
 from creditline.attribution.unlearning.forgetting import BoundedDescentAscent, NaturalAscent
 from creditline.attribution.unlearning.methods import WORK_DRAWS, Unlearning
-from creditline.distillation.towers import Towers
 from creditline.errors import InvalidInput
 from creditline.evaluation.lab.plan import LabPlan
 from creditline.evaluation.lab.setting import LabSetting
 from creditline.evaluation.lab.workshop import checkpoint_rates
 from creditline.generator.losses import Draws
+from creditline.towers.towers import Towers
 
 _RANDOM_SEED = 1
 _FISHER_DRAWS = Draws(timesteps=20, repeats=1, salt="attribution")

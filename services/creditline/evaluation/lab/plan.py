@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.works import Corpus
-from creditline.distillation.queries import mixed_caption
+from creditline.distillation.labels.queries import mixed_caption
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws
 

@@ -1,0 +1,1 @@
+"""Queries, their candidates, and the influence that a teacher labels them with."""

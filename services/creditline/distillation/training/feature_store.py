@@ -1,0 +1,96 @@
+"""Tower features of works and queries, computed once and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from creditline.corpus.clip_features import ClipFeatures
+from creditline.corpus.works import Corpus
+from creditline.distillation.labels.label_set import LabelledQuery
+from creditline.towers.precomputed import given_features
+from creditline.towers.towers import Towers
+
+_ITEMS_PER_REPORT = 256
+
+
+class FeatureStore:
+    """Features by towers and content; in memory only, or in a directory that later runs read.
+
+    given: features of the works that were computed before, by the very towers that embed the queries.
+    """
+
+    def __init__(
+        self,
+        towers: Towers,
+        directory: Path | None,
+        say: Callable[[str], None],
+        given: ClipFeatures | None = None,
+    ) -> None:
+        self.towers = towers
+        self._given = given
+        self._directory = directory
+        self._say = say
+        self._computed_before: dict[str, NDArray[np.float32]] = {}
+
+    def works(self, corpus: Corpus) -> NDArray[np.float32]:
+        """(N, F) float32, row i of `corpus.works[i]`. Raises InvalidInput when given ones do not fit."""
+        if self._given is not None:
+            return given_features(self._given, self.towers, corpus)
+        return self._kept(
+            corpus.fingerprint,
+            lambda rows: [corpus.works[row].picture() for row in rows],
+            [work.caption for work in corpus],
+            what=f"works of {corpus.name}",
+        )
+
+    def queries(self, queries: Sequence[LabelledQuery]) -> NDArray[np.float32]:
+        """(Q, F) float32, in order."""
+        digest = hashlib.sha256()
+        for query in queries:
+            digest.update(
+                hashlib.sha256(query.picture).digest() + hashlib.sha256(query.prompt.encode()).digest()
+            )
+        prompts = [query.prompt for query in queries]
+        return self._kept(
+            digest.hexdigest(), lambda rows: [queries[row].image() for row in rows], prompts, what="queries"
+        )
+
+    def _kept(
+        self, content: str, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], *, what: str
+    ) -> NDArray[np.float32]:
+        key = hashlib.sha256(f"{self.towers.fingerprint} {content}".encode()).hexdigest()[:32]
+        if key not in self._computed_before:
+            self._computed_before[key] = self._read_or_computed(key, pictures, texts, what)
+        return self._computed_before[key]
+
+    def _read_or_computed(
+        self, key: str, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], what: str
+    ) -> NDArray[np.float32]:
+        path = self._directory / f"features-{key}.npy" if self._directory else None
+        if path is not None and path.is_file():
+            stored: NDArray[np.float32] = np.load(path)
+            return stored
+        features = self._computed(pictures, texts, what)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".tmp.npy")
+            np.save(temporary, features)
+            os.replace(temporary, path)
+        return features
+
+    def _computed(
+        self, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], what: str
+    ) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(texts), _ITEMS_PER_REPORT):
+            rows = range(start, min(start + _ITEMS_PER_REPORT, len(texts)))
+            parts.append(self.towers.features(pictures(rows), [texts[row] for row in rows]))
+            self._say(f"tower features of {rows.stop}/{len(texts)} {what}")
+        return np.concatenate(parts)

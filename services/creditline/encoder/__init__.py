@@ -1,0 +1,1 @@
+"""The distilled encoder and its out-of-distribution score."""

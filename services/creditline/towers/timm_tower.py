@@ -1,0 +1,69 @@
+"""An image tower of timm, such as DINOv2, from a local checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from PIL import Image
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor, nn
+
+from creditline.errors import InvalidInput, NotReady
+from creditline.towers.embedded import file_digest
+from creditline.towers.spec import TimmSpec
+
+
+@dataclass(frozen=True, eq=False)
+class TimmTower:
+    """digests: what its features depend on, by name."""
+
+    model: nn.Module
+    transform: Any
+    digests: dict[str, str]
+
+    @classmethod
+    def open(cls, spec: TimmSpec) -> TimmTower:
+        """Raises NotReady when the checkpoint is not there, InvalidInput when name and weights do not fit."""
+        if not timm.is_model(spec.name.partition(".")[0]):
+            raise InvalidInput(f"timm knows no model {spec.name!r}; see timm.list_models()", field="towers")
+        if not spec.checkpoint.is_file():
+            raise NotReady(f"no checkpoint at {spec.checkpoint}; towers are never downloaded", field="towers")
+        sized: dict[str, Any] = {} if spec.side is None else {"img_size": spec.side}
+        try:
+            # As timm loads its own files: renamed as the model needs it, positions interpolated for its side.
+            model = timm.create_model(
+                spec.name,
+                pretrained=True,
+                pretrained_cfg_overlay={"file": str(spec.checkpoint)},
+                num_classes=0,
+                **sized,
+            )
+        except (RuntimeError, ValueError, KeyError, OSError, TypeError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise InvalidInput(
+                f"{spec.checkpoint} does not fit timm's {spec.name} ({reason}); name the model that its"
+                " weights are of",
+                field="towers",
+            ) from error
+        settings: dict[str, Any] = resolve_data_config({}, model=model)
+        if spec.side is not None:
+            settings["input_size"] = (3, spec.side, spec.side)
+        digests = {
+            "image checkpoint": file_digest(spec.checkpoint),
+            "image model": spec.name,
+            "image preprocessing": repr(sorted(settings.items())),
+        }
+        transform = create_transform(**settings, is_training=False)
+        return cls(model.eval().requires_grad_(False), transform, digests)
+
+    @torch.inference_mode()
+    def features(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(B, width) float32, as timm pools them before the classifier."""
+        pixels = torch.stack([self.transform(picture.convert("RGB")) for picture in pictures])
+        features: Tensor = self.model(pixels)
+        return features.float()
