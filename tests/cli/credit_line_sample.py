@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from PIL import Image
 
-from creditline.answers import (
+from creditline.api.answers import (
     AttributionAnswer,
     AuditAnswer,
     AuditedAccuracy,

@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 from tests.cli.credit_line_sample import SHARES, sample_audit, sample_credit_line, sample_verdict
 
-from creditline.answers import AuditedAccuracy, Estimate
+from creditline.api.answers import AuditedAccuracy, Estimate
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.document import credit_line_document
 from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped

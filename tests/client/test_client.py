@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from creditline import answers
-from creditline.client import CreditlineClient
-from creditline.client.reading import (
+from creditline.api import answers, messages
+from creditline.api.reading import (
     read_attribution,
     read_audit,
     read_recorded,
@@ -19,8 +18,8 @@ from creditline.client.reading import (
     read_wish,
     read_work,
 )
+from creditline.client import CreditlineClient
 from creditline.errors import InvalidInput, Unavailable
-from creditline.gateway import messages
 
 _NOBODY = "127.0.0.1:9"
 _MOMENT = datetime(2026, 5, 4, 12, 30, 15, 250_000, tzinfo=UTC)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from celery import Celery
 
-from creditline.answers import AttributionAnswer
+from creditline.api.answers import AttributionAnswer
 from creditline.client import CreditlineClient
 from creditline.generator.pipeline import Generator
 from creditline.ledger import Ledger

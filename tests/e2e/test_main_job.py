@@ -25,7 +25,7 @@ import pytest
 from celery.result import AsyncResult
 from PIL import Image
 
-from creditline.answers import AttributionAnswer, AuditAnswer
+from creditline.api.answers import AttributionAnswer, AuditAnswer
 from creditline.calibration.shares import ScoredWork, duplicate_groups
 from creditline.errors import FingerprintMismatch, NotFound, Unavailable
 from creditline.local.health import grpc_serves, http_answers, redis_answers

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from creditline.answers import AttributionAnswer
+from creditline.api.answers import AttributionAnswer
 from creditline.corpus.works import Work
 from creditline.errors import NotReady, Unavailable
 from creditline.gateway.pictures import query_picture

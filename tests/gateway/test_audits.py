@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from creditline.answers import AuditedWork, Estimate, Verdict
+from creditline.api.answers import AuditedWork, Estimate, Verdict
 from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
 from creditline.ledger import Ledger
 from creditline.local.health import redis_answers

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from creditline.answers import ReleaseSummary
+from creditline.api.answers import ReleaseSummary
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals, Intervals, Stretch
 from creditline.calibration.remainder import CorpusSample

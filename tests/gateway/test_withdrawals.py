@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from creditline.answers import WishAnswer
+from creditline.api.answers import WishAnswer
 from creditline.client import CreditlineClient
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work

@@ -12,7 +12,7 @@ import pytest
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
 
-from creditline.answers import AttributionAnswer
+from creditline.api.answers import AttributionAnswer
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Corpus, Work
 from creditline.gateway.settings import GatewaySettings

@@ -13,7 +13,7 @@ from rich.text import Text
 from creditline.cli.connection import JsonOption, KeyOption, StateOption, TargetOption, gateway_client
 
 if TYPE_CHECKING:
-    from creditline.answers import AuditAnswer, Estimate, Verdict
+    from creditline.api.answers import AuditAnswer, Estimate, Verdict
 
 _FAILED_STATUS = 1
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from creditline.answers import AttributionAnswer, AuditAnswer
+from creditline.api.answers import AttributionAnswer, AuditAnswer
 from creditline.cli.credit_line.line import CreditLine, Query
 from creditline.cli.narrator import Narrator
 from creditline.client import CreditlineClient

@@ -15,7 +15,7 @@ from creditline.cli.connection import JsonOption, KeyOption, StateOption, Target
 from creditline.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from creditline.answers import WishAnswer, WithdrawalAnswer
+    from creditline.api.answers import WishAnswer, WithdrawalAnswer
     from creditline.client import CreditlineClient
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ from typing import Self
 import grpc
 from PIL import Image
 
-from creditline.answers import (
+from creditline.api.answers import (
     AttributionAnswer,
     AuditAnswer,
     RecordedAttribution,
@@ -25,7 +25,7 @@ from creditline.answers import (
     WithdrawalAnswer,
     WorkAnswer,
 )
-from creditline.client.reading import (
+from creditline.api.reading import (
     read_attribution,
     read_audit,
     read_recorded,
@@ -34,7 +34,7 @@ from creditline.client.reading import (
     read_withdrawal,
     read_work,
 )
-from creditline.client.refusals import raised_as_ours
+from creditline.client.errors import raised_as_ours
 from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
 from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
 from creditline.v1.attribution_pb2_grpc import AttributionStub

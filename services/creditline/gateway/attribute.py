@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.answers import AttributionAnswer, AuditedAccuracy
+from creditline.api.answers import AttributionAnswer, AuditedAccuracy
 from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.withdrawn import Withdrawn

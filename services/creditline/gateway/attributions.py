@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from creditline.answers import (
+from creditline.api.answers import (
     AttributionAnswer,
     CreditedContributor,
     CreditedWork,

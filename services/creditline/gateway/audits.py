@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from creditline.answers import AuditAnswer, AuditedWork, Estimate, Verdict
+from creditline.api.answers import AuditAnswer, AuditedWork, Estimate, Verdict
 from creditline.gateway.requests import checked_ledger_id
 from creditline.ledger import Audit, Ledger
 

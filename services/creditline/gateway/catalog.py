@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from creditline.answers import WorkAnswer
+from creditline.api.answers import WorkAnswer
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus, Work, read_corpus

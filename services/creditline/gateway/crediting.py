@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.answers import CreditedContributor, CreditedWork
+from creditline.api.answers import CreditedContributor, CreditedWork
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import NOBODY_WITHHELD, Withheld

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from creditline.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
+from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample

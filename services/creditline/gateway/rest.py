@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from creditline import __version__
-from creditline.answers import (
+from creditline.api.answers import (
     AttributionAnswer,
     AuditAnswer,
     RecordedAttribution,

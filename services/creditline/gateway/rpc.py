@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from creditline.api import messages
 from creditline.errors import CreditlineError, InvalidInput
-from creditline.gateway import messages
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.keys import ApiKeys
 from creditline.gateway.metrics import GatewayMetrics

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from creditline.answers import Timings
+from creditline.api.answers import Timings
 
 STAGES = ("check", "embed", "search", "share", "record")
 

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from creditline.answers import WishAnswer, WithdrawalAnswer
+from creditline.api.answers import WishAnswer, WithdrawalAnswer
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import CreditlineError, InvalidInput, NotFound
 from creditline.gateway.catalog import Catalog

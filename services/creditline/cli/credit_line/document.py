@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from creditline.answers import AuditAnswer, CreditedContributor, CreditedWork
+from creditline.api.answers import AuditAnswer, CreditedContributor, CreditedWork
 from creditline.cli.credit_line.line import CreditLine
 
 

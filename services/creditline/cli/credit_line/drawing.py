@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from creditline.answers import CreditedWork
+from creditline.api.answers import CreditedWork
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.line import CreditLine
 from creditline.cli.credit_line.picture import enlarged

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from creditline.answers import (
+from creditline.api.answers import (
     AttributionAnswer,
     AuditAnswer,
     AuditedAccuracy,

@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from creditline.answers import CreditedWork
+from creditline.api.answers import CreditedWork
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.line import CreditLine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from creditline.answers import AuditAnswer, AuditedAccuracy, CreditedContributor, CreditedWork, Verdict
+from creditline.api.answers import AuditAnswer, AuditedAccuracy, CreditedContributor, CreditedWork, Verdict
 from creditline.cli.credit_line.line import CreditLine
 
 # Below this a share says more by "less than" than by its digits.

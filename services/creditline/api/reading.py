@@ -1,4 +1,4 @@
-"""The gateway's messages as frozen dataclasses of `creditline.answers`."""
+"""The gateway's messages as frozen dataclasses of `creditline.api.answers`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from creditline import answers
+from creditline.api import answers
 from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
 
 
