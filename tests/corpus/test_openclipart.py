@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from creditline.corpus.openclipart import build_openclipart, embedded_corpus, read_metadata
-from creditline.corpus.pictures import crop_to_content
 from creditline.errors import NotReady
 from creditline.generator.reference import REFERENCE_FOLDERS, reference_corpus, reference_decoys, split_decoys
+from creditline.pictures.preparation import crop_to_content
 
 _LARGEST_FILE_BYTES = 15_000_000
 

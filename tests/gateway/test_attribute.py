@@ -17,9 +17,9 @@ from PIL import Image
 from creditline.api.answers import AttributionAnswer
 from creditline.corpus.works import Work
 from creditline.errors import NotReady, Unavailable
-from creditline.gateway.pictures import query_picture
 from creditline.ledger import Ledger
 from creditline.local.stack import LocalStack
+from creditline.pictures.queries import query_picture
 from creditline.release import Release
 from creditline.v1 import embedder_pb2
 from creditline.v1.embedder_pb2_grpc import EmbedderStub

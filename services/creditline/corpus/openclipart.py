@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from creditline.corpus.duplicates import duplicate_groups
-from creditline.corpus.pictures import crop_to_content, encode_thumbnail, open_on_white, pixels
 from creditline.corpus.works import Corpus, Work, read_corpus
 from creditline.errors import NotReady
+from creditline.pictures.preparation import crop_to_content, encode_thumbnail, open_on_white, pixels
 
 CORPUS_NAME = "openclipart-0.18"
 _FILE_NAME = "openclipart.parquet"

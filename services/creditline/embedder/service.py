@@ -17,7 +17,6 @@ import grpc
 from creditline.embedder.batcher import Batcher
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.embedder.model import Embedded, EmbedItem
-from creditline.embedder.pictures import decode
 from creditline.encoder.encoder import Side
 from creditline.errors import (
     CreditlineError,
@@ -27,6 +26,7 @@ from creditline.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from creditline.pictures.decoding import decode
 from creditline.release import Release
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderServicer

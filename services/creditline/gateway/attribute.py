@@ -25,7 +25,6 @@ from creditline.gateway.deadline import Deadline
 from creditline.gateway.embedding import EmbeddedQuery, EmbedderClient
 from creditline.gateway.enforcement import WithdrawalEnforcer
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.pictures import query_picture
 from creditline.gateway.releases import Releases, ServedRelease
 from creditline.gateway.requests import AttributionRequest
 from creditline.gateway.stopwatch import Stopwatch
@@ -33,6 +32,7 @@ from creditline.gateway.withdrawn import WithdrawnRegister, holders_of
 from creditline.index import Hit, WorkSearch
 from creditline.ledger import Ledger
 from creditline.ledger.verification import WITHDRAWALS_KNOWN
+from creditline.pictures.queries import query_picture
 
 # Copies share a line of the list, so more hits than lines are searched for, and more again when needed.
 _SPARE_HITS = 10

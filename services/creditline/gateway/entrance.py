@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from creditline.errors import CreditlineError, InvalidInput
 from creditline.gateway.keys import ApiKeys
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.pictures import MOST_BYTES
 from creditline.gateway.problems import PROBLEM_TYPE, problem_body, problem_of
+from creditline.pictures.queries import MOST_BYTES
 
 # A picture and the fields and boundaries around it.
 _MOST_BODY_BYTES = MOST_BYTES + (1 << 20)

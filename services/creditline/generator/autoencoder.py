@@ -10,9 +10,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from creditline.corpus.pictures import pixels
 from creditline.corpus.works import Corpus
 from creditline.generator.reference import reference_corpus
+from creditline.pictures.preparation import pixels
 
 RESOLUTION = 64
 _KL_WEIGHT = 3e-6

@@ -15,9 +15,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from creditline.corpus.pictures import pixels
 from creditline.errors import NotReady
 from creditline.generator.layout_checks import refuse_unusable
+from creditline.pictures.preparation import pixels
 
 GUIDANCE = 2.5
 STEPS = 25

@@ -15,10 +15,10 @@ from PIL import Image
 from creditline.attribution.attributor import Gallery, attribute
 from creditline.attribution.methods import nda
 from creditline.attribution.methods.nda import Matching, NonparametricAttribution
-from creditline.corpus.pictures import pixels
 from creditline.errors import InvalidInput, NotFound, NotReady
 from creditline.generator.losses import Examples
 from creditline.generator.pipeline import Noising
+from creditline.pictures.preparation import pixels
 
 _ALPHAS = torch.linspace(0.999, 0.02, 1000)
 _NOISING = Noising(_ALPHAS.sqrt(), (1.0 - _ALPHAS).sqrt(), "epsilon")

@@ -17,9 +17,9 @@ from creditline.attribution.methods.similarity import (
     PixelSimilarity,
     RandomScores,
 )
-from creditline.corpus.pictures import pixels
 from creditline.errors import InvalidInput, NotReady
 from creditline.generator.losses import Examples
+from creditline.pictures.preparation import pixels
 
 
 def _gallery(kind: str, count: int, *, seed: int = 0) -> Gallery:

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from creditline.attribution.attributor import Attributor, Gallery
-from creditline.corpus.pictures import pixels
 from creditline.errors import InvalidInput, NotFound, NotReady
 from creditline.generator.losses import Draws
 from creditline.generator.pipeline import Noising
+from creditline.pictures.preparation import pixels
 
 Space = Literal["latents", "pixels"]
 Places = Literal["same", "all"]

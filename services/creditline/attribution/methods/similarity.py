@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Attributor, Gallery
-from creditline.corpus.pictures import pixels
 from creditline.errors import InvalidInput, NotReady
+from creditline.pictures.preparation import pixels
 
 # A gallery's rows of features: (N, D) float32.
 Features = Callable[[Gallery], NDArray[np.float32]]

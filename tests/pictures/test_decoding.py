@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from creditline.embedder.pictures import decode
 from creditline.errors import InvalidInput
+from creditline.pictures.decoding import decode
 
 FIELD = "items[3].image"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from creditline.corpus.pictures import crop_to_content, encode_thumbnail, open_on_white, pixels
+from creditline.pictures.preparation import crop_to_content, encode_thumbnail, open_on_white, pixels
 
 
 def _with_rectangle(size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:

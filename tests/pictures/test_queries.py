@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from creditline.errors import InvalidInput
-from creditline.gateway.pictures import query_picture
+from creditline.pictures.queries import query_picture
 from tests.gateway.pictures_made_up import (
     animated_gif,
     as_file,
