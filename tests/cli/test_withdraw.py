@@ -101,7 +101,7 @@ def test_programs_read_json(creditline: Creditline) -> None:
 def test_a_past_credit_line_is_shown_with_its_marks(
     creditline: Creditline, gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    from creditline.gateway.attributions import stored_contributor, stored_work
+    from creditline.gateway.use_cases.attributions import stored_contributor, stored_work
     from creditline.ledger import Ledger
 
     answer = sample_answer()

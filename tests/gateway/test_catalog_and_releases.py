@@ -10,7 +10,7 @@ from PIL import Image
 
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.errors import FingerprintMismatch, NotFound
-from creditline.gateway.releases import open_served_release
+from creditline.gateway.use_cases.releases import open_served_release
 from creditline.release import Release
 from tests.gateway.conftest import RunningGateway
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from creditline.errors import CreditlineError, NotReady
 from creditline.gateway.broker import Broker
 from creditline.gateway.embedding import EmbedderClient
-from creditline.gateway.enforcement import WithdrawalEnforcer
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.releases import ServedRelease
+from creditline.gateway.use_cases.releases import ServedRelease
+from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.index import WorkSearch
 from creditline.ledger import Ledger
 

@@ -10,25 +10,25 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from creditline.gateway.attribute import Attribute
-from creditline.gateway.attributions import Attributions
-from creditline.gateway.audits import Audits
+from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
-from creditline.gateway.catalog import Catalog, open_corpus
 from creditline.gateway.embedding import EmbedderClient
-from creditline.gateway.enforcement import WithdrawalEnforcer
-from creditline.gateway.http_server import HttpServer
-from creditline.gateway.keys import ApiKeys
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck
-from creditline.gateway.releases import Releases, open_served_release
-from creditline.gateway.rest import rest_app
-from creditline.gateway.rpc import RpcServer
 from creditline.gateway.settings import GatewaySettings
-from creditline.gateway.use_cases import UseCases
-from creditline.gateway.withdrawals import Withdrawals
-from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.gateway.transport.http_server import HttpServer
+from creditline.gateway.transport.rest import rest_app
+from creditline.gateway.transport.rpc import RpcServer
+from creditline.gateway.use_cases.attribute import Attribute
+from creditline.gateway.use_cases.attributions import Attributions
+from creditline.gateway.use_cases.audits import Audits
+from creditline.gateway.use_cases.catalog import Catalog, open_corpus
+from creditline.gateway.use_cases.releases import Releases, open_served_release
+from creditline.gateway.use_cases.withdrawals import Withdrawals
+from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
+from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex, WorkSearch
 from creditline.ledger import Ledger
 

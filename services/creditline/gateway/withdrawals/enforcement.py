@@ -10,7 +10,7 @@ import time
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import CreditlineError
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex
 from creditline.index.withdrawal import carry_out, check
 

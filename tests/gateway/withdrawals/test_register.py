@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.gateway.withdrawals import nearest
-from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.gateway.use_cases.withdrawals import nearest
+from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, WithdrawalKind
 from tests.ledger.conftest import MovableClock
 

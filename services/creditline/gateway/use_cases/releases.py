@@ -12,7 +12,7 @@ from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotFound
-from creditline.gateway.requests import shown
+from creditline.gateway.use_cases.requests import shown
 from creditline.ledger import Ledger
 from creditline.release import Release, open_release, reference_release_directory
 

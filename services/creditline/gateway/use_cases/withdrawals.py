@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from creditline.api.answers import WishAnswer, WithdrawalAnswer
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import CreditlineError, InvalidInput, NotFound
-from creditline.gateway.catalog import Catalog
-from creditline.gateway.enforcement import WithdrawalEnforcer
-from creditline.gateway.requests import shown
-from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.gateway.use_cases.catalog import Catalog
+from creditline.gateway.use_cases.requests import shown
+from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
+from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, Withdrawal, WithdrawalKind
 
 MOST_LISTED = 1_000

@@ -13,8 +13,8 @@ from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals, Intervals, Stretch
 from creditline.calibration.remainder import CorpusSample
 from creditline.calibration.shares import duplicate_groups
-from creditline.gateway.crediting import Credited, credited, scored
-from creditline.gateway.releases import ServedRelease
+from creditline.gateway.use_cases.crediting import Credited, credited, scored
+from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
 _INTERVALS = AnswerIntervals(

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from creditline import errors
-from creditline.gateway.problems import problem_body, problem_of, trailing_metadata
+from creditline.gateway.transport.problems import problem_body, problem_of, trailing_metadata
 
 _ALL = [
     kind

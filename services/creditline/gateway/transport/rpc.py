@@ -13,13 +13,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from creditline.api import messages
 from creditline.errors import CreditlineError, InvalidInput
+from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
-from creditline.gateway.keys import ApiKeys
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.problems import INTERNAL_MESSAGE, problem_of, trailing_metadata
-from creditline.gateway.requests import DEFAULT_K, AttributionRequest
-from creditline.gateway.use_cases import UseCases
-from creditline.gateway.withdrawals import MOST_LISTED, WithdrawalRequest
+from creditline.gateway.transport.problems import INTERNAL_MESSAGE, problem_of, trailing_metadata
+from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest
+from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
 from creditline.v1 import (
     attribution_pb2,
     attribution_pb2_grpc,

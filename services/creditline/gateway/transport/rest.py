@@ -25,15 +25,15 @@ from creditline.api.answers import (
     WorkAnswer,
 )
 from creditline.errors import CreditlineError, InvalidInput
+from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
-from creditline.gateway.entrance import Entrance, problem_response
-from creditline.gateway.keys import ApiKeys
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
 from creditline.gateway.readiness import Readiness
-from creditline.gateway.requests import DEFAULT_K, AttributionRequest, shown
-from creditline.gateway.use_cases import UseCases
-from creditline.gateway.withdrawals import MOST_LISTED, WithdrawalRequest
+from creditline.gateway.transport.middleware import Entrance, problem_response
+from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
+from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest, shown
+from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
 
 _LIVE = "live"
 _THUMBNAIL_TYPE = "image/webp"

@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from creditline.errors import Unauthenticated
-from creditline.gateway.keys import ApiKeys
+from creditline.gateway.access.keys import ApiKeys
 from creditline.release import Release
 from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
 

@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from creditline.errors import CreditlineError, InvalidInput
-from creditline.gateway.keys import ApiKeys
+from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.problems import PROBLEM_TYPE, problem_body, problem_of
+from creditline.gateway.transport.problems import PROBLEM_TYPE, problem_body, problem_of
 from creditline.pictures.queries import MOST_BYTES
 
 # A picture and the fields and boundaries around it.

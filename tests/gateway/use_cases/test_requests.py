@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from creditline.errors import InvalidInput
-from creditline.gateway.requests import AttributionRequest, checked_ledger_id, checked_work_id, shown
+from creditline.gateway.use_cases.requests import (
+    AttributionRequest,
+    checked_ledger_id,
+    checked_work_id,
+    shown,
+)
 from tests.gateway.conftest import GENERATOR
 
 

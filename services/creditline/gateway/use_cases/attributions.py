@@ -16,11 +16,11 @@ from creditline.api.answers import (
     ReleaseSummary,
     Timings,
 )
-from creditline.gateway.audits import audit_answer
-from creditline.gateway.catalog import Catalog
-from creditline.gateway.releases import Releases
-from creditline.gateway.requests import checked_ledger_id
-from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.gateway.use_cases.audits import audit_answer
+from creditline.gateway.use_cases.catalog import Catalog
+from creditline.gateway.use_cases.releases import Releases
+from creditline.gateway.use_cases.requests import checked_ledger_id
+from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, StoredAttribution
 
 

@@ -10,8 +10,8 @@ from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus, Work, read_corpus
 from creditline.errors import NotFound
-from creditline.gateway.requests import checked_work_id, shown
-from creditline.gateway.withdrawn import WithdrawnRegister
+from creditline.gateway.use_cases.requests import checked_work_id, shown
+from creditline.gateway.withdrawals.register import WithdrawnRegister
 
 
 def open_corpus(path: Path | None) -> Corpus:

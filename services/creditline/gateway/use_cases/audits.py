@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from creditline.api.answers import AuditAnswer, AuditedWork, Estimate, Verdict
-from creditline.gateway.requests import checked_ledger_id
+from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.ledger import Audit, Ledger
 
 

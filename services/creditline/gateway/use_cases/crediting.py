@@ -13,7 +13,7 @@ from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import NOBODY_WITHHELD, Withheld
 from creditline.calibration.shares import ContributorShare, Group, ScoredWork, WorkShare, credit_line
-from creditline.gateway.releases import ServedRelease
+from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
 Ends = tuple[float | None, float | None]

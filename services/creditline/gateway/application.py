@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from creditline.gateway.attribute import Attribute
-from creditline.gateway.attributions import Attributions
-from creditline.gateway.audits import Audits
-from creditline.gateway.catalog import Catalog
 from creditline.gateway.readiness import ReadinessCheck
-from creditline.gateway.releases import Releases
-from creditline.gateway.withdrawals import Withdrawals
+from creditline.gateway.use_cases.attribute import Attribute
+from creditline.gateway.use_cases.attributions import Attributions
+from creditline.gateway.use_cases.audits import Audits
+from creditline.gateway.use_cases.catalog import Catalog
+from creditline.gateway.use_cases.releases import Releases
+from creditline.gateway.use_cases.withdrawals import Withdrawals
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,16 @@ from creditline.api.answers import AttributionAnswer, AuditedAccuracy
 from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.gateway.attributions import stored_contributor, stored_release, stored_work
-from creditline.gateway.crediting import Credited, credited, scored
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.embedding import EmbeddedQuery, EmbedderClient
-from creditline.gateway.enforcement import WithdrawalEnforcer
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.releases import Releases, ServedRelease
-from creditline.gateway.requests import AttributionRequest
 from creditline.gateway.stopwatch import Stopwatch
-from creditline.gateway.withdrawn import WithdrawnRegister, holders_of
+from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
+from creditline.gateway.use_cases.crediting import Credited, credited, scored
+from creditline.gateway.use_cases.releases import Releases, ServedRelease
+from creditline.gateway.use_cases.requests import AttributionRequest
+from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
+from creditline.gateway.withdrawals.register import WithdrawnRegister, holders_of
 from creditline.index import Hit, WorkSearch
 from creditline.ledger import Ledger
 from creditline.ledger.verification import WITHDRAWALS_KNOWN

@@ -1,0 +1,1 @@
+"""gRPC and REST transports of the gateway: both call the same use cases."""

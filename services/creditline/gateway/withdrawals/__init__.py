@@ -1,0 +1,1 @@
+"""The set of withdrawals in force, and its enforcement in the index."""
