@@ -12,7 +12,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as qdrant
 
-from creditline.local.qdrant.merging import shard_of
+from creditline.local.qdrant.translation.merging import shard_of
 from tests.index.works_made_up import unit_vectors
 from tests.local.qdrant_process import (
     RunningQdrant,

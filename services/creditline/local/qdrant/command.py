@@ -1,4 +1,4 @@
-"""The command: serves, see `creditline.local.qdrant.server`, or restores a snapshot, see `….snapshots`."""
+"""The command: serves, see `creditline.local.qdrant.api.server`, or restores a snapshot, see `….snapshots`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from creditline.errors import CreditlineError
-from creditline.local.qdrant.directory import checked_name, owned
-from creditline.local.qdrant.server import LocalQdrant, run
-from creditline.local.qdrant.snapshots import restore
+from creditline.local.qdrant.api.server import LocalQdrant, run
+from creditline.local.qdrant.storage.directory import checked_name, owned
+from creditline.local.qdrant.storage.snapshots import restore
 
 _PROGRAM = "python -m creditline.local.qdrant"
 

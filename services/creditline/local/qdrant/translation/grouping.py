@@ -13,8 +13,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from creditline.local.qdrant.filters import both
-from creditline.local.qdrant.queries import GroupSearch, Search
+from creditline.local.qdrant.translation.filters import both
+from creditline.local.qdrant.translation.queries import GroupSearch, Search
 
 GroupKey = str | int
 RunSearches = Callable[[Sequence[Search]], list[list[Any]]]

@@ -8,7 +8,7 @@ import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.refusals import NotServed, refuse_other_fields
+from creditline.local.qdrant.translation.unsupported import NotServed, refuse_other_fields
 
 _MOST_SHARDS = 64
 _DISTANCES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import qdrant_edge as edge
 
-from creditline.local.qdrant.durability import GroupCommit, WriteAheadLog, write_durably
+from creditline.local.qdrant.storage.durability import GroupCommit, WriteAheadLog, write_durably
 
 
 def _upsert(*ids: int) -> edge.UpdateOperation:

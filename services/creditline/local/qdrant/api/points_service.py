@@ -11,18 +11,23 @@ from qdrant_client import grpc as qdrant
 from qdrant_client.grpc import points_service_pb2_grpc
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant import queries
-from creditline.local.qdrant.calls import served, served_at_once
-from creditline.local.qdrant.collection import StoredCollection
-from creditline.local.qdrant.directory import CollectionDirectory
-from creditline.local.qdrant.field_indexes import field_index_creation
-from creditline.local.qdrant.filters import edge_filter, optional_filter
-from creditline.local.qdrant.grouping import Group
-from creditline.local.qdrant.heads import heads
-from creditline.local.qdrant.points import edge_points, fill_record, fill_scored, fill_with_records
-from creditline.local.qdrant.refusals import refuse_other_fields
-from creditline.local.qdrant.settings import optional
-from creditline.local.qdrant.values import PointId, edge_id, grpc_id, python_payload
+from creditline.local.qdrant.api.batch_prefixes import heads
+from creditline.local.qdrant.api.calls import served, served_at_once
+from creditline.local.qdrant.storage.collection import StoredCollection
+from creditline.local.qdrant.storage.directory import CollectionDirectory
+from creditline.local.qdrant.translation import queries
+from creditline.local.qdrant.translation.field_indexes import field_index_creation
+from creditline.local.qdrant.translation.filters import edge_filter, optional_filter
+from creditline.local.qdrant.translation.grouping import Group
+from creditline.local.qdrant.translation.points import (
+    edge_points,
+    fill_record,
+    fill_scored,
+    fill_with_records,
+)
+from creditline.local.qdrant.translation.settings import optional
+from creditline.local.qdrant.translation.unsupported import refuse_other_fields
+from creditline.local.qdrant.translation.values import PointId, edge_id, grpc_id, python_payload
 
 # Every write waits and is in order, whatever the request says of that.
 _WRITES = frozenset({"collection_name", "wait", "ordering", "timeout"})

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from qdrant_client import QdrantClient, models
 
-from creditline.local.qdrant.room import RESERVE_BYTES
+from creditline.local.qdrant.storage.disk_space import RESERVE_BYTES
 from tests.index.works_made_up import unit_vectors
 from tests.local.qdrant_process import connect, local_qdrant
 

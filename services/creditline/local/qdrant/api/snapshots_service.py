@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from qdrant_client.grpc import snapshots_service_pb2, snapshots_service_pb2_grpc
 
-from creditline.local.qdrant.calls import served
-from creditline.local.qdrant.directory import CollectionDirectory
-from creditline.local.qdrant.snapshots import Snapshot
+from creditline.local.qdrant.api.calls import served
+from creditline.local.qdrant.storage.directory import CollectionDirectory
+from creditline.local.qdrant.storage.snapshots import Snapshot
 
 
 class SnapshotsService(snapshots_service_pb2_grpc.SnapshotsServicer):

@@ -18,9 +18,9 @@ from typing import Any, Self, TypeVar
 import qdrant_edge as edge
 
 from creditline.errors import NotFound
-from creditline.local.qdrant.durability import GroupCommit, WriteAheadLog, sync_files, write_durably
-from creditline.local.qdrant.optimizing import Optimization
-from creditline.local.qdrant.room import Room, used_bytes
+from creditline.local.qdrant.storage.disk_space import Room, used_bytes
+from creditline.local.qdrant.storage.durability import GroupCommit, WriteAheadLog, sync_files, write_durably
+from creditline.local.qdrant.storage.optimizing import Optimization
 
 _LOGGER = logging.getLogger(__name__)
 CURRENT = "current"

@@ -9,8 +9,8 @@ import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.refusals import NotServed
-from creditline.local.qdrant.settings import edge_memory, grpc_memory
+from creditline.local.qdrant.translation.settings import edge_memory, grpc_memory
+from creditline.local.qdrant.translation.unsupported import NotServed
 
 
 @dataclass(frozen=True)

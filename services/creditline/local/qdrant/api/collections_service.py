@@ -7,10 +7,10 @@ from typing import Any
 from qdrant_client import grpc as qdrant
 from qdrant_client.grpc import collections_service_pb2_grpc
 
-from creditline.local.qdrant.calls import served
-from creditline.local.qdrant.collection import StoredCollection
-from creditline.local.qdrant.directory import CollectionDirectory
-from creditline.local.qdrant.field_indexes import schema_info
+from creditline.local.qdrant.api.calls import served
+from creditline.local.qdrant.storage.collection import StoredCollection
+from creditline.local.qdrant.storage.directory import CollectionDirectory
+from creditline.local.qdrant.translation.field_indexes import schema_info
 
 # There is one process, and it is always the first.
 _PEER = 1

@@ -9,11 +9,11 @@ import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.filters import optional_filter
-from creditline.local.qdrant.points import finite
-from creditline.local.qdrant.refusals import NotServed, refuse_other_fields
-from creditline.local.qdrant.settings import optional
-from creditline.local.qdrant.values import PointId, edge_id
+from creditline.local.qdrant.translation.filters import optional_filter
+from creditline.local.qdrant.translation.points import finite
+from creditline.local.qdrant.translation.settings import optional
+from creditline.local.qdrant.translation.unsupported import NotServed, refuse_other_fields
+from creditline.local.qdrant.translation.values import PointId, edge_id
 
 _DEFAULT_LIMIT = 10
 _DEFAULT_GROUP_SIZE = 3

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from creditline.local.qdrant.queries import Facet, Scroll, Search
-from creditline.local.qdrant.values import PointId, id_order
+from creditline.local.qdrant.translation.queries import Facet, Scroll, Search
+from creditline.local.qdrant.translation.values import PointId, id_order
 
 # 2^64 divided by the golden ratio: consecutive numbers fall on all shards in turn.
 _SPREAD = 0x9E3779B97F4A7C15

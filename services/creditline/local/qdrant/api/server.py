@@ -25,11 +25,11 @@ from qdrant_client.grpc import (
 )
 
 from creditline.errors import Conflict
-from creditline.local.qdrant.calls import METRICS, ServedCalls, served
-from creditline.local.qdrant.collections_service import CollectionsService
-from creditline.local.qdrant.directory import CollectionDirectory
-from creditline.local.qdrant.points_service import PointsService
-from creditline.local.qdrant.snapshots_service import SnapshotsService
+from creditline.local.qdrant.api.calls import METRICS, ServedCalls, served
+from creditline.local.qdrant.api.collections_service import CollectionsService
+from creditline.local.qdrant.api.points_service import PointsService
+from creditline.local.qdrant.api.snapshots_service import SnapshotsService
+from creditline.local.qdrant.storage.directory import CollectionDirectory
 
 _LOGGER = logging.getLogger(__name__)
 # For what may wait. Edge holds the GIL in every call, so these do not work at once: they wait for the disk.

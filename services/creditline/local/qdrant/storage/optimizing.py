@@ -1,7 +1,7 @@
 """Builds the graph and codes of one shard in a process of its own.
 
 Qdrant Edge holds the GIL while it optimizes: the process that answers queries must not be the one that does.
-`python -m creditline.local.qdrant.optimizing SHARD SETTINGS PARENT_PID` is that process; `Optimization`
+`python -m creditline.local.qdrant.storage.optimizing SHARD SETTINGS PARENT_PID` is that process; `Optimization`
 starts it.
 """
 
@@ -19,7 +19,7 @@ from qdrant_client import grpc as qdrant
 
 from creditline.errors import Unavailable
 from creditline.local.guardian import die_with_parent
-from creditline.local.qdrant.settings import edge_config
+from creditline.local.qdrant.translation.settings import edge_config
 
 _TAIL_CHARACTERS = 500
 

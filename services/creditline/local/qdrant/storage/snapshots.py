@@ -22,11 +22,11 @@ from typing import IO, Any
 from google.protobuf import json_format
 
 from creditline.errors import Conflict, InvalidInput, NotFound
-from creditline.local.qdrant.collection import SETTINGS, StoredCollection
-from creditline.local.qdrant.durability import sync_directory, sync_files, write_durably
-from creditline.local.qdrant.optimizing import read_settings
-from creditline.local.qdrant.room import Room, used_bytes
-from creditline.local.qdrant.shard import CURRENT
+from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
+from creditline.local.qdrant.storage.disk_space import Room, used_bytes
+from creditline.local.qdrant.storage.durability import sync_directory, sync_files, write_durably
+from creditline.local.qdrant.storage.optimizing import read_settings
+from creditline.local.qdrant.storage.shard import CURRENT
 
 _SUFFIX = ".snapshot"
 _CHECKSUM = ".checksum"

@@ -2,8 +2,8 @@
 
 DIRECTORY/owner.lock                held while a process owns the directory
 DIRECTORY/aliases.json              alias -> collection
-DIRECTORY/collections/NAME/         see `creditline.local.qdrant.collection`
-DIRECTORY/snapshots/NAME/           see `creditline.local.qdrant.snapshots`
+DIRECTORY/collections/NAME/         see `creditline.local.qdrant.storage.collection`
+DIRECTORY/snapshots/NAME/           see `creditline.local.qdrant.storage.snapshots`
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from types import TracebackType
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, InvalidInput, NotFound
-from creditline.local.qdrant.collection import SETTINGS, StoredCollection
-from creditline.local.qdrant.durability import write_durably
-from creditline.local.qdrant.room import Room
-from creditline.local.qdrant.settings import completed
-from creditline.local.qdrant.snapshots import Snapshots
+from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
+from creditline.local.qdrant.storage.disk_space import Room
+from creditline.local.qdrant.storage.durability import write_durably
+from creditline.local.qdrant.storage.snapshots import Snapshots
+from creditline.local.qdrant.translation.settings import completed
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 

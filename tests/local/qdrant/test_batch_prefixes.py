@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from qdrant_client import grpc as qdrant
 
-from creditline.local.qdrant.heads import heads
+from creditline.local.qdrant.api.batch_prefixes import heads
 
 
 def _query(vector: tuple[float, ...] = (1.0, 0.0), **fields: Any) -> qdrant.QueryPoints:

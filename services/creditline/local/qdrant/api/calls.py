@@ -14,7 +14,7 @@ import grpc.aio
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from creditline.errors import Conflict, CreditlineError, InvalidInput, NotFound, ResourceExhausted
-from creditline.local.qdrant.refusals import NotServed
+from creditline.local.qdrant.translation.unsupported import NotServed
 
 _LOGGER = logging.getLogger(__name__)
 _LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0)

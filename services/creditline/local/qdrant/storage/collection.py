@@ -21,15 +21,15 @@ from google.protobuf import json_format
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import NotFound
-from creditline.local.qdrant.durability import write_durably
-from creditline.local.qdrant.grouping import Group, find_groups
-from creditline.local.qdrant.merging import Page, best, by_shard, in_order, most_frequent, page
-from creditline.local.qdrant.optimizing import read_settings
-from creditline.local.qdrant.queries import Facet, GroupSearch, Scroll, Search
-from creditline.local.qdrant.room import Room
-from creditline.local.qdrant.settings import edge_config, updated
-from creditline.local.qdrant.shard import Shard
-from creditline.local.qdrant.values import PointId
+from creditline.local.qdrant.storage.disk_space import Room
+from creditline.local.qdrant.storage.durability import write_durably
+from creditline.local.qdrant.storage.optimizing import read_settings
+from creditline.local.qdrant.storage.shard import Shard
+from creditline.local.qdrant.translation.grouping import Group, find_groups
+from creditline.local.qdrant.translation.merging import Page, best, by_shard, in_order, most_frequent, page
+from creditline.local.qdrant.translation.queries import Facet, GroupSearch, Scroll, Search
+from creditline.local.qdrant.translation.settings import edge_config, updated
+from creditline.local.qdrant.translation.values import PointId
 
 _LOGGER = logging.getLogger(__name__)
 SETTINGS = "collection.json"

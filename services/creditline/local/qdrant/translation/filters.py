@@ -13,8 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.refusals import NotServed
-from creditline.local.qdrant.values import edge_id
+from creditline.local.qdrant.translation.unsupported import NotServed
+from creditline.local.qdrant.translation.values import edge_id
 
 
 def edge_filter(message: qdrant.Filter) -> edge.Filter:

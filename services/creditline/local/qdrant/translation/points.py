@@ -11,8 +11,8 @@ import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.refusals import NotServed
-from creditline.local.qdrant.values import PointId, edge_id, fill_payload, python_payload
+from creditline.local.qdrant.translation.unsupported import NotServed
+from creditline.local.qdrant.translation.values import PointId, edge_id, fill_payload, python_payload
 
 _STORED = np.dtype("<f4")
 

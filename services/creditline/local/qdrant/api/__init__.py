@@ -1,0 +1,1 @@
+"""Qdrant's gRPC API as the local server answers it."""
