@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from creditline.corpus.sources import open_source
 from creditline.errors import CreditlineError
 from creditline.index import IndexPlan, WorkIndex
-from creditline.index.checkpoint import Checkpoint
-from creditline.index.ingest import AsGiven, Ingest, Progress
+from creditline.index.ingest.checkpoint import Checkpoint
+from creditline.index.ingest.ingest import AsGiven, Ingest, Progress
 from tests.index.works_made_up import WIDTH, unit_vectors
 from tests.local.qdrant_process import RunningQdrant, start_qdrant
 

@@ -15,8 +15,8 @@ from creditline.cli.index_connection import PlanOption, connect, withdrawn_by_le
 
 if TYPE_CHECKING:
     from creditline.index import WorkIndex
-    from creditline.index import ingest as index_ingest
-    from creditline.index.ingest import IngestReport
+    from creditline.index.ingest import ingest as index_ingest
+    from creditline.index.ingest.ingest import IngestReport
     from creditline.index.jobs import IngestJob
 
 _console = Console(soft_wrap=True, highlight=False)
@@ -46,7 +46,7 @@ def ingest(
     optimize: Annotated[bool, typer.Option(help="Build the graph at the end.")] = True,
 ) -> None:
     """Write a source's works into a collection; a call that was stopped goes on where it was."""
-    from creditline.index.ingest import Loader
+    from creditline.index.ingest.ingest import Loader
     from creditline.index.jobs import IngestJob
 
     with connect(plan) as index:

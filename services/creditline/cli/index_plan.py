@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from creditline.index.capacity import Sizes
-    from creditline.index.capacity_choice import Machines, Option
+    from creditline.index.capacity.choice import Machines, Option
+    from creditline.index.capacity.estimates import Sizes
 
 _console = Console(soft_wrap=True, highlight=False)
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
@@ -39,9 +39,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """RAM, disk, machines, hours and what to expect, for each way to lay an index out."""
-    from creditline.index.capacity import Demand
-    from creditline.index.capacity_choice import Machines, best, options
-    from creditline.index.capacity_values import write_component
+    from creditline.index.capacity.choice import Machines, best, options
+    from creditline.index.capacity.estimates import Demand
+    from creditline.index.capacity.values import write_component
 
     demand = Demand(round(number_of(works)), dim, payload_bytes)
     machines = Machines(number_of(budget_ram), cores, number_of(budget_disk) if budget_disk else None)
@@ -110,7 +110,7 @@ def _parts(sizes: Sizes) -> Table:
 
 
 def _notes(chosen: Option, machines: Machines) -> str:
-    from creditline.index.capacity import measured
+    from creditline.index.capacity.estimates import measured
 
     known, plan = measured(), chosen.plan
     where = f"{chosen.nodes} {'machine' if chosen.nodes == 1 else 'machines'} of {_size(machines.ram_bytes)}"

@@ -11,9 +11,9 @@ from typing import Any, Self
 from creditline.corpus.sources import Source, open_source
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import InvalidInput
-from creditline.index.checkpoint import Checkpoint
 from creditline.index.embedding import WorkEmbedder
-from creditline.index.ingest import (
+from creditline.index.ingest.checkpoint import Checkpoint
+from creditline.index.ingest.ingest import (
     ONLY_LOADER,
     AsGiven,
     Ingest,

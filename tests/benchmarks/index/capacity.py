@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import creditline.index
-from creditline.index.capacity import Demand, Measured, sizes
-from creditline.index.capacity_choice import Machines, options
+from creditline.index.capacity.choice import Machines, options
+from creditline.index.capacity.estimates import Demand, Measured, sizes
 from creditline.index.plan import Codes
 from creditline.index.points import point_id
 from tests.benchmarks.index.engines import DEPTH, BareEdge, copied_shard

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from creditline.corpus.sources import open_source
 from creditline.index import WorkIndex
-from creditline.index.checkpoint import Checkpoint
-from creditline.index.ingest import AsGiven, Ingest, Loader
+from creditline.index.ingest.checkpoint import Checkpoint
+from creditline.index.ingest.ingest import AsGiven, Ingest, Loader
 
 
 def main() -> None:

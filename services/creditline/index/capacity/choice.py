@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from creditline.errors import InvalidInput
-from creditline.index.capacity import Demand, Measured, Sizes, measured, sizes
+from creditline.index.capacity.estimates import Demand, Measured, Sizes, measured, sizes
 from creditline.index.plan import OVERSAMPLING, Codes, IndexPlan
 
 # Of a machine's memory, what an index may take: the rest is for writes, merging segments and the page cache.

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from creditline.index.capacity_choice import Machines, Option
+from creditline.index.capacity.choice import Machines, Option
 
 _GIBIBYTE = 2**30
 # Building segments anew needs a second copy of the largest for a while, and the log its own room.

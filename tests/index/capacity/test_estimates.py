@@ -10,9 +10,9 @@ import pytest
 
 from creditline.errors import InvalidInput
 from creditline.index import IndexPlan
-from creditline.index.capacity import Demand, measured, sizes
-from creditline.index.capacity_choice import Machines, best, options
-from creditline.index.capacity_values import write_component
+from creditline.index.capacity.choice import Machines, best, options
+from creditline.index.capacity.estimates import Demand, measured, sizes
+from creditline.index.capacity.values import write_component
 from creditline.index.plan import Codes
 
 _LAION = Demand(400_000_000, 256)

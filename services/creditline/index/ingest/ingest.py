@@ -18,7 +18,7 @@ import numpy.typing as npt
 from creditline.corpus.sources import Found, Source
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
-from creditline.index.checkpoint import Broken, Checkpoint, Position
+from creditline.index.ingest.checkpoint import Broken, Checkpoint, Position
 from creditline.index.points import WorkPoint
 from creditline.index.sending import PATIENT, Patience, Sending
 from creditline.index.works import WorkIndex

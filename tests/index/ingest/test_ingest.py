@@ -15,8 +15,8 @@ import pytest
 from creditline.corpus.sources import Source, open_source
 from creditline.errors import Conflict, InvalidInput, NotReady, Unavailable
 from creditline.index import WorkIndex
-from creditline.index.checkpoint import Checkpoint
-from creditline.index.ingest import AsGiven, Ingest, Loader, Progress
+from creditline.index.ingest.checkpoint import Checkpoint
+from creditline.index.ingest.ingest import AsGiven, Ingest, Loader, Progress
 from creditline.index.sending import Patience
 from tests.index.conftest import GRAPH_PLAN
 from tests.index.works_made_up import WIDTH, unit_vectors

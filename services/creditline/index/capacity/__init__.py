@@ -1,0 +1,1 @@
+"""Planning of memory, disk and machines for an index."""

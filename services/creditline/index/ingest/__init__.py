@@ -1,0 +1,1 @@
+"""Ingest of a source into a collection, resumed from a checkpoint."""
