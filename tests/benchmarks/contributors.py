@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from creditline.attribution.ensembles.consensus import standardised
 from creditline.attribution.unlearning.groups import group_sums
 from creditline.corpus.works import Corpus
-from creditline.evaluation.lab.counterfactuals import Counterfactuals
-from creditline.evaluation.lab.groups import (
+from creditline.evaluation.lab.common_scale import fit_expected_change
+from creditline.evaluation.lab.judging.groups import (
     SEED,
     GroupAgreement,
     GroupScores,
@@ -24,12 +24,12 @@ from creditline.evaluation.lab.groups import (
     read_group_scores,
     rows_by_contributor,
 )
+from creditline.evaluation.lab.judging.scoring import MethodScores, read_all_scores
 from creditline.evaluation.lab.methods import CONSENSUSES
-from creditline.evaluation.lab.one_unit import fit_expected_change
 from creditline.evaluation.lab.plan import draw_works
 from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.removals import read_removals
-from creditline.evaluation.lab.scoring import MethodScores, read_all_scores
+from creditline.evaluation.lab.removal.counterfactuals import Counterfactuals
+from creditline.evaluation.lab.removal.removals import read_removals
 from creditline.evaluation.lab.setting import REFERENCE
 from creditline.evaluation.lds import Retrained
 from creditline.generator.reference import reference_corpus

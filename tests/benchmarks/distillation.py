@@ -29,10 +29,10 @@ from creditline.distillation.training.recipes import OURS, PAPER, RECIPES
 from creditline.encoder.encoder import Encoder
 from creditline.evaluation.agreement import ndcg_at_k
 from creditline.evaluation.bootstrap import Estimate
-from creditline.evaluation.lab.one_unit import read_maps
+from creditline.evaluation.lab.common_scale import read_maps
+from creditline.evaluation.lab.judging.scoring import SEED, Judge, MethodScores, read_scores
 from creditline.evaluation.lab.plan import draw_works
 from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.scoring import SEED, Judge, MethodScores, read_scores
 from creditline.evaluation.lab.setting import REFERENCE
 from creditline.generator.reference import reference_corpus
 from creditline.towers.parts import Parts

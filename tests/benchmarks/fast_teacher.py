@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from creditline.evaluation.agreement import recall_at_k, spearman
 from creditline.evaluation.bootstrap import bootstrap, bootstrap_mean
 from creditline.evaluation.lab.draws import DrawRecord, read_draws
+from creditline.evaluation.lab.judging.scoring import SEED, Judge, MethodScores, read_all_scores, read_scores
 from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.scoring import SEED, Judge, MethodScores, read_all_scores, read_scores
 from creditline.evaluation.lab.setting import REFERENCE
 from tests.benchmarks.result_files import Figure, write_result
 

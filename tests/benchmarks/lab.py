@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from creditline.evaluation.bootstrap import Estimate
-from creditline.evaluation.lab.methods import CONSENSUSES
-from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.scoring import (
+from creditline.evaluation.lab.judging.scoring import (
     CHOOSING,
     SEED,
     Judge,
@@ -21,8 +19,10 @@ from creditline.evaluation.lab.scoring import (
     read_all_scores,
     write_scores,
 )
+from creditline.evaluation.lab.judging.weighting import joined
+from creditline.evaluation.lab.methods import CONSENSUSES
+from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.setting import REFERENCE
-from creditline.evaluation.lab.weighting import joined
 from tests.benchmarks.lab_plots import plot_scores
 from tests.benchmarks.result_files import Figure, write_result
 

@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from creditline.attribution.methods.nda import SAME_PLACE, NonparametricAttribution
 from creditline.evaluation.agreement import best_first
+from creditline.evaluation.lab.judging.scoring import MethodScores, read_all_scores
 from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.scoring import MethodScores, read_all_scores
 from creditline.evaluation.lab.setting import REFERENCE, LabSetting, open_setting
 from creditline.generator.reference import reference_corpus
 from tests.benchmarks.lab_plots import IMAGES

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from creditline.attribution.unlearning.scores import UNLEARNING_SCORES
+from creditline.evaluation.lab.judging.scoring import SEED, Judge, MethodScores, read_all_scores
 from creditline.evaluation.lab.record import read_record
-from creditline.evaluation.lab.scoring import SEED, Judge, MethodScores, read_all_scores
 from creditline.evaluation.lab.setting import REFERENCE
 from tests.benchmarks.result_files import Figure, write_result
 

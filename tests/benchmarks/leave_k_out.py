@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from creditline.evaluation.lab.counterfactuals import (
+from creditline.evaluation.lab.record import read_record
+from creditline.evaluation.lab.removal.counterfactuals import (
     SEED,
     Counterfactuals,
     PictureChange,
@@ -21,8 +22,7 @@ from creditline.evaluation.lab.counterfactuals import (
     mean_squared_error,
     structural_dissimilarity,
 )
-from creditline.evaluation.lab.record import read_record
-from creditline.evaluation.lab.removals import NOTHING, RANDOM, read_removals
+from creditline.evaluation.lab.removal.removals import NOTHING, RANDOM, read_removals
 from creditline.evaluation.lab.setting import REFERENCE
 from creditline.towers.towers import Towers
 from tests.benchmarks.lab_plots import IMAGES

@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from creditline.attribution.ensembles.expected_change import ExpectedChange
 from creditline.calibration.concentration import concentration
-from creditline.evaluation.lab.methods import CONSENSUSES
-from creditline.evaluation.lab.one_unit import (
+from creditline.evaluation.lab.common_scale import (
     UnitTest,
     fit_expected_change,
     foretold_losses,
     unit_test,
     write_maps,
 )
+from creditline.evaluation.lab.judging.scoring import CHOOSING, SEED, MethodScores, read_all_scores
+from creditline.evaluation.lab.judging.weighting import joined
+from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.removals import NOTHING, read_removals
-from creditline.evaluation.lab.scoring import CHOOSING, SEED, MethodScores, read_all_scores
+from creditline.evaluation.lab.removal.removals import NOTHING, read_removals
 from creditline.evaluation.lab.setting import REFERENCE
-from creditline.evaluation.lab.weighting import joined
 from creditline.evaluation.lds import Retrained
 from tests.benchmarks.lab_plots import plot_expected_changes
 from tests.benchmarks.result_files import Figure, write_result

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from creditline.evaluation.lab.scoring import read_scores
+from creditline.evaluation.lab.judging.scoring import read_scores
 
 
 def _lab(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from creditline.evaluation.lab.scoring import MethodScores
+    from creditline.evaluation.lab.judging.scoring import MethodScores
 
 app = typer.Typer(
     help="A small generator that is really retrained on subsets of its works.", no_args_is_help=True
@@ -38,7 +38,7 @@ def train(
 ) -> None:
     """Train the lab's generator, then one model for every subset and seed (hours; resumable)."""
     from creditline.evaluation.lab.plan import LabPlan
-    from creditline.evaluation.lab.retraining import retrain
+    from creditline.evaluation.lab.retraining.models import retrain
     from creditline.generator.reference import reference_corpus
 
     retrain(directory, reference_corpus(), LabPlan(), subsets=subsets, workers=workers, say=_console.print)
@@ -53,7 +53,7 @@ def collect(
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import collect as collect_record
     from creditline.evaluation.lab.record import write_record
-    from creditline.evaluation.lab.workshop import Workshop
+    from creditline.evaluation.lab.retraining.workshop import Workshop
     from creditline.generator.reference import reference_corpus
 
     record = collect_record(Workshop.open(directory, reference_corpus(), LabPlan()))
@@ -68,18 +68,18 @@ def remove(
     workers: Annotated[int, typer.Option(help="Processes, one thread each; 0: only collect.")] = 2,
 ) -> None:
     """Train the generator again without each leading method's first works (hours; resumable)."""
+    from creditline.evaluation.lab.judging.scoring import LEADING, read_scores
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.removals import (
+    from creditline.evaluation.lab.removal.removals import (
         RemovalPlan,
         collect_removals,
         retrain_without,
         write_removals,
     )
     from creditline.evaluation.lab.restoring import restore
-    from creditline.evaluation.lab.scoring import LEADING, read_scores
+    from creditline.evaluation.lab.retraining.workshop import Workshop
     from creditline.evaluation.lab.setting import REFERENCE
-    from creditline.evaluation.lab.workshop import Workshop
     from creditline.generator.reference import reference_corpus
 
     corpus, plan = reference_corpus(), LabPlan()
@@ -140,7 +140,7 @@ def score(
     if method == "list":
         _console.print("\n".join(METHODS))
         return
-    from creditline.evaluation.lab.scoring import write_scores
+    from creditline.evaluation.lab.judging.scoring import write_scores
 
     for scores in _run(method, queries, kind or list(_KINDS), scratch, every_score=every_score):
         if save is not None:
@@ -154,8 +154,8 @@ def checkpoints(directory: _Directory = _DIRECTORY) -> None:
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.restoring import restore
+    from creditline.evaluation.lab.retraining.workshop import Workshop, train_checkpoints
     from creditline.evaluation.lab.setting import REFERENCE
-    from creditline.evaluation.lab.workshop import Workshop, train_checkpoints
     from creditline.generator.reference import reference_corpus
 
     workshop = Workshop.open(directory, reference_corpus(), LabPlan())
@@ -173,10 +173,10 @@ def tune(
     from creditline.attribution.methods.gradient_methods import Trak
     from creditline.attribution.methods.trak import REGULARISATIONS
     from creditline.errors import InvalidInput
+    from creditline.evaluation.lab.judging.tuning import best, tried
     from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
-    from creditline.evaluation.lab.tuning import best, tried
     from creditline.generator.reference import reference_corpus
 
     record = read_record(REFERENCE / "record.safetensors")
@@ -247,9 +247,9 @@ def noise(
 ) -> None:
     """Score pictures of pure noise, which owe nothing to anybody in particular: a control."""
     from creditline.attribution.attributor import attribute
+    from creditline.evaluation.lab.judging.scoring import MethodScores, write_scores
     from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.scoring import MethodScores, write_scores
     from creditline.evaluation.lab.setting import REFERENCE, noise_queries, open_setting
     from creditline.generator.reference import reference_corpus
 
@@ -271,10 +271,10 @@ def contributors(
 ) -> None:
     """Forget all works of one contributor after the other, and see what the queries lose (GUDA; minutes)."""
     from creditline.attribution.unlearning.groups import guda_scores
-    from creditline.evaluation.lab.groups import GroupScores, write_group_scores
+    from creditline.evaluation.lab.judging.groups import GroupScores, write_group_scores
     from creditline.evaluation.lab.methods import Workbench, natural_ascent
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.removals import contributor_removals
+    from creditline.evaluation.lab.removal.removals import contributor_removals
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
     from creditline.generator.reference import reference_corpus
 
@@ -294,9 +294,9 @@ def _run(
 ) -> list[MethodScores]:
     from creditline.attribution.attributor import attribute_every
     from creditline.errors import InvalidInput
+    from creditline.evaluation.lab.judging.scoring import MethodScores
     from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.scoring import MethodScores
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
     from creditline.generator.reference import reference_corpus
 
@@ -314,8 +314,8 @@ def _run(
 
 
 def _verdict(scores: MethodScores) -> Table:
+    from creditline.evaluation.lab.judging.scoring import Judge
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.scoring import Judge
     from creditline.evaluation.lab.setting import REFERENCE
 
     record = read_record(REFERENCE / "record.safetensors")

@@ -8,8 +8,8 @@ import pytest
 
 from creditline.corpus.works import Corpus
 from creditline.evaluation.lab.plan import LabPlan
-from creditline.evaluation.lab.retraining import retrain
-from creditline.evaluation.lab.workshop import Workshop
+from creditline.evaluation.lab.retraining.models import retrain
+from creditline.evaluation.lab.retraining.workshop import Workshop
 
 
 @pytest.fixture(scope="session")

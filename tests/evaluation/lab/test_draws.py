@@ -16,8 +16,8 @@ from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.draws import EACH_DRAW, DrawRecord, collect_draws, read_draws, write_draws
 from creditline.evaluation.lab.methods import Workbench, natural_ascent
 from creditline.evaluation.lab.record import collect
+from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.evaluation.lab.setting import LabSetting, open_setting
-from creditline.evaluation.lab.workshop import Workshop
 
 pytestmark = [pytest.mark.slow]
 _ROWS = [0, 2]

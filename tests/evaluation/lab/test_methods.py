@@ -13,8 +13,8 @@ from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.evaluation.lab.methods import METHODS, Workbench, method_named
 from creditline.evaluation.lab.record import collect
+from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.evaluation.lab.setting import LabSetting, open_setting
-from creditline.evaluation.lab.workshop import Workshop
 
 pytestmark = [pytest.mark.slow]
 

@@ -13,7 +13,7 @@ from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.record import collect
 from creditline.evaluation.lab.restoring import restore
-from creditline.evaluation.lab.workshop import Workshop
+from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.generator.pipeline import generator_fingerprint
 
 pytestmark = [pytest.mark.slow]

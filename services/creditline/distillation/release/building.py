@@ -22,7 +22,7 @@ from creditline.distillation.training.losses import LossKind
 from creditline.encoder.encoder import Side
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.evaluation.bootstrap import Estimate
-from creditline.evaluation.lab.one_unit import read_maps
+from creditline.evaluation.lab.common_scale import read_maps
 from creditline.release import Release
 
 _OURS = TrainingPlan(

@@ -41,8 +41,8 @@ from creditline.attribution.unlearning.forgetting import BoundedDescentAscent, N
 from creditline.attribution.unlearning.methods import WORK_DRAWS, Unlearning
 from creditline.errors import InvalidInput
 from creditline.evaluation.lab.plan import LabPlan
+from creditline.evaluation.lab.retraining.workshop import checkpoint_rates
 from creditline.evaluation.lab.setting import LabSetting
-from creditline.evaluation.lab.workshop import checkpoint_rates
 from creditline.generator.losses import Draws
 from creditline.towers.towers import Towers
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
+from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
-from creditline.evaluation.lab.workshop import Workshop
 from creditline.evaluation.lds import Retrained
 from creditline.generator.pipeline import generator_fingerprint
 

@@ -8,7 +8,7 @@ import torch
 
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.workshop import Workshop, encode_works, save_tensors
+from creditline.evaluation.lab.retraining.workshop import Workshop, encode_works, save_tensors
 from creditline.generator.assembly import assemble, assemble_reference, reference_weights
 from creditline.generator.pipeline import Generator
 

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Cost
 from creditline.errors import InvalidInput, NotReady
-from creditline.evaluation.lab.plan import LabPlan, LabQuery
-from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.scoring import (
+from creditline.evaluation.lab.judging.scoring import (
     CHOOSING,
     Judge,
     MethodScores,
@@ -20,6 +18,8 @@ from creditline.evaluation.lab.scoring import (
     read_scores,
     write_scores,
 )
+from creditline.evaluation.lab.plan import LabPlan, LabQuery
+from creditline.evaluation.lab.record import LabRecord
 
 _WORKS, _SUBSETS, _TIMESTEPS = 20, 48, 3
 COST = Cost(1.0, 2.0, 3.0, 4.0)

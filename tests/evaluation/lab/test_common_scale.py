@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from creditline.attribution.ensembles.expected_change import KNOTS, ExpectedChange
-from creditline.evaluation.lab.one_unit import fit_expected_change, foretold_losses, unit_test
+from creditline.evaluation.lab.common_scale import fit_expected_change, foretold_losses, unit_test
 from creditline.evaluation.lds import Retrained
 
 TRUE = ExpectedChange(KNOTS, (0.0, 0.001, 0.004, 0.01, 0.02, 0.05, 0.06, 0.06), common=0.0002)

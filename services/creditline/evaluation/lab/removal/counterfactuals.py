@@ -14,7 +14,7 @@ from skimage.metrics import structural_similarity
 from creditline.errors import InvalidInput
 from creditline.evaluation.bootstrap import RESAMPLES, Estimate, bootstrap_mean, interval_of
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.removals import NOTHING, RANDOM, RETRAINING_SEED, RemovalRecord
+from creditline.evaluation.lab.removal.removals import NOTHING, RANDOM, RETRAINING_SEED, RemovalRecord
 
 SEED = 23
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from creditline.attribution.attributor import Cost
+from creditline.evaluation.lab.judging.scoring import CHOOSING, MethodScores, read_scores
+from creditline.evaluation.lab.judging.weighting import fitted_weights, joined
 from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.record import LabRecord, read_record
-from creditline.evaluation.lab.scoring import CHOOSING, MethodScores, read_scores
 from creditline.evaluation.lab.setting import REFERENCE
-from creditline.evaluation.lab.weighting import fitted_weights, joined
 
 
 @pytest.fixture(scope="module")

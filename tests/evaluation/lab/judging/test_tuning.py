@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from creditline.evaluation.lab.judging.scoring import CHOOSING
+from creditline.evaluation.lab.judging.tuning import Tried, best, tried
 from creditline.evaluation.lab.plan import LabPlan, LabQuery
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.scoring import CHOOSING
-from creditline.evaluation.lab.tuning import Tried, best, tried
 
 
 @pytest.fixture

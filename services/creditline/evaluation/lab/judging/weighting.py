@@ -10,8 +10,8 @@ from scipy.optimize import nnls
 
 from creditline.attribution.attributor import Cost
 from creditline.attribution.ensembles.consensus import consensus, standardised
+from creditline.evaluation.lab.judging.scoring import CHOOSING, MethodScores
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.scoring import CHOOSING, MethodScores
 
 
 def shared_rows(members: Sequence[MethodScores]) -> list[int]:

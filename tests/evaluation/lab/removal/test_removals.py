@@ -13,7 +13,7 @@ import pytest
 from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LOSS_DRAWS
-from creditline.evaluation.lab.removals import (
+from creditline.evaluation.lab.removal.removals import (
     Removal,
     RemovalRecord,
     collect_removals,
@@ -26,7 +26,7 @@ from creditline.evaluation.lab.removals import (
     retrain_without,
     write_removals,
 )
-from creditline.evaluation.lab.workshop import Workshop, load_weights
+from creditline.evaluation.lab.retraining.workshop import Workshop, load_weights
 from creditline.generator.losses import denoising_losses
 from creditline.generator.pipeline import Generator
 

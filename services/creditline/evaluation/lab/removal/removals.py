@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from creditline.corpus.works import Corpus
 from creditline.errors import NotReady
+from creditline.evaluation.lab.judging.scoring import MethodScores
 from creditline.evaluation.lab.plan import LabPlan, ModelJob
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.retraining import spread
-from creditline.evaluation.lab.scoring import MethodScores
+from creditline.evaluation.lab.retraining.models import spread
+from creditline.evaluation.lab.retraining.workshop import Workshop, load_weights, train_model, write_losses
 from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
-from creditline.evaluation.lab.workshop import Workshop, load_weights, train_model, write_losses
 from creditline.generator.losses import Examples
 from creditline.generator.pipeline import Generator
 

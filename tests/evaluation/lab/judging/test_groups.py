@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from creditline.errors import InvalidInput
-from creditline.evaluation.lab.groups import (
+from creditline.evaluation.lab.judging.groups import (
     GroupScores,
     group_agreement,
     read_group_scores,

@@ -15,8 +15,8 @@ from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LOSS_DRAWS, LabPlan, subset_jobs
 from creditline.evaluation.lab.record import collect, read_record, write_record
-from creditline.evaluation.lab.retraining import retrain
-from creditline.evaluation.lab.workshop import Workshop, load_weights
+from creditline.evaluation.lab.retraining.models import retrain
+from creditline.evaluation.lab.retraining.workshop import Workshop, load_weights
 from creditline.generator.losses import denoising_losses
 from creditline.generator.pipeline import Generator
 

@@ -9,15 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from creditline.errors import InvalidInput
-from creditline.evaluation.lab.counterfactuals import (
+from creditline.evaluation.lab.plan import LabPlan, LabQuery
+from creditline.evaluation.lab.record import LabRecord
+from creditline.evaluation.lab.removal.counterfactuals import (
     Counterfactuals,
     feature_distance,
     mean_squared_error,
     structural_dissimilarity,
 )
-from creditline.evaluation.lab.plan import LabPlan, LabQuery
-from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.removals import Removal, RemovalRecord
+from creditline.evaluation.lab.removal.removals import Removal, RemovalRecord
 
 _QUERIES = ("first", "second")
 

@@ -10,7 +10,7 @@ from torch.multiprocessing.spawn import spawn
 
 from creditline.corpus.works import Corpus
 from creditline.evaluation.lab.plan import LabPlan, subset_jobs
-from creditline.evaluation.lab.workshop import Workshop, prepare, train_models
+from creditline.evaluation.lab.retraining.workshop import Workshop, prepare, train_models
 
 
 def retrain(

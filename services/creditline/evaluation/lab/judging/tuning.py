@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.evaluation.lab.judging.scoring import CHOOSING
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.scoring import CHOOSING
 from creditline.evaluation.lds import Retrained, lds_by_query
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotReady
-from creditline.evaluation.lab.denoiser import LabTask, build_lab_unet
 from creditline.evaluation.lab.plan import (
     LOSS_DRAWS,
     LabPlan,
@@ -25,6 +24,7 @@ from creditline.evaluation.lab.plan import (
     draw_works,
     whole_job,
 )
+from creditline.evaluation.lab.retraining.denoiser import LabTask, build_lab_unet
 from creditline.generator.assembly import assemble, assemble_reference, reference_weights
 from creditline.generator.losses import LOSS, Examples, denoising_losses
 from creditline.generator.pipeline import Generator

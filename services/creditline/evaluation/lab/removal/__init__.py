@@ -1,0 +1,1 @@
+"""Leave-K-out and leave-one-contributor-out by retraining."""

@@ -1,0 +1,1 @@
+"""Retraining of the lab's generator on subsets of its works."""
