@@ -9,7 +9,7 @@ import pytest
 
 from creditline.corpus.columns import FIELDS
 from creditline.corpus.sources import KINDS
-from creditline.corpus.sources.caption_table import FILE_COLUMNS, TABLE_NAMES
+from creditline.corpus.sources.formats.caption_table import FILE_COLUMNS, TABLE_NAMES
 
 _PAGE = (files("creditline.corpus") / "README.md").read_text(encoding="utf-8")
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from creditline.corpus.sources.clip import ClipSource
-from creditline.corpus.sources.folder import FolderSource
+from creditline.corpus.sources.formats.clip import ClipSource
+from creditline.corpus.sources.formats.folder import FolderSource
+from creditline.corpus.sources.formats.huggingface import HuggingFaceSource, is_saved_dataset
+from creditline.corpus.sources.formats.parquet import ParquetSource
+from creditline.corpus.sources.formats.webdataset import WebdatasetSource
 from creditline.corpus.sources.found import Source
-from creditline.corpus.sources.huggingface import HuggingFaceSource, is_saved_dataset
-from creditline.corpus.sources.parquet import ParquetSource
 from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import visible_files
-from creditline.corpus.sources.webdataset import WebdatasetSource
 from creditline.errors import InvalidInput, NotReady
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from creditline.corpus.rights import RightsHolder
 from creditline.corpus.sources import Found, folder, open_source
-from creditline.corpus.sources.caption_table import CaptionTable
+from creditline.corpus.sources.formats.caption_table import CaptionTable
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput, NotFound
 from tests.corpus.sources.examples import everything, picture, plain, write_folder

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from creditline.corpus.row_batches import one_line
+from creditline.corpus.sources.formats.tar_samples import CutOff, Sample, samples
 from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
 from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, notes_of, origins
 from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import SourceFiles
-from creditline.corpus.sources.tar_samples import CutOff, Sample, samples
 
 SUFFIX = ".tar"
 _JSON, _TEXT = "json", "txt"

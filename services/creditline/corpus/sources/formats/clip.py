@@ -13,9 +13,9 @@ import pyarrow as pa
 from creditline.corpus.clip_features import ClipFeatures, ClipPart
 from creditline.corpus.directions import directions
 from creditline.corpus.row_batches import Damage, Rows, open_parquet, row_batches
+from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Features, Found, found_broken
 from creditline.corpus.sources.source_files import fingerprint_of
-from creditline.corpus.sources.table import Table
 from creditline.errors import NotFound
 
 

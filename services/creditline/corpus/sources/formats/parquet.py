@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from creditline.corpus.row_batches import Damage, one_line, open_parquet, row_batches
+from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Found, found_broken, with_pictures_checked
 from creditline.corpus.sources.source_files import SourceFiles
-from creditline.corpus.sources.table import Table
 
 SUFFIX = ".parquet"
 _MEASURED_ROWS = 256

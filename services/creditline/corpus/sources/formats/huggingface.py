@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from creditline.corpus.row_batches import one_line
+from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Found, with_pictures_checked
 from creditline.corpus.sources.source_files import SourceFiles
-from creditline.corpus.sources.table import Table
 from creditline.errors import InvalidInput, NotFound, NotReady
 
 _DICTIONARY, _INFO, _STATE = "dataset_dict.json", "dataset_info.json", "state.json"

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from creditline.corpus.row_batches import one_line
-from creditline.corpus.sources.caption_table import TABLE_NAMES, CaptionTable
+from creditline.corpus.sources.formats.caption_table import TABLE_NAMES, CaptionTable
 from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
 from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, notes_of, origins
 from creditline.corpus.sources.picture_check import SUFFIXES
