@@ -17,7 +17,7 @@ from celery.exceptions import Reject
 from creditline.errors import Unavailable
 from creditline.ledger.ledger import AUDIT_TASK
 from creditline.settings import read_settings
-from creditline.teacher.audits import Busy
+from creditline.teacher.audits.audit import Busy
 from creditline.teacher.broker import INGEST_TASK, LABEL_TASK, make_app
 from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack

@@ -14,7 +14,7 @@ from celery import Celery, signals
 
 from creditline.errors import CreditlineError, Unavailable
 from creditline.ledger import Ledger
-from creditline.teacher.audits import Auditor, AuditPlan
+from creditline.teacher.audits.audit import Auditor, AuditPlan
 from creditline.teacher.broker import ping_broker
 from creditline.teacher.loading import Loader
 from creditline.teacher.metrics import TeacherMetrics

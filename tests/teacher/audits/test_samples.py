@@ -8,7 +8,7 @@ import pytest
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus
 from creditline.errors import NotFound
-from creditline.teacher.samples import ServedWork, audit_seed, draw_sample, served_works
+from creditline.teacher.audits.samples import ServedWork, audit_seed, draw_sample, served_works
 
 
 def test_copies_follow_the_work_that_they_are_listed_under_without_an_expectation() -> None:

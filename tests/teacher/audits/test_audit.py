@@ -15,10 +15,10 @@ from google.protobuf.json_format import MessageToDict, Parse
 from creditline.attribution.unlearning.teacher import WORK_DRAWS
 from creditline.errors import NotFound
 from creditline.ledger import AuditState, Ledger
-from creditline.teacher.audits import AuditFailed, Auditor, AuditPlan, Busy, query_of
+from creditline.teacher.audits.audit import AuditFailed, Auditor, AuditPlan, Busy, query_of
+from creditline.teacher.audits.samples import audit_seed, draw_sample, served_works
 from creditline.teacher.loading import Loader
 from creditline.teacher.metrics import TeacherMetrics
-from creditline.teacher.samples import audit_seed, draw_sample, served_works
 from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack, Stop
 from creditline.v1.audit_pb2 import Verdict
@@ -172,7 +172,7 @@ def test_an_audit_that_another_worker_has_is_left_to_it(
 
 
 def test_the_lease_is_renewed_for_as_long_as_the_audit_runs(ledger: Ledger, prepared: Prepared) -> None:
-    from creditline.teacher.lease import held_lease
+    from creditline.teacher.audits.lease import held_lease
 
     audit = _audit_of(ledger, record(ledger, prepared, b"any"))
     assert ledger.take_audit(audit.id, "here", 0.6)

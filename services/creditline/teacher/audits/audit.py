@@ -20,10 +20,10 @@ from creditline.attribution.unlearning.teacher import Query, Teacher
 from creditline.errors import CreditlineError, Unavailable
 from creditline.evaluation.verdict import JudgedWork, judge
 from creditline.ledger import Audit, AuditState, Ledger, StoredAttribution
-from creditline.teacher.lease import held_lease
+from creditline.teacher.audits.lease import held_lease
+from creditline.teacher.audits.samples import ServedWork, audit_seed, draw_sample, served_works
 from creditline.teacher.loading import Loaded, Loader
 from creditline.teacher.metrics import TeacherMetrics
-from creditline.teacher.samples import ServedWork, audit_seed, draw_sample, served_works
 from creditline.teacher.stopping import GivenBack, Stop
 
 # Between blocks the worker looks whether it shall stop.

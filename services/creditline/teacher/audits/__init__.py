@@ -1,0 +1,1 @@
+"""Audits of served attributions: lease, sample of works, verdict, expectations."""
