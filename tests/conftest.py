@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
     from creditline.generator.pipeline import Generator
+    from creditline.towers.towers import Towers
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,11 @@ def small_corpus() -> Corpus:
 
     corpus = reference_corpus()
     return corpus.subset(corpus.ids[:: len(corpus) // 40][:40], name="small")
+
+
+@pytest.fixture(scope="session")
+def towers() -> Towers:
+    """The embedded towers, opened once."""
+    from creditline.towers.towers import Towers
+
+    return Towers.open()

@@ -1,6 +1,7 @@
 """The errors that Creditline raises on purpose: each says what was wrong, with which value, and what to do.
 
-The gateway maps each class to a gRPC status and an HTTP problem in one table (`creditline.gateway.transport.problems`).
+The gateway maps each class to a gRPC status and an HTTP problem in one table
+(`creditline.gateway.transport.problems`).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.ensembles.consensus import standardised
+from creditline.attribution.methods.hyperparameters import CONSENSUSES
 from creditline.attribution.unlearning.groups import group_sums
 from creditline.corpus.works import Corpus
 from creditline.evaluation.lab.common_scale import fit_expected_change
@@ -25,7 +26,6 @@ from creditline.evaluation.lab.judging.groups import (
     rows_by_contributor,
 )
 from creditline.evaluation.lab.judging.scoring import MethodScores, read_all_scores
-from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.plan import draw_works
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.removal.counterfactuals import Counterfactuals

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from creditline.attribution.methods.hyperparameters import CONSENSUSES
 from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.judging.scoring import (
     CHOOSING,
@@ -20,7 +21,6 @@ from creditline.evaluation.lab.judging.scoring import (
     write_scores,
 )
 from creditline.evaluation.lab.judging.weighting import joined
-from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.setting import REFERENCE
 from tests.benchmarks.lab_plots import plot_scores

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.ensembles.expected_change import ExpectedChange
+from creditline.attribution.methods.hyperparameters import CONSENSUSES
 from creditline.calibration.concentration import concentration
 from creditline.evaluation.lab.common_scale import (
     UnitTest,
@@ -24,7 +25,6 @@ from creditline.evaluation.lab.common_scale import (
 )
 from creditline.evaluation.lab.judging.scoring import CHOOSING, SEED, MethodScores, read_all_scores
 from creditline.evaluation.lab.judging.weighting import joined
-from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.removal.removals import NOTHING, read_removals
 from creditline.evaluation.lab.setting import REFERENCE

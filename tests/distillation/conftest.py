@@ -1,4 +1,4 @@
-"""The real towers, loaded once, and a real small release made with them."""
+"""Features of the real towers, and a real small release made with them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from creditline.distillation.training.feature_store import FeatureStore
     from creditline.release import Release
     from creditline.towers.towers import Towers
-
-
-@pytest.fixture(scope="session")
-def towers() -> Towers:
-    from creditline.towers.towers import Towers
-
-    return Towers.open()
 
 
 @pytest.fixture(scope="session")

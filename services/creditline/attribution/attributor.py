@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput
-from creditline.generator.losses import Examples
+from creditline.generator.losses import Examples, encoded_examples
+from creditline.generator.pipeline import Generator
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class Gallery:
             tuple(self.prompts[row] for row in rows),
             f"{self.fingerprint}[{','.join(str(row) for row in rows)}]",
         )
+
+
+def works_gallery(generator: Generator, works: Corpus) -> Gallery:
+    """The works of a corpus, encoded by the generator that was trained on them."""
+    pictures = tuple(work.picture() for work in works)
+    captions = tuple(work.caption for work in works)
+    examples = encoded_examples(generator, works.ids, pictures, captions)
+    return Gallery(examples, pictures, captions, works.fingerprint)
 
 
 class Attributor(ABC):

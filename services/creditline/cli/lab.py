@@ -105,15 +105,15 @@ def draws(
     ),
 ) -> None:
     """Record what each draw says of the works once a query is forgotten: what fast teachers are chosen by."""
+    from creditline.attribution.methods.prepared_ascent import natural_ascent
     from creditline.evaluation.lab.draws import collect_draws, write_draws
-    from creditline.evaluation.lab.methods import Workbench, natural_ascent
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
     from creditline.generator.reference import reference_corpus
 
     record = read_record(REFERENCE / "record.safetensors")
     with open_setting(record, reference_corpus()) as setting:
-        forgetting = natural_ascent(Workbench(setting, scratch))(setting.works, scratch)
+        forgetting = natural_ascent(setting.generator)(setting.works, scratch)
         rows = record.spread_rows(queries, ["generated"])
         write_draws(collect_draws(setting, forgetting, rows, scratch), output)
     _console.print(f"{len(rows)} queries in {output}")
@@ -135,7 +135,7 @@ def score(
     ] = False,
 ) -> None:
     """Run a method on the lab's generator and judge it by the committed record of retrained models."""
-    from creditline.evaluation.lab.methods import METHODS
+    from creditline.attribution.methods.registry import METHODS
 
     if method == "list":
         _console.print("\n".join(METHODS))
@@ -171,18 +171,18 @@ def tune(
 ) -> None:
     """Search a kernel's λ on the choosing subsets, beside what the judging ones say of each."""
     from creditline.attribution.methods.gradient_methods import Trak
+    from creditline.attribution.methods.registry import method_named
     from creditline.attribution.methods.trak import REGULARISATIONS
     from creditline.errors import InvalidInput
     from creditline.evaluation.lab.judging.tuning import best, tried
-    from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.evaluation.lab.setting import REFERENCE, method_context, open_setting
     from creditline.generator.reference import reference_corpus
 
     record = read_record(REFERENCE / "record.safetensors")
     rows = record.spread_rows(queries, ["generated"])
     with open_setting(record, reference_corpus()) as setting:
-        attributor = method_named(method)(Workbench(setting, scratch))
+        attributor = method_named(method)(method_context(setting, scratch))
         if not isinstance(attributor, Trak):
             raise InvalidInput(f"{method!r} has no λ to search; name a kernel such as d-trak", field="method")
         attributor.prepare(setting.works, scratch / method)
@@ -210,12 +210,12 @@ def label(
     scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
 ) -> None:
     """Make pictures with the lab's generator and label them, for students that the lab judges."""
+    from creditline.attribution.methods.registry import method_named
     from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.labels.queries import plan_more
     from creditline.distillation.labels.teachers import MethodTeacher
-    from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.evaluation.lab.setting import REFERENCE, method_context, open_setting
     from creditline.generator.reference import reference_corpus
 
     record = read_record(REFERENCE / "record.safetensors")
@@ -228,7 +228,7 @@ def label(
             spared=[query.prompt for query in record.queries],
             seed=seed,
         )
-        attributor = method_named(method)(Workbench(lab, scratch))
+        attributor = method_named(method)(method_context(lab, scratch))
         teacher = MethodTeacher(attributor, lab.generator, lab.works, scratch / method)
         job = LabelJob(teacher, lab.corpus, lab.corpus.subset([], name="no decoys"), tuple(planned))
         if shard is not None:
@@ -247,14 +247,14 @@ def noise(
 ) -> None:
     """Score pictures of pure noise, which owe nothing to anybody in particular: a control."""
     from creditline.attribution.attributor import attribute
+    from creditline.attribution.methods.registry import method_named
     from creditline.evaluation.lab.judging.scoring import MethodScores, write_scores
-    from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.setting import REFERENCE, noise_queries, open_setting
+    from creditline.evaluation.lab.setting import REFERENCE, method_context, noise_queries, open_setting
     from creditline.generator.reference import reference_corpus
 
     with open_setting(read_record(REFERENCE / "record.safetensors"), reference_corpus()) as setting:
-        attributor = method_named(method)(Workbench(setting, scratch))
+        attributor = method_named(method)(method_context(setting, scratch))
         asked = noise_queries(setting, queries)
         attributed = attribute(attributor, setting.works, asked, scratch / method)
     path = write_scores(MethodScores.of(method, range(queries), attributed), save)
@@ -270,9 +270,9 @@ def contributors(
     ),
 ) -> None:
     """Forget all works of one contributor after the other, and see what the queries lose (GUDA; minutes)."""
+    from creditline.attribution.methods.prepared_ascent import natural_ascent
     from creditline.attribution.unlearning.groups import guda_scores
     from creditline.evaluation.lab.judging.groups import GroupScores, write_group_scores
-    from creditline.evaluation.lab.methods import Workbench, natural_ascent
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.removal.removals import contributor_removals
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
@@ -280,7 +280,7 @@ def contributors(
 
     with open_setting(read_record(REFERENCE / "record.safetensors"), reference_corpus()) as setting:
         leading = contributor_removals(setting.corpus, count)
-        forgetting = natural_ascent(Workbench(setting, scratch))(setting.works, scratch)
+        forgetting = natural_ascent(setting.generator)(setting.works, scratch)
         groups = [removal.rows for removal in leading]
         scores = guda_scores(setting.generator, forgetting, setting.works, groups, setting.queries)
     names = tuple(removal.subject for removal in leading)
@@ -293,11 +293,11 @@ def _run(
     method: str, queries: int, kinds: list[str], scratch: Path, *, every_score: bool
 ) -> list[MethodScores]:
     from creditline.attribution.attributor import attribute_every
+    from creditline.attribution.methods.registry import method_named
     from creditline.errors import InvalidInput
     from creditline.evaluation.lab.judging.scoring import MethodScores
-    from creditline.evaluation.lab.methods import Workbench, method_named
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.evaluation.lab.setting import REFERENCE, method_context, open_setting
     from creditline.generator.reference import reference_corpus
 
     unknown = sorted(set(kinds) - set(_KINDS))
@@ -306,7 +306,7 @@ def _run(
     record = read_record(REFERENCE / "record.safetensors")
     rows = record.spread_rows(queries, kinds)
     with open_setting(record, reference_corpus()) as setting:
-        attributor = method_named(method)(Workbench(setting, scratch))
+        attributor = method_named(method)(method_context(setting, scratch))
         by_name = attribute_every(attributor, setting.works, setting.queries.rows(rows), scratch / method)
     own = {method: by_name.pop(attributor.name)}
     by_name = {**own, **by_name} if every_score else own

@@ -34,3 +34,8 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text.replace("\0", "").strip()
+
+
+def mixed_caption(first: str, second: str) -> str:
+    """A prompt that asks for what two titles name."""
+    return f"{first} and {second}"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from creditline.attribution.attributor import attribute
+from creditline.attribution.methods.prepared_ascent import natural_ascent
 from creditline.attribution.unlearning.fast_teacher import FastUnlearning
 from creditline.attribution.unlearning.methods import Unlearning
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.draws import EACH_DRAW, DrawRecord, collect_draws, read_draws, write_draws
-from creditline.evaluation.lab.methods import Workbench, natural_ascent
 from creditline.evaluation.lab.record import collect
 from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.evaluation.lab.setting import LabSetting, open_setting
@@ -36,16 +36,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def record(setting: LabSetting, directory: Path) -> DrawRecord:
-    forgetting = natural_ascent(Workbench(setting, directory))(setting.works, directory)
+    forgetting = natural_ascent(setting.generator)(setting.works, directory)
     return collect_draws(setting, forgetting, _ROWS, directory)
 
 
 def test_the_mean_over_draws_is_what_unlearning_says_at_them(
     setting: LabSetting, record: DrawRecord, tmp_path: Path
 ) -> None:
-    method = Unlearning(
-        "again", setting.generator, natural_ascent(Workbench(setting, tmp_path)), draws=EACH_DRAW
-    )
+    method = Unlearning("again", setting.generator, natural_ascent(setting.generator), draws=EACH_DRAW)
     found = attribute(method, setting.works, setting.queries.rows(_ROWS), tmp_path).values
     np.testing.assert_allclose(record.changes.mean(axis=2), found, rtol=1e-3, atol=1e-6)
 
@@ -54,7 +52,7 @@ def test_the_controls_are_the_fast_teachers_first_order_part(
     setting: LabSetting, record: DrawRecord, tmp_path: Path
 ) -> None:
     method = FastUnlearning(
-        "first", setting.generator, natural_ascent(Workbench(setting, tmp_path)), "cross-attn", weight=0.0
+        "first", setting.generator, natural_ascent(setting.generator), "cross-attn", weight=0.0
     )
     found = attribute(method, setting.works, setting.queries.rows(_ROWS), tmp_path).values
     np.testing.assert_allclose(record.controls, found, rtol=1e-2, atol=1e-5 * np.abs(found).max())
@@ -73,6 +71,6 @@ def test_it_is_read_as_it_was_written(record: DrawRecord, tmp_path: Path) -> Non
 def test_other_queries_are_not_mixed_with_what_is_there(
     setting: LabSetting, record: DrawRecord, directory: Path
 ) -> None:
-    forgetting = natural_ascent(Workbench(setting, directory))(setting.works, directory)
+    forgetting = natural_ascent(setting.generator)(setting.works, directory)
     with pytest.raises(FingerprintMismatch, match="queries"):
         collect_draws(setting, forgetting, [1], directory)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.corpus.texts import mixed_caption
 from creditline.corpus.works import Corpus, Work
 from creditline.distillation.labels.label_set import HELD_OUT, TRAIN
 from creditline.errors import InvalidInput, NotReady
@@ -24,11 +25,6 @@ class PlannedQuery:
     seed: int
     split: str
     guidance: float = GUIDANCE
-
-
-def mixed_caption(first: Work, second: Work) -> str:
-    """A prompt of two works' titles."""
-    return f"{first.title} and {second.title}"
 
 
 def plan_queries(
@@ -67,7 +63,7 @@ def _next_prompt(order: list[Work], *, mixed: bool) -> str:
     if len(order) < 2:
         raise InvalidInput("no works are left to draw prompts from; ask for fewer queries", field="training")
     first = order.pop()
-    return mixed_caption(first, order.pop()) if mixed else first.caption
+    return mixed_caption(first.title, order.pop().title) if mixed else first.caption
 
 
 def plan_more(
@@ -94,7 +90,7 @@ def plan_more(
     while len(planned) < count:
         if random.random() < mixed_fraction:
             first, second = random.choice(len(corpus), 2, replace=False)
-            prompt = mixed_caption(corpus.works[int(first)], corpus.works[int(second)])
+            prompt = mixed_caption(corpus.works[int(first)].title, corpus.works[int(second)].title)
         else:
             order = order or [singles[int(row)] for row in random.permutation(len(singles))]
             prompt = order.pop()

@@ -11,7 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.attributor import Attributor, Gallery, attribute, attribute_among
+from creditline.attribution.attributor import Attributor, Gallery, attribute, attribute_among, works_gallery
+from creditline.attribution.methods.context import MethodContext
+from creditline.attribution.methods.registry import method_named
 from creditline.attribution.unlearning.teacher import (
     QUERY_DRAWS,
     Query,
@@ -23,6 +25,7 @@ from creditline.attribution.unlearning.teacher import (
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels.label_set import FIRST_ORDER
 from creditline.generator.pipeline import Generator
+from creditline.towers.gallery_features import GalleryFeatures
 
 _REPEAT = "repeat"
 
@@ -134,10 +137,6 @@ def query_gallery(generator: Generator, queries: Sequence[Query]) -> Gallery:
 
 def method_teacher(name: str, generator: Generator, corpus: Corpus, artifacts: Path) -> MethodTeacher:
     """The method of that name, on a corpus. Raises InvalidInput for a name that no method has."""
-    # The lab's methods themselves stand on the towers of this room.
-    from creditline.evaluation.lab.methods import Workbench, method_named
-    from creditline.evaluation.lab.setting import setting_of
-
-    setting = setting_of(generator, corpus)
-    attributor = method_named(name)(Workbench(setting, artifacts))
-    return MethodTeacher(attributor, generator, setting.works, artifacts / name)
+    works = works_gallery(generator, corpus)
+    context = MethodContext(generator, works, artifacts, GalleryFeatures())
+    return MethodTeacher(method_named(name)(context), generator, works, artifacts / name)

@@ -1,7 +1,6 @@
-"""A release with an untrained encoder, for tests and for work on the services: it ranks as the raw
-features do.
+"""A release with an untrained encoder, for tests and for work on the services: it ranks as raw features do.
 
-`python -m creditline.distillation.release.development --output DIR`. Its figures mean nothing and none are stated.
+`python -m creditline.distillation.release.development --output DIR` writes one. It states no figures.
 """
 
 from __future__ import annotations

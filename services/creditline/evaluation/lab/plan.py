@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.corpus.texts import mixed_caption
 from creditline.corpus.works import Corpus
-from creditline.distillation.labels.queries import mixed_caption
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws
 
@@ -106,7 +106,7 @@ def draw_queries(works: Corpus, held_out: Corpus, plan: LabPlan) -> list[LabQuer
     singles, rest = order[: plan.caption_queries], order[plan.caption_queries :]
     pairs = zip(rest[0::2], rest[1::2], strict=False)
     prompts = [work.caption for work in singles]
-    prompts += [mixed_caption(first, second) for first, second in pairs][: plan.mixed_queries]
+    prompts += [mixed_caption(first.title, second.title) for first, second in pairs][: plan.mixed_queries]
     generated = [
         LabQuery(f"generated-{number:03d}", "generated", prompt, plan.seed + number)
         for number, prompt in enumerate(prompts)

@@ -12,16 +12,22 @@ import numpy as np
 import torch
 from PIL import Image
 
-from creditline.attribution.attributor import Gallery
+from creditline.attribution.attributor import Gallery, works_gallery
+from creditline.attribution.ensembles.models import Member
+from creditline.attribution.methods.context import MethodContext, TowerFeatures
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch
-from creditline.evaluation.lab.plan import draw_works
+from creditline.evaluation.lab.plan import LabPlan, draw_works
 from creditline.evaluation.lab.record import LabRecord
+from creditline.evaluation.lab.retraining.workshop import checkpoint_rates
 from creditline.generator.assembly import assemble, reference_weights
 from creditline.generator.losses import Examples, encoded_examples
 from creditline.generator.pipeline import Generator
+from creditline.towers.gallery_features import GalleryFeatures
 
 REFERENCE = Path(__file__).parent / "reference"
+# Seeds of the models of all works that D-TRAK's ensemble averages over (`creditline lab remove`).
+_ENSEMBLE_SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,31 @@ class LabSetting:
     seeds: Mapping[str, int]
 
 
-def setting_of(generator: Generator, corpus: Corpus) -> LabSetting:
-    """Any generator with the works that it was trained on, for the lab's methods; it has no queries."""
-    works = _works(generator, corpus)
-    return LabSetting(generator, corpus, works, works.rows([]), {})
+def method_context(
+    setting: LabSetting, directory: Path, runs: Path = Path("runs/lab"), features: TowerFeatures | None = None
+) -> MethodContext:
+    """The lab as the registry's methods need it.
+
+    Args:
+        setting: The open lab.
+        directory: Directory of the methods' artifacts.
+        runs: Directory of the lab's training runs, for methods that need further models of it.
+        features: Features by tower; None opens the embedded towers when they are first needed.
+    """
+    return MethodContext(
+        setting.generator,
+        setting.works,
+        directory,
+        features or GalleryFeatures(),
+        seeds=setting.seeds,
+        seed_models={
+            f"seed-{seed}": Member(runs / "models" / f"without-nothing-{seed}.safetensors")
+            for seed in _ENSEMBLE_SEEDS
+        },
+        checkpoints={
+            path.stem: Member(path, rate) for path, rate in checkpoint_rates(runs, LabPlan()).items()
+        },
+    )
 
 
 @contextmanager
@@ -67,17 +94,8 @@ def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "un
                     field="generator",
                 )
             seeds = {query.id: query.seed for query in record.queries if query.kind == "generated"}
-            yield LabSetting(
-                generator, works, _works(generator, works), _queries(generator, record, held_out), seeds
-            )
-
-
-def _works(generator: Generator, works: Corpus) -> Gallery:
-    pictures = tuple(work.picture() for work in works)
-    captions = tuple(work.caption for work in works)
-    return Gallery(
-        encoded_examples(generator, works.ids, pictures, captions), pictures, captions, works.fingerprint
-    )
+            gallery, queries = works_gallery(generator, works), _queries(generator, record, held_out)
+            yield LabSetting(generator, works, gallery, queries, seeds)
 
 
 def _queries(generator: Generator, record: LabRecord, held_out: Corpus) -> Gallery:

@@ -1,4 +1,4 @@
-"""The command: serves, see `creditline.local.qdrant.api.server`, or restores a snapshot, see `….snapshots`."""
+"""The command of the local Qdrant: it serves (`api.server`) or restores a snapshot (`storage.snapshots`)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from creditline.attribution.attributor import Cost
+from creditline.attribution.methods.hyperparameters import CONSENSUSES
 from creditline.evaluation.lab.judging.scoring import CHOOSING, MethodScores, read_scores
 from creditline.evaluation.lab.judging.weighting import fitted_weights, joined
-from creditline.evaluation.lab.methods import CONSENSUSES
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.setting import REFERENCE
 

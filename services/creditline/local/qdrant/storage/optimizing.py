@@ -1,8 +1,8 @@
 """Builds the graph and codes of one shard in a process of its own.
 
 Qdrant Edge holds the GIL while it optimizes: the process that answers queries must not be the one that does.
-`python -m creditline.local.qdrant.storage.optimizing SHARD SETTINGS PARENT_PID` is that process; `Optimization`
-starts it.
+`python -m creditline.local.qdrant.storage.optimizing SHARD SETTINGS PARENT_PID` is that process;
+`Optimization` starts it.
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from creditline.attribution.attributor import attribute
+from creditline.attribution.methods.context import MethodContext
+from creditline.attribution.methods.registry import METHODS, method_named
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, InvalidInput
-from creditline.evaluation.lab.methods import METHODS, Workbench, method_named
 from creditline.evaluation.lab.record import collect
 from creditline.evaluation.lab.retraining.workshop import Workshop
-from creditline.evaluation.lab.setting import LabSetting, open_setting
+from creditline.evaluation.lab.setting import LabSetting, method_context, open_setting
 
 pytestmark = [pytest.mark.slow]
 
@@ -27,8 +28,8 @@ def setting(trained_lab: Workshop, small_corpus: Corpus) -> Iterator[LabSetting]
 
 
 @pytest.fixture(scope="module")
-def bench(setting: LabSetting, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    return Workbench(setting, tmp_path_factory.mktemp("bench"))
+def context(setting: LabSetting, tmp_path_factory: pytest.TempPathFactory) -> MethodContext:
+    return method_context(setting, tmp_path_factory.mktemp("artifacts"))
 
 
 def test_a_setting_is_the_lab_as_it_was_trained(setting: LabSetting, trained_lab: Workshop) -> None:
@@ -42,9 +43,11 @@ def test_a_setting_is_the_lab_as_it_was_trained(setting: LabSetting, trained_lab
 @pytest.mark.parametrize(
     "name", ["random", "joined", "nda", "trak", "relative-influence", "consensus", "abu", "mucs"]
 )
-def test_a_method_scores_every_work_for_every_query(name: str, bench: Workbench, tmp_path: Path) -> None:
-    queries = bench.setting.queries.rows([0, 6])
-    found = attribute(method_named(name)(bench), bench.setting.works, queries, tmp_path)
+def test_a_method_scores_every_work_for_every_query(
+    name: str, setting: LabSetting, context: MethodContext, tmp_path: Path
+) -> None:
+    queries = setting.queries.rows([0, 6])
+    found = attribute(method_named(name)(context), setting.works, queries, tmp_path)
     assert found.values.shape == (2, 12)
     assert np.unique(found.values).size > 12
     assert found.cost.seconds_per_query > 0
@@ -53,6 +56,15 @@ def test_a_method_scores_every_work_for_every_query(name: str, bench: Workbench,
 def test_a_method_that_there_is_not_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(InvalidInput, match=f"none of {', '.join(METHODS)}"):
         method_named("astrology")
+
+
+@pytest.mark.parametrize(("name", "needed"), [("tracin", "checkpoints"), ("d-trak-ensemble", "seeds")])
+def test_a_method_over_several_models_is_refused_where_there_are_none(
+    name: str, needed: str, context: MethodContext
+) -> None:
+    alone = MethodContext(context.generator, context.works, context.directory, context.features)
+    with pytest.raises(InvalidInput, match=f"{name} needs .*{needed}"):
+        method_named(name)(alone)
 
 
 def test_another_unet_than_the_records_is_refused(trained_lab: Workshop, small_corpus: Corpus) -> None:
