@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from creditline.api import answers, messages
-from creditline.api.reading import (
-    read_attribution,
-    read_audit,
-    read_recorded,
-    read_release_response,
-    read_wish,
-    read_work,
-)
+from creditline.api import answers
+from creditline.api.attributions import attribution_message, read_attribution, read_recorded, recorded_message
+from creditline.api.audits import audit_message, read_audit
+from creditline.api.releases import read_release_response, release_response
+from creditline.api.withdrawals import read_wish, wish_message
+from creditline.api.works import read_work, work_message
 from creditline.client import CreditlineClient
 from creditline.errors import InvalidInput, Unavailable
 
@@ -58,26 +55,26 @@ def test_an_attribution_survives_the_wire(accuracy: answers.AuditedAccuracy) -> 
         level=0.9,
         unfamiliarity=1.5,
     )
-    assert read_attribution(messages.attribute_response(answer)) == answer
+    assert read_attribution(attribution_message(answer)) == answer
 
 
 def test_what_a_release_cannot_say_stays_unsaid_over_the_wire() -> None:
     work = dataclasses.replace(_WORK, share_low=None, share_high=None)
     timings = answers.Timings(6.0, 1.0, 2.0, 0.5, 0.25, 0.125)
     answer = answers.AttributionAnswer("0" * 32, (work,), (), 0.75, _RELEASE, timings, _UNKNOWN)
-    assert read_attribution(messages.attribute_response(answer)) == answer
+    assert read_attribution(attribution_message(answer)) == answer
 
 
 @pytest.mark.parametrize("accuracy", [_UNKNOWN, _KNOWN])
 def test_a_release_survives_the_wire(accuracy: answers.AuditedAccuracy) -> None:
     answer = answers.ReleaseAnswer(_RELEASE, accuracy)
-    assert read_release_response(messages.release_response(answer)) == answer
+    assert read_release_response(release_response(answer)) == answer
 
 
 def test_a_work_and_its_thumbnail_survive_the_wire() -> None:
     work = answers.WorkAnswer("w", "A kite", "a kite, toy", ("toy",), "Ana", "PD", "toys/kite.png", "w")
-    response = messages.work_response(work, b"RIFF")
-    assert (read_work(response.work), response.work.thumbnail) == (work, b"RIFF")
+    message = work_message(work, b"RIFF")
+    assert (read_work(message), message.thumbnail) == (work, b"RIFF")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +90,7 @@ def test_an_audit_in_every_state_survives_the_wire(
     state: str, finished: datetime | None, verdict: answers.Verdict | None, error: str | None
 ) -> None:
     audit = answers.AuditAnswer("1" * 32, "0" * 32, state, _MOMENT, finished, verdict, error)
-    assert read_audit(messages.audit_message(audit)) == audit
+    assert read_audit(audit_message(audit)) == audit
 
 
 def test_without_a_gateway_the_error_says_where_it_was_sought_and_what_to_start() -> None:
@@ -132,7 +129,7 @@ def test_marks_of_a_past_answer_survive_the_wire() -> None:
         answers.RecordedAttribution(answer, _MOMENT, "a kite", "a" * 64, audit),
         answers.RecordedAttribution(answer, _MOMENT, "a kite", "a" * 64, None),
     ):
-        message = messages.recorded_response(recorded, b"PNG")
+        message = recorded_message(recorded, b"PNG")
         assert (read_recorded(message), message.image) == (recorded, b"PNG")
 
 
@@ -144,11 +141,11 @@ def test_a_wish_survives_the_wire(kind: str, action: str) -> None:
         answers.WishAnswer(withdrawal, 3, True, ""),
         answers.WishAnswer(withdrawal, 0, False, "Qdrant is down"),
     ):
-        assert read_wish(messages.wish_message(wish)) == wish
+        assert read_wish(wish_message(wish)) == wish
 
 
 def test_a_withdrawn_work_survives_the_wire() -> None:
     work = answers.WorkAnswer(
         "w", "A kite", "a kite", ("toy",), "Ana", "PD", "toys/kite.png", "w", True, _MOMENT
     )
-    assert read_work(messages.work_response(work, b"").work) == work
+    assert read_work(work_message(work, b"")) == work

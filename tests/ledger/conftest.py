@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from creditline.api.answers import AuditedWork, Estimate, Verdict
 from creditline.ledger import Ledger
 
 
@@ -57,6 +57,16 @@ def record(
     )
 
 
-def verdict(recall: float, missed: float = 0.25) -> dict[str, Any]:
-    """The part of a verdict that the ledger itself reads."""
-    return {"recall": {"value": recall}, "missed_influence": {"value": missed}, "listed_works": 10}
+def verdict(recall: float, missed: float = 0.25) -> Verdict:
+    """A verdict with a given recall and missed influence."""
+    return Verdict(
+        query_rise=1.1,
+        recall=Estimate(recall, recall, recall),
+        missed_influence=Estimate(missed, missed, missed),
+        ndcg=Estimate(0.5, 0.4, 0.6),
+        rank_correlation=Estimate(0.3, 0.1, 0.5),
+        listed_works=10,
+        sampled_works=2,
+        seconds=1.5,
+        works=(AuditedWork("a", 0.25, True), AuditedWork("b", -0.125, False)),
+    )

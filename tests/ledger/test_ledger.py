@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -145,11 +146,16 @@ def test_a_failed_audit_keeps_its_reason(ledger: Ledger) -> None:
     assert (failed.state, failed.error) == (AuditState.FAILED, "no generator; assemble it")
 
 
-@pytest.mark.parametrize("wrong", [{}, {"recall": {"value": 2.0}, "missed_influence": {"value": 0.1}}])
-def test_a_verdict_without_its_headline_figures_is_refused(ledger: Ledger, wrong: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("recall", "missed", "named"),
+    [(2.0, 0.1, "recall"), (0.5, -0.1, "missed_influence"), (nan, 0.1, "recall")],
+)
+def test_a_verdict_whose_headline_figures_are_no_parts_of_one_is_refused(
+    ledger: Ledger, recall: float, missed: float, named: str
+) -> None:
     audit_id = ledger.submit_audit(record(ledger)).id
-    with pytest.raises(InvalidInput):
-        ledger.finish_audit(audit_id, wrong)
+    with pytest.raises(InvalidInput, match=named):
+        ledger.finish_audit(audit_id, verdict(recall, missed))
     assert ledger.audit(audit_id).state is AuditState.QUEUED
 
 

@@ -15,6 +15,7 @@ import pytest
 import redis
 from celery.result import AsyncResult
 
+from creditline.api.audits import verdict_from_json
 from creditline.ledger import Audit, AuditState, Ledger
 from creditline.local.processes import ServiceProcess
 from creditline.local.services import StackPorts
@@ -74,7 +75,7 @@ def test_an_audit_is_submitted_by_name_knowing_only_the_brokers_address(
     verdict = _submit(services, attribution_id).get(timeout=_PATIENCE_SECONDS)
     audit = _audit(shared_ledger, attribution_id)
     assert audit.state is AuditState.DONE
-    assert audit.verdict == verdict
+    assert audit.verdict == verdict_from_json(verdict)
     assert verdict["listed_works"] == 5
     assert 0.0 <= verdict["recall"]["value"] <= 1.0
 
@@ -99,7 +100,7 @@ def test_an_audit_whose_worker_died_is_taken_over_when_its_lease_has_run_out(
     assert shared_ledger.take_audit(audit.id, "a worker that was killed", 1.0)
     verdict = _submit(services, attribution_id).get(timeout=_PATIENCE_SECONDS)
     taken = _audit(shared_ledger, attribution_id)
-    assert taken.verdict == verdict
+    assert taken.verdict == verdict_from_json(verdict)
     assert taken.worker != "a worker that was killed"
 
 
@@ -165,7 +166,8 @@ def test_a_worker_that_is_stopped_gives_its_audit_back_and_the_next_one_finishes
     assert redis.Redis.from_url(services.broker_url).llen("celery") == 1, "the job is in the queue again"
     successor = start_process(worker_plan(services), tmp_path / "successor.log")
     try:
-        assert result.get(timeout=_PATIENCE_SECONDS) == _audit(shared_ledger, attribution_id).verdict
+        verdict = verdict_from_json(result.get(timeout=_PATIENCE_SECONDS))
+        assert verdict == _audit(shared_ledger, attribution_id).verdict
     finally:
         successor.stop()
 

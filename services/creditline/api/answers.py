@@ -188,6 +188,11 @@ class Estimate:
     low: float
     high: float
 
+    @classmethod
+    def certain(cls, value: float) -> Estimate:
+        """A figure without sampling error."""
+        return cls(value, value, value)
+
 
 @dataclass(frozen=True)
 class AuditedWork:
@@ -200,17 +205,26 @@ class AuditedWork:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What unlearning the query says of the served list: see `creditline.v1.Verdict`."""
+    """The served list, judged by the teacher after it unlearned the query (`creditline.v1.Verdict`)."""
 
     query_rise: float
+    """The query's loss after unlearning over its loss before."""
     recall: Estimate
+    """Of the K most influential works of the corpus, the part that the list of K works named."""
     missed_influence: Estimate
+    """Part of the total positive influence on works that were not listed."""
     ndcg: Estimate
+    """nDCG@K of the served order, against the best order of the whole corpus."""
     rank_correlation: Estimate
+    """Spearman correlation of served expected influence and the teacher's influence over the scored works."""
     listed_works: int
+    """Number of listed works, all of which the teacher scored."""
     sampled_works: int
+    """Number of works that the teacher scored in a random sample of all others."""
     seconds: float
+    """Duration of the audit in seconds."""
     works: tuple[AuditedWork, ...]
+    """The scored works: the listed ones first, in served order, then the sampled ones."""
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,12 @@ from creditline.api.answers import (
     WithdrawalAnswer,
     WorkAnswer,
 )
-from creditline.api.reading import (
-    read_attribution,
-    read_audit,
-    read_recorded,
-    read_release_response,
-    read_wish,
-    read_withdrawal,
-    read_work,
-)
-from creditline.client.errors import raised_as_ours
+from creditline.api.attributions import read_attribution, read_recorded
+from creditline.api.audits import read_audit
+from creditline.api.releases import read_release_response
+from creditline.api.withdrawals import read_wish, read_withdrawal
+from creditline.api.works import read_work
+from creditline.client.errors import translate_errors
 from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
 from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
 from creditline.v1.attribution_pb2_grpc import AttributionStub
@@ -111,7 +107,7 @@ class CreditlineClient:
         request = attribution_pb2.AttributeRequest(
             image=_file_bytes(image), prompt=prompt, generator=generator, k=k, release=release
         )
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response = self._attribution.Attribute(
                 request, timeout=timeout_seconds or self._timeout, metadata=self._metadata
             )
@@ -126,7 +122,7 @@ class CreditlineClient:
         return bytes(self._get_attribution(attribution_id).image)
 
     def _get_attribution(self, attribution_id: str) -> attribution_pb2.GetAttributionResponse:
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response: attribution_pb2.GetAttributionResponse = self._attribution.GetAttribution(
                 attribution_pb2.GetAttributionRequest(id=attribution_id),
                 timeout=self._timeout,
@@ -146,7 +142,7 @@ class CreditlineClient:
         return bytes(work.thumbnail)
 
     def _get_work(self, work_id: str) -> catalog_pb2.Work:
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response: catalog_pb2.GetWorkResponse = self._catalog.GetWork(
                 catalog_pb2.GetWorkRequest(id=work_id), timeout=self._timeout, metadata=self._metadata
             )
@@ -178,7 +174,7 @@ class CreditlineClient:
         request = withdrawal_pb2.WithdrawRequest(
             kind=kind, subject=subject, reason=reason, requested_by=requested_by, unknown_too=unknown_too
         )
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response = self._withdrawals.Withdraw(request, timeout=_WISH_SECONDS, metadata=self._metadata)
         return read_wish(response.wish)
 
@@ -196,7 +192,7 @@ class CreditlineClient:
         request = withdrawal_pb2.TakeBackRequest(
             kind=kind, subject=subject, reason=reason, requested_by=requested_by
         )
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response = self._withdrawals.TakeBack(request, timeout=_WISH_SECONDS, metadata=self._metadata)
         return read_wish(response.wish)
 
@@ -205,7 +201,7 @@ class CreditlineClient:
         after = 0
         while True:
             request = withdrawal_pb2.ListWithdrawalsRequest(history=history, after=after)
-            with raised_as_ours(self._target):
+            with translate_errors(self._target):
                 part = self._withdrawals.ListWithdrawals(
                     request, timeout=self._timeout, metadata=self._metadata
                 ).withdrawals
@@ -216,7 +212,7 @@ class CreditlineClient:
 
     def release(self, name: str = "") -> ReleaseAnswer:
         """The live release, or a named one, with its audited accuracy. Raises NotFound."""
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response = self._releases.GetRelease(
                 release_pb2.GetReleaseRequest(name=name), timeout=self._timeout, metadata=self._metadata
             )
@@ -224,7 +220,7 @@ class CreditlineClient:
 
     def submit_audit(self, attribution_id: str) -> AuditAnswer:
         """Ask the teacher to check an attribution. Asking twice gives the same audit. Raises NotFound."""
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response = self._audits.SubmitAudit(
                 audit_pb2.SubmitAuditRequest(attribution_id=attribution_id),
                 timeout=self._timeout,
@@ -234,7 +230,7 @@ class CreditlineClient:
 
     def audit(self, audit_id: str) -> AuditAnswer:
         """An audit as it stands. Raises NotFound."""
-        with raised_as_ours(self._target):
+        with translate_errors(self._target):
             response = self._audits.GetAudit(
                 audit_pb2.GetAuditRequest(id=audit_id), timeout=self._timeout, metadata=self._metadata
             )

@@ -8,21 +8,8 @@ from contextlib import contextmanager
 import grpc
 
 from creditline import errors
+from creditline.api.error_metadata import read_error
 
-_ERROR_KEY, _FIELD_KEY, _SERVICE_KEY = "creditline-error", "creditline-field", "creditline-service"
-_BY_NAME: dict[str, type[errors.CreditlineError]] = {
-    kind.__name__: kind
-    for kind in (
-        errors.InvalidInput,
-        errors.NotFound,
-        errors.Conflict,
-        errors.Unauthenticated,
-        errors.FingerprintMismatch,
-        errors.NotReady,
-        errors.DeadlineExceeded,
-        errors.ResourceExhausted,
-    )
-}
 # For failures that never reached the gateway's own code.
 _BY_STATUS: dict[grpc.StatusCode, type[errors.CreditlineError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidInput,
@@ -34,8 +21,15 @@ _BY_STATUS: dict[grpc.StatusCode, type[errors.CreditlineError]] = {
 
 
 @contextmanager
-def raised_as_ours(target: str) -> Iterator[None]:
-    """Turn a failed call inside the block into the error that it stands for."""
+def translate_errors(target: str) -> Iterator[None]:
+    """Raise the error that a failed call inside the block stands for.
+
+    Args:
+        target: Address of the gateway, named in errors about an unreachable gateway.
+
+    Raises:
+        CreditlineError: The class that the gateway raised, or Unavailable when it does not answer.
+    """
     try:
         yield
     except grpc.RpcError as failure:
@@ -43,14 +37,13 @@ def raised_as_ours(target: str) -> Iterator[None]:
 
 
 def _error(failure: grpc.RpcError, target: str) -> errors.CreditlineError:
-    metadata = dict(failure.trailing_metadata() or ())
-    field, service = metadata.get(_FIELD_KEY), metadata.get(_SERVICE_KEY)
     message = failure.details() or failure.code().name
-    if service:
-        return errors.Unavailable(message, service=service, field=field)
-    kind = _BY_NAME.get(metadata.get(_ERROR_KEY, "")) or _BY_STATUS.get(failure.code())
+    known = read_error(dict(failure.trailing_metadata() or ()), message)
+    if known is not None:
+        return known
+    kind = _BY_STATUS.get(failure.code())
     if kind is not None:
-        return kind(message, field=field)
+        return kind(message)
     return errors.Unavailable(_unanswered(failure.code(), message, target), service="gateway")
 
 

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from creditline.api.answers import Estimate
 from creditline.errors import InvalidInput
+
+__all__ = ["RESAMPLES", "Estimate", "bootstrap", "bootstrap_mean", "interval_of", "paired_difference"]
 
 RESAMPLES = 2000
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 2.5, 97.5
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def certain(cls, value: float) -> Estimate:
-        """A value that nothing was drawn for."""
-        return cls(value, value, value)
 
 
 def interval_of(value: float, resampled: ArrayLike) -> Estimate:

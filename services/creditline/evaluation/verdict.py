@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.api.answers import AuditedWork, Verdict
 from creditline.errors import InvalidInput
 from creditline.evaluation.agreement import discounted, spearman
 from creditline.evaluation.bootstrap import Estimate, interval_of
@@ -31,36 +32,6 @@ class JudgedWork:
     id: str
     influence: float
     expected_influence: float | None = None
-
-
-@dataclass(frozen=True)
-class AuditedWork:
-    """A work in a verdict: the teacher's influence, and whether it had been listed."""
-
-    id: str
-    influence: float
-    listed: bool
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What `creditline.v1.Verdict` carries, with the same names.
-
-    recall: of the truly most influential works, as many as were listed, the part that was listed.
-    missed_influence: part of the total positive influence on works that were not listed.
-    ndcg: the served order against the best order of the whole corpus.
-    rank_correlation: Spearman of served expected influence and influence over the scored works.
-    """
-
-    query_rise: float
-    recall: Estimate
-    missed_influence: Estimate
-    ndcg: Estimate
-    rank_correlation: Estimate
-    listed_works: int
-    sampled_works: int
-    seconds: float
-    works: tuple[AuditedWork, ...]
 
 
 def judge(

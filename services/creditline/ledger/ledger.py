@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, text, update
 
+from creditline.api.answers import Verdict
+from creditline.api.audits import verdict_from_json, verdict_to_json
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import InvalidInput, NotFound
 from creditline.ledger.chain import GENESIS, attribution_hash
@@ -208,19 +210,22 @@ class Ledger:
         held = and_(audits.c.id == audit_id, audits.c.state == AuditState.RUNNING, audits.c.worker == worker)
         return self._update_audit(held, lease_until=self._clock() + timedelta(seconds=lease_seconds))
 
-    def finish_audit(self, audit_id: str, verdict: Mapping[str, Any]) -> bool:
-        """Write the verdict; False, and no effect, when the audit was done or failed before.
+    def finish_audit(self, audit_id: str, verdict: Verdict) -> bool:
+        """Write the verdict.
 
-        verdict: protobuf JSON of `creditline.v1.Verdict` in snake_case. Raises InvalidInput when it lacks
-        `recall.value` or `missed_influence.value`.
+        Returns:
+            False, without any effect, when the audit was done or failed before.
+
+        Raises:
+            InvalidInput: The recall or the missed influence is not from 0 to 1.
         """
         return self._update_audit(
             _still_open(audit_id),
             state=AuditState.DONE,
             finished=self._clock(),
-            verdict=json.dumps(verdict, sort_keys=True),
-            recall=_headline(verdict, "recall"),
-            missed_influence=_headline(verdict, "missed_influence"),
+            verdict=json.dumps(verdict_to_json(verdict), sort_keys=True),
+            recall=_part_of_one(verdict.recall.value, "recall"),
+            missed_influence=_part_of_one(verdict.missed_influence.value, "missed_influence"),
         )
 
     def fail_audit(self, audit_id: str, error: str) -> bool:
@@ -344,13 +349,9 @@ def _still_open(audit_id: str) -> ColumnElement[bool]:
     return and_(audits.c.id == audit_id, audits.c.state.in_(_OPEN_STATES))
 
 
-def _headline(verdict: Mapping[str, Any], name: str) -> float:
-    try:
-        value = float(verdict[name]["value"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"a verdict needs {name}.value, a number from 0 to 1", field="verdict") from error
+def _part_of_one(value: float, name: str) -> float:
     if not 0.0 <= value <= 1.0:
-        raise InvalidInput(f"{name}.value is {value}; it must be from 0 to 1", field="verdict")
+        raise InvalidInput(f"{name} is {value}; it must be from 0 to 1", field="verdict")
     return value
 
 
@@ -372,6 +373,6 @@ def _audit_where(connection: Connection, which: ColumnElement[bool]) -> Audit | 
         finished=row.finished,
         lease_until=row.lease_until,
         worker=row.worker,
-        verdict=json.loads(row.verdict) if row.verdict is not None else None,
+        verdict=verdict_from_json(json.loads(row.verdict)) if row.verdict is not None else None,
         error=row.error,
     )

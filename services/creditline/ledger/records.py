@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from creditline.api.answers import Verdict
+
 
 class AuditState(StrEnum):
     """QUEUED → RUNNING → DONE or FAILED; a lease that runs out lets another worker take a RUNNING one."""
@@ -45,7 +47,7 @@ class StoredAttribution:
 
 @dataclass(frozen=True)
 class Audit:
-    """A teacher run on a served query. `verdict` is protobuf JSON of `creditline.v1.Verdict`, snake_case."""
+    """A teacher run on a served query."""
 
     id: str
     attribution_id: str
@@ -55,7 +57,7 @@ class Audit:
     finished: datetime | None
     lease_until: datetime | None
     worker: str | None
-    verdict: Mapping[str, Any] | None
+    verdict: Verdict | None
     error: str | None
 
 

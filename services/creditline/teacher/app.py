@@ -14,6 +14,7 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Reject
 
+from creditline.api.audits import verdict_to_json
 from creditline.errors import Unavailable
 from creditline.ledger.ledger import AUDIT_TASK
 from creditline.settings import read_settings
@@ -34,13 +35,13 @@ app = make_app(settings)
 
 @app.task(name=AUDIT_TASK, bind=True, max_retries=None)
 def audit(self: Task, attribution_id: str) -> dict[str, Any]:
-    """Audit an attribution and return the verdict; the same one however often the job is delivered.
+    """Audit an attribution and return the verdict as protobuf JSON; a repeated delivery returns the same.
 
     Fails with NotFound or AuditFailed. Waits and tries again while another worker has the audit or the ledger
     does not answer; goes back into the queue when this worker stops.
     """
     try:
-        return worker_of(settings).auditor.audit(attribution_id)
+        return verdict_to_json(worker_of(settings).auditor.audit(attribution_id))
     except GivenBack as stopping:
         raise Reject(stopping.message, requeue=True) from stopping
     except Busy as busy:

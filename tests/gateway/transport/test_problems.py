@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from creditline import errors
-from creditline.gateway.transport.problems import problem_body, problem_of, trailing_metadata
+from creditline.api.error_metadata import error_metadata
+from creditline.gateway.transport.problems import problem_body, problem_of
 
 _ALL = [
     kind
@@ -42,7 +43,7 @@ def test_what_nobody_foresaw_is_internal() -> None:
 
 def test_metadata_and_body_name_class_field_and_service() -> None:
     error = errors.Unavailable("it is down", service="qdrant")
-    assert trailing_metadata(error) == (("creditline-error", "Unavailable"), ("creditline-service", "qdrant"))
+    assert error_metadata(error) == (("creditline-error", "Unavailable"), ("creditline-service", "qdrant"))
     body = problem_body(errors.InvalidInput("k is 0", field="k"))
     assert (body["status"], body["field"], body["detail"]) == (400, "k", "k is 0")
     assert "service" not in body

@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -110,7 +109,7 @@ def test_a_finished_audit_shows_its_verdict_and_the_release_its_accuracy(
     with running_gateway(gateway_settings(tmp_path, release)) as gateway, gateway.client() as client:
         audit = client.submit_audit(_served(gateway, release))
         with Ledger.open(gateway.settings.ledger_url) as ledger:
-            ledger.finish_audit(audit.id, asdict(_VERDICT))
+            ledger.finish_audit(audit.id, _VERDICT)
         done = client.wait_for_audit(audit.id, timeout_seconds=5)
         accuracy = client.release().accuracy
         with gateway.http() as http:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from google.protobuf.json_format import MessageToDict, Parse
 
+from creditline.api.audits import verdict_to_json
 from creditline.attribution.unlearning.teacher import WORK_DRAWS
 from creditline.errors import NotFound
 from creditline.ledger import AuditState, Ledger
@@ -59,14 +60,14 @@ def test_an_audit_scores_what_was_listed_and_a_sample_of_the_rest(
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
     verdict = make_auditor().audit(attribution_id)
-    listed = [work["id"] for work in verdict["works"] if work["listed"]]
-    drawn = [work["id"] for work in verdict["works"] if not work["listed"]]
+    listed = [work.id for work in verdict.works if work.listed]
+    drawn = [work.id for work in verdict.works if not work.listed]
     first, *others = prepared.corpus.ids[:4]
     assert listed == [first, prepared.corpus.ids[4], *others], "the first work's copy comes right after it"
-    assert len(drawn) == len(set(drawn)) == verdict["sampled_works"] == 12
+    assert len(drawn) == len(set(drawn)) == verdict.sampled_works == 12
     assert not set(listed) & set(drawn)
-    assert verdict["listed_works"] == 5
-    assert verdict["query_rise"] > 1.05
+    assert verdict.listed_works == 5
+    assert verdict.query_rise > 1.05
     audit = _audit_of(ledger, attribution_id)
     assert audit.state is AuditState.DONE
     assert audit.verdict == verdict
@@ -77,31 +78,31 @@ def test_the_influence_in_a_verdict_is_that_of_unlearning_the_query_in_the_libra
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
     verdict = make_auditor().audit(attribution_id)
-    rows = [prepared.corpus.row(work["id"]) for work in verdict["works"]]
+    rows = [prepared.corpus.row(work.id) for work in verdict.works]
     query = query_of(ledger.attribution(attribution_id))
     expected = loader.get().teacher.influence(query, rows)
-    found = np.array([work["influence"] for work in verdict["works"]])
+    found = np.array([work.influence for work in verdict.works])
     assert np.abs(expected.values).max() > 0
     np.testing.assert_allclose(found, expected.values, atol=1e-2 * np.abs(expected.values).max())
-    assert verdict["query_rise"] == pytest.approx(expected.query_rise, rel=1e-4)
+    assert verdict.query_rise == pytest.approx(expected.query_rise, rel=1e-4)
 
 
 def test_with_every_work_scored_the_missed_influence_is_exact(
     ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes
 ) -> None:
     verdict = make_auditor(sampled_works=1000).audit(record(ledger, prepared, query_png))
-    assert verdict["sampled_works"] == len(prepared.corpus) - 5
-    positive = {work["id"]: max(work["influence"], 0.0) for work in verdict["works"]}
-    listed = sum(positive[work["id"]] for work in verdict["works"] if work["listed"])
-    missed = verdict["missed_influence"]
-    assert missed["value"] == pytest.approx(1 - listed / sum(positive.values()))
-    assert missed["low"] == missed["value"] == missed["high"]
+    assert verdict.sampled_works == len(prepared.corpus) - 5
+    positive = {work.id: max(work.influence, 0.0) for work in verdict.works}
+    listed = sum(positive[work.id] for work in verdict.works if work.listed)
+    missed = verdict.missed_influence
+    assert missed.value == pytest.approx(1 - listed / sum(positive.values()))
+    assert missed.low == missed.value == missed.high
 
 
 def test_a_stored_verdict_is_the_contracts_message_with_no_field_left_over(
     ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes
 ) -> None:
-    stored = make_auditor().audit(record(ledger, prepared, query_png))
+    stored = verdict_to_json(make_auditor().audit(record(ledger, prepared, query_png)))
     message = MessageToDict(
         Parse(json.dumps(stored), Verdict()),
         preserving_proto_field_name=True,
@@ -120,7 +121,7 @@ def test_a_second_audit_of_the_same_attribution_gives_the_first_verdict_and_runs
     attribution_id = record(ledger, prepared, query_png)
     first = auditor.audit(attribution_id)
     passes = metrics.registry.get_sample_value("creditline_teacher_passes_total")
-    assert passes == len(first["works"]) * len(WORK_DRAWS)
+    assert passes == len(first.works) * len(WORK_DRAWS)
     assert auditor.audit(attribution_id) == first
     assert metrics.registry.get_sample_value("creditline_teacher_passes_total") == passes
     counts = {
@@ -142,7 +143,7 @@ def test_an_audit_that_was_broken_off_scores_the_same_works_the_next_time(
     served = served_works(ledger.attribution(attribution_id).answer)
     sample = draw_sample(prepared.corpus, served, size=12, seed=audit_seed(attribution_id))
     ids = [prepared.corpus.ids[row] for row in (*sample.listed, *sample.drawn)]
-    assert [work["id"] for work in again["works"]] == ids
+    assert [work.id for work in again.works] == ids
 
 
 def test_a_worker_that_stops_leaves_the_audit_free_at_once(
@@ -209,7 +210,7 @@ def test_a_generator_that_appears_later_is_found_without_a_restart(
     with pytest.raises(AuditFailed):
         auditor.audit(record(ledger, prepared, query_png))
     directory.symlink_to(prepared.generator_directory)
-    assert auditor.audit(record(ledger, prepared, query_png))["listed_works"] == 5
+    assert auditor.audit(record(ledger, prepared, query_png)).listed_works == 5
 
 
 def test_without_statistics_the_audit_fails_and_says_how_to_make_them(
@@ -263,7 +264,7 @@ def test_an_unreadable_image_fails_the_audit_and_not_the_worker(
     auditor = make_auditor()
     with pytest.raises(AuditFailed, match="UnidentifiedImageError"):
         auditor.audit(record(ledger, prepared, b"no image"))
-    assert auditor.audit(record(ledger, prepared, query_png))["listed_works"] == 5
+    assert auditor.audit(record(ledger, prepared, query_png)).listed_works == 5
 
 
 def test_an_audit_leaves_the_generators_weights_as_they_were(

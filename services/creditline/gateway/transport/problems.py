@@ -9,10 +9,6 @@ import grpc
 
 from creditline import errors
 
-# Trailing metadata of a refused call; the Python client makes the same error of it again.
-ERROR_KEY = "creditline-error"
-FIELD_KEY = "creditline-field"
-SERVICE_KEY = "creditline-service"
 PROBLEM_TYPE = "application/problem+json"
 
 
@@ -43,16 +39,6 @@ INTERNAL_MESSAGE = "the gateway failed on this request; its log holds the reason
 def problem_of(error: errors.CreditlineError) -> Problem:
     """The row of the error's class, or of the nearest class above it."""
     return next((_PROBLEMS[kind] for kind in type(error).__mro__ if kind in _PROBLEMS), _INTERNAL)
-
-
-def trailing_metadata(error: errors.CreditlineError) -> tuple[tuple[str, str], ...]:
-    """The error's class, field and service, where it has them; ASCII, as gRPC wants it."""
-    entries = {
-        ERROR_KEY: type(error).__name__,
-        FIELD_KEY: error.field,
-        SERVICE_KEY: getattr(error, "service", None),
-    }
-    return tuple((key, value) for key, value in entries.items() if value)
 
 
 def problem_body(error: errors.CreditlineError) -> dict[str, Any]:

@@ -11,13 +11,18 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from creditline.api import messages
+from creditline.api.attributions import attribution_message, recorded_message
+from creditline.api.audits import audit_message
+from creditline.api.error_metadata import error_metadata
+from creditline.api.releases import release_response
+from creditline.api.withdrawals import KIND_PREFIX, wish_message, withdrawal_message
+from creditline.api.works import work_message
 from creditline.errors import CreditlineError, InvalidInput
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.transport.problems import INTERNAL_MESSAGE, problem_of, trailing_metadata
+from creditline.gateway.transport.problems import INTERNAL_MESSAGE, problem_of
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
 from creditline.v1 import (
@@ -74,7 +79,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 return response
             except CreditlineError as error:
                 code = problem_of(error).grpc_status
-                await context.abort(code, error.message, trailing_metadata(error))
+                await context.abort(code, error.message, error_metadata(error))
             except Exception:
                 code = grpc.StatusCode.INTERNAL
                 _log.exception("%s failed", method)
@@ -109,14 +114,14 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             release=request.release,
         )
         deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
-        return messages.attribute_response(await self._use_cases.attribute(asked, deadline))
+        return attribution_message(await self._use_cases.attribute(asked, deadline))
 
     async def GetAttribution(  # noqa: N802
         self, request: attribution_pb2.GetAttributionRequest, context: Any
     ) -> attribution_pb2.GetAttributionResponse:
         attributions = self._use_cases.attributions
         recorded = await attributions.get(request.id)
-        return messages.recorded_response(recorded, await attributions.picture(request.id))
+        return recorded_message(recorded, await attributions.picture(request.id))
 
 
 def _allowed_seconds(context: Any, most: float) -> float:
@@ -134,7 +139,8 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
         self, request: catalog_pb2.GetWorkRequest, context: Any
     ) -> catalog_pb2.GetWorkResponse:
         work = self._catalog.work(request.id)
-        return messages.work_response(work, b"" if work.withdrawn else self._catalog.thumbnail(request.id))
+        thumbnail = b"" if work.withdrawn else self._catalog.thumbnail(request.id)
+        return catalog_pb2.GetWorkResponse(work=work_message(work, thumbnail))
 
 
 class AuditsServicer(audit_pb2_grpc.AuditsServicer):
@@ -147,12 +153,12 @@ class AuditsServicer(audit_pb2_grpc.AuditsServicer):
         self, request: audit_pb2.SubmitAuditRequest, context: Any
     ) -> audit_pb2.SubmitAuditResponse:
         audit = await self._audits.submit(request.attribution_id)
-        return audit_pb2.SubmitAuditResponse(audit=messages.audit_message(audit))
+        return audit_pb2.SubmitAuditResponse(audit=audit_message(audit))
 
     async def GetAudit(  # noqa: N802
         self, request: audit_pb2.GetAuditRequest, context: Any
     ) -> audit_pb2.GetAuditResponse:
-        return audit_pb2.GetAuditResponse(audit=messages.audit_message(await self._audits.get(request.id)))
+        return audit_pb2.GetAuditResponse(audit=audit_message(await self._audits.get(request.id)))
 
 
 class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
@@ -164,7 +170,7 @@ class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
     async def GetRelease(  # noqa: N802
         self, request: release_pb2.GetReleaseRequest, context: Any
     ) -> release_pb2.GetReleaseResponse:
-        return messages.release_response(await asyncio.to_thread(self._releases.answer, request.name))
+        return release_response(await asyncio.to_thread(self._releases.answer, request.name))
 
 
 class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
@@ -177,13 +183,13 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
         self, request: withdrawal_pb2.WithdrawRequest, context: Any
     ) -> withdrawal_pb2.WithdrawResponse:
         wish = await self._withdrawals.withdraw(_asked(request, unknown_too=request.unknown_too))
-        return withdrawal_pb2.WithdrawResponse(wish=messages.wish_message(wish))
+        return withdrawal_pb2.WithdrawResponse(wish=wish_message(wish))
 
     async def TakeBack(  # noqa: N802
         self, request: withdrawal_pb2.TakeBackRequest, context: Any
     ) -> withdrawal_pb2.TakeBackResponse:
         wish = await self._withdrawals.take_back(_asked(request))
-        return withdrawal_pb2.TakeBackResponse(wish=messages.wish_message(wish))
+        return withdrawal_pb2.TakeBackResponse(wish=wish_message(wish))
 
     async def ListWithdrawals(  # noqa: N802
         self, request: withdrawal_pb2.ListWithdrawalsRequest, context: Any
@@ -191,7 +197,7 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
         limit = request.limit if request.HasField("limit") else MOST_LISTED
         listed = await self._withdrawals.listed(history=request.history, after=request.after, limit=limit)
         return withdrawal_pb2.ListWithdrawalsResponse(
-            withdrawals=[messages.withdrawal_message(wish) for wish in listed]
+            withdrawals=[withdrawal_message(wish) for wish in listed]
         )
 
 
@@ -202,7 +208,7 @@ def _asked(
     names = withdrawal_pb2.WithdrawalKind.DESCRIPTOR.values_by_number
     name = names[request.kind].name if request.kind in names else str(request.kind)
     return WithdrawalRequest(
-        kind=name.removeprefix("WITHDRAWAL_KIND_"),
+        kind=name.removeprefix(KIND_PREFIX),
         subject=request.subject,
         reason=request.reason,
         requested_by=request.requested_by,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from creditline.api.answers import AuditAnswer, AuditedWork, Estimate, Verdict
+from creditline.api.answers import AuditAnswer
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.ledger import Audit, Ledger
 
@@ -45,31 +44,6 @@ def audit_answer(audit: Audit) -> AuditAnswer:
         state=audit.state.value,
         created=audit.created,
         finished=audit.finished,
-        verdict=None if audit.verdict is None else _verdict(audit.verdict),
+        verdict=audit.verdict,
         error=audit.error,
-    )
-
-
-def _verdict(stored: Mapping[str, Any]) -> Verdict:
-    """From the ledger's JSON. As in protobuf JSON, a number that is left out is 0."""
-    return Verdict(
-        query_rise=float(stored.get("query_rise", 0.0)),
-        recall=_estimate(stored.get("recall", {})),
-        missed_influence=_estimate(stored.get("missed_influence", {})),
-        ndcg=_estimate(stored.get("ndcg", {})),
-        rank_correlation=_estimate(stored.get("rank_correlation", {})),
-        listed_works=int(stored.get("listed_works", 0)),
-        sampled_works=int(stored.get("sampled_works", 0)),
-        seconds=float(stored.get("seconds", 0.0)),
-        works=tuple(_audited_work(work) for work in stored.get("works", ())),
-    )
-
-
-def _estimate(stored: Mapping[str, Any]) -> Estimate:
-    return Estimate(*(float(stored.get(name, 0.0)) for name in ("value", "low", "high")))
-
-
-def _audited_work(stored: Mapping[str, Any]) -> AuditedWork:
-    return AuditedWork(
-        str(stored["id"]), float(stored.get("influence", 0.0)), bool(stored.get("listed", False))
     )

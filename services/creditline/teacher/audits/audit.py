@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from creditline.api.answers import Verdict
 from creditline.attribution.unlearning.ascent import Step
 from creditline.attribution.unlearning.teacher import Query, Teacher
 from creditline.errors import CreditlineError, Unavailable
@@ -64,11 +63,15 @@ class Auditor:
         self._stop = stop
         self._plan = plan
 
-    def audit(self, attribution_id: str) -> dict[str, Any]:
-        """The verdict on an attribution: protobuf JSON of `creditline.v1.Verdict` in snake_case.
+    def audit(self, attribution_id: str) -> Verdict:
+        """The verdict on an attribution.
 
-        Raises NotFound for an unknown attribution, AuditFailed when there is no verdict to be had, Busy while
-        another worker is at it, GivenBack when this one stops, Unavailable when the ledger does not answer.
+        Raises:
+            NotFound: The ledger holds no such attribution.
+            AuditFailed: The audit failed, now or before; the message names the reason.
+            Busy: Another worker holds the audit's lease.
+            GivenBack: This worker is stopping; the audit goes back into the queue.
+            Unavailable: The ledger does not answer.
         """
         audit = self._ledger.submit_audit(attribution_id, publish=False)
         if audit.state in (AuditState.DONE, AuditState.FAILED):
@@ -106,7 +109,7 @@ class Auditor:
         self._ledger.fail_audit(audit.id, message)
         self._metrics.count("failed")
 
-    def _judge(self, audit: Audit) -> dict[str, Any]:
+    def _judge(self, audit: Audit) -> Verdict:
         began = time.perf_counter()
         attribution = self._ledger.attribution(audit.attribution_id)
         loaded = self._loader.get()
@@ -115,7 +118,7 @@ class Auditor:
         _log.info("audit %s done in %.1f s", audit.id, time.perf_counter() - began)
         return verdict
 
-    def _verdict(self, attribution: StoredAttribution, loaded: Loaded, began: float) -> dict[str, Any]:
+    def _verdict(self, attribution: StoredAttribution, loaded: Loaded, began: float) -> Verdict:
         served, seed = served_works(attribution.answer), audit_seed(attribution.id)
         sample = draw_sample(
             loaded.corpus,
@@ -134,7 +137,7 @@ class Auditor:
                 ids, influence, _expected(attribution, loaded, served, ids), strict=True
             )
         ]
-        verdict = judge(
+        return judge(
             judged[: len(served)],
             judged[len(served) :],
             others=sample.others,
@@ -142,8 +145,6 @@ class Auditor:
             seconds=time.perf_counter() - began,
             seed=seed,
         )
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(verdict)))
-        return plain
 
     def _influence_in_blocks(self, teacher: Teacher, step: Step, rows: Sequence[int]) -> NDArray[np.float64]:
         """What the step did to the named works: (R,) float64. Raises GivenBack."""
@@ -178,9 +179,7 @@ def _expected(
     ]
 
 
-def _verdict_of(audit: Audit) -> dict[str, Any]:
-    """A finished audit's verdict. Raises AuditFailed when it has none."""
+def _verdict_of(audit: Audit) -> Verdict:
     if audit.verdict is None:
         raise AuditFailed(f"audit {audit.id} failed: {audit.error}")
-    verdict: Mapping[str, Any] = audit.verdict
-    return dict(verdict)
+    return audit.verdict

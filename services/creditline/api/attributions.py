@@ -1,0 +1,125 @@
+"""Attributions, served and recorded, to and from protobuf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from creditline.api.answers import (
+    AttributionAnswer,
+    CreditedContributor,
+    CreditedWork,
+    RecordedAttribution,
+    Timings,
+)
+from creditline.api.audits import audit_message, read_audit
+from creditline.api.presence import present_moment, present_number
+from creditline.api.releases import accuracy_message, read_accuracy, read_release, release_message
+from creditline.api.timestamps import read_timestamp, timestamp_message
+from creditline.v1 import attribution_pb2
+
+
+def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeResponse:
+    """`creditline.v1.AttributeResponse` of an answer."""
+    return attribution_pb2.AttributeResponse(
+        attribution_id=answer.attribution_id,
+        works=[attribution_pb2.CreditedWork(**_fields(work)) for work in answer.works],
+        contributors=[attribution_pb2.CreditedContributor(**_fields(each)) for each in answer.contributors],
+        remainder=answer.remainder,
+        release=release_message(answer.release),
+        timings=attribution_pb2.Timings(**vars(answer.timings)),
+        accuracy=accuracy_message(answer.accuracy),
+        concentration=answer.concentration,
+        remainder_low=answer.remainder_low,
+        remainder_high=answer.remainder_high,
+        level=answer.level,
+        unfamiliarity=answer.unfamiliarity,
+    )
+
+
+def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionAnswer:
+    """The answer of `creditline.v1.AttributeResponse`."""
+    return AttributionAnswer(
+        attribution_id=message.attribution_id,
+        works=tuple(_credited_work(work) for work in message.works),
+        contributors=tuple(_contributor(each) for each in message.contributors),
+        remainder=message.remainder,
+        release=read_release(message.release),
+        timings=_timings(message.timings),
+        accuracy=read_accuracy(message.accuracy),
+        concentration=message.concentration,
+        remainder_low=present_number(message, "remainder_low"),
+        remainder_high=present_number(message, "remainder_high"),
+        level=present_number(message, "level"),
+        unfamiliarity=present_number(message, "unfamiliarity"),
+    )
+
+
+def recorded_message(recorded: RecordedAttribution, image: bytes) -> attribution_pb2.GetAttributionResponse:
+    """`creditline.v1.GetAttributionResponse` of a recorded answer and its picture (PNG)."""
+    return attribution_pb2.GetAttributionResponse(
+        attribution=attribution_message(recorded.answer),
+        created=timestamp_message(recorded.created),
+        prompt=recorded.prompt,
+        generator=recorded.generator,
+        image=image,
+        audit=None if recorded.audit is None else audit_message(recorded.audit),
+    )
+
+
+def read_recorded(message: attribution_pb2.GetAttributionResponse) -> RecordedAttribution:
+    """The recorded answer of `creditline.v1.GetAttributionResponse`, without its picture."""
+    return RecordedAttribution(
+        answer=read_attribution(message.attribution),
+        created=read_timestamp(message.created),
+        prompt=message.prompt,
+        generator=message.generator,
+        audit=read_audit(message.audit) if message.HasField("audit") else None,
+    )
+
+
+def _fields(credited: CreditedWork | CreditedContributor) -> dict[str, Any]:
+    return {**vars(credited), "withdrawn_since": timestamp_message(credited.withdrawn_since)}
+
+
+def _credited_work(message: attribution_pb2.CreditedWork) -> CreditedWork:
+    return CreditedWork(
+        id=message.id,
+        title=message.title,
+        caption=message.caption,
+        contributor=message.contributor,
+        licence=message.licence,
+        score=message.score,
+        expected_influence=message.expected_influence,
+        share=message.share,
+        rank=message.rank,
+        copies=tuple(message.copies),
+        share_low=present_number(message, "share_low"),
+        share_high=present_number(message, "share_high"),
+        withdrawn=message.withdrawn,
+        withdrawn_since=present_moment(message, "withdrawn_since"),
+        withdrawn_copies=tuple(message.withdrawn_copies),
+    )
+
+
+def _contributor(message: attribution_pb2.CreditedContributor) -> CreditedContributor:
+    return CreditedContributor(
+        name=message.name,
+        share=message.share,
+        works=message.works,
+        share_low=present_number(message, "share_low"),
+        share_high=present_number(message, "share_high"),
+        listed_share=message.listed_share,
+        withdrawn=message.withdrawn,
+        withdrawn_since=present_moment(message, "withdrawn_since"),
+    )
+
+
+def _timings(message: attribution_pb2.Timings) -> Timings:
+    return Timings(
+        total_ms=message.total_ms,
+        check_ms=message.check_ms,
+        embed_ms=message.embed_ms,
+        search_ms=message.search_ms,
+        share_ms=message.share_ms,
+        record_ms=message.record_ms,
+    )

@@ -1,0 +1,55 @@
+"""Releases and their audited accuracy, to and from protobuf."""
+
+from __future__ import annotations
+
+from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
+from creditline.api.presence import present_number
+from creditline.api.timestamps import read_timestamp, timestamp_message
+from creditline.v1 import release_pb2
+
+
+def release_message(release: ReleaseSummary) -> release_pb2.Release:
+    """`creditline.v1.Release` of a summary."""
+    return release_pb2.Release(**{**vars(release), "created": timestamp_message(release.created)})
+
+
+def read_release(message: release_pb2.Release) -> ReleaseSummary:
+    """The summary of `creditline.v1.Release`."""
+    return ReleaseSummary(
+        name=message.name,
+        created=read_timestamp(message.created),
+        generator_fingerprint=message.generator_fingerprint,
+        corpus_fingerprint=message.corpus_fingerprint,
+        towers_fingerprint=message.towers_fingerprint,
+        width=message.width,
+        works=message.works,
+        collection=message.collection,
+    )
+
+
+def accuracy_message(accuracy: AuditedAccuracy) -> release_pb2.AuditedAccuracy:
+    """`creditline.v1.AuditedAccuracy`; fields that are None stay absent."""
+    return release_pb2.AuditedAccuracy(**vars(accuracy))
+
+
+def read_accuracy(message: release_pb2.AuditedAccuracy) -> AuditedAccuracy:
+    """The accuracy of `creditline.v1.AuditedAccuracy`; absent fields are None."""
+    return AuditedAccuracy(
+        audits=message.audits,
+        recall=present_number(message, "recall"),
+        recall_low=present_number(message, "recall_low"),
+        recall_high=present_number(message, "recall_high"),
+        missed_influence=present_number(message, "missed_influence"),
+    )
+
+
+def release_response(answer: ReleaseAnswer) -> release_pb2.GetReleaseResponse:
+    """`creditline.v1.GetReleaseResponse` of a release with its accuracy."""
+    return release_pb2.GetReleaseResponse(
+        release=release_message(answer.release), accuracy=accuracy_message(answer.accuracy)
+    )
+
+
+def read_release_response(message: release_pb2.GetReleaseResponse) -> ReleaseAnswer:
+    """A release with its accuracy, of `creditline.v1.GetReleaseResponse`."""
+    return ReleaseAnswer(read_release(message.release), read_accuracy(message.accuracy))

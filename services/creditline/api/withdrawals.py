@@ -1,0 +1,50 @@
+"""Withdrawals, to and from protobuf."""
+
+from __future__ import annotations
+
+from creditline.api.answers import WishAnswer, WithdrawalAnswer
+from creditline.api.timestamps import read_timestamp, timestamp_message
+from creditline.v1 import withdrawal_pb2
+
+KIND_PREFIX, ACTION_PREFIX = "WITHDRAWAL_KIND_", "WITHDRAWAL_ACTION_"
+
+
+def withdrawal_message(withdrawal: WithdrawalAnswer) -> withdrawal_pb2.Withdrawal:
+    """`creditline.v1.Withdrawal` of an entry of the ledger."""
+    return withdrawal_pb2.Withdrawal(
+        **{
+            **vars(withdrawal),
+            "created": timestamp_message(withdrawal.created),
+            "kind": KIND_PREFIX + withdrawal.kind,
+            "action": ACTION_PREFIX + withdrawal.action,
+        }
+    )
+
+
+def read_withdrawal(message: withdrawal_pb2.Withdrawal) -> WithdrawalAnswer:
+    """The entry of `creditline.v1.Withdrawal`."""
+    return WithdrawalAnswer(
+        sequence=message.sequence,
+        id=message.id,
+        created=read_timestamp(message.created),
+        kind=withdrawal_pb2.WithdrawalKind.Name(message.kind).removeprefix(KIND_PREFIX),
+        subject=message.subject,
+        action=withdrawal_pb2.WithdrawalAction.Name(message.action).removeprefix(ACTION_PREFIX),
+        reason=message.reason,
+        requested_by=message.requested_by,
+    )
+
+
+def wish_message(wish: WishAnswer) -> withdrawal_pb2.Wish:
+    """`creditline.v1.Wish` of a withdrawal request and its progress."""
+    return withdrawal_pb2.Wish(**{**vars(wish), "withdrawal": withdrawal_message(wish.withdrawal)})
+
+
+def read_wish(message: withdrawal_pb2.Wish) -> WishAnswer:
+    """The withdrawal request of `creditline.v1.Wish`, with its progress."""
+    return WishAnswer(
+        withdrawal=read_withdrawal(message.withdrawal),
+        works=message.works,
+        carried_out=message.carried_out,
+        pending=message.pending,
+    )

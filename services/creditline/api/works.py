@@ -1,0 +1,30 @@
+"""Works of the corpus, to and from protobuf."""
+
+from __future__ import annotations
+
+from creditline.api.answers import WorkAnswer
+from creditline.api.presence import present_moment
+from creditline.api.timestamps import timestamp_message
+from creditline.v1 import catalog_pb2
+
+
+def work_message(work: WorkAnswer, thumbnail: bytes) -> catalog_pb2.Work:
+    """`creditline.v1.Work` of a work and its thumbnail (WebP; empty for a withdrawn work)."""
+    since = timestamp_message(work.withdrawn_since)
+    return catalog_pb2.Work(**{**vars(work), "withdrawn_since": since, "thumbnail": thumbnail})
+
+
+def read_work(message: catalog_pb2.Work) -> WorkAnswer:
+    """The work of `creditline.v1.Work`, without its thumbnail."""
+    return WorkAnswer(
+        id=message.id,
+        title=message.title,
+        caption=message.caption,
+        keywords=tuple(message.keywords),
+        contributor=message.contributor,
+        licence=message.licence,
+        source=message.source,
+        duplicate_group=message.duplicate_group,
+        withdrawn=message.withdrawn,
+        withdrawn_since=present_moment(message, "withdrawn_since"),
+    )
