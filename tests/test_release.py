@@ -92,7 +92,7 @@ def test_vectors_of_another_shape_or_length_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_release_and_half_a_release_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match="release build"):
+    with pytest.raises(NotReady, match="distill run"):
         open_release(tmp_path)
     written(tmp_path)
     manifest = json.loads((tmp_path / "release.json").read_text())

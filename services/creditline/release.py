@@ -124,7 +124,7 @@ def open_release(directory: Path) -> Release:
     path = directory / MANIFEST
     if not path.is_file():
         raise NotReady(
-            f"no release at {directory}; build one with `creditline release build`, or point"
+            f"no release at {directory}; make one with `creditline distill run`, or point"
             f" {DIRECTORY_VARIABLE} at one",
             field="release",
         )

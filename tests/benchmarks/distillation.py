@@ -21,8 +21,8 @@ from PIL import Image
 
 from creditline.corpus.works import Corpus
 from creditline.distillation.assessment.calibration_fitting import fit_calibration
+from creditline.distillation.labels.common_scale import on_common_scale
 from creditline.distillation.labels.label_set import HELD_OUT, LabelledQuery, LabelSet, png, read_labels
-from creditline.distillation.release.building import in_one_unit
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.distillation.training.fitting import Examples, TrainingPlan, encoder_scores, train_encoder
 from creditline.distillation.training.recipes import OURS, PAPER, RECIPES
@@ -85,7 +85,7 @@ def open_bench(store: FeatureStore) -> Bench:
     _refuse_shared_prompts(labels, record)
     teacher = read_scores(REFERENCE / "scores" / f"{labels.teacher}.safetensors")
     rows = tuple(int(row) for row in record.query_rows("generated"))
-    labelled = _examples(in_one_unit(labels), works, store)
+    labelled = _examples(on_common_scale(labels), works, store)
     order = np.random.default_rng(SEED).permutation(len(labelled.queries))
     return Bench(
         record,

@@ -22,8 +22,9 @@ from creditline.calibration.concentration import concentration
 from creditline.distillation.assessment.calibration_fitting import fit_calibration, relative_influence
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines, raw_cosines
 from creditline.distillation.assessment.interval_fitting import fit_intervals
+from creditline.distillation.assessment.queries import held_out_queries
+from creditline.distillation.labels.common_scale import on_common_scale
 from creditline.distillation.labels.label_set import TRAIN, TRANSFER, read_labels
-from creditline.distillation.release.building import contributors_of, held_out_part, in_one_unit
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.distillation.training.fitting import Examples, Trained, train_encoder
 from creditline.distillation.training.recipes import OURS, PAPER, RECIPES
@@ -59,13 +60,13 @@ class Bench:
 
 def open_bench(store: FeatureStore) -> Bench:
     """Read the labels and compute the features."""
-    labels, corpus = in_one_unit(read_labels(LABELS)), reference_corpus()
+    labels, corpus = on_common_scale(read_labels(LABELS)), reference_corpus()
     rows = labels.rows(TRAIN)
     train = Examples(
         store.queries(labels.queries)[rows], store.works(corpus), labels.influence[rows], store.towers.parts
     )
-    other = held_out_part(read_labels(TRANSFER_LABELS), corpus, None, store, TRANSFER)
-    return Bench(train, held_out_part(labels, corpus, reference_decoys(), store), other)
+    other = held_out_queries(read_labels(TRANSFER_LABELS), corpus, None, store, TRANSFER)
+    return Bench(train, held_out_queries(labels, corpus, reference_decoys(), store), other)
 
 
 def ndcg_by_query(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -384,11 +385,10 @@ def main() -> None:
     figures["train_minutes"] = training_speed(bench)
     write_result("distillation", COMMAND, SEED, figures, rows, merge=True)
     of_decoys, decoy_rows = decoy_figures(bench, ours.encoder)
+    contributors = tuple(work.contributor for work in reference_corpus())
     calibration = {
         **calibration_figures(bench, ours.encoder),
-        **answer_figures(
-            ours.encoder, bench.held_out, bench.transfer, contributors_of(reference_corpus()), seed=SEED
-        ),
+        **answer_figures(ours.encoder, bench.held_out, bench.transfer, contributors, seed=SEED),
         **unfamiliar_figures(bench, store),
         **of_decoys,
     }

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from creditline.distillation.assessment.held_out import Assessment, HeldOut, assess
+from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.labels.label_set import read_labels
-from creditline.distillation.release.building import held_out_part
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.encoder.encoder import Encoder
 from creditline.errors import FingerprintMismatch
@@ -42,7 +42,7 @@ _WANTED: dict[str, tuple[str | None, str]] = {
 }
 
 
-def held_out_queries(labels_directory: Path) -> HeldOut:
+def reference_held_out(labels_directory: Path) -> HeldOut:
     """The held-out queries of a label set with all works and decoys, as features.
 
     Raises FingerprintMismatch when the labels are of other decoys than the reference corpus's.
@@ -51,7 +51,7 @@ def held_out_queries(labels_directory: Path) -> HeldOut:
     if (labels.corpus_fingerprint, labels.decoy_fingerprint) != (corpus.fingerprint, decoys.fingerprint):
         raise FingerprintMismatch("the labels are of another corpus or other decoys; label again")
     store = FeatureStore(Towers.open(), _FEATURES, print)
-    return held_out_part(labels, corpus, decoys, store)
+    return held_out_queries(labels, corpus, decoys, store)
 
 
 def _figures(assessment: Assessment) -> dict[str, Figure]:
@@ -66,7 +66,7 @@ def main() -> None:
     """Measure and write `encoder.json`."""
     release = open_release(reference_release_directory())
     encoder = Encoder.load(release.directory / "encoder.safetensors")
-    assessment = assess(encoder, held_out_queries(LABELS), seed=SEED)
+    assessment = assess(encoder, reference_held_out(LABELS), seed=SEED)
     rows = [
         {
             "method": method.name,

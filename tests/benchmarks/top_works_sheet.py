@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from creditline.distillation.assessment.held_out import encoder_cosines, raw_cosines
+from creditline.distillation.assessment.queries import held_out_queries
+from creditline.distillation.labels.common_scale import on_common_scale
 from creditline.distillation.labels.label_set import HELD_OUT, LabelledQuery, read_labels
-from creditline.distillation.release.building import held_out_part, in_one_unit
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.encoder.encoder import Encoder
 from creditline.evaluation.agreement import best_first
@@ -101,8 +102,8 @@ def _square(picture: Image.Image) -> Image.Image:
 
 def main() -> None:
     store, corpus = FeatureStore(Towers.open(), FEATURES, print), reference_corpus()
-    labels = in_one_unit(read_labels(LABELS))
-    held_out = held_out_part(labels, corpus, None, store)
+    labels = on_common_scale(read_labels(LABELS))
+    held_out = held_out_queries(labels, corpus, None, store)
     assert held_out.influence_repeat is not None
     scores = {
         _TEACHER: held_out.influence,

@@ -7,6 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from creditline.corpus.works import Corpus
 from creditline.distillation.labels.label_set import LabelledQuery, LabelSet
 from creditline.distillation.training.fitting import Examples
 from creditline.towers.parts import Parts
@@ -64,3 +65,9 @@ def label_set(*, train: int = 5, held_out: int = 3, works: int = 7, decoys: int 
         decoy_influence=drawn(train + held_out, decoys),
         decoy_fingerprint="c" * 64,
     )
+
+
+def labels_of(corpus: Corpus) -> LabelSet:
+    """Random influence of a corpus's works on 10 training and 6 held-out queries."""
+    influence = np.random.default_rng(0).normal(size=(16, len(corpus))).astype(np.float32)
+    return LabelSet(queries(10, 6), influence, "a" * 64, corpus.name, corpus.fingerprint)

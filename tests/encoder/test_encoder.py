@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 def test_a_file_that_is_missing_or_not_an_encoder_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    with pytest.raises(NotReady, match="release build"):
+    with pytest.raises(NotReady, match="distill run"):
         Encoder.load(tmp_path / "nothing.safetensors")
     save_file({"weight": torch.ones(2)}, tmp_path / "other.safetensors")
     with pytest.raises(FingerprintMismatch, match="does not hold an encoder"):

@@ -1,4 +1,4 @@
-"""`creditline release`: build, verify and show releases."""
+"""`creditline release`: verify and show releases."""
 
 from __future__ import annotations
 
@@ -27,57 +27,6 @@ _CorpusFile = Annotated[
 
 
 @app.command()
-def build(
-    labels: Annotated[
-        Path, typer.Argument(help="A label set: the directory that `creditline teacher label` wrote.")
-    ],
-    output: Annotated[Path, typer.Option(help="The release's directory.")],
-    name: Annotated[
-        str, typer.Option(help="The release's name; its collection is works-NAME.")
-    ] = "reference",
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
-    loss: Annotated[
-        list[str] | None, typer.Option(help="share, listwise or rank; the best of several, all if left out.")
-    ] = None,
-    features: Annotated[Path | None, typer.Option(help="Where tower features are kept between runs.")] = None,
-    towers: _Towers = "embedded",
-    corpus_file: _CorpusFile = None,
-) -> None:
-    """Train an encoder on labels, calibrate it, measure it on held-out queries, and write the release."""
-    from creditline.distillation.labels.label_set import read_labels
-    from creditline.distillation.release.building import build_release, plans_of
-    from creditline.distillation.training.feature_store import FeatureStore
-    from creditline.towers.spec import TowerSpec
-    from creditline.towers.towers import Towers
-
-    corpus, decoys = _corpus(corpus_file)
-    store = FeatureStore(Towers.open(TowerSpec.parse(towers)), features, _console.print)
-    built = build_release(
-        read_labels(labels),
-        corpus,
-        decoys,
-        store,
-        output,
-        name=name,
-        seed=seed,
-        plans=plans_of(loss),
-        say=_console.print,
-    )
-    for method in built.assessment.methods:
-        _console.print(
-            f"{method.name:14s} nDCG@100 {method.ndcg100.value:.3f}"
-            f" [{method.ndcg100.low:.3f}, {method.ndcg100.high:.3f}]"
-            f"  recall@10 {method.recall10.value:.3f}",
-            markup=False,
-        )
-    for figure, estimate in built.assessment.figures.items():
-        _console.print(
-            f"{figure:26s} {estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]", markup=False
-        )
-    _console.print(f"{output}: release {built.release.name}, {built.release.works} works")
-
-
-@app.command()
 def verify(
     directory: Annotated[Path, typer.Argument(help="The release's directory.")],
     sample: Annotated[int, typer.Option(help="Works to encode again.")] = 32,
@@ -99,7 +48,7 @@ def verify(
     own = given.corpus(release.corpus_name) if given and corpus_file is None else None
     verified = verify_release(
         release,
-        own or _corpus(corpus_file)[0],
+        own or _corpus(corpus_file),
         Towers.open(TowerSpec.parse(towers)),
         sample=sample,
         seed=0,
@@ -124,11 +73,8 @@ def show(
     _console.print(Markdown(release.model_card()))
 
 
-def _corpus(corpus_file: Path | None) -> tuple[Corpus, Corpus | None]:
-    """The corpus and its decoys; a corpus of one's own has none."""
+def _corpus(corpus_file: Path | None) -> Corpus:
     from creditline.corpus.works import read_corpus
-    from creditline.generator.reference import reference_corpus, reference_decoys
+    from creditline.generator.reference import reference_corpus
 
-    if corpus_file is not None:
-        return read_corpus(corpus_file), None
-    return reference_corpus(), reference_decoys()
+    return reference_corpus() if corpus_file is None else read_corpus(corpus_file)

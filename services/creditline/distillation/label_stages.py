@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.distillation.labels.candidates import add_by_student, draw_candidates
+from creditline.distillation.labels.checks import refuse_other_generator, refuse_unusable
 from creditline.distillation.labels.label_set import (
     TRAIN,
     TRANSFER,
@@ -36,9 +37,9 @@ from creditline.distillation.labels.queries import (
     read_prompts,
 )
 from creditline.distillation.labels.query_pictures import make_pictures, read_pictures
-from creditline.distillation.release.building import refuse_other_generator, refuse_unusable, training_part
 from creditline.distillation.run_context import Materials
 from creditline.distillation.stages import Finished, Stages
+from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import encoder_scores, train_encoder
 from creditline.encoder.encoder import Encoder
 from creditline.errors import InvalidInput
@@ -213,7 +214,7 @@ class LabelStages:
             assert self._config.candidates is not None
             inclusion, teaching = _inclusion(first.candidates), _teaching(first.queries)
             assert inclusion is not None
-            examples = training_part(read_labels(labels.directory), self._of.corpus, self._of.store)
+            examples = training_examples(read_labels(labels.directory), self._of.corpus, self._of.store)
             encoder = Encoder.load(student.directory / ENCODER)
             cosines = encoder_scores(encoder, examples.queries, examples.works)
             by_student = self._config.candidates.by_student
@@ -224,7 +225,7 @@ class LabelStages:
 
     def _train(self, labels: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            examples = training_part(read_labels(labels.directory), self._of.corpus, self._of.store)
+            examples = training_examples(read_labels(labels.directory), self._of.corpus, self._of.store)
             plan, seed = self._config.plan(), self._config.seed
             trained = train_encoder(examples, [plan], seed=seed, say=self._of.say)
             trained.encoder.save(directory / ENCODER)

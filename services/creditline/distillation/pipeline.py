@@ -9,29 +9,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.distillation.assessment.held_out import HeldOut, assess
+from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.transfer import transfer_figures
 from creditline.distillation.assessment.uncertainty import fit_sureness
 from creditline.distillation.label_stages import LabelStages
+from creditline.distillation.labels.common_scale import on_common_scale
 from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSet, read_labels
 from creditline.distillation.labels.labelling import Shard
-from creditline.distillation.release.building import (
-    contributors_of,
-    evaluation_of,
-    held_out_part,
-    in_one_unit,
-    release_notes,
-    training_part,
-)
+from creditline.distillation.release.notes import release_notes
 from creditline.distillation.release.publication import ReleaseContent, write_release
 from creditline.distillation.run_config import RunConfig
 from creditline.distillation.run_context import Materials, Say
 from creditline.distillation.stages import Finished, Stages
+from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import Trained, train_encoder
 from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import Familiar
@@ -104,7 +101,7 @@ class Distillation:
 
     def _train(self, labels: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            examples = training_part(self._labels(labels), self._materials.corpus, self._materials.store)
+            examples = training_examples(self._labels(labels), self._materials.corpus, self._materials.store)
             trained = train_encoder(examples, [self.config.plan()], seed=self.config.seed, say=self._say)
             trained.encoder.narrowed(self.config.width or trained.plan.width).save(directory / ENCODER)
             reached = {name: getattr(trained, name) for name in ("epochs", "validation_ndcg", "start_ndcg")}
@@ -114,12 +111,13 @@ class Distillation:
 
     def _calibrate(self, labels: Finished, training: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            known = training_part(self._labels(labels), self._materials.corpus, self._materials.store).queries
+            of = self._materials
+            known = training_examples(self._labels(labels), of.corpus, of.store).queries
             sureness = fit_sureness(
                 _encoder(training),
                 known,
                 self._held_out(labels),
-                contributors_of(self._materials.corpus),
+                tuple(work.contributor for work in of.corpus),
                 seed=self.config.seed,
             )
             (directory / CALIBRATION).write_text(sureness.calibration.to_json() + "\n")
@@ -136,7 +134,7 @@ class Distillation:
             if len(self._labels(labels).rows(TRANSFER)):
                 transfer = self._held_out(labels, TRANSFER)
                 figures |= transfer_figures(encoder, transfer, _intervals(calibration), seed=seed)
-            found = json.dumps(evaluation_of(figures), indent=1)
+            found = json.dumps({name: asdict(estimate) for name, estimate in figures.items()}, indent=1)
             (directory / EVALUATION).write_text(found + "\n")
 
         return make
@@ -168,7 +166,7 @@ class Distillation:
 
     def _notes(self, labels: LabelSet, encoder: Encoder, training: Finished) -> str:
         trained = Trained(encoder, self.config.plan(), seconds=0.0, **_json(training, _TRAINED))
-        return release_notes(in_one_unit(labels), trained, self.config.seed)
+        return release_notes(on_common_scale(labels), trained, self.config.seed)
 
     def _labels(self, labels: Finished) -> LabelSet:
         return read_labels(labels.directory)
@@ -176,7 +174,7 @@ class Distillation:
     def _held_out(self, labels: Finished, split: str = HELD_OUT) -> HeldOut:
         of = self._materials
         decoys = of.decoys if len(of.decoys) else None
-        return held_out_part(self._labels(labels), of.corpus, decoys, of.store, split)
+        return held_out_queries(self._labels(labels), of.corpus, decoys, of.store, split)
 
 
 def _encoder(training: Finished) -> Encoder:

@@ -206,7 +206,7 @@ class Encoder(nn.Module):
         """Read what `save` wrote. Raises NotReady, FingerprintMismatch."""
         if not path.is_file():
             raise NotReady(
-                f"no encoder at {path}; build a release with `creditline release build`", field="encoder"
+                f"no encoder at {path}; make a release with `creditline distill run`", field="encoder"
             )
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}

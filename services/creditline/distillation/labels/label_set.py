@@ -70,8 +70,8 @@ class LabelSet:
     (H, N) float32, the queries that judge in order, labelled again with other noise. decoy_influence: (Q, D)
     float32. inclusion: (Q, N) float32, the probability with which each work was drawn to be labelled; where
     it is 0 it was not, and its influence is no label. None: every work was labelled for every query. teacher:
-    the method that labelled; in_one_unit: whether its scores are mapped to expected ΔL (never so on disk).
-    Raises InvalidInput when shapes, splits or numbers do not hold together.
+    the method that labelled; on_common_scale: whether its scores are mapped to expected ΔL (never so on
+    disk). Raises InvalidInput when shapes, splits or numbers do not hold together.
     """
 
     queries: tuple[LabelledQuery, ...]
@@ -84,7 +84,7 @@ class LabelSet:
     decoy_fingerprint: str = ""
     inclusion: NDArray[np.float32] | None = None
     teacher: str = FIRST_ORDER
-    in_one_unit: bool = False
+    on_common_scale: bool = False
 
     def __post_init__(self) -> None:
         splits = {query.split for query in self.queries}

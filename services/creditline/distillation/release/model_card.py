@@ -41,7 +41,7 @@ that the teacher is expected to find.
 {_LIMITS}
 
 ## How to make it again
-`creditline release build LABELS --output DIR` with the same labels, seed and towers gives the same weights;
+`creditline distill run CONFIG --output DIR` with the same labels, seed and towers gives the same weights;
 `creditline release verify DIR` recomputes every hash and encodes a sample of works again.
 """
 
