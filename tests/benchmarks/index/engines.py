@@ -90,6 +90,5 @@ def _build(works: int, path: Path) -> None:
     index.hnsw.efConstruction = PLAN.build_ef
     faiss.omp_set_num_threads(2)
     index.add(corpus.vectors())
-    unfinished = path.with_suffix(".unfinished")
-    faiss.write_index(index, str(unfinished))
-    unfinished.replace(path)
+    with replace_file(path) as draft:
+        faiss.write_index(index, str(draft))
