@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from processes import end, start, wait_until
 
 from creditline.build_lock import build_lock
 from creditline.errors import Conflict
+from tests.processes import end, start, wait_until
 
 
 def _hold_for_ever(target: Path) -> None:
@@ -69,12 +69,29 @@ def test_a_holder_that_does_not_end_is_named_after_the_wait(tmp_path: Path) -> N
 
 
 def test_threads_exclude_each_other_and_a_failed_builder_lets_the_next_in(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), build_lock(tmp_path / "made"):
-        with pytest.raises(Conflict), build_lock(tmp_path / "made", wait_seconds=0.0):
-            pytest.fail("two have the lock")
-        raise RuntimeError
-    with build_lock(tmp_path / "made", wait_seconds=0.0):
-        pass
+    failures: list[str] = []
+
+    def build(name: str) -> None:
+        try:
+            with build_lock(tmp_path / "made", wait_seconds=0.0):
+                failures.append(f"{name} has the lock")
+                raise RuntimeError
+        except (Conflict, RuntimeError) as error:
+            failures.append(f"{name}: {type(error).__name__}")
+
+    with build_lock(tmp_path / "made"):
+        second = threading.Thread(target=build, args=("second",))
+        second.start()
+        second.join()
+    assert failures == ["second: Conflict"]
+    build("third")
+    build("fourth")
+    assert failures[1:] == [
+        "third has the lock",
+        "third: RuntimeError",
+        "fourth has the lock",
+        "fourth: RuntimeError",
+    ]
 
 
 def test_directories_above_the_target_are_made(tmp_path: Path) -> None:

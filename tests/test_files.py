@@ -16,7 +16,7 @@ from creditline.files import remove_drafts, replace_directory, replace_file, syn
 from creditline.index.ingest.checkpoint import Checkpoint, Position
 from creditline.local.state import StackState, StateDirectory
 from creditline.tensor_files import write_arrays as write_array_file
-from processes import start, wait_until
+from tests.processes import start, wait_until
 
 
 class Failed(Exception):
@@ -45,15 +45,20 @@ def test_the_file_has_the_old_content_until_the_block_ends(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
+def _fail_while_writing(path: Path) -> None:
+    with replace_file(path) as draft:
+        draft.write_text("half")
+        draft.with_name("beside").write_text("a writer's own temporary file")
+        raise Failed
+
+
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_block_that_fails_leaves_what_was_there_and_no_draft(tmp_path: Path, existed: bool) -> None:
     path = tmp_path / "state.json"
     if existed:
         path.write_text("old")
-    with pytest.raises(Failed), replace_file(path) as draft:
-        draft.write_text("half")
-        draft.with_name("beside").write_text("a writer's own temporary file")
-        raise Failed
+    with pytest.raises(Failed):
+        _fail_while_writing(path)
     assert [found.read_text() for found in tmp_path.iterdir()] == ["old"] * existed
 
 
@@ -215,12 +220,17 @@ def test_a_directory_has_the_old_files_until_the_block_ends(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
+def _fail_while_filling(path: Path) -> None:
+    with replace_directory(path) as draft:
+        (draft / "new").write_text("new")
+        raise Failed
+
+
 def test_a_block_that_fails_leaves_the_directory_that_was_there(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").write_text("old")
-    with pytest.raises(Failed), replace_directory(tmp_path / "model") as draft:
-        (draft / "new").write_text("new")
-        raise Failed
+    with pytest.raises(Failed):
+        _fail_while_filling(tmp_path / "model")
     assert [str(found.relative_to(tmp_path)) for found in tmp_path.rglob("*")] == ["model", "model/old"]
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from creditline.errors import NotReady
 from creditline.generator.assembly import PROMPT_TOKENS, assemble
 from creditline.generator.pipeline import Generator, generator_fingerprint
+from tests.processes import end, start
 
 _PARTS = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"}
 
@@ -40,6 +41,37 @@ def test_an_incomplete_assembly_is_refused_and_leaves_what_was_there(
     with pytest.raises(NotReady, match="creditline generator train"):
         assemble(tmp_path / "generator", unet=random_generator_directory / "unet", vae=tmp_path / "no-vae")
     assert (tmp_path / "generator" / "kept").exists()
+
+
+def _parts(generator: Path) -> dict[str, Path]:
+    return {"unet": generator / "unet", "vae": generator / "vae"}
+
+
+def test_a_directory_with_the_same_files_is_left_as_it_is_because_somebody_may_read_it(
+    random_generator_directory: Path, tmp_path: Path
+) -> None:
+    parts, directory = _parts(random_generator_directory), tmp_path / "generator"
+    first = assemble(directory, **parts).stat().st_ino
+    assert assemble(directory, **parts).stat().st_ino == first
+    (directory / "unet" / "config.json").write_text("{}")
+    assert assemble(directory, **parts).stat().st_ino != first
+    assert generator_fingerprint(directory) == generator_fingerprint(random_generator_directory)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["generator"]
+
+
+def test_processes_that_assemble_one_directory_at_once_all_find_it_whole(
+    random_generator_directory: Path, tmp_path: Path
+) -> None:
+    expected = generator_fingerprint(random_generator_directory)
+    processes = [
+        start(_assemble_often, random_generator_directory, tmp_path / "generator", expected) for _ in range(3)
+    ]
+    assert end(*processes, seconds=120) == [0, 0, 0]
+
+
+def _assemble_often(source: Path, directory: Path, expected: str) -> None:
+    for _ in range(10):
+        assert generator_fingerprint(assemble(directory, **_parts(source))) == expected
 
 
 @pytest.fixture

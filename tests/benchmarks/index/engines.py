@@ -10,6 +10,7 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
+from creditline.files import replace_file
 from creditline.index.filters import field_indexes
 from creditline.index.plan import OVERSAMPLING, Codes
 from tests.benchmarks.index.running import PLAN, WORKPLACE, corpus_of
