@@ -201,7 +201,7 @@ def test_a_fisher_of_transposed_bases_comes_back_as_it_was(tmp_path: Path) -> No
 
 def test_an_encoder_with_transposed_weights_comes_back_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    shape = EncoderShape(8, 8, hidden=8, layers=1, reduced=0, width=8)
+    shape = EncoderShape(8, width=8, hidden=8, layers=1)
     encoder = Encoder(shape).rounded()
     for parameter in encoder.parameters():
         if parameter.dim() == 2:
