@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.errors import FingerprintMismatch, NotReady
+from creditline.files import replace_file, sync_tree
 
 MANIFEST = "release.json"
 ENCODER = "encoder.safetensors"
@@ -159,9 +160,9 @@ def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
         "collection": collection_name(description["name"]),
         "files": {name: file_sha256(directory / name) for name in names},
     }
-    temporary = directory / f"{MANIFEST}.tmp"
-    temporary.write_text(json.dumps({name: complete[name] for name in _FIELDS}, indent=2) + "\n")
-    os.replace(temporary, directory / MANIFEST)
+    sync_tree(directory)
+    with replace_file(directory / MANIFEST, durable=True) as draft:
+        draft.write_text(json.dumps({name: complete[name] for name in _FIELDS}, indent=2) + "\n")
     return open_release(directory)
 
 

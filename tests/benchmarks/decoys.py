@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.model_selection import GroupKFold
 
 from creditline.attribution.membership import DRAWS, Membership, own_losses
 from creditline.attribution.unlearning.teacher import encode_works
+from creditline.files import replace_file
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus, reference_decoys
 from tests.benchmarks.reference_parts import generator_directory
@@ -33,10 +33,9 @@ def measured_losses() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             own_losses(generator, encode_works(generator, corpus.works))
             for corpus in (reference_corpus(), reference_decoys())
         )
-        draft = _KEPT.with_suffix(".tmp.npz")
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(draft, generator=made_of[0], draws=made_of[1], works=works, decoys=decoys)
-        os.replace(draft, _KEPT)
+        _KEPT.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(_KEPT) as draft:
+            np.savez(draft, generator=made_of[0], draws=made_of[1], works=works, decoys=decoys)
     return works, decoys
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from creditline.files import replace_file
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS_DIRECTORY = Path(__file__).resolve().parent / "results"
 
@@ -141,9 +143,8 @@ def write_result(
     if merge:
         result = _merged(read_result(path) if path.exists() else None, result)
     directory.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".json.part")
-    draft.write_text(json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
-    os.replace(draft, path)
+    with replace_file(path) as draft:
+        draft.write_text(json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
     return path
 
 

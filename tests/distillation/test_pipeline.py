@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -60,10 +61,12 @@ def config(
     return path
 
 
-def started(config: Path, output: Path) -> subprocess.Popen[bytes]:
+def started(config: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "creditline.cli.main", "distill", "run", str(config)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*command, "--output", str(output)], env=environment, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [*command, "--output", str(output), *options], env=environment, stdout=subprocess.PIPE
+    )
 
 
 def finished(config: Path, output: Path) -> str:
@@ -104,6 +107,21 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
     evaluation = json.loads((resumed.directory / EVALUATION).read_text())
     assert {"transfer_ndcg100", "transfer_coverage", "transfer_ndcg100_of_ceiling"} <= set(evaluation)
     _labels_are_of_candidates(read_labels(output / "labels"), read_labels(output / "first-labels"))
+
+
+def test_two_shards_started_at_once_build_each_stage_once_and_label_what_one_process_would(
+    config: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "shards"
+    shards = [started(config, output, "--shard", f"{number}/2") for number in (1, 2)]
+    said = [process.communicate(timeout=_SECONDS)[0].decode() for process in shards]
+    assert [process.returncode for process in shards] == [0, 0]
+    for stage in ("queries", "first-candidates"):
+        took = [re.search(rf"{stage}: \d+ s", each) is not None for each in said]
+        assert sorted(took) == [False, True], f"{stage} was built by {sum(took)} processes"
+    finished(config, output)
+    finished(config, tmp_path / "whole")
+    assert open_release(output / "release").files == open_release(tmp_path / "whole" / "release").files
 
 
 def _labels_are_of_candidates(labels: LabelSet, first: LabelSet) -> None:

@@ -1,12 +1,18 @@
-"""Stages are kept while their inputs and files are the same, and computed again when they are not."""
+"""Stages are kept while inputs and files are the same, and each is computed by one process at a time."""
 
 from __future__ import annotations
 
+import json
+import os
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from creditline.distillation.stages import Finished, Stages
+from creditline.errors import Conflict
+from creditline.files import replace_file
+from tests.processes import end, start, wait_until
 
 
 class Counted:
@@ -73,3 +79,95 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
         for name, text, seed in (("a", "x", 0), ("b", "x", 1), ("c", "y", 0))
     )
     assert first.fingerprint == same.fingerprint != other.fingerprint
+
+
+class Report:
+    """What the processes of a test do, as empty files `PID.what` that all of them and the test see."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def add(self, what: str) -> None:
+        (self.directory / f"{os.getpid()}.{what}").touch()
+
+    def say(self, line: str) -> None:
+        if "waiting for" in line:
+            self.add("waits")
+
+    def found(self) -> list[str]:
+        return sorted(path.suffix.removeprefix(".") for path in self.directory.iterdir())
+
+
+def _stage_of_all(directory: Path, report: Report, processes: int) -> None:
+    """Compute the stage, which ends only when every process either computes it or waits."""
+
+    def make(stage: Path) -> None:
+        report.add("computes")
+        wait_until(lambda: len(report.found()) == processes, "all processes have come to the stage")
+        (stage / "file").write_text("a")
+
+    Stages(directory, 1, report.say).run("one", {"seed": 0}, make)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    (tmp_path / "report").mkdir()
+    return Report(tmp_path / "report")
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_of_processes_started_at_once_one_computes_the_stage_and_the_others_take_it(
+    tmp_path: Path, report: Report, processes: int
+) -> None:
+    started = [start(_stage_of_all, tmp_path / "run", report, processes) for _ in range(processes)]
+    assert end(*started) == [0] * processes
+    assert report.found() == ["computes"] + ["waits"] * (processes - 1)
+    make = Counted()
+    assert run(tmp_path / "run", make).fingerprint == run(tmp_path / "alone", Counted()).fingerprint
+    assert make.times == 0
+
+
+def _stage_without_end(directory: Path, report: Report) -> None:
+    def make(stage: Path) -> None:
+        (stage / "half").write_text("half")
+        with replace_file(stage / "file") as draft:
+            draft.write_text("never finished")
+            report.add("computes")
+            wait_until(lambda: False, "killed by the test")
+
+    Stages(directory, 1, report.say).run("one", {"seed": 0}, make)
+
+
+@pytest.fixture
+def endless(tmp_path: Path, report: Report) -> BaseProcess:
+    """A process that computes the stage of `tmp_path / "run"` and does not come to an end."""
+    process = start(_stage_without_end, tmp_path / "run", report)
+    wait_until(lambda: report.found() == ["computes"], "the stage is begun")
+    return process
+
+
+def test_who_waits_goes_on_where_a_killed_process_was_and_its_drafts_are_not_part_of_the_stage(
+    tmp_path: Path, endless: BaseProcess
+) -> None:
+    def kill_when_waited_for(line: str) -> None:
+        if "waiting for" in line:
+            endless.kill()
+
+    def finish(stage: Path) -> None:
+        (stage / "whole").write_text((stage / "half").read_text())
+
+    Stages(tmp_path / "run", 1, kill_when_waited_for).run("one", {"seed": 0}, finish)
+    endless.join()
+    mark = json.loads((tmp_path / "run" / "stages" / "one.json").read_text())
+    assert sorted(mark["files"]) == ["half", "whole"]
+
+
+def test_a_stage_that_another_process_does_not_end_is_given_up_after_the_wait(
+    tmp_path: Path, endless: BaseProcess
+) -> None:
+    stages = Stages(tmp_path / "run", 1, lambda line: None, wait_seconds=0.2)
+    with pytest.raises(Conflict, match=f"one is still being built by process {endless.pid}"):
+        stages.run("one", {"seed": 0}, Counted())
+    assert (tmp_path / "run" / "one" / "half").read_text() == "half"
+    endless.kill()
+    endless.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,45 @@ def test_an_incomplete_assembly_is_refused_and_leaves_what_was_there(
     with pytest.raises(NotReady, match="creditline generator train"):
         assemble(tmp_path / "generator", unet=random_generator_directory / "unet", vae=tmp_path / "no-vae")
     assert (tmp_path / "generator" / "kept").exists()
+
+
+def _parts(generator: Path) -> dict[str, Path]:
+    return {"unet": generator / "unet", "vae": generator / "vae"}
+
+
+def test_a_directory_with_the_same_files_is_left_as_it_is_because_somebody_may_read_it(
+    random_generator_directory: Path, tmp_path: Path
+) -> None:
+    parts, directory = _parts(random_generator_directory), tmp_path / "generator"
+    first = assemble(directory, **parts).stat().st_ino
+    assert assemble(directory, **parts).stat().st_ino == first
+    (directory / "unet" / "config.json").write_text("{}")
+    assert assemble(directory, **parts).stat().st_ino != first
+    assert generator_fingerprint(directory) == generator_fingerprint(random_generator_directory)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["generator"]
+
+
+def test_whoever_assembles_one_directory_at_once_always_finds_it_whole(
+    random_generator_directory: Path, tmp_path: Path
+) -> None:
+    expected = _files(random_generator_directory)
+
+    def assemble_often(_: int) -> None:
+        for _ in range(3):
+            directory = assemble(tmp_path / "generator", **_parts(random_generator_directory))
+            assert _files(directory) == expected
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(assemble_often, range(3))) == [None] * 3
+
+
+def _files(directory: Path) -> dict[str, int]:
+    """The size of every file, by its path."""
+    return {
+        str(path.relative_to(directory)): path.stat().st_size
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import threading
 import time
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from creditline.errors import FingerprintMismatch
 from creditline.generator.training import Schedule, learning_rate_at, train
+from tests.processes import wait_until
 
 _SCHEDULE = Schedule(minutes=1e-6, batch=8, learning_rate=0.05, workers=1, seed=3, warm_up=0.1)
 
@@ -64,6 +67,31 @@ def test_a_training_learns_and_averages_its_weights(tmp_path: Path) -> None:
     assert float(last["bias"]) == pytest.approx(-1.0, abs=0.5)
     assert not torch.equal(averaged["weight"], last["weight"])
     assert said == ["line: 1 worker(s), batch 8, 0.02 minutes"]
+
+
+@dataclass
+class ReportingTask(LineTask):
+    """Its first step ends only when two have come to the training, whether they train or wait."""
+
+    trains: set[int] = field(default_factory=set)
+    waits: set[int] = field(default_factory=set)
+
+    def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
+        self.trains.add(threading.get_ident())
+        wait_until(lambda: len(self.trains) + len(self.waits) == 2, "both have come")
+        return super().loss(model, generator, batch)
+
+    def say(self, line: str) -> None:
+        if "waiting for" in line:
+            self.waits.add(threading.get_ident())
+
+
+def test_of_two_trainings_begun_at_once_one_trains_and_the_other_takes_its_weights(tmp_path: Path) -> None:
+    task, schedule = ReportingTask(), replace(_SCHEDULE, steps=3)
+    with ThreadPoolExecutor(2) as threads:
+        found = threads.map(lambda _: train(task, schedule, tmp_path, task.say), range(2))
+    assert set(found) == {tmp_path / "line.ema.safetensors"}
+    assert (len(task.trains), len(task.waits)) == (1, 1)
 
 
 def test_a_training_that_was_stopped_ends_in_the_same_state_as_one_that_was_not(tmp_path: Path) -> None:

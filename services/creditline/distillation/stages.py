@@ -2,19 +2,21 @@
 
 A stage whose mark is there, fits its inputs and names the very files that are there is not computed again.
 A stage that was interrupted goes on in its own directory, unless its inputs have changed since.
+Of several processes in one directory, one computes a stage and the others wait for it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from creditline.build_lock import WAIT_SECONDS, build_lock
+from creditline.files import remove_drafts, replace_file, sync_tree
 from creditline.release import file_sha256
 
 _MARKS = "stages"
@@ -29,33 +31,62 @@ class Finished:
 
 
 class Stages:
-    """The stages of one run under `directory`; `count` of them are to come, which `say` is told."""
+    """The stages of one run.
 
-    def __init__(self, directory: Path, count: int, say: Callable[[str], None]) -> None:
+    Args:
+        directory: The run's directory; each stage has one of its name in it.
+        count: Number of stages, for progress messages.
+        say: Receives progress messages, a line each.
+        wait_seconds: How long to wait for another process that computes a stage.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        count: int,
+        say: Callable[[str], None],
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self._directory = directory
         self._count = count
         self._say = say
+        self._wait_seconds = wait_seconds
         self._number = 0
 
     def run(self, name: str, inputs: Mapping[str, object], make: Callable[[Path], None]) -> Finished:
         """The stage's files, made by `make` unless they are there already.
 
-        inputs: all that they depend on, of JSON's kinds.
+        Args:
+            name: Name of the stage and of its directory.
+            inputs: All that the files depend on, of JSON's kinds.
+            make: Writes the files into the directory that it is given.
+
+        Raises:
+            Conflict: When another process still computes the stage after `wait_seconds`.
         """
         self._number += 1
         wanted = _digest(inputs)
         directory, mark = self._directory / name, self._directory / _MARKS / f"{name}.json"
         found = self._kept(directory, mark, wanted)
-        if found is not None:
-            self._say(f"[{self._number}/{self._count}] {name}: there already")
-            return found
+        if found is None:
+            with build_lock(directory, wait_seconds=self._wait_seconds, on_wait=self._say):
+                # The process that was waited for may have made it.
+                found = self._kept(directory, mark, wanted)
+                if found is None:
+                    return self._made(directory, mark, wanted, make)
+        self._say(f"[{self._number}/{self._count}] {name}: there already")
+        return found
+
+    def _made(self, directory: Path, mark: Path, wanted: str, make: Callable[[Path], None]) -> Finished:
         self._begin(directory, mark, wanted)
-        self._say(f"[{self._number}/{self._count}] {name}")
+        self._say(f"[{self._number}/{self._count}] {directory.name}")
         started = time.perf_counter()
         make(directory)
         files = _hashes(directory)
+        sync_tree(directory)
         _write(mark, json.dumps({"inputs": wanted, "files": files}, indent=1))
-        self._say(f"[{self._number}/{self._count}] {name}: {time.perf_counter() - started:.0f} s")
+        self._say(f"[{self._number}/{self._count}] {directory.name}: {time.perf_counter() - started:.0f} s")
         return Finished(directory, _digest(files))
 
     def _kept(self, directory: Path, mark: Path, wanted: str) -> Finished | None:
@@ -73,6 +104,7 @@ class Stages:
             shutil.rmtree(directory, ignore_errors=True)
         mark.unlink(missing_ok=True)
         directory.mkdir(parents=True, exist_ok=True)
+        remove_drafts(directory)
         _write(begun, wanted)
 
 
@@ -88,6 +120,5 @@ def _digest(content: Mapping[str, object]) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    draft.write_text(text)
-    os.replace(draft, path)
+    with replace_file(path, durable=True) as draft:
+        draft.write_text(text)

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from creditline.errors import FingerprintMismatch, NotReady
+from creditline.tensor_files import write_tensors
 
 WIDTH = 256
 _FEATURES_PER_FORWARD = 4096
@@ -196,10 +196,7 @@ class Encoder(nn.Module):
         """Write weights (float16) and shape to one safetensors file."""
         # One entry: safetensors writes several in another order each time, which would change the hash.
         metadata = {"shape": json.dumps(asdict(self.shape))}
-        save_file(
-            {name: value.half().contiguous() for name, value in self.state_dict().items()}, path, metadata
-        )
-        path.chmod(0o644)  # safetensors would keep it from every other user
+        write_tensors(path, {name: value.half() for name, value in self.state_dict().items()}, metadata)
 
     @classmethod
     def load(cls, path: Path) -> Encoder:

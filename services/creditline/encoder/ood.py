@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
+from creditline.tensor_files import write_arrays
 
 # Fewer pictures than this tell nothing.
 FEWEST = 16
@@ -71,9 +71,8 @@ class Familiar:
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
-        arrays = {"mean": self.mean, "directions": np.ascontiguousarray(self.directions)}
-        save_file(arrays, path, {"limit": json.dumps(self.limit)})
-        path.chmod(0o644)  # safetensors would keep it from every other user
+        arrays = {"mean": self.mean, "directions": self.directions}
+        write_arrays(path, arrays, {"limit": json.dumps(self.limit)})
 
     @classmethod
     def load(cls, path: Path) -> Familiar:

@@ -7,15 +7,17 @@ tower, copied from its installed package. The result has the layout of Stable Di
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
-import os
 import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from creditline.build_lock import build_lock
 from creditline.errors import NotReady
+from creditline.files import replace_directory
 
 # Prompt tokens the UNet is conditioned on; captions of the corpus are mostly shorter.
 PROMPT_TOKENS = 24
@@ -55,6 +57,7 @@ def reference_weights() -> Path:
 def assemble(directory: Path, *, unet: Path, vae: Path) -> Path:
     """Write a `StableDiffusionPipeline` directory; replaces what is there only when it is complete.
 
+    A directory that holds the same files already is left as it is, because another process may read it.
     Raises NotReady when the weights or the text tower's package are missing.
     """
     for part in (unet, vae):
@@ -62,20 +65,33 @@ def assemble(directory: Path, *, unet: Path, vae: Path) -> Path:
             raise NotReady(
                 f"no weights at {part}; train them with `creditline generator train`", field="generator"
             )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
-        draft = Path(temporary) / "generator"
-        draft.mkdir()
-        _write_json(draft / "model_index.json", _MODEL_INDEX)
-        (draft / "scheduler").mkdir()
-        _write_json(draft / "scheduler" / "scheduler_config.json", SCHEDULER_CONFIG)
-        shutil.copytree(unet, draft / "unet")
-        shutil.copytree(vae, draft / "vae")
-        _copy_text_tower(draft)
-        if directory.exists():
-            shutil.rmtree(directory)
-        os.replace(draft, directory)
+    with build_lock(directory), TemporaryDirectory(dir=directory.parent) as scratch:
+        made = Path(scratch) / "generator"
+        _assemble(made, unet, vae)
+        if not _same_files(made, directory):
+            with replace_directory(directory) as draft:
+                made.rename(draft)
     return directory
+
+
+def _assemble(directory: Path, unet: Path, vae: Path) -> None:
+    directory.mkdir()
+    _write_json(directory / "model_index.json", _MODEL_INDEX)
+    (directory / "scheduler").mkdir()
+    _write_json(directory / "scheduler" / "scheduler_config.json", SCHEDULER_CONFIG)
+    shutil.copytree(unet, directory / "unet")
+    shutil.copytree(vae, directory / "vae")
+    _copy_text_tower(directory)
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    """Whether two directories hold files of the same names and contents."""
+    names = [
+        sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file()) for root in (one, other)
+    ]
+    return names[0] == names[1] and all(
+        filecmp.cmp(one / name, other / name, shallow=False) for name in names[0]
+    )
 
 
 def assemble_reference(directory: Path) -> Path:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from creditline.build_lock import build_lock
+from creditline.files import replace_directory
 from creditline.generator.assembly import assemble
 from creditline.generator.autoencoder import VaeTask, build_vae, picture_tensors
 from creditline.generator.denoiser import UnetTask, build_unet, encode_reference
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
 from creditline.generator.training import Schedule, train
+from creditline.tensor_files import write_tensors
 
 _EMA_PREFIX = "vae."
 
@@ -53,8 +56,9 @@ def train_reference(recipe: Recipe, directory: Path, say: Callable[[str], None])
     """Run or resume all stages in `directory`; returns the assembled pipeline directory."""
     vae_directory = _vae(recipe, directory, say)
     latent_file = directory / "latents.safetensors"
-    if not latent_file.exists():
-        encode_latents(vae_directory, directory, latent_file)
+    with build_lock(latent_file, on_wait=say):
+        if not latent_file.exists():
+            encode_latents(vae_directory, directory, latent_file)
     start = None if recipe.start is None else recipe.start / "unet"
     unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, say)
     unet_directory = finish_unet(unet_weights, directory / "unet")
@@ -74,7 +78,8 @@ def finish_vae(weights: Path, output: Path) -> Path:
     state = load_file(weights)
     vae.load_state_dict({name.removeprefix(_EMA_PREFIX): value for name, value in state.items()})
     centre_latents(vae, picture_tensors(reference_corpus()))
-    vae.half().save_pretrained(output)
+    with replace_directory(output) as draft:
+        vae.half().save_pretrained(draft)
     return output
 
 
@@ -102,16 +107,18 @@ def _parameter(value: Tensor | None) -> Tensor:
 def encode_latents(vae_directory: Path, directory: Path, latent_file: Path) -> None:
     """Encode the corpus by a pipeline with the finished VAE (the UNet in it is not used)."""
     untrained = directory / "untrained-unet"
-    build_unet().save_pretrained(untrained)
+    with replace_directory(untrained) as draft:
+        build_unet().save_pretrained(draft)
     assemble(directory / "encoding-pipeline", unet=untrained, vae=vae_directory)
     with Generator.open(directory / "encoding-pipeline") as generator:
         data = encode_reference(generator)
-    save_file({name: value.contiguous() for name, value in vars(data).items()}, latent_file)
+    write_tensors(latent_file, vars(data))
 
 
 def finish_unet(weights: Path, output: Path) -> Path:
     """Averaged weights, saved in fp16."""
     unet = build_unet()
     unet.load_state_dict(load_file(weights))
-    unet.half().save_pretrained(output)
+    with replace_directory(output) as draft:
+        unet.half().save_pretrained(draft)
     return output

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,12 +19,15 @@ from typing import Protocol
 
 import torch
 import torch.distributed as distributed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
+from creditline.build_lock import build_lock
 from creditline.errors import FingerprintMismatch
+from creditline.files import replace_file
+from creditline.tensor_files import write_tensors
 
 _MEASURED_STEPS = 12
 _WARM_UP_STEPS = 3
@@ -114,11 +116,18 @@ def learning_rate_at(step: int, total_steps: int, schedule: Schedule) -> float:
 def train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable[[str], None]) -> Path:
     """Train to the end of the schedule, resuming from `directory` when a checkpoint is there.
 
-    Returns the path of the averaged (EMA) weights. Raises FingerprintMismatch when the checkpoint was
-    made with another schedule.
+    Returns the path of the averaged (EMA) weights. One process at a time trains a task in a directory; others
+    wait for it, and `say` reports that. Raises FingerprintMismatch when the checkpoint was made with another
+    schedule.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    _refuse_other_schedule(task.name, schedule, directory)
+    averaged = directory / f"{task.name}.ema.safetensors"
+    with build_lock(averaged, on_wait=say):
+        _refuse_other_schedule(task.name, schedule, directory)
+        _train(task, schedule, directory, say)
+    return averaged
+
+
+def _train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable[[str], None]) -> None:
     length = f"{schedule.minutes:g} minutes" if schedule.steps is None else f"{schedule.steps} steps"
     say(f"{task.name}: {schedule.workers} worker(s), batch {schedule.batch}, {length}")
     store = (directory / f"{task.name}.store").absolute()
@@ -127,7 +136,6 @@ def train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable
         _work(0, task, schedule, directory, store)
     else:
         spawn(_work, (task, schedule, directory, store), nprocs=schedule.workers)
-    return directory / f"{task.name}.ema.safetensors"
 
 
 def _refuse_other_schedule(name: str, schedule: Schedule, directory: Path) -> None:
@@ -138,7 +146,8 @@ def _refuse_other_schedule(name: str, schedule: Schedule, directory: Path) -> No
             f"{path} was begun with another schedule; use the same one, or another directory",
             field="schedule",
         )
-    path.write_text(json.dumps(wanted, indent=1))
+    with replace_file(path) as draft:
+        draft.write_text(json.dumps(wanted, indent=1))
 
 
 class _Trainer:
@@ -202,16 +211,14 @@ class _Trainer:
             ("ema", self.ema),
             ("optimizer", moments),
         ):
-            contiguous = {name: value.contiguous() for name, value in tensors.items()}
-            temporary = self._path(f"{part}.tmp")
-            save_file(contiguous, temporary)
-            os.replace(temporary, self._path(f"{part}.safetensors"))
-        self._path("progress.json").write_text(json.dumps(asdict(self.progress)))
+            write_tensors(self._path(f"{part}.safetensors"), tensors, durable=True)
+        with replace_file(self._path("progress.json"), durable=True) as draft:
+            draft.write_text(json.dumps(asdict(self.progress)))
 
     def keep(self) -> None:
         """Keep the averaged weights as they are now, in half precision."""
-        halves = {name: value.half().contiguous() for name, value in self.ema.items()}
-        save_file(halves, kept_weights(self.task.name, self.progress.step, self.directory))
+        halves = {name: value.half() for name, value in self.ema.items()}
+        write_tensors(kept_weights(self.task.name, self.progress.step, self.directory), halves)
 
     def _load(self) -> None:
         if not self._path("progress.json").exists():

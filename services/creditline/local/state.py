@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from creditline.errors import Conflict, InvalidInput
+from creditline.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,8 @@ class StateDirectory:
 
     def write(self, state: StackState) -> None:
         """Replace the state file in one step; only its owner may read it, for it holds the key."""
-        unfinished = self.path / "state.unfinished"
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(state), file, indent=1)
-        unfinished.rename(self._state_file)
+        with replace_file(self._state_file, durable=True, mode=0o600) as draft:
+            draft.write_text(json.dumps(asdict(state), indent=1))
 
     def read(self) -> StackState | None:
         """The state of the last stack that came up there; None when there is none. Raises InvalidInput."""

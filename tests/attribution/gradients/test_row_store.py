@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.processes import end, start, wait_until
 
 from creditline.attribution.gradients.row_store import stored_rows
 from creditline.errors import FingerprintMismatch, InvalidInput
@@ -108,6 +110,27 @@ def test_rows_of_a_killed_process_end_with_the_bytes_of_one_that_ran_through(
     for name in ("killed", "through"):
         stored_rows(tmp_path / name, ORIGIN, _MANY, random_rows, block=BLOCK)
     assert stored_bytes(tmp_path / "killed") == stored_bytes(tmp_path / "through")
+
+
+def test_of_two_processes_started_at_once_one_computes_the_rows(whole: Path, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    processes = [start(_fill_beside_another, tmp_path / "rows", reports) for _ in range(2)]
+    assert end(*processes) == [0, 0]
+    assert sorted(path.suffix for path in reports.iterdir()) == [".computes", ".waits"]
+    assert stored_bytes(tmp_path / "rows") == stored_bytes(whole)
+
+
+def _fill_beside_another(path: Path, reports: Path) -> None:
+    def note(what: str) -> None:
+        (reports / f"{os.getpid()}.{what}").touch()
+
+    def compute(part: range) -> NDArray[np.float32]:
+        note("computes")
+        wait_until(lambda: len(list(reports.iterdir())) == 2, "both processes have come to the rows")
+        return random_rows(part)
+
+    stored_rows(path, ORIGIN, COUNT, compute, block=BLOCK, say=lambda line: note("waits"))
 
 
 def _fill_slowly(path: Path) -> None:

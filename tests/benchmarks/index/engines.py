@@ -10,6 +10,7 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
+from creditline.files import replace_file
 from creditline.index.filters import field_indexes
 from creditline.index.plan import OVERSAMPLING, Codes
 from tests.benchmarks.index.running import PLAN, WORKPLACE, corpus_of
@@ -90,6 +91,5 @@ def _build(works: int, path: Path) -> None:
     index.hnsw.efConstruction = PLAN.build_ef
     faiss.omp_set_num_threads(2)
     index.add(corpus.vectors())
-    unfinished = path.with_suffix(".unfinished")
-    faiss.write_index(index, str(unfinished))
-    unfinished.replace(path)
+    with replace_file(path) as draft:
+        faiss.write_index(index, str(draft))

@@ -218,7 +218,7 @@ def test_a_kill_during_a_snapshot_leaves_no_half_and_loses_nothing(tmp_path: Pat
     asking = threading.Thread(target=lambda: _ignoring_the_end(client))
     asking.start()
     deadline = time.monotonic() + 30
-    while not any(folder.glob("*.unfinished")):
+    while not any(folder.glob(".*.draft/*")):
         assert time.monotonic() < deadline, "no snapshot was begun"
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
@@ -227,7 +227,7 @@ def test_a_kill_during_a_snapshot_leaves_no_half_and_loses_nothing(tmp_path: Pat
     with local_qdrant(tmp_path) as second:
         client = connect(second)
         assert client.count("works").count == 4_000
-        assert list(folder.glob("*.unfinished")) == []
+        assert list(folder.glob(".*.draft")) == []
         assert [snapshot.name for snapshot in client.list_snapshots("works")] == [
             found.name for found in folder.glob("*.snapshot")
         ]

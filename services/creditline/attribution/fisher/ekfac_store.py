@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from creditline.attribution.fisher.ekfac import EkfacFisher, LayerFisher
 from creditline.attribution.gradients.row_store import refuse_other_origin
+from creditline.build_lock import build_lock
 from creditline.errors import InvalidInput
+from creditline.tensor_files import write_tensors
 
 _PARTS = ("outputs", "inputs", "eigenvalues")
 
@@ -20,15 +20,13 @@ _PARTS = ("outputs", "inputs", "eigenvalues")
 def write_fisher(fisher: EkfacFisher, path: Path, origin: Mapping[str, str]) -> None:
     """Whole or not at all."""
     tensors = {
-        f"{name}|{part}": getattr(factor, part).contiguous()
+        f"{name}|{part}": getattr(factor, part)
         for name, factor in fisher.layers.items()
         for part in _PARTS
         if getattr(factor, part) is not None
     }
-    draft = path.with_suffix(".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, draft, metadata={**origin, "has_bias": json.dumps(fisher.has_bias)})
-    os.replace(draft, path)
+    write_tensors(path, tensors, {**origin, "has_bias": json.dumps(fisher.has_bias)})
 
 
 def read_fisher(path: Path, origin: Mapping[str, str]) -> EkfacFisher:
@@ -51,7 +49,12 @@ def read_fisher(path: Path, origin: Mapping[str, str]) -> EkfacFisher:
 
 
 def stored_fisher(path: Path, origin: Mapping[str, str], fit: Callable[[], EkfacFisher]) -> EkfacFisher:
-    """The Fisher at `path`, fitted first where it is not there. Raises as `read_fisher` does."""
+    """The Fisher at `path`, fitted first where it is not there, by one process at a time.
+
+    Raises as `read_fisher` and `build_lock` do.
+    """
     if not path.exists():
-        write_fisher(fit(), path, origin)
+        with build_lock(path):
+            if not path.exists():
+                write_fisher(fit(), path, origin)
     return read_fisher(path, origin)

@@ -7,7 +7,6 @@ written before it is counted, so that a process that is killed anywhere goes on 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.build_lock import build_lock
 from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.files import replace_file
 
 _SAY_SECONDS = 20.0
 
@@ -32,10 +33,24 @@ def stored_rows(
 ) -> NDArray[Any]:
     """All `count` rows, computing what is missing: a read-only memory map (count, ...).
 
-    path: without suffix; origin: what the rows are made from; compute: gives the rows of a range.
+    path: without suffix; origin: what the rows are made from; compute: gives the rows of a range. One process
+    at a time computes what is missing; others wait for it, and `say` reports that.
     Raises FingerprintMismatch when the file was made from something else, InvalidInput when it is cut off.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if _rows_done(path, origin) < count:
+        with build_lock(_rows_path(path), on_wait=say):
+            _compute_missing(path, origin, count, compute, block, say)
+    return _read(path, count)
+
+
+def _compute_missing(
+    path: Path,
+    origin: Mapping[str, str],
+    count: int,
+    compute: Callable[[range], NDArray[Any]],
+    block: int,
+    say: Callable[[str], None],
+) -> None:
     done = _rows_done(path, origin)
     started, said, first = time.perf_counter(), 0.0, done
     while done < count:
@@ -51,7 +66,6 @@ def stored_rows(
             said = elapsed
             left = elapsed / (done - first) * (count - done)
             say(f"{path.name}: {done}/{count} works, {left / 60:.1f} minutes left")
-    return _read(path, count)
 
 
 def _open(path: Path, done: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
@@ -99,9 +113,8 @@ def refuse_other_origin(found: Mapping[str, str], wanted: Mapping[str, str], pat
 
 
 def _write_progress(path: Path, origin: Mapping[str, str], rows: int) -> None:
-    draft = _progress_path(path).with_suffix(".tmp")
-    draft.write_text(json.dumps({"origin": dict(origin), "rows": rows}))
-    os.replace(draft, _progress_path(path))
+    with replace_file(_progress_path(path)) as draft:
+        draft.write_text(json.dumps({"origin": dict(origin), "rows": rows}))
 
 
 def _rows_path(path: Path) -> Path:

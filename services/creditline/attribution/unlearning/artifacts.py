@@ -8,7 +8,6 @@ need, memory-mapped, and is made again where it is missing.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,14 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from creditline.attribution.fisher.key_value import Fisher, ekfac_fisher
 from creditline.attribution.gradients.key_value import gradient_factors, key_value_projections, output_widths
+from creditline.build_lock import build_lock
 from creditline.errors import FingerprintMismatch, NotReady
+from creditline.files import replace_file
 from creditline.generator.losses import LOSS, Draws, Examples
 from creditline.generator.pipeline import Generator
+from creditline.tensor_files import write_tensors
 
 _STATISTICS = "statistics.safetensors"
 _TEXT_BASIS, _EIGENVALUES, _OUTPUT_BASIS = "fisher.text", "fisher.eigenvalues", "fisher.outputs"
@@ -105,24 +106,27 @@ def write_statistics(generator: Generator, directory: Path, origin: Origin, work
     statistics = Statistics(torch.from_numpy(np.load(directory / _LOSSES)), fisher)
     tensors = {"losses": statistics.losses, _TEXT_BASIS: fisher.text, _EIGENVALUES: fisher.eigenvalues}
     tensors |= {f"{_OUTPUT_BASIS}.{number:03d}": basis for number, basis in enumerate(fisher.outputs)}
-    temporary = directory / f"{_STATISTICS}.tmp"
-    save_file(
-        {name: tensor.contiguous() for name, tensor in tensors.items()},
-        temporary,
-        metadata=origin.as_metadata(),
-    )
-    os.replace(temporary, directory / _STATISTICS)
+    write_tensors(directory / _STATISTICS, tensors, origin.as_metadata())
     return statistics
 
 
 def store_gradients(
     generator: Generator, works: Examples, origin: Origin, directory: Path, say: Callable[[str], None]
 ) -> None:
-    """Compute every work's gradient factors, resuming after the last finished block."""
+    """Compute every work's gradient factors, resuming after the last finished block.
+
+    One process at a time computes them in a directory; others wait for it, and `say` reports that.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    if _rows_done(directory, origin) < len(works):
+        with build_lock(directory / _GRADIENTS, on_wait=say):
+            _store_missing(generator, works, origin, directory, say)
+
+
+def _store_missing(
+    generator: Generator, works: Examples, origin: Origin, directory: Path, say: Callable[[str], None]
+) -> None:
     done = _rows_done(directory, origin)
-    if done == len(works):
-        return
     started, said, first = time.perf_counter(), 0.0, done
     stored: np.memmap[Any, Any] | None = None
     losses: np.memmap[Any, Any] | None = None
@@ -186,6 +190,5 @@ def _rows_done(directory: Path, origin: Origin) -> int:
 
 
 def _write_progress(directory: Path, origin: Origin, rows: int) -> None:
-    temporary = directory / f"{_PROGRESS}.tmp"
-    temporary.write_text(json.dumps({"origin": origin.as_metadata(), "rows": rows}))
-    os.replace(temporary, directory / _PROGRESS)
+    with replace_file(directory / _PROGRESS) as draft:
+        draft.write_text(json.dumps({"origin": origin.as_metadata(), "rows": rows}))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
+from creditline.files import replace_file, sync_tree
 
 # Transfer: queries of another kind than those that teach, which judge how far a student carries.
 TRAIN, HELD_OUT, TRANSFER = "train", "heldout", "transfer"
@@ -167,9 +167,9 @@ def write_labels(labels: LabelSet, directory: Path) -> Path:
         "teacher": labels.teacher,
         "files": {name: _sha256(directory / name) for name in files},
     }
-    temporary = directory / f"{_MANIFEST}.tmp"
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(temporary, directory / _MANIFEST)
+    sync_tree(directory)
+    with replace_file(directory / _MANIFEST, durable=True) as draft:
+        draft.write_text(json.dumps(manifest, indent=2) + "\n")
     return directory
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.unlearning.teacher import Query
+from creditline.build_lock import build_lock
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels.label_set import (
     TRAIN,
@@ -28,6 +28,7 @@ from creditline.distillation.labels.queries import PlannedQuery
 from creditline.distillation.labels.query_pictures import QUERIES_PER_PART, sampled
 from creditline.distillation.labels.teachers import LabelTeacher
 from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.files import replace_file
 from creditline.generator.pipeline import Generator
 
 _PARTS = "parts"
@@ -115,7 +116,9 @@ def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str
     started = time.perf_counter()
     missing = [entry for entry in mine if not entry[0].is_file()]
     for number, (path, rows) in enumerate(missing, start=1):
-        _write_part(_label_part(job, rows), path)
+        with build_lock(path, on_wait=say):
+            if not path.is_file():
+                _write_part(_label_part(job, rows), path)
         seconds = time.perf_counter() - started
         left = seconds / number * (len(missing) - number)
         done = len(mine) - len(missing) + number
@@ -204,17 +207,15 @@ def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
             f"{directory} holds labels of another plan, teacher or generator; choose another directory",
             field="labels",
         )
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(plan))
-    os.replace(temporary, path)
+    with replace_file(path, durable=True) as draft:
+        draft.write_text(json.dumps(plan))
 
 
 def _write_part(part: _Part, path: Path) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     lengths = np.array([len(picture) for picture in part.pictures])
     joined = np.frombuffer(b"".join(part.pictures), dtype=np.uint8)
-    np.savez(temporary, lengths=lengths, pictures=joined, influence=part.influence, repeat=part.repeat)
-    os.replace(temporary, path)
+    with replace_file(path, durable=True) as draft:
+        np.savez(draft, lengths=lengths, pictures=joined, influence=part.influence, repeat=part.repeat)
 
 
 def _read_part(path: Path) -> _Part:

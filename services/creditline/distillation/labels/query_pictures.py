@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 
 from creditline.distillation.labels.label_set import png
 from creditline.distillation.labels.queries import PlannedQuery
+from creditline.files import replace_file
 from creditline.generator.pipeline import Generator
 
 QUERIES_PER_PART = 48
@@ -55,10 +55,9 @@ def _part(directory: Path, start: int) -> Path:
 
 
 def _write(pictures: Sequence[bytes], path: Path) -> None:
-    draft = path.with_suffix(f".{os.getpid()}.tmp.npz")
     lengths = np.array([len(picture) for picture in pictures])
-    np.savez(draft, lengths=lengths, pictures=np.frombuffer(b"".join(pictures), dtype=np.uint8))
-    os.replace(draft, path)
+    with replace_file(path) as draft:
+        np.savez(draft, lengths=lengths, pictures=np.frombuffer(b"".join(pictures), dtype=np.uint8))
 
 
 def _read(path: Path) -> tuple[bytes, ...]:

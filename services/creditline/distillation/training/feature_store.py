@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from creditline.build_lock import build_lock
 from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels.label_set import LabelledQuery
+from creditline.files import replace_file
 from creditline.towers.precomputed import given_features
 from creditline.towers.towers import Towers
 
@@ -73,17 +74,17 @@ class FeatureStore:
     def _read_or_computed(
         self, key: str, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], what: str
     ) -> NDArray[np.float32]:
-        path = self._directory / f"features-{key}.npy" if self._directory else None
-        if path is not None and path.is_file():
-            stored: NDArray[np.float32] = np.load(path)
-            return stored
-        features = self._computed(pictures, texts, what)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp.npy")
-            np.save(temporary, features)
-            os.replace(temporary, path)
-        return features
+        if self._directory is None:
+            return self._computed(pictures, texts, what)
+        path = self._directory / f"features-{key}.npy"
+        if not path.is_file():
+            with build_lock(path, on_wait=self._say):
+                if not path.is_file():
+                    features = self._computed(pictures, texts, what)
+                    with replace_file(path) as draft:
+                        np.save(draft, features)
+        stored: NDArray[np.float32] = np.load(path)
+        return stored
 
     def _computed(
         self, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], what: str

@@ -8,7 +8,13 @@ import torch
 
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.retraining.workshop import Workshop, encode_works, save_tensors
+from creditline.evaluation.lab.retraining.workshop import (
+    Workshop,
+    encode_works,
+    is_prepared,
+    preparation_lock,
+    save_tensors,
+)
 from creditline.generator.assembly import assemble, assemble_reference, reference_weights
 from creditline.generator.pipeline import Generator
 
@@ -19,6 +25,12 @@ def restore(workshop: Workshop, record: LabRecord, unet: Path) -> None:
     unet: the weights of the model of all works, in a diffusers folder. Raises FingerprintMismatch when they
     are not those of the record.
     """
+    if not is_prepared(workshop):
+        with preparation_lock(workshop, lambda line: None):
+            _restore_missing(workshop, record, unet)
+
+
+def _restore_missing(workshop: Workshop, record: LabRecord, unet: Path) -> None:
     if not workshop.works_file.exists():
         with Generator.open(assemble_reference(workshop.directory / "reference")) as reference:
             encode_works(workshop, reference)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
+from creditline import tensor_files
 from creditline.errors import InvalidInput, NotReady
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], words: Mapping[str, str]) -> None:
     """Makes the directory where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    save_file(dict(arrays), draft, metadata=dict(words))
-    os.replace(draft, path)
+    tensor_files.write_arrays(path, arrays, words)
 
 
 def read_arrays(
@@ -33,8 +29,6 @@ def read_arrays(
     if not path.is_file():
         raise NotReady(f"no {what} at {path}; make it with `{command}`", field="lab")
     try:
-        with safe_open(path, framework="numpy") as opened:
-            words: dict[str, str] = opened.metadata()
-            return {name: opened.get_tensor(name) for name in opened.keys()}, words  # noqa: SIM118
+        return tensor_files.read_arrays(path)
     except Exception as error:
         raise InvalidInput(f"{path} is no whole {what} ({error}); {again}", field="lab") from error

@@ -8,9 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from creditline.errors import Conflict, InvalidInput
+from creditline.files import replace_file
 
 _SYNCHRONIZED_EVERY_SECONDS = 5.0
 
@@ -105,18 +106,11 @@ def _read(path: Path, belongs_to: str) -> Position:
 def _append(path: Path, lines: bytes, *, durable: bool) -> None:
     with path.open("ab") as file:
         file.write(lines)
-        _synchronize(file, durable)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
 
 
 def _write(path: Path, content: object, *, durable: bool) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        file.write(json.dumps(content).encode())
-        _synchronize(file, durable)
-    unfinished.replace(path)
-
-
-def _synchronize(file: BinaryIO, durable: bool) -> None:
-    file.flush()
-    if durable:
-        os.fsync(file.fileno())
+    with replace_file(path, durable=durable) as draft:
+        draft.write_text(json.dumps(content))

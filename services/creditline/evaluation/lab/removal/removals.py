@@ -8,7 +8,6 @@ trained from one seed that is not the generator's own.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from creditline.build_lock import build_lock
 from creditline.corpus.works import Corpus
 from creditline.errors import NotReady
 from creditline.evaluation.lab.judging.scoring import MethodScores
@@ -26,6 +26,7 @@ from creditline.evaluation.lab.record import LabRecord
 from creditline.evaluation.lab.retraining.models import spread
 from creditline.evaluation.lab.retraining.workshop import Workshop, load_weights, train_model, write_losses
 from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
+from creditline.files import replace_file
 from creditline.generator.losses import Examples
 from creditline.generator.pipeline import Generator
 
@@ -162,20 +163,29 @@ def _retrain_share(
 
 
 def _retrain_one(workshop: Workshop, generator: Generator, examples: Examples, removal: Removal) -> None:
+    with build_lock(pictures_path(workshop, removal)):
+        if not _retrained(workshop, removal):
+            _retrain_and_sample(workshop, generator, examples, removal)
+
+
+def _retrained(workshop: Workshop, removal: Removal) -> bool:
     job = removal.job(len(workshop.works))
-    pictures = pictures_path(workshop, removal)
-    if workshop.losses(job).exists() and pictures.exists():
-        return
+    return workshop.losses(job).exists() and pictures_path(workshop, removal).exists()
+
+
+def _retrain_and_sample(
+    workshop: Workshop, generator: Generator, examples: Examples, removal: Removal
+) -> None:
+    job, pictures = removal.job(len(workshop.works)), pictures_path(workshop, removal)
     load_weights(generator, train_model(workshop, job, lambda line: None))
     write_losses(workshop, generator, examples, job)
     asked = [query for query in workshop.queries if query.id in removal.queries]
     made = generator.sample([query.prompt for query in asked], [query.seed for query in asked])
-    draft = pictures.with_suffix(".tmp.npz")
     arrays: dict[str, Any] = {
         query.id: np.asarray(picture) for query, picture in zip(asked, made, strict=True)
     }
-    np.savez(draft, **arrays)
-    os.replace(draft, pictures)
+    with replace_file(pictures) as draft:
+        np.savez(draft, **arrays)
 
 
 def pictures_path(workshop: Workshop, removal: Removal) -> Path:
@@ -202,11 +212,7 @@ class RemovalRecord:
 def collect_removals(workshop: Workshop, removals: Sequence[Removal]) -> RemovalRecord:
     """Those whose model is done. Raises NotReady when none is."""
     works = len(workshop.works)
-    done = [
-        removal
-        for removal in removals
-        if workshop.losses(removal.job(works)).exists() and pictures_path(workshop, removal).exists()
-    ]
+    done = [removal for removal in removals if _retrained(workshop, removal)]
     if not done:
         raise NotReady(f"{workshop.directory} holds no models of removals; run `creditline lab remove`")
     losses = np.stack([np.load(workshop.losses(removal.job(works))) for removal in done])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from creditline.build_lock import build_lock
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.evaluation.lab.plan import (
@@ -25,10 +27,12 @@ from creditline.evaluation.lab.plan import (
     whole_job,
 )
 from creditline.evaluation.lab.retraining.denoiser import LabTask, build_lab_unet
+from creditline.files import replace_directory, replace_file
 from creditline.generator.assembly import assemble, assemble_reference, reference_weights
 from creditline.generator.losses import LOSS, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
 from creditline.generator.training import Schedule, kept_weights, learning_rate_at, train
+from creditline.tensor_files import write_tensors
 
 _EMA_DECAY = 0.99
 # Where TracIn looks: at the end the learning rate is 0, and nothing is learnt any more.
@@ -53,7 +57,8 @@ class Workshop:
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "lab.json"
         if not path.exists():
-            path.write_text(json.dumps(origin, indent=1))
+            with replace_file(path) as draft:
+                draft.write_text(json.dumps(origin, indent=1))
         found = json.loads(path.read_text())
         for key, wanted in origin.items():
             if found.get(key) != wanted:
@@ -104,7 +109,27 @@ class Workshop:
 
 
 def prepare(workshop: Workshop, say: Callable[[str], None]) -> None:
-    """Encode the works, train the lab's generator, make the queries' pictures; does only what is missing."""
+    """Encode the works, train the lab's generator, make the queries' pictures; does only what is missing.
+
+    One process at a time prepares a lab; others wait for it, and `say` reports that.
+    """
+    if not is_prepared(workshop):
+        with preparation_lock(workshop, say):
+            _prepare_missing(workshop, say)
+
+
+def is_prepared(workshop: Workshop) -> bool:
+    """Whether the works, the generator and the queries are there."""
+    made = (workshop.works_file, workshop.generator, workshop.queries_file)
+    return all(path.exists() for path in made)
+
+
+def preparation_lock(workshop: Workshop, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Held by the process that makes what all models of the lab share."""
+    return build_lock(workshop.directory / "preparation", on_wait=say)
+
+
+def _prepare_missing(workshop: Workshop, say: Callable[[str], None]) -> None:
     if not workshop.works_file.exists():
         with Generator.open(assemble_reference(workshop.directory / "reference")) as reference:
             encode_works(workshop, reference)
@@ -135,7 +160,8 @@ def _assemble(weights: Path, output: Path) -> None:
     unet = build_lab_unet()
     unet.load_state_dict(load_file(weights))
     folder = output.with_name("unet")
-    unet.half().save_pretrained(folder)
+    with replace_directory(folder) as draft:
+        unet.half().save_pretrained(draft)
     assemble(output, unet=folder, vae=reference_weights() / "vae")
 
 
@@ -154,18 +180,24 @@ def _make_queries(workshop: Workshop, generator: Generator) -> None:
 
 
 def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -> Path:
-    """Train one model, resuming where it was stopped; returns its averaged weights."""
+    """Train one model, resuming where it was stopped; returns its averaged weights.
+
+    One process at a time trains a model; others wait for it, and `say` reports that.
+    """
     finished = workshop.weights(job)
-    if finished.exists():
-        return finished
+    if not finished.exists():
+        with build_lock(finished, on_wait=say):
+            if not finished.exists():
+                _train_missing(workshop, job, say)
+    return finished
+
+
+def _train_missing(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -> None:
     schedule = _schedule(workshop.plan, job)
     scratch = workshop.directory / "scratch" / job.name
     averaged = load_file(train(LabTask(workshop.works_file, job.rows), schedule, scratch, say))
-    save_tensors({name: value.half() for name, value in averaged.items()}, finished)
-    for left in scratch.iterdir():
-        left.unlink()
-    scratch.rmdir()
-    return finished
+    save_tensors({name: value.half() for name, value in averaged.items()}, workshop.weights(job))
+    shutil.rmtree(scratch)
 
 
 def train_checkpoints(workshop: Workshop, say: Callable[[str], None]) -> None:
@@ -218,8 +250,10 @@ def train_models(workshop: Workshop, jobs: Sequence[ModelJob], say: Callable[[st
         for number, job in enumerate(jobs):
             if workshop.losses(job).exists():
                 continue
-            load_weights(generator, train_model(workshop, job, lambda line: None))
-            write_losses(workshop, generator, examples, job)
+            with build_lock(workshop.losses(job), on_wait=say):
+                if not workshop.losses(job).exists():
+                    load_weights(generator, train_model(workshop, job, lambda line: None))
+                    write_losses(workshop, generator, examples, job)
             say(f"{job.name} done ({number + 1} of {len(jobs)})")
 
 
@@ -229,14 +263,11 @@ def write_losses(workshop: Workshop, generator: Generator, examples: Examples, j
     by_timestep = losses.view(len(examples), LOSS_DRAWS.timesteps, LOSS_DRAWS.repeats).mean(dim=2)
     path = workshop.losses(job)
     path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(".tmp.npy")
-    np.save(draft, by_timestep.numpy())
-    os.replace(draft, path)
+    with replace_file(path) as draft:
+        np.save(draft, by_timestep.numpy())
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """One safetensors file, there only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, draft)
-    os.replace(draft, path)
+    write_tensors(path, tensors)

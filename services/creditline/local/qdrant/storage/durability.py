@@ -12,25 +12,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from creditline.files import replace_file, sync_directory
+
 
 def write_durably(path: Path, text: str) -> None:
     """Replace a file in one step, on disk before this returns."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Put a directory's names on disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replace_file(path, durable=True) as draft:
+        draft.write_text(text)
 
 
 def sync_files(directory: Path) -> None:

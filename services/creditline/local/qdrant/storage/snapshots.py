@@ -22,9 +22,10 @@ from typing import IO, Any
 from google.protobuf import json_format
 
 from creditline.errors import Conflict, InvalidInput, NotFound
+from creditline.files import remove_drafts, replace_file, sync_directory
 from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
 from creditline.local.qdrant.storage.disk_space import Room, used_bytes
-from creditline.local.qdrant.storage.durability import sync_directory, sync_files, write_durably
+from creditline.local.qdrant.storage.durability import sync_files, write_durably
 from creditline.local.qdrant.storage.optimizing import read_settings
 from creditline.local.qdrant.storage.shard import CURRENT
 
@@ -61,7 +62,8 @@ class Snapshots:
         self._root = root
         self._room = room
         self._making = threading.Lock()
-        for unfinished in root.glob(f"*/*{_UNFINISHED}"):
+        remove_drafts(root)
+        for unfinished in root.glob(f"*/*{_UNFINISHED}"):  # as earlier versions named them
             unfinished.unlink()
 
     def create(self, collection: StoredCollection) -> Snapshot:
@@ -72,14 +74,9 @@ class Snapshots:
             self._room.demand("a snapshot", used_bytes(collection.directory))
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{name}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}{_SUFFIX}"
-            unfinished = path.with_name(path.name + _UNFINISHED)
-            try:
-                checksum = _pack(collection, unfinished)
+            with replace_file(path, durable=True) as draft:
+                checksum = _pack(collection, draft)
                 write_durably(path.with_name(path.name + _CHECKSUM), checksum)
-                unfinished.rename(path)
-                sync_directory(folder)
-            finally:
-                unfinished.unlink(missing_ok=True)
         return Snapshot(path, checksum)
 
     def list(self, collection: str) -> list[Snapshot]:
