@@ -25,6 +25,7 @@ ROOMS = {
     ],
     "index": ["creditline.index"],
     "ledger": ["creditline.ledger"],
+    "queue": ["creditline.jobs"],
     "gateway": ["creditline.gateway"],
     "embedder": ["creditline.embedder"],
     "teacher": ["creditline.teacher"],
