@@ -58,7 +58,7 @@ def _environments(directory: Path, say: Callable[[str], None]) -> dict[str, Imag
     for image in IMAGES:
         made[image] = make_environment(image, directory / image)
         _refuse_leaks(made[image])
-        say(f"installed creditline[{extra_of(image)}] for the image {image}")
+        say(f"installed creditline\\[{extra_of(image)}] for the image {image}")
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from pydantic import AfterValidator
 
