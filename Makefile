@@ -1,6 +1,7 @@
 # Everything here works on a fresh clone: a target that needs the environment makes it first (no root, no apt).
 #   make demo            one credit line, end to end, into demo/     (PROMPT="a red ladybug" make demo)
 #   make test            all tests                                   (TESTS=tests/cli make test)
+#   make check-images    the wheel in an environment for each image, started (needs the package index)
 #   make check           format, lint, types, layers, protos, tests
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -27,10 +28,10 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format protos results readme-picture bench lab lab-train distill-figures bench-index clean
+.PHONY: help install demo test check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index clean
 
 help:
-	@sed -n '2,4s/^# *//p' Makefile
+	@sed -n '2,5s/^# *//p' Makefile
 
 install: $(INSTALLED)
 
@@ -55,6 +56,10 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory protos-unchanged
 	@$(MAKE) --no-print-directory test
+
+# Installs and starts what the images hold, without containers; `make test` has its fast core (tests/deploy).
+check-images: $(INSTALLED)
+	@$(BIN)/python -m tests.deploy.check_images
 
 format: $(INSTALLED)
 	$(BIN)/ruff format services tests

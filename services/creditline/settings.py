@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from creditline.errors import InvalidInput
 
+# A port to listen on or to connect to; 0 takes a free one.
+Port = Annotated[int, Field(ge=0, le=65535)]
 _Settings = TypeVar("_Settings", bound=BaseSettings)
+_CREDENTIALS = re.compile(r"://[^/@]*@")
+
+
+class ServiceSettings(BaseSettings):
+    """Base of all settings classes; an empty variable in the environment means the default."""
+
+    model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True, frozen=True)
 
 
 def read_settings(kind: type[_Settings]) -> _Settings:
-    """`kind` filled from the environment. Raises InvalidInput with one sentence per wrong value."""
+    """Read settings of class `kind` from the environment.
+
+    Raises:
+        InvalidInput: a value is wrong; one sentence for each. `field` is the first wrong field, or "settings"
+            when the fields do not fit together.
+    """
     try:
         return kind()
     except ValidationError as error:
-        prefix = kind.model_config.get("env_prefix", "")
-        raise InvalidInput("; ".join(_sentence(prefix, dict(wrong)) for wrong in error.errors())) from error
+        prefix, wrong = kind.model_config.get("env_prefix", ""), error.errors()
+        sentences = "; ".join(_sentence(prefix, dict(each)) for each in wrong)
+        location = wrong[0]["loc"]
+        raise InvalidInput(sentences, field=str(location[0]) if location else "settings") from error
 
 
 def _sentence(prefix: str, wrong: Mapping[str, Any]) -> str:
+    message = str(wrong["msg"]).removeprefix("Value error, ")
     if not wrong["loc"]:
-        return str(wrong["msg"]).removeprefix("Value error, ")
-    name = f"{prefix}{wrong['loc'][0]}".upper()
-    return f"{name} is {wrong['input']!r}: {wrong['msg']}"
+        return message
+    name, value = f"{prefix}{wrong['loc'][0]}".upper(), wrong["input"]
+    return f"{name} is {_without_credentials(value)!r}: {message}"
+
+
+def _without_credentials(value: object) -> object:
+    return _CREDENTIALS.sub("://***@", value) if isinstance(value, str) else value
+
+
+def user_state_directory() -> Path:
+    """Where this user's programs keep state: XDG_STATE_HOME, or `~/.local/state`."""
+    given = os.environ.get("XDG_STATE_HOME")
+    return Path(given) if given else Path.home() / ".local" / "state"

@@ -87,3 +87,12 @@ def literal_secrets(manifests: list[Manifest]) -> list[str]:
         values += [base64.b64decode(value).decode() for value in secret.get("data", {}).values()]
         values += list(secret.get("stringData", {}).values())
     return values
+
+
+def commands_of_images() -> Iterator[tuple[str, list[str]]]:
+    """Image and command of every container in k8s/base that names a command of its own."""
+    for path in sorted((K8S / "base").glob("*.yaml")):
+        for _, spec in pod_specs([each for each in yaml.safe_load_all(path.read_text()) if each]):
+            for part in [*spec.get("initContainers", []), *spec["containers"]]:
+                if "command" in part:
+                    yield part["image"], part["command"]

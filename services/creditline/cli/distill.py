@@ -57,12 +57,15 @@ def run(
 
 def _label_by_workers(distillation: Distillation, labels_round: int) -> None:
     """Hand out one job for each part, and wait for all; Ctrl-C leaves those that are handed out."""
+    from creditline.jobs.broker import ping_broker
+    from creditline.jobs.celery_app import worker_app
+    from creditline.jobs.tasks import LABEL_TASK
     from creditline.settings import read_settings
-    from creditline.teacher.broker import LABEL_TASK, make_app, ping_broker
     from creditline.teacher.settings import TeacherSettings
 
     settings = read_settings(TeacherSettings)
     ping_broker(settings.broker_url)
+    app = worker_app(settings.broker_url)
     parts = distillation.planned_parts(labels_round)
     where = {
         "config": distillation.config.anywhere(),
@@ -70,7 +73,7 @@ def _label_by_workers(distillation: Distillation, labels_round: int) -> None:
         "labels_round": labels_round,
     }
     sent = [
-        make_app(settings).send_task(LABEL_TASK, kwargs={**where, "shard": f"{number}/{parts}"})
+        app.send_task(LABEL_TASK, kwargs={**where, "shard": f"{number}/{parts}"})
         for number in range(1, parts + 1)
     ]
     started = time.perf_counter()

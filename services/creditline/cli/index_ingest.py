@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from creditline.index import WorkIndex
     from creditline.index.ingest import ingest as index_ingest
     from creditline.index.ingest.ingest import IngestReport
-    from creditline.index.jobs import IngestJob
+    from creditline.teacher.ingest_jobs import IngestJob
 
 _console = Console(soft_wrap=True, highlight=False)
 _LOG_EVERY = 20
@@ -47,7 +47,7 @@ def ingest(
 ) -> None:
     """Write a source's works into a collection; a call that was stopped goes on where it was."""
     from creditline.index.ingest.ingest import Loader
-    from creditline.index.jobs import IngestJob
+    from creditline.teacher.ingest_jobs import IngestJob
 
     with connect(plan) as index:
         collection = index.aliases().get(into, into)
@@ -78,13 +78,15 @@ def _run(job: IngestJob, index: WorkIndex, expected: int | None) -> IngestReport
 
 def _by_workers(jobs: list[IngestJob]) -> None:
     """Hand out one job a loader, and wait for all; Ctrl-C leaves those that are handed out."""
+    from creditline.jobs.broker import ping_broker
+    from creditline.jobs.celery_app import worker_app
+    from creditline.jobs.tasks import INGEST_TASK
     from creditline.settings import read_settings
-    from creditline.teacher.broker import INGEST_TASK, make_app, ping_broker
     from creditline.teacher.settings import TeacherSettings
 
     settings = read_settings(TeacherSettings)
     ping_broker(settings.broker_url)
-    app = make_app(settings)
+    app = worker_app(settings.broker_url)
     sent = [app.send_task(INGEST_TASK, kwargs=job.message()) for job in jobs]
     for job, result in zip(jobs, sent, strict=True):
         done = result.get()

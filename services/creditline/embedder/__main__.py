@@ -7,15 +7,16 @@ import logging
 import sys
 
 from creditline.embedder.server import serve
-from creditline.embedder.settings import read_settings
+from creditline.embedder.settings import EmbedderSettings
 from creditline.errors import CreditlineError
+from creditline.settings import read_settings
 
 
 def main() -> int:
     """Serve until told to stop; 2 when the settings or what they name do not allow a start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(read_settings()))
+        asyncio.run(serve(read_settings(EmbedderSettings)))
     except CreditlineError as error:
         print(f"creditline embedder: {error.message}", file=sys.stderr)
         return 2

@@ -5,33 +5,30 @@ from __future__ import annotations
 import ipaddress
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.ledger import default_ledger_url
+from creditline.settings import Port, ServiceSettings
 
-_Port = Annotated[int, Field(ge=0, le=65535)]
 
-
-class GatewaySettings(BaseSettings):
+class GatewaySettings(ServiceSettings):
     """Where the gateway listens, which services it needs and where they are.
 
     `api_keys` is a comma-separated list; without any the gateway answers everybody, and therefore only
     starts on a loopback address. Port 0 takes a free one.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True)
-
     gateway_host: str = "127.0.0.1"
-    gateway_grpc_port: _Port = 7100
-    gateway_http_port: _Port = 7180
+    gateway_grpc_port: Port = 7100
+    gateway_http_port: Port = 7180
     api_keys: str = ""
     embedder_target: str = "127.0.0.1:7200"
     qdrant_host: str = "127.0.0.1"
-    qdrant_grpc_port: _Port = 6334
-    broker_url: str = "redis://127.0.0.1:6379/0"
+    qdrant_grpc_port: Port = 6334
+    broker_url: BrokerUrl = DEFAULT_BROKER_URL
     ledger_url: str = Field(default_factory=default_ledger_url)
     release_directory: Path | None = None
     corpus_file: Path | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from creditline.settings import ServiceSettings
 
 
-class QdrantSettings(BaseSettings):
+class QdrantSettings(ServiceSettings):
     """Address and patience for Qdrant's gRPC port; the defaults are those of a server on this machine."""
 
     model_config = SettingsConfigDict(env_prefix="CREDITLINE_QDRANT_")

@@ -15,6 +15,7 @@ from creditline.api.answers import Verdict
 from creditline.api.audits import verdict_from_json, verdict_to_json
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import InvalidInput, NotFound
+from creditline.jobs.tasks import AUDIT_TASK
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.interval import mean_interval
 from creditline.ledger.records import (
@@ -41,7 +42,6 @@ from creditline.ledger.withdrawals import (
     withdrawn_by,
 )
 
-AUDIT_TASK = "creditline.audit"
 # A published job that nobody has taken for so long is taken to be lost, and published again.
 _REPUBLISH_AFTER_SECONDS = 300.0
 _OPEN_STATES = (AuditState.QUEUED, AuditState.RUNNING)

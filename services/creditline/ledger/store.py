@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from creditline.errors import InvalidInput, Unavailable
+from creditline.settings import user_state_directory
 
 _BUSY_SECONDS = 20
 _CONNECT_SECONDS = 5
@@ -29,8 +29,7 @@ _WRITES = "creditline_writes"
 
 def default_ledger_url() -> str:
     """A SQLite file in the user's state directory (XDG_STATE_HOME)."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return f"sqlite:///{state}/creditline/ledger.db"
+    return f"sqlite:///{user_state_directory()}/creditline/ledger.db"
 
 
 class Store:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from creditline.settings import ServiceSettings
 
 
-class LocalSettings(BaseSettings):
+class LocalSettings(ServiceSettings):
     """All defaults work on one machine. What is set for a service is passed on to it unchanged.
 
     An empty `release_directory` means the release in the package, an empty `generator_directory` that the
     reference generator is put together in the state directory, an empty `corpus_file` the embedded corpus,
     empty `api_keys` that one is made up.
     """
-
-    model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True)
 
     state_directory: Path = Path(".creditline/local")
     release_directory: Path | None = None

@@ -8,8 +8,8 @@ import sys
 from typing import NoReturn
 
 from creditline.errors import CreditlineError
+from creditline.jobs.broker import ping_broker
 from creditline.settings import read_settings
-from creditline.teacher.broker import ping_broker
 from creditline.teacher.settings import TeacherSettings
 
 

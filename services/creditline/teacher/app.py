@@ -16,10 +16,10 @@ from celery.exceptions import Reject
 
 from creditline.api.audits import verdict_to_json
 from creditline.errors import Unavailable
-from creditline.ledger.ledger import AUDIT_TASK
+from creditline.jobs.celery_app import worker_app
+from creditline.jobs.tasks import AUDIT_TASK, INGEST_TASK, LABEL_TASK
 from creditline.settings import read_settings
 from creditline.teacher.audits.audit import Busy
-from creditline.teacher.broker import INGEST_TASK, LABEL_TASK, make_app
 from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack
 from creditline.teacher.worker import worker_of
@@ -30,7 +30,11 @@ _LEDGER_DOWN_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 settings = read_settings(TeacherSettings)
-app = make_app(settings)
+app = worker_app(
+    settings.broker_url,
+    visibility_seconds=settings.teacher_visibility_seconds,
+    result_seconds=settings.teacher_result_seconds,
+)
 
 
 @app.task(name=AUDIT_TASK, bind=True, max_retries=None)
@@ -67,8 +71,8 @@ def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round
 def ingest_shard(**message: Any) -> dict[str, int]:
     """Load one loader's part of a source into the index; what is done already stays. See `IngestJob`."""
     from creditline.index import QdrantSettings, WorkIndex
-    from creditline.index.jobs import IngestJob
     from creditline.ledger import Ledger
+    from creditline.teacher.ingest_jobs import IngestJob
 
     qdrant = read_settings(QdrantSettings)
     with Ledger.open(settings.ledger_url) as ledger:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
+from creditline.jobs.celery_app import RESULT_SECONDS, VISIBILITY_SECONDS
+from creditline.jobs.tasks import QUEUES
 from creditline.ledger import default_ledger_url
-
-_Port = Annotated[int, Field(ge=0, le=65535)]
-_QUEUES = ("celery", "labels", "ingest")
-_BROKER_SCHEMES = ("redis://", "rediss://")
+from creditline.settings import Port, ServiceSettings, user_state_directory
 
 
 def default_generator_directory() -> Path:
     """In the user's state directory (XDG_STATE_HOME), beside the ledger."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "creditline" / "generator"
+    return user_state_directory() / "creditline" / "generator"
 
 
 def reference_artifacts() -> Path:
@@ -28,7 +24,7 @@ def reference_artifacts() -> Path:
     return Path(str(files("creditline.attribution") / "reference"))
 
 
-class TeacherSettings(BaseSettings):
+class TeacherSettings(ServiceSettings):
     """Which generator and corpus the teacher audits for, and where jobs and the ledger are.
 
     `release_directory` tells what would have been served for works that were not listed.
@@ -41,21 +37,19 @@ class TeacherSettings(BaseSettings):
     `teacher_stop_grace_seconds`. Port 0 takes a free one.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True, frozen=True)
-
-    broker_url: str = "redis://127.0.0.1:6379/0"
+    broker_url: BrokerUrl = DEFAULT_BROKER_URL
     ledger_url: str = Field(default_factory=default_ledger_url)
     generator_directory: Path = Field(default_factory=default_generator_directory)
     teacher_artifacts: Path = Field(default_factory=reference_artifacts)
     corpus_file: Path | None = None
     release_directory: Path | None = None
     teacher_host: str = "127.0.0.1"
-    teacher_metrics_port: _Port = 7390
-    teacher_queues: str = "celery,labels,ingest"
+    teacher_metrics_port: Port = 7390
+    teacher_queues: str = ",".join(QUEUES)
     teacher_sampled_works: int = Field(default=96, ge=1, le=100_000)
     teacher_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
-    teacher_visibility_seconds: int = Field(default=900, ge=1, le=86_400)
-    teacher_result_seconds: int = Field(default=86_400, ge=60)
+    teacher_visibility_seconds: int = Field(default=VISIBILITY_SECONDS, ge=1, le=86_400)
+    teacher_result_seconds: int = Field(default=RESULT_SECONDS, ge=60)
     teacher_stop_grace_seconds: float = Field(default=6.0, ge=0, le=3600)
 
     @property
@@ -66,14 +60,7 @@ class TeacherSettings(BaseSettings):
     @field_validator("teacher_queues")
     @classmethod
     def _are_queues(cls, value: str) -> str:
-        unknown = [name.strip() for name in value.split(",") if name.strip() not in _QUEUES]
+        unknown = [name.strip() for name in value.split(",") if name.strip() not in QUEUES]
         if unknown:
-            raise ValueError(f"there is no queue {unknown[0]!r}; name some of {', '.join(_QUEUES)}")
-        return value
-
-    @field_validator("broker_url")
-    @classmethod
-    def _is_redis(cls, value: str) -> str:
-        if not value.startswith(_BROKER_SCHEMES):
-            raise ValueError(f"it must start with {' or '.join(_BROKER_SCHEMES)}")
+            raise ValueError(f"there is no queue {unknown[0]!r}; name some of {', '.join(QUEUES)}")
         return value

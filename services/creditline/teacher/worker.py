@@ -13,9 +13,9 @@ from functools import cache
 from celery import Celery, signals
 
 from creditline.errors import CreditlineError, Unavailable
+from creditline.jobs.broker import ping_broker
 from creditline.ledger import Ledger
 from creditline.teacher.audits.audit import Auditor, AuditPlan
-from creditline.teacher.broker import ping_broker
 from creditline.teacher.loading import Loader
 from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.monitoring import Page, metrics_page, monitoring_server, report

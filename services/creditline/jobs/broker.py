@@ -1,0 +1,64 @@
+"""The Redis that carries the jobs: its address as a setting, and whether it answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from kombu.connection import Connection
+from kombu.exceptions import KombuError
+from pydantic import AfterValidator
+
+from creditline.errors import Unavailable
+
+DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+# What connecting and sending raise. A broken connection in the middle of a command is an OSError.
+BROKER_ERRORS: Final = (KombuError, OSError)
+_SCHEMES = ("redis://", "rediss://", "redis+socket://")
+
+
+def _with_known_scheme(url: str) -> str:
+    if not url.startswith(_SCHEMES):
+        raise ValueError(f"it must start with {' or '.join(_SCHEMES)}")
+    return url
+
+
+# A field of a settings class: `broker_url: BrokerUrl = DEFAULT_BROKER_URL`.
+BrokerUrl = Annotated[str, AfterValidator(_with_known_scheme)]
+
+
+def fail_fast() -> dict[str, Any]:
+    """Options of kombu's Redis transport for a caller that would rather fail than wait."""
+    return {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "max_retries": 0,
+    }
+
+
+def ping_broker(url: str) -> None:
+    """Check that Redis answers at `url`; the connection is closed again.
+
+    Raises:
+        Unavailable: nothing answers there within a few seconds, or the password is wrong.
+    """
+    try:
+        with Connection(url, connect_timeout=CONNECT_SECONDS, transport_options=fail_fast()) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
+    except BROKER_ERRORS as error:
+        raise broker_unavailable(url, error) from error
+
+
+def broker_unavailable(url: str, error: Exception) -> Unavailable:
+    """The error for a broker that does not answer; the message holds no password."""
+    return Unavailable(
+        f"Redis does not answer at {_without_password(url)} ({error}); start it with "
+        "`creditline local up`, or correct CREDITLINE_BROKER_URL",
+        service="redis",
+    )
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

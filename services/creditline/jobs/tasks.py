@@ -1,0 +1,15 @@
+"""Names of the Celery tasks, and of the queues that they wait in."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+AUDIT_TASK = "creditline.audit"
+LABEL_TASK = "creditline.label_shard"
+INGEST_TASK = "creditline.ingest_shard"
+
+AUDIT_QUEUE, LABEL_QUEUE, INGEST_QUEUE = "celery", "labels", "ingest"
+QUEUES = (AUDIT_QUEUE, LABEL_QUEUE, INGEST_QUEUE)
+QUEUE_OF_TASK = MappingProxyType(
+    {AUDIT_TASK: AUDIT_QUEUE, LABEL_TASK: LABEL_QUEUE, INGEST_TASK: INGEST_QUEUE}
+)
