@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.embedder_failures import embedder_failure
+from creditline.embedder_client.failures import embedder_failure
 from creditline.errors import NotReady
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.sources import Found
-from creditline.embedder_failures import embedder_failure
+from creditline.embedder_client.failures import embedder_failure
 from creditline.errors import InvalidInput
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
