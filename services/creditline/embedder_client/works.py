@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -11,31 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.sources import Found
-from creditline.embedder_client.failures import embedder_failure
+from creditline.embedder_client.channel import channel_options
+from creditline.embedder_client.failures import translate_errors
 from creditline.errors import InvalidInput
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
-_MOST_MESSAGE_BYTES = 64 << 20
 _SECONDS_A_BATCH = 120.0
-_OPTIONS = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
-)
 
 
 class WorkEmbedder:
     """Pictures and captions of works become vectors of the release that the embedder at `target` has loaded.
 
     A work whose picture the embedder refuses gets a row of NaN, which no collection takes.
+
+    Args:
+        target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
+
+    Raises:
+        Unavailable: no embedder answers.
     """
 
     def __init__(self, target: str) -> None:
         self._target = target
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._channel = grpc.insecure_channel(target, options=channel_options())
         self._stub = EmbedderStub(self._channel)
-        self._encoder = self._asked_for_encoder()
+        try:
+            self._encoder = self._asked_for_encoder()
+        except BaseException:
+            self._channel.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -83,10 +89,9 @@ class WorkEmbedder:
 
     def _rows(self, future: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
         try:
-            answer = future.result()
-        except grpc.RpcError as failure:
-            if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
-                raise embedder_failure(self._target, failure) from failure
+            with translate_errors(self._target):
+                answer = future.result()
+        except InvalidInput:
             return self._one_by_one(items)
         return np.array([vector.values for vector in answer.vectors], dtype=np.float32)
 
@@ -94,17 +99,11 @@ class WorkEmbedder:
         """After a refusal: all but the refused."""
         rows = np.full((len(items), self.width), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
-            try:
+            with suppress(InvalidInput), translate_errors(self._target):
                 answer = self._stub.Embed(self._request([item]), timeout=_SECONDS_A_BATCH)
-            except grpc.RpcError as failure:
-                if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
-                    raise embedder_failure(self._target, failure) from failure
-                continue
-            rows[row] = answer.vectors[0].values
+                rows[row] = answer.vectors[0].values
         return rows
 
     def _asked_for_encoder(self) -> proto.GetEncoderResponse:
-        try:
+        with translate_errors(self._target):
             return self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=_SECONDS_A_BATCH)
-        except grpc.RpcError as failure:
-            raise embedder_failure(self._target, failure) from failure
