@@ -16,6 +16,7 @@ from creditline.corpus.works import Work
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.embedder_client.works import WorkEmbedder
 from creditline.errors import Unavailable
+from creditline.retries import RetryPolicy
 from tests.embedder_client.replicas import CONNECTION_AGE_SECONDS, Replicas, png, running_replicas
 
 _THREE = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
@@ -58,11 +59,14 @@ def _embed_queries(replicas: Replicas, calls: int, image: bytes = _SMALL) -> Non
     asyncio.run(run())
 
 
-def _embed_works(replicas: Replicas, calls: int, image: bytes = _SMALL) -> None:
+def _found(works: int, image: bytes = _SMALL) -> list[Found]:
     work = Work("w", "", "a red square", (), "somebody", "", "", "", image)
-    found = [Found("part", row, work, None, None, "") for row in range(calls)]
+    return [Found("part", row, work, None, None, "") for row in range(works)]
+
+
+def _embed_works(replicas: Replicas, calls: int, image: bytes = _SMALL) -> None:
     with WorkEmbedder(replicas.target) as embedder:
-        vectors = embedder(found)
+        vectors = embedder(_found(calls, image))
     np.testing.assert_array_equal(vectors[:, 0], 1.0)
 
 
@@ -158,3 +162,32 @@ def test_an_embedder_that_is_away_is_reported_after_the_retries(replicas: Replic
     with pytest.raises(Unavailable, match="start it with `creditline local up`"):
         _embed_queries(replicas, 1)
     assert time.monotonic() - started < _FOUND_SECONDS
+
+
+def test_an_ingest_waits_for_an_embedder_that_comes_back(replicas: Replicas) -> None:
+    replicas.add("127.0.0.2")
+    with WorkEmbedder(replicas.target) as embedder:
+        replicas.remove("127.0.0.2")
+        late = threading.Timer(1.0, replicas.add, ["127.0.0.2"])
+        late.start()
+        vectors = embedder(_found(3))
+        late.join()
+    np.testing.assert_array_equal(vectors[:, 0], 1.0)
+
+
+def test_an_ingest_gives_an_absent_embedder_up_when_its_retries_end(replicas: Replicas) -> None:
+    replicas.add("127.0.0.2")
+    with WorkEmbedder(replicas.target, RetryPolicy(max_seconds=0.3)) as embedder:
+        replicas.remove("127.0.0.2")
+        with pytest.raises(Unavailable, match="start it with `creditline local up`"):
+            embedder(_found(3))
+
+
+@pytest.mark.parametrize("refused", [b"not a picture", _LARGE[:1_000]])
+def test_a_work_whose_picture_is_refused_gets_a_row_of_nan_and_the_others_their_vectors(
+    three: Replicas, refused: bytes
+) -> None:
+    found = [*_found(2), *_found(1, refused), *_found(2)]
+    with WorkEmbedder(three.target) as embedder:
+        vectors = embedder(found)
+    assert np.isnan(vectors).all(axis=1).tolist() == [False, False, True, False, False]

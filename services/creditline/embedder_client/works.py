@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -14,11 +16,15 @@ from numpy.typing import NDArray
 from creditline.corpus.sources import Found
 from creditline.embedder_client.channel import channel_options
 from creditline.embedder_client.failures import translate_errors
-from creditline.errors import InvalidInput
+from creditline.errors import InvalidInput, ResourceExhausted, Unavailable
+from creditline.retries import RetryPolicy, any_of
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
 _SECONDS_A_BATCH = 120.0
+_is_transient = any_of(Unavailable, ResourceExhausted)
+
+ONE_MINUTE = RetryPolicy(max_seconds=60.0, jitter=0.5)
 
 
 class WorkEmbedder:
@@ -28,13 +34,17 @@ class WorkEmbedder:
 
     Args:
         target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
+        retries: used for a batch while the embedder is unavailable or overloaded.
 
     Raises:
-        Unavailable: no embedder answers.
+        Unavailable: no embedder answers at the start.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, retries: RetryPolicy = ONE_MINUTE) -> None:
         self._target = target
+        self._retries = retries
+        # Differs from process to process: loaders that failed together must not come back together.
+        self._rng = random.Random()
         self._channel = grpc.insecure_channel(target, options=channel_options())
         self._stub = EmbedderStub(self._channel)
         try:
@@ -70,7 +80,7 @@ class WorkEmbedder:
         most = max(int(self._encoder.max_batch), 1)
         # The embedder works on one batch while the next one travels.
         calls = [(items[first : first + most]) for first in range(0, len(items), most)]
-        futures = [self._stub.Embed.future(self._request(part), timeout=_SECONDS_A_BATCH) for part in calls]
+        futures = [self._start(part) for part in calls]
         rows = [self._rows(future, part) for future, part in zip(futures, calls, strict=True)]
         return np.concatenate(rows)
 
@@ -89,19 +99,30 @@ class WorkEmbedder:
 
     def _rows(self, future: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
         try:
-            with translate_errors(self._target):
-                answer = future.result()
+            answer = self._answer(future, items)
         except InvalidInput:
             return self._one_by_one(items)
         return np.array([vector.values for vector in answer.vectors], dtype=np.float32)
+
+    def _start(self, items: Sequence[proto.EmbedRequest.Item]) -> grpc.Future:
+        return self._stub.Embed.future(self._request(items), timeout=_SECONDS_A_BATCH)
+
+    def _answer(self, started: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> proto.EmbedResponse:
+        """The response to `started`, or to the same call made again after a transient error."""
+        calls = itertools.chain([started], (self._start(items) for _ in itertools.count()))
+
+        def attempt() -> proto.EmbedResponse:
+            with translate_errors(self._target):
+                return next(calls).result()
+
+        return self._retries.call(attempt, transient=_is_transient, rng=self._rng)
 
     def _one_by_one(self, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
         """After a refusal: all but the refused."""
         rows = np.full((len(items), self.width), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
-            with suppress(InvalidInput), translate_errors(self._target):
-                answer = self._stub.Embed(self._request([item]), timeout=_SECONDS_A_BATCH)
-                rows[row] = answer.vectors[0].values
+            with suppress(InvalidInput):
+                rows[row] = self._answer(self._start([item]), [item]).vectors[0].values
         return rows
 
     def _asked_for_encoder(self) -> proto.GetEncoderResponse:
