@@ -15,9 +15,12 @@ from creditline.retries import RetryPolicy
 
 ChannelOptions = tuple[tuple[str, int | str], ...]
 
-# A call that fails with UNAVAILABLE is repeated on the next replica; embedding twice has the effect of
-# embedding once. gRPC itself retries, makes at most five attempts, and adds jitter.
+# A call that one replica fails is retried on the next; embedding twice has the effect of embedding once. gRPC
+# itself retries, makes at most five attempts, and adds jitter.
 _RETRIES = RetryPolicy(initial_delay_seconds=0.05, max_delay_seconds=0.5, max_attempts=4)
+# A server of grpcio 1.85.1 answers CANCELLED to some calls that arrive while it stops, gracefully too. A call
+# that its caller cancels is never retried.
+_RETRYABLE = ("UNAVAILABLE", "CANCELLED")
 _SERVICE = "creditline.v1.Embedder"
 _MAX_MESSAGE_BYTES = 64 << 20
 _RESOLUTION_INTERVAL_MS = 1_000
@@ -58,7 +61,7 @@ def _service_config(retries: RetryPolicy) -> dict[str, Any]:
                     "initialBackoff": f"{retries.initial_delay_seconds:.3f}s",
                     "maxBackoff": f"{retries.max_delay_seconds:.3f}s",
                     "backoffMultiplier": retries.factor,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": _RETRYABLE,
                 },
             }
         ],
