@@ -24,6 +24,8 @@ from tests.deploy.manifests import (
 KUSTOMIZATIONS = ("base", "overlays/example")
 OURS = ("gateway", "embedder", "teacher")
 WORKLOADS = {*OURS, "qdrant", "redis", "postgres", "load-index"}
+# How long a cluster's DNS may give an old answer: the usual cache of CoreDNS.
+CLUSTER_DNS_SECONDS = 30.0
 SECRETS = {"creditline": {"api-keys": "one,two", "postgres-password": "5f0c"}}
 
 
@@ -73,6 +75,20 @@ def test_the_embedder_listens_where_its_service_points(
     assert values["embedder_host"] == "0.0.0.0"
     assert values["embedder_port"] == ports["grpc"]
     assert values["embedder_metrics_port"] == ports["metrics"]
+
+
+@pytest.mark.parametrize("settings_of", ["embedder"], indirect=True)
+def test_clients_find_every_embedder_and_a_new_one_before_an_old_one_ends(
+    settings_of: BaseSettings, base: list[Manifest]
+) -> None:
+    service = of_kind(base, "Service")["embedder"]["spec"]
+    assert service["clusterIP"] == "None"
+    (port,) = [each for each in service["ports"] if each["name"] == "grpc"]
+    target = environment(base, "gateway", SECRETS)["CREDITLINE_EMBEDDER_TARGET"]
+    assert target == f"dns:///embedder:{port['port']}"
+    age = settings_of.model_dump()["embedder_connection_age_seconds"]
+    deployment = of_kind(base, "Deployment")["embedder"]["spec"]
+    assert deployment["minReadySeconds"] > 1.1 * age + CLUSTER_DNS_SECONDS
 
 
 @pytest.mark.parametrize("settings_of", ["teacher"], indirect=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from creditline.cli.narrator import Narrator
 from creditline.client import CreditlineClient
 from creditline.errors import DeadlineExceeded, NotReady
 from creditline.local.stack import LocalStack
+from creditline.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from creditline.generator.pipeline import Generator
@@ -122,13 +122,11 @@ def _audited(
     client: CreditlineClient, answer: AttributionAnswer, seconds: float, narrator: Narrator
 ) -> AuditAnswer:
     """The audit once it has ended, well or not. Raises DeadlineExceeded."""
-    audit = client.submit_audit(answer.attribution_id)
-    until = time.monotonic() + seconds
-    while audit.state in _AUDIT_UNDER_WAY:
-        if time.monotonic() > until:
-            raise DeadlineExceeded(f"audit {audit.id} is still {audit.state} after {seconds:.0f} s")
+    submitted = client.submit_audit(answer.attribution_id)
+    for _ in RetryPolicy.polling(_POLL_SECONDS, for_seconds=seconds).attempts():
+        audit = client.audit(submitted.id)
+        if audit.state not in _AUDIT_UNDER_WAY:
+            narrator.say(f"audit {audit.id}: {audit.state}")
+            return audit
         narrator.doing(_AUDIT_UNDER_WAY[audit.state])
-        time.sleep(_POLL_SECONDS)
-        audit = client.audit(audit.id)
-    narrator.say(f"audit {audit.id}: {audit.state}")
-    return audit
+    raise DeadlineExceeded(f"audit {audit.id} is still {audit.state} after {seconds:.0f} s")

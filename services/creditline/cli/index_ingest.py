@@ -31,7 +31,10 @@ def ingest(
     kind: Annotated[str | None, typer.Option(help="The source's form, where it is not recognised.")] = None,
     embedder: Annotated[
         str | None,
-        typer.Option(help="HOST:PORT of the embedder, for pictures; without it, features are vectors."),
+        typer.Option(
+            help="HOST:PORT of the embedder, for pictures; all addresses of HOST share the work. "
+            "Without it, features are vectors."
+        ),
     ] = None,
     loader: Annotated[str, typer.Option(help="1/2: the first of two that share the source's parts.")] = "1/1",
     celery: Annotated[

@@ -7,7 +7,6 @@ with CreditlineClient("127.0.0.1:7100") as client:
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +31,7 @@ from creditline.api.withdrawals import read_wish, read_withdrawal
 from creditline.api.works import read_work
 from creditline.client.errors import translate_errors
 from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
+from creditline.retries import RetryPolicy
 from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
 from creditline.v1.attribution_pb2_grpc import AttributionStub
 from creditline.v1.audit_pb2_grpc import AuditsStub
@@ -240,17 +240,14 @@ class CreditlineClient:
         self, audit_id: str, *, timeout_seconds: float = _AUDIT_SECONDS, poll_seconds: float = _POLL_SECONDS
     ) -> AuditAnswer:
         """The audit once it is DONE or FAILED. Raises DeadlineExceeded when it is neither in time."""
-        until = time.monotonic() + timeout_seconds
-        while True:
+        for _ in RetryPolicy.polling(poll_seconds, for_seconds=timeout_seconds).attempts():
             audit = self.audit(audit_id)
             if audit.state in _FINAL_STATES:
                 return audit
-            if time.monotonic() + poll_seconds > until:
-                raise DeadlineExceeded(
-                    f"audit {audit_id} is still {audit.state} after {timeout_seconds:.3g} s; wait longer, or "
-                    "check that a teacher runs (`creditline local up` starts one)"
-                )
-            time.sleep(poll_seconds)
+        raise DeadlineExceeded(
+            f"audit {audit_id} is still {audit.state} after {timeout_seconds:.3g} s; wait longer, or "
+            "check that a teacher runs (`creditline local up` starts one)"
+        )
 
 
 def _file_bytes(image: bytes | Path | Image.Image) -> bytes:

@@ -25,6 +25,8 @@ from creditline.towers.spec import TowerSpec
 from creditline.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
 
 _LARGEST_MESSAGE_BYTES = 64 << 20
+# A call that still runs this long after the end of its connection's age is cut off. Ingests wait two minutes.
+_LONGEST_CALL_SECONDS = 150.0
 # Decoded pictures are large: so many at once, the others wait.
 _DECODERS = 2
 _SERVICE = "creditline.v1.Embedder"
@@ -83,8 +85,7 @@ class EmbedderServer:
 
     async def _serve(self, resources: contextlib.AsyncExitStack, service: EmbedderService) -> int:
         host, port = self._settings.embedder_host, self._settings.embedder_port
-        size = [(f"grpc.max_{way}_message_length", _LARGEST_MESSAGE_BYTES) for way in ("receive", "send")]
-        server = grpc.aio.server(options=[*size, ("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(options=_server_options(self._settings))
         health_of = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
         add_EmbedderServicer_to_server(service, server)
@@ -101,6 +102,15 @@ class EmbedderServer:
     async def _stop(self, server: Any, health_of: Any) -> None:
         await health_of.enter_graceful_shutdown()
         await server.stop(self._settings.embedder_stop_grace_seconds)
+
+
+def _server_options(settings: EmbedderSettings) -> list[tuple[str, int]]:
+    size = [(f"grpc.max_{way}_message_length", _LARGEST_MESSAGE_BYTES) for way in ("receive", "send")]
+    age = [
+        ("grpc.max_connection_age_ms", round(settings.embedder_connection_age_seconds * 1e3)),
+        ("grpc.max_connection_age_grace_ms", round(_LONGEST_CALL_SECONDS * 1e3)),
+    ]
+    return [*size, *age, ("grpc.so_reuseport", 0)]
 
 
 def _taken(host: str, port: int, variable: str) -> Conflict:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
+from creditline.embedder_client.queries import EmbedderClient
 from creditline.errors import CreditlineError, NotReady
 from creditline.gateway.broker import Broker
-from creditline.gateway.embedding import EmbedderClient
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
-from creditline.gateway.embedding import EmbedderClient
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck

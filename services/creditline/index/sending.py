@@ -3,64 +3,57 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from creditline.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from creditline.index.failures import QdrantAddress, explained
+from creditline.retries import RetryPolicy, any_of
 
-_PASSING = (Unavailable, DeadlineExceeded, ResourceExhausted)
-_GROWTH = 2.0
+_is_transient = any_of(Unavailable, DeadlineExceeded, ResourceExhausted)
 
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a Qdrant that is away or overloaded is waited for, and how often it is asked, in seconds."""
-
-    seconds: float = 300.0
-    first_pause_seconds: float = 0.1
-    longest_pause_seconds: float = 5.0
-
-
-PATIENT = Patience()
-IMPATIENT = Patience(seconds=0.0)
+NO_RETRY = RetryPolicy(max_attempts=1)
+# Half of each delay is random: loaders that failed together must not come back together.
+FIVE_MINUTES = RetryPolicy(max_seconds=300.0, jitter=0.5)
 
 
 @dataclass
 class Sending:
-    """One upsert. `start` makes the call; sending it twice does what sending it once does."""
+    """One upsert, which begins at once.
+
+    Raises on acknowledgement what Qdrant answered, as a CreditlineError.
+    """
 
     start: Callable[[], Any]
-    works: int
+    """Makes the call and returns its future; making it twice has the same effect as making it once."""
     address: QdrantAddress
     collection: str
-    patience: Patience
+    retries: RetryPolicy
+    """Used while Qdrant is unavailable, overloaded, full or too slow."""
+    rng: random.Random
+    """Source of the retries' jitter."""
     _call: Any = field(init=False)
+    _failed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._call = self.start()
 
-    def acknowledged(self) -> int:
-        """Wait until Qdrant holds the batch durably; returns its works.
+    def acknowledged(self) -> None:
+        """Wait until Qdrant holds the batch durably.
 
-        What may pass (away, overloaded, full, too slow) is tried again until the patience ends, and is raised
-        then; everything else is raised at once.
+        Raises:
+            CreditlineError: the first error that is not transient, or the last one when the policy ends.
         """
-        ends, pause = time.monotonic() + self.patience.seconds, self.patience.first_pause_seconds
-        while True:
-            try:
-                return self._awaited()
-            except _PASSING:
-                if time.monotonic() + pause > ends:
-                    raise
-            # Loaders that failed together shall not come back together.
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * _GROWTH, self.patience.longest_pause_seconds)
-            self._call = self.start()
+        self.retries.call(self._attempt, transient=_is_transient, rng=self.rng)
 
-    def _awaited(self) -> int:
+    def cancel(self) -> None:
+        """Cancel the call if it is under way."""
+        self._call.cancel()
+
+    def _attempt(self) -> None:
+        if self._failed:
+            self._call = self.start()
+        self._failed = True
         with explained(self.address, self.collection):
             self._call.result()
-        return self.works

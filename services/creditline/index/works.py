@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,10 +16,12 @@ from qdrant_client import grpc as qdrant
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
 from creditline.index.failures import QdrantAddress, explained
 from creditline.index.filters import WorkFilter, field_indexes, withdrawn_is
+from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.plan import IndexPlan
 from creditline.index.points import WorkPoint, checked_vectors, point_id, to_qdrant
 from creditline.index.queries import nearest
-from creditline.index.sending import IMPATIENT, Patience, Sending
+from creditline.index.sending import NO_RETRY, Sending
+from creditline.retries import RetryPolicy
 
 # gRPC's default of two minutes would keep us from seeing a Qdrant that has come back.
 CHANNEL_OPTIONS = {
@@ -34,6 +35,7 @@ CHANNEL_OPTIONS = {
 }
 _SCROLL_PAGE = 1_000
 _QUERIES_A_CALL = 32
+# Qdrant works on one batch while the next is made; more would only wait there.
 _BATCHES_IN_FLIGHT = 2
 _OPTIMIZE_SECONDS = 3_600.0
 _OPTIMIZE_POLL_SECONDS = 0.2
@@ -131,25 +133,31 @@ class WorkIndex:
         Writing the same works again changes nothing. Raises InvalidInput before a batch with a bad vector
         is sent, NotReady when the collection is missing.
         """
-        remaining, in_flight, written = iter(points), deque[Sending](), 0
-        while batch := list(itertools.islice(remaining, self.batch_size)):
-            # Qdrant works on one batch while the next is made; more would only wait there.
-            while len(in_flight) >= _BATCHES_IN_FLIGHT:
-                written += in_flight.popleft().acknowledged()
-            in_flight.append(self.send(collection, batch, IMPATIENT))
-        while in_flight:
-            written += in_flight.popleft().acknowledged()
-        return written
+
+        def send(batch: Sequence[WorkPoint]) -> Sending:
+            return self.send(collection, batch, NO_RETRY, random.Random())
+
+        written = acknowledged_in_order(_batches(points, self.batch_size), send, limit=_BATCHES_IN_FLIGHT)
+        return sum(len(batch) for batch in written)
 
     @property
     def batch_size(self) -> int:
         """How many works one call writes."""
         return self._plan.upsert_batch
 
-    def send(self, collection: str, points: Sequence[WorkPoint], patience: Patience) -> Sending:
+    def send(
+        self, collection: str, points: Sequence[WorkPoint], retries: RetryPolicy, rng: random.Random
+    ) -> Sending:
         """Begin to write one batch; it is durable when it is acknowledged.
 
-        Raises InvalidInput, before anything is sent, for a bad vector.
+        Args:
+            collection: name of the collection or an alias.
+            points: the works of the batch.
+            retries: used while Qdrant is unavailable, overloaded, full or too slow.
+            rng: source of the retries' jitter.
+
+        Raises:
+            InvalidInput: a vector is bad; nothing is sent.
         """
         vectors = checked_vectors(points, self.width(collection))
         request = qdrant.UpsertPoints(
@@ -161,7 +169,7 @@ class WorkIndex:
         def start() -> Any:
             return self._client.grpc_points.Upsert.future(request, timeout=self._timeout)
 
-        return Sending(start, len(points), self._address, collection, patience)
+        return Sending(start, self._address, collection, retries, rng)
 
     def count(self, collection: str, *, withdrawn: bool | None = None) -> int:
         """How many works the collection holds, exactly; of one kind only when `withdrawn` is given."""
@@ -295,25 +303,28 @@ class WorkIndex:
         An update of the optimizers' settings starts them, on a server and in the local process; searches go
         on meanwhile. Raises DeadlineExceeded, and Unavailable when the optimizers failed.
         """
-        deadline = time.monotonic() + timeout_seconds
         request = qdrant.UpdateCollection(
             collection_name=collection, optimizers_config=self._plan.optimizers()
         )
         with explained(self._address, collection):
             self._client.grpc_collections.Update(request, timeout=timeout_seconds)
-        while (found := self._info(collection)).status != qdrant.CollectionStatus.Green:
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded(
-                    f"Qdrant at {self._address} was still building {collection!r} after "
-                    f"{timeout_seconds:.0f} s; searches work meanwhile, only slower"
-                )
-            time.sleep(_OPTIMIZE_POLL_SECONDS)
+        found = self._info_when_built(collection, timeout_seconds)
         if found.optimizer_status.error:
             raise Unavailable(
                 f"Qdrant at {self._address} could not build {collection!r}: {found.optimizer_status.error};"
                 " searches still work, only slower",
                 service="qdrant",
             )
+
+    def _info_when_built(self, collection: str, timeout_seconds: float) -> qdrant.CollectionInfo:
+        for _ in RetryPolicy.polling(_OPTIMIZE_POLL_SECONDS, for_seconds=timeout_seconds).attempts():
+            found = self._info(collection)
+            if found.status == qdrant.CollectionStatus.Green:
+                return found
+        raise DeadlineExceeded(
+            f"Qdrant at {self._address} was still building {collection!r} after "
+            f"{timeout_seconds:.0f} s; searches work meanwhile, only slower"
+        )
 
     def _info(self, collection: str) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=collection)
@@ -345,6 +356,12 @@ class WorkIndex:
         )
         with explained(self._address, collection):
             self._client.grpc_points.CreateFieldIndex(request, timeout=self._timeout)
+
+
+def _batches(points: Iterable[WorkPoint], size: int) -> Iterator[list[WorkPoint]]:
+    remaining = iter(points)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def _stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:

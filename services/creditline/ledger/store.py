@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from creditline.errors import InvalidInput, Unavailable
+from creditline.retries import RetryPolicy
 from creditline.settings import user_state_directory
 
 _BUSY_SECONDS = 20
 _CONNECT_SECONDS = 5
-_RETRY_SECONDS = 0.02
+_WHILE_BUSY = RetryPolicy.polling(0.02, for_seconds=_BUSY_SECONDS)
 # Any fixed number: who holds this PostgreSQL advisory lock is the one writer.
 _WRITER_LOCK = 0x63726564
 _WRITES = "creditline_writes"
@@ -131,15 +131,11 @@ def _write_ahead(connection: Any) -> None:
     SQLite's own waiting does not cover this one statement: while another process holds the file it fails at
     once.
     """
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY_SECONDS)
+    _WHILE_BUSY.call(lambda: connection.execute("PRAGMA journal_mode = WAL"), transient=_is_busy)
+
+
+def _is_busy(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from creditline.errors import Unavailable
 from creditline.local import guardian
+from creditline.retries import RetryPolicy
 
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 15
@@ -72,17 +73,15 @@ class ServiceProcess:
 
     def wait_until_healthy(self) -> float:
         """Seconds since the start. Raises Unavailable with the log's tail when it ends or takes too long."""
-        while True:
+        for _ in RetryPolicy.polling(_POLL_SECONDS, for_seconds=self.plan.start_seconds).attempts():
             self.refuse_if_ended()
             if self.plan.is_healthy():
                 return time.monotonic() - self.began
-            if time.monotonic() - self.began > self.plan.start_seconds:
-                raise Unavailable(
-                    f"{self.plan.name} was not healthy at {self.plan.address} after "
-                    f"{self.plan.start_seconds:.0f} s; {self.log_tail()}",
-                    service=self.plan.name,
-                )
-            time.sleep(_POLL_SECONDS)
+        raise Unavailable(
+            f"{self.plan.name} was not healthy at {self.plan.address} after "
+            f"{self.plan.start_seconds:.0f} s; {self.log_tail()}",
+            service=self.plan.name,
+        )
 
     def refuse_if_ended(self) -> None:
         """Raises Unavailable with the log's tail when the service has ended."""

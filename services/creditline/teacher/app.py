@@ -8,6 +8,7 @@ Whoever knows the broker's address can submit an audit by name:
 from __future__ import annotations
 
 import logging
+import random
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from creditline.api.audits import verdict_to_json
 from creditline.errors import Unavailable
 from creditline.jobs.celery_app import worker_app
 from creditline.jobs.tasks import AUDIT_TASK, INGEST_TASK, LABEL_TASK
+from creditline.retries import RetryPolicy
 from creditline.settings import read_settings
 from creditline.teacher.audits.audit import Busy
 from creditline.teacher.settings import TeacherSettings
@@ -26,7 +28,8 @@ from creditline.teacher.worker import worker_of
 
 # A lease is looked at again this long after it should have run out.
 _AFTER_LEASE_SECONDS = 1.0
-_LEDGER_DOWN_SECONDS = 10.0
+_LEDGER_DOWN = RetryPolicy(initial_delay_seconds=10.0, max_delay_seconds=10.0, jitter=0.5)
+_rng = random.Random()
 _log = logging.getLogger(__name__)
 
 settings = read_settings(TeacherSettings)
@@ -52,7 +55,7 @@ def audit(self: Task, attribution_id: str) -> dict[str, Any]:
         raise self.retry(exc=busy, countdown=busy.seconds + _AFTER_LEASE_SECONDS) from busy
     except Unavailable as down:
         _log.warning("attribution %s waits: %s", attribution_id, down.message)
-        raise self.retry(exc=down, countdown=_LEDGER_DOWN_SECONDS) from down
+        raise self.retry(exc=down, countdown=_LEDGER_DOWN.delay(self.request.retries, _rng)) from down
 
 
 @app.task(name=LABEL_TASK)

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from creditline.corpus.sources import Source, open_source
 from creditline.corpus.withdrawn import Withdrawn
+from creditline.embedder_client.works import WorkEmbedder
 from creditline.errors import InvalidInput
-from creditline.index.embedding import WorkEmbedder
 from creditline.index.ingest.checkpoint import Checkpoint
 from creditline.index.ingest.ingest import (
     ONLY_LOADER,

@@ -17,7 +17,7 @@ from creditline.errors import Conflict, InvalidInput, NotReady, Unavailable
 from creditline.index import WorkIndex
 from creditline.index.ingest.checkpoint import Checkpoint
 from creditline.index.ingest.ingest import AsGiven, Ingest, Loader, Progress
-from creditline.index.sending import Patience
+from creditline.retries import RetryPolicy
 from tests.index.conftest import GRAPH_PLAN
 from tests.index.works_made_up import WIDTH, unit_vectors
 from tests.local.qdrant_process import start_qdrant
@@ -195,7 +195,7 @@ def test_an_index_that_stays_away_ends_the_ingest_and_what_was_done_is_known(
             running.process.wait()
 
         ingest = Ingest(
-            source, index, _COLLECTION, AsGiven(), patience=Patience(seconds=0.5), on_progress=end
+            source, index, _COLLECTION, AsGiven(), retries=RetryPolicy(max_seconds=0.5), on_progress=end
         )
         checkpoint = _checkpoint(ingest, tmp_path)
         with pytest.raises(Unavailable, match="creditline local up"):

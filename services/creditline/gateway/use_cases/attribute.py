@@ -19,8 +19,8 @@ from creditline.api.answers import AttributionAnswer, AuditedAccuracy
 from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.withdrawn import Withdrawn
+from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.gateway.deadline import Deadline
-from creditline.gateway.embedding import EmbeddedQuery, EmbedderClient
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work

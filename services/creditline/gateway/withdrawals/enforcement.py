@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
 
 from creditline.corpus.withdrawn import Withdrawn
@@ -13,12 +14,13 @@ from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex
 from creditline.index.withdrawal import carry_out, check
+from creditline.retries import RetryPolicy
 
 # How often the ledger is asked for what other gateways were told.
 _TICK_SECONDS = 1.0
 # How often the index is looked through although nothing new was wished: collections are filled and restored.
 _AGAIN_SECONDS = 30.0
-_LONGEST_WAIT_SECONDS = 15.0
+_BACK_OFF = RetryPolicy(initial_delay_seconds=2.0, max_delay_seconds=15.0, jitter=0.5)
 _NOT_YET = "withdrawals have not been carried out in the index since this gateway started"
 _log = logging.getLogger(__name__)
 
@@ -30,12 +32,21 @@ class WithdrawalEnforcer:
     gateways may do the same thing at once.
     """
 
-    def __init__(self, register: WithdrawnRegister, index: WorkIndex, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self,
+        register: WithdrawnRegister,
+        index: WorkIndex,
+        metrics: GatewayMetrics,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`rng`: source of the back-off's jitter; None for one that differs from gateway to gateway."""
         self._register = register
         self._index = index
         self._metrics = metrics
         self._woken = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+        self._rng = rng or random.Random()
+        self._failures = 0
         self._wait_seconds = _TICK_SECONDS
         self._due = 0.0
         self._carried_out = -1
@@ -73,16 +84,17 @@ class WithdrawalEnforcer:
                 CreditlineError(f"the gateway failed ({type(error).__name__}); see its log"), waiting
             )
         else:
-            self.problem, self._wait_seconds = "", _TICK_SECONDS
+            self.problem, self._failures, self._wait_seconds = "", 0, _TICK_SECONDS
             for arrival in waiting:
                 if not arrival.done():
                     arrival.set_result(None)
 
     def _failed(self, error: CreditlineError, waiting: list[asyncio.Future[None]]) -> None:
-        if self._wait_seconds == _TICK_SECONDS:
+        if not self._failures:
             _log.warning("withdrawals wait to be carried out in the index: %s", error.message)
         self.problem, self._due = error.message, 0.0
-        self._wait_seconds = min(self._wait_seconds * 2, _LONGEST_WAIT_SECONDS)
+        self._wait_seconds = _BACK_OFF.delay(self._failures, self._rng)
+        self._failures += 1
         for arrival in waiting:
             if not arrival.done():
                 arrival.set_exception(error)

@@ -6,10 +6,11 @@ Points have ids that come from their works' ids, so a batch that is sent twice i
 from __future__ import annotations
 
 import itertools
+import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -18,10 +19,12 @@ import numpy.typing as npt
 from creditline.corpus.sources import Found, Source
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
+from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.ingest.checkpoint import Broken, Checkpoint, Position
 from creditline.index.points import WorkPoint
-from creditline.index.sending import PATIENT, Patience, Sending
+from creditline.index.sending import FIVE_MINUTES, Sending
 from creditline.index.works import WorkIndex
+from creditline.retries import RetryPolicy
 
 _BATCHES_IN_FLIGHT = 3
 # No direction can be told from a shorter vector.
@@ -135,6 +138,8 @@ class IngestReport:
 class Ingest:
     """What is loaded into what. Withdrawn works are written as withdrawn, so they are never listed.
 
+    retries: used for a batch while Qdrant is unavailable, overloaded, full or too slow.
+    rng: source of the retries' jitter; by default seeded by the system, so that loaders differ.
     on_progress: called after each acknowledged batch.
     """
 
@@ -144,7 +149,8 @@ class Ingest:
     vectors: WorkVectors
     loader: Loader = ONLY_LOADER
     withdrawn: Callable[[Work], bool] = lambda work: False
-    patience: Patience = PATIENT
+    retries: RetryPolicy = FIVE_MINUTES
+    rng: random.Random = field(default_factory=random.Random)
     on_progress: ProgressListener = lambda progress: None
 
     @property
@@ -158,29 +164,22 @@ class Ingest:
         """Load what the checkpoint does not know as done.
 
         Raises NotReady without the collection, InvalidInput, and Unavailable or ResourceExhausted when
-        Qdrant stays away for longer than `patience`; what was acknowledged stays, and another run goes on
+        Qdrant does not take a batch within `retries`; what was acknowledged stays, and another run goes on
         there.
         """
         began, before = time.monotonic(), checkpoint.position.works
         width, parts = self.index.width(self.collection), self.loader.parts(self.source)
-        in_flight: deque[tuple[Sending, Position, list[Broken]]] = deque()
-
-        def acknowledge() -> None:
-            sending, position, broken = in_flight.popleft()
-            sending.acknowledged()
-            checkpoint.advance(position, broken)
-            self.on_progress(_progress(position, before, time.monotonic() - began))
-
-        for batch in self._batches(parts, checkpoint.position, width):
-            while len(in_flight) >= _BATCHES_IN_FLIGHT:
-                acknowledge()
-            sending = self.index.send(self.collection, batch.points, self.patience)
-            in_flight.append((sending, batch.position, batch.broken))
-        while in_flight:
-            acknowledge()
+        batches = self._batches(parts, checkpoint.position, width)
+        with closing(acknowledged_in_order(batches, self._send, limit=_BATCHES_IN_FLIGHT)) as acknowledged:
+            for batch in acknowledged:
+                checkpoint.advance(batch.position, batch.broken)
+                self.on_progress(_progress(batch.position, before, time.monotonic() - began))
         checkpoint.advance(replace(checkpoint.position, finished=True), ())
         done = checkpoint.position
         return IngestReport(done.works, done.broken, done.works - before, time.monotonic() - began)
+
+    def _send(self, batch: _Batch) -> Sending:
+        return self.index.send(self.collection, batch.points, self.retries, self.rng)
 
     def _batches(self, parts: Sequence[str], position: Position, width: int) -> Iterator[_Batch]:
         """Batches from `position` on, each with the position after it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -11,31 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.sources import Found
-from creditline.embedder_failures import embedder_failure
-from creditline.errors import InvalidInput
+from creditline.embedder_client.channel import channel_options
+from creditline.embedder_client.failures import translate_errors
+from creditline.errors import InvalidInput, ResourceExhausted, Unavailable
+from creditline.retries import RetryPolicy, any_of
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
-_MOST_MESSAGE_BYTES = 64 << 20
 _SECONDS_A_BATCH = 120.0
-_OPTIONS = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
-)
+_is_transient = any_of(Unavailable, ResourceExhausted)
+
+ONE_MINUTE = RetryPolicy(max_seconds=60.0, jitter=0.5)
 
 
 class WorkEmbedder:
     """Pictures and captions of works become vectors of the release that the embedder at `target` has loaded.
 
     A work whose picture the embedder refuses gets a row of NaN, which no collection takes.
+
+    Args:
+        target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
+        retries: used for a batch while the embedder is unavailable or overloaded.
+
+    Raises:
+        Unavailable: no embedder answers at the start.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, retries: RetryPolicy = ONE_MINUTE) -> None:
         self._target = target
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._retries = retries
+        # Differs from process to process: loaders that failed together must not come back together.
+        self._rng = random.Random()
+        self._channel = grpc.insecure_channel(target, options=channel_options())
         self._stub = EmbedderStub(self._channel)
-        self._encoder = self._asked_for_encoder()
+        try:
+            self._encoder = self._asked_for_encoder()
+        except BaseException:
+            self._channel.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +80,7 @@ class WorkEmbedder:
         most = max(int(self._encoder.max_batch), 1)
         # The embedder works on one batch while the next one travels.
         calls = [(items[first : first + most]) for first in range(0, len(items), most)]
-        futures = [self._stub.Embed.future(self._request(part), timeout=_SECONDS_A_BATCH) for part in calls]
+        futures = [self._start(part) for part in calls]
         rows = [self._rows(future, part) for future, part in zip(futures, calls, strict=True)]
         return np.concatenate(rows)
 
@@ -83,28 +99,32 @@ class WorkEmbedder:
 
     def _rows(self, future: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
         try:
-            answer = future.result()
-        except grpc.RpcError as failure:
-            if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
-                raise embedder_failure(self._target, failure) from failure
+            answer = self._answer(future, items)
+        except InvalidInput:
             return self._one_by_one(items)
         return np.array([vector.values for vector in answer.vectors], dtype=np.float32)
+
+    def _start(self, items: Sequence[proto.EmbedRequest.Item]) -> grpc.Future:
+        return self._stub.Embed.future(self._request(items), timeout=_SECONDS_A_BATCH)
+
+    def _answer(self, started: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> proto.EmbedResponse:
+        """The response to `started`, or to the same call made again after a transient error."""
+        calls = itertools.chain([started], (self._start(items) for _ in itertools.count()))
+
+        def attempt() -> proto.EmbedResponse:
+            with translate_errors(self._target):
+                return next(calls).result()
+
+        return self._retries.call(attempt, transient=_is_transient, rng=self._rng)
 
     def _one_by_one(self, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
         """After a refusal: all but the refused."""
         rows = np.full((len(items), self.width), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
-            try:
-                answer = self._stub.Embed(self._request([item]), timeout=_SECONDS_A_BATCH)
-            except grpc.RpcError as failure:
-                if failure.code() != grpc.StatusCode.INVALID_ARGUMENT:
-                    raise embedder_failure(self._target, failure) from failure
-                continue
-            rows[row] = answer.vectors[0].values
+            with suppress(InvalidInput):
+                rows[row] = self._answer(self._start([item]), [item]).vectors[0].values
         return rows
 
     def _asked_for_encoder(self) -> proto.GetEncoderResponse:
-        try:
+        with translate_errors(self._target):
             return self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=_SECONDS_A_BATCH)
-        except grpc.RpcError as failure:
-            raise embedder_failure(self._target, failure) from failure

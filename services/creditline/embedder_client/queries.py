@@ -8,20 +8,11 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.embedder_failures import embedder_failure
+from creditline.embedder_client.channel import channel_options
+from creditline.embedder_client.failures import translate_errors
 from creditline.errors import NotReady
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
-
-_CHANNEL_OPTIONS = (
-    # A gateway that outlives its embedder must find the next one within a second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    # This is also how long one attempt to connect may take.
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", 64 << 20),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +24,15 @@ class EmbeddedQuery:
 
 
 class EmbedderClient:
-    """One channel to the embedder at `target` (host:port)."""
+    """One channel to all replicas of the embedder.
+
+    Args:
+        target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
+    """
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(target, options=channel_options())
         self._stub = EmbedderStub(self._channel)
 
     async def close(self) -> None:
@@ -53,18 +48,14 @@ class EmbedderClient:
         """
         item = proto.EmbedRequest.Item(image=image, text=prompt)
         request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release)
-        try:
+        with translate_errors(self.target):
             response = await self._stub.Embed(request, timeout=deadline_seconds)
-        except grpc.aio.AioRpcError as failure:
-            raise embedder_failure(self.target, failure) from failure
         return self._checked(response, release, width)
 
     async def loaded_release(self, *, deadline_seconds: float) -> str:
         """Name of the release whose encoder is loaded: tells readiness. Raises Unavailable."""
-        try:
+        with translate_errors(self.target):
             answer = await self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=deadline_seconds)
-        except grpc.aio.AioRpcError as failure:
-            raise embedder_failure(self.target, failure) from failure
         return str(answer.release)
 
     def _checked(self, response: proto.EmbedResponse, release: str, width: int) -> EmbeddedQuery:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import grpc
 
 from creditline.errors import (
@@ -12,6 +15,15 @@ from creditline.errors import (
     ResourceExhausted,
     Unavailable,
 )
+
+
+@contextmanager
+def translate_errors(target: str) -> Iterator[None]:
+    """Raise gRPC errors of the block as CreditlineErrors that name the embedder's `target`."""
+    try:
+        yield
+    except grpc.RpcError as failure:
+        raise embedder_failure(target, failure) from failure
 
 
 def embedder_failure(target: str, failure: grpc.RpcError) -> CreditlineError:

@@ -1,0 +1,68 @@
+"""The gRPC channel to the embedder: calls are spread over all replicas, and retried on another one.
+
+Without a load-balancing policy gRPC uses the first address of a name for as long as it answers. Here all
+addresses that the name resolves to take turns (`round_robin`). gRPC resolves a name again when one of its
+connections ends; the embedder limits the age of connections (`CREDITLINE_EMBEDDER_CONNECTION_AGE_SECONDS`),
+so that added replicas are found.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from creditline.retries import RetryPolicy
+
+ChannelOptions = tuple[tuple[str, int | str], ...]
+
+# A call that one replica fails is retried on the next; embedding twice has the effect of embedding once. gRPC
+# itself retries, makes at most five attempts, and adds jitter.
+_RETRIES = RetryPolicy(initial_delay_seconds=0.05, max_delay_seconds=0.5, max_attempts=4)
+# A server of grpcio 1.85.1 answers CANCELLED to some calls that arrive while it stops, gracefully too. A call
+# that its caller cancels is never retried.
+_RETRYABLE = ("UNAVAILABLE", "CANCELLED")
+_SERVICE = "creditline.v1.Embedder"
+_MAX_MESSAGE_BYTES = 64 << 20
+_RESOLUTION_INTERVAL_MS = 1_000
+
+
+def channel_options() -> ChannelOptions:
+    """Options for a synchronous or an asyncio channel to the embedder."""
+    return (
+        ("grpc.service_config", json.dumps(_service_config(_RETRIES))),
+        ("grpc.enable_retries", 1),
+        # A call whose request does not fit into this buffer is never repeated; the default is 256 KiB.
+        ("grpc.per_rpc_retry_buffer_size", _MAX_MESSAGE_BYTES),
+        # The default is 30 s.
+        ("grpc.dns_min_time_between_resolutions_ms", _RESOLUTION_INTERVAL_MS),
+        # A caller that outlives its embedder must find the next one within a second.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        # This is also how long one attempt to connect may take.
+        ("grpc.min_reconnect_backoff_ms", 5_000),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # Else a new channel would share the pause of one that failed just before.
+        ("grpc.use_local_subchannel_pool", 1),
+        # The embedder stands beside its callers; a proxy for the outside must not come between.
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    )
+
+
+def _service_config(retries: RetryPolicy) -> dict[str, Any]:
+    """gRPC's service config: https://github.com/grpc/grpc-proto/blob/master/grpc/service_config/."""
+    return {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": [{"service": _SERVICE}],
+                "retryPolicy": {
+                    "maxAttempts": retries.max_attempts,
+                    "initialBackoff": f"{retries.initial_delay_seconds:.3f}s",
+                    "maxBackoff": f"{retries.max_delay_seconds:.3f}s",
+                    "backoffMultiplier": retries.factor,
+                    "retryableStatusCodes": _RETRYABLE,
+                },
+            }
+        ],
+    }
