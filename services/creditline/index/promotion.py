@@ -31,8 +31,8 @@ _QUERY_NOISE = 0.3
 # Endings of the aliases that keep the way back: the build before, and a copy of it while a switch changes
 # that.
 _WAYS_BACK = (".before", ".before.kept")
-# A server that is started again needs a few seconds.
-_SETTLING = Patience(seconds=20.0)
+# How long to ask what became of a switch: a server that is started again needs a few seconds.
+SETTLING = Patience(seconds=20.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ def graph_recall(index: WorkIndex, build: str, queries: npt.NDArray[np.float32],
     return hits / max(sum(len(every) for every in exact), 1)
 
 
-def promote(index: WorkIndex, alias: str, build: str, *, patience: Patience = _SETTLING) -> str | None:
+def promote(index: WorkIndex, alias: str, build: str, *, patience: Patience = SETTLING) -> str | None:
     """Let `build` answer for the alias, in one step; returns the build that did before.
 
     When the reply of the switch is lost, the alias is read again and decides.
@@ -156,7 +156,7 @@ def promote(index: WorkIndex, alias: str, build: str, *, patience: Patience = _S
     return pointers.live
 
 
-def roll_back(index: WorkIndex, alias: str, *, patience: Patience = _SETTLING) -> str:
+def roll_back(index: WorkIndex, alias: str, *, patience: Patience = SETTLING) -> str:
     """Let the build that was live before answer again, in one step; returns it.
 
     An alias that was lost altogether is restored from the build before. Raises NotFound when there is no

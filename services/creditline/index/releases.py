@@ -29,6 +29,7 @@ from creditline.index.ownership import (
 )
 from creditline.index.points import WorkPoint
 from creditline.index.promotion import (
+    SETTLING,
     Expected,
     builds,
     drop_build,
@@ -38,6 +39,7 @@ from creditline.index.promotion import (
     same_vectors,
     verify,
 )
+from creditline.index.sending import Patience
 from creditline.index.withdrawal import enforced
 from creditline.index.works import WorkIndex
 
@@ -131,7 +133,12 @@ def expected_of(release: IndexedRelease, *, sample: int) -> Expected:
 
 
 def index_release(
-    release: IndexedRelease, corpus: Corpus, index: WorkIndex, withdrawn: Withdrawn = NOTHING_WITHDRAWN
+    release: IndexedRelease,
+    corpus: Corpus,
+    index: WorkIndex,
+    withdrawn: Withdrawn = NOTHING_WITHDRAWN,
+    *,
+    patience: Patience = SETTLING,
 ) -> LoadReport:
     """Build a collection of all the release's works beside the live one, verify it, and promote it.
 
@@ -159,17 +166,19 @@ def index_release(
         index.optimize(build)
         found = verify(index, build, expected_of(release, sample=_VERIFIED_VECTORS))
         write_mark(index, build, mark.at(BuildState.VERIFIED))
-    promote_own(index, release, build)
+    promote_own(index, release, build, patience=patience)
     return LoadReport(build, written, found.works, found.recall)
 
 
-def promote_own(index: WorkIndex, release: IndexedRelease, build: str) -> None:
+def promote_own(
+    index: WorkIndex, release: IndexedRelease, build: str, *, patience: Patience = SETTLING
+) -> None:
     """Let a verified build of the release answer, and delete those that it supersedes.
 
     The switch decides: what fails after it is logged and left to the next load. Raises what `promote` raises.
     """
     try:
-        before = promote(index, release.collection, build)
+        before = promote(index, release.collection, build, patience=patience)
     except BaseException as error:
         error.add_note(
             f"{build!r} is whole and was kept: `creditline index promote {build}` lets it answer,"

@@ -25,7 +25,8 @@ from creditline.index.sending import IMPATIENT, Patience, Sending
 # gRPC's default of two minutes would keep us from seeing a Qdrant that has come back.
 CHANNEL_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 100,
+    # In spite of its name: how long one attempt to connect may take.
+    "grpc.min_reconnect_backoff_ms": 2_000,
     "grpc.max_reconnect_backoff_ms": 1_000,
     # Else a new client would share the pause of one that failed just before.
     "grpc.use_local_subchannel_pool": 1,
