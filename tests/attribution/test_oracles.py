@@ -7,8 +7,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
-from tests.attribution.oracles import kronfluence_setting, traker_setting
-from tests.random_galleries import random_gallery
 from torch import nn
 
 from creditline.attribution.fisher.ekfac import EkfacFisher, fit_ekfac
@@ -16,6 +14,8 @@ from creditline.attribution.gradients.parameters import chosen_layers
 from creditline.attribution.gradients.per_sample import per_sample_gradients
 from creditline.attribution.methods.trak import trak_scores
 from creditline.generator.pipeline import Generator
+from tests.attribution.oracles import kronfluence_setting, traker_setting
+from tests.random_galleries import random_gallery
 
 
 def test_ekfac_influence_is_kronfluences_layer_by_layer(random_generator: Generator) -> None:

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+
+from creditline.cli.survey_view import survey_view
+from creditline.corpus.sources import open_source, survey
 from tests.corpus.sources.examples import (
     EXAMPLES,
     write_folder,
     write_img2dataset_parquet,
     write_laion_parquet,
 )
-
-from creditline.cli.survey_view import survey_view
-from creditline.corpus.sources import open_source, survey
 
 
 def _look(*arguments: object) -> subprocess.CompletedProcess[str]:

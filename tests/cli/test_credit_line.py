@@ -13,7 +13,6 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 from rich.console import Console
-from tests.cli.credit_line_sample import SHARES, sample_audit, sample_credit_line, sample_verdict
 
 from creditline.api.answers import AuditedAccuracy, Estimate
 from creditline.cli.credit_line import words
@@ -23,6 +22,7 @@ from creditline.cli.credit_line.line import CreditLine
 from creditline.cli.credit_line.page import credit_line_page
 from creditline.cli.credit_line.terminal import bar, credit_line_view, picture_in_blocks
 from creditline.errors import InvalidInput
+from tests.cli.credit_line_sample import SHARES, sample_audit, sample_credit_line, sample_verdict
 
 
 class _Page(HTMLParser):

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 from PIL import Image
-from tests.cli.credit_line_sample import sample_audit, sample_credit_line
 
 from creditline.cli.credit_line.folder import write_credit_line
+from tests.cli.credit_line_sample import sample_audit, sample_credit_line
 
 
 def test_the_directory_holds_the_four_files_and_they_belong_together(tmp_path: Path) -> None:

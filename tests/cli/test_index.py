@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.index.works_made_up import unit_vectors
-from tests.local.qdrant_process import local_qdrant
 from typer.testing import CliRunner, Result
 
 from creditline.cli.index import app
@@ -21,6 +19,8 @@ from creditline.index import IndexPlan, WorkIndex
 from creditline.index.plan import Codes
 from creditline.index.promotion import live_build
 from creditline.ledger import Ledger, WithdrawalKind
+from tests.index.works_made_up import unit_vectors
+from tests.local.qdrant_process import local_qdrant
 
 _WORKS = 120
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.credit_line_sample import sample_answer, sample_picture, sample_works
-from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, release, running_gateway
 
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.release import Release
+from tests.cli.credit_line_sample import sample_answer, sample_picture, sample_works
+from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, release, running_gateway
 
 __all__ = ["release"]
 

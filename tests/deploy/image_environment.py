@@ -18,6 +18,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
+
 from tests.deploy.image_build import carry_out
 from tests.deploy.image_programs import extra_of
 from tests.deploy.requirements import closure

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
-from tests.deploy.image_environment import CheckFailed, ImageEnvironment
-from tests.deploy.image_programs import entry_point, health_check, other_commands
-from tests.deploy.manifests import REPOSITORY
 
 from creditline.client import CreditlineClient
 from creditline.errors import CreditlineError
 from creditline.local.processes import ServicePlan, ServiceProcess
 from creditline.local.services import StackPlan, StackPorts
+from tests.deploy.image_environment import CheckFailed, ImageEnvironment
+from tests.deploy.image_programs import entry_point, health_check, other_commands
+from tests.deploy.manifests import REPOSITORY
 
 _COMMAND_SECONDS = 300.0
 _AUDIT_SECONDS = 300.0

@@ -10,6 +10,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
 from tests.deploy.manifests import REPOSITORY
 
 CONSTRAINTS = REPOSITORY / "deploy" / "constraints.txt"

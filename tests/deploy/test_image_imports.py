@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
+
 from tests.deploy.image_imports import Walk, plugin_imports
 from tests.deploy.image_programs import IMAGES, extra_of, modules_started
 from tests.deploy.manifests import REPOSITORY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from tests.deploy.image_programs import DOCKERFILE, IMAGES, entry_point, extra_of, health_check, stages
 from tests.deploy.manifests import REPOSITORY
 from tests.deploy.requirements import closure

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
-from tests.deploy.manifests import K8S, Manifest, container, of_kind, pod_specs, render_directory
 
 from creditline.index import IndexPlan
 from creditline.index.capacity.choice import Machines, best, options
 from creditline.index.capacity.estimates import Demand
 from creditline.index.capacity.values import write_component
+from tests.deploy.manifests import K8S, Manifest, container, of_kind, pod_specs, render_directory
 
 
 def _rendered(directory: Path, works: int, ram: float) -> tuple[list[Manifest], IndexPlan, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 from pydantic_settings import BaseSettings
+
 from tests.deploy.manifests import (
     K8S,
     REPOSITORY,

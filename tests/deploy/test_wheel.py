@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.deploy.image_build import Step, contents, image_wheel, steps, tracked_files
 from tests.deploy.image_programs import IMAGES, extra_of
 from tests.deploy.manifests import REPOSITORY

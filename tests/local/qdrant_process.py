@@ -31,13 +31,19 @@ class RunningQdrant:
         return f"127.0.0.1:{self.port}"
 
 
-def start_qdrant(directory: Path, *, port: int | None = None) -> RunningQdrant:
-    """Start a process on free ports, or on the given one, and wait until it serves."""
+def start_qdrant(
+    directory: Path, *, port: int | None = None, kill_after_alias_actions: int = 0
+) -> RunningQdrant:
+    """Start a process on free ports, or on the given one, and wait until it serves.
+
+    kill_after_alias_actions: the process kills itself when it has saved so many; 0: never.
+    """
     free = StackPorts.free()
     ports = replace(free, qdrant=port or free.qdrant)
     command = [
         *(sys.executable, "-m", "creditline.local.qdrant", "--directory", str(directory)),
         *("--grpc-port", str(ports.qdrant), "--metrics-port", str(ports.qdrant_metrics)),
+        *("--kill-after-alias-actions", str(kill_after_alias_actions)),
     ]
     running = RunningQdrant(subprocess.Popen(command), ports.qdrant, ports.qdrant_metrics)
     deadline = time.monotonic() + _START_SECONDS
@@ -62,9 +68,9 @@ def wait_until_optimized(client: QdrantClient, name: str, *, seconds: float = 12
 
 
 @contextmanager
-def local_qdrant(directory: Path) -> Iterator[RunningQdrant]:
-    """A process that is ended with the block."""
-    running = start_qdrant(directory)
+def local_qdrant(directory: Path, *, kill_after_alias_actions: int = 0) -> Iterator[RunningQdrant]:
+    """A process that is ended with the block; see `start_qdrant`."""
+    running = start_qdrant(directory, kill_after_alias_actions=kill_after_alias_actions)
     try:
         yield running
     finally:

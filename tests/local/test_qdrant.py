@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -223,27 +224,97 @@ def test_creating_a_collection_twice_is_refused(client: QdrantClient) -> None:
     assert refused.value.code() == grpc.StatusCode.ALREADY_EXISTS
 
 
-def test_aliases_switch_in_one_step_and_all_or_none(client: QdrantClient) -> None:
+def _point_at(collection: str, alias: str = "current") -> models.CreateAliasOperation:
+    return models.CreateAliasOperation(
+        create_alias=models.CreateAlias(collection_name=collection, alias_name=alias)
+    )
+
+
+def _delete_alias(alias: str) -> models.DeleteAliasOperation:
+    return models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+
+
+def _aliases(client: QdrantClient) -> dict[str, str]:
+    return {found.alias_name: found.collection_name for found in client.get_aliases().aliases}
+
+
+@pytest.fixture
+def old_and_new(client: QdrantClient) -> Iterator[None]:
+    """Two collections, of which `new` holds four points and `old` none."""
     for name in ("old", "new"):
         _make_collection(client, name)
     client.upsert("new", _points(0, 4))
+    yield
+    for name in ("old", "new"):
+        client.delete_collection(name)
 
-    def point_at(collection: str) -> models.CreateAliasOperation:
-        return models.CreateAliasOperation(
-            create_alias=models.CreateAlias(collection_name=collection, alias_name="current")
-        )
 
-    remove = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="current"))
-    client.update_collection_aliases([point_at("old")])
+@pytest.mark.usefixtures("old_and_new")
+def test_a_created_alias_overwrites_one_of_that_name(client: QdrantClient) -> None:
+    client.update_collection_aliases([_point_at("old")])
     assert client.count("current").count == 0
-    client.update_collection_aliases([remove, point_at("new")])
+    client.update_collection_aliases([_point_at("new")])
     assert client.count("current").count == 4
+
+
+@pytest.mark.usefixtures("old_and_new")
+def test_an_alias_keeps_its_target_when_its_creation_is_refused(client: QdrantClient) -> None:
+    client.update_collection_aliases([_point_at("new")])
+    with pytest.raises(grpc.RpcError) as refused:
+        client.update_collection_aliases([_point_at("nowhere")])
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.RpcError) as taken:
+        client.update_collection_aliases([_point_at("new", alias="old")])
+    assert taken.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    assert _aliases(client) == {"current": "new"}
+
+
+@pytest.mark.usefixtures("old_and_new")
+def test_what_came_before_a_refused_alias_action_stays_in_force(client: QdrantClient) -> None:
+    client.update_collection_aliases([_point_at("new")])
     with pytest.raises(grpc.RpcError):
-        client.update_collection_aliases([remove, point_at("nowhere")])
-    assert client.count("current").count == 4
+        client.update_collection_aliases(
+            [_point_at("old", alias="other"), _delete_alias("current"), _point_at("nowhere")]
+        )
+    assert _aliases(client) == {"other": "old"}
+
+
+@pytest.mark.usefixtures("old_and_new")
+def test_deleting_an_alias_that_does_not_exist_has_no_effect(client: QdrantClient) -> None:
+    client.update_collection_aliases([_delete_alias("never-made"), _point_at("new")])
+    assert _aliases(client) == {"current": "new"}
+
+
+@pytest.mark.usefixtures("old_and_new")
+def test_a_deleted_collection_takes_its_aliases_with_it(client: QdrantClient) -> None:
+    client.update_collection_aliases([_point_at("new"), _point_at("old", alias="other")])
     client.delete_collection("new")
-    assert "current" not in {alias.alias_name for alias in client.get_aliases().aliases}
-    client.delete_collection("old")
+    assert _aliases(client) == {"other": "old"}
+
+
+@pytest.mark.parametrize(
+    ("saved", "left"), [(1, {"a": "old"}), (2, {"a": "old", "b": "old"}), (3, {"a": "old"})]
+)
+def test_alias_actions_are_saved_one_by_one_so_that_a_kill_leaves_some_of_them(
+    tmp_path: Path, saved: int, left: dict[str, str]
+) -> None:
+    with local_qdrant(tmp_path, kill_after_alias_actions=saved) as killed:
+        client = _client(killed)
+        _make_collection(client, "old")
+        actions = [_point_at("old", alias="a"), _point_at("old", alias="b"), _delete_alias("b")]
+        with pytest.raises(grpc.RpcError):
+            client.update_collection_aliases([*actions, _point_at("old", alias="c")])
+        assert killed.process.wait(60) == -signal.SIGKILL
+        client.close()
+    assert json.loads((tmp_path / "aliases.json").read_text()) == left
+
+
+def test_a_change_of_metadata_alone_does_not_start_the_optimizer(client: QdrantClient) -> None:
+    before = client.get_collection("works").segments_count
+    client.update_collection("works", metadata={"kept": "yes"})
+    found = client.get_collection("works")
+    assert (found.config.metadata, found.segments_count) == ({"kept": "yes"}, before)
+    assert found.status == models.CollectionStatus.GREEN
 
 
 def test_scrolling_visits_every_point_once(client: QdrantClient) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +13,10 @@ from rich.table import Table
 from creditline.cli.index_connection import PlanOption, connect, withdrawn_by_ledger
 from creditline.cli.index_ingest import ingest
 from creditline.cli.index_plan import plan
+
+if TYPE_CHECKING:
+    from creditline.index import LoadOutcome, WorkIndex
+    from creditline.release import Release
 
 app = typer.Typer(help="Works' vectors in Qdrant.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
@@ -26,6 +31,9 @@ CorpusOption = Annotated[
     Path | None,
     typer.Option(help="The corpus as Parquet; by default the embedded one.", envvar="CREDITLINE_CORPUS_FILE"),
 ]
+ReplaceLiveOption = Annotated[
+    bool, typer.Option("--replace-live", help="Also replace a live build that an operator made or chose.")
+]
 
 
 @app.callback()
@@ -38,40 +46,94 @@ app.command()(plan)
 
 
 @app.command()
-def load(release: ReleaseOption = None, corpus: CorpusOption = None, layout: PlanOption = None) -> None:
+def load(
+    release: ReleaseOption = None,
+    corpus: CorpusOption = None,
+    layout: PlanOption = None,
+    replace_live: ReplaceLiveOption = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build again although the release's build is there.")
+    ] = False,
+) -> None:
     """Build a release's collection beside the live one, verify it, and let it answer.
 
-    What the ledger at CREDITLINE_LEDGER_URL says is withdrawn is never listed in it.
+    Nothing is done when the release's build is there already, or when the live build is an operator's: one
+    that this release did not make, whose works were changed, or to which an operator went back.
+    `--replace-live` replaces it. Only builds that the release made are deleted. What the ledger at
+    CREDITLINE_LEDGER_URL says is withdrawn is never listed.
     """
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
-    from creditline.index import enforced, index_release
+    from creditline.index import enforced, load_release
     from creditline.release import open_release, reference_release_directory
 
+    # A stopped job removes what it has begun, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     opened = open_release(release or reference_release_directory())
-    works = read_corpus(corpus) if corpus else embedded_corpus()
     with connect(layout) as index:
-        loaded = index_release(opened, works, index, withdrawn_by_ledger())
+        done = load_release(
+            opened,
+            lambda: read_corpus(corpus) if corpus else embedded_corpus(),
+            index,
+            withdrawn_by_ledger(),
+            replace_live=replace_live,
+            rebuild=rebuild,
+        )
         # Loading takes minutes: what was withdrawn meanwhile too.
-        enforced(index, withdrawn_by_ledger(), loaded.build)
-        hidden = index.count(loaded.build, withdrawn=True)
-    _console.print(
-        f"{loaded.build}: {loaded.works} works, {hidden} of them withdrawn, live as {opened.collection};"
-        f" its graph finds {loaded.recall:.1%} of the nearest"
+        enforced(index, withdrawn_by_ledger(), done.live)
+        hidden = index.count(done.live, withdrawn=True)
+    _console.print(_told(done, opened, hidden))
+    for build in done.unpromoted:
+        _console.print(
+            f"{build} was begun by a load and is not promoted; if no load fills it any more, delete it with"
+            f" `creditline index drop {build}`"
+        )
+
+
+def _told(done: LoadOutcome, release: Release, hidden: int) -> str:
+    """One sentence on what a load did."""
+    alias = release.collection
+    match done.action:
+        case "built" if done.report:
+            return (
+                f"{done.live}: {done.report.works} works, {hidden} of them withdrawn, live as {alias};"
+                f" its graph finds {done.report.recall:.1%} of the nearest"
+            )
+        case "promoted":
+            return f"{done.live} was built before and is live as {alias} now; {hidden} works are withdrawn"
+        case "live build kept":
+            return (
+                f"{alias} means {done.live}, which release {release.name} did not make or which was changed;"
+                " nothing was done (--replace-live loads the release and lets it answer)"
+            )
+    return (
+        f"release {release.name} is loaded already and {alias} means {done.live}; nothing was done"
+        " (--rebuild builds it again)"
     )
 
 
 @app.command()
 def show() -> None:
-    """Name the collections with their width, their works and their aliases."""
-    table = Table("collection", "width", "works", "withdrawn", "answers as")
+    """List the collections with their width, their works, their aliases and the release that made them."""
+    table = Table("collection", "width", "works", "withdrawn", "answers as", "made by")
     with connect() as index:
         aliases = index.aliases()
         for name in index.collections():
             meant = sorted(alias for alias, target in aliases.items() if target == name)
             works, withdrawn = index.count(name), index.count(name, withdrawn=True)
-            table.add_row(name, str(index.width(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(meant))
+            row = (name, str(index.width(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(meant))
+            table.add_row(*row, _maker(index, name))
     _console.print(table)
+
+
+def _maker(index: WorkIndex, name: str) -> str:
+    """The release whose load made a collection; empty for all others."""
+    from creditline.index.ownership import mark_of
+
+    mark = mark_of(index, name)
+    if mark is None:
+        return ""
+    return mark.release if mark.is_whole else f"{mark.release}, unfinished"
 
 
 @app.command()

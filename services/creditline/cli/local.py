@@ -38,6 +38,10 @@ def up(
         list[str] | None,
         typer.Option(help="Leave a service out (redis, qdrant, embedder, teacher, gateway)."),
     ] = None,
+    replace_live: Annotated[
+        bool,
+        typer.Option("--replace-live", help="Load the release although an operator's build is live."),
+    ] = False,
 ) -> None:
     """Start all services on free loopback ports, and stop them on Ctrl-C."""
     from creditline.local.services import SERVICES, known_services
@@ -50,6 +54,7 @@ def up(
         state_directory=state_directory,
         release_directory=release,
         services=wanted,
+        replace_live=replace_live,
         report=lambda line: _console.print(f"[dim]·[/] {line}"),
     )
     try:

@@ -84,7 +84,10 @@ def _root(
 
 
 def main() -> None:
-    """Entry point: errors raised on purpose are one clear line and status 2; others keep their traceback."""
+    """Entry point: errors raised on purpose are a clear line, with its notes, and status 2.
+
+    Others keep their traceback.
+    """
     try:
         app(prog_name="creditline")
     except CreditlineError as error:
@@ -96,8 +99,10 @@ def _print_error(error: CreditlineError) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    message = Text.assemble(("error: ", "bold red"), error.message)
-    Console(stderr=True, soft_wrap=True, highlight=False).print(message)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text.assemble(("error: ", "bold red"), error.message))
+    for note in getattr(error, "__notes__", ()):
+        console.print(Text(note))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Works' vectors in Qdrant: schema, search, and the loading of releases."""
 
 from creditline.index.filters import WorkFilter
+from creditline.index.loading import LoadAction, LoadOutcome, load_release
 from creditline.index.plan import IndexPlan
 from creditline.index.points import Hit, WorkPoint, point_id
 from creditline.index.releases import LoadReport, index_release, is_loaded
@@ -12,6 +13,8 @@ from creditline.index.works import WorkIndex
 __all__ = [
     "Hit",
     "IndexPlan",
+    "LoadAction",
+    "LoadOutcome",
     "LoadReport",
     "QdrantSettings",
     "WorkFilter",
@@ -22,5 +25,6 @@ __all__ = [
     "enforced",
     "index_release",
     "is_loaded",
+    "load_release",
     "point_id",
 ]

@@ -2,6 +2,11 @@
 
 The works of a release are found under an alias, its collection's name; the collections behind it are its
 builds, ALIAS.1, ALIAS.2 … A second alias, ALIAS.before, keeps the build that was live before, for a rollback.
+
+Qdrant changes aliases one by one and may end between two of them. A switch therefore copies ALIAS.before to
+ALIAS.before.kept, then the live build to ALIAS.before, and only then changes ALIAS. Where ALIAS.before means
+the live build itself, such a switch was cut short and ALIAS.before.kept still names the build before:
+whatever part of a switch is in force, both the live build and the one before it are known.
 """
 
 from __future__ import annotations
@@ -9,17 +14,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from creditline.errors import Conflict, NotFound
+from creditline.errors import Conflict, CreditlineError, DeadlineExceeded, NotFound, Unavailable
+from creditline.index.sending import NO_RETRY
 from creditline.index.works import WorkIndex
+from creditline.retries import RetryPolicy, any_of
 
 _BUILD = re.compile(r"(.+)\.(\d+)")
 # float16 rows and Qdrant's own scaling to length 1 keep the cosine above this.
 _SAME_VECTOR_COSINE = 0.999
 _QUERY_NOISE = 0.3
+# Endings of the aliases that keep the way back: the build before, and a copy of it while a switch changes
+# that.
+_WAYS_BACK = (".before", ".before.kept")
+# How long to ask what became of a switch: a server that is started again needs a few seconds.
+SETTLING = RetryPolicy(max_seconds=20.0)
+_is_transient = any_of(Unavailable, DeadlineExceeded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +66,7 @@ def live_build(index: WorkIndex, alias: str) -> str | None:
 
 def previous_build(index: WorkIndex, alias: str) -> str | None:
     """The collection that a rollback goes to; None when there is none."""
-    return index.aliases().get(_before(alias))
+    return _Pointers.of(index, alias).previous
 
 
 def builds(index: WorkIndex, alias: str) -> list[str]:
@@ -114,10 +128,21 @@ def graph_recall(index: WorkIndex, build: str, queries: npt.NDArray[np.float32],
     return hits / max(sum(len(every) for every in exact), 1)
 
 
-def promote(index: WorkIndex, alias: str, build: str) -> str | None:
+def promote(index: WorkIndex, alias: str, build: str, *, retries: RetryPolicy = SETTLING) -> str | None:
     """Let `build` answer for the alias, in one step; returns the build that did before.
 
-    Raises NotFound when the build is not there, Conflict when it is another alias's.
+    When the reply of the switch is lost, the alias is read again and decides.
+
+    Args:
+        index: the index, which is connected anew when a reply was lost.
+        alias: the alias that is searched.
+        build: a collection called ALIAS.1 and so on.
+        retries: policy for reading the alias after a lost reply.
+
+    Raises:
+        NotFound: the build is not there.
+        Conflict: it is another alias's.
+        CreditlineError: the switch has failed, or what became of it could not be read; a note says which.
     """
     if build not in index.collections():
         raise NotFound(f"there is no collection {build!r}; `creditline index show` names them", field="build")
@@ -126,32 +151,100 @@ def promote(index: WorkIndex, alias: str, build: str) -> str | None:
         raise Conflict(
             f"{build!r} is no build of {alias!r}: they are called {alias}.1 and so on", field="build"
         )
-    before = live_build(index, alias)
-    if before == build:
-        return before
-    index.point_aliases({alias: build, **({_before(alias): before} if before else {})})
-    return before
+    pointers = _Pointers.of(index, alias)
+    if pointers.live != build:
+        _switch(index, pointers, build, retries)
+    return pointers.live
 
 
-def roll_back(index: WorkIndex, alias: str) -> str:
-    """Let the build that was live before answer again, in one step; returns it. Raises NotFound."""
-    live, before = live_build(index, alias), previous_build(index, alias)
-    if live is None or before is None:
+def roll_back(index: WorkIndex, alias: str, *, retries: RetryPolicy = SETTLING) -> str:
+    """Let the build that was live before answer again, in one step; returns it.
+
+    An alias that was lost altogether is restored from the build before. Raises NotFound when there is no
+    build to go back to, and what `promote` raises.
+    """
+    pointers = _Pointers.of(index, alias)
+    if pointers.previous is None:
         raise NotFound(f"{alias!r} has no build to go back to; load one and promote it", field="alias")
-    index.point_aliases({alias: before, _before(alias): live})
-    return before
+    _switch(index, pointers, pointers.previous, retries)
+    return pointers.previous
+
+
+def live_aliases(index: WorkIndex, build: str) -> list[str]:
+    """The aliases by which a build answers, sorted; those that only keep the way back are left out."""
+    found = (alias for alias, target in index.aliases().items() if target == build)
+    return sorted(alias for alias in found if not alias.endswith(_WAYS_BACK))
 
 
 def drop_build(index: WorkIndex, build: str) -> None:
     """Delete a build that answers nothing. Raises Conflict when an alias means it to be live."""
-    live = [alias for alias, target in index.aliases().items() if target == build]
-    if any(not alias.endswith(_before("")) for alias in live):
+    if live := live_aliases(index, build):
         raise Conflict(f"{build!r} is live as {live[0]!r}; promote another build first", field="build")
     index.delete(build)
 
 
-def _before(alias: str) -> str:
-    return f"{alias}.before"
+@dataclass(frozen=True)
+class _Pointers:
+    """What an alias and its ways back mean at one moment."""
+
+    alias: str
+    live: str | None
+    before: str | None
+    kept: str | None
+
+    @classmethod
+    def of(cls, index: WorkIndex, alias: str) -> Self:
+        known = index.aliases()
+        return cls(alias, *(known.get(alias + ending) for ending in ("", *_WAYS_BACK)))
+
+    @property
+    def previous(self) -> str | None:
+        """The build that a rollback goes to."""
+        found = self.before if self.before != self.live else self.kept
+        return found if found != self.live else None
+
+    def switched_to(self, build: str) -> dict[str, str]:
+        """The changes that make `build` live, in an order of which every beginning is a whole state."""
+        before, kept = (self.alias + ending for ending in _WAYS_BACK)
+        steps: dict[str, str] = {}
+        if self.live is not None:
+            if self.previous is not None or self.kept is not None:
+                steps[kept] = self.previous or self.live
+            steps[before] = self.live
+        return {**steps, self.alias: build}
+
+
+def _switch(index: WorkIndex, pointers: _Pointers, build: str, retries: RetryPolicy) -> None:
+    """Change the aliases. After a lost reply the alias decides whether this raises."""
+    try:
+        index.point_aliases(pointers.switched_to(build))
+    except CreditlineError as error:
+        if _live_after(index, pointers.alias, error, retries) != build:
+            raise
+    except BaseException as error:
+        _live_after(index, pointers.alias, error, NO_RETRY)
+        raise
+
+
+def _live_after(index: WorkIndex, alias: str, error: BaseException, retries: RetryPolicy) -> str | None:
+    """The build that is live after a switch failed with `error`, to which it is added as a note."""
+    try:
+        live = _read_again(index, alias, retries)
+    except CreditlineError as failure:
+        error.add_note(f"Which build {alias!r} means now could not be read: {failure.message}")
+        return None
+    error.add_note(f"{alias!r} means {live or 'no build'} now")
+    return live
+
+
+def _read_again(index: WorkIndex, alias: str, retries: RetryPolicy) -> str | None:
+    """The live build, read on a new connection at every attempt."""
+
+    def read() -> str | None:
+        index.reconnect()
+        return live_build(index, alias)
+
+    return retries.call(read, transient=_is_transient)
 
 
 def _near(vectors: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:

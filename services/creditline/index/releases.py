@@ -1,8 +1,14 @@
-"""A release's vectors and its corpus become a build that answers."""
+"""A release's vectors and its corpus become a build that answers.
+
+A release replaces and deletes only builds that it made itself (`creditline.index.ownership`). A build is
+deleted only while no alias means it; once the switch to it has begun, its load never deletes it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +17,19 @@ import numpy.typing as npt
 
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.corpus.works import Corpus
-from creditline.errors import FingerprintMismatch
+from creditline.errors import CreditlineError, FingerprintMismatch, NotReady
+from creditline.index.ownership import (
+    METADATA_KEY,
+    BuildMark,
+    BuildState,
+    fingerprint_of,
+    mark_of,
+    owned_build,
+    write_mark,
+)
 from creditline.index.points import WorkPoint
 from creditline.index.promotion import (
+    SETTLING,
     Expected,
     builds,
     drop_build,
@@ -25,7 +41,9 @@ from creditline.index.promotion import (
 )
 from creditline.index.withdrawal import enforced
 from creditline.index.works import WorkIndex
+from creditline.retries import RetryPolicy
 
+_LOGGER = logging.getLogger(__name__)
 _COMPARED_VECTORS = 16
 _VERIFIED_VECTORS = 64
 
@@ -53,12 +71,19 @@ class IndexedRelease(Protocol):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What one load did: the build that is live now, works written and there, and its graph's recall."""
+    """What one load built."""
 
     build: str
+    """The build that is live now."""
+
     written: int
+    """How many works were written."""
+
     works: int
+    """How many works the build holds."""
+
     recall: float
+    """The part of the exact nearest works that the build's graph finds, on a sample."""
 
 
 def release_points(
@@ -108,28 +133,107 @@ def expected_of(release: IndexedRelease, *, sample: int) -> Expected:
 
 
 def index_release(
-    release: IndexedRelease, corpus: Corpus, index: WorkIndex, withdrawn: Withdrawn = NOTHING_WITHDRAWN
+    release: IndexedRelease,
+    corpus: Corpus,
+    index: WorkIndex,
+    withdrawn: Withdrawn = NOTHING_WITHDRAWN,
+    *,
+    retries: RetryPolicy = SETTLING,
 ) -> LoadReport:
     """Build a collection of all the release's works beside the live one, verify it, and promote it.
 
-    What is withdrawn is never to be found in it; what the live build hides stays hidden unless it was taken
-    back. Builds older than the one a rollback goes to are dropped. Raises Conflict when the build is not what
-    the release is; the live one then answers as before.
+    Withdrawn works are never listed in it; those that the live build hides stay hidden unless their
+    withdrawal was revoked. Builds that the release made are deleted once they are neither live nor the way
+    back. Whether the live build may be replaced is not asked here: see `creditline.index.loading`.
+
+    Raises:
+        Conflict: the build is not what the release is, or another load took its name. The live build answers
+        as
+            before, and the new one is deleted.
+        CreditlineError: what a call to Qdrant raised. Before the switch the new build is deleted; when the
+            switch itself fails it is kept, verified, for another `promote`.
     """
+    mark = BuildMark(
+        release.name, fingerprint_of(release.work_ids(), release.vectors()), len(release.work_ids())
+    )
     live = live_build(index, release.collection)
     hidden = index.withdrawn_works(live) if live else frozenset[str]()
     build = next_build(index, release.collection)
-    index.create(build, release.width)
-    try:
+    with _deleted_on_failure(index, build, mark):
+        index.create_new(build, release.width, {METADATA_KEY: mark.to_json()})
         written = index.upsert(build, release_points(release, corpus, withdrawn, hidden=hidden))
         enforced(index, withdrawn, build)
         index.optimize(build)
         found = verify(index, build, expected_of(release, sample=_VERIFIED_VECTORS))
-        before = promote(index, release.collection, build)
-    except BaseException:
-        index.delete(build)
-        raise
-    for old in builds(index, release.collection):
-        if old not in (build, before):
-            drop_build(index, old)
+        write_mark(index, build, mark.at(BuildState.VERIFIED))
+    promote_own(index, release, build, retries=retries)
     return LoadReport(build, written, found.works, found.recall)
+
+
+def promote_own(
+    index: WorkIndex, release: IndexedRelease, build: str, *, retries: RetryPolicy = SETTLING
+) -> None:
+    """Let a verified build of the release answer, and delete those that it supersedes.
+
+    The switch decides: what fails after it is logged and left to the next load. Raises what `promote` raises.
+    """
+    try:
+        before = promote(index, release.collection, build, retries=retries)
+    except BaseException as error:
+        error.add_note(
+            f"{build!r} is whole and was kept: `creditline index promote {build}` lets it answer,"
+            f" `creditline index drop {build}` deletes it"
+        )
+        raise
+    try:
+        for each in (build, before):
+            _note_promotion(index, release, each)
+        _delete_superseded(index, release, keep={build, before})
+    except CreditlineError as failure:
+        _LOGGER.warning("%s is live, but builds before it could not be deleted: %s", build, failure.message)
+
+
+def _note_promotion(index: WorkIndex, release: IndexedRelease, build: str | None) -> None:
+    """Mark a build of the release as promoted, if it is not yet."""
+    mark = owned_build(index, build, release.name) if build else None
+    if build and mark is not None and mark.state is BuildState.VERIFIED:
+        write_mark(index, build, mark.at(BuildState.PROMOTED))
+
+
+def _delete_superseded(index: WorkIndex, release: IndexedRelease, *, keep: Collection[str | None]) -> None:
+    """Delete builds of the release that have been promoted once.
+
+    One that has not been may be in the hands of another load.
+    """
+    for old in builds(index, release.collection):
+        mark = None if old in keep else owned_build(index, old, release.name)
+        if mark is not None and mark.state is BuildState.PROMOTED:
+            drop_build(index, old)
+
+
+@contextmanager
+def _deleted_on_failure(index: WorkIndex, build: str, mark: BuildMark) -> Iterator[None]:
+    """Delete the build of this load when the block fails; the error that is raised is always the block's."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _delete_own(index, build, mark)
+        except CreditlineError as failure:
+            error.add_note(
+                f"{build!r} could not be deleted ({failure.message}); delete it with"
+                f" `creditline index drop {build}`"
+            )
+        raise
+
+
+def _delete_own(index: WorkIndex, build: str, mark: BuildMark) -> None:
+    """Delete the build if this very load made it and nothing means it. Raises Conflict when it is live."""
+    # The old connection may be what failed.
+    index.reconnect()
+    try:
+        found = mark_of(index, build)
+    except NotReady:
+        return
+    if found is not None and found.load == mark.load:
+        drop_build(index, build)

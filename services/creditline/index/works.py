@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +26,8 @@ from creditline.retries import RetryPolicy
 # gRPC's default of two minutes would keep us from seeing a Qdrant that has come back.
 CHANNEL_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 100,
+    # In spite of its name: how long one attempt to connect may take.
+    "grpc.min_reconnect_backoff_ms": 2_000,
     "grpc.max_reconnect_backoff_ms": 1_000,
     # Else a new client would share the pause of one that failed just before.
     "grpc.use_local_subchannel_pool": 1,
@@ -63,16 +64,8 @@ class WorkIndex:
         plan: IndexPlan | None = None,
     ) -> Self:
         """A client of the Qdrant at `host:grpc_port`; nothing is sent until the first call."""
-        client = QdrantClient(
-            host=host,
-            grpc_port=grpc_port,
-            prefer_grpc=True,
-            # The compatibility check would use REST, which our local process does not serve.
-            check_compatibility=False,
-            pool_size=1,
-            grpc_options=dict(CHANNEL_OPTIONS),
-        )
-        return cls(client, QdrantAddress(host, grpc_port), timeout_seconds, plan or IndexPlan())
+        address = QdrantAddress(host, grpc_port)
+        return cls(_new_client(address), address, timeout_seconds, plan or IndexPlan())
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +78,15 @@ class WorkIndex:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+    def reconnect(self) -> None:
+        """Replace the connection by a new one; calls that are in flight on the old one are cancelled.
+
+        For use after a call whose reply did not come: a connection that the network has forgotten swallows
+        the replies of all later calls too.
+        """
+        self._client.close()
+        self._client = _new_client(self._address)
 
     def exists(self, collection: str) -> bool:
         """Whether the collection is there."""
@@ -112,20 +114,56 @@ class WorkIndex:
         return self._widths[collection]
 
     def create(self, collection: str, width: int) -> None:
-        """Make the collection and its field indexes; nothing changes when it is there already.
+        """Make the collection and its field indexes; of a collection that exists, those that are missing.
 
         Raises Conflict when a collection of that name holds vectors of another width.
         """
-        self._widths.pop(collection, None)
         if self.exists(collection):
+            self._widths.pop(collection, None)
             self._refuse_other_width(collection, width)
+            self.create_missing_field_indexes(collection)
         else:
-            with explained(self._address, collection):
-                self._client.grpc_collections.Create(
-                    self._plan.creation(collection, width), timeout=self._timeout
-                )
-        for field, kind, params in field_indexes(on_disk=self._plan.indexes_on_disk):
-            self._create_field_index(collection, field, kind, params)
+            self.create_new(collection, width)
+
+    def create_new(self, collection: str, width: int, metadata: Mapping[str, str] | None = None) -> None:
+        """Make a collection and its field indexes.
+
+        Args:
+            collection: its name.
+            width: the dimension of its vectors.
+            metadata: texts that are kept with the collection, see `metadata`.
+
+        Raises:
+            Conflict: a collection or an alias of that name exists.
+        """
+        self._widths.pop(collection, None)
+        request = self._plan.creation(collection, width)
+        for key, text in (metadata or {}).items():
+            request.metadata[key].string_value = text
+        with explained(self._address, collection):
+            self._client.grpc_collections.Create(request, timeout=self._timeout)
+        self._create_field_indexes(collection, self._plan, known=())
+
+    def create_missing_field_indexes(self, collection: str) -> None:
+        """Make the field indexes that a creation which was cut short left out. Raises NotReady."""
+        found = self._info(collection)
+        self._create_field_indexes(
+            collection, IndexPlan.of_collection(found.config), known=found.payload_schema
+        )
+
+    def metadata(self, collection: str) -> dict[str, str]:
+        """The texts among the collection's metadata. Raises NotReady when the collection is missing."""
+        found = self._info(collection).config.metadata
+        return {key: value.string_value for key, value in found.items() if value.HasField("string_value")}
+
+    def set_metadata(self, collection: str, metadata: Mapping[str, str]) -> None:
+        """Add texts to the collection's metadata, or replace those of the same keys. Raises NotReady."""
+        request = qdrant.UpdateCollection(
+            collection_name=collection,
+            metadata={key: qdrant.Value(string_value=text) for key, text in metadata.items()},
+        )
+        with explained(self._address, collection):
+            self._client.grpc_collections.Update(request, timeout=self._timeout)
 
     def upsert(self, collection: str, points: Iterable[WorkPoint]) -> int:
         """Write works in batches, each acknowledged as durable; returns how many were written.
@@ -277,14 +315,22 @@ class WorkIndex:
         return {found.alias_name: found.collection_name for found in answer.aliases}
 
     def point_aliases(self, targets: Mapping[str, str]) -> None:
-        """Let every alias mean its collection, all in one step. Raises NotReady when one is not there."""
-        known, actions = self.aliases(), []
-        for alias, collection in targets.items():
-            if alias in known:
-                old = qdrant.DeleteAlias(alias_name=alias)
-                actions.append(qdrant.AliasOperations(delete_alias=old))
-            new = qdrant.CreateAlias(alias_name=alias, collection_name=collection)
-            actions.append(qdrant.AliasOperations(create_alias=new))
+        """Let every alias mean its collection, in the order of the mapping.
+
+        Qdrant applies and saves the actions of one request one after another and rolls nothing back: when the
+        server ends in between, or refuses one of them, those before it stay in force. Readers see all of them
+        at once. A creation overwrites an alias, and leaves it when it is refused; deleting it first would
+        lose it between the two.
+
+        Raises:
+            NotReady: a collection is missing; the aliases before it have been changed.
+        """
+        actions = [
+            qdrant.AliasOperations(
+                create_alias=qdrant.CreateAlias(alias_name=alias, collection_name=collection)
+            )
+            for alias, collection in targets.items()
+        ]
         with explained(self._address, ", ".join(targets.values())):
             self._client.grpc_collections.UpdateAliases(
                 qdrant.ChangeAliases(actions=actions), timeout=self._timeout
@@ -340,6 +386,12 @@ class WorkIndex:
                 field="collection",
             )
 
+    def _create_field_indexes(self, collection: str, plan: IndexPlan, *, known: Container[str]) -> None:
+        """All field indexes of works but the `known` ones."""
+        for field, kind, params in field_indexes(on_disk=plan.indexes_on_disk):
+            if field not in known:
+                self._create_field_index(collection, field, kind, params)
+
     def _create_field_index(
         self,
         collection: str,
@@ -362,6 +414,18 @@ def _batches(points: Iterable[WorkPoint], size: int) -> Iterator[list[WorkPoint]
     remaining = iter(points)
     while batch := list(itertools.islice(remaining, size)):
         yield batch
+
+
+def _new_client(address: QdrantAddress) -> QdrantClient:
+    return QdrantClient(
+        host=address.host,
+        grpc_port=address.grpc_port,
+        prefer_grpc=True,
+        # The compatibility check would use REST, which our local process does not serve.
+        check_compatibility=False,
+        pool_size=1,
+        grpc_options=dict(CHANNEL_OPTIONS),
+    )
 
 
 def _stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from creditline.errors import NotReady
 from creditline.local.processes import ServiceProcess
@@ -19,6 +19,10 @@ from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan
 from creditline.local.settings import LocalSettings
 from creditline.local.state import ServiceState, StackState, StateDirectory
 from creditline.settings import read_settings
+
+if TYPE_CHECKING:
+    from creditline.index import LoadOutcome
+    from creditline.release import Release
 
 _WATCH_SECONDS = 0.5
 _ASSEMBLY_SECONDS = 300
@@ -31,10 +35,11 @@ class LocalStack:
         with LocalStack() as stack:
             channel = grpc.insecure_channel(stack.gateway_target)
 
-    `services` names what runs (all by default), so that a test can leave some out; `report` is told each
-    step in one line. Entering raises Conflict when a stack already runs in the state directory, Unavailable
-    with the end of its log when a service does not come up, NotReady when an artifact is missing; whatever
-    was started is then taken down again. Enter it from a thread that lives as long as the stack.
+    `services` names what runs (all by default), so that a test can leave some out; `replace_live`: load the
+    release also where an operator's build is live; `report` is told each step in one line. Entering raises
+    Conflict when a stack already runs in the state directory, Unavailable with the end of its log when a
+    service does not come up, NotReady when an artifact is missing; whatever was started is then taken down
+    again. Enter it from a thread that lives as long as the stack.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class LocalStack:
         state_directory: Path | None = None,
         release_directory: Path | None = None,
         services: Collection[str] = SERVICES,
+        replace_live: bool = False,
         settings: LocalSettings | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -50,6 +56,7 @@ class LocalStack:
         self._state = StateDirectory(state_directory or self._settings.state_directory)
         self._release_directory = release_directory or self._settings.release_directory
         self._services = known_services(services)
+        self._replace_live = replace_live
         self._report = report
         self._processes: list[ServiceProcess] = []
         self._plan: StackPlan | None = None
@@ -237,27 +244,27 @@ class LocalStack:
             self._report(f"{process.plan.name} healthy after {seconds:.1f} s")
 
     def _fill_index(self, release_directory: Path) -> None:
-        """Write the release's vectors, unless its collection holds them all already; either way, what the
-        ledger says is withdrawn stays out.
+        """Load the release, unless it is loaded already or an operator's build is live; what the ledger says
+        is withdrawn stays out either way.
         """
         from creditline.corpus.openclipart import embedded_corpus
         from creditline.corpus.works import read_corpus
-        from creditline.index import WorkIndex, enforced, index_release, is_loaded
+        from creditline.index import WorkIndex, load_release
         from creditline.ledger import Ledger
         from creditline.release import open_release
 
-        release = open_release(release_directory)
+        release, corpus_file = open_release(release_directory), self._settings.corpus_file
         with Ledger.open(self.ledger_url) as ledger:
             withdrawn = ledger.withdrawn()
         with contextlib.closing(WorkIndex.connect(LOOPBACK, self.qdrant_port)) as index:
-            if is_loaded(release, index):
-                enforced(index, withdrawn, release.collection)
-                self._report(f"index holds the {len(release.work_ids())} works of {release.name}")
-                return
-            corpus_file = self._settings.corpus_file
-            corpus = read_corpus(corpus_file) if corpus_file else embedded_corpus()
-            loaded = index_release(release, corpus, index, withdrawn)
-            self._report(f"index filled with the {loaded.works} works of {release.name}")
+            done = load_release(
+                release,
+                lambda: read_corpus(corpus_file) if corpus_file else embedded_corpus(),
+                index,
+                withdrawn,
+                replace_live=self._replace_live,
+            )
+        self._report(_loaded(done, release))
 
     def _snapshot(self) -> StackState:
         plan = self._started_plan
@@ -276,3 +283,16 @@ class LocalStack:
     def _service_states(self) -> Iterator[ServiceState]:
         for process in self._processes:
             yield ServiceState(process.plan.name, process.pid, process.plan.address, str(process.log))
+
+
+def _loaded(done: LoadOutcome, release: Release) -> str:
+    """One line on what loading the release did."""
+    match done.action:
+        case "live build kept":
+            return (
+                f"index: {done.live} is live and was not made by release {release.name}, or was changed;"
+                " it is left as it is (--replace-live replaces it)"
+            )
+        case "already there":
+            return f"index holds the {release.works} works of {release.name}; {done.live} is live"
+    return f"index filled with the {release.works} works of {release.name}"

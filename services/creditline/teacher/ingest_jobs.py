@@ -62,8 +62,13 @@ class IngestJob:
         return [replace(self, loader=Loader(number, loaders)) for number in range(loaders)]
 
     def create_collection(self, index: WorkIndex) -> None:
-        """Make the collection, as wide as the source's vectors, when it is not there. Raises InvalidInput."""
+        """Make the collection, as wide as the source's vectors, when it is not there. Raises InvalidInput.
+
+        Of a collection that is there, the field indexes that a creation which was cut short left out are
+        made.
+        """
         if index.exists(self.collection):
+            index.create_missing_field_indexes(self.collection)
             return
         source = open_source(self.source, kind=self.kind)
         rows = (found for part in source.parts() for found in source.read(part))

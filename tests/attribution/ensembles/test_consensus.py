@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.ensembles.consensus import Consensus, Sharpened, consensus, standardised
 from creditline.attribution.methods.similarity import PixelSimilarity, RandomScores
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 
 def test_standardised_scores_have_mean_0_and_spread_1_for_each_query() -> None:

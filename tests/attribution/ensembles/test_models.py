@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Attributor, Gallery, attribute
 from creditline.attribution.ensembles.models import Ensemble, Member, loaded_weights
@@ -18,6 +17,7 @@ from creditline.attribution.methods.gradient_rows import GradientRows, GradientS
 from creditline.errors import NotReady
 from creditline.generator.losses import Draws
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 SPACE = GradientSpace("cross-attn", draws=Draws(timesteps=2, repeats=1, salt="test"))
 

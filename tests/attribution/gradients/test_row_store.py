@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.processes import end, start, wait_until
 
 from creditline.attribution.gradients.row_store import stored_rows
 from creditline.errors import FingerprintMismatch, InvalidInput
+from tests.processes import end, start, wait_until
 
 ORIGIN = {"generator": "g" * 64, "corpus": "c" * 64}
 COUNT, BLOCK = 11, 4

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import attribute
 from creditline.attribution.methods.das import DiffusionAttributionScore
@@ -15,6 +14,7 @@ from creditline.attribution.methods.trak import DualKernel
 from creditline.errors import NotReady
 from creditline.generator.losses import Draws, denoising_losses
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 DRAWS = Draws(timesteps=2, repeats=1, salt="test")
 SPACE = GradientSpace("cross-attn", "mean", DRAWS)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Gallery, attribute
 from creditline.attribution.fisher.ekfac import fit_ekfac
@@ -27,6 +26,7 @@ from creditline.attribution.methods.trak import TrakDivisor
 from creditline.errors import InvalidInput, NotReady
 from creditline.generator.losses import Draws
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 DRAWS = Draws(timesteps=3, repeats=1, salt="test")
 LOSS = GradientSpace("cross-attn", draws=DRAWS)

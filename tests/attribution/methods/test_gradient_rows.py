@@ -11,7 +11,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Gallery
 from creditline.attribution.fisher.ekfac import fisher_of_rows, fit_ekfac
@@ -31,6 +30,7 @@ from creditline.attribution.methods.gradient_rows import (
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.generator.losses import Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 DRAWS = Draws(timesteps=3, repeats=2, salt="test")
 PLAIN = GradientSpace("cross-attn", draws=DRAWS)

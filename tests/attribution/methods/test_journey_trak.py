@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Gallery, attribute
 from creditline.attribution.gradients.parameters import chosen_layers
@@ -19,6 +18,7 @@ from creditline.attribution.methods.trak import trak_scores
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, DrawsAt, Examples
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 SPACE = GradientSpace("cross-attn", draws=Draws(timesteps=2, repeats=1, salt="test"))
 PROMPT, SEED, STEPS = "a red ladybug", 5, 4

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Gallery, attribute
 from creditline.attribution.gradients.parameters import chosen_layers
@@ -15,6 +14,7 @@ from creditline.attribution.methods.timestep_gradients import Normalised, Timest
 from creditline.errors import NotReady
 from creditline.generator.losses import Draws
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 DRAWS = Draws(timesteps=3, repeats=2, salt="test")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+
+from creditline.generator.pipeline import Generator
 from tests.attribution.oracles.kronfluence_setting import DRAW, ORACLE, QUERIES, WORKS
 from tests.benchmarks.rivals.kronfluence_task import SCORES, NoisyLatents, analyzer_of, fit_factors
 from tests.generator_factory import random_generator
 from tests.random_galleries import random_gallery
-
-from creditline.generator.pipeline import Generator
 
 
 def main() -> None:

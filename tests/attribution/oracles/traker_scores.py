@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from safetensors.numpy import save_file
-from tests.attribution.oracles.traker_setting import CASES, ORACLE
 from trak.score_computers import BasicScoreComputer
+
+from tests.attribution.oracles.traker_setting import CASES, ORACLE
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Gallery, attribute
 from creditline.attribution.fisher.ekfac import fit_ekfac
@@ -19,6 +18,7 @@ from creditline.attribution.unlearning.methods import Unlearning
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.generator.losses import ClearDraws, Draws, denoising_losses
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 FEW = ClearDraws(timesteps=2, repeats=1, salt="few", part=0.6)
 CONTROL = Draws(timesteps=4, repeats=2, salt="control")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.random_galleries import random_gallery
 from torch import Tensor
 
 from creditline.attribution.attributor import Gallery
@@ -17,6 +16,7 @@ from creditline.attribution.unlearning.forgetting import BoundedDescentAscent, N
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, denoising_losses, noisy_batch
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 DRAWS = Draws(timesteps=4, repeats=2, salt="test")
 HELD = Draws(timesteps=4, repeats=2, salt="held")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Gallery
 from creditline.attribution.fisher.ekfac import fit_ekfac
@@ -16,6 +15,7 @@ from creditline.attribution.unlearning.groups import group_sums, guda_scores
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, denoising_losses
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 DRAWS = Draws(timesteps=3, repeats=2, salt="test")
 _GROUPS = [[0, 3], [5], [1, 2, 4]]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
-from tests.random_galleries import random_gallery
 
 from creditline.attribution.attributor import Gallery, attribute, attribute_every
 from creditline.attribution.fisher.ekfac import fit_ekfac
@@ -21,6 +20,7 @@ from creditline.attribution.unlearning.scores import unlearning_score_named
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.generator.losses import Draws, denoising_losses
 from creditline.generator.pipeline import Generator
+from tests.random_galleries import random_gallery
 
 DRAWS = Draws(timesteps=4, repeats=2, salt="test")
 _WORKS = 24

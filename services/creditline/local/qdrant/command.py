@@ -35,8 +35,14 @@ def _serve(arguments: list[str]) -> None:
     parser.add_argument("--grpc-port", type=int, default=6334)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--metrics-port", type=int, default=0, help="0 leaves metrics out")
-    given = parser.parse_args(arguments)
-    run(LocalQdrant(given.directory, given.grpc_port, given.host, given.metrics_port))
+    parser.add_argument(
+        "--kill-after-alias-actions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="for fault tests: end as by kill -9 once N alias actions are on disk; 0: never",
+    )
+    run(LocalQdrant(**vars(parser.parse_args(arguments))))
 
 
 def _restore(arguments: list[str]) -> None:

@@ -50,12 +50,17 @@ class QdrantService(qdrant_pb2_grpc.QdrantServicer):
 
 @dataclass(frozen=True)
 class LocalQdrant:
-    """What one process is started with; a `metrics_port` of 0 leaves metrics out."""
+    """What one process is started with.
+
+    metrics_port: 0 leaves metrics out.
+    kill_after_alias_actions: for fault tests, see `Aliases`; 0: never.
+    """
 
     directory: Path
     grpc_port: int
     host: str = "127.0.0.1"
     metrics_port: int = 0
+    kill_after_alias_actions: int = 0
 
 
 def run(settings: LocalQdrant) -> None:
@@ -73,7 +78,9 @@ async def _run(settings: LocalQdrant) -> None:
     # First of all: large collections take seconds to open, and a stop may come meanwhile.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with CollectionDirectory(settings.directory) as directory:
+    with CollectionDirectory(
+        settings.directory, kill_after_alias_actions=settings.kill_after_alias_actions
+    ) as directory:
         async with _serving(settings, directory):
             _LOGGER.info(
                 "serving %d collections of %s on %s:%d",

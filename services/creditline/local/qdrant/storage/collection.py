@@ -178,13 +178,17 @@ class StoredCollection:
             return self._operations
 
     def update_settings(self, request: qdrant.UpdateCollection) -> None:
-        """Keep what the request changes, and let the optimizer bring the shards to it."""
+        """Keep what the request changes, and let the optimizer bring the shards to it.
+
+        As on a server, a change of nothing but the metadata does not start the optimizer.
+        """
         settings = updated(self.settings, request)
         edge_config(settings)  # refused before it is kept
         if settings != self.settings:
             _write_settings(self.directory, settings)
             self.settings = settings
-        self._optimizer.start()
+        if not _changes_metadata_only(request):
+            self._optimizer.start()
 
     @property
     def is_optimizing(self) -> bool:
@@ -216,6 +220,11 @@ class StoredCollection:
         for shard in self._shards:
             shard.close()
         self._optimizer.join()
+
+
+def _changes_metadata_only(request: qdrant.UpdateCollection) -> bool:
+    changed = {field.name for field, _ in request.ListFields()} - {"collection_name", "timeout"}
+    return changed == {"metadata"}
 
 
 def _found(shard: edge.EdgeShard, searches: Sequence[Search]) -> list[list[Any]]:

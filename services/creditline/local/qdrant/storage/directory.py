@@ -9,7 +9,6 @@ DIRECTORY/snapshots/NAME/           see `creditline.local.qdrant.storage.snapsho
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -22,9 +21,9 @@ from types import TracebackType
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, InvalidInput, NotFound
+from creditline.local.qdrant.aliases import Aliases
 from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
 from creditline.local.qdrant.storage.disk_space import Room
-from creditline.local.qdrant.storage.durability import write_durably
 from creditline.local.qdrant.storage.snapshots import Snapshots
 from creditline.local.qdrant.translation.settings import completed
 
@@ -34,14 +33,15 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 class CollectionDirectory(AbstractContextManager["CollectionDirectory"]):
     """All collections of one directory. Raises Conflict when another process owns it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, kill_after_alias_actions: int = 0) -> None:
+        """`kill_after_alias_actions`: see `Aliases`."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._owner = _take_ownership(directory)
         self._lock = threading.RLock()
         self._room = Room(directory)
         self.snapshots = Snapshots(directory / "snapshots", self._room)
-        self._aliases: dict[str, str] = _read_aliases(self._aliases_file)
+        self._aliases = Aliases(directory / "aliases.json", kill_after=kill_after_alias_actions)
         self._collections = {
             found.name: StoredCollection.load(found, self._room) for found in self._whole_directories()
         }
@@ -65,17 +65,17 @@ class CollectionDirectory(AbstractContextManager["CollectionDirectory"]):
 
     def aliases(self) -> Mapping[str, str]:
         with self._lock:
-            return dict(self._aliases)
+            return self._aliases.targets
 
     def has(self, name: str) -> bool:
         """Whether a collection or an alias of that name is there."""
         with self._lock:
-            return self._aliases.get(name, name) in self._collections
+            return self._aliases.target(name) in self._collections
 
     def collection(self, name: str) -> StoredCollection:
         """By name or alias. Raises NotFound."""
         with self._lock:
-            found = self._collections.get(self._aliases.get(name, name))
+            found = self._collections.get(self._aliases.target(name))
         if found is None:
             raise NotFound(f"Collection `{name}` doesn't exist!", field="collection_name")
         return found
@@ -90,51 +90,24 @@ class CollectionDirectory(AbstractContextManager["CollectionDirectory"]):
             self._collections[name] = StoredCollection.create(directory, completed(request), self._room)
 
     def drop(self, name: str) -> bool:
-        """Delete a collection, its files and its aliases; false when it was not there."""
+        """Delete a collection's aliases, then the collection with its files; false when it was not there."""
         with self._lock:
-            found = self._collections.pop(name, None)
-            if found is None:
+            if name not in self._collections:
                 return False
+            self._aliases.forget(name)
+            found = self._collections.pop(name)
             (found.directory / SETTINGS).unlink()
             found.close()
             shutil.rmtree(found.directory)
-            self._keep_aliases({a: target for a, target in self._aliases.items() if target != name})
             return True
 
     def change_aliases(self, actions: Sequence[qdrant.AliasOperations]) -> None:
-        """Apply all actions in one step, or none. Raises NotFound, Conflict."""
+        """Apply the actions in order, each saved by itself; readers see them together.
+
+        Raises NotFound, Conflict; the actions before the one that was refused stay in force.
+        """
         with self._lock:
-            aliases = dict(self._aliases)
-            for action in actions:
-                self._change_alias(aliases, action)
-            self._keep_aliases(aliases)
-
-    def _change_alias(self, aliases: dict[str, str], action: qdrant.AliasOperations) -> None:
-        match action.WhichOneof("action"):
-            case "create_alias":
-                alias, target = action.create_alias.alias_name, action.create_alias.collection_name
-                if alias in self._collections:
-                    raise Conflict(
-                        f"`{alias}` is a collection; an alias needs another name", field="alias_name"
-                    )
-                if target not in self._collections:
-                    raise NotFound(f"Collection `{target}` doesn't exist!", field="collection_name")
-                aliases[alias] = target
-            case "delete_alias":
-                aliases.pop(action.delete_alias.alias_name, None)
-            case "rename_alias":
-                old, new = action.rename_alias.old_alias_name, action.rename_alias.new_alias_name
-                if old not in aliases:
-                    raise NotFound(f"Alias `{old}` doesn't exist!", field="old_alias_name")
-                aliases[new] = aliases.pop(old)
-
-    def _keep_aliases(self, aliases: dict[str, str]) -> None:
-        write_durably(self._aliases_file, json.dumps(aliases, indent=1, sort_keys=True))
-        self._aliases = aliases
-
-    @property
-    def _aliases_file(self) -> Path:
-        return self._directory / "aliases.json"
+            self._aliases.apply(actions, self._collections.keys())
 
     def _whole_directories(self) -> list[Path]:
         """Collections on disk; what a crash left half made or half dropped is removed."""
@@ -184,10 +157,3 @@ def _take_ownership(directory: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
-
-
-def _read_aliases(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    aliases: dict[str, str] = json.loads(path.read_text())
-    return aliases
