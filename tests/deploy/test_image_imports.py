@@ -17,8 +17,10 @@ from tests.deploy.requirements import closure, pinned, pinned_by_project, projec
 SOURCE = REPOSITORY / "services"
 # The modules that each extra of a library promises.
 ROOMS = {
-    "": ["creditline.client", "creditline.cli.main"],
+    "": ["creditline.client", "creditline.cli.main", "creditline.embedder_client"],
     "models": [
+        "creditline.towers",
+        "creditline.encoder",
         "creditline.generator",
         "creditline.attribution",
         "creditline.distillation",
