@@ -27,7 +27,7 @@ class SteppedThreads(ThreadPoolExecutor):
         return future
 
     def do_oldest(self) -> None:
-        """Run the call that waits longest, on the test's own thread; `hand_over` gives its result to the loop."""
+        """Run the call that waits longest, on the thread of the test. `hand_over` gives out its result."""
         future, call = self.waiting.pop(0)
         try:
             self.done.append((future, call(), None))

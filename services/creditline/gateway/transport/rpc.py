@@ -133,8 +133,8 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
     async def GetWork(  # noqa: N802
         self, request: catalog_pb2.GetWorkRequest, context: Any
     ) -> catalog_pb2.GetWorkResponse:
-        work = self._catalog.work(request.id)
-        return messages.work_response(work, b"" if work.withdrawn else self._catalog.thumbnail(request.id))
+        work = await self._catalog.work(request.id)
+        return messages.work_response(work, self._catalog.picture_of(work))
 
 
 class AuditsServicer(audit_pb2_grpc.AuditsServicer):
