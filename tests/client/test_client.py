@@ -57,6 +57,8 @@ def test_an_attribution_survives_the_wire(accuracy: answers.AuditedAccuracy) -> 
         remainder_high=0.875,
         level=0.9,
         unfamiliarity=1.5,
+        corpus_works=5_000_000_000,
+        equal_parts=7.5,
     )
     assert read_attribution(messages.attribute_response(answer)) == answer
 

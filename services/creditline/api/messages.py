@@ -56,6 +56,8 @@ def attribute_response(answer: answers.AttributionAnswer) -> attribution_pb2.Att
         timings=attribution_pb2.Timings(**vars(answer.timings)),
         accuracy=accuracy_message(answer.accuracy),
         concentration=answer.concentration,
+        corpus_works=answer.corpus_works,
+        equal_parts=answer.equal_parts,
         remainder_low=answer.remainder_low,
         remainder_high=answer.remainder_high,
         level=answer.level,

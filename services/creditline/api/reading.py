@@ -60,6 +60,8 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> answers.Attr
         ),
         accuracy=read_accuracy(message.accuracy),
         concentration=message.concentration,
+        corpus_works=message.corpus_works,
+        equal_parts=_present(message, "equal_parts"),
         remainder_low=_present(message, "remainder_low"),
         remainder_high=_present(message, "remainder_high"),
         level=_present(message, "level"),

@@ -124,8 +124,9 @@ def index_release(
         written = index.upsert(build, release_points(release, corpus, withdrawn, hidden=hidden))
         enforced(index, withdrawn, build)
         index.optimize(build)
-        found = verify(index, build, expected_of(release, sample=_VERIFIED_VECTORS))
-        before = promote(index, release.collection, build)
+        expected = expected_of(release, sample=_VERIFIED_VECTORS)
+        found = verify(index, build, expected)
+        before = promote(index, release.collection, build, serves=expected)
     except BaseException:
         index.delete(build)
         raise
