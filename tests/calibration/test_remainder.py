@@ -126,3 +126,67 @@ def test_what_is_withheld_stays_in_the_remainder_and_is_nobodys() -> None:
     for person, earned in left.earned.items():
         held = part if person == _CREATORS[work] else 0.0
         assert earned.influence == pytest.approx(whole.earned[person].influence - held)
+
+
+def _release(works: int, *, size: int = 65_536) -> tuple[list[str], CorpusSample, NDArray[np.float32]]:
+    """Ids of so many works, a sample of them, and a query."""
+    ids = [f"w{row}" for row in range(works)]
+    vectors, query = _unit_rows(works, 16, 1), _unit_rows(1, 16, 2)[0]
+    return ids, CorpusSample.draw(ids, _CREATORS[:works], vectors, seed=0, size=size), query
+
+
+@pytest.mark.parametrize("known", [0, 1, 39, 40])
+@pytest.mark.parametrize("unknown", [0, 1, 30])
+@pytest.mark.parametrize("unlisted", [0, 1, 500])
+def test_a_build_may_hold_works_that_the_release_does_not_know(
+    known: int, unknown: int, unlisted: int
+) -> None:
+    ids, sample, query = _release(40)
+    listed = {**dict.fromkeys(ids[:known], "ana"), **{f"new{row}": "bo" for row in range(unknown)}}
+    others = sample.others(query, _CURVE, listed, works=len(listed) + unlisted)
+    assert others.works == unlisted
+    assert np.isfinite([others.influence, others.squares]).all()
+    assert others.influence >= 0.0
+    assert (others.influence > 0.0) is (unlisted > 0 and known < 39), "the last two works hold nothing"
+    for earned in others.earned.values():
+        assert 0.0 <= earned.influence <= others.influence
+        assert np.isfinite(earned.error)
+
+
+def test_works_of_the_build_that_are_not_listed_hold_what_those_of_the_release_do() -> None:
+    ids, sample, query = _release(40)
+    listed = {ids[0]: "ana", "new": "bo"}
+    others = sample.others(query, _CURVE, listed, works=42 + 39)
+    # 39 works of the release are not listed; 79 of the build are.
+    assert others.influence == pytest.approx(79 / 39 * _slow(ids, sample.vectors, query, {ids[0]}))
+
+
+def test_works_that_the_release_does_not_know_earn_nobody_anything() -> None:
+    ids, sample, query = _release(40)
+    listed = {work_id: sample.contributors[row] for row, work_id in enumerate(ids[:20])}
+    own, added = sample.others(query, _CURVE, listed), sample.others(query, _CURVE, listed, works=4_000)
+    assert added.earned == own.earned
+    assert added.influence > own.influence
+
+
+def test_a_build_that_lacks_works_of_the_release_keeps_sums_within_the_remainder() -> None:
+    _, sample, query = _release(40)
+    others = sample.others(query, _CURVE, {"new": "bo"}, works=11)
+    assert others.works == 10
+    assert sum(earned.influence for earned in others.earned.values()) <= others.influence
+
+
+def test_where_all_known_works_are_listed_the_others_hold_no_more_than_the_least_of_them() -> None:
+    ids, sample, query = _release(40)
+    least = float(_CURVE.expected_positive(sample.vectors @ query).min())
+    others = sample.others(query, _CURVE, dict.fromkeys(ids, "ana"), works=47)
+    assert (others.influence, others.works, others.earned) == (pytest.approx(7 * least), 7, {})
+
+
+def test_a_sample_stands_for_a_build_with_more_works_too() -> None:
+    ids, sample, query = _release(200, size=100)
+    listed = {f"new{row}": "bo" for row in range(150)} | {ids[0]: "ana"}
+    others = sample.others(query, _CURVE, listed, works=400)
+    assert others.works == 400 - 151
+    assert np.isfinite(others.influence)
+    assert all(earned.influence <= others.influence for earned in others.earned.values())

@@ -116,3 +116,11 @@ def test_concentration_is_of_all_works_listed_or_not() -> None:
     even = credit_line(duplicate_groups([_work("a", 2.0)]), Others(198.0, squares=4.0 * 99, works=99))
     assert even.concentration == pytest.approx(0.0, abs=1e-12)
     assert credit_line((), Others(0.0)).concentration == 0.0
+
+
+def test_equal_parts_are_of_all_works_listed_or_not() -> None:
+    line = credit_line(duplicate_groups([_work("a", 2.0)]), Others(198.0, squares=4.0 * 99, works=99))
+    assert line.population == 100
+    assert line.equal_parts == pytest.approx(100.0)
+    alone = credit_line(duplicate_groups([_work("a", 2.0)]), Others(0.0, works=99))
+    assert alone.equal_parts == pytest.approx(1.0)

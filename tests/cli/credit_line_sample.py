@@ -19,12 +19,14 @@ from creditline.api.answers import (
     Timings,
     Verdict,
 )
+from creditline.calibration.concentration import equal_parts
 from creditline.cli.credit_line.line import CreditLine, Query
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work
 
 ATTRIBUTION = "01936b5e-7c1a-7b52-9d7e-3f8a60d1c2aa"
 CREATED = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+_WORKS = 1776
 SHARES = (0.121, 0.083, 0.071, 0.043, 0.038, 0.0295, 0.021, 0.0142, 0.0081, 0.0003)
 
 
@@ -71,7 +73,9 @@ def sample_audit(
     )
 
 
-def sample_answer(shares: Sequence[float] = SHARES, unfamiliarity: float = 0.7) -> AttributionAnswer:
+def sample_answer(
+    shares: Sequence[float] = SHARES, unfamiliarity: float = 0.7, concentration: float = 0.02
+) -> AttributionAnswer:
     credited = tuple(
         CreditedWork(
             id=work.id,
@@ -101,12 +105,14 @@ def sample_answer(shares: Sequence[float] = SHARES, unfamiliarity: float = 0.7) 
             corpus_fingerprint="a7" * 32,
             towers_fingerprint="5c" * 32,
             width=256,
-            works=1776,
+            works=_WORKS,
             collection="works-openclipart-reference-1a2b3c4d",
         ),
         timings=Timings(93.4, 3.0, 71.0, 2.1, 0.4, 5.0),
         accuracy=AuditedAccuracy(0, None, None, None, None),
-        concentration=0.02,
+        concentration=concentration,
+        corpus_works=_WORKS,
+        equal_parts=equal_parts(concentration, _WORKS),
         remainder_low=0.48,
         remainder_high=0.66,
         level=0.9,
@@ -119,11 +125,12 @@ def sample_credit_line(
     shares: Sequence[float] = SHARES,
     audit: AuditAnswer | None = None,
     unfamiliarity: float = 0.7,
+    concentration: float = 0.02,
 ) -> CreditLine:
     works = sample_works()
     return CreditLine(
         query=Query(sample_picture(works[0]), prompt, "3f" * 32, seed=7),
-        answer=sample_answer(shares, unfamiliarity),
+        answer=sample_answer(shares, unfamiliarity, concentration),
         thumbnails={work.id: work.thumbnail for work in works},
         accuracy=AuditedAccuracy(12, 0.43, 0.35, 0.51, 0.52),
         audit=audit,

@@ -295,3 +295,44 @@ def test_a_withdrawn_works_frame_stays_empty_in_the_drawing() -> None:
 def test_without_withdrawals_nothing_is_said_of_them() -> None:
     assert words.withdrawal_sentence(sample_credit_line()) == ""
     assert "withdrawn" not in _Page(credit_line_page(sample_credit_line())).text
+
+
+def test_page_terminal_and_json_state_the_same_number_of_equal_parts() -> None:
+    line = sample_credit_line(concentration=1 / 743)
+    stated = "as concentrated as if 524 works had equal parts"
+    assert stated in _Page(credit_line_page(line)).text
+    assert stated in re.sub(r"\s+", " ", _terminal_text(line))
+    content = json.loads(credit_line_document(line))
+    assert content["equal_parts"] == pytest.approx(524.05, abs=0.01)
+    assert (content["concentration"], content["corpus_works"]) == (1 / 743, 1776)
+
+
+def test_the_drawing_states_equal_parts_from_the_answer() -> None:
+    line = sample_credit_line()
+    others = [
+        replace(line, answer=replace(line.answer, equal_parts=parts))
+        for parts in (line.answer.equal_parts, 524.3)
+    ]
+    same, changed = (credit_line_drawing(each).tobytes() for each in others)
+    assert credit_line_drawing(line).tobytes() == same
+    assert changed != same
+
+
+def test_a_great_many_works_are_counted_too() -> None:
+    (said,) = [
+        s for s in words.sureness_sentences(sample_credit_line(concentration=0.0)) if "equal parts" in s
+    ]
+    assert said == "It owes a great many works a little each, as if 1,776 works had equal parts of it."
+
+
+def test_an_answer_that_does_not_record_equal_parts_states_none() -> None:
+    line = sample_credit_line()
+    old = replace(line, answer=replace(line.answer, equal_parts=None, corpus_works=0))
+    assert not any("equal parts" in said for said in words.sureness_sentences(old))
+    assert old.other_works == line.other_works
+
+
+def test_the_remainder_is_said_to_be_of_the_build_that_answered() -> None:
+    line = sample_credit_line()
+    larger = replace(line, answer=replace(line.answer, corpus_works=3_000))
+    assert "2,988 other works" in words.remainder_sentence(larger)

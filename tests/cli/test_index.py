@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from creditline.calibration import Calibration
 from creditline.cli.index import app
 from creditline.cli.index_plan import number_of
 from creditline.errors import Conflict, InvalidInput, NotFound, NotReady
@@ -19,6 +20,7 @@ from creditline.index import IndexPlan, WorkIndex
 from creditline.index.plan import Codes
 from creditline.index.promotion import live_build
 from creditline.ledger import Ledger, WithdrawalKind
+from creditline.release import CALIBRATION, ENCODER, MODEL_CARD, write_manifest, write_work_vectors
 from tests.index.works_made_up import unit_vectors
 from tests.local.qdrant_process import local_qdrant
 
@@ -163,3 +165,43 @@ def test_a_loader_that_there_is_not_and_a_plan_that_is_missing_are_said(source: 
         _run("ingest", str(source), "--into", "works-x.1", "--loader", "3/2")
     with pytest.raises(NotReady, match="no plan at missing"):
         _run("ingest", str(source), "--into", "works-x.1", "--plan", "missing.json")
+
+
+def _release_of(directory: Path, vectors: np.ndarray, name: str = "cli") -> Path:
+    """A release whose works are those of `source`."""
+    directory.mkdir()
+    write_work_vectors(directory, [f"w{row}" for row in range(_WORKS)], vectors)
+    (directory / ENCODER).write_bytes(b"no encoder")
+    (directory / CALIBRATION).write_text(Calibration((0.0, 1.0), (0.0, 1.0)).to_json())
+    (directory / MODEL_CARD).write_text("# A release for tests\n")
+    description = {
+        "name": name,
+        "created": "2026-05-04T12:00:00+00:00",
+        "generator_fingerprint": "a" * 64,
+        "corpus_name": "features",
+        "corpus_fingerprint": "b" * 64,
+        "towers_fingerprint": "c" * 64,
+        "width": vectors.shape[1],
+        "works": _WORKS,
+        "figures": {},
+    }
+    return write_manifest(directory, description).directory
+
+
+def test_a_build_of_the_release_is_promoted_with_it(ingested: WorkIndex, place: Path) -> None:
+    release = _release_of(place / "release", unit_vectors(_WORKS))
+    said = _run("promote", "works-cli.2", "--release", str(release)).output
+    assert "works-cli is works-cli.2 now" in said
+    assert "Not compared" not in said
+    other = _release_of(place / "other", unit_vectors(_WORKS), name="other")
+    assert "Not compared with a release" in _run("promote", "works-cli.1", "--release", str(other)).output
+
+
+@pytest.mark.parametrize(("width", "seed", "why"), [(32, 5, "another encoder"), (16, 0, "32 dimensions")])
+def test_a_build_that_cannot_serve_the_release_is_refused(
+    ingested: WorkIndex, place: Path, width: int, seed: int, why: str
+) -> None:
+    release = _release_of(place / "release", unit_vectors(_WORKS, width, seed=seed))
+    with pytest.raises(Conflict, match=why):
+        _run("promote", "works-cli.2", "--release", str(release))
+    assert live_build(ingested, "works-cli") == "works-cli.1"

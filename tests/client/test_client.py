@@ -54,6 +54,8 @@ def test_an_attribution_survives_the_wire(accuracy: answers.AuditedAccuracy) -> 
         remainder_high=0.875,
         level=0.9,
         unfamiliarity=1.5,
+        corpus_works=5_000_000_000,
+        equal_parts=7.5,
     )
     assert read_attribution(attribution_message(answer)) == answer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,3 +139,64 @@ def test_vectors_of_half_precision_count_as_the_same(index: WorkIndex, two_build
     expected = _expected()
     halved = expected.vectors.astype(np.float16).astype(np.float32)
     assert verify(index, two_builds[0], Expected(_WORKS, expected.ids, halved)).compared == 3
+
+
+@pytest.fixture
+def unfit_build(
+    index: WorkIndex, two_builds: tuple[str, str], request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """A third build that cannot serve the release of the first, by the test's parameter."""
+    name, vectors = next_build(index, _ALIAS), unit_vectors(_WORKS)
+    match request.param:
+        case "dimension":
+            vectors = unit_vectors(_WORKS, WIDTH // 2)
+        case "encoder":
+            vectors = unit_vectors(_WORKS, seed=9)
+        case "works":
+            vectors = vectors[:0]
+    index.create(name, vectors.shape[1])
+    index.upsert(name, made_up_works(vectors))
+    yield name
+    index.delete(name)
+
+
+@pytest.mark.parametrize(
+    ("unfit_build", "why"),
+    [
+        ("dimension", "16 dimensions, those of the release 32"),
+        ("encoder", "made by another encoder"),
+        ("works", "holds none of 3 works of the release"),
+    ],
+    indirect=["unfit_build"],
+)
+def test_a_build_that_cannot_serve_the_release_is_not_promoted(
+    index: WorkIndex, two_builds: tuple[str, str], unfit_build: str, why: str
+) -> None:
+    promote(index, _ALIAS, two_builds[0], serves=_expected())
+    with pytest.raises(Conflict, match=why) as refused:
+        promote(index, _ALIAS, unfit_build, serves=_expected())
+    assert "creditline index load --release" in refused.value.message
+    assert live_build(index, _ALIAS) == two_builds[0]
+    assert previous_build(index, _ALIAS) is None
+
+
+@pytest.mark.parametrize("unfit_build", ["dimension"], indirect=True)
+def test_without_a_release_the_live_build_says_the_dimension(
+    index: WorkIndex, two_builds: tuple[str, str], unfit_build: str
+) -> None:
+    promote(index, _ALIAS, two_builds[0])
+    with pytest.raises(Conflict, match=r"16 dimensions, those of the live build .* 32; name the release"):
+        promote(index, _ALIAS, unfit_build)
+    assert live_build(index, _ALIAS) == two_builds[0]
+
+
+def test_a_build_with_more_works_than_the_release_or_fewer_is_promoted(
+    index: WorkIndex, two_builds: tuple[str, str]
+) -> None:
+    first, second = two_builds
+    new = [replace(each, work_id=f"new-{each.work_id}") for each in made_up_works(unit_vectors(5, seed=3))]
+    index.upsert(first, new)
+    assert promote(index, _ALIAS, first, serves=_expected()) is None
+    index.remove(first, ["work-20", "work-4"])
+    promote(index, _ALIAS, second)
+    assert promote(index, _ALIAS, first, serves=_expected()) == second

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -122,3 +122,11 @@ def test_vectors_and_ids_that_do_not_fit_each_other_are_refused(index: WorkIndex
     release = RowsOfARelease(unit_vectors(3), ("w0", "w1"))
     with pytest.raises(FingerprintMismatch, match=r"\(3, 32\)"):
         index_release(release, corpus_of(5), index)
+
+
+def test_a_release_trained_anew_with_another_dimension_takes_over(index: WorkIndex) -> None:
+    index_release(release_of(40), corpus_of(40), index)
+    rows = unit_vectors(40, 2 * WIDTH).astype(np.float16).astype(np.float32)
+    wider = replace(release_of(40), rows=rows, width=2 * WIDTH)
+    assert index_release(wider, corpus_of(40), index).build == live_build(index, "works-made-up")
+    assert is_loaded(wider, index)

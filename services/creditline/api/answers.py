@@ -97,12 +97,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class AttributionAnswer:
-    """The works and contributors that a picture owes. Shares of works and `remainder` sum to 1.
-
-    `concentration`: 0 where all works have alike, 1 where one has it all. `unfamiliarity`: above 1 the
-    picture is unlike what the release was calibrated on, and the answer says little. `level`: the part of
-    answers whose truth lies in the intervals.
-    """
+    """The works and contributors that a picture owes. Shares of works and `remainder` sum to 1."""
 
     attribution_id: str
     works: tuple[CreditedWork, ...]
@@ -112,10 +107,21 @@ class AttributionAnswer:
     timings: Timings
     accuracy: AuditedAccuracy
     concentration: float = 0.0
+    """How unevenly the influence is spread, above an even spread over `corpus_works` works: 0 where all of
+    them have the same part, 1 where one has it all."""
     remainder_low: float | None = None
     remainder_high: float | None = None
     level: float | None = None
+    """Fraction of answers whose true values lie in the intervals; None where the release has none."""
     unfamiliarity: float | None = None
+    """Above 1, the picture is unlike those that the release was calibrated on, and shares mean little; None
+    where the release cannot say."""
+    corpus_works: int = 0
+    """Number of works that share the influence: those of the build that answered; 0 where an answer from the
+    past does not record it."""
+    equal_parts: float | None = None
+    """The number of works that would be as concentrated if they had equal parts (see
+    `calibration.concentration.equal_parts`); None where an answer from the past does not record it."""
 
 
 @dataclass(frozen=True)

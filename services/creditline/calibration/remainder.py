@@ -18,40 +18,37 @@ SAMPLE_SIZE = 65_536
 
 @dataclass(frozen=True)
 class Earned:
-    """What a contributor's works that are not listed are expected to hold, and its standard error.
-
-    The error is the sample's: 0 where every work was looked at.
-    """
+    """The expected influence of a contributor's works that are not listed."""
 
     influence: float
     error: float = 0.0
+    """Standard error of `influence` from sampling; 0 where every work was computed."""
 
 
 @dataclass(frozen=True)
 class Others:
-    """All works that are not listed.
-
-    influence: sum of their expected positive influence. Which of them hold it cannot be told, and none is
-    credited with it; that together they do is known. squares: sum of its squares. works: how many they are.
-    earned: by contributor, the sum of the positive part of what is *expected* of each work, so that likeness
-    which says nothing earns nothing.
-    """
+    """All works that are not listed."""
 
     influence: float
+    """Sum of their expected positive influence. It is known of all of them together, not of single works, so
+    no work is credited with it."""
     squares: float = 0.0
+    """Sum of the squares of their expected positive influence."""
     works: int = 0
+    """Number of works that are not listed."""
     earned: Mapping[str, Earned] = field(default_factory=dict)
+    """By contributor, the sum of the positive part of each work's *expected* influence: cosines at which
+    nothing is expected earn nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Withheld:
-    """Who is credited with nothing although they hold influence: what was withdrawn.
-
-    rows: (R,) rows of a sample; people: contributors who are not named at all.
-    """
+    """Withdrawn works and contributors: their influence counts in the remainder and is credited to no one."""
 
     rows: NDArray[np.intp]
+    """(R,) rows of a sample."""
     people: frozenset[str]
+    """Contributors who are not named at all."""
 
 
 NOBODY_WITHHELD = Withheld(np.empty(0, dtype=np.intp), frozenset())
@@ -59,16 +56,16 @@ NOBODY_WITHHELD = Withheld(np.empty(0, dtype=np.intp), frozenset())
 
 @dataclass(frozen=True, eq=False)
 class CorpusSample:
-    """The vectors of all works, or of a uniform sample of them.
-
-    vectors: (M, D) float32, unit rows; row i belongs to `work_ids[i]`, which is `contributors[i]`'s;
-    `population` is the number N of works.
-    """
+    """The vectors of all works of a release, or of a uniform sample of them."""
 
     work_ids: tuple[str, ...]
+    """(M,) ids of the sampled works."""
     contributors: tuple[str, ...]
+    """(M,) contributors of the sampled works."""
     vectors: NDArray[np.float32]
+    """(M, D) float32, L2-normalised rows, in the order of `work_ids`."""
     population: int
+    """Number of works N of the release."""
 
     @classmethod
     def draw(
@@ -117,29 +114,44 @@ class CorpusSample:
         calibration: Calibration,
         listed: Mapping[str, str],
         withheld: Withheld = NOBODY_WITHHELD,
+        *,
+        works: int | None = None,
     ) -> Others:
         """What all works but the listed ones hold of a query's influence.
 
-        query: (D,) float32 unit vector; listed: works' ids and their contributors. What is withheld counts
-        here like all that is not listed, and nobody is credited with it. The sampled works that
-        are not listed stand for all that are not listed, so a listed work is never counted twice (Horvitz
-        and Thompson's estimate, all works being sampled with one probability).
+        The sampled works that are not listed stand for all works of the build that are not listed, so a
+        listed work is never counted twice (the Horvitz-Thompson estimator with one inclusion probability for
+        all works). Works that the build holds beside those of the release are taken to be like those of the
+        release; their contributors are unknown, so no one is credited with them.
+
+        Args:
+            query: (D,) float32, L2-normalised.
+            calibration: from cosine to expected influence.
+            listed: contributors of the listed works, by work id; the release need not know the works.
+            withheld: counts like all that is not listed, and is credited to no one.
+            works: number of works of the build that answers, listed ones included; None: those of the
+                release.
         """
         cosines = self.vectors @ query
         rows = [self._row_of[work_id] for work_id in listed if work_id in self._row_of]
-        stand_for = _StandFor(len(self.work_ids) - len(rows), self.population - len(listed))
-        if stand_for.sampled == 0:
+        unlisted = max((self.population if works is None else works) - len(listed), 0)
+        sampled = len(self.work_ids) - len(rows)
+        if unlisted == 0:
             return Others(0.0)
+        if sampled == 0:
+            return _at_most(calibration.expected_positive(cosines), unlisted)
         positive = calibration.expected_positive(cosines)
         earned = np.maximum(calibration.expected_influence(cosines), 0.0)
         for parts in (positive, earned):
             parts[rows] = 0.0
         earned[withheld.rows] = 0.0
+        stand_for = _StandFor(sampled, unlisted)
+        known = max(self.population - len(listed), sampled)
         return Others(
             float(positive.sum()) * stand_for.each,
             float(np.square(positive).sum()) * stand_for.each,
-            stand_for.works,
-            self._earned(earned, stand_for, listed, withheld.people),
+            unlisted,
+            self._earned(earned, _StandFor(sampled, min(known, unlisted)), listed, withheld.people),
         )
 
     def _earned(
@@ -149,7 +161,7 @@ class CorpusSample:
         listed: Mapping[str, str],
         unnamed: frozenset[str],
     ) -> dict[str, Earned]:
-        """Sums of all who have a listed work, and of as many of the largest besides as works are listed.
+        """Sums of all contributors with a listed work, and of the largest others, one for each listed work.
 
         parts: (M,).
         """
@@ -164,9 +176,23 @@ class CorpusSample:
         return {names[number]: stand_for.sum_of(sums[number], squares[number]) for number in people}
 
 
+def _at_most(positive: NDArray[np.float64], works: int) -> Others:
+    """The estimate where every sampled work is listed: the least of them stands for each of the others.
+
+    A search lists the nearest works, so a work that is not listed is not expected to hold more than the least
+    listed one.
+
+    Args:
+        positive: (M,) expected positive influence of the sampled works, all of which are listed.
+        works: number of works that are not listed.
+    """
+    least = float(positive.min()) if len(positive) else 0.0
+    return Others(least * works, least * least * works, works)
+
+
 @dataclass(frozen=True)
 class _StandFor:
-    """How many sampled works stand for how many."""
+    """`sampled` works, at least one, stand for `works` works, at least one."""
 
     sampled: int
     works: int
@@ -178,5 +204,5 @@ class _StandFor:
     def sum_of(self, total: float, squares: float) -> Earned:
         """The sum over all works, from a sum over the sampled ones and that of its squares."""
         variance = max(squares - total * total / self.sampled, 0.0) / max(self.sampled - 1, 1)
-        unseen = 1.0 - self.sampled / self.works
+        unseen = max(1.0 - self.sampled / self.works, 0.0)
         return Earned(float(total) * self.each, self.works * math.sqrt(variance * unseen / self.sampled))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from creditline.calibration.concentration import above_even
+from creditline.calibration.concentration import above_even, equal_parts
 from creditline.calibration.remainder import Earned, Others
 
 
@@ -77,15 +77,23 @@ class ContributorShare:
 
 @dataclass(frozen=True)
 class CreditLine:
-    """Listed works by rank, contributors by share, the share of everything else, and the concentration.
-
-    concentration: 0 where all works of the corpus would have alike, 1 where one work has it all.
-    """
+    """How the influence on one query is shared."""
 
     works: tuple[WorkShare, ...]
+    """Listed works by rank."""
     contributors: tuple[ContributorShare, ...]
+    """Credited contributors, the largest share first."""
     remainder: float
+    """Share of all works that are not listed; with the listed works' shares it sums to 1."""
     concentration: float
+    """0 where all works of the corpus have the same part, 1 where one work has it all."""
+    population: int
+    """Number of works that share the influence, listed or not."""
+
+    @property
+    def equal_parts(self) -> float:
+        """The number of works that would be as concentrated if they had equal parts."""
+        return equal_parts(self.concentration, self.population)
 
 
 def duplicate_groups(found: Sequence[ScoredWork]) -> tuple[Group, ...]:
@@ -104,9 +112,10 @@ def _best_first(work: ScoredWork) -> tuple[float, str]:
 def credit_line(listed: Sequence[Group], others: Others) -> CreditLine:
     """Share the credit between the listed groups and all other works.
 
-    Where nobody has any, all shares are 0 and the remainder is 1.
+    Without any positive influence all shares are 0 and the remainder is 1.
     """
     total = sum(group.part for group in listed) + others.influence
+    population = sum(len(group.members) for group in listed) + others.works
     works = tuple(
         WorkShare(
             group.best, _portion(group.part, total), rank, tuple(copy.work_id for copy in group.members[1:])
@@ -115,7 +124,11 @@ def credit_line(listed: Sequence[Group], others: Others) -> CreditLine:
     )
     remainder = others.influence / total if total > 0.0 else 1.0
     return CreditLine(
-        works, _contributors(listed, others, total), remainder, _concentration(listed, others, total)
+        works,
+        _contributors(listed, others, total),
+        remainder,
+        _concentration(listed, others, total, population),
+        population,
     )
 
 
@@ -149,9 +162,9 @@ def _contributors(listed: Sequence[Group], others: Others, total: float) -> tupl
     )
 
 
-def _concentration(listed: Sequence[Group], others: Others, total: float) -> float:
+def _concentration(listed: Sequence[Group], others: Others, total: float, population: int) -> float:
     if total <= 0.0:
         return 0.0
     members = [member.part for group in listed for member in group.members]
     squares = sum((part / total) ** 2 for part in members) + others.squares / total / total
-    return above_even(squares, len(members) + others.works)
+    return above_even(squares, population)

@@ -16,8 +16,11 @@ from creditline.cli.index_plan import plan
 
 if TYPE_CHECKING:
     from creditline.index import LoadOutcome, WorkIndex
+    from creditline.index.promotion import Expected
     from creditline.release import Release
 
+# Number of works of a release that a build is compared with before it is promoted.
+_COMPARED_WORKS = 64
 app = typer.Typer(help="Works' vectors in Qdrant.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -137,16 +140,35 @@ def _maker(index: WorkIndex, name: str) -> str:
 
 
 @app.command()
-def promote(build: Annotated[str, typer.Argument(help="A collection, e.g. works-mine.2.")]) -> None:
-    """Let a build answer instead of the live one, in one step; what is withdrawn is held against it first."""
+def promote(
+    build: Annotated[str, typer.Argument(help="A collection, e.g. works-mine.2.")],
+    release: ReleaseOption = None,
+) -> None:
+    """Let a build answer instead of the live one, in one step.
+
+    Withdrawals are carried out in the build first. A build whose vectors the release's encoder did not make
+    is refused; without the release, only the dimension is compared, with the live build's.
+    """
     from creditline.index.promotion import promote as promote_build
     from creditline.index.withdrawal import enforced
 
     alias = build.rpartition(".")[0]
+    serves = _works_of_release(release, alias)
     with connect() as index:
         enforced(index, withdrawn_by_ledger(), build)
-        before = promote_build(index, alias, build)
+        before = promote_build(index, alias, build, serves=serves)
     _console.print(f"{alias} is {build} now" + (f", and was {before}" if before not in (None, build) else ""))
+    if serves is None:
+        _console.print(f"Not compared with a release's vectors: name the release of {alias} with --release")
+
+
+def _works_of_release(directory: Path | None, alias: str) -> Expected | None:
+    """Works of the release that answers as `alias`; None when the release at hand is another."""
+    from creditline.index.releases import expected_of
+    from creditline.release import open_release, reference_release_directory
+
+    opened = open_release(directory or reference_release_directory())
+    return expected_of(opened, sample=_COMPARED_WORKS) if opened.collection == alias else None
 
 
 @app.command()

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.errors import CreditlineError, NotReady
 from creditline.gateway.broker import Broker
+from creditline.gateway.live_build import LiveBuild
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
-from creditline.index import WorkSearch
 from creditline.ledger import Ledger
 
 _CHECK_SECONDS = 2.0
@@ -22,33 +22,34 @@ _CAN_WAIT = ("redis", _WITHDRAWALS)
 
 @dataclass(frozen=True)
 class Dependency:
-    """One service's state; `message` says what is wrong and what to start when it is not up."""
+    """The state of one service."""
 
     service: str
     up: bool
     message: str
+    """What is wrong and what to do; empty when the service is up."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """`ready`: attributions can be answered. Without Redis they can: audits then wait in the outbox.
-
-    They can too while withdrawals wait to be carried out in the index: hits are held against the ledger.
-    """
+    """Whether attributions can be answered, and the state of each service."""
 
     ready: bool
+    """False when a service is down that answers need. Redis is none: audits wait in the outbox meanwhile. Nor
+    are withdrawals that still have to be carried out in the index: every answer reads them from the
+    ledger."""
     dependencies: tuple[Dependency, ...]
 
 
 class ReadinessCheck:
-    """Asks all services at once."""
+    """Checks all services at the same time."""
 
     def __init__(
         self,
         *,
         release: ServedRelease,
         embedder: EmbedderClient,
-        search: WorkSearch,
+        live_build: LiveBuild,
         ledger: Ledger,
         broker: Broker,
         enforcer: WithdrawalEnforcer,
@@ -56,7 +57,7 @@ class ReadinessCheck:
     ) -> None:
         self._release = release.summary
         self._embedder = embedder
-        self._search = search
+        self._live_build = live_build
         self._ledger = ledger
         self._broker = broker
         self._enforcer = enforcer
@@ -89,12 +90,7 @@ class ReadinessCheck:
             raise NotReady(f"withdrawals wait to be carried out in the index: {self._enforcer.problem}")
 
     async def _check_qdrant(self) -> None:
-        collection = self._release.collection
-        count = await self._search.count(collection, deadline_seconds=_CHECK_SECONDS)
-        if count == 0:
-            raise NotReady(
-                f"Qdrant's collection {collection!r} is empty; fill it with `creditline index load`"
-            )
+        await self._live_build.now(deadline_seconds=_CHECK_SECONDS)
 
 
 async def _state(service: str, check: Awaitable[None]) -> Dependency:

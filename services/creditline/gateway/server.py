@@ -14,6 +14,7 @@ from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
+from creditline.gateway.live_build import LiveBuild
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck
@@ -89,9 +90,11 @@ class Gateway:
         register.load()
         enforcer = self._open_enforcer(resources, register, metrics)
         catalog, releases = Catalog(corpus, register), Releases(release, ledger)
+        live_build = LiveBuild(release, search)
         attribute = Attribute(
             releases=releases,
             embedder=embedder,
+            live_build=live_build,
             search=search,
             ledger=ledger,
             register=register,
@@ -103,7 +106,7 @@ class Gateway:
         readiness = ReadinessCheck(
             release=release,
             embedder=embedder,
-            search=search,
+            live_build=live_build,
             ledger=ledger,
             broker=broker,
             enforcer=enforcer,

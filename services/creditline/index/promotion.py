@@ -128,21 +128,81 @@ def graph_recall(index: WorkIndex, build: str, queries: npt.NDArray[np.float32],
     return hits / max(sum(len(every) for every in exact), 1)
 
 
-def promote(index: WorkIndex, alias: str, build: str, *, retries: RetryPolicy = SETTLING) -> str | None:
-    """Let `build` answer for the alias, in one step; returns the build that did before.
+def why_unfit(width: int, stored: npt.NDArray[np.float32], expected: Expected) -> str:
+    """Why a build cannot answer for a release; empty when it can.
+
+    It may hold more works than the release, or lack some. Its vectors must be those of the release's encoder.
+
+    Args:
+        width: dimension of the build's vectors.
+        stored: (S, width) the build's vectors of those of `expected.ids` that it holds, in any order.
+        expected: works of the release with their vectors.
+    """
+    if width != expected.vectors.shape[1]:
+        return f"its vectors have {width} dimensions, those of the release {expected.vectors.shape[1]}"
+    if not expected.ids:
+        return ""
+    if not len(stored):
+        return f"it holds none of {len(expected.ids)} works of the release that were looked up"
+    closest = (stored @ expected.vectors.T).max(axis=1)
+    if closest.min() <= _SAME_VECTOR_COSINE:
+        return (
+            "its vectors were made by another encoder than the release's (the cosine of the same work's two"
+            f" vectors is {closest.min():.4f})"
+        )
+    return ""
+
+
+def refuse_unfit(index: WorkIndex, alias: str, build: str, expected: Expected) -> None:
+    """Raises Conflict when the build cannot answer for the release that `expected` is a sample of."""
+    why = why_unfit(index.width(build), index.vectors(build, expected.ids), expected)
+    if why:
+        raise Conflict(
+            f"{build!r} cannot answer for {alias!r}: {why}; build the release's own collection with"
+            " `creditline index load --release DIRECTORY`, or promote one that the release's embedder filled",
+            field="build",
+        )
+
+
+def _refuse_other_width(index: WorkIndex, alias: str, build: str, live: str) -> None:
+    """Without the release at hand, the live build says how many dimensions its vectors have."""
+    width, wanted = index.width(build), index.width(live)
+    if width != wanted:
+        raise Conflict(
+            f"{build!r} cannot answer for {alias!r}: its vectors have {width} dimensions, those of the live"
+            f" build {live!r} {wanted}; name the release that it was built for (`creditline index promote"
+            " --release DIRECTORY`), or promote a build of the live one's encoder",
+            field="build",
+        )
+
+
+def promote(
+    index: WorkIndex,
+    alias: str,
+    build: str,
+    *,
+    serves: Expected | None = None,
+    retries: RetryPolicy = SETTLING,
+) -> str | None:
+    """Let `build` answer for the alias, in one step.
 
     When the reply of the switch is lost, the alias is read again and decides.
 
     Args:
         index: the index, which is connected anew when a reply was lost.
-        alias: the alias that is searched.
-        build: a collection called ALIAS.1 and so on.
+        alias: the alias that is searched: the collection name of a release.
+        build: the collection that is to answer from now on, called ALIAS.1 and so on.
+        serves: works of the alias's release with their vectors, which the build is compared with; None: only
+            the dimension is compared, with the live build's.
         retries: policy for reading the alias after a lost reply.
+
+    Returns:
+        The build that answered before; None when there was none.
 
     Raises:
         NotFound: the build is not there.
-        Conflict: it is another alias's.
-        CreditlineError: the switch has failed, or what became of it could not be read; a note says which.
+        Conflict: it is a build of another alias, or cannot answer for the release.
+        CreditlineError: the switch has failed, or its outcome could not be read; a note says which.
     """
     if build not in index.collections():
         raise NotFound(f"there is no collection {build!r}; `creditline index show` names them", field="build")
@@ -152,8 +212,13 @@ def promote(index: WorkIndex, alias: str, build: str, *, retries: RetryPolicy = 
             f"{build!r} is no build of {alias!r}: they are called {alias}.1 and so on", field="build"
         )
     pointers = _Pointers.of(index, alias)
-    if pointers.live != build:
-        _switch(index, pointers, build, retries)
+    if pointers.live == build:
+        return build
+    if serves is not None:
+        refuse_unfit(index, alias, build, serves)
+    elif pointers.live is not None:
+        _refuse_other_width(index, alias, build, pointers.live)
+    _switch(index, pointers, build, retries)
     return pointers.live
 
 

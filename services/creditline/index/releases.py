@@ -164,7 +164,8 @@ def index_release(
         written = index.upsert(build, release_points(release, corpus, withdrawn, hidden=hidden))
         enforced(index, withdrawn, build)
         index.optimize(build)
-        found = verify(index, build, expected_of(release, sample=_VERIFIED_VECTORS))
+        expected = expected_of(release, sample=_VERIFIED_VECTORS)
+        found = verify(index, build, expected)
         write_mark(index, build, mark.at(BuildState.VERIFIED))
     promote_own(index, release, build, retries=retries)
     return LoadReport(build, written, found.works, found.recall)
@@ -178,7 +179,8 @@ def promote_own(
     The switch decides: what fails after it is logged and left to the next load. Raises what `promote` raises.
     """
     try:
-        before = promote(index, release.collection, build, retries=retries)
+        expected = expected_of(release, sample=_VERIFIED_VECTORS)
+        before = promote(index, release.collection, build, serves=expected, retries=retries)
     except BaseException as error:
         error.add_note(
             f"{build!r} is whole and was kept: `creditline index promote {build}` lets it answer,"

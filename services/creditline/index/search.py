@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
@@ -17,9 +18,9 @@ from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, explained
 from creditline.index.filters import WorkFilter
 from creditline.index.plan import IndexPlan
-from creditline.index.points import HIT_FIELDS, Hit, bare_hit, to_hit
+from creditline.index.points import HIT_FIELDS, Hit, bare_hit, point_id, to_hit
 from creditline.index.queries import best_of, nearest, payload_fields
-from creditline.index.works import CHANNEL_OPTIONS
+from creditline.index.works import CHANNEL_OPTIONS, stored_vector
 
 MOST_HITS = 10_000
 ALL_WORKS = WorkFilter()
@@ -30,6 +31,16 @@ _WORKS_PER_GROUP = 3
 _GROWTH = 4
 _NOTHING: Mapping[str, qdrant.Value] = {}
 GroupField = Literal["contributor", "duplicate_group"]
+
+
+@dataclass(frozen=True)
+class BuildState:
+    """What Qdrant reports of a collection of works."""
+
+    width: int
+    """Dimension of the vectors."""
+    works: int
+    """Number of works, withdrawn ones included. A server's number is approximate while it optimises."""
 
 
 class WorkSearch:
@@ -226,6 +237,34 @@ class WorkSearch:
             answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
         return answer.result.count
 
+    async def state_of(self, build: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> BuildState:
+        """The collection's dimension and number of works. Raises NotReady and Unavailable."""
+        info = await self._info(build, deadline_seconds)
+        return BuildState(info.config.params.vectors_config.params.size, info.points_count)
+
+    async def vectors(
+        self, collection: str, work_ids: Sequence[str], *, deadline_seconds: float = _HEALTH_SECONDS
+    ) -> npt.NDArray[np.float32]:
+        """The stored vectors of those of `work_ids` that are there, in any order.
+
+        Returns:
+            (found, width) float32; (0, 0) when none is there.
+
+        Raises:
+            NotReady: there is no such collection.
+            Unavailable: Qdrant does not answer.
+        """
+        request = qdrant.GetPoints(
+            collection_name=collection,
+            ids=[qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids],
+            with_payload=qdrant.WithPayloadSelector(enable=False),
+            with_vectors=qdrant.WithVectorsSelector(enable=True),
+        )
+        with explained(self._address, collection):
+            answer = await self._client.grpc_points.Get(request, timeout=deadline_seconds)
+        rows = [stored_vector(point) for point in answer.result]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
+
     async def _plan_of(self, collection: str, deadline_seconds: float) -> IndexPlan:
         """The plan of a collection or of the build that an alias means."""
         if collection in self._plans:
@@ -238,10 +277,13 @@ class WorkSearch:
         return self._plans[build]
 
     async def _ask_for_plan(self, build: str, deadline_seconds: float) -> IndexPlan:
+        return IndexPlan.of_collection((await self._info(build, deadline_seconds)).config)
+
+    async def _info(self, build: str, deadline_seconds: float) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=build)
         with explained(self._address, build):
             answer = await self._client.grpc_collections.Get(request, timeout=deadline_seconds)
-        return IndexPlan.of_collection(answer.result.config)
+        return answer.result
 
     async def _asked(
         self, collection: str, requests: Sequence[qdrant.QueryPoints], deadline_seconds: float

@@ -271,7 +271,7 @@ class WorkIndex:
         )
         with explained(self._address, collection):
             answer = self._client.grpc_points.Get(request, timeout=self._timeout)
-        found = {point.id.uuid: _stored_vector(point) for point in answer.result}
+        found = {point.id.uuid: stored_vector(point) for point in answer.result}
         kept = [found[each] for each in ids if each in found]
         return np.array(kept, dtype=np.float32).reshape(len(kept), self.width(collection))
 
@@ -428,7 +428,7 @@ def _new_client(address: QdrantAddress) -> QdrantClient:
     )
 
 
-def _stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:
-    """Servers before 1.16 fill `data` only."""
+def stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:
+    """The vector of a point that was read; servers before 1.16 fill `data` only."""
     vector = point.vectors.vector
     return vector.dense.data if vector.HasField("dense") else vector.data

@@ -41,9 +41,9 @@ def _hits(group_of_b: str = "b") -> dict[str, Hit]:
     }
 
 
-def _answer(release: ServedRelease, hits: dict[str, Hit]) -> Credited:
+def _answer(release: ServedRelease, hits: dict[str, Hit], works: int | None = None) -> Credited:
     groups = duplicate_groups(scored(list(hits.values()), release.calibration))
-    return credited(groups, hits, _QUERY, release)
+    return credited(groups, hits, _QUERY, release, works=works)
 
 
 def test_people_are_credited_with_works_that_are_not_listed() -> None:
@@ -81,3 +81,29 @@ def test_a_release_that_cannot_say_how_sure_it_is_says_nothing() -> None:
     assert all(credit.share_high is None for credit in (*answer.works, *answer.contributors))
     sure = _answer(_release(), _hits())
     assert [replace(work, share_low=None, share_high=None) for work in sure.works] == list(answer.works)
+
+
+def _added_hit(number: int) -> Hit:
+    """A work that the build holds and the release does not know."""
+    return Hit(f"new{number}", 0.9, "eve", "new", "new", "PD", f"new{number}")
+
+
+@pytest.mark.parametrize("added", [1, 2, 3, 40])
+@pytest.mark.parametrize("more", [0, 1, 1000])
+def test_works_that_the_release_does_not_know_are_listed_and_everything_sums_to_one(
+    added: int, more: int
+) -> None:
+    hits = _hits() | {f"new{number}": _added_hit(number) for number in range(added)}
+    answer = _answer(_release(), hits, works=4 + added + more)
+    assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-9)
+    assert sum(person.share for person in answer.contributors) <= 1.0 + 1e-9
+    assert answer.corpus_works == 4 + added + more
+    assert 1.0 <= answer.equal_parts <= answer.corpus_works
+    assert 0.0 <= answer.concentration <= 1.0
+
+
+def test_a_count_that_is_behind_does_no_harm() -> None:
+    hits = _hits() | {f"new{number}": _added_hit(number) for number in range(5)}
+    answer = _answer(_release(), hits, works=4)
+    assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-9)
+    assert answer.remainder == 0.0

@@ -311,3 +311,29 @@ def test_a_gateway_that_died_before_the_index_knew_carries_it_out_in_every_colle
         with running_gateway(gateway_settings(tmp_path, release, qdrant_grpc_port=running.port)):
             for each in (release, older):
                 _wait_until(lambda collection=each.collection: index.withdrawn_works(collection) == {gone})
+
+
+def test_a_past_answer_without_equal_parts_states_them_from_its_concentration(
+    gateway: RunningGateway, client: CreditlineClient, release: Release
+) -> None:
+    answer = client.attribution(_past_answer(gateway, (_WORK, _OTHER))).answer
+    assert answer.corpus_works == release.works
+    assert answer.equal_parts == pytest.approx(1 / (0.1 + 0.9 / release.works))
+
+
+def test_another_gateway_shows_no_picture_once_the_withdrawal_is_acknowledged(
+    tmp_path: Path, release: Release
+) -> None:
+    settings = gateway_settings(tmp_path, release)
+    with (
+        running_gateway(settings) as one,
+        running_gateway(settings) as two,
+        one.client() as told,
+        two.client() as asked,
+    ):
+        for work in embedded_corpus().works[40:50]:
+            assert asked.thumbnail(work.id) == work.thumbnail
+            told.withdraw_work(work.id)
+            assert asked.work(work.id).withdrawn
+            with pytest.raises(NotFound, match="is withdrawn"):
+                asked.thumbnail(work.id)

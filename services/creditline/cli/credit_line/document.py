@@ -28,6 +28,8 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "remainder_high": line.answer.remainder_high,
         "level": line.answer.level,
         "concentration": line.answer.concentration,
+        "equal_parts": line.answer.equal_parts,
+        "corpus_works": line.corpus_works,
         "unfamiliarity": line.answer.unfamiliarity,
         "release": {
             **dataclasses.asdict(line.release),

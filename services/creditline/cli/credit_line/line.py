@@ -85,10 +85,15 @@ class CreditLine:
         return max((work.share for work in self.works), default=0.0) or 1.0
 
     @property
+    def corpus_works(self) -> int:
+        """Number of works that share the influence; those of the release where the answer does not say."""
+        return self.answer.corpus_works or self.release.works
+
+    @property
     def other_works(self) -> int:
-        """How many works of the corpus the remainder stands for."""
+        """Number of works of the corpus that are not listed, which the remainder is of."""
         listed = sum(1 + len(work.copies) for work in self.works)
-        return max(0, self.release.works - listed)
+        return max(0, self.corpus_works - listed)
 
     @property
     def owes_nobody(self) -> bool:

@@ -105,7 +105,7 @@ def share_between(work: CreditedWork) -> str:
 
 
 def sureness_sentences(line: CreditLine) -> list[str]:
-    """How far this very answer can be trusted: whether the picture is a usual one, and what ranges mean."""
+    """How far this answer can be trusted: is the picture a usual one, what do ranges mean, how many share."""
     answer, sentences = line.answer, []
     if answer.unfamiliarity is not None and answer.unfamiliarity > 1.0:
         sentences.append(
@@ -116,16 +116,16 @@ def sureness_sentences(line: CreditLine) -> list[str]:
     if answer.level is not None:
         level = f"{answer.level * 100:.0f}{_UNBROKEN}%"
         sentences.append(f"In {level} of answers the true share lies in the range that is given with it.")
-    sentences.append(_concentration_sentence(answer.concentration))
+    if answer.equal_parts is not None:
+        sentences.append(_equal_parts_sentence(answer.equal_parts))
     return sentences
 
 
-def _concentration_sentence(concentration: float) -> str:
-    """In works: evenly spread over so many, influence would be as concentrated (Hill's number)."""
-    alike = 1.0 / concentration if concentration > 0.0 else float("inf")
-    if alike >= _MANY_WORKS:
-        return "It owes a great many works a little each."
-    works = counted(max(round(alike), 1), "work")
+def _equal_parts_sentence(equal_parts: float) -> str:
+    """The answer's concentration, as the number of works that would have equal parts."""
+    works = counted(round(equal_parts), "work")
+    if equal_parts >= _MANY_WORKS:
+        return f"It owes a great many works a little each, as if {works} had equal parts of it."
     return f"What it owes is as concentrated as if {works} had equal parts of it."
 
 

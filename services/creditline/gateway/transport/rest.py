@@ -110,12 +110,12 @@ def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:
     @app.get("/v1/works/{work_id}")
     async def work(work_id: str) -> WorkAnswer:
         """One work by its id."""
-        return use_cases.catalog.work(work_id)
+        return await use_cases.catalog.work(work_id)
 
     @app.get("/v1/works/{work_id}/thumbnail", response_class=Response)
     async def thumbnail(work_id: str) -> Response:
         """A small picture of the work, WebP."""
-        picture = use_cases.catalog.thumbnail(work_id)
+        picture = await use_cases.catalog.thumbnail(work_id)
         return Response(picture, media_type=_THUMBNAIL_TYPE, headers=_CACHE_FOR_A_DAY)
 
 

@@ -138,9 +138,9 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
     async def GetWork(  # noqa: N802
         self, request: catalog_pb2.GetWorkRequest, context: Any
     ) -> catalog_pb2.GetWorkResponse:
-        work = self._catalog.work(request.id)
-        thumbnail = b"" if work.withdrawn else self._catalog.thumbnail(request.id)
-        return catalog_pb2.GetWorkResponse(work=work_message(work, thumbnail))
+        work = await self._catalog.work(request.id)
+        message = work_message(work, self._catalog.picture_of(work))
+        return catalog_pb2.GetWorkResponse(work=message)
 
 
 class AuditsServicer(audit_pb2_grpc.AuditsServicer):

@@ -21,6 +21,7 @@ from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.gateway.deadline import Deadline
+from creditline.gateway.live_build import AnsweringBuild, LiveBuild
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
@@ -30,6 +31,7 @@ from creditline.gateway.use_cases.requests import AttributionRequest
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister, holders_of
 from creditline.index import Hit, WorkSearch
+from creditline.index.search import MOST_HITS
 from creditline.ledger import Ledger
 from creditline.ledger.verification import WITHDRAWALS_KNOWN
 from creditline.pictures.queries import query_picture
@@ -42,23 +44,25 @@ _GROWTH = 4
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search found: the groups, best first, and the hits by work id."""
+    """What a search found."""
 
+    build: AnsweringBuild
+    """The build that was searched."""
     groups: tuple[Group, ...]
+    """Duplicate groups, best first."""
     hits: dict[str, Hit]
+    """Hits by work id."""
 
 
 class Attribute:
-    """The use case behind `Attribution.Attribute` and `POST /v1/attributions`.
-
-    `decoders` runs the decoding of pictures; `audit_fraction` of the answers are audited unasked.
-    """
+    """The use case behind `Attribution.Attribute` and `POST /v1/attributions`."""
 
     def __init__(
         self,
         *,
         releases: Releases,
         embedder: EmbedderClient,
+        live_build: LiveBuild,
         search: WorkSearch,
         ledger: Ledger,
         register: WithdrawnRegister,
@@ -67,8 +71,15 @@ class Attribute:
         decoders: Executor,
         audit_fraction: float,
     ) -> None:
+        """
+        Args:
+            live_build: the build that answers for the live release.
+            decoders: runs the decoding of pictures.
+            audit_fraction: fraction of the answers that are sampled for an automatic audit.
+        """
         self._releases = releases
         self._embedder = embedder
+        self._live_build = live_build
         self._search = search
         self._ledger = ledger
         self._register = register
@@ -105,7 +116,14 @@ class Attribute:
             found = await self._find(query.vector, request.k, release, withdrawn, deadline)
         with stopwatch.stage("share"):
             withheld = _withheld(release.sample, withdrawn)
-            line = credited(found.groups[: request.k], found.hits, query.vector, release, withheld)
+            line = credited(
+                found.groups[: request.k],
+                found.hits,
+                query.vector,
+                release,
+                withheld,
+                works=found.build.works,
+            )
         with stopwatch.stage("record"):
             stored = {**_stored(line, query, release, stopwatch), WITHDRAWALS_KNOWN: withdrawn.sequence}
             attribution_id, accuracy = await asyncio.to_thread(
@@ -124,6 +142,8 @@ class Attribute:
             remainder_high=line.remainder_ends[1],
             level=line.level,
             unfamiliarity=query.unfamiliarity,
+            corpus_works=line.corpus_works,
+            equal_parts=line.equal_parts,
         )
 
     async def _decoded(self, image: bytes) -> bytes:
@@ -150,26 +170,24 @@ class Attribute:
         deadline: Deadline,
     ) -> _Found:
         """Search until the hits form `k` duplicate groups or there are no more works."""
-        works = max(release.summary.works, 1)
-        build = await self._search.build_of(
-            release.summary.collection, deadline_seconds=deadline.remaining("searching the index")
-        )
-        limit = min(_HITS_PER_LINE * k + _SPARE_HITS, works)
+        build = await self._live_build.now(deadline_seconds=deadline.remaining("searching the index"))
+        most = min(build.works, MOST_HITS)
+        limit = min(_HITS_PER_LINE * k + _SPARE_HITS, most)
         while True:
             hits = await self._search.search(
-                build,
+                build.name,
                 vector,
                 limit,
                 deadline_seconds=deadline.remaining("searching the index"),
             )
             kept = self._without_withdrawn(hits, withdrawn)
             groups = duplicate_groups(scored(kept, release.calibration))
-            if len(groups) >= k or len(hits) < limit or limit == works:
-                return _Found(groups, {hit.work_id: hit for hit in kept})
-            limit = min(limit * _GROWTH, works)
+            if len(groups) >= k or len(hits) < limit or limit == most:
+                return _Found(build, groups, {hit.work_id: hit for hit in kept})
+            limit = min(limit * _GROWTH, most)
 
     def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
-        """The index hides withdrawn works itself; this holds back what an old state of it would show."""
+        """Drop withdrawn works, which the index hides itself unless its state is an old one."""
         kept = [hit for hit in hits if not withdrawn.covers(hit.work_id, *holders_of(hit))]
         if len(kept) < len(hits):
             self._metrics.withheld_hits.inc(len(hits) - len(kept))
@@ -211,6 +229,8 @@ def _stored(
         "remainder_high": line.remainder_ends[1],
         "level": line.level,
         "concentration": line.concentration,
+        "corpus_works": line.corpus_works,
+        "equal_parts": line.equal_parts,
         "unfamiliarity": query.unfamiliarity,
         # For audits: what would have been served for works that were not listed.
         "vector": query.vector.tolist(),

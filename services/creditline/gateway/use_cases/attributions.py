@@ -16,6 +16,7 @@ from creditline.api.answers import (
     ReleaseSummary,
     Timings,
 )
+from creditline.calibration.concentration import equal_parts
 from creditline.gateway.use_cases.audits import audit_answer
 from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.releases import Releases
@@ -50,13 +51,13 @@ class Attributions:
         return await asyncio.to_thread(self._ledger.attribution, checked)
 
     def _recorded(self, stored: StoredAttribution) -> RecordedAttribution:
-        held = stored.answer
+        held, release = stored.answer, self._release_of(stored)
         answer = AttributionAnswer(
             attribution_id=stored.id,
             works=tuple(self._marked_work(work) for work in held.get("works", ())),
             contributors=tuple(self._marked_person(person) for person in held.get("contributors", ())),
             remainder=held["remainder"],
-            release=self._release_of(stored),
+            release=release,
             timings=Timings(**held["timings"]) if "timings" in held else Timings(*[0.0] * 6),
             accuracy=self._releases.accuracy(stored.release),
             concentration=held.get("concentration", 0.0),
@@ -64,6 +65,8 @@ class Attributions:
             remainder_high=held.get("remainder_high"),
             level=held.get("level"),
             unfamiliarity=held.get("unfamiliarity"),
+            corpus_works=held.get("corpus_works", release.works),
+            equal_parts=_equal_parts(held, release.works),
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(
@@ -105,6 +108,15 @@ class Attributions:
             works=0,
             collection="",
         )
+
+
+def _equal_parts(held: Mapping[str, Any], release_works: int) -> float | None:
+    """As recorded, else from the concentration among the release's works; None where either is unknown."""
+    if "equal_parts" in held:
+        return float(held["equal_parts"])
+    if "concentration" not in held or release_works == 0:
+        return None
+    return equal_parts(held["concentration"], release_works)
 
 
 def stored_release(release: ReleaseSummary) -> dict[str, Any]:

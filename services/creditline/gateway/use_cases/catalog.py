@@ -22,7 +22,8 @@ def open_corpus(path: Path | None) -> Corpus:
 class Catalog:
     """The use cases behind `Catalog.GetWork` and `GET /v1/works`.
 
-    A withdrawn work is still told of, marked: credit lines from before name it. Its picture is not shown.
+    A withdrawn work keeps its description, with a mark, since earlier credit lines name it. Its picture is
+    not shown. Both hold from the moment that the withdrawal was acknowledged, by whichever gateway.
     """
 
     def __init__(self, corpus: Corpus, register: WithdrawnRegister) -> None:
@@ -39,17 +40,18 @@ class Catalog:
         return frozenset(name for work in self._works.values() for name in work.people)
 
     def holders(self, work_id: str) -> tuple[str, ...]:
-        """The names of all who may withdraw a work; none for one that the corpus does not hold."""
+        """The names of everyone who may withdraw a work; none for one that the corpus does not hold."""
         work = self._works.get(work_id)
         return () if work is None else work.people
 
     def count(self, withdrawn: Withdrawn) -> int:
-        """How many works are covered."""
+        """The number of works that are withdrawn."""
         return sum(withdrawn.leaves_out(work) for work in self._works.values())
 
-    def work(self, work_id: str) -> WorkAnswer:
-        """One work. Raises InvalidInput, NotFound."""
+    async def work(self, work_id: str) -> WorkAnswer:
+        """One work. Raises InvalidInput, NotFound, and Unavailable when the ledger does not answer."""
         work = self._found(work_id)
+        await self._register.as_of_now()
         since = self._register.since(work.id, *self.holders(work.id))
         return WorkAnswer(
             id=work.id,
@@ -64,11 +66,22 @@ class Catalog:
             withdrawn_since=since,
         )
 
-    def thumbnail(self, work_id: str) -> bytes:
-        """A small picture of the work, WebP. Raises InvalidInput, NotFound when there is none to show."""
-        if self.work(work_id).withdrawn:
+    async def thumbnail(self, work_id: str) -> bytes:
+        """A small picture of the work, WebP.
+
+        Raises:
+            InvalidInput: `work_id` cannot be an id.
+            NotFound: there is no such work, or it is withdrawn.
+            Unavailable: the ledger does not answer.
+        """
+        work = await self.work(work_id)
+        if work.withdrawn:
             raise NotFound(f"work {shown(work_id)} is withdrawn, and its picture is not shown", field="id")
-        return self._found(work_id).thumbnail
+        return self.picture_of(work)
+
+    def picture_of(self, work: WorkAnswer) -> bytes:
+        """The thumbnail that belongs to an answer, WebP; empty for a withdrawn work."""
+        return b"" if work.withdrawn else self._found(work.id).thumbnail
 
     def _found(self, work_id: str) -> Work:
         try:

@@ -22,14 +22,20 @@ _UNKNOWN: Ends = (None, None)
 
 @dataclass(frozen=True)
 class Credited:
-    """What an answer says of works and people. Ends and level are None where the release cannot say."""
+    """The part of an answer that is about works and contributors."""
 
     works: tuple[CreditedWork, ...]
     contributors: tuple[CreditedContributor, ...]
     remainder: float
     remainder_ends: Ends
+    """Interval of the remainder; None where the release has no intervals."""
     concentration: float
+    corpus_works: int
+    """Number of works that share the influence, listed or not."""
+    equal_parts: float
+    """The number of works that would be as concentrated if they had equal parts."""
     level: float | None
+    """Coverage of the intervals; None where the release has none."""
 
 
 def scored(hits: Sequence[Hit], calibration: Calibration) -> list[ScoredWork]:
@@ -47,10 +53,22 @@ def credited(
     vector: NDArray[np.float32],
     release: ServedRelease,
     withheld: Withheld = NOBODY_WITHHELD,
+    *,
+    works: int | None = None,
 ) -> Credited:
-    """Share the credit of a query between the listed groups and all other works. vector: (width,)."""
+    """Share the credit of a query between the listed groups and all other works.
+
+    Args:
+        listed: duplicate groups that the answer lists.
+        hits: the search's hits by work id.
+        vector: (D,) the query, L2-normalised.
+        release: calibration, intervals, and works of the release.
+        withheld: withdrawn works and contributors.
+        works: number of works of the build that was searched; None: those of the release.
+    """
     people = {member.work_id: member.contributor for group in listed for member in group.members}
-    line = credit_line(listed, release.sample.others(vector, release.calibration, people, withheld))
+    others = release.sample.others(vector, release.calibration, people, withheld, works=works)
+    line = credit_line(listed, others)
     intervals = release.intervals
     shares = zip(line.works, listed, strict=True)
     return Credited(
@@ -62,6 +80,8 @@ def credited(
         remainder=line.remainder,
         remainder_ends=intervals.remainder.of(line.remainder) if intervals else _UNKNOWN,
         concentration=line.concentration,
+        corpus_works=line.population,
+        equal_parts=line.equal_parts,
         level=intervals.level if intervals else None,
     )
 

@@ -1,4 +1,4 @@
-"""Carries withdrawals from the ledger into the index until they have arrived."""
+"""Carries withdrawals from the ledger out in the index, and tries again until they are."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from creditline.index import WorkIndex
 from creditline.index.withdrawal import carry_out, check
 from creditline.retries import RetryPolicy
 
-# How often the ledger is asked for what other gateways were told.
+# How often the ledger is read for withdrawals that other gateways acknowledged.
 _TICK_SECONDS = 1.0
-# How often the index is looked through although nothing new was wished: collections are filled and restored.
+# How often the index is checked without a new withdrawal: collections are filled and restored meanwhile.
 _AGAIN_SECONDS = 30.0
 _BACK_OFF = RetryPolicy(initial_delay_seconds=2.0, max_delay_seconds=15.0, jitter=0.5)
 _NOT_YET = "withdrawals have not been carried out in the index since this gateway started"
+_STOPPING = "the gateway stops; another one, or the next start, carries the withdrawal out"
 _log = logging.getLogger(__name__)
 
 
 class WithdrawalEnforcer:
-    """Runs as one task of the gateway: what the ledger says is carried out in every collection of Qdrant.
+    """Carries out the ledger's withdrawals in every collection of Qdrant, as one task of the gateway.
 
-    While Qdrant is down it tries again; the gateway itself leaves withdrawn works out all the same. Several
-    gateways may do the same thing at once.
+    While Qdrant is down it tries again; answers leave withdrawn works out all the same. Several gateways may
+    do the same work at the same time.
     """
 
     def __init__(
@@ -53,24 +54,31 @@ class WithdrawalEnforcer:
         self.problem = _NOT_YET
 
     async def carried_out(self) -> None:
-        """Wait until all that the ledger holds now is carried out. Raises what stands in the way."""
+        """Wait until everything that the ledger holds now is carried out.
+
+        Raises:
+            CreditlineError: what prevents it, such as Unavailable; also when the gateway stops.
+        """
         arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(arrival)
         self._woken.set()
         await arrival
 
     def look_again(self) -> None:
-        """Look through the index with the next tick: it showed a withdrawn work."""
+        """Check the index with the next tick, also after a check that runs: it showed a withdrawn work."""
         self._due = 0.0
 
     async def run(self) -> None:
-        """Carry out until cancelled."""
-        while True:
-            self._woken.clear()
-            await self._round()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._wait_seconds):
-                    await self._woken.wait()
+        """Carry out until cancelled; those who wait then get an error."""
+        try:
+            while True:
+                self._woken.clear()
+                await self._round()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._wait_seconds):
+                        await self._woken.wait()
+        finally:
+            self._refuse(self._waiting, CreditlineError(_STOPPING))
 
     async def _round(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -83,6 +91,9 @@ class WithdrawalEnforcer:
             self._failed(
                 CreditlineError(f"the gateway failed ({type(error).__name__}); see its log"), waiting
             )
+        except asyncio.CancelledError:
+            self._refuse(waiting, CreditlineError(_STOPPING))
+            raise
         else:
             self.problem, self._failures, self._wait_seconds = "", 0, _TICK_SECONDS
             for arrival in waiting:
@@ -95,19 +106,25 @@ class WithdrawalEnforcer:
         self.problem, self._due = error.message, 0.0
         self._wait_seconds = _BACK_OFF.delay(self._failures, self._rng)
         self._failures += 1
+        self._refuse(waiting, error)
+
+    @staticmethod
+    def _refuse(waiting: list[asyncio.Future[None]], error: CreditlineError) -> None:
         for arrival in waiting:
             if not arrival.done():
                 arrival.set_exception(error)
 
     async def _catch_up(self, *, wanted: bool) -> None:
-        """Until the ledger says nothing newer than what was carried out."""
+        """Carry out until the ledger holds nothing newer than what was carried out."""
         withdrawn = await self._register.as_of_now()
         self._metrics.withdrawals_waiting.set(withdrawn.sequence != self._carried_out)
         if not wanted and withdrawn.sequence == self._carried_out and time.monotonic() < self._due:
             return
         while True:
+            # Set before the work, so that a `look_again` during it is kept.
+            self._due = time.monotonic() + _AGAIN_SECONDS
             await asyncio.to_thread(self._enforce, withdrawn)
-            self._carried_out, self._due = withdrawn.sequence, time.monotonic() + _AGAIN_SECONDS
+            self._carried_out = withdrawn.sequence
             withdrawn = await self._register.as_of_now()
             if withdrawn.sequence == self._carried_out:
                 break

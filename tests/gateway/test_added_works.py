@@ -1,0 +1,111 @@
+"""A live build that the release does not know all works of, by the real embedder and a real Qdrant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from creditline.api.answers import AttributionAnswer
+from creditline.client import CreditlineClient
+from creditline.corpus.works import Work
+from creditline.errors import NotReady
+from creditline.index import WorkIndex, index_release
+from creditline.index.points import WorkPoint
+from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway
+from tests.gateway.served import Served
+from tests.index.works_made_up import made_up_works, unit_vectors
+from tests.local.qdrant_process import local_qdrant
+
+# The fixture embeds a corpus and starts three processes, which takes long on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A gateway on a Qdrant of its own that holds the release."""
+
+    served: Served
+    gateway: RunningGateway
+    index: WorkIndex
+
+    def ask(self, client: CreditlineClient, k: int) -> AttributionAnswer:
+        work: Work = self.served.corpus.works[5]
+        return client.attribute(
+            work.thumbnail, prompt=work.caption, generator=GENERATOR, k=k, timeout_seconds=120
+        )
+
+    def is_ready(self) -> bool:
+        with self.gateway.http() as http:
+            answer = http.get("/readyz")
+        states = {each["service"]: each["up"] for each in answer.json()["dependencies"]}
+        return answer.status_code == 200 and states["qdrant"]
+
+
+@pytest.fixture
+def place(served: Served, tmp_path: Path) -> Iterator[Place]:
+    with (
+        local_qdrant(tmp_path / "qdrant") as running,
+        WorkIndex.connect(grpc_port=running.port) as index,
+    ):
+        index_release(served.release, served.corpus, index)
+        changes = {"qdrant_grpc_port": running.port, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
+        with running_gateway(served.settings.model_copy(update=changes)) as gateway:
+            yield Place(served, gateway, index)
+
+
+def _until(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def _added(count: int, like: Served) -> list[WorkPoint]:
+    """Works that the release does not know; the first of them have the vectors of works that it does."""
+    vectors = unit_vectors(count, like.release.width)
+    known = like.release.vectors()[:count]
+    vectors[: len(known)] = known
+    works = made_up_works(vectors)
+    return [
+        replace(each, work_id=f"new-{each.work_id}", duplicate_group=each.work_id, withdrawn=False)
+        for each in works
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 3, 200])
+def test_works_that_are_added_to_the_live_alias_keep_answers_valid(place: Place, count: int) -> None:
+    collection, works = place.served.release.collection, place.served.release.works
+    with place.gateway.client() as client:
+        before = place.ask(client, 5)
+        place.index.upsert(collection, _added(count, place.served))
+        lengths = (1, 5, works - 1, works, works + count - 1, 1000)
+        answers = [place.ask(client, k) for k in lengths]
+        assert place.is_ready()
+        for answer in answers:
+            assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-6)
+            assert all(0.0 <= work.share <= 1.0 for work in answer.works)
+            assert answer.equal_parts is not None
+            assert 1.0 <= answer.equal_parts <= answer.corpus_works
+    assert any(work.id.startswith("new-") for work in answers[-1].works)
+    assert before.corpus_works == works
+    # The number of works is at most a second old.
+    assert works <= answers[-1].corpus_works <= works + count
+
+
+def test_while_the_live_build_cannot_serve_answers_say_so_and_readiness_does_too(place: Place) -> None:
+    release = place.served.release
+    place.index.create(f"{release.collection}.9", 8)
+    place.index.upsert(f"{release.collection}.9", made_up_works(unit_vectors(20, 8)))
+    with place.gateway.client() as client:
+        place.ask(client, 3)
+        place.index.point_aliases({release.collection: f"{release.collection}.9"})
+        _until(lambda: not place.is_ready())
+        with pytest.raises(NotReady, match="cannot serve release"):
+            place.ask(client, 3)
+        place.index.point_aliases({release.collection: f"{release.collection}.1"})
+        _until(place.is_ready)
+        place.ask(client, 3)
