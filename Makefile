@@ -1,6 +1,7 @@
 # Everything here works on a fresh clone: a target that needs the environment makes it first (no root, no apt).
 #   make demo            one credit line, end to end, into demo/     (PROMPT="a red ladybug" make demo)
 #   make test            all tests                                   (TESTS=tests/cli make test)
+#   make test-system     the tests that need the system's packages   (apt-get install postgresql)
 #   make check           format, lint, types, layers, protos, tests
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -27,10 +28,10 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format protos results readme-picture bench lab lab-train distill-figures bench-index clean
+.PHONY: help install demo test test-system check format protos results readme-picture bench lab lab-train distill-figures bench-index clean
 
 help:
-	@sed -n '2,4s/^# *//p' Makefile
+	@sed -n '2,5s/^# *//p' Makefile
 
 install: $(INSTALLED)
 
@@ -47,6 +48,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGUMENTS)
+
+test-system: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m system $(TESTS) $(PYTEST_ARGUMENTS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check services tests
