@@ -13,8 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# PostgreSQL, Redis with persistence, TLS, a bad network, worker containers: tests/real_parts/README.md.
-pytest_plugins = ["tests.real_parts.fixtures"]
+# Servers and conditions of a real deployment (tests/real_parts/README.md), and which tests share a worker.
+pytest_plugins = ["tests.real_parts.fixtures", "tests.grouping"]
 
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
