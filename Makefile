@@ -16,8 +16,6 @@ MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear
 TESTS ?= tests
 # Tests run in so many processes at once; WORKERS=0 runs them in one, as a debugger needs it.
 WORKERS ?= 2
-# `tests/grouping.py` says which tests stay together, and puts the longest first.
-IN_WORKERS = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/decoys.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
@@ -51,7 +49,7 @@ demo: $(INSTALLED)
 	@$(BIN)/creditline demo $(if $(PROMPT),--prompt "$$PROMPT") $(if $(SEED),--seed "$$SEED")
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_WORKERS) $(TESTS) $(PYTEST_ARGUMENTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TESTS) $(PYTEST_ARGUMENTS)
 
 test-system: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m system $(TESTS) $(PYTEST_ARGUMENTS)

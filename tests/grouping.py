@@ -3,13 +3,20 @@
 A worker makes session fixtures for itself. Rooms whose files share a running stack or a trained model
 therefore stay together; elsewhere a file is a unit. The longest units come first, so that the workers end
 together.
+
+The units are given to xdist by a scheduler, not by its `xdist_group` marks: pytest-xdist 3.8.0 writes the
+group into an attribute that pytest 9.2.0 does not read any more, and then silently sends tests anywhere.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 _TESTS = Path(__file__).parent
 # Rooms that share an expensive session fixture, and units that take longer than ten seconds; longest first.
@@ -21,20 +28,26 @@ _LONGEST_FIRST = (
 )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The mark is xdist's; tests are named so too where xdist is not installed."""
-    config.addinivalue_line("markers", "xdist_group(name): the unit of tests that stay in one worker")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name each test's unit for `--dist loadgroup`, and sort the units; tests of a unit keep their order."""
+    """Sort the units; tests of a unit keep their order."""
     ranks = {unit: rank for rank, unit in enumerate(_LONGEST_FIRST)}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_unit(item)))
-    items.sort(key=lambda item: ranks.get(_unit(item), len(ranks)))
+    items.sort(key=lambda item: ranks.get(unit_of(item.nodeid), len(ranks)))
 
 
-def _unit(item: pytest.Item) -> str:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Whole units, in the order of the collection."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class UnitScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return UnitScheduling(config, log)
+
+
+def unit_of(nodeid: str) -> str:
     """The room, or else the file, as a path under `tests`."""
-    place = item.path.relative_to(_TESTS).as_posix() if item.path.is_relative_to(_TESTS) else item.path.name
+    place = nodeid.split("::", 1)[0].removeprefix(f"{_TESTS.name}/")
     return next((room for room in _ROOMS if place.startswith(f"{room}/")), place)
