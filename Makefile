@@ -2,6 +2,7 @@
 #   make demo            one credit line, end to end, into demo/     (PROMPT="a red ladybug" make demo)
 #   make test            all tests                                   (TESTS=tests/cli make test)
 #   make check-images    the wheel in an environment for each image, started (needs the package index)
+#   make test-system     the tests that need the system's packages   (apt-get install postgresql)
 #   make check           format, lint, types, layers, protos, tests
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -14,6 +15,8 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
 MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
 	&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 TESTS ?= tests
+# Tests run in so many processes at once; WORKERS=0 runs them in one, as a debugger needs it.
+WORKERS ?= 2
 BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/decoys.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
@@ -28,10 +31,10 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index clean
+.PHONY: help install demo test test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 install: $(INSTALLED)
 
@@ -47,7 +50,10 @@ demo: $(INSTALLED)
 	@$(BIN)/creditline demo $(if $(PROMPT),--prompt "$$PROMPT") $(if $(SEED),--seed "$$SEED")
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGUMENTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TESTS) $(PYTEST_ARGUMENTS)
+
+test-system: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m system $(TESTS) $(PYTEST_ARGUMENTS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check services tests

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: a small random generator and a small real corpus."""
+"""Fixtures that several rooms share: a small random generator, a small real corpus, and the real parts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Servers and conditions of a real deployment (tests/real_parts/README.md), and which tests share a worker.
+pytest_plugins = ["tests.real_parts.fixtures", "tests.grouping"]
 
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus

@@ -391,7 +391,8 @@ def test_without_redis_answers_go_on_and_no_audit_is_lost(
     problem = _trouble(system, "redis")
     assert "Redis does not answer" in problem
     assert "creditline local up" in problem
-    time.sleep(1.0)
+    log = system.stack.directory / "logs" / "gateway.log"
+    _until("the gateway tried to publish it", lambda: "jobs wait in the outbox" in log.read_text())
     assert system.client.audit(audit.id).state == "QUEUED", "it waits in the ledger"
     where = ("--bind", LOOPBACK, "--port", str(port), "--dir", str(tmp_path))
     command = (redis_executable(), *where, "--save", "")

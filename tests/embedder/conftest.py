@@ -25,8 +25,9 @@ _DIRECT = (("grpc.enable_http_proxy", 0),)
 
 @dataclass(frozen=True)
 class Served:
-    """An embedder's stub and addresses."""
+    """An embedder's stub and addresses. port: of its gRPC, on the loopback address."""
 
+    port: int
     stub: EmbedderStub
     channel: grpc.Channel
     metrics_url: str
@@ -77,7 +78,7 @@ def served(model: EmbedderModel, embedder_release: Release) -> Iterator[Served]:
     assert ready.wait(_START_SECONDS)
     grpc_port, metrics_port = ports[0]
     with grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options=_DIRECT) as channel:
-        yield Served(EmbedderStub(channel), channel, f"http://127.0.0.1:{metrics_port}/metrics")
+        yield Served(grpc_port, EmbedderStub(channel), channel, f"http://127.0.0.1:{metrics_port}/metrics")
     loop.call_soon_threadsafe(stop.set)
     thread.join()
     loop.close()

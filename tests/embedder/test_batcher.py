@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -50,6 +51,22 @@ async def begun(forward: Doubling) -> None:
     assert await asyncio.to_thread(forward.begun.wait, LONG_SECONDS)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the other tasks go on until `holds`; fails with TimeoutError when it never does."""
+    async with asyncio.timeout(LONG_SECONDS):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+async def stopping(batcher: Batcher[int, int]) -> None:
+    """Until the batcher takes no more items: a request without any is then refused too."""
+    async with asyncio.timeout(LONG_SECONDS):
+        with contextlib.suppress(Unavailable):
+            while True:
+                await batcher.submit([])
+                await asyncio.sleep(0)
+
+
 def test_callers_that_come_together_share_a_forward_and_get_their_own_results() -> None:
     forward = Doubling()
 
@@ -91,7 +108,10 @@ def test_an_item_whose_deadline_passed_in_the_queue_never_goes_forward() -> None
         await begun(forward)
         late = asyncio.create_task(batcher.submit([2], seconds=0.01))
         patient = asyncio.create_task(batcher.submit([3], seconds=60.0))
-        await asyncio.sleep(0.1)
+        await until(lambda: len(batcher) == 2)
+        loop = asyncio.get_running_loop()
+        passed = loop.time() + 0.01
+        await until(lambda: loop.time() > passed)
         forward.go.set()
         assert await first == [2]
         with pytest.raises(DeadlineExceeded):
@@ -110,9 +130,9 @@ def test_an_item_whose_caller_went_away_never_goes_forward() -> None:
         first = asyncio.create_task(batcher.submit([1]))
         await begun(forward)
         gone = asyncio.create_task(batcher.submit([2]))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(batcher) == 1)
         gone.cancel()
-        await asyncio.sleep(0.05)
+        await until(gone.done)
         forward.go.set()
         assert await first == [2]
 
@@ -128,7 +148,7 @@ def test_a_full_queue_refuses_all_of_a_request_and_keeps_what_it_has() -> None:
         first = asyncio.create_task(batcher.submit([1]))
         await begun(forward)
         waiting = asyncio.create_task(batcher.submit([2, 3]))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(batcher) == 2)
         with pytest.raises(ResourceExhausted, match="limit of 3"):
             await batcher.submit([4, 5])
         assert len(batcher) == 2
@@ -160,8 +180,10 @@ def test_what_waits_at_the_end_is_answered_and_what_comes_after_is_refused() -> 
             first = asyncio.create_task(batcher.submit([1]))
             await begun(forward)
             waiting = asyncio.create_task(batcher.submit([2]))
-            await asyncio.sleep(0.05)
-            asyncio.get_running_loop().call_later(0.05, forward.go.set)
+            await until(lambda: len(batcher) == 1)
+            stopped = asyncio.create_task(stopping(batcher))
+            stopped.add_done_callback(lambda _: forward.go.set())
+        await stopped
         assert await first == [2]
         assert await waiting == [4]
         with pytest.raises(Unavailable):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 
 from creditline.corpus.works import Corpus
@@ -42,6 +43,15 @@ def start(release: Path, **settings: object) -> tuple[subprocess.Popen[str], int
     return process, port
 
 
+def await_first_forward(metrics_url: str) -> None:
+    """Until the embedder has begun a forward: of a call with several batches, the first."""
+    deadline = time.monotonic() + 60
+    with httpx.Client(trust_env=False) as http:
+        while "creditline_embedder_batch_size_count 0.0" in http.get(metrics_url).text:
+            assert time.monotonic() < deadline, "no forward within a minute"
+            time.sleep(0.01)
+
+
 def refused(release: Path, **settings: object) -> str:
     process, _ = start(release, **settings)
     _, said = process.communicate(timeout=_START_SECONDS)
@@ -55,7 +65,9 @@ def refused(release: Path, **settings: object) -> str:
 def test_a_call_in_flight_is_answered_when_the_process_is_told_to_stop(
     embedder_release: Release, small_corpus: Corpus
 ) -> None:
-    process, port = start(embedder_release.directory, STOP_GRACE_SECONDS=60)
+    metrics = free_port()
+    settings = {"STOP_GRACE_SECONDS": 60, "MAX_BATCH": 4, "METRICS_PORT": metrics}
+    process, port = start(embedder_release.directory, **settings)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.enable_http_proxy", 0),)) as channel:
             grpc.channel_ready_future(channel).result(_START_SECONDS)
@@ -63,7 +75,7 @@ def test_a_call_in_flight_is_answered_when_the_process_is_told_to_stop(
                 proto.EmbedRequest.Item(image=work.thumbnail, text=work.caption) for work in small_corpus
             ]
             call = EmbedderStub(channel).Embed.future(proto.EmbedRequest(items=items, side=proto.SIDE_WORK))
-            time.sleep(0.3)
+            await_first_forward(f"http://127.0.0.1:{metrics}/metrics")
             process.send_signal(signal.SIGTERM)
             assert len(call.result(120).vectors) == len(small_corpus)
         assert process.wait(60) == 0

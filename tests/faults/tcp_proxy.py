@@ -26,7 +26,6 @@ from typing import Any, Protocol, Self
 
 _CHUNK_BYTES = 64 * 1024
 _START_SECONDS = 10.0
-_END_SECONDS = 5.0
 
 
 class Fate(Enum):
@@ -157,10 +156,10 @@ class TcpProxy:
     async def _end(self) -> None:
         self._server.close()
         await self._cut_all()
-        # Cut connections end by themselves, but for chunks that are still held back.
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=_END_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _cut_all(self) -> None:
         for pair in list(self._pairs):

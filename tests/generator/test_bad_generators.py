@@ -15,7 +15,7 @@ from creditline.attribution.unlearning.teacher import encode_works
 from creditline.corpus.works import Corpus, read_corpus, write_corpus
 from creditline.errors import InvalidInput
 from creditline.generator.assembly import assemble, reference_weights
-from creditline.generator.losses import Draws, denoising_losses
+from creditline.generator.losses import Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
 from creditline.generator.prediction_check import refuse_other_prediction
 
@@ -78,8 +78,25 @@ def test_a_trained_unet_whose_scheduler_says_the_other_prediction_is_found_out(
         trained_generator.noising = right
 
 
-def test_an_untrained_unet_passes(random_generator: Generator, small_corpus: Corpus) -> None:
-    refuse_other_prediction(random_generator, encode_works(random_generator, small_corpus.works[:8]))
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_an_untrained_unet_passes_whatever_its_scheduler_says(
+    random_generator: Generator, small_corpus: Corpus, prediction: str
+) -> None:
+    works = encode_works(random_generator, small_corpus.works[:8])
+    right = random_generator.noising
+    random_generator.noising = replace(right, prediction=prediction)
+    try:
+        assert _refusal(random_generator, works) is None
+    finally:
+        random_generator.noising = right
+
+
+def _refusal(generator: Generator, works: Examples) -> str | None:
+    try:
+        refuse_other_prediction(generator, works)
+    except InvalidInput as refused:
+        return refused.message
+    return None
 
 
 def test_a_loss_that_is_no_number_names_the_work_and_the_timestep(

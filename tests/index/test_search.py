@@ -313,8 +313,9 @@ def test_searches_work_again_soon_after_qdrant_came_back(tmp_path: Path) -> None
 
 async def _first_answer(works: WorkSearch, query: np.ndarray) -> Hit:
     """The nearest work, asked for again while Qdrant is not reachable."""
-    while True:
-        try:
-            return (await works.search("kept", query, 1, deadline_seconds=_DEADLINE_SECONDS))[0]
-        except Unavailable:
-            await asyncio.sleep(0.1)
+    async with asyncio.timeout(60.0):
+        while True:
+            try:
+                return (await works.search("kept", query, 1, deadline_seconds=_DEADLINE_SECONDS))[0]
+            except Unavailable:
+                await asyncio.sleep(0.1)

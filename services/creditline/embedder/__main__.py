@@ -6,9 +6,9 @@ import asyncio
 import logging
 import sys
 
-from creditline.embedder.server import serve
 from creditline.embedder.settings import EmbedderSettings
 from creditline.errors import CreditlineError
+from creditline.release import open_release
 from creditline.settings import read_settings
 
 
@@ -16,7 +16,12 @@ def main() -> int:
     """Serve until told to stop; 2 when the settings or what they name do not allow a start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(read_settings(EmbedderSettings)))
+        # Torch takes seconds to import, so wrong settings and a missing release are reported before it.
+        settings = read_settings(EmbedderSettings)
+        open_release(settings.release_directory)
+        from creditline.embedder.server import serve
+
+        asyncio.run(serve(settings))
     except CreditlineError as error:
         print(f"creditline embedder: {error.message}", file=sys.stderr)
         return 2

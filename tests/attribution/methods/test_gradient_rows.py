@@ -19,7 +19,6 @@ from creditline.attribution.gradients.parameters import ParameterChoice, chosen_
 from creditline.attribution.gradients.per_sample import per_sample_gradients
 from creditline.attribution.gradients.projection import PermutedSignSum
 from creditline.attribution.gradients.targets import measure_named
-from creditline.attribution.methods import gradient_rows
 from creditline.attribution.methods.gradient_rows import (
     GradientRows,
     GradientSpace,
@@ -101,12 +100,11 @@ def test_products_of_rows_are_those_of_dense_gradients(
     assert rows.bytes_per_work == 4 * of_works.shape[1]
 
 
-def test_products_are_the_same_in_blocks_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_are_the_same_in_blocks_of_columns() -> None:
     draw = np.random.default_rng(2)
     first, second = (draw.standard_normal((count, 23), dtype=np.float32) for count in (4, 6))
     expected = np.array([[sum(map(float, a * b)) for b in second] for a in first])
-    monkeypatch.setattr(gradient_rows, "_COLUMNS", 5)
-    np.testing.assert_allclose(products(first, second), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(products(first, second, block=5), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("parameters", ["cross-attn", "all"])
@@ -218,17 +216,19 @@ def test_rows_broken_off_anywhere_go_on_there_and_end_with_the_same_numbers(
     random_generator: Generator,
     works: Gallery,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     blocks: int,
     weighting: Weighting,
 ) -> None:
-    monkeypatch.setattr(gradient_rows, "_WORKS_PER_BLOCK", 4)
     space = replace(WHITENED, weighting=weighting)
-    GradientRows(random_generator, space).prepare(works, tmp_path / "whole")
+
+    def rows() -> GradientRows:
+        return GradientRows(random_generator, space, works_per_block=4)
+
+    rows().prepare(works, tmp_path / "whole")
     killed = replace(works, examples=cast(Examples, KilledAfter(works.examples, blocks)))
     with pytest.raises(Killed):
-        GradientRows(random_generator, space).prepare(killed, tmp_path / "killed")
-    GradientRows(random_generator, space).prepare(works, tmp_path / "killed")
+        rows().prepare(killed, tmp_path / "killed")
+    rows().prepare(works, tmp_path / "killed")
     for name in sorted(path.name for path in (tmp_path / "whole").glob("*.npy")):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     # In a safetensors file the order of what it was made from is left to chance.

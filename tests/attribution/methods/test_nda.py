@@ -114,12 +114,12 @@ def test_scores_and_maps_are_the_softmax_written_out(
 
 @pytest.mark.parametrize("places", ["same", "all"])
 def test_blocks_of_any_size_give_the_same_numbers(
-    works: Gallery, queries: Gallery, places: nda.Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    works: Gallery, queries: Gallery, places: nda.Places, tmp_path: Path
 ) -> None:
     matching = replace(_LATENTS, places=places)
     whole = attribute(NonparametricAttribution(_NOISING, matching), works, queries, tmp_path).values
-    monkeypatch.setattr(nda, "_NUMBERS_PER_BLOCK", 1)
-    one_by_one = attribute(NonparametricAttribution(_NOISING, matching), works, queries, tmp_path).values
+    smallest = NonparametricAttribution(_NOISING, matching, numbers_per_block=1)
+    one_by_one = attribute(smallest, works, queries, tmp_path).values
     assert one_by_one == pytest.approx(whole, rel=1e-4, abs=1e-7)
 
 

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 
 from creditline.attribution.fisher.key_value import ekfac_fisher
 from creditline.attribution.gradients.key_value import gradient_factors, key_value_projections, output_widths
-from creditline.attribution.unlearning import artifacts
 from creditline.attribution.unlearning.artifacts import (
     Origin,
     dense_gradients,
@@ -30,6 +29,7 @@ from creditline.generator.pipeline import Generator
 
 DRAWS = Draws(timesteps=2, repeats=1, salt="artifacts")
 _WORKS = 10
+_BLOCK = 4
 
 
 class Killed(Exception):
@@ -63,21 +63,18 @@ def origin(random_generator: Generator) -> Origin:
     return Origin(random_generator.fingerprint, "c" * 64, DRAWS)
 
 
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "_WORKS_PER_BLOCK", 4)
-
-
 @pytest.fixture
 def stored(random_generator: Generator, works: Examples, origin: Origin, tmp_path: Path) -> Path:
-    store_gradients(random_generator, works, origin, tmp_path / "stored", lambda line: None)
+    store_gradients(
+        random_generator, works, origin, tmp_path / "stored", lambda line: None, works_per_block=_BLOCK
+    )
     return tmp_path / "stored"
 
 
 def test_the_statistics_are_those_of_all_gradients_at_once(
     random_generator: Generator, works: Examples, origin: Origin, stored: Path
 ) -> None:
-    written = write_statistics(random_generator, stored, origin, works)
+    written = write_statistics(random_generator, stored, origin, works, works_per_block=_BLOCK)
     factors = gradient_factors(random_generator, works, DRAWS)
     torch.testing.assert_close(written.losses, factors.losses, rtol=1e-4, atol=1e-6)
     widths = output_widths(key_value_projections(random_generator.unet))
@@ -109,7 +106,7 @@ def test_statistics_of_another_loss_are_refused(origin: Origin, tmp_path: Path) 
 def test_stored_gradients_come_back_block_by_block_and_complete(
     random_generator: Generator, works: Examples, origin: Origin, stored: Path
 ) -> None:
-    blocks = list(dense_gradients(stored, origin, works))
+    blocks = list(dense_gradients(stored, origin, works, works_per_block=_BLOCK))
     assert [(rows.start, rows.stop) for rows, _ in blocks] == [(0, 4), (4, 8), (8, 10)]
     dense = gradient_factors(random_generator, works, DRAWS).dense()
     torch.testing.assert_close(
@@ -122,12 +119,21 @@ def test_a_preparation_that_was_killed_goes_on_after_its_last_whole_block(
 ) -> None:
     directory = tmp_path / "killed"
     with pytest.raises(Killed):
-        store_gradients(random_generator, KilledAfter(works, 2), origin, directory, lambda line: None)
+        store_gradients(
+            random_generator,
+            KilledAfter(works, 2),
+            origin,
+            directory,
+            lambda line: None,
+            works_per_block=_BLOCK,
+        )
     assert json.loads((directory / "gradients.json").read_text())["rows"] == 8
     with pytest.raises(NotReady, match="holds gradients of 8 of 10 works"):
-        next(dense_gradients(directory, origin, works))
+        next(dense_gradients(directory, origin, works, works_per_block=_BLOCK))
     one_block_more = KilledAfter(works, 1)
-    store_gradients(random_generator, one_block_more, origin, directory, lambda line: None)
+    store_gradients(
+        random_generator, one_block_more, origin, directory, lambda line: None, works_per_block=_BLOCK
+    )
     for name in ("gradients.npy", "losses.npy"):
         np.testing.assert_array_equal(np.load(directory / name), np.load(stored / name))
 
@@ -135,7 +141,11 @@ def test_a_preparation_that_was_killed_goes_on_after_its_last_whole_block(
 def test_what_is_finished_is_not_computed_again(
     random_generator: Generator, works: Examples, origin: Origin, stored: Path
 ) -> None:
-    store_gradients(random_generator, KilledAfter(works, 0), origin, stored, lambda line: None)
+    unasked = KilledAfter(works, 1)
+    written = [(stored / name).stat().st_mtime_ns for name in ("gradients.npy", "losses.npy")]
+    store_gradients(random_generator, unasked, origin, stored, lambda line: None, works_per_block=_BLOCK)
+    assert unasked.blocks == 1
+    assert [(stored / name).stat().st_mtime_ns for name in ("gradients.npy", "losses.npy")] == written
 
 
 @pytest.mark.parametrize(
@@ -154,14 +164,14 @@ def test_artifacts_of_another_origin_are_refused_naming_what_differs(
     field: str,
     change: Callable[[Origin], Origin],
 ) -> None:
-    write_statistics(random_generator, stored, origin, works)
+    write_statistics(random_generator, stored, origin, works, works_per_block=_BLOCK)
     other = change(origin)
     refusal = rf"made with {field} .* make it again with `creditline teacher prepare`"
     with pytest.raises(FingerprintMismatch, match=refusal) as refused:
         read_statistics(stored, other)
     assert refused.value.field == field
     with pytest.raises(FingerprintMismatch, match=refusal):
-        store_gradients(random_generator, works, other, stored, lambda line: None)
+        store_gradients(random_generator, works, other, stored, lambda line: None, works_per_block=_BLOCK)
 
 
 def test_statistics_that_were_never_made_are_asked_for(origin: Origin, tmp_path: Path) -> None:

@@ -121,9 +121,8 @@ def test_places_are_right_where_rows_are_missing_or_hold_no_work() -> None:
     assert SeenIds().repeated() == 0
 
 
-def test_different_texts_are_counted_across_compactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("creditline.corpus.sources.seen_ids._COMPACTED_EVERY", 7)
-    distinct = Distinct()
+def test_different_texts_are_counted_across_compactions() -> None:
+    distinct = Distinct(compacted_every=7)
     for number in range(100):
         distinct.add(f"contributor {number % 31}")
     assert distinct.count() == 31

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from creditline.attribution.methods.similarity import PixelSimilarity
 from creditline.attribution.unlearning.teacher import Query, encode_queries, prepare_teacher
 from creditline.corpus.works import Corpus
-from creditline.distillation.labels import labelling
 from creditline.distillation.labels.label_set import HELD_OUT, TRAIN, read_labels
 from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard, query_id
 from creditline.distillation.labels.queries import PlannedQuery, plan_more, plan_queries
@@ -121,9 +121,9 @@ def test_labels_are_the_teachers_first_order_influence(job: LabelJob, tmp_path: 
 
 
 def test_a_resumed_labelling_gives_the_same_labels_and_does_not_start_over(
-    job: LabelJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: LabelJob, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(labelling, "QUERIES_PER_PART", 2)
+    job = replace(job, queries_per_part=2)
     whole = label_queries(job, tmp_path / "whole", print)
     label_queries(job, tmp_path / "resumed", print)
     parts = tmp_path / "resumed" / "parts"
@@ -142,10 +142,8 @@ def test_labels_of_another_plan_are_refused(job: LabelJob, tmp_path: Path) -> No
         label_queries(other, tmp_path, print)
 
 
-def test_shards_label_what_one_process_would(
-    job: LabelJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(labelling, "QUERIES_PER_PART", 1)
+def test_shards_label_what_one_process_would(job: LabelJob, tmp_path: Path) -> None:
+    job = replace(job, queries_per_part=1)
     whole = label_queries(job, tmp_path / "whole", print)
     parts = tmp_path / "shards" / "parts"
     label_shard(job, tmp_path / "shards", Shard.parse("2/2"), print)

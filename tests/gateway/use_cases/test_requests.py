@@ -41,7 +41,20 @@ def test_each_field_is_refused_by_name_with_its_value(
 @pytest.mark.parametrize("k", [1, 10, 1_000])
 @pytest.mark.parametrize("prompt", ["a", "x" * 2_000, "ein rotes Marienkäferchen 🐞"])
 def test_the_limits_themselves_are_allowed(k: int, prompt: str) -> None:
-    AttributionRequest(b"", prompt, GENERATOR, k).check()
+    assert _refused_field(AttributionRequest(b"", prompt, GENERATOR, k)) is None
+
+
+@pytest.mark.parametrize(("prompt", "k", "field"), [("x" * 2_001, 1, "prompt"), ("a", 1_001, "k")])
+def test_one_more_than_a_limit_is_refused(prompt: str, k: int, field: str) -> None:
+    assert _refused_field(AttributionRequest(b"", prompt, GENERATOR, k)) == field
+
+
+def _refused_field(request: AttributionRequest) -> str | None:
+    try:
+        request.check()
+    except InvalidInput as refused:
+        return refused.field
+    return None
 
 
 @pytest.mark.parametrize("value", ["", "1", "g" * 32, "A" * 32, "0" * 33, "\ud800"])

@@ -39,18 +39,19 @@ def test_the_synchronized_log_alone_brings_every_update_back(tmp_path: Path) -> 
 
 def test_many_writers_wait_for_one_synchronization() -> None:
     syncs: list[float] = []
-    first_began = threading.Event()
+    first_began, all_wrote = threading.Event(), threading.Event()
 
     def sync() -> None:
         syncs.append(time.monotonic())
         first_began.set()
-        time.sleep(0.1)
+        assert all_wrote.wait(10)
 
     commit = GroupCommit(sync)
     leader = threading.Thread(target=lambda: commit.wait(commit.ticket()))
     leader.start()
-    first_began.wait()
+    assert first_began.wait(10)
     tickets = [commit.ticket() for _ in range(20)]
+    all_wrote.set()
     writers = [threading.Thread(target=commit.wait, args=(ticket,)) for ticket in tickets]
     for writer in writers:
         writer.start()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack, Stop
 from creditline.v1.audit_pb2 import Verdict
 from generator_factory import random_generator as make_random_generator
+from tests.real_parts.ports import wait_until
 from tests.teacher.conftest import Prepared, record, served_answer
 
 MakeAuditor = Callable[..., Auditor]
@@ -176,10 +177,12 @@ def test_the_lease_is_renewed_for_as_long_as_the_audit_runs(ledger: Ledger, prep
     from creditline.teacher.audits.lease import held_lease
 
     audit = _audit_of(ledger, record(ledger, prepared, b"any"))
-    assert ledger.take_audit(audit.id, "here", 0.6)
-    with held_lease(ledger, audit.id, "here", 0.6):
-        threading.Event().wait(1.5)
-        assert not ledger.take_audit(audit.id, "another", 1.0), "the lease of 0.6 s is still held after 1.5 s"
+    assert ledger.take_audit(audit.id, "here", 1.2)
+    first = ledger.audit(audit.id).lease_until
+    assert first is not None
+    with held_lease(ledger, audit.id, "here", 1.2):
+        wait_until("the lease that was taken is over", lambda: datetime.now(UTC) > first)
+        assert not ledger.take_audit(audit.id, "another", 1.0), "it was renewed meanwhile"
     assert ledger.take_audit(audit.id, "another", 1.0)
 
 

@@ -82,7 +82,7 @@ class GradientRows:
     """The rows of a corpus, and those of queries on demand.
 
     plain: rows of the same space, neither whitened nor compressed, where several methods share them; a space
-    that is fitted on rows makes its own otherwise.
+    that is fitted on rows makes its own otherwise. works_per_block: works computed between two checkpoints.
     """
 
     def __init__(
@@ -90,11 +90,15 @@ class GradientRows:
         generator: Generator,
         space: GradientSpace = GradientSpace(),
         plain: GradientRows | None = None,
+        *,
+        works_per_block: int = _WORKS_PER_BLOCK,
     ) -> None:
         self.space = space
+        self._works_per_block = works_per_block
         self._plain = plain
         if plain is None and space.whitening is not None and space.whitening.fitted == "rows":
-            self._plain = GradientRows(generator, replace(space, whitening=None, compressed=0))
+            plain_space = replace(space, whitening=None, compressed=0)
+            self._plain = GradientRows(generator, plain_space, works_per_block=works_per_block)
         self._generator = generator
         self._layers = chosen_layers(generator.unet, space.parameters)
         self._compression: PermutedSignSum | None = None
@@ -147,7 +151,7 @@ class GradientRows:
             origin,
             len(works),
             lambda part: self._work_block(works.examples, part).numpy(),
-            block=_WORKS_PER_BLOCK,
+            block=self._works_per_block,
             say=say,
         )
 
@@ -212,7 +216,7 @@ class GradientRows:
             origin,
             len(works),
             lambda part: denoising_losses(self._generator, works.rows(part), self.space.draws).numpy(),
-            block=_WORKS_PER_BLOCK * 8,
+            block=self._works_per_block * 8,
         )
         return relative_draw_weights(losses, self.space.draws)
 
@@ -230,11 +234,16 @@ class GradientRows:
         )
 
 
-def products(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Inner products of rows, summed up in float64 over blocks of columns: (A, P), (B, P) -> (A, B)."""
+def products(
+    first: NDArray[np.float32], second: NDArray[np.float32], *, block: int = _COLUMNS
+) -> NDArray[np.float64]:
+    """Inner products of rows, summed up in float64 over blocks of columns: (A, P), (B, P) -> (A, B).
+
+    block: number of columns multiplied at a time.
+    """
     total = np.zeros((len(first), len(second)))
-    for start in range(0, first.shape[1], _COLUMNS):
-        columns = slice(start, start + _COLUMNS)
+    for start in range(0, first.shape[1], block):
+        columns = slice(start, start + block)
         left, right = (torch.from_numpy(np.array(rows[:, columns])) for rows in (first, second))
         total += (left @ right.T).double().numpy()
     return total

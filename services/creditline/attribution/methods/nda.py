@@ -90,9 +90,16 @@ class NonparametricAttribution(Attributor):
     """NDA. Its name is "nda" on latents and "nda-pixels" on pixels.
 
     A query needs (noises, patches, works) float32 of memory besides one block of works.
+    numbers_per_block: float32 numbers that a block of works may need at once.
     """
 
-    def __init__(self, noising: Noising, matching: Matching = PUBLISHED) -> None:
+    def __init__(
+        self,
+        noising: Noising,
+        matching: Matching = PUBLISHED,
+        *,
+        numbers_per_block: int = _NUMBERS_PER_BLOCK,
+    ) -> None:
         last = len(noising.signal) - 1
         if not all(0 <= timestep <= last for timestep in matching.timesteps):
             raise InvalidInput(
@@ -102,6 +109,7 @@ class NonparametricAttribution(Attributor):
         self.name = "nda" if matching.space == "latents" else "nda-pixels"
         self._noising = noising
         self._matching = matching
+        self._numbers_per_block = numbers_per_block
         self._steps = torch.tensor(matching.timesteps).repeat_interleave(matching.repeats)
         self._ids: tuple[str, ...] = ()
         self._works: Tensor | None = None
@@ -173,7 +181,7 @@ class NonparametricAttribution(Attributor):
     def _works_per_block(self, rows: Tensor) -> int:
         noises, patches, width = rows.shape
         answers = patches if self._matching.places == "all" else 1
-        return max(1, _NUMBERS_PER_BLOCK // (patches * (width + noises * answers)))
+        return max(1, self._numbers_per_block // (patches * (width + noises * answers)))
 
     def _pictures(self, gallery: Gallery) -> Tensor:
         """In the space of the matching: (B, C, H, W) float32."""

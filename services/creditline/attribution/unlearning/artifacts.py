@@ -97,11 +97,21 @@ def _fisher_from(tensors: dict[str, Tensor], path: Path) -> Fisher:
     return Fisher(tuple(tensors[name] for name in sorted(tensors)), text, eigenvalues)
 
 
-def write_statistics(generator: Generator, directory: Path, origin: Origin, works: Examples) -> Statistics:
-    """Losses and Fisher from the stored gradients."""
+def write_statistics(
+    generator: Generator,
+    directory: Path,
+    origin: Origin,
+    works: Examples,
+    *,
+    works_per_block: int = _WORKS_PER_BLOCK,
+) -> Statistics:
+    """Losses and Fisher from the stored gradients, read `works_per_block` works at a time."""
     widths = output_widths(key_value_projections(generator.unet))
     fisher = ekfac_fisher(
-        lambda: ((outputs, text) for _, outputs, text in _stored_factors(directory, origin, works)), widths
+        lambda: (
+            (outputs, text) for _, outputs, text in _stored_factors(directory, origin, works, works_per_block)
+        ),
+        widths,
     )
     statistics = Statistics(torch.from_numpy(np.load(directory / _LOSSES)), fisher)
     tensors = {"losses": statistics.losses, _TEXT_BASIS: fisher.text, _EIGENVALUES: fisher.eigenvalues}
@@ -111,27 +121,38 @@ def write_statistics(generator: Generator, directory: Path, origin: Origin, work
 
 
 def store_gradients(
-    generator: Generator, works: Examples, origin: Origin, directory: Path, say: Callable[[str], None]
+    generator: Generator,
+    works: Examples,
+    origin: Origin,
+    directory: Path,
+    say: Callable[[str], None],
+    *,
+    works_per_block: int = _WORKS_PER_BLOCK,
 ) -> None:
-    """Compute every work's gradient factors, resuming after the last finished block.
+    """Compute every work's gradient factors, resuming after the last finished block of `works_per_block`.
 
     One process at a time computes them in a directory; others wait for it, and `say` reports that.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if _rows_done(directory, origin) < len(works):
         with build_lock(directory / _GRADIENTS, on_wait=say):
-            _store_missing(generator, works, origin, directory, say)
+            _store_missing(generator, works, origin, directory, say, works_per_block)
 
 
 def _store_missing(
-    generator: Generator, works: Examples, origin: Origin, directory: Path, say: Callable[[str], None]
+    generator: Generator,
+    works: Examples,
+    origin: Origin,
+    directory: Path,
+    say: Callable[[str], None],
+    works_per_block: int,
 ) -> None:
     done = _rows_done(directory, origin)
     started, said, first = time.perf_counter(), 0.0, done
     stored: np.memmap[Any, Any] | None = None
     losses: np.memmap[Any, Any] | None = None
     while done < len(works):
-        part = works.rows(range(done, min(done + _WORKS_PER_BLOCK, len(works))))
+        part = works.rows(range(done, min(done + works_per_block, len(works))))
         factors = gradient_factors(generator, part, origin.draws)
         if stored is None or losses is None:
             fresh = done == 0
@@ -150,14 +171,16 @@ def _store_missing(
             say(f"gradients: {done}/{len(works)} works, {left / 60:.1f} minutes left")
 
 
-def dense_gradients(directory: Path, origin: Origin, works: Examples) -> Iterator[tuple[slice, Tensor]]:
+def dense_gradients(
+    directory: Path, origin: Origin, works: Examples, *, works_per_block: int = _WORKS_PER_BLOCK
+) -> Iterator[tuple[slice, Tensor]]:
     """All works' gradients, block by block, written out: (rows, (B, D, E) float32)."""
-    for rows, outputs, text in _stored_factors(directory, origin, works):
+    for rows, outputs, text in _stored_factors(directory, origin, works, works_per_block):
         yield rows, outputs.transpose(1, 2) @ text
 
 
 def _stored_factors(
-    directory: Path, origin: Origin, works: Examples
+    directory: Path, origin: Origin, works: Examples, works_per_block: int
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """All works' gradients as stored: (rows, (B, L, D) at the outputs, (B, L, E) text)."""
     done = _rows_done(directory, origin)
@@ -168,8 +191,8 @@ def _stored_factors(
             field="artifacts",
         )
     stored = np.load(directory / _GRADIENTS, mmap_mode="r")
-    for start in range(0, len(works), _WORKS_PER_BLOCK):
-        rows = slice(start, min(start + _WORKS_PER_BLOCK, len(works)))
+    for start in range(0, len(works), works_per_block):
+        rows = slice(start, min(start + works_per_block, len(works)))
         outputs = torch.from_numpy(np.array(stored[rows]))
         yield rows, outputs, works.text[rows]
 

@@ -77,15 +77,19 @@ class SeenIds:
 
 @dataclass
 class Distinct:
-    """How many different texts there were, by eight bytes for each of those."""
+    """How many different texts there were, by eight bytes for each of those.
 
+    compacted_every: number of new texts after which their hashes are merged into the sorted array.
+    """
+
+    compacted_every: int = _COMPACTED_EVERY
     _known: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     _new: set[int] = field(default_factory=set)
 
     def add(self, text: str) -> None:
         """One text, seen before or not."""
         self._new.add(short_hash(text))
-        if len(self._new) >= _COMPACTED_EVERY:
+        if len(self._new) >= self.compacted_every:
             self._compact()
 
     def count(self) -> int:

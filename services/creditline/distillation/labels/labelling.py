@@ -40,7 +40,7 @@ class LabelJob:
 
     pictures: PNG files of the queries, made on the way where they are not given. inclusion: (Q, N), with
     which probability each work was drawn to be labelled; None: all works are. known: labels of an earlier
-    round, which are not asked for again.
+    round, which are not asked for again. queries_per_part: queries labelled between two checkpoints.
     """
 
     teacher: LabelTeacher
@@ -50,6 +50,7 @@ class LabelJob:
     pictures: tuple[bytes, ...] | None = None
     inclusion: NDArray[np.float32] | None = None
     known: LabelSet | None = None
+    queries_per_part: int = QUERIES_PER_PART
 
     @property
     def generator(self) -> Generator:
@@ -128,8 +129,8 @@ def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str
 def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, slice]]:
     """Each part's file and queries."""
     return [
-        (directory / _PARTS / f"{start:06d}.npz", slice(start, start + QUERIES_PER_PART))
-        for start in range(0, len(job.planned), QUERIES_PER_PART)
+        (directory / _PARTS / f"{start:06d}.npz", slice(start, start + job.queries_per_part))
+        for start in range(0, len(job.planned), job.queries_per_part)
     ]
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from creditline.corpus.rights import RightsHolder
-from creditline.corpus.sources import Found, folder, open_source
+from creditline.corpus.sources import Found, open_source
 from creditline.corpus.sources.formats.caption_table import CaptionTable
+from creditline.corpus.sources.formats.folder import FolderSource
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput, NotFound
 from tests.corpus.sources.examples import everything, picture, plain, write_folder
@@ -187,11 +188,10 @@ def test_names_of_files_in_other_encodings_can_be_printed(tmp_path: Path) -> Non
     assert (work.id, work.source) == ("M?we.png", "M?we.png")
 
 
-def test_a_large_directory_is_shared_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_directory_is_shared_by_pieces(tmp_path: Path) -> None:
     directory = write_folder(tmp_path / "folder")
     whole = [(one.work, one.broken) for one in _found(directory)]
-    monkeypatch.setattr(folder, "_PART_PICTURES", 4)
-    source = open_source(directory)
+    source = FolderSource.open(directory, part_pictures=4)
     assert source.parts() == (
         *("animals/birds#0", "animals/birds#1", "animals/mammals#0", "animals/mammals#1"),
         *("food#0", "food#1"),

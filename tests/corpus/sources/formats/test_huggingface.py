@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from datasets import Dataset, Features, Image, Sequence, Value
 
-from creditline.corpus.sources import huggingface, open_source
+from creditline.corpus.sources import open_source
+from creditline.corpus.sources.formats.huggingface import HuggingFaceSource
 from creditline.errors import InvalidInput, NotFound, NotReady
 from tests.corpus.sources.examples import everything, picture, write_saved_dataset
 
@@ -60,11 +61,10 @@ def test_features_are_read_at_length_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[4].image_features, numbers[4] / np.linalg.norm(numbers[4]), atol=1e-6)
 
 
-def test_a_large_split_is_shared_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_split_is_shared_by_pieces(tmp_path: Path) -> None:
     directory = write_saved_dataset(tmp_path / "saved", rows=20)
     whole = [(one.work.caption if one.work else None) for one in everything(open_source(directory))]
-    monkeypatch.setattr(huggingface, "_PART_ROWS", 8)
-    source = open_source(directory)
+    source = HuggingFaceSource.open(directory, part_rows=8)
     assert source.parts() == ("train#0", "train#1", "train#2", "test#0")
     assert [(one.work.caption if one.work else None) for one in everything(source)] == whole
     with pytest.raises(NotFound, match="no part 'train#3'"):

@@ -28,18 +28,21 @@ class FolderSource:
     """A part is a piece of a directory: `birds#0` its first 10,000 pictures by name, `birds#1` the next.
 
     counts: pictures by directory, as a path from `root` (`.` for itself). Names of one directory are held at
-    once. A work is called after its path, unless its captions give it an id.
+    once. A work is called after its path, unless its captions give it an id. part_pictures: number of
+    pictures of a piece.
     """
 
     root: Path
     counts: Mapping[str, int]
     kind: str = "folder"
     has_features: bool = False
+    part_pictures: int = _PART_PICTURES
 
     @classmethod
-    def open(cls, path: Path) -> FolderSource:
+    def open(cls, path: Path, *, part_pictures: int = _PART_PICTURES) -> FolderSource:
         counts = {directory or ".": len(_pictures(names)) for directory, names in visible_directories(path)}
-        return cls(path, {directory: count for directory, count in counts.items() if count})
+        present = {directory: count for directory, count in counts.items() if count}
+        return cls(path, present, part_pictures=part_pictures)
 
     @property
     def name(self) -> str:
@@ -77,7 +80,7 @@ class FolderSource:
         return {field: ", ".join(found) for field, found in told.items()}
 
     def parts(self) -> tuple[str, ...]:
-        pieces = {directory: -(-count // _PART_PICTURES) for directory, count in self.counts.items()}
+        pieces = {directory: -(-count // self.part_pictures) for directory, count in self.counts.items()}
         return tuple(f"{directory}#{piece}" for directory, count in pieces.items() for piece in range(count))
 
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
@@ -93,9 +96,9 @@ class FolderSource:
         if part not in self.parts():
             raise NotFound(f"there is no part {part!r} in {self.root}", field="part")
         _, names = next(visible_directories(self.root / directory), ("", []))
-        first = int(piece) * _PART_PICTURES
+        first = int(piece) * self.part_pictures
         known = frozenset(names)
-        for name in _pictures(names)[first + start : first + _PART_PICTURES]:
+        for name in _pictures(names)[first + start : first + self.part_pictures]:
             yield directory, known, name
 
     def _found(self, part: str, row: int, directory: str, names: frozenset[str], name: str) -> Found:

@@ -27,19 +27,23 @@ def is_saved_dataset(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class HuggingFaceSource:
-    """A part is a piece of a split: `train#0` its first 10,000 rows, `train#1` the next."""
+    """A part is a piece of a split: `train#0` its first 10,000 rows, `train#1` the next.
+
+    part_rows: number of rows of a piece.
+    """
 
     path: Path
     files: SourceFiles
     kind: str = "huggingface"
+    part_rows: int = _PART_ROWS
 
     @classmethod
-    def open(cls, path: Path) -> HuggingFaceSource:
+    def open(cls, path: Path, *, part_rows: int = _PART_ROWS) -> HuggingFaceSource:
         """Raises NotReady without the library, InvalidInput when it cannot read this, or without captions."""
         found = SourceFiles.find(path, ".arrow", ".json")
         # The library leaves what it computed from a dataset beside it.
         names = tuple(name for name in found.names if not name.rpartition("/")[2].startswith("cache-"))
-        source = cls(path, SourceFiles(path, names))
+        source = cls(path, SourceFiles(path, names), part_rows=part_rows)
         source._splits()
         return source
 
@@ -67,7 +71,7 @@ class HuggingFaceSource:
         return next((split.table.mapping for split in self._splits().values()), {})
 
     def parts(self) -> tuple[str, ...]:
-        pieces = {name: -(-len(split.rows) // _PART_ROWS) for name, split in self._splits().items()}
+        pieces = {name: -(-len(split.rows) // self.part_rows) for name, split in self._splits().items()}
         return tuple(f"{name}#{piece}" for name, count in pieces.items() for piece in range(count))
 
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
@@ -77,8 +81,8 @@ class HuggingFaceSource:
         if part not in self.parts():
             raise NotFound(f"there is no part {part!r} in {self.path}", field="part")
         name, _, piece = part.rpartition("#")
-        split, first = self._splits()[name], int(piece) * _PART_ROWS
-        end = min(first + _PART_ROWS, len(split.rows))
+        split, first = self._splits()[name], int(piece) * self.part_rows
+        end = min(first + self.part_rows, len(split.rows))
         for begin in range(first + start, end, split.table.rows_at_once):
             batch = split.rows[begin : min(begin + split.table.rows_at_once, end)]
             yield from split.table.found(batch, part, begin - first)

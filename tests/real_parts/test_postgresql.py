@@ -1,0 +1,84 @@
+"""The ledger's whole life on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from creditline.errors import NotFound
+from creditline.ledger import AuditState, Ledger, WithdrawalKind
+from creditline.ledger.tables import metadata
+from tests.ledger.conftest import record, verdict
+
+_WRITERS, _EACH = 3, 12
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(postgres_url: str) -> None:
+    Ledger.open(postgres_url).close()
+    engine = create_engine(postgres_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_an_attribution_and_its_audit_live_from_the_outbox_to_the_verdict(postgres_url: str) -> None:
+    with Ledger.open(postgres_url) as ledger:
+        attribution_id = record(ledger, "ein rotes Marienkäferchen 🐞", with_audit=True)
+        (entry,) = ledger.unpublished(10)
+        ledger.mark_published([entry.id])
+        assert ledger.unpublished(10) == ()
+        assert ledger.take_audit(entry.audit_id, "worker-1", lease_seconds=60.0)
+        assert not ledger.take_audit(entry.audit_id, "worker-2", lease_seconds=60.0)
+        assert ledger.renew_lease(entry.audit_id, "worker-1", lease_seconds=60.0)
+        assert ledger.finish_audit(entry.audit_id, verdict(0.75))
+        assert not ledger.finish_audit(entry.audit_id, verdict(0.25))
+    with Ledger.open(postgres_url) as reopened:
+        stored, audit = reopened.attribution(attribution_id), reopened.audit_of(attribution_id)
+        assert (stored.prompt, stored.image) == ("ein rotes Marienkäferchen 🐞", b"\x89PNG...")
+        assert audit is not None
+        assert (audit.state, audit.worker, audit.verdict) == (AuditState.DONE, "worker-1", verdict(0.75))
+        assert (reopened.accuracy("r1").audits, reopened.accuracy("r1").recall) == (1, 0.75)
+
+
+def test_a_withdrawal_stands_until_it_is_taken_back(postgres_url: str) -> None:
+    with Ledger.open(postgres_url) as ledger:
+        with pytest.raises(NotFound):
+            ledger.take_back(WithdrawalKind.WORK, "w1")
+        ledger.withdraw(WithdrawalKind.WORK, "w1", reason="asked for")
+        ledger.withdraw(WithdrawalKind.CONTRIBUTOR, "Ana Example")
+        assert ledger.withdrawn().covers("w1", "somebody")
+        ledger.take_back(WithdrawalKind.WORK, "w1")
+        assert not ledger.withdrawn().covers("w1", "somebody")
+        assert ledger.withdrawn().covers("w2", "Ana Example")
+        assert ledger.verify_chain().intact
+
+
+def test_writers_that_open_a_new_ledger_and_write_at_once_make_one_chain(postgres_url: str) -> None:
+    together = threading.Barrier(_WRITERS)
+    failures: list[BaseException] = []
+
+    def write(number: int) -> None:
+        try:
+            together.wait(60)
+            with Ledger.open(postgres_url) as ledger:
+                for row in range(_EACH):
+                    record(ledger, f"writer {number}, row {row}", with_audit=True)
+                    ledger.withdraw(WithdrawalKind.WORK, f"work {number}.{row}")
+        except BaseException as failure:
+            failures.append(failure)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(_WRITERS)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert failures == []
+    with Ledger.open(postgres_url) as ledger:
+        report = ledger.verify_chain()
+        assert report.intact
+        assert (report.attributions, report.withdrawals) == (_WRITERS * _EACH, _WRITERS * _EACH)
+        assert len(ledger.unpublished(1000)) == _WRITERS * _EACH

@@ -1,0 +1,87 @@
+"""Jobs in a Redis that crashes with persistence, and in one whose memory is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from creditline.gateway.broker import Broker
+from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.outbox import OutboxPublisher
+from creditline.ledger import Ledger
+from tests.ledger.conftest import record
+from tests.real_parts.ports import wait_until
+from tests.real_parts.redis_server import KEPT, RedisServer
+
+_FULL = ("--maxmemory", "3mb", "--maxmemory-policy", "noeviction", "--save", "")
+_FILLER = "filler"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+        yield opened
+
+
+def _fill(client: redis.Redis) -> None:
+    """Append to one value until Redis refuses to take more."""
+    for _ in range(1_000):
+        try:
+            client.append(_FILLER, b"x" * 65_536)
+        except redis.exceptions.OutOfMemoryError:
+            return
+    raise AssertionError("Redis took 64 MiB although its memory is limited")
+
+
+def test_jobs_of_a_redis_with_persistence_outlive_its_crash(
+    start_redis: Callable[..., RedisServer], ledger: Ledger
+) -> None:
+    server = start_redis(*KEPT)
+    for number in range(3):
+        record(ledger, f"prompt {number}", with_audit=True)
+    broker = Broker(server.url)
+    assert OutboxPublisher(ledger, broker, GatewayMetrics()).publish_waiting() == 3
+    broker.close()
+    server.kill()
+    server.start()
+    assert server.queued() == 3
+    assert ledger.unpublished(10) == (), "the ledger would not have sent them again so soon"
+
+
+def test_a_job_that_a_full_redis_refuses_waits_in_the_outbox_and_goes_out_when_there_is_room(
+    start_redis: Callable[..., RedisServer], ledger: Ledger
+) -> None:
+    server = start_redis(*_FULL)
+    attribution_id = record(ledger, with_audit=True)
+    metrics, broker = GatewayMetrics(), Broker(server.url)
+    publisher = OutboxPublisher(ledger, broker, metrics)
+
+    async def publish() -> None:
+        running = asyncio.create_task(publisher.run())
+        await asyncio.to_thread(wait_until, "it was tried", lambda: _refused(server) > refused)
+        assert server.queued() == 0
+        assert [entry.payload["attribution_id"] for entry in ledger.unpublished(10)] == [attribution_id]
+        assert not running.done()
+        client.delete(_FILLER)
+        publisher.wake()
+        await asyncio.to_thread(wait_until, "it went out", lambda: server.queued() == 1)
+        await asyncio.to_thread(wait_until, "it is noted", lambda: ledger.unpublished(10) == ())
+        running.cancel()
+
+    with server.client() as client:
+        _fill(client)
+        refused = _refused(server)
+        asyncio.run(publish())
+    broker.close()
+    assert server.queued() == 1
+
+
+def _refused(server: RedisServer) -> int:
+    """How many commands Redis has refused for want of memory since it started."""
+    with server.client() as client:
+        failures = client.info("errorstats").get("errorstat_OOM", {})  # type: ignore[union-attr]
+    return int(failures.get("count", 0))

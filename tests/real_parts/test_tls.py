@@ -1,0 +1,76 @@
+"""Jobs go to a Redis behind TLS, and to no server that another authority vouches for.
+
+Of Creditline's connections, those to Redis (`rediss://`) and to the ledger's database can be encrypted by
+settings alone; the gateway and the embedder serve plain text and rely on a proxy in front of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from creditline.teacher.broker import ping_broker
+
+from creditline.errors import Unavailable
+from creditline.gateway.broker import Broker
+from creditline.ledger import OutboxEntry
+from tests.real_parts.certificates import CertificateAuthority, ServerCertificate
+from tests.real_parts.redis_server import RedisServer
+from tests.real_parts.tls_proxy import tls_in_front_of
+
+_JOB = OutboxEntry(1, "a" * 32, "creditline.audit", {"attribution_id": "b" * 32})
+
+
+@dataclass(frozen=True)
+class EncryptedRedis:
+    """A Redis, and the port on which its TLS-terminating proxy listens."""
+
+    redis: RedisServer
+    port: int
+
+    def url(self, authority: Path) -> str:
+        """The broker's URL for a client that trusts one authority."""
+        return f"rediss://127.0.0.1:{self.port}/0?ssl_cert_reqs=required&ssl_ca_certs={authority}"
+
+
+@pytest.fixture
+def encrypted(
+    start_redis: Callable[..., RedisServer], server_certificate: ServerCertificate
+) -> Iterator[EncryptedRedis]:
+    redis = start_redis()
+    with tls_in_front_of(redis.port, server_certificate) as port:
+        yield EncryptedRedis(redis, port)
+
+
+def _sent(url: str) -> None:
+    broker = Broker(url)
+    try:
+        broker.send(_JOB)
+    finally:
+        broker.close()
+
+
+def test_a_job_reaches_redis_through_tls(encrypted: EncryptedRedis, authority: CertificateAuthority) -> None:
+    url = encrypted.url(authority.certificate)
+    ping_broker(url)
+    _sent(url)
+    assert encrypted.redis.queued() == 1
+
+
+def test_a_server_that_another_authority_vouches_for_gets_no_job(
+    encrypted: EncryptedRedis, tmp_path: Path
+) -> None:
+    url = encrypted.url(CertificateAuthority(tmp_path / "another", name="another authority").certificate)
+    with pytest.raises(Unavailable, match=r"(?i)certificate verify failed"):
+        ping_broker(url)
+    with pytest.raises(Unavailable, match=r"(?i)certificate verify failed"):
+        _sent(url)
+    assert encrypted.redis.queued() == 0
+
+
+def test_a_client_without_tls_gets_no_answer(encrypted: EncryptedRedis) -> None:
+    with pytest.raises(Unavailable, match="Redis does not answer"):
+        ping_broker(f"redis://127.0.0.1:{encrypted.port}/0")
+    assert encrypted.redis.queued() == 0
