@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from creditline.cli.device import AUTO, DeviceOption
+
 if TYPE_CHECKING:
     from creditline.local.stack import LocalStack
     from creditline.local.state import ServiceState
@@ -38,6 +40,7 @@ def up(
         list[str] | None,
         typer.Option(help="Leave a service out (redis, qdrant, embedder, teacher, gateway)."),
     ] = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Start all services on free loopback ports, and stop them on Ctrl-C."""
     from creditline.local.services import SERVICES, known_services
@@ -49,6 +52,7 @@ def up(
     stack = LocalStack(
         state_directory=state_directory,
         release_directory=release,
+        device=device,
         services=wanted,
         report=lambda line: _console.print(f"[dim]·[/] {line}"),
     )

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from creditline.cli.device import AUTO, DeviceOption, chosen_device
+
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
 
@@ -42,6 +44,7 @@ def build(
     features: Annotated[Path | None, typer.Option(help="Where tower features are kept between runs.")] = None,
     towers: _Towers = "embedded",
     corpus_file: _CorpusFile = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Train an encoder on labels, calibrate it, measure it on held-out queries, and write the release."""
     from creditline.distillation.labels.label_set import read_labels
@@ -51,7 +54,8 @@ def build(
     from creditline.towers.towers import Towers
 
     corpus, decoys = _corpus(corpus_file)
-    store = FeatureStore(Towers.open(TowerSpec.parse(towers)), features, _console.print)
+    where = chosen_device(device)
+    store = FeatureStore(Towers.open(TowerSpec.parse(towers), device=where), features, _console.print)
     built = build_release(
         read_labels(labels),
         corpus,
@@ -61,6 +65,7 @@ def build(
         name=name,
         seed=seed,
         plans=plans_of(loss),
+        device=where,
         say=_console.print,
     )
     for method in built.assessment.methods:
@@ -86,6 +91,7 @@ def verify(
     work_features: Annotated[
         Path | None, typer.Option(help="CLIP features that a release without pictures was made from.")
     ] = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Recompute every hash, check the vectors, and encode a sample of works again."""
     from creditline.corpus.clip_features import ClipFeatures
@@ -100,7 +106,7 @@ def verify(
     verified = verify_release(
         release,
         own or _corpus(corpus_file)[0],
-        Towers.open(TowerSpec.parse(towers)),
+        Towers.open(TowerSpec.parse(towers), device=chosen_device(device)),
         sample=sample,
         seed=0,
         given=given,

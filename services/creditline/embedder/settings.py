@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from creditline.devices import AUTO, DeviceSetting
 from creditline.errors import InvalidInput
 from creditline.release import reference_release_directory
 
@@ -17,12 +18,14 @@ _Port = Annotated[int, Field(ge=0, le=65535)]
 class EmbedderSettings(BaseSettings):
     """Where the embedder listens, what it loads, and how it batches; port 0 takes a free one.
 
+    `device`: where towers and encoder run: `auto`, `cpu`, `cuda` or `cuda:N` (`creditline.devices`).
     `embedder_towers`: `embedded`, `NAME@CHECKPOINT` (an open_clip name and a local file) or a directory.
     `embedder_queue`: pictures that may wait; `embedder_max_wait_ms`: how long the first of a batch waits.
     """
 
     model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True)
 
+    device: DeviceSetting = AUTO
     embedder_host: str = "127.0.0.1"
     embedder_port: _Port = 7200
     embedder_metrics_port: _Port = 7290

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from creditline.devices import CPU
 from creditline.generator.assembly import assemble
 from creditline.generator.autoencoder import VaeTask, build_vae, picture_tensors
 from creditline.generator.denoiser import UnetTask, build_unet, encode_reference
@@ -49,22 +50,24 @@ def reference_recipe(
     )
 
 
-def train_reference(recipe: Recipe, directory: Path, say: Callable[[str], None]) -> Path:
-    """Run or resume all stages in `directory`; returns the assembled pipeline directory."""
-    vae_directory = _vae(recipe, directory, say)
+def train_reference(
+    recipe: Recipe, directory: Path, say: Callable[[str], None], *, device: str = CPU
+) -> Path:
+    """Run or resume all stages in `directory` on a device; returns the assembled pipeline directory."""
+    vae_directory = _vae(recipe, directory, say, device)
     latent_file = directory / "latents.safetensors"
     if not latent_file.exists():
-        encode_latents(vae_directory, directory, latent_file)
+        encode_latents(vae_directory, directory, latent_file, device=device)
     start = None if recipe.start is None else recipe.start / "unet"
-    unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, say)
+    unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, say, device=device)
     unet_directory = finish_unet(unet_weights, directory / "unet")
     return assemble(directory / "generator", unet=unet_directory, vae=vae_directory)
 
 
-def _vae(recipe: Recipe, directory: Path, say: Callable[[str], None]) -> Path:
+def _vae(recipe: Recipe, directory: Path, say: Callable[[str], None], device: str) -> Path:
     if recipe.start is not None:
         return recipe.start / "vae"
-    weights = train(VaeTask(), recipe.vae, directory, say)
+    weights = train(VaeTask(), recipe.vae, directory, say, device=device)
     return finish_vae(weights, directory / "vae")
 
 
@@ -99,12 +102,12 @@ def _parameter(value: Tensor | None) -> Tensor:
     return value
 
 
-def encode_latents(vae_directory: Path, directory: Path, latent_file: Path) -> None:
+def encode_latents(vae_directory: Path, directory: Path, latent_file: Path, *, device: str = CPU) -> None:
     """Encode the corpus by a pipeline with the finished VAE (the UNet in it is not used)."""
     untrained = directory / "untrained-unet"
     build_unet().save_pretrained(untrained)
     assemble(directory / "encoding-pipeline", unet=untrained, vae=vae_directory)
-    with Generator.open(directory / "encoding-pipeline") as generator:
+    with Generator.open(directory / "encoding-pipeline", device=device) as generator:
         data = encode_reference(generator)
     save_file({name: value.contiguous() for name, value in vars(data).items()}, latent_file)
 

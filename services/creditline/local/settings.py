@@ -6,13 +6,15 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from creditline.devices import AUTO, DeviceSetting
+
 
 class LocalSettings(BaseSettings):
     """All defaults work on one machine. What is set for a service is passed on to it unchanged.
 
     An empty `release_directory` means the release in the package, an empty `generator_directory` that the
     reference generator is put together in the state directory, an empty `corpus_file` the embedded corpus,
-    empty `api_keys` that one is made up.
+    empty `api_keys` that one is made up. `device`: where the embedder's and the teacher's models run.
     """
 
     model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True)
@@ -22,3 +24,4 @@ class LocalSettings(BaseSettings):
     generator_directory: Path | None = None
     corpus_file: Path | None = None
     api_keys: str = ""
+    device: DeviceSetting = AUTO

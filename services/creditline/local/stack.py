@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from creditline.devices import checked_setting
 from creditline.errors import NotReady
 from creditline.local.processes import ServiceProcess
 from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services
@@ -32,9 +33,10 @@ class LocalStack:
             channel = grpc.insecure_channel(stack.gateway_target)
 
     `services` names what runs (all by default), so that a test can leave some out; `report` is told each
-    step in one line. Entering raises Conflict when a stack already runs in the state directory, Unavailable
-    with the end of its log when a service does not come up, NotReady when an artifact is missing; whatever
-    was started is then taken down again. Enter it from a thread that lives as long as the stack.
+    step in one line; `device` is where models run (see `creditline.devices`), the setting's if None.
+    Entering raises Conflict when a stack already runs in the state directory, Unavailable with the end of
+    its log when a service does not come up, NotReady when an artifact is missing; whatever was started is
+    then taken down again. Enter it from a thread that lives as long as the stack.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class LocalStack:
         *,
         state_directory: Path | None = None,
         release_directory: Path | None = None,
+        device: str | None = None,
         services: Collection[str] = SERVICES,
         settings: LocalSettings | None = None,
         report: Callable[[str], None] = lambda line: None,
@@ -49,6 +52,7 @@ class LocalStack:
         self._settings = settings or read_settings(LocalSettings)
         self._state = StateDirectory(state_directory or self._settings.state_directory)
         self._release_directory = release_directory or self._settings.release_directory
+        self._device = checked_setting(device or self._settings.device)
         self._services = known_services(services)
         self._report = report
         self._processes: list[ServiceProcess] = []
@@ -173,6 +177,7 @@ class LocalStack:
             release_directory=self._find_release(),
             generator_directory=self._find_generator(),
             corpus_file=self._settings.corpus_file,
+            device=self._device,
             api_key=self._settings.api_keys or secrets.token_urlsafe(_API_KEY_BYTES),
         )
 

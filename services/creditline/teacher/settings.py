@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from creditline.devices import AUTO, DeviceSetting
 from creditline.ledger import default_ledger_url
 
 _Port = Annotated[int, Field(ge=0, le=65535)]
@@ -31,6 +32,7 @@ def reference_artifacts() -> Path:
 class TeacherSettings(BaseSettings):
     """Which generator and corpus the teacher audits for, and where jobs and the ledger are.
 
+    `device` is where its models run: `auto`, `cpu`, `cuda` or `cuda:N` (`creditline.devices`).
     `release_directory` tells what would have been served for works that were not listed.
     `teacher_queues` names the queues that the worker takes jobs from: audits wait in `celery`, shards of a
     distillation in `labels`, those of a source that is indexed in `ingest`. Without `corpus_file` the corpus
@@ -49,6 +51,7 @@ class TeacherSettings(BaseSettings):
     teacher_artifacts: Path = Field(default_factory=reference_artifacts)
     corpus_file: Path | None = None
     release_directory: Path | None = None
+    device: DeviceSetting = AUTO
     teacher_host: str = "127.0.0.1"
     teacher_metrics_port: _Port = 7390
     teacher_queues: str = "celery,labels,ingest"

@@ -70,6 +70,10 @@ class Statistics:
     losses: Tensor
     fisher: Fisher
 
+    def to(self, device: torch.device) -> Statistics:
+        """The same on another device."""
+        return Statistics(self.losses.to(device), self.fisher.to(device))
+
 
 def read_statistics(directory: Path, origin: Origin) -> Statistics:
     """Raises NotReady when it was never made, FingerprintMismatch when it is another generator's."""
@@ -97,12 +101,13 @@ def _fisher_from(tensors: dict[str, Tensor], path: Path) -> Fisher:
 
 
 def write_statistics(generator: Generator, directory: Path, origin: Origin, works: Examples) -> Statistics:
-    """Losses and Fisher from the stored gradients."""
+    """Losses and Fisher from the stored gradients, on the works' device."""
     widths = output_widths(key_value_projections(generator.unet))
     fisher = ekfac_fisher(
         lambda: ((outputs, text) for _, outputs, text in _stored_factors(directory, origin, works)), widths
     )
-    statistics = Statistics(torch.from_numpy(np.load(directory / _LOSSES)), fisher)
+    losses = torch.from_numpy(np.load(directory / _LOSSES)).to(works.latents.device)
+    statistics = Statistics(losses, fisher)
     tensors = {"losses": statistics.losses, _TEXT_BASIS: fisher.text, _EIGENVALUES: fisher.eigenvalues}
     tensors |= {f"{_OUTPUT_BASIS}.{number:03d}": basis for number, basis in enumerate(fisher.outputs)}
     temporary = directory / f"{_STATISTICS}.tmp"
@@ -133,8 +138,8 @@ def store_gradients(
             fresh = done == 0
             stored = _mapped(directory / _GRADIENTS, (len(works), *factors.outputs.shape[1:]), fresh=fresh)
             losses = _mapped(directory / _LOSSES, (len(works), len(origin.draws)), fresh=fresh)
-        stored[done : done + len(part)] = factors.outputs.numpy()
-        losses[done : done + len(part)] = factors.losses.numpy()
+        stored[done : done + len(part)] = factors.outputs.cpu().numpy()
+        losses[done : done + len(part)] = factors.losses.cpu().numpy()
         done += len(part)
         stored.flush()
         losses.flush()
@@ -166,7 +171,7 @@ def _stored_factors(
     stored = np.load(directory / _GRADIENTS, mmap_mode="r")
     for start in range(0, len(works), _WORKS_PER_BLOCK):
         rows = slice(start, min(start + _WORKS_PER_BLOCK, len(works)))
-        outputs = torch.from_numpy(np.array(stored[rows]))
+        outputs = torch.from_numpy(np.array(stored[rows])).to(works.text.device)
         yield rows, outputs, works.text[rows]
 
 

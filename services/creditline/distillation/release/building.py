@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.works import Corpus
+from creditline.devices import CPU
 from creditline.distillation.assessment.held_out import Assessment, HeldOut, assess
 from creditline.distillation.assessment.uncertainty import fit_sureness
 from creditline.distillation.labels.candidates import weights_of
@@ -64,9 +65,12 @@ def build_release(
     name: str,
     seed: int,
     plans: Sequence[TrainingPlan] = DEFAULT_PLANS,
+    device: str = CPU,
     say: Callable[[str], None] = lambda line: None,
 ) -> Built:
     """Train on the training queries, calibrate and assess on the held-out ones, and write the release.
+
+    device: where the encoder is trained.
 
     Raises FingerprintMismatch when the labels are of another corpus, InvalidInput when the splits overlap
     or a split is empty.
@@ -75,7 +79,7 @@ def build_release(
     labels = in_one_unit(labels)
     works, examples = store.works(corpus), training_part(labels, corpus, store)
     held_out = held_out_part(labels, corpus, decoys, store)
-    trained = train_encoder(examples, plans, seed=seed, say=say)
+    trained = train_encoder(examples, plans, seed=seed, device=device, say=say)
     assessment = assess(trained.encoder, held_out, seed=seed)
     sureness = fit_sureness(trained.encoder, examples.queries, held_out, contributors_of(corpus), seed=seed)
     content = ReleaseContent(

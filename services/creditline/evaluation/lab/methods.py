@@ -65,7 +65,7 @@ class Workbench:
 
     @cached_property
     def towers(self) -> Towers:
-        return Towers.open()
+        return Towers.open(device=str(self.setting.generator.device))
 
     def rows(self, space: GradientSpace) -> GradientRows:
         """Rows of the lab's works in a space; whitened ones share the plain ones of theirs."""
@@ -88,8 +88,8 @@ def _tower(name: str, parts: tuple[str, ...]) -> Maker:
     def features(bench: Workbench, gallery: Gallery) -> NDArray[np.float32]:
         towers = bench.towers
         found = {
-            "image": lambda: towers.image_features(gallery.pictures).numpy(),
-            "text": lambda: towers.text_features(gallery.prompts).numpy(),
+            "image": lambda: towers.image_features(gallery.pictures).cpu().numpy(),
+            "text": lambda: towers.text_features(gallery.prompts).cpu().numpy(),
         }
         rows = [found[part]() for part in parts]
         return np.concatenate([row / np.linalg.norm(row, axis=1, keepdims=True) for row in rows], axis=1)
@@ -165,7 +165,7 @@ def natural_ascent(
             GradientSpace(parameters, draws=_FISHER_DRAWS).origin(generator.fingerprint, works.fingerprint),
             lambda: fit_ekfac(generator, works.examples, _FISHER_DRAWS, layers, eigenbasis=eigenbasis),
         )
-        return NaturalAscent(fisher, parameters, steps=steps)
+        return NaturalAscent(fisher.to(generator.device), parameters, steps=steps)
 
     return forgetting
 

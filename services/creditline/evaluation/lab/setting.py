@@ -14,6 +14,7 @@ from PIL import Image
 
 from creditline.attribution.attributor import Gallery
 from creditline.corpus.works import Corpus
+from creditline.devices import CPU
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.plan import draw_works
 from creditline.evaluation.lab.record import LabRecord
@@ -45,11 +46,13 @@ def setting_of(generator: Generator, corpus: Corpus) -> LabSetting:
 
 
 @contextmanager
-def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "unet") -> Iterator[LabSetting]:
+def open_setting(
+    record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "unet", *, device: str = CPU
+) -> Iterator[LabSetting]:
     """Assemble the record's generator and encode its works.
 
-    corpus: what the lab's works were drawn from. Raises FingerprintMismatch when the UNet or the works are
-    not those of the record.
+    corpus: what the lab's works were drawn from; device: where the generator runs. Raises FingerprintMismatch
+    when the UNet or the works are not those of the record.
     """
     works, held_out = draw_works(corpus, record.plan)
     if works.ids != record.work_ids or works.fingerprint != record.corpus:
@@ -60,7 +63,7 @@ def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "un
     with TemporaryDirectory() as scratch:
         directory = Path(scratch) / "generator"
         assemble(directory, unet=unet, vae=reference_weights() / "vae")
-        with Generator.open(directory) as generator:
+        with Generator.open(directory, device=device) as generator:
             if generator.fingerprint != record.generator:
                 raise FingerprintMismatch(
                     f"the lab's generator from {unet} is not that of the record; fetch both again",
@@ -85,7 +88,7 @@ def _queries(generator: Generator, record: LabRecord, held_out: Corpus) -> Galle
     prompts = tuple(query.prompt for query in record.queries)
     examples = Examples(
         tuple(query.id for query in record.queries),
-        torch.from_numpy(record.latents),
+        torch.from_numpy(record.latents).to(generator.device),
         generator.prompt_vectors(prompts),
     )
     return Gallery(examples, tuple(pictures), prompts, record.generator)
