@@ -68,7 +68,14 @@ class EmbedderServer:
         batcher = await resources.enter_async_context(Batcher(self._model.forward, limits, metrics.batch))
         metrics.waiting.set_function(lambda: len(batcher))
         decoders = resources.enter_context(ThreadPoolExecutor(_DECODERS, "decode"))
-        service = EmbedderService(self._model.release, batcher, decoders, metrics, max_batch=limits.max_batch)
+        service = EmbedderService(
+            self._model.release,
+            batcher,
+            decoders,
+            metrics,
+            max_batch=limits.max_batch,
+            device=self._model.device,
+        )
         self.metrics_port = self._serve_metrics(resources, metrics)
         self.grpc_port = await self._serve(resources, service)
 
