@@ -31,7 +31,7 @@ Module = TypeVar("Module", bound=nn.Module)
 _aten = torch.ops.aten
 # Operations that take values from one device to another.
 _COPIES = {_aten._to_copy.default, _aten.copy_.default}
-_GROWTH = 1.25
+_GROWTH, _ALIKE = 1.101, 3
 
 needs_gpu = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="torch sees no GPU here: the real device cannot be tried"
@@ -45,7 +45,7 @@ class MixedDevices(AssertionError):
 class OneDevice(TorchDispatchMode):
     """Refuses mixed devices, and makes up the numbers that are asked of tensors on `meta`.
 
-    Floats that are asked for rise by a quarter each time, so that searches for a rise come to an end;
+    Floats that are asked for rise by a tenth at every third, so that a search for such a rise ends soon;
     integers are 1, truth values False; a tensor that is copied to the host is all ones. host_copies counts
     them all.
     """
@@ -53,12 +53,17 @@ class OneDevice(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.host_copies = 0
-        self._next_float = 1.0
+        self._floats = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        # In inference mode composite operations come whole: what they are made of is looked at.
+        with self:
+            made_of = func.decompose(*args, **kwargs)
+        if made_of is not NotImplemented:
+            return made_of
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if func not in _COPIES:
             _refuse_mixed(func, tensors)
@@ -86,8 +91,8 @@ class OneDevice(TorchDispatchMode):
             return False
         if not dtype.is_floating_point:
             return 1
-        self._next_float *= _GROWTH
-        return self._next_float
+        self._floats += 1
+        return _GROWTH ** (self._floats // _ALIKE)
 
 
 def _is_host(device: torch.device | str | None) -> bool:

@@ -50,16 +50,16 @@ def test_code_goes_on_behind_a_copy_to_the_host() -> None:
     optimiser = torch.optim.AdamW(model.parameters())
     with one_device() as checked:
         losses = []
-        for _ in range(2):
+        for _ in range(4):
             loss = model(torch.zeros(4, 3).to(META)).square().mean()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             losses.append(float(loss.detach()))
         values = model.weight.detach().cpu().numpy()
-    assert losses[1] > losses[0]
+    assert losses[-1] > losses[0]
     assert np.array_equal(values, np.ones((2, 3)))
-    assert checked.host_copies == 3
+    assert checked.host_copies == 5
 
 
 def test_a_pretended_gpu_takes_what_is_moved_there_and_nothing_else() -> None:
@@ -68,5 +68,7 @@ def test_a_pretended_gpu_takes_what_is_moved_there_and_nothing_else() -> None:
         found = model(torch.zeros(4, 3).to("cuda:0"))
         assert isinstance(found, FakeTensor)
         assert str(found.device) == "cuda:0"
-        with pytest.raises(RuntimeError, match="all tensors to be on the same device, but found at least two devices"):
+        with pytest.raises(
+            RuntimeError, match="all tensors to be on the same device, but found at least two devices"
+        ):
             model(torch.zeros(4, 3))

@@ -55,27 +55,19 @@ def _gallery(generator: Generator, name: str, count: int) -> Gallery:
     return replace(gallery, examples=gallery.examples.to(generator.device))
 
 
-def _rows(space: GradientSpace) -> Callable[[Generator], GradientRows]:
-    return lambda generator: GradientRows(generator, space)
-
-
-def _natural(works: Gallery, generator: Generator, steps: int = 2) -> NaturalAscent:
+def _natural(works: Gallery, generator: Generator, steps: int = 1) -> NaturalAscent:
     fisher = fit_ekfac(generator, works.examples, DRAWS, chosen_layers(generator.unet, "cross-attn"))
     return NaturalAscent(fisher, steps=steps, query_draws=DRAWS, check_draws=DRAWS)
 
 
-def _unlearning(score: str) -> Maker:
-    def make(generator: Generator) -> Attributor:
-        return Unlearning(
-            "abu", generator, lambda works, _: _natural(works, generator), score=score, draws=DRAWS
-        )
-
-    return make
+def _unlearning(generator: Generator) -> Attributor:
+    """Its scores are computed in every way, whatever it gives."""
+    return Unlearning("abu", generator, lambda works, _: _natural(works, generator), draws=DRAWS)
 
 
 def _bounded(generator: Generator) -> Attributor:
     def forgetting(works: Gallery, directory: Path) -> Forgetting:
-        return BoundedDescentAscent(works.examples, 1e-4, 5.0, batch=2, query_batch=2)
+        return BoundedDescentAscent(works.examples, 1e-4, 1.5, batch=2, query_batch=2)
 
     return Unlearning("mucs", generator, forgetting, score="skew", draws=DRAWS)
 
@@ -84,7 +76,7 @@ def _fast(generator: Generator) -> Attributor:
     return FastUnlearning(
         "fast",
         generator,
-        lambda works, _: _natural(works, generator, steps=1),
+        lambda works, _: _natural(works, generator, steps=2),
         "cross-attn",
         draws=DRAWS,
         control=DRAWS,
@@ -127,9 +119,7 @@ METHODS: dict[str, Maker] = {
     ),
     "nda": lambda generator: NonparametricAttribution(generator.noising, PUBLISHED),
     "nda-pixels": lambda generator: NonparametricAttribution(generator.noising, SAME_PLACE_IN_PIXELS),
-    "abu": _unlearning("difference"),
-    "abu-relative": _unlearning("relative"),
-    "abu-skew": _unlearning("skew"),
+    "abu": _unlearning,
     "mucs": _bounded,
     "fast": _fast,
     "ensemble": _ensemble,
@@ -147,7 +137,7 @@ def test_a_method_runs_there_from_the_works_to_the_scores(
     assert checked.host_copies > 0
 
 
-@pytest.mark.parametrize("name", ["abu", "fast", "dot"])
+@pytest.mark.parametrize("name", ["abu", "dot"])
 def test_a_method_runs_there_on_some_of_the_works(
     name: str, meta_generator: Generator, tmp_path: Path
 ) -> None:

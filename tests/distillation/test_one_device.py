@@ -100,10 +100,11 @@ def test_the_embedder_s_model_runs_there(small_release: Release) -> None:
 
 def test_forward_passes_run_on_a_pretended_gpu(towers_of_our_own: Towers) -> None:
     towers = towers_of_our_own
-    tokens = towers._tokens(_TEXTS)
+    # On the host, where the transform asks for numbers.
+    pixels, tokens = towers.pixels(_PICTURES), towers._tokens(_TEXTS)
     with fake_cuda() as place:
         place(towers.model)
-        image = towers.image_features(_PICTURES)
+        image = towers.model.get_submodule("visual")(pixels.to("cuda:0"))
         text = towers.model.encode_text(tokens.to("cuda:0"))  # type: ignore[operator]
         vectors = place(_encoder())(torch.zeros(2, FEATURES, device="cuda:0"), Side.QUERY)
         for found in (image, text, vectors):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import torch
 from celery.result import AsyncResult
 
 from creditline.ledger import Audit, AuditState, Ledger
@@ -189,6 +191,7 @@ def test_without_redis_the_worker_ends_with_one_sentence_that_says_what_to_start
         ("CREDITLINE_TEACHER_METRICS_PORT", "many", "unable to parse"),
         ("CREDITLINE_TEACHER_SAMPLED_WORKS", "0", "greater than or equal to 1"),
         ("CREDITLINE_BROKER_URL", "amqp://there", "redis://"),
+        ("CREDITLINE_DEVICE", "gpu", "none of auto, cpu, cuda and cuda:N"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_sentence(
@@ -199,6 +202,26 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(
     assert done.stderr.startswith(f"creditline teacher: {name} is '{value}'")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_an_absent_device_stops_the_start_with_one_sentence(services: Services, prepared: Prepared) -> None:
+    done = _run_worker(prepared, **{**services.environment, "CREDITLINE_DEVICE": "cuda:77"})
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "creditline teacher: CREDITLINE_DEVICE or --device is 'cuda:77', but that GPU is absent"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_health_log_and_metric_name_the_device(worker: ServiceProcess, services: Services) -> None:
+    status, health = _read(f"{services.metrics_url}/healthz")
+    assert status == 200
+    found = json.loads(health)
+    assert found["status"] == "ok"
+    assert found["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
+    labels = f'device="{found["device"]}",name="{found["name"]}"'
+    assert _sample(services, f"creditline_device_info{{{labels}}}") == 1.0
+    assert f"models run on {found['device']} ({found['name']})" in worker.log.read_text()
 
 
 def _run_worker(prepared: Prepared, **environment: str) -> subprocess.CompletedProcess[str]:
