@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from creditline.corpus.works import Corpus
 from creditline.evaluation.lab.draws import collect_draws
@@ -19,16 +19,17 @@ from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.evaluation.lab.setting import noise_queries, open_setting
 from tests.device_checks import META, one_device
 
+pytestmark = [pytest.mark.slow]
+
 _PLAN = LabPlan(
-    works=6, subsets=1, seeds=1, epochs=1, batch=3, caption_queries=1, mixed_queries=1, held_out_queries=2
+    works=6, subsets=2, seeds=1, epochs=1, batch=3, caption_queries=1, mixed_queries=0, held_out_queries=1
 )
 
 
 def test_a_lab_is_trained_restored_and_scored_there(small_corpus: Corpus, tmp_path: Path) -> None:
-    plan = replace(_PLAN, works=6)
-    lab, again = tmp_path / "lab", tmp_path / "again"
+    plan, lab, again = _PLAN, tmp_path / "lab", tmp_path / "again"
     with one_device():
-        retrain(lab, small_corpus, plan, subsets=1, workers=1, say=lambda line: None, device=META)
+        retrain(lab, small_corpus, plan, subsets=2, workers=1, say=lambda line: None, device=META)
         workshop = Workshop.open(lab, small_corpus, plan, device=META)
         removals = nothing_removed([query.id for query in workshop.queries[:1]], [1])
         retrain_without(lab, small_corpus, plan, removals, workers=1, device=META)
