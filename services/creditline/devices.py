@@ -7,7 +7,6 @@ the command line are read without it.
 
 from __future__ import annotations
 
-import logging
 import platform
 import re
 from collections.abc import Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 AUTO, CPU, CUDA = "auto", "cpu", "cuda"
 VARIABLE = "CREDITLINE_DEVICE"
 _GRAMMAR = re.compile(rf"{AUTO}|{CPU}|{CUDA}(?::(?P<index>\d{{1,3}}))?")
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,11 +100,9 @@ def pick_device(setting: str, gpus: Sequence[str]) -> Device:
 
 
 def choose_device(setting: str) -> Device:
-    """The device that a setting means on this machine; it is logged. Raises as `pick_device` does."""
+    """The device that a setting means on this machine. Raises as `pick_device` does."""
     checked_setting(setting)
-    device = pick_device(setting, () if setting == CPU else present_gpus())
-    _log.info("models run on %s; the device setting is %s", device, setting)
-    return device
+    return pick_device(setting, () if setting == CPU else present_gpus())
 
 
 def present_gpus() -> tuple[str, ...]:

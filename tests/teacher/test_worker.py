@@ -136,12 +136,24 @@ def test_only_json_is_read_from_the_broker(
 
 
 def test_health_readiness_and_metrics_are_served(worker: ServiceProcess, services: Services) -> None:
-    assert _read(f"{services.metrics_url}/healthz") == (200, '{"status": "ok"}\n')
-    assert _read(f"{services.metrics_url}/readyz") == (200, '{"status": "ok"}\n')
+    for page in ("healthz", "readyz"):
+        status, body = _read(f"{services.metrics_url}/{page}")
+        assert status == 200
+        answer = json.loads(body)
+        assert answer["status"] == "ok"
+        assert set(answer) == {"status", "device", "name"}
     assert _sample(services, "creditline_teacher_loaded") == 1.0
     assert _sample(services, 'creditline_teacher_audits_total{state="done"}') >= 1.0
     assert _sample(services, "creditline_teacher_audit_seconds_count") >= 1.0
     assert _read(f"{services.metrics_url}/nothing")[0] == 404
+
+
+def test_health_log_and_metric_name_the_device(worker: ServiceProcess, services: Services) -> None:
+    found = json.loads(_read(f"{services.metrics_url}/healthz")[1])
+    assert found["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
+    labels = f'device="{found["device"]}",name="{found["name"]}"'
+    assert _sample(services, f"creditline_device_info{{{labels}}}") == 1.0
+    assert f"models run on {found['device']} ({found['name']})" in worker.log.read_text()
 
 
 def test_a_worker_that_is_stopped_gives_its_audit_back_and_the_next_one_finishes_it(
@@ -211,17 +223,6 @@ def test_an_absent_device_stops_the_start_with_one_sentence(services: Services, 
         "creditline teacher: CREDITLINE_DEVICE or --device is 'cuda:77', but that GPU is absent"
     )
     assert done.stderr.count("\n") == 1
-
-
-def test_health_log_and_metric_name_the_device(worker: ServiceProcess, services: Services) -> None:
-    status, health = _read(f"{services.metrics_url}/healthz")
-    assert status == 200
-    found = json.loads(health)
-    assert found["status"] == "ok"
-    assert found["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
-    labels = f'device="{found["device"]}",name="{found["name"]}"'
-    assert _sample(services, f"creditline_device_info{{{labels}}}") == 1.0
-    assert f"models run on {found['device']} ({found['name']})" in worker.log.read_text()
 
 
 def _run_worker(prepared: Prepared, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -129,9 +129,11 @@ async def serve(settings: EmbedderSettings) -> None:
     model = EmbedderModel.open(settings.release_directory, towers, device)
     async with EmbedderServer(settings, model) as server:
         _LOGGER.info(
-            "embedder ready: release %s on %s, gRPC on %s:%d, metrics on %d",
+            "embedder ready: release %s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"
+            " metrics on %d",
             model.release.name,
             device,
+            settings.device,
             settings.embedder_host,
             server.grpc_port,
             server.metrics_port,

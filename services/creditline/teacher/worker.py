@@ -105,6 +105,7 @@ def serve(app: Celery, settings: TeacherSettings) -> int:
     }
     with monitoring_server(settings.teacher_host, settings.teacher_metrics_port, pages) as port:
         _log.info("metrics and health at http://%s:%d", settings.teacher_host, port)
+        _log.info("models run on %s; CREDITLINE_DEVICE is %s", worker.device, settings.device)
         worker.load_early()
         status = _consume(app, worker, settings.queues)
     worker.close()
