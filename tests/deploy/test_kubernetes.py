@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import yaml
 from pydantic_settings import BaseSettings
 
 from tests.deploy.manifests import (
@@ -20,6 +22,7 @@ from tests.deploy.manifests import (
     of_kind,
     pod_specs,
     render,
+    render_directory,
 )
 
 KUSTOMIZATIONS = ("base", "overlays/example")
@@ -157,12 +160,35 @@ def test_no_secret_and_no_registry_is_written_down(base: list[Manifest]) -> None
         assert all(not part["image"].endswith(":latest") for part in spec["containers"]), name
 
 
-def test_only_the_gpu_component_asks_for_a_gpu(base: list[Manifest]) -> None:
-    assert "nvidia.com/gpu" not in container(base, "teacher")["resources"]["limits"]
-    example = render("overlays/example")
-    limits = container(example, "teacher")["resources"]["limits"]
+def _with_gpus(directory: Path) -> list[Manifest]:
+    """The base with both GPU components."""
+    (directory / "all").mkdir()
+    for name in ("base", "components"):
+        shutil.copytree(K8S / name, directory / name, dirs_exist_ok=True)
+    listed = {"resources": ["../base"], "components": ["../components/gpu", "../components/gpu-embedder"]}
+    (directory / "all" / "kustomization.yaml").write_text(yaml.safe_dump(listed))
+    return render_directory(directory / "all")
+
+
+@pytest.mark.parametrize("service", ["teacher", "embedder"])
+def test_a_service_takes_a_gpu_where_and_only_where_one_is_reserved_for_it(
+    service: str, base: list[Manifest], tmp_path: Path
+) -> None:
+    assert "nvidia.com/gpu" not in container(base, service)["resources"]["limits"]
+    assert environment(base, service, SECRETS)["CREDITLINE_DEVICE"] == "cpu"
+    with_gpus = _with_gpus(tmp_path)
+    limits = container(with_gpus, service)["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 1
     assert "memory" in limits
+    assert environment(with_gpus, service, SECRETS)["CREDITLINE_DEVICE"] == "cuda"
+
+
+def test_the_example_reserves_a_gpu_for_the_teacher_alone() -> None:
+    example = render("overlays/example")
+    assert container(example, "teacher")["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert environment(example, "teacher", SECRETS)["CREDITLINE_DEVICE"] == "cuda"
+    assert "nvidia.com/gpu" not in container(example, "embedder")["resources"]["limits"]
+    assert environment(example, "embedder", SECRETS)["CREDITLINE_DEVICE"] == "cpu"
 
 
 def test_the_gateway_and_the_embedder_keep_a_pod_during_maintenance(base: list[Manifest]) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from creditline.gateway.embedding import EmbeddedQuery, EmbedderClient
 
 from creditline.corpus.works import Corpus, Work
+from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.errors import DeadlineExceeded, Unavailable
 from creditline.release import Release
 from tests.faults.tcp_proxy import TcpProxy

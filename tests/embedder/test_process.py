@@ -103,3 +103,18 @@ def test_a_wrong_setting_or_a_missing_release_stops_the_start_with_one_sentence(
     settings: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     assert said in refused(tmp_path, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("gpu", "CREDITLINE_DEVICE is 'gpu'"),
+        ("cuda:77", "CREDITLINE_DEVICE or --device is 'cuda:77', but that GPU is absent"),
+    ],
+)
+def test_a_device_that_is_none_or_absent_stops_the_start_with_one_sentence(
+    device: str, said: str, embedder_release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDITLINE_DEVICE", device)
+    assert refused(embedder_release.directory).startswith(f"creditline embedder: {said}")

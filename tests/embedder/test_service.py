@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,7 @@ def test_it_says_which_encoder_is_loaded(served: Served, embedder_release: Relea
     assert (answer.release, answer.width) == ("development", 16)
     assert answer.towers_fingerprint == embedder_release.towers_fingerprint
     assert answer.max_batch >= 1
+    assert answer.device == "cpu"
 
 
 def test_another_release_is_refused_naming_the_loaded_one(served: Served, small_corpus: Corpus) -> None:
@@ -129,3 +131,4 @@ def test_it_is_healthy_and_counts_what_it_does(served: Served, small_corpus: Cor
     assert counted['creditline_embedder_calls_total{code="OK"}'] >= 1
     assert counted["creditline_embedder_batch_size_sum"] >= 2
     assert counted['creditline_embedder_release{release="development"}'] == 1
+    assert counted[f'creditline_device_info{{device="cpu",name="{platform.machine()}"}}'] == 1

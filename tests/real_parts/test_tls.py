@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from creditline.teacher.broker import ping_broker
 
 from creditline.errors import Unavailable
 from creditline.gateway.broker import Broker
+from creditline.jobs.broker import ping_broker
 from creditline.ledger import OutboxEntry
 from tests.real_parts.certificates import CertificateAuthority, ServerCertificate
 from tests.real_parts.redis_server import RedisServer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import torch
 from celery.result import AsyncResult
 
 from creditline.api.audits import verdict_from_json
@@ -135,12 +137,24 @@ def test_only_json_is_read_from_the_broker(
 
 
 def test_health_readiness_and_metrics_are_served(worker: ServiceProcess, services: Services) -> None:
-    assert _read(f"{services.metrics_url}/healthz") == (200, '{"status": "ok"}\n')
-    assert _read(f"{services.metrics_url}/readyz") == (200, '{"status": "ok"}\n')
+    for page in ("healthz", "readyz"):
+        status, body = _read(f"{services.metrics_url}/{page}")
+        assert status == 200
+        answer = json.loads(body)
+        assert answer["status"] == "ok"
+        assert set(answer) == {"status", "device", "name"}
     assert _sample(services, "creditline_teacher_loaded") == 1.0
     assert _sample(services, 'creditline_teacher_audits_total{state="done"}') >= 1.0
     assert _sample(services, "creditline_teacher_audit_seconds_count") >= 1.0
     assert _read(f"{services.metrics_url}/nothing")[0] == 404
+
+
+def test_health_log_and_metric_name_the_device(worker: ServiceProcess, services: Services) -> None:
+    found = json.loads(_read(f"{services.metrics_url}/healthz")[1])
+    assert found["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
+    labels = f'device="{found["device"]}",name="{found["name"]}"'
+    assert _sample(services, f"creditline_device_info{{{labels}}}") == 1.0
+    assert f"models run on {found['device']} ({found['name']})" in worker.log.read_text()
 
 
 def test_a_worker_that_is_stopped_gives_its_audit_back_and_the_next_one_finishes_it(
@@ -191,6 +205,7 @@ def test_without_redis_the_worker_ends_with_one_sentence_that_says_what_to_start
         ("CREDITLINE_TEACHER_METRICS_PORT", "many", "unable to parse"),
         ("CREDITLINE_TEACHER_SAMPLED_WORKS", "0", "greater than or equal to 1"),
         ("CREDITLINE_BROKER_URL", "amqp://there", "redis://"),
+        ("CREDITLINE_DEVICE", "gpu", "none of auto, cpu, cuda and cuda:N"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_sentence(
@@ -200,6 +215,15 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(
     assert done.returncode == 2
     assert done.stderr.startswith(f"creditline teacher: {name} is '{value}'")
     assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_absent_device_stops_the_start_with_one_sentence(services: Services, prepared: Prepared) -> None:
+    done = _run_worker(prepared, **{**services.environment, "CREDITLINE_DEVICE": "cuda:77"})
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "creditline teacher: CREDITLINE_DEVICE or --device is 'cuda:77', but that GPU is absent"
+    )
     assert done.stderr.count("\n") == 1
 
 

@@ -66,7 +66,7 @@ class Membership:
 
 def own_losses(generator: Generator, works: Examples) -> NDArray[np.float64]:
     """Each work's loss at ten timesteps, mean over the noises: (N, T)."""
-    losses = denoising_losses(generator, works, DRAWS).double().numpy()
+    losses = denoising_losses(generator, works, DRAWS).double().cpu().numpy()
     found: NDArray[np.float64] = losses.reshape(len(works), DRAWS.timesteps, -1).mean(axis=2)
     return found
 

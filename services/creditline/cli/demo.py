@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from creditline.cli.device import AUTO, DeviceOption
 from creditline.errors import CreditlineError
 
 DEFAULT_PROMPT = "a red ladybug"
@@ -40,6 +41,7 @@ def demo(
     release: Annotated[
         Path | None, typer.Option(help="A release directory; by default the package's own.")
     ] = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Start all services, generate a picture, ask which works it owes, and have the answer audited."""
     from creditline.cli.credit_line.folder import write_credit_line
@@ -51,9 +53,11 @@ def demo(
     console = Console(highlight=False)
     began = time.monotonic()
     narrator = Narrator(console, STEPS)
-    stack = LocalStack(state_directory=state_directory, release_directory=release, report=narrator.say)
+    stack = LocalStack(
+        state_directory=state_directory, release_directory=release, device=device, report=narrator.say
+    )
     try:
-        line = run_demonstration(Demonstration(prompt, seed, works), stack, narrator)
+        line = run_demonstration(Demonstration(prompt, seed, works, device=device), stack, narrator)
     except KeyboardInterrupt:
         console.print("Stopped; all services are down.")
         raise typer.Exit(130) from None

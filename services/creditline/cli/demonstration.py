@@ -31,12 +31,15 @@ _AUDIT_UNDER_WAY = {"QUEUED": "waiting for a worker", "RUNNING": "a worker is at
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What is asked for: a prompt, a seed, how many works to list, how long to wait for the audit."""
+    """What is asked for: a prompt, a seed, how many works to list, how long to wait for the audit, and where
+    the generator runs.
+    """
 
     prompt: str
     seed: int
     works: int = 10
     audit_seconds: float = 600.0
+    device: str = "auto"
 
 
 def run_demonstration(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> CreditLine:
@@ -76,7 +79,7 @@ def _generated(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> 
     if stack.generator_directory is None:
         raise NotReady("the local stack runs without a generator; start it with its teacher")
     narrator.doing("loading the generator")
-    with _quiet_libraries(), _open_generator(stack.generator_directory) as generator:
+    with _quiet_libraries(), _open_generator(stack.generator_directory, wanted.device) as generator:
         narrator.doing("sampling")
         picture = generator.sample([wanted.prompt], [wanted.seed])[0]
         fingerprint = generator.fingerprint
@@ -85,11 +88,12 @@ def _generated(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> 
     return Query(buffer.getvalue(), wanted.prompt, fingerprint, seed=wanted.seed)
 
 
-def _open_generator(directory: Path) -> Generator:
+def _open_generator(directory: Path, device: str) -> Generator:
     """Imported only now: torch takes seconds, and the services start without it in this process."""
+    from creditline.devices import choose_device
     from creditline.generator.pipeline import Generator
 
-    return Generator.open(directory)
+    return Generator.open(directory, device=choose_device(device).name)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from creditline.cli.device import AUTO, DeviceOption, chosen_device
+
 if TYPE_CHECKING:
     from creditline.distillation.pipeline import Distillation
 
@@ -36,13 +38,19 @@ def run(
         bool,
         typer.Option(help="Label by the teacher's workers, one job a part; they must see the output."),
     ] = False,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Queries, candidates, labels, training, calibration, agreement, release; each stage resumes."""
     from creditline.distillation.labels.labelling import Shard
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.run_config import read_config
 
-    distillation = Distillation(read_config(config), output, lambda line: _console.print(line, markup=False))
+    distillation = Distillation(
+        read_config(config),
+        output,
+        lambda line: _console.print(line, markup=False),
+        device=chosen_device(device),
+    )
     if shard is not None:
         distillation.label_shard(Shard.parse(shard), labels_round)
         return

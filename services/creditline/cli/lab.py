@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from creditline.cli.device import AUTO, DeviceOption, chosen_device, worker_count
+
 if TYPE_CHECKING:
     from creditline.evaluation.lab.judging.scoring import MethodScores
 
@@ -34,14 +36,30 @@ _KINDS = ("generated", "heldout")
 def train(
     directory: _Directory = _DIRECTORY,
     subsets: Annotated[int, typer.Option(help="Stop after that many subsets.", min=1)] = 64,
-    workers: Annotated[int, typer.Option(help="Processes, one thread each; as many as there are cores.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes, one thread each; as many as there are cores.",
+            show_default="2, or 1 on a GPU",
+        ),
+    ] = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Train the lab's generator, then one model for every subset and seed (hours; resumable)."""
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.retraining.models import retrain
     from creditline.generator.reference import reference_corpus
 
-    retrain(directory, reference_corpus(), LabPlan(), subsets=subsets, workers=workers, say=_console.print)
+    where = chosen_device(device)
+    retrain(
+        directory,
+        reference_corpus(),
+        LabPlan(),
+        subsets=subsets,
+        workers=worker_count(workers, where),
+        say=_console.print,
+        device=where,
+    )
 
 
 @app.command()
@@ -65,7 +83,11 @@ def collect(
 def remove(
     directory: _Directory = _DIRECTORY,
     output: Annotated[Path | None, typer.Option(help="Write the record of what is done here.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes, one thread each; 0: only collect.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes, one thread each; 0: only collect.", show_default="2, or 1 on a GPU"),
+    ] = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Train the generator again without each leading method's first works (hours; resumable)."""
     from creditline.evaluation.lab.judging.scoring import LEADING, read_scores
@@ -82,14 +104,15 @@ def remove(
     from creditline.evaluation.lab.setting import REFERENCE
     from creditline.generator.reference import reference_corpus
 
-    corpus, plan = reference_corpus(), LabPlan()
-    workshop = Workshop.open(directory, corpus, plan)
+    corpus, plan, where = reference_corpus(), LabPlan(), chosen_device(device)
+    workshop = Workshop.open(directory, corpus, plan, device=where)
     scores = {name: read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in LEADING}
     record = read_record(REFERENCE / "record.safetensors")
     removals = RemovalPlan().removals(record, workshop.works, scores)
-    if workers:
+    if workers != 0:
         restore(workshop, record, REFERENCE / "unet")
-        retrain_without(directory, corpus, plan, removals, workers=workers)
+        count = worker_count(workers, where)
+        retrain_without(directory, corpus, plan, removals, workers=count, device=where)
     done = collect_removals(workshop, removals)
     _console.print(f"{len(done.removals)} of {len(removals)} removals are trained")
     if output is not None:
@@ -103,6 +126,7 @@ def draws(
     scratch: Annotated[Path, typer.Option(help="Where it goes on from; a second call resumes.")] = (
         Path("runs/lab/artifacts/draws")
     ),
+    device: DeviceOption = AUTO,
 ) -> None:
     """Record what each draw says of the works once a query is forgotten: what fast teachers are chosen by."""
     from creditline.attribution.methods.prepared_ascent import natural_ascent
@@ -112,7 +136,7 @@ def draws(
     from creditline.generator.reference import reference_corpus
 
     record = read_record(REFERENCE / "record.safetensors")
-    with open_setting(record, reference_corpus()) as setting:
+    with open_setting(record, reference_corpus(), device=chosen_device(device)) as setting:
         forgetting = natural_ascent(setting.generator)(setting.works, scratch)
         rows = record.spread_rows(queries, ["generated"])
         write_draws(collect_draws(setting, forgetting, rows, scratch), output)
@@ -133,6 +157,7 @@ def score(
     every_score: Annotated[
         bool, typer.Option(help="Of a method that unlearns: all scores of the same forgetting.")
     ] = False,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Run a method on the lab's generator and judge it by the committed record of retrained models."""
     from creditline.attribution.methods.registry import METHODS
@@ -142,14 +167,16 @@ def score(
         return
     from creditline.evaluation.lab.judging.scoring import write_scores
 
-    for scores in _run(method, queries, kind or list(_KINDS), scratch, every_score=every_score):
+    where = chosen_device(device)
+    asked = kind or list(_KINDS)
+    for scores in _run(method, queries, asked, scratch, every_score=every_score, device=where):
         if save is not None:
             write_scores(scores, save)
         _console.print(_verdict(scores))
 
 
 @app.command()
-def checkpoints(directory: _Directory = _DIRECTORY) -> None:
+def checkpoints(directory: _Directory = _DIRECTORY, device: DeviceOption = AUTO) -> None:
     """Train the lab's generator once more and keep it on the way: what TracIn looks at (minutes)."""
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import read_record
@@ -158,7 +185,7 @@ def checkpoints(directory: _Directory = _DIRECTORY) -> None:
     from creditline.evaluation.lab.setting import REFERENCE
     from creditline.generator.reference import reference_corpus
 
-    workshop = Workshop.open(directory, reference_corpus(), LabPlan())
+    workshop = Workshop.open(directory, reference_corpus(), LabPlan(), device=chosen_device(device))
     restore(workshop, read_record(REFERENCE / "record.safetensors"), REFERENCE / "unet")
     train_checkpoints(workshop, _console.print)
 
@@ -168,6 +195,7 @@ def tune(
     method: Annotated[str, typer.Argument(help="A kernel's name, such as trak or d-trak.")],
     queries: Annotated[int, typer.Option(help="Only that many generated queries, evenly spread.")] = 0,
     scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+    device: DeviceOption = AUTO,
 ) -> None:
     """Search a kernel's λ on the choosing subsets, beside what the judging ones say of each."""
     from creditline.attribution.methods.gradient_methods import Trak
@@ -181,7 +209,7 @@ def tune(
 
     record = read_record(REFERENCE / "record.safetensors")
     rows = record.spread_rows(queries, ["generated"])
-    with open_setting(record, reference_corpus()) as setting:
+    with open_setting(record, reference_corpus(), device=chosen_device(device)) as setting:
         attributor = method_named(method)(method_context(setting, scratch))
         if not isinstance(attributor, Trak):
             raise InvalidInput(f"{method!r} has no λ to search; name a kernel such as d-trak", field="method")
@@ -208,6 +236,7 @@ def label(
         typer.Option(help="1/2: only the first half of the work; a last call without it joins all shards."),
     ] = None,
     scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+    device: DeviceOption = AUTO,
 ) -> None:
     """Make pictures with the lab's generator and label them, for students that the lab judges."""
     from creditline.attribution.methods.registry import method_named
@@ -219,7 +248,7 @@ def label(
     from creditline.generator.reference import reference_corpus
 
     record = read_record(REFERENCE / "record.safetensors")
-    with open_setting(record, reference_corpus()) as lab:
+    with open_setting(record, reference_corpus(), device=chosen_device(device)) as lab:
         planned = plan_more(
             lab.corpus,
             count=queries,
@@ -244,6 +273,7 @@ def noise(
     save: Annotated[Path, typer.Argument(help="Directory for the scores.")],
     queries: Annotated[int, typer.Option(help="Pictures of noise.", min=1)] = 8,
     scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+    device: DeviceOption = AUTO,
 ) -> None:
     """Score pictures of pure noise, which owe nothing to anybody in particular: a control."""
     from creditline.attribution.attributor import attribute
@@ -253,7 +283,8 @@ def noise(
     from creditline.evaluation.lab.setting import REFERENCE, method_context, noise_queries, open_setting
     from creditline.generator.reference import reference_corpus
 
-    with open_setting(read_record(REFERENCE / "record.safetensors"), reference_corpus()) as setting:
+    record, where = read_record(REFERENCE / "record.safetensors"), chosen_device(device)
+    with open_setting(record, reference_corpus(), device=where) as setting:
         attributor = method_named(method)(method_context(setting, scratch))
         asked = noise_queries(setting, queries)
         attributed = attribute(attributor, setting.works, asked, scratch / method)
@@ -268,6 +299,7 @@ def contributors(
     scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = (
         Path("runs/lab/artifacts/contributors")
     ),
+    device: DeviceOption = AUTO,
 ) -> None:
     """Forget all works of one contributor after the other, and see what the queries lose (GUDA; minutes)."""
     from creditline.attribution.methods.prepared_ascent import natural_ascent
@@ -278,7 +310,8 @@ def contributors(
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
     from creditline.generator.reference import reference_corpus
 
-    with open_setting(read_record(REFERENCE / "record.safetensors"), reference_corpus()) as setting:
+    record, where = read_record(REFERENCE / "record.safetensors"), chosen_device(device)
+    with open_setting(record, reference_corpus(), device=where) as setting:
         leading = contributor_removals(setting.corpus, count)
         forgetting = natural_ascent(setting.generator)(setting.works, scratch)
         groups = [removal.rows for removal in leading]
@@ -290,7 +323,7 @@ def contributors(
 
 
 def _run(
-    method: str, queries: int, kinds: list[str], scratch: Path, *, every_score: bool
+    method: str, queries: int, kinds: list[str], scratch: Path, *, every_score: bool, device: str
 ) -> list[MethodScores]:
     from creditline.attribution.attributor import attribute_every
     from creditline.attribution.methods.registry import method_named
@@ -305,7 +338,7 @@ def _run(
         raise InvalidInput(f"queries of kind {unknown[0]!r} are none of {', '.join(_KINDS)}", field="kind")
     record = read_record(REFERENCE / "record.safetensors")
     rows = record.spread_rows(queries, kinds)
-    with open_setting(record, reference_corpus()) as setting:
+    with open_setting(record, reference_corpus(), device=device) as setting:
         attributor = method_named(method)(method_context(setting, scratch))
         by_name = attribute_every(attributor, setting.works, setting.queries.rows(rows), scratch / method)
     own = {method: by_name.pop(attributor.name)}

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from creditline.cli.device import AUTO, DeviceOption
+
 if TYPE_CHECKING:
     from creditline.local.stack import LocalStack
     from creditline.local.state import ServiceState
@@ -42,6 +44,7 @@ def up(
         bool,
         typer.Option("--replace-live", help="Load the release although an operator's build is live."),
     ] = False,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Start all services on free loopback ports, and stop them on Ctrl-C."""
     from creditline.local.services import SERVICES, known_services
@@ -53,6 +56,7 @@ def up(
     stack = LocalStack(
         state_directory=state_directory,
         release_directory=release,
+        device=device,
         services=wanted,
         replace_live=replace_live,
         report=lambda line: _console.print(f"[dim]·[/] {line}"),

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from creditline.cli.device import AUTO, DeviceOption, chosen_device
+
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
 
@@ -35,6 +37,7 @@ def verify(
     work_features: Annotated[
         Path | None, typer.Option(help="CLIP features that a release without pictures was made from.")
     ] = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Recompute every hash, check the vectors, and encode a sample of works again."""
     from creditline.corpus.clip_features import ClipFeatures
@@ -49,7 +52,7 @@ def verify(
     verified = verify_release(
         release,
         own or _corpus(corpus_file),
-        Towers.open(TowerSpec.parse(towers)),
+        Towers.open(TowerSpec.parse(towers), device=chosen_device(device)),
         sample=sample,
         seed=0,
         given=given,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from creditline.cli.device import AUTO, DeviceOption, chosen_device
+
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
     from creditline.distillation.labels.teachers import LabelTeacher
@@ -28,13 +30,14 @@ def _root() -> None:
 def prepare(
     generator: Annotated[Path, typer.Option(help="A StableDiffusionPipeline directory.")],
     output: Annotated[Path, typer.Option(help="Where the artifacts go; a second call resumes.")],
+    device: DeviceOption = AUTO,
 ) -> None:
     """Compute losses, Fisher and gradients of the reference corpus under a generator (about 10 minutes)."""
     from creditline.attribution.unlearning.teacher import prepare_teacher
     from creditline.generator.pipeline import Generator
     from creditline.generator.reference import reference_corpus
 
-    with Generator.open(generator) as opened:
+    with Generator.open(generator, device=chosen_device(device)) as opened:
         prepare_teacher(opened, reference_corpus(), output, _console.print)
     _console.print(f"The teacher is ready: {output}")
 
@@ -54,6 +57,7 @@ def label(
         str | None,
         typer.Option(help="1/2: only the first half of the work; a last call without it joins all shards."),
     ] = None,
+    device: DeviceOption = AUTO,
 ) -> None:
     """Generate queries and label every work's influence on each."""
     from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
@@ -72,7 +76,7 @@ def label(
         seed=seed + 1,
     )
     planned = [*judged_by, *learnt_from]
-    with Generator.open(generator) as opened:
+    with Generator.open(generator, device=chosen_device(device)) as opened:
         teacher = _label_teacher(method, opened, corpus, artifacts)
         job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))
         if shard is not None:

@@ -93,7 +93,7 @@ class LabelStages:
         """Label one shard's parts of a round, on this machine or another that sees the same directory."""
         self._refuse_given()
         found = self._round(stages, number)
-        with Generator.open(self._of.generator_directory) as generator:
+        with self._of.open_generator() as generator:
             label_shard(self._job(found, generator), self._parts(found), shard, self._of.say)
 
     def _refuse_given(self) -> None:
@@ -135,7 +135,7 @@ class LabelStages:
         planned = self._plan()
         rows = [dataclasses.asdict(query) for query in planned]
         (directory / _PLANNED).write_text(json.dumps(rows, indent=1) + "\n")
-        with Generator.open(self._of.generator_directory) as generator:
+        with self._of.open_generator() as generator:
             make_pictures(generator, planned, directory, self._of.say)
 
     def _plan(self) -> list[PlannedQuery]:
@@ -183,7 +183,7 @@ class LabelStages:
     def _farthest(self, prompts: list[str], count: int) -> list[str]:
         towers = self._of.store.towers
         of_prompts, of_captions = (
-            _of_length_one(towers.text_features(texts).numpy())
+            _of_length_one(towers.text_features(texts).cpu().numpy())
             for texts in (prompts, [work.caption for work in self._of.corpus])
         )
         return farthest_prompts(prompts, of_prompts, of_captions, count)
@@ -227,7 +227,7 @@ class LabelStages:
         def make(directory: Path) -> None:
             examples = training_examples(read_labels(labels.directory), self._of.corpus, self._of.store)
             plan, seed = self._config.plan(), self._config.seed
-            trained = train_encoder(examples, [plan], seed=seed, say=self._of.say)
+            trained = train_encoder(examples, [plan], seed=seed, device=self._of.device, say=self._of.say)
             trained.encoder.save(directory / ENCODER)
 
         return make
@@ -254,7 +254,7 @@ class LabelStages:
 
     def _label(self, found: _Round) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            with Generator.open(self._of.generator_directory) as generator:
+            with self._of.open_generator() as generator:
                 labels = label_queries(self._job(found, generator), self._parts(found), self._of.say)
             refuse_unusable(labels, self._of.corpus)
             write_labels(labels, directory)

@@ -15,6 +15,7 @@ from typing import Any
 
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
+from creditline.devices import CPU
 from creditline.distillation.assessment.held_out import HeldOut, assess
 from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.transfer import transfer_figures
@@ -41,12 +42,15 @@ _TRAINED = "training.json"
 
 
 class Distillation:
-    """One run of a configuration in a directory of its own."""
+    """One run of a configuration in a directory of its own. device: where its models run."""
 
-    def __init__(self, config: RunConfig, directory: Path, say: Say = lambda line: None) -> None:
+    def __init__(
+        self, config: RunConfig, directory: Path, say: Say = lambda line: None, *, device: str = CPU
+    ) -> None:
         self.config = config
         self.directory = directory
-        self._materials = Materials(config, directory, say)
+        self._device = device
+        self._materials = Materials(config, directory, say, device=device)
         self._first = LabelStages(self._materials)
         self._say = say
 
@@ -102,7 +106,9 @@ class Distillation:
     def _train(self, labels: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             examples = training_examples(self._labels(labels), self._materials.corpus, self._materials.store)
-            trained = train_encoder(examples, [self.config.plan()], seed=self.config.seed, say=self._say)
+            trained = train_encoder(
+                examples, [self.config.plan()], seed=self.config.seed, device=self._device, say=self._say
+            )
             trained.encoder.narrowed(self.config.width or trained.plan.width).save(directory / ENCODER)
             reached = {name: getattr(trained, name) for name in ("epochs", "validation_ndcg", "start_ndcg")}
             (directory / _TRAINED).write_text(json.dumps(reached, indent=1) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from creditline.attribution.unlearning.teacher import prepare_teacher
 from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus, read_corpus
+from creditline.devices import CPU
 from creditline.distillation.labels.label_set import FIRST_ORDER
 from creditline.distillation.labels.teachers import FirstOrder, LabelTeacher, method_teacher
 from creditline.distillation.run_config import RunConfig
@@ -23,10 +24,11 @@ Say = Callable[[str], None]
 
 
 class Materials:
-    """Of one configuration, in the directory of one run."""
+    """Of one configuration, in the directory of one run. device: where its models run."""
 
-    def __init__(self, config: RunConfig, directory: Path, say: Say) -> None:
+    def __init__(self, config: RunConfig, directory: Path, say: Say, *, device: str = CPU) -> None:
         self.config = config
+        self.device = device
         self.directory = directory
         self.say = say
 
@@ -54,10 +56,14 @@ class Materials:
         """Its pipeline."""
         return self.config.generator or assemble_reference(self.directory / "generator")
 
+    def open_generator(self) -> Generator:
+        """The generator, to be closed by `with`."""
+        return Generator.open(self.generator_directory, device=self.device)
+
     @cached_property
     def store(self) -> FeatureStore:
         """Tower features, kept beside the stages."""
-        towers = Towers.open(TowerSpec.parse(self.config.towers))
+        towers = Towers.open(TowerSpec.parse(self.config.towers), device=self.device)
         return FeatureStore(towers, self.directory / "features", self.say, self.given)
 
     def teacher(self, generator: Generator) -> LabelTeacher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -37,6 +37,9 @@ class EmbedderMetrics:
         self.waiting = Gauge("creditline_embedder_waiting", "Pictures that wait.", registry=self.registry)
         self.release = Gauge(
             "creditline_embedder_release", "The loaded release: 1.", ["release"], registry=self.registry
+        )
+        self.device = Info(
+            "creditline_device", "Where the process's models run, and what that is.", registry=self.registry
         )
 
     def batch(self, size: int, waited_seconds: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from creditline.devices import PROCESSOR, Device, torch_device
 from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import Familiar
 from creditline.errors import FingerprintMismatch
@@ -43,25 +44,33 @@ class Embedded:
 
 
 class EmbedderModel:
-    """Towers and encoder of one release; `forward` is for one thread at a time."""
+    """Towers and encoder of one release on one device; `forward` is for one thread at a time."""
 
     def __init__(
-        self, release: Release, towers: Towers, encoder: Encoder, familiar: Familiar | None = None
+        self,
+        release: Release,
+        towers: Towers,
+        encoder: Encoder,
+        familiar: Familiar | None = None,
+        *,
+        device: Device = PROCESSOR,
     ) -> None:
         self.release = release
+        self.device = device
         self._familiar = familiar
         self._towers = towers
         self._encoder = encoder
 
     @classmethod
-    def open(cls, release_directory: Path, spec: TowerSpec) -> EmbedderModel:
+    def open(cls, release_directory: Path, spec: TowerSpec, device: Device = PROCESSOR) -> EmbedderModel:
         """Load a release and its towers, and run them once, so that the first caller need not wait.
 
-        Raises NotReady, and FingerprintMismatch when the release was trained on other towers or was changed.
+        device: where they run. Raises NotReady, and FingerprintMismatch when the
+        release was trained on other towers or was changed.
         """
         release = open_release(release_directory)
         release.verify_files()
-        towers = Towers.open(spec)
+        towers = Towers.open(spec, device=device.name)
         if towers.fingerprint != release.towers_fingerprint:
             raise FingerprintMismatch(
                 f"release {release.name!r} was trained on towers {release.towers_fingerprint[:16]}…, but"
@@ -70,7 +79,8 @@ class EmbedderModel:
                 field="towers_fingerprint",
             )
         familiar = Familiar.load(release.directory / FAMILIAR) if FAMILIAR in release.files else None
-        model = cls(release, towers, Encoder.load(release.directory / ENCODER), familiar)
+        encoder = Encoder.load(release.directory / ENCODER).to(torch_device(device.name))
+        model = cls(release, towers, encoder, familiar, device=device)
         model.forward([EmbedItem(Image.new("RGB", (8, 8)), "", Side.QUERY)])
         return model
 

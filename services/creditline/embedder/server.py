@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from prometheus_client import start_http_server
 
+from creditline.devices import choose_device
 from creditline.embedder.batcher import Batcher, BatchLimits
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.embedder.model import EmbedderModel
@@ -62,13 +63,21 @@ class EmbedderServer:
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         settings, metrics = self._settings, EmbedderMetrics()
         metrics.release.labels(self._model.release.name).set(1)
+        metrics.device.info(self._model.device.labels())
         limits = BatchLimits(
             settings.embedder_max_batch, settings.embedder_max_wait_ms / 1e3, settings.embedder_queue
         )
         batcher = await resources.enter_async_context(Batcher(self._model.forward, limits, metrics.batch))
         metrics.waiting.set_function(lambda: len(batcher))
         decoders = resources.enter_context(ThreadPoolExecutor(_DECODERS, "decode"))
-        service = EmbedderService(self._model.release, batcher, decoders, metrics, max_batch=limits.max_batch)
+        service = EmbedderService(
+            self._model.release,
+            batcher,
+            decoders,
+            metrics,
+            max_batch=limits.max_batch,
+            device=self._model.device,
+        )
         self.metrics_port = self._serve_metrics(resources, metrics)
         self.grpc_port = await self._serve(resources, service)
 
@@ -121,15 +130,20 @@ def _taken(host: str, port: int, variable: str) -> Conflict:
 
 
 async def serve(settings: EmbedderSettings) -> None:
-    """Load the release and serve until SIGTERM or SIGINT."""
+    """Load the release and serve until SIGTERM or SIGINT. Raises NotReady when the device is absent."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    model = EmbedderModel.open(settings.release_directory, TowerSpec.parse(settings.embedder_towers))
+    device = choose_device(settings.device)
+    towers = TowerSpec.parse(settings.embedder_towers)
+    model = EmbedderModel.open(settings.release_directory, towers, device)
     async with EmbedderServer(settings, model) as server:
         _LOGGER.info(
-            "embedder ready: release %s, gRPC on %s:%d, metrics on %d",
+            "embedder ready: release %s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"
+            " metrics on %d",
             model.release.name,
+            device,
+            settings.device,
             settings.embedder_host,
             server.grpc_port,
             server.metrics_port,

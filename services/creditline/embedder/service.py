@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from creditline.devices import PROCESSOR, Device
 from creditline.embedder.batcher import Batcher
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.embedder.model import Embedded, EmbedItem
@@ -56,8 +57,10 @@ class EmbedderService(EmbedderServicer):
         metrics: EmbedderMetrics,
         *,
         max_batch: int,
+        device: Device = PROCESSOR,
     ) -> None:
         self._release = release
+        self._device = device
         self._batcher = batcher
         self._decoders = decoders
         self._metrics = metrics
@@ -78,6 +81,7 @@ class EmbedderService(EmbedderServicer):
             width=self._release.width,
             towers_fingerprint=self._release.towers_fingerprint,
             max_batch=self._max_batch,
+            device=self._device.name,
         )
 
     async def _embed(self, request: proto.EmbedRequest, seconds: float | None) -> proto.EmbedResponse:

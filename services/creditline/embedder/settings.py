@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from creditline.devices import AUTO, DeviceSetting
 from creditline.release import reference_release_directory
 from creditline.settings import Port, ServiceSettings
 
@@ -13,12 +14,14 @@ from creditline.settings import Port, ServiceSettings
 class EmbedderSettings(ServiceSettings):
     """Where the embedder listens, what it loads, and how it batches; port 0 takes a free one.
 
+    `device`: where towers and encoder run: `auto`, `cpu`, `cuda` or `cuda:N` (`creditline.devices`).
     `embedder_towers`: `embedded`, `NAME@CHECKPOINT` (an open_clip name and a local file) or a directory.
     `embedder_queue`: pictures that may wait; `embedder_max_wait_ms`: how long the first of a batch waits.
     `embedder_connection_age_seconds`: a client's connection is closed after it, give or take 10 %, when its
     calls have ended; the client then resolves the embedder's name again and finds added replicas.
     """
 
+    device: DeviceSetting = AUTO
     embedder_host: str = "127.0.0.1"
     embedder_port: Port = 7200
     embedder_metrics_port: Port = 7290

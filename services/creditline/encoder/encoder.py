@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from creditline.devices import device_of
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.tensor_files import write_tensors
 
@@ -90,6 +91,25 @@ def _principal_directions(features: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.linalg.eigh(features.T @ features)[1][:, ::-1].T
 
 
+class SeededDropout(nn.Module):
+    """Dropout whose mask is drawn on the processor, by torch's global generator there.
+
+    The same seed then drops the same units on every device; on the processor it is `nn.Dropout`, number by
+    number.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(…) -> (…): each number is 0 with the rate's probability, or divided by what is left of 1."""
+        if not self.training or self.rate == 0.0:
+            return values
+        kept = torch.empty(values.shape, dtype=values.dtype).bernoulli_(1.0 - self.rate)
+        return values * kept.div_(1.0 - self.rate).to(values.device)
+
+
 class Head(nn.Module):
     """An MLP beside a linear path: (B, F) → (B, width), of any length."""
 
@@ -100,7 +120,7 @@ class Head(nn.Module):
         sizes = [features, *[shape.hidden] * shape.layers]
         blocks: list[nn.Module] = []
         for size_in, size_out in itertools.pairwise(sizes):
-            blocks += [nn.Linear(size_in, size_out), nn.ReLU(), nn.Dropout(shape.dropout)]
+            blocks += [nn.Linear(size_in, size_out), nn.ReLU(), SeededDropout(shape.dropout)]
         self.hidden = nn.Sequential(*blocks)
         self.output = nn.Linear(shape.hidden, shape.width)
         self.linear = nn.Linear(features, shape.width)
@@ -141,7 +161,7 @@ class Encoder(nn.Module):
         projection: the linear path's start, or, where features are reduced, the fixed directions; the linear
         path then keeps the first of them.
         """
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = cls(shape)
             linear = projection
@@ -168,7 +188,7 @@ class Encoder(nn.Module):
 
     def narrowed(self, width: int) -> Encoder:
         """The encoder of this one's first `width` numbers (which count most after a nested training)."""
-        narrow = Encoder(replace(self.shape, width=width))
+        narrow = Encoder(replace(self.shape, width=width)).to(device_of(self))
         last = ("output.weight", "output.bias", "linear.weight", "linear.bias")
         state = self.state_dict()
         narrow.load_state_dict(
@@ -179,12 +199,13 @@ class Encoder(nn.Module):
     @torch.inference_mode()
     def encode_features(self, features: NDArray[np.float32], side: Side) -> NDArray[np.float32]:
         """As `forward`, from numpy to numpy, without dropout."""
-        was_training = self.training
+        was_training, device = self.training, device_of(self)
         self.eval()
         parts = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)).split(
             _FEATURES_PER_FORWARD
         )
-        vectors: NDArray[np.float32] = torch.cat([self(part, side) for part in parts]).numpy()
+        encoded = torch.cat([self(part.to(device), side) for part in parts])
+        vectors: NDArray[np.float32] = encoded.cpu().numpy()
         self.train(was_training)
         return vectors
 
@@ -200,7 +221,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def load(cls, path: Path) -> Encoder:
-        """Read what `save` wrote. Raises NotReady, FingerprintMismatch."""
+        """Read what `save` wrote, on the processor. Raises NotReady, FingerprintMismatch."""
         if not path.is_file():
             raise NotReady(
                 f"no encoder at {path}; make a release with `creditline distill run`", field="encoder"

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from creditline.corpus.works import Corpus
+from creditline.devices import device_of
 from creditline.generator.reference import reference_corpus
 from creditline.pictures.preparation import pixels
 
@@ -70,7 +71,7 @@ class VaeTask:
         flips = torch.rand(batch, generator=generator) < 0.5
         pictures = self.pictures[rows]
         pictures = torch.where(flips[:, None, None, None], pictures.flip(-1), pictures)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        pictures = pictures.to(device_of(model)).contiguous(memory_format=torch.channels_last)
         reconstruction, kl = model(pictures, generator)
         error = reconstruction - pictures
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from creditline.devices import device_of
 from creditline.generator.pipeline import Generator, Noising
 from creditline.generator.reference import reference_corpus
 
@@ -52,11 +54,18 @@ class FullPrecisionAttention:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         projected = (attention.to_q(hidden_states), attention.to_k(context), attention.to_v(context))
         heads = [part.unflatten(-1, (attention.heads, -1)).transpose(1, 2).float() for part in projected]
-        with torch.autocast("cpu", enabled=False):
+        with _no_autocast(hidden_states.device.type):
             mixed = nn.functional.scaled_dot_product_attention(*heads)
         project, dropout = attention.to_out
         joined: Tensor = dropout(project(mixed.transpose(1, 2).flatten(2)))
         return joined
+
+
+def _no_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Autocast turned off, on devices that have it."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -141,10 +150,13 @@ def velocity_loss(
 ) -> Tensor:
     """Mean squared error of the predicted velocity, at timesteps and noise drawn with the generator.
 
-    latents: (B, C, H, W); text: (B, L, D).
+    latents: (B, C, H, W); text: (B, L, D). Batch, noise and schedule are taken to the model's device; the
+    generator is the processor's, so that every device sees the same draws.
     """
-    timesteps = spread_timesteps(len(noising.signal), len(latents), generator)
-    noise = torch.randn(latents.shape, generator=generator)
+    device = device_of(model)
+    noising, latents, text = noising.to(device), latents.to(device), text.to(device)
+    timesteps = spread_timesteps(len(noising.signal), len(latents), generator).to(device)
+    noise = torch.randn(latents.shape, generator=generator).to(device)
     predicted = model(noising.noisy(latents, noise, timesteps), timesteps, text).sample
     return (predicted.float() - noising.target(latents, noise, timesteps)).square().mean()
 

@@ -44,8 +44,12 @@ class Examples:
 
     def rows(self, rows: Sequence[int]) -> Examples:
         """The named rows, in that order."""
-        index = torch.as_tensor(list(rows), dtype=torch.long)
+        index = torch.as_tensor(list(rows), dtype=torch.long, device=self.latents.device)
         return Examples(tuple(self.ids[row] for row in rows), self.latents[index], self.text[index])
+
+    def to(self, device: torch.device) -> Examples:
+        """The same on another device."""
+        return Examples(self.ids, self.latents.to(device), self.text.to(device))
 
 
 def encoded_examples(
@@ -62,6 +66,8 @@ class Draws:
     Timesteps are strided evenly over the schedule, in the middle of each stride. `salt` changes the noise.
     `mirrored`: the second half of the repeats is the first half's noise negated, so that whatever is odd in
     the noise cancels; then `repeats` is even. Raises InvalidInput when it is not.
+
+    Timesteps and noise are made on the processor: the same numbers wherever the generator runs.
     """
 
     timesteps: int = DEFAULT_TIMESTEPS
@@ -159,10 +165,10 @@ def examples_per_batch(draws: Draws) -> int:
 
 def noisy_batch(generator: Generator, examples: Examples, draws: Draws) -> NoisyBatch:
     """All draws of all given examples, example-major: B = len(examples) · len(draws)."""
-    timesteps = draws.schedule(generator.timesteps).repeat(len(examples))
+    device = examples.latents.device
+    timesteps = draws.schedule(generator.timesteps).repeat(len(examples)).to(device)
     shape = tuple(examples.latents.shape[1:])
-    noise = torch.cat([draws.noise(example_id, shape) for example_id in examples.ids])
-    noise = noise.to(examples.latents.device)
+    noise = torch.cat([draws.noise(example_id, shape) for example_id in examples.ids]).to(device)
     latents = examples.latents.repeat_interleave(len(draws), dim=0)
     noising = generator.noising
     return NoisyBatch(

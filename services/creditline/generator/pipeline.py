@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from creditline.devices import CPU, device_of, torch_device
 from creditline.errors import NotReady
 from creditline.generator.layout_checks import refuse_unusable
 from creditline.pictures.preparation import pixels
@@ -61,6 +62,10 @@ class Noising:
     noise: Tensor
     prediction: str
 
+    def to(self, device: torch.device) -> Noising:
+        """The same on another device."""
+        return replace(self, signal=self.signal.to(device), noise=self.noise.to(device))
+
     def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """latents, noise: (B, C, H, W) float32; timesteps: (B,) int64."""
         return self._of(self.signal, timesteps) * latents + self._of(self.noise, timesteps) * noise
@@ -104,13 +109,19 @@ class Generator:
             signal=alphas.sqrt(),
             noise=(1.0 - alphas).sqrt(),
             prediction=pipeline.scheduler.config.prediction_type,
-        )
+        ).to(self.device)
 
     @classmethod
-    def open(cls, directory: Path, *, device: str = "cpu") -> Generator:
+    def open(cls, directory: Path, *, device: str = CPU) -> Generator:
         """Load a `StableDiffusionPipeline` directory (safetensors only) in float32.
 
-        Raises NotReady when nothing is there, InvalidInput when a part is missing or does not fit the others.
+        Args:
+            directory: the pipeline's.
+            device: where all its models run, a name that `devices.choose_device` gives.
+
+        Raises:
+            NotReady: when nothing is there.
+            InvalidInput: when a part is missing or does not fit the others.
         """
         fingerprint = generator_fingerprint(directory)
         refuse_unusable(directory)
@@ -122,7 +133,7 @@ class Generator:
             use_safetensors=True,
             local_files_only=True,
             low_cpu_mem_usage=False,
-        ).to(device)
+        ).to(torch_device(device))
         pipeline.set_progress_bar_config(disable=True)
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
             part.requires_grad_(False).eval()
@@ -141,6 +152,11 @@ class Generator:
         return self.pipeline.unet
 
     @property
+    def device(self) -> torch.device:
+        """Where its models run, and where whatever they take must be."""
+        return device_of(self.unet)
+
+    @property
     def timesteps(self) -> int:
         """Length of the training schedule."""
         return int(self.pipeline.scheduler.config.num_train_timesteps)
@@ -152,7 +168,7 @@ class Generator:
 
     @torch.no_grad()
     def latents(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Mean latents, scaled as the UNet sees them: (B, C, H, W) float32."""
+        """Mean latents, scaled as the UNet sees them, on the generator's device: (B, C, H, W) float32."""
         encoded = []
         step = max(1, min(_ENCODING_BATCH, _ENCODING_PIXELS // self.resolution**2))
         for start in range(0, len(pictures), step):
@@ -160,17 +176,17 @@ class Generator:
                 torch.from_numpy(pixels(picture, side=self.resolution)).permute(2, 0, 1) * 2.0 - 1.0
                 for picture in pictures[start : start + step]
             ]
-            posterior = self.pipeline.vae.encode(torch.stack(rgb).to(self.pipeline.device)).latent_dist
+            posterior = self.pipeline.vae.encode(torch.stack(rgb).to(self.device)).latent_dist
             encoded.append(posterior.mean * self.pipeline.vae.config.scaling_factor)
         return torch.cat(encoded)
 
     @torch.no_grad()
     def prompt_vectors(self, prompts: Sequence[str]) -> Tensor:
-        """The pipeline's own encoding of prompts: (B, tokens, D) float32."""
+        """The pipeline's own encoding of prompts, on the generator's device: (B, tokens, D) float32."""
         encoded = []
         for start in range(0, len(prompts), _ENCODING_BATCH):
             vectors, _ = self.pipeline.encode_prompt(
-                list(prompts[start : start + _ENCODING_BATCH]), self.pipeline.device, 1, False
+                list(prompts[start : start + _ENCODING_BATCH]), self.device, 1, False
             )
             encoded.append(vectors)
         return torch.cat(encoded)
@@ -184,7 +200,10 @@ class Generator:
         guidance: float = GUIDANCE,
         steps: int = STEPS,
     ) -> list[Image.Image]:
-        """Generate one picture for each prompt; the same seed gives the same picture in any batch."""
+        """Generate one picture for each prompt; the same seed gives the same picture in any batch.
+
+        The noise is drawn on the processor: the same numbers on every device.
+        """
         pictures: list[Image.Image] = []
         for start in range(0, len(prompts), _SAMPLING_BATCH):
             batch = slice(start, start + _SAMPLING_BATCH)
@@ -199,12 +218,12 @@ class Generator:
     ) -> tuple[Tensor, Tensor]:
         """What the UNet was given on the way to the picture of `sample`, but for the first step's noise.
 
-        Returns latents (steps − 1, C, H, W) and their timesteps (steps − 1,) int64.
+        Returns latents (steps − 1, C, H, W) and their timesteps (steps − 1,) int64, on its device.
         """
         passed: list[Tensor] = []
 
         def keep(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            passed.append(tensors["latents"][0].detach().float().cpu())
+            passed.append(tensors["latents"][0].detach().float())
             return tensors
 
         self.pipeline(
@@ -215,4 +234,4 @@ class Generator:
             output_type="latent",
             callback_on_step_end=keep,
         )
-        return torch.stack(passed[:-1]), self.pipeline.scheduler.timesteps[1:].long().cpu()
+        return torch.stack(passed[:-1]), self.pipeline.scheduler.timesteps[1:].to(self.device, torch.long)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from creditline.build_lock import build_lock
+from creditline.devices import CPU
 from creditline.files import replace_directory
 from creditline.generator.assembly import assemble
 from creditline.generator.autoencoder import VaeTask, build_vae, picture_tensors
@@ -52,23 +53,25 @@ def reference_recipe(
     )
 
 
-def train_reference(recipe: Recipe, directory: Path, say: Callable[[str], None]) -> Path:
-    """Run or resume all stages in `directory`; returns the assembled pipeline directory."""
-    vae_directory = _vae(recipe, directory, say)
+def train_reference(
+    recipe: Recipe, directory: Path, say: Callable[[str], None], *, device: str = CPU
+) -> Path:
+    """Run or resume all stages in `directory` on a device; returns the assembled pipeline directory."""
+    vae_directory = _vae(recipe, directory, say, device)
     latent_file = directory / "latents.safetensors"
     with build_lock(latent_file, on_wait=say):
         if not latent_file.exists():
-            encode_latents(vae_directory, directory, latent_file)
+            encode_latents(vae_directory, directory, latent_file, device=device)
     start = None if recipe.start is None else recipe.start / "unet"
-    unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, say)
+    unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, say, device=device)
     unet_directory = finish_unet(unet_weights, directory / "unet")
     return assemble(directory / "generator", unet=unet_directory, vae=vae_directory)
 
 
-def _vae(recipe: Recipe, directory: Path, say: Callable[[str], None]) -> Path:
+def _vae(recipe: Recipe, directory: Path, say: Callable[[str], None], device: str) -> Path:
     if recipe.start is not None:
         return recipe.start / "vae"
-    weights = train(VaeTask(), recipe.vae, directory, say)
+    weights = train(VaeTask(), recipe.vae, directory, say, device=device)
     return finish_vae(weights, directory / "vae")
 
 
@@ -104,13 +107,13 @@ def _parameter(value: Tensor | None) -> Tensor:
     return value
 
 
-def encode_latents(vae_directory: Path, directory: Path, latent_file: Path) -> None:
+def encode_latents(vae_directory: Path, directory: Path, latent_file: Path, *, device: str = CPU) -> None:
     """Encode the corpus by a pipeline with the finished VAE (the UNet in it is not used)."""
     untrained = directory / "untrained-unet"
     with replace_directory(untrained) as draft:
         build_unet().save_pretrained(draft)
     assemble(directory / "encoding-pipeline", unet=untrained, vae=vae_directory)
-    with Generator.open(directory / "encoding-pipeline") as generator:
+    with Generator.open(directory / "encoding-pipeline", device=device) as generator:
         data = encode_reference(generator)
     write_tensors(latent_file, vars(data))
 

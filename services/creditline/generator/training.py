@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from multiprocessing import parent_process
 from pathlib import Path
@@ -25,10 +26,12 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from creditline.build_lock import build_lock
+from creditline.devices import CPU, torch_device
 from creditline.errors import FingerprintMismatch
 from creditline.files import replace_file
 from creditline.tensor_files import write_tensors
 
+_FULL = "float32"
 _MEASURED_STEPS = 12
 _WARM_UP_STEPS = 3
 _FEWEST_STEPS = 24
@@ -78,7 +81,10 @@ class TrainingTask(Protocol):
         """The model, freshly initialised."""
 
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
-        """Draw `batch` examples with the generator and return their mean loss."""
+        """Draw `batch` examples with the generator, which is the processor's, and return their mean loss.
+
+        What the data lack to be on the model's device is moved there.
+        """
 
 
 class _LossModule(nn.Module):
@@ -113,29 +119,39 @@ def learning_rate_at(step: int, total_steps: int, schedule: Schedule) -> float:
     return schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable[[str], None]) -> Path:
+def train(
+    task: TrainingTask,
+    schedule: Schedule,
+    directory: Path,
+    say: Callable[[str], None],
+    *,
+    device: str = CPU,
+) -> Path:
     """Train to the end of the schedule, resuming from `directory` when a checkpoint is there.
 
-    Returns the path of the averaged (EMA) weights. One process at a time trains a task in a directory; others
-    wait for it, and `say` reports that. Raises FingerprintMismatch when the checkpoint was made with another
-    schedule.
+    device: where the model is trained; a training may be resumed on another. On a GPU its forward is computed
+    in float32 only. Returns the path of the averaged (EMA) weights. One process at a time trains a task in a
+    directory; others wait for it, and `say` reports that. Raises FingerprintMismatch when the checkpoint was
+    made with another schedule.
     """
     averaged = directory / f"{task.name}.ema.safetensors"
     with build_lock(averaged, on_wait=say):
         _refuse_other_schedule(task.name, schedule, directory)
-        _train(task, schedule, directory, say)
+        _train(task, schedule, directory, say, device)
     return averaged
 
 
-def _train(task: TrainingTask, schedule: Schedule, directory: Path, say: Callable[[str], None]) -> None:
+def _train(
+    task: TrainingTask, schedule: Schedule, directory: Path, say: Callable[[str], None], device: str
+) -> None:
     length = f"{schedule.minutes:g} minutes" if schedule.steps is None else f"{schedule.steps} steps"
     say(f"{task.name}: {schedule.workers} worker(s), batch {schedule.batch}, {length}")
     store = (directory / f"{task.name}.store").absolute()
     store.unlink(missing_ok=True)
     if schedule.workers == 1:
-        _work(0, task, schedule, directory, store)
+        _work(0, task, schedule, directory, store, device)
     else:
-        spawn(_work, (task, schedule, directory, store), nprocs=schedule.workers)
+        spawn(_work, (task, schedule, directory, store, device), nprocs=schedule.workers)
 
 
 def _refuse_other_schedule(name: str, schedule: Schedule, directory: Path) -> None:
@@ -153,13 +169,16 @@ def _refuse_other_schedule(name: str, schedule: Schedule, directory: Path) -> No
 class _Trainer:
     """One worker's training state: model, optimiser, averaged weights, progress."""
 
-    def __init__(self, rank: int, task: TrainingTask, schedule: Schedule, directory: Path) -> None:
+    def __init__(
+        self, rank: int, task: TrainingTask, schedule: Schedule, directory: Path, device: torch.device
+    ) -> None:
+        self.device = device
         self.rank = rank
         self.task = task
         self.schedule = schedule
         self.directory = directory
         torch.manual_seed(schedule.seed)
-        self.model = task.build()
+        self.model = task.build().to(device)
         self.ema = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.progress = Progress(step=0, total_steps=0, seconds=0.0, smoothed_loss=float("nan"))
         loss_module = _LossModule(task, self.model)
@@ -179,7 +198,8 @@ class _Trainer:
         seed = (schedule.seed * 1_000_003 + self.progress.step) * schedule.workers + self.rank
         generator = torch.Generator().manual_seed(seed)
         precision = getattr(torch, self.progress.precision)
-        with torch.autocast("cpu", dtype=precision, enabled=precision is not torch.float32):
+        in_half = precision is not torch.float32
+        with torch.autocast(self.device.type, dtype=precision) if in_half else nullcontext():
             loss = self.loss_module(generator, schedule.batch // schedule.workers)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -225,7 +245,8 @@ class _Trainer:
             return
         self.progress = Progress(**json.loads(self._path("progress.json").read_text()))
         self.model.load_state_dict(load_file(self._path("model.safetensors")))
-        self.ema = load_file(self._path("ema.safetensors"))
+        averaged = load_file(self._path("ema.safetensors"))
+        self.ema = {name: value.to(self.device) for name, value in averaged.items()}
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in load_file(self._path("optimizer.safetensors")).items():
             index, key = name.split(".", 1)
@@ -234,14 +255,16 @@ class _Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _work(rank: int, task: TrainingTask, schedule: Schedule, directory: Path, store: Path) -> None:
+def _work(
+    rank: int, task: TrainingTask, schedule: Schedule, directory: Path, store: Path, device: str
+) -> None:
     if schedule.workers > 1:
         torch.set_num_threads(1)
         distributed.init_process_group(
             "gloo", init_method=f"file://{store}", rank=rank, world_size=schedule.workers
         )
     task.open()
-    trainer = _Trainer(rank, task, schedule, directory)
+    trainer = _Trainer(rank, task, schedule, directory, torch_device(device))
     if schedule.steps is not None:
         trainer.progress.total_steps = schedule.steps
         trainer.progress.precision = task.precisions[0]
@@ -253,8 +276,12 @@ def _work(rank: int, task: TrainingTask, schedule: Schedule, directory: Path, st
 
 
 def _measure(trainer: _Trainer) -> None:
-    """Time a few real steps in each precision; keep the fastest, and as many steps as fit the schedule."""
-    seconds = {precision: _seconds_per_step(trainer, precision) for precision in trainer.task.precisions}
+    """Time a few real steps in each precision; keep the fastest, and as many steps as fit the schedule.
+
+    On a GPU only float32 is tried: half precision has not been held against it there.
+    """
+    allowed = trainer.task.precisions if trainer.device.type == CPU else (_FULL,)
+    seconds = {precision: _seconds_per_step(trainer, precision) for precision in allowed}
     progress, schedule = trainer.progress, trainer.schedule
     progress.precision = min(seconds, key=lambda precision: seconds[precision])
     fastest = seconds[progress.precision]

@@ -62,6 +62,7 @@ class StackPlan:
     generator_directory: Path | None
     corpus_file: Path | None
     api_key: str
+    device: str
 
     @property
     def gateway_target(self) -> str:
@@ -100,6 +101,7 @@ class StackPlan:
             "CREDITLINE_RELEASE_DIRECTORY": str(self.release_directory or ""),
             "CREDITLINE_GENERATOR_DIRECTORY": str(self.generator_directory or ""),
             "CREDITLINE_CORPUS_FILE": str(self.corpus_file or ""),
+            "CREDITLINE_DEVICE": self.device,
             **self._ports_of_present_services(),
             "NO_PROXY": LOOPBACK,
             "no_proxy": LOOPBACK,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from creditline.devices import AUTO, DeviceSetting
 from creditline.settings import ServiceSettings
 
 
@@ -12,7 +13,7 @@ class LocalSettings(ServiceSettings):
 
     An empty `release_directory` means the release in the package, an empty `generator_directory` that the
     reference generator is put together in the state directory, an empty `corpus_file` the embedded corpus,
-    empty `api_keys` that one is made up.
+    empty `api_keys` that one is made up. `device`: where the embedder's and the teacher's models run.
     """
 
     state_directory: Path = Path(".creditline/local")
@@ -20,3 +21,4 @@ class LocalSettings(ServiceSettings):
     generator_directory: Path | None = None
     corpus_file: Path | None = None
     api_keys: str = ""
+    device: DeviceSetting = AUTO

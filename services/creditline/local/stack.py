@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from creditline.devices import checked_setting
 from creditline.errors import NotReady
 from creditline.local.processes import ServiceProcess
 from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services
@@ -36,10 +37,11 @@ class LocalStack:
             channel = grpc.insecure_channel(stack.gateway_target)
 
     `services` names what runs (all by default), so that a test can leave some out; `replace_live`: load the
-    release also where an operator's build is live; `report` is told each step in one line. Entering raises
-    Conflict when a stack already runs in the state directory, Unavailable with the end of its log when a
-    service does not come up, NotReady when an artifact is missing; whatever was started is then taken down
-    again. Enter it from a thread that lives as long as the stack.
+    release also where an operator's build is live; `device` is where models run (see `creditline.devices`),
+    the setting's if None; `report` is told each step in one line. Entering raises Conflict when a stack
+    already runs in the state directory, Unavailable with the end of its log when a service does not come up,
+    NotReady when an artifact is missing; whatever was started is then taken down again. Enter it from a
+    thread that lives as long as the stack.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class LocalStack:
         *,
         state_directory: Path | None = None,
         release_directory: Path | None = None,
+        device: str | None = None,
         services: Collection[str] = SERVICES,
         replace_live: bool = False,
         settings: LocalSettings | None = None,
@@ -55,6 +58,7 @@ class LocalStack:
         self._settings = settings or read_settings(LocalSettings)
         self._state = StateDirectory(state_directory or self._settings.state_directory)
         self._release_directory = release_directory or self._settings.release_directory
+        self._device = checked_setting(device or self._settings.device)
         self._services = known_services(services)
         self._replace_live = replace_live
         self._report = report
@@ -180,6 +184,7 @@ class LocalStack:
             release_directory=self._find_release(),
             generator_directory=self._find_generator(),
             corpus_file=self._settings.corpus_file,
+            device=self._device,
             api_key=self._settings.api_keys or secrets.token_urlsafe(_API_KEY_BYTES),
         )
 

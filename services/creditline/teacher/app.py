@@ -65,7 +65,8 @@ def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.run_config import RunConfig
 
-    distillation = Distillation(RunConfig.model_validate(config), Path(directory), _log.info)
+    device = worker_of(settings).device.name
+    distillation = Distillation(RunConfig.model_validate(config), Path(directory), _log.info, device=device)
     distillation.label_shard(Shard.parse(shard), labels_round)
     return shard
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from creditline.attribution.unlearning.teacher import Teacher, open_teacher
 from creditline.corpus.works import Corpus, read_corpus
+from creditline.devices import CPU
 from creditline.errors import FingerprintMismatch
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
@@ -48,13 +49,14 @@ class Loaded:
 
 
 class Loader:
-    """Loads what the settings name when it is first asked for, and keeps it.
+    """Loads what the settings name on a device when it is first asked for, and keeps it.
 
     A failure is not kept: once the missing generator is there, the next audit finds it.
     """
 
-    def __init__(self, settings: TeacherSettings, metrics: TeacherMetrics) -> None:
+    def __init__(self, settings: TeacherSettings, metrics: TeacherMetrics, *, device: str = CPU) -> None:
         self._settings = settings
+        self._device = device
         self._metrics = metrics
         self._loaded: Loaded | None = None
 
@@ -73,12 +75,13 @@ class Loader:
         began = time.perf_counter()
         file = self._settings.corpus_file
         corpus = read_corpus(file) if file else reference_corpus()
-        generator = Generator.open(self._settings.generator_directory)
+        generator = Generator.open(self._settings.generator_directory, device=self._device)
         teacher = open_teacher(generator, corpus, self._settings.teacher_artifacts)
         _log.info(
-            "loaded generator %s and %d works in %.1f s",
+            "loaded generator %s and %d works on %s in %.1f s",
             generator.fingerprint[:16],
             len(corpus),
+            generator.device,
             time.perf_counter() - began,
         )
         release = self._settings.release_directory or reference_release_directory()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 _AUDIT_BUCKETS_SECONDS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 # How the handling of one job can end.
@@ -38,6 +38,9 @@ class TeacherMetrics:
             "creditline_teacher_loaded",
             "1 when generator, corpus and statistics are loaded.",
             registry=self.registry,
+        )
+        self.device = Info(
+            "creditline_device", "Where the process's models run, and what that is.", registry=self.registry
         )
         self.running = Gauge(
             "creditline_teacher_audits_running", "Audits that run now.", registry=self.registry

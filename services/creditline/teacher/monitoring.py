@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -26,12 +27,12 @@ class Page:
     body: bytes
 
 
-def report(problem: str | None) -> Page:
-    """200 when there is no problem, 503 with the problem otherwise."""
-    if problem is None:
-        return Page(HTTPStatus.OK, _JSON, b'{"status": "ok"}\n')
-    body = json.dumps({"status": "unavailable", "detail": problem}).encode() + b"\n"
-    return Page(HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body)
+def report(problem: str | None, facts: Mapping[str, str] = MappingProxyType({})) -> Page:
+    """200 when there is no problem, 503 with the problem otherwise. facts: further fields of the JSON."""
+    status, content = HTTPStatus.OK, {"status": "ok"}
+    if problem is not None:
+        status, content = HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "detail": problem}
+    return Page(status, _JSON, json.dumps({**content, **facts}).encode() + b"\n")
 
 
 def metrics_page(exposition: bytes) -> Page:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from creditline.devices import AUTO, DeviceSetting
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.jobs.celery_app import RESULT_SECONDS, VISIBILITY_SECONDS
 from creditline.jobs.tasks import QUEUES
@@ -27,6 +28,7 @@ def reference_artifacts() -> Path:
 class TeacherSettings(ServiceSettings):
     """Which generator and corpus the teacher audits for, and where jobs and the ledger are.
 
+    `device` is where its models run: `auto`, `cpu`, `cuda` or `cuda:N` (`creditline.devices`).
     `release_directory` tells what would have been served for works that were not listed.
     `teacher_queues` names the queues that the worker takes jobs from: audits wait in `celery`, shards of a
     distillation in `labels`, those of a source that is indexed in `ingest`. Without `corpus_file` the corpus
@@ -43,6 +45,7 @@ class TeacherSettings(ServiceSettings):
     teacher_artifacts: Path = Field(default_factory=reference_artifacts)
     corpus_file: Path | None = None
     release_directory: Path | None = None
+    device: DeviceSetting = AUTO
     teacher_host: str = "127.0.0.1"
     teacher_metrics_port: Port = 7390
     teacher_queues: str = ",".join(QUEUES)

@@ -12,6 +12,7 @@ from functools import cache
 
 from celery import Celery, signals
 
+from creditline.devices import choose_device
 from creditline.errors import CreditlineError, Unavailable
 from creditline.jobs.broker import ping_broker
 from creditline.ledger import Ledger
@@ -26,11 +27,16 @@ _log = logging.getLogger(__name__)
 
 
 class AuditWorker:
-    """The ledger's connection, the loaded models, the metrics, and the auditor that uses them."""
+    """The device, the ledger's connection, the loaded models, the metrics, and the auditor that uses them.
+
+    Raises NotReady when the device that the settings name is absent, Unavailable when the ledger is down.
+    """
 
     def __init__(self, settings: TeacherSettings) -> None:
+        self.device = choose_device(settings.device)
         self.metrics = TeacherMetrics()
-        self.loader = Loader(settings, self.metrics)
+        self.metrics.device.info(self.device.labels())
+        self.loader = Loader(settings, self.metrics, device=self.device.name)
         self.stop = Stop(settings.teacher_stop_grace_seconds)
         self.consuming = threading.Event()
         self._settings = settings
@@ -57,7 +63,7 @@ class AuditWorker:
 
     def health(self) -> Page:
         """Whether the process takes jobs."""
-        return report(None if self.consuming.is_set() else "the worker is starting")
+        return self._report(None if self.consuming.is_set() else "the worker is starting")
 
     def readiness(self) -> Page:
         """Whether an audit submitted now would be run."""
@@ -65,12 +71,15 @@ class AuditWorker:
             ping_broker(self._settings.broker_url)
             self._ledger.ping()
         except Unavailable as error:
-            return report(error.message)
+            return self._report(error.message)
         if not self.loader.is_loaded:
-            return report(
+            return self._report(
                 "generator, corpus or statistics are missing or do not fit; the log says what to do"
             )
         return self.health()
+
+    def _report(self, problem: str | None) -> Page:
+        return report(problem, self.device.labels())
 
     def close(self) -> None:
         """Close the ledger."""
@@ -79,14 +88,14 @@ class AuditWorker:
 
 @cache
 def worker_of(settings: TeacherSettings) -> AuditWorker:
-    """This process's worker, made when first asked for. Raises Unavailable when the ledger is down."""
+    """This process's worker, made when first asked for. Raises as `AuditWorker`."""
     return AuditWorker(settings)
 
 
 def serve(app: Celery, settings: TeacherSettings) -> int:
     """Take jobs until told to stop; returns the exit status.
 
-    Raises Unavailable when the ledger does not answer at the start.
+    Raises Unavailable when the ledger does not answer at the start, NotReady when the device is absent.
     """
     worker = worker_of(settings)
     pages = {
@@ -96,6 +105,7 @@ def serve(app: Celery, settings: TeacherSettings) -> int:
     }
     with monitoring_server(settings.teacher_host, settings.teacher_metrics_port, pages) as port:
         _log.info("metrics and health at http://%s:%d", settings.teacher_host, port)
+        _log.info("models run on %s; CREDITLINE_DEVICE is %s", worker.device, settings.device)
         worker.load_early()
         status = _consume(app, worker, settings.queues)
     worker.close()

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from creditline.towers.spec import TowerSpec
+from creditline.devices import CPU
+from creditline.towers.spec import EMBEDDED, TowerSpec
 from creditline.towers.towers import Towers
 
 
@@ -28,18 +29,21 @@ class GalleryFeatures:
     """Features by the image or the text tower; the towers are opened when they are first needed.
 
     Args:
+        device: The device that the towers run on.
         spec: The towers to open; None opens the embedded ones.
     """
 
-    def __init__(self, spec: TowerSpec | None = None) -> None:
+    def __init__(self, device: str = CPU, spec: TowerSpec | None = None) -> None:
+        self._device = device
         self._spec = spec
 
     @cached_property
-    def _towers(self) -> Towers:
-        return Towers.open(self._spec) if self._spec is not None else Towers.open()
+    def towers(self) -> Towers:
+        """The open towers."""
+        return Towers.open(self._spec or EMBEDDED, device=self._device)
 
     def __call__(self, tower: str, gallery: PicturesWithPrompts) -> NDArray[np.float32]:
         """Features (N, D) float32 of the gallery's pictures ("image") or prompts ("text")."""
         if tower == "image":
-            return self._towers.image_features(gallery.pictures).numpy()
-        return self._towers.text_features(gallery.prompts).numpy()
+            return self.towers.image_features(gallery.pictures).cpu().numpy()
+        return self.towers.text_features(gallery.prompts).cpu().numpy()

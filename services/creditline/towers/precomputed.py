@@ -38,6 +38,6 @@ def given_features(given: ClipFeatures, towers: Towers, corpus: Corpus) -> NDArr
 
 
 def _texts_now(towers: Towers, corpus: Corpus) -> NDArray[np.float32]:
-    features = towers.text_features([work.caption for work in corpus]).numpy()
+    features = towers.text_features([work.caption for work in corpus]).cpu().numpy()
     found: NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
     return found

@@ -13,6 +13,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
+from creditline.devices import CPU, device_of, torch_device
 from creditline.errors import InvalidInput, NotReady
 from creditline.towers.embedded import file_digest
 from creditline.towers.spec import TimmSpec
@@ -27,8 +28,11 @@ class TimmTower:
     digests: dict[str, str]
 
     @classmethod
-    def open(cls, spec: TimmSpec) -> TimmTower:
-        """Raises NotReady when the checkpoint is not there, InvalidInput when name and weights do not fit."""
+    def open(cls, spec: TimmSpec, *, device: str = CPU) -> TimmTower:
+        """Load the tower on a device.
+
+        Raises NotReady when the checkpoint is not there, InvalidInput when name and weights do not fit.
+        """
         if not timm.is_model(spec.name.partition(".")[0]):
             raise InvalidInput(f"timm knows no model {spec.name!r}; see timm.list_models()", field="towers")
         if not spec.checkpoint.is_file():
@@ -59,11 +63,12 @@ class TimmTower:
             "image preprocessing": repr(sorted(settings.items())),
         }
         transform = create_transform(**settings, is_training=False)
-        return cls(model.eval().requires_grad_(False), transform, digests)
+        placed = model.to(torch_device(device)).eval().requires_grad_(False)
+        return cls(placed, transform, digests)
 
     @torch.inference_mode()
     def features(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(B, width) float32, as timm pools them before the classifier."""
+        """(B, width) float32, as timm pools them before the classifier; on the tower's device."""
         pixels = torch.stack([self.transform(picture.convert("RGB")) for picture in pictures])
-        features: Tensor = self.model(pixels)
+        features: Tensor = self.model(pixels.to(device_of(self.model)))
         return features.float()

@@ -32,6 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from creditline.devices import CPU, device_of, torch_device
 from creditline.errors import InvalidInput, NotReady
 from creditline.towers.embedded import (
     EMBEDDED_NAME,
@@ -79,17 +80,26 @@ class Towers:
         )
 
     @classmethod
-    def open(cls, spec: TowerSpec = EMBEDDED) -> Towers:
-        """Load the towers that `spec` names. Raises NotReady when their files are not on this machine."""
-        return _open_embedded(spec) if spec.name == EMBEDDED_NAME else _open_local(spec)
+    def open(cls, spec: TowerSpec = EMBEDDED, *, device: str = CPU) -> Towers:
+        """Load the towers that `spec` names on a device.
+
+        Raises NotReady when their files are not on this machine.
+        """
+        return _open_embedded(spec, device) if spec.name == EMBEDDED_NAME else _open_local(spec, device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where both towers run."""
+        return device_of(self.model)
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Pictures as the image tower takes them: (B, 3, side, side) float32."""
-        return torch.stack([self._transform(picture.convert("RGB")) for picture in pictures])
+        """Pictures as the image tower takes them, on its device: (B, 3, side, side) float32."""
+        stacked = torch.stack([self._transform(picture.convert("RGB")) for picture in pictures])
+        return stacked.to(self.device)
 
     @torch.inference_mode()
     def image_features(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(B, parts.image) float32, as the tower gives them."""
+        """(B, parts.image) float32, as the tower gives them, on its device."""
         if self._image is not None:
             return torch.cat([self._image.features(part) for part in _parts(pictures)])
         encode = self.model.get_submodule("visual")
@@ -97,12 +107,12 @@ class Towers:
 
     @torch.inference_mode()
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """(B, parts.text) float32, as the tower gives them."""
+        """(B, parts.text) float32, as the tower gives them, on its device."""
         encode: Any = self.model.encode_text
-        return torch.cat([encode(self._tokens(part)) for part in _parts(texts)]).float()
+        return torch.cat([encode(self._tokens(part).to(self.device)) for part in _parts(texts)]).float()
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
-        """(B, L) int64. A tower that masks its padding need not be fed all of it."""
+        """(B, L) int64, on the processor. A tower that masks its padding need not be fed all of it."""
         tokens: Tensor = self._tokenizer(list(texts))
         text = getattr(self.model, "text", None)
         if not isinstance(text, HFTextEncoder):
@@ -117,14 +127,14 @@ class Towers:
                 f"each picture needs a text; got {len(pictures)} and {len(texts)}", field="texts"
             )
         layouts = layout_features(pictures) if self._layout else torch.empty(len(pictures), 0)
-        parts = (self.image_features(pictures), layouts, self.text_features(texts))
-        joined: NDArray[np.float32] = torch.cat(
-            [nn.functional.normalize(part, dim=-1) for part in parts], dim=1
-        ).numpy()
+        parts = (self.image_features(pictures), layouts.to(self.device), self.text_features(texts))
+        joined: NDArray[np.float32] = (
+            torch.cat([nn.functional.normalize(part, dim=-1) for part in parts], dim=1).cpu().numpy()
+        )
         return joined
 
 
-def _open_embedded(spec: TowerSpec) -> Towers:
+def _open_embedded(spec: TowerSpec, device: str) -> Towers:
     digests = artifact_digests()
     name = register_configuration()
     with _quiet_loading():
@@ -132,10 +142,10 @@ def _open_embedded(spec: TowerSpec) -> Towers:
         tokenizer = open_clip.get_tokenizer(name)
     load_image_weights(model)
     preprocessing = PreprocessCfg(**PREPROCESSING)
-    return _assembled(spec, model, tokenizer, preprocessing, digests)
+    return _assembled(spec, model, tokenizer, preprocessing, digests, device)
 
 
-def _open_local(spec: TowerSpec) -> Towers:
+def _open_local(spec: TowerSpec, device: str) -> Towers:
     checkpoint = _local_checkpoint(spec)
     name = spec.name if spec.checkpoint else f"{_LOCAL_DIRECTORY}{spec.name}"
     with _quiet_loading():
@@ -149,7 +159,7 @@ def _open_local(spec: TowerSpec) -> Towers:
     preprocessing = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
     probe = hashlib.sha256(tokenizer([_TOKENIZER_PROBE]).numpy().tobytes()).hexdigest()
     digests = {"checkpoint": file_digest(checkpoint), "tokenizer": probe}
-    return _assembled(spec, model, tokenizer, preprocessing, digests)
+    return _assembled(spec, model, tokenizer, preprocessing, digests, device)
 
 
 def _assembled(
@@ -158,12 +168,14 @@ def _assembled(
     tokenizer: Any,
     preprocessing: PreprocessCfg,
     digests: Mapping[str, str],
+    device: str,
 ) -> Towers:
     """With timm's image tower, where the spec names one."""
-    image = TimmTower.open(spec.image) if spec.image else None
+    image = TimmTower.open(spec.image, device=device) if spec.image else None
     files = {**digests, **(image.digests if image else {})}
     fingerprint = _fingerprint(files, preprocessing, LAYOUT_WIDTH if spec.layout else 0)
-    return Towers(model, tokenizer, preprocessing, fingerprint, image=image, layout=spec.layout)
+    placed = model.to(torch_device(device))
+    return Towers(placed, tokenizer, preprocessing, fingerprint, image=image, layout=spec.layout)
 
 
 @contextmanager

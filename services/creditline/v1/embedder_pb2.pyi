@@ -57,13 +57,15 @@ class GetEncoderRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetEncoderResponse(_message.Message):
-    __slots__ = ("release", "width", "towers_fingerprint", "max_batch")
+    __slots__ = ("release", "width", "towers_fingerprint", "max_batch", "device")
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     TOWERS_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
     release: str
     width: int
     towers_fingerprint: str
     max_batch: int
-    def __init__(self, release: _Optional[str] = ..., width: _Optional[int] = ..., towers_fingerprint: _Optional[str] = ..., max_batch: _Optional[int] = ...) -> None: ...
+    device: str
+    def __init__(self, release: _Optional[str] = ..., width: _Optional[int] = ..., towers_fingerprint: _Optional[str] = ..., max_batch: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...

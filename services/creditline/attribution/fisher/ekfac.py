@@ -25,6 +25,7 @@ from creditline.attribution.gradients.per_sample import (
     recorded_passes,
 )
 from creditline.attribution.gradients.targets import Measure, noise_loss
+from creditline.devices import device_of
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples
 from creditline.generator.pipeline import Generator
@@ -43,6 +44,13 @@ class LayerFisher:
     outputs: Tensor | None
     inputs: Tensor | None
     eigenvalues: Tensor
+
+    def to(self, device: torch.device) -> LayerFisher:
+        """The same on another device."""
+        outputs, inputs = (
+            None if basis is None else basis.to(device) for basis in (self.outputs, self.inputs)
+        )
+        return LayerFisher(outputs, inputs, self.eigenvalues.to(device))
 
     def rotated(self, gradients: Tensor) -> Tensor:
         """Into the eigenbasis: (B, out, in) -> (B, out, in)."""
@@ -65,6 +73,10 @@ class EkfacFisher:
 
     layers: dict[str, LayerFisher]
     has_bias: dict[str, bool]
+
+    def to(self, device: torch.device) -> EkfacFisher:
+        """The same on another device."""
+        return EkfacFisher({name: layer.to(device) for name, layer in self.layers.items()}, self.has_bias)
 
     def natural(self, gradients: Tensor, *, damping: float = DAMPING) -> Tensor:
         """(F + damping)⁻¹ · gradient for every row: (B, P) -> (B, P) float32."""
@@ -159,13 +171,15 @@ def fisher_of_rows(rows: NDArray[np.float32], layers: Mapping[str, nn.Module]) -
     """The empirical Fisher from per-sample gradients alone, without a pass of the model.
 
     Bases are the eigenvectors of the gradients' own second moments on both sides, as Shampoo's
-    (arXiv 1802.09568), and not of what went in and came out. rows: (N, P) float32, a memory map as well.
+    (arXiv 1802.09568), and not of what went in and came out. rows: (N, P) float32, a memory map as well. The
+    Fisher is on the layers' device.
     """
     factors, has_bias, start = {}, {}, 0
     for name, module in layers.items():
         shape, has_bias[name] = _matrix_shape(module), _has_bias_column(module)
         columns = slice(start, start + shape[0] * shape[1])
-        gradients = as_matrix(torch.from_numpy(np.array(rows[:, columns])), shape, bias=has_bias[name])
+        columns_now = torch.from_numpy(np.array(rows[:, columns])).to(device_of(module))
+        gradients = as_matrix(columns_now, shape, bias=has_bias[name])
         factors[name] = _factor_of(gradients, whole=isinstance(module, nn.Linear | nn.Conv2d))
         start = columns.stop
     if start != rows.shape[1]:
@@ -210,7 +224,7 @@ def _fit_bases(
                 continue
             inward, outward = (factor[0] for factor in gradient_factors_of(module, *passes[name], 1))
             if module.bias is not None:
-                inward = torch.cat([inward, torch.ones(len(inward), 1)], dim=1)
+                inward = torch.cat([inward, inward.new_ones(len(inward), 1)], dim=1)
             found = (outward.T @ outward).double(), (inward.T @ inward).double()
             moments[name] = _sum(moments[name], found) if name in moments else found
     if not layers:

@@ -33,6 +33,11 @@ class Fisher:
     text: Tensor
     eigenvalues: Tensor
 
+    def to(self, device: torch.device) -> Fisher:
+        """The same on another device."""
+        outputs = tuple(basis.to(device) for basis in self.outputs)
+        return Fisher(outputs, self.text.to(device), self.eigenvalues.to(device))
+
     def natural(self, gradient: Tensor, *, damping: float = DAMPING) -> Tensor:
         """The natural gradient (F + damping)⁻¹ · gradient. gradient: (D, E); returns (D, E)."""
         widths = [len(basis) for basis in self.outputs]
@@ -52,7 +57,7 @@ def ekfac_fisher(blocks: Callable[[], Iterable[FactorBlock]], widths: Sequence[i
     Raises ValueError when there are no examples.
     """
     outputs, text = _bases(blocks(), widths)
-    squares, count = torch.zeros(sum(widths), len(text)), 0
+    squares, count = torch.zeros(sum(widths), len(text), device=text.device), 0
     for at_outputs, seen in blocks():
         rotated = torch.cat(
             [part @ basis for part, basis in zip(at_outputs.split(list(widths), -1), outputs, strict=True)],

@@ -157,7 +157,9 @@ def recorded_passes(
     step = examples_per_batch(draws)
     for start in range(0, len(examples), step):
         part = examples.rows(range(start, min(start + step, len(examples))))
-        weights = None if draw_weights is None else draw_weights.repeat(len(part))
+        weights = None
+        if draw_weights is not None:
+            weights = draw_weights.to(part.latents.device).repeat(len(part))
         batch = noisy_batch(generator, part, draws)
         yield len(part), output_gradients(generator, batch, layers, measure, weights)
 

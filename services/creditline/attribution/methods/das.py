@@ -52,7 +52,7 @@ class DiffusionAttributionScore(GradientMethod):
             directory / "residuals",
             origin,
             len(works),
-            lambda part: denoising_losses(self._generator, works.examples.rows(part), draws).numpy(),
+            lambda part: denoising_losses(self._generator, works.examples.rows(part), draws).cpu().numpy(),
             block=_WORKS_PER_BLOCK,
         )
         residuals = np.sqrt(np.asarray(losses, dtype=np.float64).mean(axis=1))

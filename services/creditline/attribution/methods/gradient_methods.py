@@ -47,7 +47,7 @@ class GradientCosine(GradientMethod):
     """The cosine of the two gradients: what both lengths say is left out."""
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        of_queries = np.linalg.norm(self.rows.of_queries(queries.examples).numpy(), axis=1)
+        of_queries = np.linalg.norm(self.rows.of_queries(queries.examples).cpu().numpy(), axis=1)
         return super().scores(queries) / of_queries[:, None] / row_norms(self.rows.rows)
 
 

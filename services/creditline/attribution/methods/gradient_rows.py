@@ -27,6 +27,7 @@ from creditline.attribution.gradients.per_sample import parameter_count, per_sam
 from creditline.attribution.gradients.projection import PermutedSignSum
 from creditline.attribution.gradients.row_store import stored_rows
 from creditline.attribution.gradients.targets import measure_named
+from creditline.devices import CPU
 from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
@@ -145,12 +146,12 @@ class GradientRows:
                 directory / "fisher.safetensors",
                 origin,
                 lambda: self._fit_fisher(works.examples, whitening),
-            )
+            ).to(self._generator.device)
         self._rows = stored_rows(
             directory / "rows",
             origin,
             len(works),
-            lambda part: self._work_block(works.examples, part).numpy(),
+            lambda part: self._work_block(works.examples, part).cpu().numpy(),
             block=self._works_per_block,
             say=say,
         )
@@ -161,14 +162,17 @@ class GradientRows:
         return self._weights
 
     def of_queries(self, queries: Examples) -> Tensor:
-        """Rows of pictures that are no works: (Q, P) float32. Raises NotReady before `prepare`."""
+        """Rows of pictures that are no works: (Q, P) float32, on the generator's device.
+
+        Raises NotReady before `prepare`.
+        """
         _ = self.rows  # Weights and Fisher are the works'.
         return self._row_block(queries)
 
     def with_gradients(self, gradients: Tensor) -> NDArray[np.float64]:
         """Gradients of anything, (Q, P) float32, with each work's row: (Q, N)."""
         works = self.rows
-        return products(self._in_space(gradients).numpy(), works)
+        return self._products(self._in_space(gradients).cpu().numpy(), works)
 
     def inner_products(self, queries: Examples) -> NDArray[np.float64]:
         """Each query's row with each work's: (Q, N)."""
@@ -179,20 +183,27 @@ class GradientRows:
             queries.rows(range(start, min(start + _QUERIES_PER_BLOCK, len(queries))))
             for start in range(0, len(queries), _QUERIES_PER_BLOCK)
         ]
-        found = np.concatenate([products(self._row_block(block).numpy(), works) for block in blocks])
+        found = np.concatenate(
+            [self._products(self._row_block(block).cpu().numpy(), works) for block in blocks]
+        )
         self._answered = (queries, found)
         return found.copy()
 
     def gram(self) -> NDArray[np.float64]:
         """Each work's row with each work's: (N, N), computed when first asked for."""
         if self._gram is None:
-            self._gram = products(self.rows, self.rows)
+            self._gram = self._products(self.rows, self.rows)
         return self._gram.copy()
+
+    def _products(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Inner products of rows, on the generator's device: (A, P), (B, P) -> (A, B)."""
+        return products(first, second, self._generator.device)
 
     def _work_block(self, works: Examples, part: range) -> Tensor:
         if self._plain is None:
             return self._row_block(works.rows(part))
-        return self._in_space(torch.from_numpy(np.array(self._plain.rows[part.start : part.stop])))
+        plain = torch.from_numpy(np.array(self._plain.rows[part.start : part.stop]))
+        return self._in_space(plain.to(self._generator.device))
 
     def _row_block(self, examples: Examples) -> Tensor:
         gradients = per_sample_gradients(
@@ -215,7 +226,7 @@ class GradientRows:
             directory / "losses",
             origin,
             len(works),
-            lambda part: denoising_losses(self._generator, works.rows(part), self.space.draws).numpy(),
+            lambda part: denoising_losses(self._generator, works.rows(part), self.space.draws).cpu().numpy(),
             block=self._works_per_block * 8,
         )
         return relative_draw_weights(losses, self.space.draws)
@@ -235,15 +246,19 @@ class GradientRows:
 
 
 def products(
-    first: NDArray[np.float32], second: NDArray[np.float32], *, block: int = _COLUMNS
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    device: torch.device | str = CPU,
+    *,
+    block: int = _COLUMNS,
 ) -> NDArray[np.float64]:
     """Inner products of rows, summed up in float64 over blocks of columns: (A, P), (B, P) -> (A, B).
 
-    block: number of columns multiplied at a time.
+    device: where the blocks are multiplied, in float32. block: number of columns multiplied at a time.
     """
     total = np.zeros((len(first), len(second)))
     for start in range(0, first.shape[1], block):
         columns = slice(start, start + block)
-        left, right = (torch.from_numpy(np.array(rows[:, columns])) for rows in (first, second))
-        total += (left @ right.T).double().numpy()
+        left, right = (torch.from_numpy(np.array(rows[:, columns])).to(device) for rows in (first, second))
+        total += (left @ right.T).double().cpu().numpy()
     return total

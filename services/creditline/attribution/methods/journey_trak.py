@@ -68,13 +68,17 @@ class JourneyTrak(Trak):
             raise InvalidInput(f"query {query.ids[0]} was not made by this generator: it has no journey")
         passed, timesteps = self._generator.journey(prompt, self._seeds[query.ids[0]], steps=self._steps)
         beliefs = self._beliefs(passed, timesteps, query.text)
-        total = torch.zeros(0)
+        total: Tensor | None = None
         for belief, timestep in zip(beliefs, timesteps.tolist(), strict=True):
             example = Examples((f"{query.ids[0]}@{timestep}",), belief[None], query.text)
             gradient = per_sample_gradients(
                 self._generator, example, DrawsAt(salt="journey", at=timestep), self._layers
             )[0]
-            total = gradient if not len(total) else total + gradient
+            total = gradient if total is None else total + gradient
+        if total is None:
+            raise InvalidInput(
+                f"{self._steps} sampling steps leave no journey; take 2 or more", field="steps"
+            )
         return total / len(timesteps)
 
     @torch.no_grad()

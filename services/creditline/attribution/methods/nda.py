@@ -89,8 +89,9 @@ SAME_PLACE_IN_PIXELS = Matching(space="pixels", side=16, patch=3, places="same",
 class NonparametricAttribution(Attributor):
     """NDA. Its name is "nda" on latents and "nda-pixels" on pixels.
 
-    A query needs (noises, patches, works) float32 of memory besides one block of works.
-    numbers_per_block: float32 numbers that a block of works may need at once.
+    noising: of the generator, on whose device it runs and the galleries' examples are. A query needs (noises,
+    patches, works) float32 of memory besides one block of works. numbers_per_block: float32 numbers that a
+    block of works may need at once.
     """
 
     def __init__(
@@ -110,7 +111,8 @@ class NonparametricAttribution(Attributor):
         self._noising = noising
         self._matching = matching
         self._numbers_per_block = numbers_per_block
-        self._steps = torch.tensor(matching.timesteps).repeat_interleave(matching.repeats)
+        steps = torch.tensor(matching.timesteps, device=noising.signal.device)
+        self._steps = steps.repeat_interleave(matching.repeats)
         self._ids: tuple[str, ...] = ()
         self._works: Tensor | None = None
 
@@ -124,7 +126,7 @@ class NonparametricAttribution(Attributor):
         """(Q, N), each row summing to 1. Raises NotReady before `prepare`."""
         pictures = zip(queries.examples.ids, self._pictures(queries), strict=True)
         rows = [self._weights(query, picture).mean(dim=0, dtype=torch.float64) for query, picture in pictures]
-        return torch.stack(rows).numpy()
+        return torch.stack(rows).cpu().numpy()
 
     def influence_map(self, query: Gallery, work: str) -> NDArray[np.float64]:
         """Where in the query's picture a work's weight sits: (H, W), summing to its score.
@@ -138,9 +140,8 @@ class NonparametricAttribution(Attributor):
             raise NotFound(f"work {work!r} is none of the {len(self._ids)} that were prepared", field="work")
         picture = self._pictures(query)[0]
         weights = self._weights(query.examples.ids[0], picture)[:, self._ids.index(work)].double()
-        return _spread(
-            weights / len(weights), (picture.shape[1], picture.shape[2]), self._matching.patch
-        ).numpy()
+        spread = _spread(weights / len(weights), (picture.shape[1], picture.shape[2]), self._matching.patch)
+        return spread.cpu().numpy()
 
     def _weights(self, query: str, picture: Tensor) -> Tensor:
         """The works' weights at each of the query's patches, averaged over its noises: (P, N) float32."""
@@ -160,7 +161,7 @@ class NonparametricAttribution(Attributor):
 
         ‖noisy patch‖² / (2 noise²) is left out: it is the same for all works.
         """
-        noise = self._matching.draws.noise(query, tuple(picture.shape))
+        noise = self._matching.draws.noise(query, tuple(picture.shape)).to(picture.device)
         noisy = _patches(
             self._noising.noisy(picture.expand_as(noise), noise, self._steps), self._matching.patch
         )
@@ -187,7 +188,7 @@ class NonparametricAttribution(Attributor):
         """In the space of the matching: (B, C, H, W) float32."""
         pictures = gallery.examples.latents.float()
         if self._matching.space == "pixels":
-            pictures = _scaled_pixels(gallery, self._matching.side)
+            pictures = _scaled_pixels(gallery, self._matching.side).to(pictures.device)
         height, width = pictures.shape[2:]
         if self._matching.patch > min(height, width):
             raise InvalidInput(

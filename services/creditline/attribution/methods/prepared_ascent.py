@@ -38,6 +38,6 @@ def natural_ascent(
             GradientSpace(parameters, draws=FISHER_DRAWS).origin(generator.fingerprint, works.fingerprint),
             lambda: fit_ekfac(generator, works.examples, FISHER_DRAWS, layers, eigenbasis=eigenbasis),
         )
-        return NaturalAscent(fisher, parameters, steps=steps)
+        return NaturalAscent(fisher.to(generator.device), parameters, steps=steps)
 
     return forgetting

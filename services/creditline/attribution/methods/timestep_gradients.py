@@ -78,14 +78,14 @@ class TimestepGradients(Attributor):
             directory / "timesteps",
             origin,
             len(works),
-            lambda part: self._compressed(works.examples.rows(part), unit=True).numpy(),
+            lambda part: self._compressed(works.examples.rows(part), unit=True).cpu().numpy(),
             block=_WORKS_PER_BLOCK,
         )
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         if self._rows is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
-        works = torch.from_numpy(np.array(self._rows))
+        works = torch.from_numpy(np.array(self._rows)).to(self._generator.device)
         blocks = []
         for start in range(0, len(queries), _QUERIES_PER_BLOCK):
             part = range(start, min(start + _QUERIES_PER_BLOCK, len(queries)))
@@ -93,7 +93,7 @@ class TimestepGradients(Attributor):
             if self._normalised == "work":
                 rows = rows.mean(dim=1, keepdim=True).expand_as(rows)
             blocks.append(torch.einsum("qtk,ntk->qn", rows, works))
-        return torch.cat(blocks).double().numpy()
+        return torch.cat(blocks).double().cpu().numpy()
 
     def _compressed(self, examples: Examples, *, unit: bool) -> Tensor:
         """(B, timesteps, size); `unit`: of gradients of length 1."""

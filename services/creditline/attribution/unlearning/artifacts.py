@@ -71,6 +71,10 @@ class Statistics:
     losses: Tensor
     fisher: Fisher
 
+    def to(self, device: torch.device) -> Statistics:
+        """The same on another device."""
+        return Statistics(self.losses.to(device), self.fisher.to(device))
+
 
 def read_statistics(directory: Path, origin: Origin) -> Statistics:
     """Raises NotReady when it was never made, FingerprintMismatch when it is another generator's."""
@@ -105,7 +109,7 @@ def write_statistics(
     *,
     works_per_block: int = _WORKS_PER_BLOCK,
 ) -> Statistics:
-    """Losses and Fisher from the stored gradients, read `works_per_block` works at a time."""
+    """Losses and Fisher from the stored gradients, on the works' device, a block of works at a time."""
     widths = output_widths(key_value_projections(generator.unet))
     fisher = ekfac_fisher(
         lambda: (
@@ -113,7 +117,8 @@ def write_statistics(
         ),
         widths,
     )
-    statistics = Statistics(torch.from_numpy(np.load(directory / _LOSSES)), fisher)
+    losses = torch.from_numpy(np.load(directory / _LOSSES)).to(works.latents.device)
+    statistics = Statistics(losses, fisher)
     tensors = {"losses": statistics.losses, _TEXT_BASIS: fisher.text, _EIGENVALUES: fisher.eigenvalues}
     tensors |= {f"{_OUTPUT_BASIS}.{number:03d}": basis for number, basis in enumerate(fisher.outputs)}
     write_tensors(directory / _STATISTICS, tensors, origin.as_metadata())
@@ -158,8 +163,8 @@ def _store_missing(
             fresh = done == 0
             stored = _mapped(directory / _GRADIENTS, (len(works), *factors.outputs.shape[1:]), fresh=fresh)
             losses = _mapped(directory / _LOSSES, (len(works), len(origin.draws)), fresh=fresh)
-        stored[done : done + len(part)] = factors.outputs.numpy()
-        losses[done : done + len(part)] = factors.losses.numpy()
+        stored[done : done + len(part)] = factors.outputs.cpu().numpy()
+        losses[done : done + len(part)] = factors.losses.cpu().numpy()
         done += len(part)
         stored.flush()
         losses.flush()
@@ -193,7 +198,7 @@ def _stored_factors(
     stored = np.load(directory / _GRADIENTS, mmap_mode="r")
     for start in range(0, len(works), works_per_block):
         rows = slice(start, min(start + works_per_block, len(works)))
-        outputs = torch.from_numpy(np.array(stored[rows]))
+        outputs = torch.from_numpy(np.array(stored[rows])).to(works.text.device)
         yield rows, outputs, works.text[rows]
 
 

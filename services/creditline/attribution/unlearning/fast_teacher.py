@@ -30,6 +30,7 @@ from creditline.attribution.gradients.per_sample import (
 )
 from creditline.attribution.gradients.row_store import stored_rows
 from creditline.attribution.unlearning.forgetting import Forgetting
+from creditline.attribution.unlearning.scores import loss_difference
 from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, ClearDraws, Draws, denoising_losses
 from creditline.generator.pipeline import Generator
@@ -87,24 +88,21 @@ class FastUnlearning(Attributor):
             "weight": repr(self._weight),
             "parameters": self._parameters,
         }
-        self._before = torch.from_numpy(
-            np.array(
-                stored_rows(
-                    directory / "losses-before",
-                    origin,
-                    len(works),
-                    lambda part: denoising_losses(
-                        self._generator, works.examples.rows(part), self._draws
-                    ).numpy(),
-                    block=_WORKS_PER_BLOCK,
-                )
-            )
+        losses = stored_rows(
+            directory / "losses-before",
+            origin,
+            len(works),
+            lambda part: (
+                denoising_losses(self._generator, works.examples.rows(part), self._draws).cpu().numpy()
+            ),
+            block=_WORKS_PER_BLOCK,
         )
+        self._before = torch.from_numpy(np.array(losses)).to(self._generator.device)
         self._rows = stored_rows(
             directory / "rows",
             of_rows,
             len(works),
-            lambda part: self._controlled(works, part).numpy(),
+            lambda part: self._controlled(works, part).cpu().numpy(),
             block=_WORKS_PER_BLOCK,
         )
         self._works = works
@@ -121,13 +119,14 @@ class FastUnlearning(Attributor):
         for number, works in enumerate(np.flatnonzero(row) for row in wanted):
             if not len(works):
                 continue
+            rows = torch.from_numpy(works).to(self._generator.device)
             examples = self._works.examples.rows(works.tolist())
             with self._forgetting.forget(self._generator, queries.examples.rows([number])) as forgotten:
                 step = self._weights() - before
                 after = denoising_losses(self._generator, examples, self._draws)
             passes += forgotten.passes + len(works) * len(self._draws)
-            changes = (after - self._before[works]).double().mean(dim=1).numpy()
-            along = (self._rows[works] @ step.numpy()).astype(np.float64)
+            changes = loss_difference(self._before[rows], after, self._draws)
+            along = (self._rows[works] @ step.cpu().numpy()).astype(np.float64)
             found[number, works] = along + self._weight * changes
         self.passes_per_query = passes / len(queries)
         return found

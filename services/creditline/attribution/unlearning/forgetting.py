@@ -70,7 +70,7 @@ class NaturalAscent:
     def forget(self, generator: Generator, query: Examples) -> Iterator[Forgotten]:
         layers = chosen_layers(generator.unet, self.parameters)
         before = float(denoising_losses(generator, query, self.check_draws).mean())
-        change = torch.zeros(parameter_count(layers))
+        change = _zeros(layers)
         passes = float(len(query) * len(self.check_draws))
         for step in range(1, self.steps + 1):
             goal = (1.0 + self.rise) ** (step / self.steps) * before
@@ -102,11 +102,16 @@ class NaturalAscent:
         return size_for_rise(loss_at, rise * here / slope, rise=rise) * direction, trials
 
 
+def _zeros(layers: Mapping[str, torch.nn.Module]) -> Tensor:
+    """No change of the layers' parameters, on their device: (P,)."""
+    return torch.zeros(parameter_count(layers), device=moved_parameters(layers)[0].device)
+
+
 def _mean_gradient(
     generator: Generator, examples: Examples, draws: Draws, layers: Mapping[str, torch.nn.Module]
 ) -> Tensor:
     """Of the examples' mean loss, a few examples' gradients in memory at a time: (P,)."""
-    total = torch.zeros(parameter_count(layers))
+    total = _zeros(layers)
     for start in range(0, len(examples), _GRADIENTS_AT_ONCE):
         part = examples.rows(range(start, min(start + _GRADIENTS_AT_ONCE, len(examples))))
         total += per_sample_gradients(generator, part, draws, layers).sum(dim=0)
@@ -135,7 +140,7 @@ class BoundedDescentAscent:
     @contextmanager
     def forget(self, generator: Generator, query: Examples) -> Iterator[Forgotten]:
         layers = chosen_layers(generator.unet, self.parameters)
-        with moved_layers(layers, torch.zeros(parameter_count(layers))):
+        with moved_layers(layers, _zeros(layers)):
             before = self._query_loss(generator, query)
             steps, after = self._run(generator, query, moved_parameters(layers))
             yield Forgotten(before, after, 3.0 * steps * (self.batch + self.query_batch))
@@ -169,11 +174,11 @@ class BoundedDescentAscent:
         )
 
     def _losses(self, generator: Generator, query: Examples, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        rows = torch.randint(len(self.works), (self.batch,), generator=draw)
+        rows = torch.randint(len(self.works), (self.batch,), generator=draw).to(query.latents.device)
         latents = torch.cat([self.works.latents[rows], query.latents.expand(self.query_batch, -1, -1, -1)])
         text = torch.cat([self.works.text[rows], query.text.expand(self.query_batch, -1, -1)])
-        timesteps = torch.randint(generator.timesteps, (len(latents),), generator=draw)
-        noise = torch.randn(latents.shape, generator=draw)
+        timesteps = torch.randint(generator.timesteps, (len(latents),), generator=draw).to(latents.device)
+        noise = torch.randn(latents.shape, generator=draw).to(latents.device)
         noisy = generator.noising.noisy(latents, noise, timesteps)
         with torch.enable_grad():
             predicted = generator.unet(noisy, timesteps, text).sample

@@ -62,10 +62,12 @@ class Unlearning(Attributor):
             directory / "losses-before",
             origin,
             len(works),
-            lambda part: denoising_losses(self._generator, works.examples.rows(part), self._draws).numpy(),
+            lambda part: (
+                denoising_losses(self._generator, works.examples.rows(part), self._draws).cpu().numpy()
+            ),
             block=_WORKS_PER_BLOCK,
         )
-        self._before = torch.from_numpy(np.array(losses))
+        self._before = torch.from_numpy(np.array(losses)).to(self._generator.device)
         self._works = works
         self._forgetting = self._make_forgetting(works, directory)
 
@@ -84,7 +86,8 @@ class Unlearning(Attributor):
                 continue
             after, spent = self._losses_after(queries.examples.rows([number]), works.tolist())
             passes += spent
-            found[number, works] = score(self._before[works], after, self._draws)
+            before = self._before[torch.from_numpy(works).to(self._before.device)]
+            found[number, works] = score(before, after, self._draws)
         self.passes_per_query = passes / len(queries)
         return found
 

@@ -1,7 +1,7 @@
 """What unlearning did to the works: from their losses before and after to one score for each work.
 
-before, after: (N, draws) float32, at the same noise; draws are timestep-major. Every score is (N,) float64,
-larger meaning more influence.
+before, after: (N, draws) float32, at the same noise, on one device; draws are timestep-major. Every score is
+(N,) float64, larger meaning more influence.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _SKEW_OFFSET = 1e-3
 
 def loss_difference(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
     """AbU: the mean loss after less before."""
-    return (after - before).double().mean(dim=1).numpy()
+    return (after - before).double().mean(dim=1).cpu().numpy()
 
 
 def relative_difference(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
     """As AbU, each timestep's difference in units of the works' mean loss at that timestep."""
-    weights = relative_draw_weights(before.numpy(), draws).double()
-    return ((after - before).double() * weights).mean(dim=1).numpy()
+    weights = relative_draw_weights(before.cpu().numpy(), draws).double().to(before.device)
+    return ((after - before).double() * weights).mean(dim=1).cpu().numpy()
 
 
 def skew(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
     """MUCS: (after − before) / (after + before) at every draw, before averaging (arXiv 2605.17938)."""
     later, earlier = after.double(), before.double()
-    return ((later - earlier) / (later + earlier + _SKEW_OFFSET)).mean(dim=1).numpy()
+    return ((later - earlier) / (later + earlier + _SKEW_OFFSET)).mean(dim=1).cpu().numpy()
 
 
 UNLEARNING_SCORES: dict[str, UnlearningScore] = {

@@ -156,8 +156,9 @@ class Teacher:
     def influence_after(self, step: Step, rows: Sequence[int]) -> NDArray[np.float64]:
         """What a step did to the named works: loss after less loss before, same noise: (R,) float64."""
         after = losses_after(self.generator, step, self.works.rows(rows), self.origin.draws)
-        before = self.statistics.losses[torch.as_tensor(list(rows), dtype=torch.long)]
-        return (after - before).mean(dim=1).double().numpy()
+        index = torch.as_tensor(list(rows), dtype=torch.long, device=after.device)
+        before = self.statistics.losses[index]
+        return (after - before).mean(dim=1).double().cpu().numpy()
 
     def first_order(
         self, queries: Examples, *, draws: Draws = QUERY_DRAWS, others: Examples | None = None
@@ -178,12 +179,12 @@ class Teacher:
             columns = [self._walk(directions)]
             if extra is not None:
                 columns.append(directions @ extra.flatten(1).T)
-            parts.append(torch.cat(columns, dim=1).numpy())
+            parts.append(torch.cat(columns, dim=1).cpu().numpy())
         return np.concatenate(parts)
 
     def _walk(self, directions: Tensor) -> Tensor:
         """Directions (Q, D · E) against all works' stored gradients: (Q, N) float32."""
-        scores = torch.empty(len(directions), len(self.works))
+        scores = directions.new_empty(len(directions), len(self.works))
         for rows, dense in dense_gradients(self._directory, self.origin, self.works.all()):
             scores[:, rows] = directions @ dense.flatten(1).T
         return scores
@@ -221,9 +222,9 @@ def prepare_teacher(
 
 
 def open_teacher(generator: Generator, corpus: Corpus, directory: Path) -> Teacher:
-    """Open a teacher that was prepared. Raises NotReady and FingerprintMismatch."""
+    """Open a teacher that was prepared, on the generator's device. Raises NotReady, FingerprintMismatch."""
     origin = _origin(generator, corpus)
-    statistics = read_statistics(directory, origin)
+    statistics = read_statistics(directory, origin).to(generator.device)
     return Teacher(generator, EncodedWorks(generator, corpus), statistics, directory, origin)
 
 

@@ -138,5 +138,5 @@ def query_gallery(generator: Generator, queries: Sequence[Query]) -> Gallery:
 def method_teacher(name: str, generator: Generator, corpus: Corpus, artifacts: Path) -> MethodTeacher:
     """The method of that name, on a corpus. Raises InvalidInput for a name that no method has."""
     works = works_gallery(generator, corpus)
-    context = MethodContext(generator, works, artifacts, GalleryFeatures())
+    context = MethodContext(generator, works, artifacts, GalleryFeatures(str(generator.device)))
     return MethodTeacher(method_named(name)(context), generator, works, artifacts / name)

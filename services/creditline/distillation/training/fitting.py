@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from creditline.devices import CPU, torch_device
 from creditline.distillation.training.losses import DistillationLoss, Lists, LossKind
 from creditline.encoder.encoder import WIDTH, Encoder, EncoderShape, Projection, Side
 from creditline.errors import InvalidInput
@@ -103,17 +104,21 @@ def train_encoder(
     *,
     seed: int,
     validation_fraction: float = 0.15,
+    device: str = CPU,
     say: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Train by each plan on most queries, and by the best one, for as long as it got better, on all of them.
 
+    device: where the encoder is trained; the one that is returned is on the processor. Draws are made on the
+    processor, so that a seed gives the same ones on every device.
+
     Raises InvalidInput when there are too few queries to set any aside.
     """
-    started = time.perf_counter()
+    started, where = time.perf_counter(), torch_device(device)
     kept, aside = _set_aside(len(examples.queries), validation_fraction, seed)
     tried = []
     for plan in plans:
-        run = _Run(examples.rows(kept), plan, seed)
+        run = _Run(examples.rows(kept), plan, seed, where)
         start = mean_ndcg(run.averaged, examples.rows(aside))
         epochs, reached = _until_worse(run, examples.rows(aside), say)
         say(
@@ -122,11 +127,12 @@ def train_encoder(
         )
         tried.append((reached, epochs, start, plan))
     reached, epochs, start, plan = max(tried, key=lambda entry: entry[0])
-    run = _Run(examples, plan, seed)
+    run = _Run(examples, plan, seed, where)
     for _ in range(epochs):
         run.epoch()
     say(f"trained again on all {len(examples.queries)} queries: {plan.loss.value}, {epochs} epochs")
-    return Trained(run.averaged.rounded(), plan, epochs, reached, start, time.perf_counter() - started)
+    trained = run.averaged.to(CPU).rounded()
+    return Trained(trained, plan, epochs, reached, start, time.perf_counter() - started)
 
 
 def mean_ndcg(encoder: Encoder, examples: Examples) -> float:
@@ -220,10 +226,14 @@ def _until_worse(run: _Run, aside: Examples, say: Callable[[str], None]) -> tupl
 
 
 class _Run:
-    """One training: encoder, averaged encoder, optimiser, and the draws of a seed."""
+    """One training: encoder, averaged encoder, optimiser, and the draws of a seed.
 
-    def __init__(self, examples: Examples, plan: TrainingPlan, seed: int) -> None:
+    Models, features and labels are on the device; rows are drawn on the processor.
+    """
+
+    def __init__(self, examples: Examples, plan: TrainingPlan, seed: int, device: torch.device) -> None:
         self.plan = plan
+        self._device = device
         shape = EncoderShape(
             examples.works.shape[1],
             plan.width,
@@ -234,17 +244,19 @@ class _Run:
             plan.separate,
         )
         projection = start_projection(examples, plan.reduced or plan.width)
-        self.encoder = Encoder.initial(shape, projection, seed=seed)
+        self.encoder = Encoder.initial(shape, projection, seed=seed).to(device)
         self.averaged = copy.deepcopy(self.encoder).eval().requires_grad_(False)
-        self._loss = DistillationLoss(plan.loss, softness=plan.softness)
-        self._queries = torch.from_numpy(examples.queries)
-        self._works = torch.from_numpy(examples.works)
+        self._loss = DistillationLoss(plan.loss, softness=plan.softness).to(device)
+        self._queries = torch.from_numpy(examples.queries).to(device)
+        self._works = torch.from_numpy(examples.works).to(device)
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
-        self._lists = Lists.of(torch.from_numpy(examples.influence), weights)
+        # Sorted on the processor, so that ties come in the same order on every device.
+        lists = Lists.of(torch.from_numpy(examples.influence), weights)
+        self._lists = lists.to(device)
         self._widths = torch.tensor(list(examples.parts.widths.values()))
         self._random = torch.Generator().manual_seed(seed)
         self._top = max(1, round(plan.top_fraction * len(self._works)))
-        self._best_first = self._lists.standardised.argsort(dim=1, descending=True)[:, : self._top]
+        self._best_first = lists.standardised.argsort(dim=1, descending=True)[:, : self._top]
         parameters = [
             parameter
             for part in (self.encoder, self._loss)
@@ -257,13 +269,14 @@ class _Run:
         """Every query once; returns the mean loss."""
         self.encoder.train()
         order = torch.randperm(len(self._queries), generator=self._random)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (), generator=self._random)))
             losses = [self._step(rows) for rows in order.split(self.plan.queries_per_step)]
         return float(np.mean(losses))
 
     def _step(self, queries: Tensor) -> float:
-        works = self._drawn_works(queries)
+        works = self._drawn_works(queries).to(self._device)
+        queries = queries.to(self._device)
         of_queries = self.encoder.directions(self._noisy(self._queries[queries]), Side.QUERY)
         of_works = self.encoder.directions(self._noisy(self._works[works]), Side.WORK)
         lists = self._lists.part(queries, works)
@@ -278,7 +291,7 @@ class _Run:
         return float(loss.detach())
 
     def _drawn_works(self, queries: Tensor) -> Tensor:
-        """Rows of works: some of each query's most influential, filled up from everywhere."""
+        """Rows of works, on the processor: some of each query's most influential, and from everywhere."""
         plan, count = self.plan, len(self._works)
         if plan.works_per_step >= count:
             return torch.arange(count)
@@ -291,7 +304,7 @@ class _Run:
         """Each part with noise of about the plan's length."""
         widths = self._widths.repeat_interleave(self._widths)
         noise = torch.randn(features.shape, generator=self._random)
-        return features + self.plan.feature_noise * noise / widths.sqrt()
+        return features + (self.plan.feature_noise * noise / widths.sqrt()).to(features.device)
 
     def _average(self) -> None:
         with torch.no_grad():

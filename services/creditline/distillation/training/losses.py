@@ -81,8 +81,13 @@ class Lists:
             weights=weights,
         )
 
+    def to(self, device: torch.device) -> Lists:
+        """The same on another device."""
+        weights = None if self.weights is None else self.weights.to(device)
+        return Lists(self.standardised.to(device), self.rank.to(device), self.positive.to(device), weights)
+
     def part(self, queries: Tensor, works: Tensor) -> Lists:
-        """The lists of some queries and works: both (…,) int64."""
+        """The lists of some queries and works: both (…,) int64, on the lists' device."""
 
         def taken(values: Tensor) -> Tensor:
             return values[queries][:, works]

@@ -72,13 +72,13 @@ def collect_draws(
             step = _flat(layers) - weights
             after = denoising_losses(generator, works, EACH_DRAW)
         row: NDArray[np.float32] = np.concatenate(
-            [[forgotten.passes], (after - before).flatten().numpy(), step.numpy()]
+            [[forgotten.passes], (after - before).flatten().cpu().numpy(), step.cpu().numpy()]
         ).astype(np.float32)
         return row[None]
 
     forgotten = stored_rows(directory / "steps", origin, len(rows), forget, block=1)
     columns = 1 + len(works) * draws
-    steps = torch.from_numpy(np.array(forgotten[:, columns:]))
+    steps = torch.from_numpy(np.array(forgotten[:, columns:])).to(generator.device)
 
     def multiply(part: range) -> NDArray[np.float32]:
         """(works, queries, draws + 1): each draw's gradient times each step, and the control's last."""
@@ -86,7 +86,7 @@ def collect_draws(
         each = per_sample_gradients(generator, examples, EACH_DRAW, layers, by_timestep=True)
         control = per_sample_gradients(generator, examples, CONTROL_DRAWS, layers)
         gradients = torch.cat([each, control[:, None]], dim=1)
-        return (gradients @ steps.T).transpose(1, 2).contiguous().numpy()
+        return (gradients @ steps.T).transpose(1, 2).contiguous().cpu().numpy()
 
     products = stored_rows(directory / "products", origin, len(works), multiply, block=_WORKS_PER_BLOCK)
     by_query = np.array(products).transpose(1, 0, 2)

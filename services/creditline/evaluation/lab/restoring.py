@@ -16,7 +16,6 @@ from creditline.evaluation.lab.retraining.workshop import (
     save_tensors,
 )
 from creditline.generator.assembly import assemble, assemble_reference, reference_weights
-from creditline.generator.pipeline import Generator
 
 
 def restore(workshop: Workshop, record: LabRecord, unet: Path) -> None:
@@ -32,12 +31,12 @@ def restore(workshop: Workshop, record: LabRecord, unet: Path) -> None:
 
 def _restore_missing(workshop: Workshop, record: LabRecord, unet: Path) -> None:
     if not workshop.works_file.exists():
-        with Generator.open(assemble_reference(workshop.directory / "reference")) as reference:
+        with workshop.open_generator(assemble_reference(workshop.directory / "reference")) as reference:
             encode_works(workshop, reference)
     if not workshop.generator.exists():
         assemble(workshop.generator, unet=unet, vae=reference_weights() / "vae")
     if not workshop.queries_file.exists():
-        with Generator.open(workshop.generator) as generator:
+        with workshop.open_generator(workshop.generator) as generator:
             if generator.fingerprint != record.generator:
                 raise FingerprintMismatch(
                     f"the lab's generator from {unet} is not that of the record; fetch both again",

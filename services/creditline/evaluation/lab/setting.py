@@ -16,6 +16,7 @@ from creditline.attribution.attributor import Gallery, works_gallery
 from creditline.attribution.ensembles.models import Member
 from creditline.attribution.methods.context import MethodContext, TowerFeatures
 from creditline.corpus.works import Corpus
+from creditline.devices import CPU
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.plan import LabPlan, draw_works
 from creditline.evaluation.lab.record import LabRecord
@@ -59,7 +60,7 @@ def method_context(
         setting.generator,
         setting.works,
         directory,
-        features or GalleryFeatures(),
+        features or GalleryFeatures(str(setting.generator.device)),
         seeds=setting.seeds,
         seed_models={
             f"seed-{seed}": Member(runs / "models" / f"without-nothing-{seed}.safetensors")
@@ -72,11 +73,13 @@ def method_context(
 
 
 @contextmanager
-def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "unet") -> Iterator[LabSetting]:
+def open_setting(
+    record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "unet", *, device: str = CPU
+) -> Iterator[LabSetting]:
     """Assemble the record's generator and encode its works.
 
-    corpus: what the lab's works were drawn from. Raises FingerprintMismatch when the UNet or the works are
-    not those of the record.
+    corpus: what the lab's works were drawn from; device: where the generator runs. Raises FingerprintMismatch
+    when the UNet or the works are not those of the record.
     """
     works, held_out = draw_works(corpus, record.plan)
     if works.ids != record.work_ids or works.fingerprint != record.corpus:
@@ -87,7 +90,7 @@ def open_setting(record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "un
     with TemporaryDirectory() as scratch:
         directory = Path(scratch) / "generator"
         assemble(directory, unet=unet, vae=reference_weights() / "vae")
-        with Generator.open(directory) as generator:
+        with Generator.open(directory, device=device) as generator:
             if generator.fingerprint != record.generator:
                 raise FingerprintMismatch(
                     f"the lab's generator from {unet} is not that of the record; fetch both again",
@@ -103,7 +106,7 @@ def _queries(generator: Generator, record: LabRecord, held_out: Corpus) -> Galle
     prompts = tuple(query.prompt for query in record.queries)
     examples = Examples(
         tuple(query.id for query in record.queries),
-        torch.from_numpy(record.latents),
+        torch.from_numpy(record.latents).to(generator.device),
         generator.prompt_vectors(prompts),
     )
     return Gallery(examples, tuple(pictures), prompts, record.generator)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from creditline.build_lock import build_lock
 from creditline.corpus.works import Corpus
+from creditline.devices import CPU
 from creditline.errors import NotReady
 from creditline.evaluation.lab.judging.scoring import MethodScores
 from creditline.evaluation.lab.plan import LabPlan, ModelJob
@@ -138,10 +139,16 @@ class RemovalPlan:
 
 
 def retrain_without(
-    directory: Path, corpus: Corpus, plan: LabPlan, removals: Sequence[Removal], *, workers: int
+    directory: Path,
+    corpus: Corpus,
+    plan: LabPlan,
+    removals: Sequence[Removal],
+    *,
+    workers: int,
+    device: str = CPU,
 ) -> None:
     """Train every removal's model, resuming at any; writes its queries' losses and pictures."""
-    spread(_retrain_share, (directory, corpus, plan, tuple(removals), workers), workers)
+    spread(_retrain_share, (directory, corpus, plan, tuple(removals), workers, device), workers)
 
 
 def _retrain_share(
@@ -151,12 +158,13 @@ def _retrain_share(
     plan: LabPlan,
     removals: tuple[Removal, ...],
     workers: int,
+    device: str,
 ) -> None:
     """Every `workers`-th removal, beginning with number `worker`."""
     torch.set_num_threads(1)
-    workshop = Workshop.open(directory, corpus, plan)
+    workshop = Workshop.open(directory, corpus, plan, device=device)
     examples, share = workshop.examples(), removals[worker::workers]
-    with Generator.open(workshop.generator) as generator:
+    with workshop.open_generator(workshop.generator) as generator:
         for number, removal in enumerate(share):
             _retrain_one(workshop, generator, examples, removal)
             print(f"{worker}: {removal.name} done ({number + 1} of {len(share)})", flush=True)

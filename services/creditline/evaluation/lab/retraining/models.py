@@ -9,6 +9,7 @@ import torch
 from torch.multiprocessing.spawn import spawn
 
 from creditline.corpus.works import Corpus
+from creditline.devices import CPU
 from creditline.evaluation.lab.plan import LabPlan, subset_jobs
 from creditline.evaluation.lab.retraining.workshop import Workshop, prepare, train_models
 
@@ -21,10 +22,11 @@ def retrain(
     subsets: int,
     workers: int,
     say: Callable[[str], None],
+    device: str = CPU,
 ) -> None:
     """Train all models of the first `subsets` subsets, resuming at any model. Killed with its parent."""
-    prepare(Workshop.open(directory, corpus, plan), say)
-    spread(_retrain_share, (directory, corpus, plan, subsets, workers), workers)
+    prepare(Workshop.open(directory, corpus, plan, device=device), say)
+    spread(_retrain_share, (directory, corpus, plan, subsets, workers, device), workers)
 
 
 def spread(share: Callable[..., None], arguments: tuple[object, ...], workers: int) -> None:
@@ -36,11 +38,13 @@ def spread(share: Callable[..., None], arguments: tuple[object, ...], workers: i
 
 
 def _retrain_share(
-    worker: int, directory: Path, corpus: Corpus, plan: LabPlan, subsets: int, workers: int
+    worker: int, directory: Path, corpus: Corpus, plan: LabPlan, subsets: int, workers: int, device: str
 ) -> None:
     """Every `workers`-th model, beginning with number `worker`."""
     torch.set_num_threads(1)
     jobs = subset_jobs(plan)[: subsets * plan.seeds][worker::workers]
     train_models(
-        Workshop.open(directory, corpus, plan), jobs, lambda line: print(f"{worker}: {line}", flush=True)
+        Workshop.open(directory, corpus, plan, device=device),
+        jobs,
+        lambda line: print(f"{worker}: {line}", flush=True),
     )

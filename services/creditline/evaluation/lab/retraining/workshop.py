@@ -16,6 +16,7 @@ from torch import Tensor
 
 from creditline.build_lock import build_lock
 from creditline.corpus.works import Corpus
+from creditline.devices import CPU
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.evaluation.lab.plan import (
     LOSS_DRAWS,
@@ -41,16 +42,20 @@ CHECKPOINTS = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class Workshop:
-    """An open lab directory. works: the lab's own; queries: generated first, then held out."""
+    """An open lab directory.
+
+    works: the lab's own; queries: generated first, then held out; device: where its models run.
+    """
 
     directory: Path
     plan: LabPlan
     works: Corpus
     held_out: Corpus
     queries: tuple[LabQuery, ...]
+    device: str = CPU
 
     @classmethod
-    def open(cls, directory: Path, corpus: Corpus, plan: LabPlan) -> Workshop:
+    def open(cls, directory: Path, corpus: Corpus, plan: LabPlan, *, device: str = CPU) -> Workshop:
         """Begin a lab, or go on with one. Raises FingerprintMismatch when it was begun with another plan."""
         works, held_out = draw_works(corpus, plan)
         origin = {"plan": plan.to_json(), "corpus": corpus.fingerprint, "loss": LOSS}
@@ -67,7 +72,7 @@ class Workshop:
                     field=key,
                 )
         queries = draw_queries(works, held_out, plan)
-        return cls(directory, plan, works, held_out, tuple(queries))
+        return cls(directory, plan, works, held_out, tuple(queries), device)
 
     @property
     def works_file(self) -> Path:
@@ -102,8 +107,12 @@ class Workshop:
             work.picture() for work in self.held_out
         ]
 
+    def open_generator(self, directory: Path) -> Generator:
+        """A pipeline on the lab's device, to be closed by `with`."""
+        return Generator.open(directory, device=self.device)
+
     def examples(self) -> Examples:
-        """The queries as the UNet sees them."""
+        """The queries as the UNet sees them, on the processor."""
         encoded = load_file(self.queries_file)
         return Examples(tuple(query.id for query in self.queries), encoded["latents"], encoded["text"])
 
@@ -131,14 +140,14 @@ def preparation_lock(workshop: Workshop, say: Callable[[str], None]) -> Abstract
 
 def _prepare_missing(workshop: Workshop, say: Callable[[str], None]) -> None:
     if not workshop.works_file.exists():
-        with Generator.open(assemble_reference(workshop.directory / "reference")) as reference:
+        with workshop.open_generator(assemble_reference(workshop.directory / "reference")) as reference:
             encode_works(workshop, reference)
         say(f"{len(workshop.works)} works encoded")
     job = whole_job(workshop.plan)
     if not workshop.generator.exists():
         _assemble(train_model(workshop, job, say), workshop.generator)
     if not workshop.queries_file.exists():
-        with Generator.open(workshop.generator) as generator:
+        with workshop.open_generator(workshop.generator) as generator:
             _make_queries(workshop, generator)
             write_losses(workshop, generator, workshop.examples(), job)
         say(f"{len(workshop.queries)} queries made")
@@ -195,7 +204,8 @@ def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -
 def _train_missing(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -> None:
     schedule = _schedule(workshop.plan, job)
     scratch = workshop.directory / "scratch" / job.name
-    averaged = load_file(train(LabTask(workshop.works_file, job.rows), schedule, scratch, say))
+    task = LabTask(workshop.works_file, job.rows)
+    averaged = load_file(train(task, schedule, scratch, say, device=workshop.device))
     save_tensors({name: value.half() for name, value in averaged.items()}, workshop.weights(job))
     shutil.rmtree(scratch)
 
@@ -206,7 +216,8 @@ def train_checkpoints(workshop: Workshop, say: Callable[[str], None]) -> None:
     paths = checkpoint_rates(workshop.directory, plan)
     if not all(path.exists() for path in paths):
         schedule = replace(_schedule(plan, job), keep=tuple(_checkpoint_steps(plan)))
-        train(LabTask(workshop.works_file, job.rows), schedule, _checkpoints(workshop.directory), say)
+        task = LabTask(workshop.works_file, job.rows)
+        train(task, schedule, _checkpoints(workshop.directory), say, device=workshop.device)
 
 
 def checkpoint_rates(directory: Path, plan: LabPlan) -> dict[Path, float]:
@@ -246,7 +257,7 @@ def load_weights(generator: Generator, weights: Path) -> None:
 def train_models(workshop: Workshop, jobs: Sequence[ModelJob], say: Callable[[str], None]) -> None:
     """Train every job's model and record the queries' losses under it; what is done is not done again."""
     examples = workshop.examples()
-    with Generator.open(workshop.generator) as generator:
+    with workshop.open_generator(workshop.generator) as generator:
         for number, job in enumerate(jobs):
             if workshop.losses(job).exists():
                 continue
@@ -259,12 +270,12 @@ def train_models(workshop: Workshop, jobs: Sequence[ModelJob], say: Callable[[st
 
 def write_losses(workshop: Workshop, generator: Generator, examples: Examples, job: ModelJob) -> None:
     """The queries' losses under the model that is loaded, timestep by timestep."""
-    losses = denoising_losses(generator, examples, LOSS_DRAWS)
+    losses = denoising_losses(generator, examples.to(generator.device), LOSS_DRAWS)
     by_timestep = losses.view(len(examples), LOSS_DRAWS.timesteps, LOSS_DRAWS.repeats).mean(dim=2)
     path = workshop.losses(job)
     path.parent.mkdir(exist_ok=True)
     with replace_file(path) as draft:
-        np.save(draft, by_timestep.numpy())
+        np.save(draft, by_timestep.cpu().numpy())
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:

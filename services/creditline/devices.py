@@ -1,0 +1,141 @@
+"""Where models run: one setting, `CREDITLINE_DEVICE`, for teacher, embedder, distillation and generator.
+
+`auto` takes the first GPU, or the processor where there is no GPU; `cpu` is the processor, `cuda` the first
+GPU, `cuda:N` the GPU with index N. Torch is imported inside the functions that need it, so that settings and
+the command line are read without it.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator
+
+from creditline.errors import InvalidInput, NotReady
+
+if TYPE_CHECKING:
+    import torch
+
+AUTO, CPU, CUDA = "auto", "cpu", "cuda"
+VARIABLE = "CREDITLINE_DEVICE"
+_GRAMMAR = re.compile(rf"{AUTO}|{CPU}|{CUDA}(?::(?P<index>\d{{1,3}}))?")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that is present.
+
+    name: as torch calls it, `cpu` or `cuda:N`.
+    model: what the hardware is, such as `NVIDIA H200`, for logs and metrics.
+    """
+
+    name: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.model})"
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is a GPU."""
+        return self.name != CPU
+
+    def labels(self) -> dict[str, str]:
+        """Labels of the metric `creditline_device_info`, and fields of the health answer."""
+        return {"device": self.name, "name": self.model}
+
+
+PROCESSOR = Device(CPU, platform.machine())
+
+
+def checked_setting(text: str) -> str:
+    """The setting as it is. Raises InvalidInput when it is none of auto, cpu, cuda and cuda:N."""
+    if _GRAMMAR.fullmatch(text) is None:
+        raise InvalidInput(
+            f"device {text!r} is none of {AUTO}, {CPU}, {CUDA} and {CUDA}:N; set {VARIABLE} or --device to"
+            f" one of them, such as {CUDA}:0",
+            field="device",
+        )
+    return text
+
+
+def _for_pydantic(text: str) -> str:
+    try:
+        return checked_setting(text)
+    except InvalidInput as error:
+        raise ValueError(error.message) from error
+
+
+# The type of the field `device` of a settings class: text that `choose_device` understands.
+DeviceSetting = Annotated[str, AfterValidator(_for_pydantic)]
+
+
+def pick_device(setting: str, gpus: Sequence[str]) -> Device:
+    """The device that a setting means on a machine with these GPUs.
+
+    Args:
+        setting: `auto`, `cpu`, `cuda` or `cuda:N`.
+        gpus: model of each GPU, in torch's order.
+
+    Raises:
+        InvalidInput: for any other text.
+        NotReady: when the GPU that it names is absent.
+    """
+    checked_setting(setting)
+    if setting == CPU or (setting == AUTO and not gpus):
+        return PROCESSOR
+    index = int(setting.partition(":")[2] or 0)
+    if index >= len(gpus):
+        present = ", ".join(f"{CUDA}:{number} ({model})" for number, model in enumerate(gpus)) or "none"
+        raise NotReady(
+            f"{VARIABLE} or --device is {setting!r}, but that GPU is absent; GPUs that torch can use here:"
+            f" {present}; name one that is present, or {CPU}",
+            field="device",
+        )
+    return Device(f"{CUDA}:{index}", gpus[index])
+
+
+def choose_device(setting: str) -> Device:
+    """The device that a setting means on this machine. Raises as `pick_device` does."""
+    checked_setting(setting)
+    return pick_device(setting, () if setting == CPU else present_gpus())
+
+
+def present_gpus() -> tuple[str, ...]:
+    """Model of each GPU that torch can use, in torch's order."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ()
+    return tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name for torch; for a GPU, `full_precision` is called as well."""
+    import torch
+
+    device = torch.device(name)
+    if device.type == CUDA:
+        full_precision()
+    return device
+
+
+def full_precision() -> None:
+    """Turn TF32 off in this process: float32 products and convolutions keep all 24 bits of the significand.
+
+    Torch leaves TF32 on for convolutions, where it keeps 11 bits; rankings of works differ by less than that.
+    """
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """The device of a module's parameters, all of which are on one."""
+    return next(module.parameters()).device
