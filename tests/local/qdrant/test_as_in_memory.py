@@ -4,7 +4,7 @@ The in-memory mode is Qdrant's reference in Python: no index, no graph, plain lo
 same to both and asks both the same. Left out, because the two differ there and Qdrant's documentation sides
 with neither or with us:
 
-- bools: Qdrant Edge never matches one, so our process refuses the filter (`test_qdrant.py` holds that);
+- bools: Qdrant Edge never matches one, so our process refuses the filter (`test_server.py` holds that);
 - equal scores: Qdrant promises no order among them, so all vectors of an example differ;
 - null in `set_payload`: it takes the field away, but Qdrant keeps it on a point that had no payload at all;
 - whole numbers in a field with a float index and the reverse: the index decides, in-memory there is none.
