@@ -88,11 +88,17 @@ def killed_when(pattern: str, config: Path, output: Path) -> None:
     process.communicate()
 
 
+@pytest.fixture(scope="module")
+def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """Of one process that ran through."""
+    output: Path = tmp_path_factory.mktemp("whole")
+    finished(config, output)
+    return open_release(output / "release")
+
+
 def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
-    config: Path, small_corpus: Corpus, tmp_path: Path
+    config: Path, whole: Release, small_corpus: Corpus, tmp_path: Path
 ) -> None:
-    finished(config, tmp_path / "whole")
-    whole = open_release(tmp_path / "whole" / "release")
     output = tmp_path / "killed"
     for pattern in ("queries/pictures-000000.npz", "shards/*/parts/000000.npz", "stages/training.json"):
         killed_when(pattern, config, output)
@@ -110,7 +116,7 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
 
 
 def test_two_shards_started_at_once_build_each_stage_once_and_label_what_one_process_would(
-    config: Path, tmp_path: Path
+    config: Path, whole: Release, tmp_path: Path
 ) -> None:
     output = tmp_path / "shards"
     shards = [started(config, output, "--shard", f"{number}/2") for number in (1, 2)]
@@ -120,8 +126,7 @@ def test_two_shards_started_at_once_build_each_stage_once_and_label_what_one_pro
         took = [re.search(rf"{stage}: \d+ s", each) is not None for each in said]
         assert sorted(took) == [False, True], f"{stage} was built by {sum(took)} processes"
     finished(config, output)
-    finished(config, tmp_path / "whole")
-    assert open_release(output / "release").files == open_release(tmp_path / "whole" / "release").files
+    assert open_release(output / "release").files == whole.files
 
 
 def _labels_are_of_candidates(labels: LabelSet, first: LabelSet) -> None:

@@ -18,7 +18,7 @@ from creditline.evaluation.lab.record import collect, read_record, write_record
 from creditline.evaluation.lab.retraining.models import retrain
 from creditline.evaluation.lab.retraining.workshop import Workshop, load_weights
 from creditline.generator.losses import denoising_losses
-from creditline.generator.pipeline import Generator
+from creditline.generator.pipeline import Generator, generator_fingerprint
 from tests.processes import end, start
 
 pytestmark = [pytest.mark.slow]
@@ -68,19 +68,21 @@ def test_a_lab_that_was_killed_goes_on_and_ends_with_the_same_bytes(
     assert np.array_equal(collect(again).losses, collect(trained_lab).losses)
 
 
-def _retrain_aloud(directory: Path, corpus: Corpus, plan: LabPlan) -> None:
+def _retrain_aloud(directory: Path, corpus: Corpus, plan: LabPlan, subsets: int = 2) -> None:
     torch.set_num_threads(1)
-    retrain(directory, corpus, plan, subsets=2, workers=1, say=lambda line: None)
+    retrain(directory, corpus, plan, subsets=subsets, workers=1, say=lambda line: None)
 
 
-def test_two_processes_that_retrain_one_lab_at_once_make_each_model_once_and_the_same_record(
+def test_two_processes_that_retrain_one_lab_at_once_come_to_the_losses_of_one(
     trained_lab: Workshop, small_corpus: Corpus, tmp_path: Path
 ) -> None:
-    processes = [start(_retrain_aloud, tmp_path, small_corpus, trained_lab.plan) for _ in range(2)]
+    plan = trained_lab.plan
+    processes = [start(_retrain_aloud, tmp_path, small_corpus, plan, 1) for _ in range(2)]
     assert end(*processes, seconds=240) == [0, 0]
-    both = collect(Workshop.open(tmp_path, small_corpus, trained_lab.plan))
-    assert np.array_equal(both.losses, collect(trained_lab).losses)
-    assert both.generator == collect(trained_lab).generator
+    both = Workshop.open(tmp_path, small_corpus, plan)
+    for job in subset_jobs(plan)[: plan.seeds]:
+        assert np.array_equal(np.load(both.losses(job)), np.load(trained_lab.losses(job)))
+    assert generator_fingerprint(both.generator) == generator_fingerprint(trained_lab.generator)
 
 
 def test_a_directory_of_another_plan_is_refused(trained_lab: Workshop, small_corpus: Corpus) -> None:
