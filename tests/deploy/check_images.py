@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-
+from rich.table import Column, Table
 from tests.deploy.image_environment import CheckFailed, ImageEnvironment, make_environment
 from tests.deploy.image_programs import IMAGES, extra_of
 from tests.deploy.image_stack import ImageStack, Started
 
 _TORCH_FREE = ("gateway",)
+_LOG_WIDTH = 160
 _FOUND = (
     "import importlib.util as u, creditline; print(creditline.__file__, u.find_spec('torch') is not None)"
 )
@@ -29,7 +29,7 @@ _FOUND = (
 
 def main() -> int:
     """Print a table of what was started; 1 when something did not start, with the end of its log."""
-    console = Console(soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)
     _forget_settings()
     with tempfile.TemporaryDirectory(prefix="creditline-images-") as temporary:
         directory = Path(temporary)
@@ -79,7 +79,7 @@ def _made(directory: Path) -> Path:
 
 
 def _table(rows: list[Started]) -> Table:
-    table = Table("image", "program", "seen", "seconds")
+    table = Table(*(Column(name, overflow="fold") for name in ("image", "program", "seen", "seconds")))
     for row in rows:
         table.add_row(row.image, row.program, row.seen, f"{row.seconds:.1f}")
     return table
