@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeGuard
@@ -56,19 +57,23 @@ class Walk:
         return self._path(module) is not None
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(path: Path) -> frozenset[str]:
     """Full names that a file imports; `from a import b` gives `a` and `a.b`.
 
     Packages that `importlib` opens by name are among them, imports for type checkers are not.
     """
-    for node in _executed(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in _BY_NAME:
-            yield from (each.value for each in node.args[:1] if _is_name(each))
+    return frozenset(name for node in _executed(ast.parse(path.read_text())) for name in _imported_by(node))
+
+
+def _imported_by(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in _BY_NAME:
+        yield from (str(each.value) for each in node.args[:1] if _is_name(each))
 
 
 def _is_name(node: ast.expr) -> TypeGuard[ast.Constant]:
@@ -89,13 +94,5 @@ def plugin_imports(module: str) -> set[str]:
     assert spec is not None, f"{module} is not installed"
     assert spec.origin is not None, f"{module} has no source"
     body = ast.parse(Path(spec.origin).read_text()).body
-    names = (name for node in body for name in _names(node))
-    return {top for name in names if (top := name.partition(".")[0]) not in sys.stdlib_module_names}
-
-
-def _names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        return [node.module]
-    return []
+    tops = {name.partition(".")[0] for node in body for name in _imported_by(node)}
+    return tops - sys.stdlib_module_names

@@ -24,6 +24,7 @@ def project() -> dict[str, Any]:
     return table
 
 
+@cache
 def closure(extra: str = "") -> frozenset[str]:
     """Canonical names of all distributions that `creditline[extra]` brings on this machine, our own left out.
 

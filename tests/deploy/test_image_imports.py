@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -63,9 +64,15 @@ def _imports(modules: Iterable[str]) -> dict[str, str]:
     return walk.external
 
 
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """The distributions that have a top-level name."""
+    return packages_distributions()
+
+
 def _not_brought(extra: str, imports: Iterable[str]) -> dict[str, list[str]]:
     """Imported names that nothing in the extra's closure has, with the distributions that have them."""
-    owners, brought = packages_distributions(), closure(extra)
+    owners, brought = _owners(), closure(extra)
     return {
         name: owners.get(name, [])
         for name in imports
