@@ -1,0 +1,153 @@
+"""Qdrant killed between the alias actions of a switch: something answers, and the way back is known."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from qdrant_client import models
+
+from creditline.errors import CreditlineError
+from creditline.index import WorkIndex, index_release, load_release
+from creditline.index.promotion import builds, live_build, previous_build, promote, roll_back
+from tests.index.test_releases import corpus_of, release_of
+from tests.index.works_made_up import WIDTH
+from tests.local.qdrant_process import RunningQdrant, connect, start_qdrant
+
+_ALIAS = "works-made-up"
+_BUILDS = tuple(f"{_ALIAS}.{number}" for number in (1, 2, 3))
+_END_SECONDS = 60.0
+
+
+class _Engine:
+    """A Qdrant that is started again, on the same port, when it has killed itself."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.running: RunningQdrant = start_qdrant(directory)
+
+    def start_again(self, *, kill_after_alias_actions: int = 0) -> None:
+        self.running.process.terminate()
+        self.running.process.wait(_END_SECONDS)
+        self._start(kill_after_alias_actions)
+
+    def _start(self, kill_after_alias_actions: int) -> None:
+        self.running = start_qdrant(
+            self._directory, port=self.running.port, kill_after_alias_actions=kill_after_alias_actions
+        )
+
+    @contextmanager
+    def revived(self, *, next_kill_after: int = 0) -> Iterator[None]:
+        """In the block the engine kills itself, and is started again meanwhile."""
+
+        def revive() -> None:
+            self.running.process.wait(_END_SECONDS)
+            self._start(next_kill_after)
+
+        reviving = threading.Thread(target=revive)
+        reviving.start()
+        yield
+        reviving.join(_END_SECONDS)
+        assert not reviving.is_alive(), "the engine was not killed, or did not start again"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[_Engine]:
+    made = _Engine(tmp_path / "qdrant")
+    yield made
+    made.running.process.terminate()
+    made.running.process.wait(_END_SECONDS)
+
+
+@pytest.fixture
+def index(engine: _Engine) -> Iterator[WorkIndex]:
+    """Three builds without works."""
+    with WorkIndex.connect(grpc_port=engine.running.port) as connected:
+        for build in _BUILDS:
+            connected.create(build, WIDTH)
+        yield connected
+
+
+def _point(running: RunningQdrant, targets: dict[str, str]) -> int:
+    """Set aliases as an operator may; returns the number of actions."""
+    actions = [
+        models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=target, alias_name=alias))
+        for alias, target in targets.items()
+    ]
+    client = connect(running)
+    client.update_collection_aliases(actions)
+    client.close()
+    return len(actions)
+
+
+def _state(index: WorkIndex) -> tuple[str | None, str | None]:
+    """What answers, and what a rollback goes to."""
+    return live_build(index, _ALIAS), previous_build(index, _ALIAS)
+
+
+def test_a_promotion_killed_after_any_of_its_actions_is_either_undone_or_done(
+    engine: _Engine, index: WorkIndex
+) -> None:
+    first, second, third = _BUILDS
+    before, after = {_ALIAS: second, f"{_ALIAS}.before": first}, (third, second)
+    engine.start_again(kill_after_alias_actions=len(before) + 1)
+    seen = []
+    for saved in (1, 2, 3):
+        _point(engine.running, before)
+        with engine.revived(next_kill_after=len(before) + saved + 1 if saved < 3 else 0):
+            try:
+                assert promote(index, _ALIAS, third) == second
+                seen.append(after)
+            except CreditlineError:
+                seen.append((second, first))
+        assert _state(index) == seen[-1], f"{saved} actions were saved"
+        assert index.count(_ALIAS) == 0, "the alias answers"
+    assert set(seen) == {(second, first), after}
+    promote(index, _ALIAS, third)
+    assert _state(index) == after
+    assert roll_back(index, _ALIAS) == second
+
+
+def test_a_rollback_killed_after_any_of_its_actions_is_either_undone_or_done(
+    engine: _Engine, index: WorkIndex
+) -> None:
+    first, second, _ = _BUILDS
+    before, after = {_ALIAS: second, f"{_ALIAS}.before": first}, (first, second)
+    engine.start_again(kill_after_alias_actions=len(before) + 1)
+    for saved in (1, 2, 3):
+        _point(engine.running, before)
+        with engine.revived(next_kill_after=len(before) + saved + 1 if saved < 3 else 0):
+            try:
+                assert roll_back(index, _ALIAS) == first
+                expected = after
+            except CreditlineError:
+                expected = (second, first)
+        assert _state(index) == expected, f"{saved} actions were saved"
+        assert index.count(_ALIAS) == 0, "the alias answers"
+
+
+def test_a_load_killed_within_its_switch_keeps_both_builds_and_the_next_one_ends_it(tmp_path: Path) -> None:
+    engine = _Engine(tmp_path / "qdrant")
+    old, new, corpus = release_of(30), release_of(30, seed=1), corpus_of(30)
+    with WorkIndex.connect(grpc_port=engine.running.port) as index:
+        index_release(old, corpus, index)
+        engine.start_again(kill_after_alias_actions=1)
+        with engine.revived(), pytest.raises(CreditlineError):
+            index_release(new, corpus, index)
+        assert builds(index, _ALIAS) == list(_BUILDS[:2])
+        assert live_build(index, _ALIAS) == _BUILDS[0]
+        assert load_release(new, lambda: corpus, index).action == "promoted"
+        assert _state(index) == (_BUILDS[1], _BUILDS[0])
+    engine.running.process.terminate()
+    engine.running.process.wait(_END_SECONDS)
+
+
+def test_an_alias_that_was_lost_altogether_is_restored_by_a_rollback(
+    engine: _Engine, index: WorkIndex
+) -> None:
+    _point(engine.running, {f"{_ALIAS}.before": _BUILDS[0]})
+    assert roll_back(index, _ALIAS) == _BUILDS[0]
+    assert live_build(index, _ALIAS) == _BUILDS[0]
