@@ -13,11 +13,14 @@ import httpx
 import numpy as np
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from creditline.calibration import Calibration
+from creditline.cli.index import app as index_app
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.errors import Conflict, NotReady, Unavailable
 from creditline.index import WorkIndex
+from creditline.index.promotion import builds, live_build, promote
 from creditline.ledger import Ledger, WithdrawalKind
 from creditline.local.health import grpc_serves, redis_answers
 from creditline.local.stack import LocalStack
@@ -30,7 +33,7 @@ from creditline.release import (
     write_manifest,
     write_work_vectors,
 )
-from tests.index.works_made_up import unit_vectors
+from tests.index.works_made_up import made_up_works, unit_vectors
 from tests.local.processes_left import await_none_naming, processes_naming
 
 _MODEL_FREE = ("redis", "qdrant")
@@ -177,6 +180,47 @@ def test_the_releases_works_are_in_the_index_and_are_not_written_twice(tmp_path:
             assert index.count(release.collection) == release.works
     assert "index filled with the 60 works of made-up" in said[0]
     assert "index holds the 60 works of made-up" in said[1]
+
+
+def test_local_up_and_index_load_leave_an_operators_live_build_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, state = _made_up_release(tmp_path / "release"), tmp_path / "state"
+    load = ["load", "--release", str(release.directory)]
+    monkeypatch.setenv("CREDITLINE_LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+
+    def stack(said: list[str], *, replace_live: bool = False) -> LocalStack:
+        return LocalStack(
+            state_directory=state,
+            release_directory=release.directory,
+            services=["qdrant"],
+            replace_live=replace_live,
+            report=said.append,
+        )
+
+    mine, filling = f"{release.collection}.2", f"{release.collection}.3"
+    with stack([]) as first, WorkIndex.connect(grpc_port=first.qdrant_port) as index:
+        for build in (mine, filling):
+            index.create(build, 24)
+            index.upsert(build, made_up_works(unit_vectors(5, 24)))
+        promote(index, release.collection, mine)
+    with stack(said := []) as second, WorkIndex.connect(grpc_port=second.qdrant_port) as index:
+        assert live_build(index, release.collection) == mine
+        assert any(f"{mine} is live and was not made by release made-up" in line for line in said)
+        monkeypatch.setenv("CREDITLINE_QDRANT_GRPC_PORT", str(second.qdrant_port))
+        told = CliRunner().invoke(index_app, load, catch_exceptions=False).output
+        assert f"{release.collection} means {mine}" in told
+        assert "--replace-live" in told
+        assert live_build(index, release.collection) == mine
+        assert filling in builds(index, release.collection)
+        told = CliRunner().invoke(index_app, [*load, "--replace-live"], catch_exceptions=False).output
+        assert f"{release.collection}.1 was built before and is live as {release.collection} now" in told
+        assert builds(index, release.collection) == [f"{release.collection}.1", mine, filling]
+        again = CliRunner().invoke(index_app, load, catch_exceptions=False).output
+        assert "nothing was done" in again
+        promote(index, release.collection, mine)
+    with stack([], replace_live=True) as third, WorkIndex.connect(grpc_port=third.qdrant_port) as index:
+        assert live_build(index, release.collection) == f"{release.collection}.1"
 
 
 def test_the_gateway_comes_up_when_the_models_are_left_out_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class _Standing:
             own=own,
             is_loaded=loaded,
             operators_live=not loaded and live is not None and owned_build(index, live, release.name) is None,
-            rolled_back=own is not None and own == previous_build(index, release.collection),
+            rolled_back=None not in (own, live) and own == previous_build(index, release.collection),
         )
 
     def action(self, *, replace_live: bool, rebuild: bool) -> LoadAction:

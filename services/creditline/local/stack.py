@@ -299,5 +299,5 @@ def _loaded(done: LoadOutcome, release: Release) -> str:
                 " it is left as it is (--replace-live replaces it)"
             )
         case "already there":
-            return f"index holds the {release.works} works of {release.name}; {done.live} is live"
+            return f"index holds the {release.works} works of {release.name}"
     return f"index filled with the {release.works} works of {release.name}"
