@@ -24,7 +24,12 @@ _ROOMS = ("evaluation/lab", "gateway", "teacher", "embedder", "index")
 _LONGEST_FIRST = (
     *("evaluation/lab", "gateway", "teacher", "e2e/test_main_job.py", "distillation/test_pipeline.py"),
     *("embedder", "index", "local/qdrant/test_snapshots.py", "cli/test_demo.py", "local/test_stack.py"),
-    *("cli/test_index.py", "local/qdrant/test_server.py", "cli/test_lab.py", "local/qdrant/test_as_in_memory.py"),
+    *(
+        "cli/test_index.py",
+        "local/qdrant/test_server.py",
+        "cli/test_lab.py",
+        "local/qdrant/test_as_in_memory.py",
+    ),
 )
 
 

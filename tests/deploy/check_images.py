@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Column, Table
+
 from tests.deploy.image_environment import CheckFailed, ImageEnvironment, make_environment
 from tests.deploy.image_programs import IMAGES, extra_of
 from tests.deploy.image_stack import ImageStack, Started
