@@ -21,7 +21,7 @@ from types import TracebackType
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, InvalidInput, NotFound
-from creditline.local.qdrant.aliases import Aliases
+from creditline.local.qdrant.storage.aliases import Aliases
 from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
 from creditline.local.qdrant.storage.disk_space import Room
 from creditline.local.qdrant.storage.snapshots import Snapshots
