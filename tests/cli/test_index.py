@@ -17,8 +17,8 @@ from creditline.cli.index import app
 from creditline.cli.index_plan import number_of
 from creditline.errors import Conflict, InvalidInput, NotFound, NotReady
 from creditline.index import IndexPlan, WorkIndex
+from creditline.index.builds.promotion import live_build
 from creditline.index.plan import Codes
-from creditline.index.promotion import live_build
 from creditline.ledger import Ledger, WithdrawalKind
 from creditline.release import CALIBRATION, ENCODER, MODEL_CARD, write_manifest, write_work_vectors
 from tests.index.works_made_up import unit_vectors

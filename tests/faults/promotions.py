@@ -10,7 +10,7 @@ import numpy as np
 
 from creditline.errors import CreditlineError
 from creditline.index import Hit, IndexPlan, WorkIndex, WorkSearch
-from creditline.index.promotion import builds, next_build, promote, roll_back
+from creditline.index.builds.promotion import builds, next_build, promote, roll_back
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 _ALIAS = "works-promoted"

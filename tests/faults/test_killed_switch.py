@@ -12,8 +12,8 @@ from qdrant_client import models
 
 from creditline.errors import CreditlineError
 from creditline.index import WorkIndex, index_release, load_release
-from creditline.index.promotion import builds, live_build, previous_build, promote, roll_back
-from tests.index.test_releases import corpus_of, release_of
+from creditline.index.builds.promotion import builds, live_build, previous_build, promote, roll_back
+from tests.index.builds.test_releases import corpus_of, release_of
 from tests.index.works_made_up import WIDTH
 from tests.local.qdrant_process import RunningQdrant, connect, start_qdrant
 

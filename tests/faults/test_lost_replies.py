@@ -16,13 +16,13 @@ import pytest
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.errors import CreditlineError, NotFound
 from creditline.index import IndexPlan, LoadReport, WorkIndex, enforced, index_release
-from creditline.index.ownership import owned_build
-from creditline.index.promotion import builds, live_build, previous_build, promote, roll_back
+from creditline.index.builds.ownership import owned_build
+from creditline.index.builds.promotion import builds, live_build, previous_build, promote, roll_back
 from creditline.retries import RetryPolicy
 from creditline.teacher.ingest_jobs import IngestJob
 from tests.faults.lost_replies import LostReply
 from tests.faults.tcp_proxy import TcpProxy
-from tests.index.test_releases import RowsOfARelease, corpus_of, release_of, remove_builds
+from tests.index.builds.test_releases import RowsOfARelease, corpus_of, release_of, remove_builds
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 from tests.local.qdrant_process import RunningQdrant, connect, local_qdrant
 

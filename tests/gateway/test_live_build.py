@@ -17,7 +17,7 @@ from creditline.errors import NotReady, Unavailable
 from creditline.gateway.live_build import AnsweringBuild, LiveBuild
 from creditline.gateway.use_cases.releases import ServedRelease, open_served_release
 from creditline.index import WorkIndex, WorkSearch, index_release
-from creditline.index.promotion import builds
+from creditline.index.builds.promotion import builds
 from creditline.release import Release
 from tests.gateway.conftest import gateway_settings, running_gateway
 from tests.index.works_made_up import made_up_works, unit_vectors

@@ -17,7 +17,7 @@ from creditline.client import CreditlineClient
 from creditline.corpus.works import Corpus, Work
 from creditline.gateway.settings import GatewaySettings
 from creditline.index import WorkIndex, index_release
-from creditline.index.promotion import builds
+from creditline.index.builds.promotion import builds
 from creditline.ledger import Ledger
 from creditline.release import Release
 from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway

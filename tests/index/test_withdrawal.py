@@ -14,7 +14,7 @@ from creditline.errors import Conflict
 from creditline.index import WorkIndex, WorkPoint, WorkSearch, carry_out, enforced, index_release
 from creditline.index.points import point_id
 from creditline.index.withdrawal import check
-from tests.index.test_releases import corpus_of, release_of, remove_builds
+from tests.index.builds.test_releases import corpus_of, release_of, remove_builds
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 _WORKS = 200

@@ -20,7 +20,7 @@ from creditline.cli.index import app as index_app
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.errors import Conflict, NotReady, Unavailable
 from creditline.index import WorkIndex
-from creditline.index.promotion import builds, live_build, promote
+from creditline.index.builds.promotion import builds, live_build, promote
 from creditline.ledger import Ledger, WithdrawalKind
 from creditline.local.health import grpc_serves, redis_answers
 from creditline.local.stack import LocalStack

@@ -16,7 +16,7 @@ from creditline.cli.index_plan import plan
 
 if TYPE_CHECKING:
     from creditline.index import LoadOutcome, WorkIndex
-    from creditline.index.promotion import Expected
+    from creditline.index.builds.promotion import Expected
     from creditline.release import Release
 
 # Number of works of a release that a build is compared with before it is promoted.
@@ -131,7 +131,7 @@ def show() -> None:
 
 def _maker(index: WorkIndex, name: str) -> str:
     """The release whose load made a collection; empty for all others."""
-    from creditline.index.ownership import mark_of
+    from creditline.index.builds.ownership import mark_of
 
     mark = mark_of(index, name)
     if mark is None:
@@ -149,7 +149,7 @@ def promote(
     Withdrawals are carried out in the build first. A build whose vectors the release's encoder did not make
     is refused; without the release, only the dimension is compared, with the live build's.
     """
-    from creditline.index.promotion import promote as promote_build
+    from creditline.index.builds.promotion import promote as promote_build
     from creditline.index.withdrawal import enforced
 
     alias = build.rpartition(".")[0]
@@ -164,7 +164,7 @@ def promote(
 
 def _works_of_release(directory: Path | None, alias: str) -> Expected | None:
     """Works of the release that answers as `alias`; None when the release at hand is another."""
-    from creditline.index.releases import expected_of
+    from creditline.index.builds.releases import expected_of
     from creditline.release import open_release, reference_release_directory
 
     opened = open_release(directory or reference_release_directory())
@@ -175,7 +175,7 @@ def _works_of_release(directory: Path | None, alias: str) -> Expected | None:
 def rollback(alias: Annotated[str, typer.Argument(help="E.g. works-mine.")]) -> None:
     """Let the build answer again that was live before, in one step."""
     from creditline.errors import NotFound
-    from creditline.index.promotion import previous_build, roll_back
+    from creditline.index.builds.promotion import previous_build, roll_back
     from creditline.index.withdrawal import enforced
 
     with connect() as index:
@@ -209,7 +209,7 @@ def remove(
 def drop(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
     """Delete a collection that answers nothing, with all its vectors."""
     from creditline.errors import NotFound
-    from creditline.index.promotion import drop_build
+    from creditline.index.builds.promotion import drop_build
 
     with connect() as index:
         if collection not in index.collections():

@@ -11,7 +11,7 @@ import numpy as np
 from creditline.errors import NotReady
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import WorkSearch
-from creditline.index.promotion import Expected, why_unfit
+from creditline.index.builds.promotion import Expected, why_unfit
 
 _COMPARED_WORKS = 16
 _STATE_SECONDS = 1.0

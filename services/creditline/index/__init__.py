@@ -1,10 +1,10 @@
 """Works' vectors in Qdrant: schema, search, and the loading of releases."""
 
+from creditline.index.builds.loading import LoadAction, LoadOutcome, load_release
+from creditline.index.builds.releases import LoadReport, index_release, is_loaded
 from creditline.index.filters import WorkFilter
-from creditline.index.loading import LoadAction, LoadOutcome, load_release
 from creditline.index.plan import IndexPlan
 from creditline.index.points import Hit, WorkPoint, point_id
-from creditline.index.releases import LoadReport, index_release, is_loaded
 from creditline.index.search import WorkSearch
 from creditline.index.settings import QdrantSettings
 from creditline.index.withdrawal import carry_out, enforced

@@ -10,9 +10,9 @@ from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus
 from creditline.errors import Conflict, NotFound
 from creditline.index import WorkIndex, index_release, load_release
-from creditline.index.ownership import METADATA_KEY, BuildMark, mark_of, write_mark
-from creditline.index.promotion import builds, live_build, previous_build, promote, roll_back
-from tests.index.test_releases import RowsOfARelease, corpus_of, release_of, remove_builds
+from creditline.index.builds.ownership import METADATA_KEY, BuildMark, mark_of, write_mark
+from creditline.index.builds.promotion import builds, live_build, previous_build, promote, roll_back
+from tests.index.builds.test_releases import RowsOfARelease, corpus_of, release_of, remove_builds
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 _ALIAS = "works-made-up"

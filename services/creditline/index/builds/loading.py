@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.corpus.works import Corpus
-from creditline.index.ownership import BuildMark, BuildState, fingerprint_of, owned_build
-from creditline.index.promotion import builds, live_build, previous_build
-from creditline.index.releases import IndexedRelease, LoadReport, index_release, is_loaded, promote_own
+from creditline.index.builds.ownership import BuildMark, BuildState, fingerprint_of, owned_build
+from creditline.index.builds.promotion import builds, live_build, previous_build
+from creditline.index.builds.releases import IndexedRelease, LoadReport, index_release, is_loaded, promote_own
 from creditline.index.withdrawal import enforced
 from creditline.index.works import WorkIndex
 

@@ -11,7 +11,7 @@ import pytest
 from creditline.corpus.works import Corpus, Work
 from creditline.errors import Conflict, FingerprintMismatch, NotFound
 from creditline.index import WorkIndex, index_release, is_loaded
-from creditline.index.promotion import builds, live_build, previous_build
+from creditline.index.builds.promotion import builds, live_build, previous_build
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from creditline.errors import Conflict, NotFound
 from creditline.index import WorkIndex, WorkSearch
-from creditline.index.promotion import (
+from creditline.index.builds.promotion import (
     Expected,
     drop_build,
     live_build,

@@ -1,6 +1,6 @@
 """A release's vectors and its corpus become a build that answers.
 
-A release replaces and deletes only builds that it made itself (`creditline.index.ownership`). A build is
+A release replaces and deletes only builds that it made itself (`creditline.index.builds.ownership`). A build is
 deleted only while no alias means it; once the switch to it has begun, its load never deletes it.
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.corpus.works import Corpus
 from creditline.errors import CreditlineError, FingerprintMismatch, NotReady
-from creditline.index.ownership import (
+from creditline.index.builds.ownership import (
     METADATA_KEY,
     BuildMark,
     BuildState,
@@ -27,8 +27,7 @@ from creditline.index.ownership import (
     owned_build,
     write_mark,
 )
-from creditline.index.points import WorkPoint
-from creditline.index.promotion import (
+from creditline.index.builds.promotion import (
     SETTLING,
     Expected,
     builds,
@@ -39,6 +38,7 @@ from creditline.index.promotion import (
     same_vectors,
     verify,
 )
+from creditline.index.points import WorkPoint
 from creditline.index.withdrawal import enforced
 from creditline.index.works import WorkIndex
 from creditline.retries import RetryPolicy
@@ -144,7 +144,7 @@ def index_release(
 
     Withdrawn works are never listed in it; those that the live build hides stay hidden unless their
     withdrawal was revoked. Builds that the release made are deleted once they are neither live nor the way
-    back. Whether the live build may be replaced is not asked here: see `creditline.index.loading`.
+    back. Whether the live build may be replaced is not asked here: see `creditline.index.builds.loading`.
 
     Raises:
         Conflict: the build is not what the release is, or another load took its name. The live build answers
