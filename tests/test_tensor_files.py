@@ -19,7 +19,7 @@ from creditline.attribution.attributor import Cost
 from creditline.attribution.fisher.ekfac import EkfacFisher, LayerFisher
 from creditline.attribution.fisher.ekfac_store import read_fisher, write_fisher
 from creditline.encoder.encoder import Encoder, EncoderShape
-from creditline.encoder.ood import Familiar
+from creditline.encoder.ood import OodDetector
 from creditline.evaluation.lab import tensor_file
 from creditline.evaluation.lab.draws import DrawRecord, read_draws, write_draws
 from creditline.evaluation.lab.judging.groups import GroupScores, read_group_scores, write_group_scores
@@ -124,9 +124,9 @@ def _removals(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays
 
 
 def _familiar(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
-    written = Familiar(make(6), make(3, 6), limit=2.5)
+    written = OodDetector(make(6), make(3, 6), limit=2.5)
     written.save(path)
-    read = Familiar.load(path)
+    read = OodDetector.load(path)
     assert read.limit == written.limit
     return (
         {"mean": written.mean, "directions": written.directions},

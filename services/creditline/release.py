@@ -30,11 +30,11 @@ WORK_IDS = "work_ids.json"
 CALIBRATION = "calibration.json"
 MODEL_CARD = "model-card.md"
 INTERVALS = "intervals.json"
-FAMILIAR = "familiar.safetensors"
+OOD_DETECTOR = "familiar.safetensors"
 EVALUATION = "evaluation.json"
 FILES = (ENCODER, VECTORS, WORK_IDS, CALIBRATION, MODEL_CARD)
 # Releases up to openclipart-reference-5 have none of these.
-MORE_FILES = (INTERVALS, FAMILIAR, EVALUATION)
+MORE_FILES = (INTERVALS, OOD_DETECTOR, EVALUATION)
 DIRECTORY_VARIABLE = "CREDITLINE_RELEASE_DIRECTORY"
 # float16 keeps ten bits: a unit row of a few hundred numbers stays this close to length 1.
 _UNIT_TOLERANCE = 2e-3
@@ -54,19 +54,19 @@ class Release:
     corpus_name: str
     corpus_fingerprint: str
     towers_fingerprint: str
-    width: int
+    dimension: int
     works: int
     collection: str
     files: Mapping[str, str]
     figures: Mapping[str, float]
 
     def vectors(self) -> NDArray[np.float32]:
-        """The works' vectors: (N, width) float32, rows of length 1, in the order of `work_ids`."""
+        """The works' vectors: (N, dimension) float32, rows of length 1, in the order of `work_ids`."""
         stored = np.load(self.directory / VECTORS).astype(np.float32)
-        if stored.shape != (self.works, self.width):
+        if stored.shape != (self.works, self.dimension):
             raise FingerprintMismatch(
-                f"release {self.name!r} names {self.works} works of width {self.width} but {VECTORS} has"
-                f" shape {stored.shape}; make the release again",
+                f"release {self.name!r} names {self.works} works of dimension {self.dimension} but {VECTORS}"
+                f" has shape {stored.shape}; make the release again",
                 field="release",
             )
         lengths: NDArray[np.float32] = np.linalg.norm(stored, axis=1, keepdims=True)
@@ -111,10 +111,12 @@ class Release:
     @cached_property
     def description(self) -> dict[str, Any]:
         """The content of `release.json`."""
-        return {name: getattr(self, name) for name in _FIELDS}
+        return {_KEYS.get(name, name): getattr(self, name) for name in _FIELDS}
 
 
 _FIELDS = tuple(name for name in Release.__dataclass_fields__ if name != "directory")
+# Keys of release.json that have another name than their field: releases of every version have them.
+_KEYS = {"dimension": "width"}
 
 
 def open_release(directory: Path) -> Release:
@@ -131,7 +133,7 @@ def open_release(directory: Path) -> Release:
         )
     try:
         found = json.loads(path.read_text())
-        return Release(directory=directory, **{name: found[name] for name in _FIELDS})
+        return Release(directory=directory, **{name: found[_KEYS.get(name, name)] for name in _FIELDS})
     except (ValueError, KeyError, TypeError) as error:
         raise FingerprintMismatch(
             f"{path} is not a release's description ({error}); make the release again", field="release"
@@ -167,7 +169,7 @@ def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
 
 
 def write_work_vectors(directory: Path, work_ids: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
-    """Write rows of length 1 as float16, and their ids. vectors: (N, width)."""
+    """Write rows of length 1 as float16, and their ids. vectors: (N, dimension)."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     np.save(directory / VECTORS, (vectors / lengths).astype(np.float16))
     (directory / WORK_IDS).write_text(json.dumps(list(work_ids)) + "\n")

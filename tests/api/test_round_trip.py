@@ -23,7 +23,7 @@ from creditline.api.audits import (
     verdict_to_json,
 )
 from creditline.api.releases import read_release_response, release_response
-from creditline.api.withdrawals import read_wish, wish_message
+from creditline.api.withdrawals import read_withdrawal_status, withdrawal_status_message
 from creditline.api.works import read_work, work_message
 
 _EXAMPLES = 25
@@ -33,7 +33,7 @@ _WORDS = {
     # An absent error and an empty one are the same.
     ("AuditAnswer", "error"): st.none() | st.text(min_size=1),
     ("WithdrawalAnswer", "kind"): st.sampled_from(("WORK", "CONTRIBUTOR")),
-    ("WithdrawalAnswer", "action"): st.sampled_from(("WITHDRAWN", "TAKEN_BACK")),
+    ("WithdrawalAnswer", "action"): st.sampled_from(("WITHDRAWN", "REVOKED")),
 }
 _NUMBERS = st.floats(allow_nan=False)
 _MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC))
@@ -56,7 +56,7 @@ _ROUND_TRIPS: dict[type[Any], Callable[[Any], Any]] = {
     answers.RecordedAttribution: lambda answer: read_recorded(recorded_message(answer, b"png")),
     answers.ReleaseAnswer: lambda answer: read_release_response(release_response(answer)),
     answers.WorkAnswer: lambda answer: read_work(work_message(answer, b"webp")),
-    answers.WishAnswer: lambda answer: read_wish(wish_message(answer)),
+    answers.WithdrawalStatus: lambda answer: read_withdrawal_status(withdrawal_status_message(answer)),
     answers.AuditAnswer: lambda answer: read_audit(audit_message(answer)),
     answers.Verdict: lambda answer: read_verdict(verdict_message(answer)),
 }
@@ -89,7 +89,7 @@ _MESSAGES: tuple[tuple[type[Any], Callable[[Any], Message]], ...] = (
     (answers.AttributionAnswer, attribution_message),
     (answers.ReleaseAnswer, release_response),
     (answers.WorkAnswer, lambda answer: work_message(answer, b"webp")),
-    (answers.WishAnswer, wish_message),
+    (answers.WithdrawalStatus, withdrawal_status_message),
     (answers.AuditAnswer, audit_message),
 )
 

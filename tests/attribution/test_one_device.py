@@ -17,7 +17,7 @@ from creditline.attribution.fisher.ekfac_store import stored_fisher
 from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.gradients.per_sample import moved_layers, parameter_count, per_sample_gradients
 from creditline.attribution.gradients.projection import Gaussian, PermutedSignSum, Projection, Rademacher
-from creditline.attribution.gradients.targets import MEASURES, measure_named
+from creditline.attribution.gradients.targets import GRADIENT_TARGETS, gradient_target_named
 from creditline.attribution.membership import own_losses
 from creditline.attribution.methods.das import DiffusionAttributionScore
 from creditline.attribution.methods.gradient_methods import GradientCosine, GradientDot, Trak
@@ -169,7 +169,7 @@ def test_per_sample_gradients_and_their_fisher_are_there(
     assert gradients.shape == (3, parameter_count(layers))
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", GRADIENT_TARGETS)
 def test_every_output_function_is_measured_there(name: str, meta_generator: Generator) -> None:
     examples = _gallery(meta_generator, "work", 2).examples
     layers = chosen_layers(meta_generator.unet, "cross-attn")
@@ -180,7 +180,7 @@ def test_every_output_function_is_measured_there(name: str, meta_generator: Gene
             examples,
             DRAWS,
             layers,
-            measure=measure_named(name),
+            measure=gradient_target_named(name),
             draw_weights=weights,
             by_timestep=True,
         )

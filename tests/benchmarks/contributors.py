@@ -61,7 +61,7 @@ def mapped_scores(record: LabRecord, scores: MethodScores, rows: Sequence[int]) 
     return fitted.of(values)
 
 
-def foretold(
+def predicted(
     record: LabRecord,
     scores: Mapping[str, MethodScores],
     guda: GroupScores,
@@ -107,7 +107,7 @@ def main() -> None:
     works, _ = draw_works(reference_corpus(), record.plan)
     agreements = {
         name: group_agreement(values, measured)
-        for name, values in foretold(record, scores, guda, works, rows).items()
+        for name, values in predicted(record, scores, guda, works, rows).items()
     }
     ours = agreements[SHARES]
     write_result(

@@ -29,7 +29,7 @@ from creditline.distillation.training.feature_store import FeatureStore
 from creditline.distillation.training.fitting import Examples, Trained, train_encoder
 from creditline.distillation.training.recipes import OURS, PAPER, RECIPES
 from creditline.encoder.encoder import Encoder, Side
-from creditline.encoder.ood import Familiar
+from creditline.encoder.ood import OodDetector
 from creditline.evaluation.agreement import ndcg_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
 from creditline.generator.reference import reference_corpus, reference_decoys
@@ -233,8 +233,8 @@ def unfamiliar_figures(bench: Bench, store: FeatureStore) -> dict[str, Figure]:
     image, held_out = bench.train.parts.slices()["image"], bench.held_out
     assert held_out.decoys is not None
     usual, looked_at = np.array_split(np.random.default_rng(SEED).permutation(len(held_out.queries)), 2)
-    familiar = Familiar.of(bench.train.queries[:, image], held_out.queries[usual][:, image])
-    generated = familiar.unfamiliarity(held_out.queries[looked_at][:, image])
+    ood_detector = OodDetector.of(bench.train.queries[:, image], held_out.queries[usual][:, image])
+    generated = ood_detector.ood_score(held_out.queries[looked_at][:, image])
     random = np.random.default_rng(SEED)
     pixels = random.integers(0, 256, (len(generated) // 2, 64, 64, 3), dtype=np.uint8)
     noise = [Image.fromarray(picture) for picture in pixels]
@@ -257,7 +257,7 @@ def unfamiliar_figures(bench: Bench, store: FeatureStore) -> dict[str, Figure]:
         )
     }
     for key, (features, target, what) in foreign.items():
-        distances = familiar.unfamiliarity(features[:, image])
+        distances = ood_detector.ood_score(features[:, image])
         found[key] = Figure(_auroc(generated, distances), target=target, what=what)
     return found
 

@@ -61,7 +61,7 @@ class Layout:
 
     latent_side: int
     unet_channels: tuple[int, int, int, int]
-    heads: int
+    batch_prefixes: int
     unet_layers: int
     vae_channels: tuple[int, int, int, int]
     norm_groups: int
@@ -73,7 +73,7 @@ class Layout:
 SD15 = Layout(
     latent_side=64,
     unet_channels=(320, 640, 1280, 1280),
-    heads=8,
+    batch_prefixes=8,
     unet_layers=2,
     vae_channels=(128, 256, 512, 512),
     norm_groups=32,
@@ -129,7 +129,7 @@ def build_unet(layout: Layout) -> UNet2DConditionModel:
         block_out_channels=layout.unet_channels,
         layers_per_block=layout.unet_layers,
         cross_attention_dim=layout.text_width,
-        attention_head_dim=layout.heads,
+        attention_head_dim=layout.batch_prefixes,
         norm_num_groups=layout.norm_groups,
     )
 

@@ -69,9 +69,9 @@ def plot_expected_changes(
     figure, panels = pyplot.subplots(
         1, len(methods), figsize=(3.2 * len(methods), 3.2), layout="constrained", sharex=True, sharey=True
     )
-    for axes, (name, foretold, measured) in zip(panels, methods, strict=True):
-        order = np.argsort(foretold.ravel())
-        parts = [(foretold.ravel()[part], measured.ravel()[part]) for part in np.array_split(order, bins)]
+    for axes, (name, predicted, measured) in zip(panels, methods, strict=True):
+        order = np.argsort(predicted.ravel())
+        parts = [(predicted.ravel()[part], measured.ravel()[part]) for part in np.array_split(order, bins)]
         across = [float(ours.mean()) for ours, _ in parts]
         down = [float(truth.mean()) for _, truth in parts]
         errors = [1.96 * float(truth.std()) / len(truth) ** 0.5 for _, truth in parts]

@@ -109,7 +109,7 @@ def pictures_sheet(found: Counterfactuals) -> Image.Image:
     methods = found.methods()
     by_id = {query.id: place for place, query in enumerate(found.record.queries)}
     shared = [query for query in by_id if all(query in found.queries(method) for method in methods)]
-    heads = [
+    batch_prefixes = [
         "as made",
         *(_WORDS[reason] for reason in (NOTHING, RANDOM)),
         *(f"{method}'s 25" for method in methods),
@@ -117,9 +117,9 @@ def pictures_sheet(found: Counterfactuals) -> Image.Image:
     lines = [_line(found, query, by_id[query], methods) for query in shared]
     side = lines[0][0].shape[0] + _GAP
     across = max(side, _COLUMN)
-    sheet = Image.new("RGB", (_LABEL + across * len(heads), _HEAD + side * len(lines)), "white")
+    sheet = Image.new("RGB", (_LABEL + across * len(batch_prefixes), _HEAD + side * len(lines)), "white")
     draw, font = ImageDraw.Draw(sheet), sheet_font(10)
-    for number, head in enumerate(heads):
+    for number, head in enumerate(batch_prefixes):
         draw.text((_LABEL + number * across, 2), head, fill=_INK, font=font)
     for number, (query, line) in enumerate(zip(shared, lines, strict=True)):
         top = _HEAD + number * side

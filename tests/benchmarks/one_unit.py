@@ -19,7 +19,7 @@ from creditline.calibration.concentration import concentration
 from creditline.evaluation.lab.common_scale import (
     UnitTest,
     fit_expected_change,
-    foretold_losses,
+    predicted_losses,
     unit_test,
     write_maps,
 )
@@ -60,7 +60,7 @@ class Mapped:
     expected: ExpectedChange
     test: UnitTest
     changes: NDArray[np.float64]
-    foretold: NDArray[np.float64]
+    predicted: NDArray[np.float64]
     measured: NDArray[np.float64]
 
 
@@ -91,14 +91,14 @@ def mapped(record: LabRecord, scores: MethodScores, whole: NDArray[np.float64]) 
         whole_loss=float(whole[rows].mean()),
         comparable=scores.method in CONSENSUSES,
     )
-    foretold = foretold_losses(expected, values, testing.subsets)
+    predicted = predicted_losses(expected, values, testing.subsets)
     measured = testing.losses.mean(axis=1)
     return Mapped(
         scores.method,
         expected,
-        unit_test(foretold, testing, seed=SEED),
+        unit_test(predicted, testing, seed=SEED),
         expected.of(values),
-        foretold - foretold.mean(axis=0),
+        predicted - predicted.mean(axis=0),
         measured - measured.mean(axis=0),
     )
 
@@ -138,7 +138,9 @@ def figures(by_name: dict[str, Mapped], noise: Mapping[str, MethodScores]) -> di
             what=f"measured over foretold ΔL of {OURS}, on subsets that it was not fitted on (1 is right)",
         ),
         "random_explained": Figure(
-            by_name["random"].test.explained, target="<= 0.03", what="control: what random scores explain"
+            by_name["random"].test.explained,
+            target="<= 0.03",
+            what="control: what random scores explain",
         ),
     }
     for key, name in CONCENTRATED.items():
@@ -189,7 +191,7 @@ def main() -> None:
     )
     plot_expected_changes(
         [
-            (found[name].method, found[name].foretold, found[name].measured)
+            (found[name].method, found[name].predicted, found[name].measured)
             for name in (OURS, "abu-plus", "random")
         ]
     )

@@ -21,7 +21,7 @@ from tests.benchmarks.full_size import (
 SMALL = Layout(
     latent_side=8,
     unet_channels=(32, 32, 64, 64),
-    heads=2,
+    batch_prefixes=2,
     unet_layers=1,
     vae_channels=(16, 16, 32, 32),
     norm_groups=8,

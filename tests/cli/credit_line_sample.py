@@ -74,7 +74,7 @@ def sample_audit(
 
 
 def sample_answer(
-    shares: Sequence[float] = SHARES, unfamiliarity: float = 0.7, concentration: float = 0.02
+    shares: Sequence[float] = SHARES, ood_score: float = 0.7, concentration: float = 0.02
 ) -> AttributionAnswer:
     credited = tuple(
         CreditedWork(
@@ -104,7 +104,7 @@ def sample_answer(
             generator_fingerprint="3f" * 32,
             corpus_fingerprint="a7" * 32,
             towers_fingerprint="5c" * 32,
-            width=256,
+            dimension=256,
             works=_WORKS,
             collection="works-openclipart-reference-1a2b3c4d",
         ),
@@ -115,8 +115,8 @@ def sample_answer(
         equal_parts=equal_parts(concentration, _WORKS),
         remainder_low=0.48,
         remainder_high=0.66,
-        level=0.9,
-        unfamiliarity=unfamiliarity,
+        coverage=0.9,
+        ood_score=ood_score,
     )
 
 
@@ -124,13 +124,13 @@ def sample_credit_line(
     prompt: str = "a red ladybug on a leaf",
     shares: Sequence[float] = SHARES,
     audit: AuditAnswer | None = None,
-    unfamiliarity: float = 0.7,
+    ood_score: float = 0.7,
     concentration: float = 0.02,
 ) -> CreditLine:
     works = sample_works()
     return CreditLine(
         query=Query(sample_picture(works[0]), prompt, "3f" * 32, seed=7),
-        answer=sample_answer(shares, unfamiliarity, concentration),
+        answer=sample_answer(shares, ood_score, concentration),
         thumbnails={work.id: work.thumbnail for work in works},
         accuracy=AuditedAccuracy(12, 0.43, 0.35, 0.51, 0.52),
         audit=audit,

@@ -148,7 +148,7 @@ def test_ranges_stand_beside_shares_and_the_remainder() -> None:
 
 
 def test_a_picture_of_another_kind_is_said_to_be_one() -> None:
-    strange, usual = sample_credit_line(unfamiliarity=1.44), sample_credit_line(unfamiliarity=0.9)
+    strange, usual = sample_credit_line(ood_score=1.44), sample_credit_line(ood_score=0.9)
     assert "unlike those" in _Page(credit_line_page(strange)).text
     assert "1.4 times" in re.sub(r"\s+", " ", _terminal_text(strange))
     assert "unlike those" not in _Page(credit_line_page(usual)).text
@@ -320,7 +320,7 @@ def test_the_drawing_states_equal_parts_from_the_answer() -> None:
 
 def test_a_great_many_works_are_counted_too() -> None:
     (said,) = [
-        s for s in words.sureness_sentences(sample_credit_line(concentration=0.0)) if "equal parts" in s
+        s for s in words.uncertainty_sentences(sample_credit_line(concentration=0.0)) if "equal parts" in s
     ]
     assert said == "It owes a great many works a little each, as if 1,776 works had equal parts of it."
 
@@ -328,7 +328,7 @@ def test_a_great_many_works_are_counted_too() -> None:
 def test_an_answer_that_does_not_record_equal_parts_states_none() -> None:
     line = sample_credit_line()
     old = replace(line, answer=replace(line.answer, equal_parts=None, corpus_works=0))
-    assert not any("equal parts" in said for said in words.sureness_sentences(old))
+    assert not any("equal parts" in said for said in words.uncertainty_sentences(old))
     assert old.other_works == line.other_works
 
 

@@ -18,7 +18,7 @@ from creditline.cli.index_plan import number_of
 from creditline.errors import Conflict, InvalidInput, NotFound, NotReady
 from creditline.index import IndexPlan, WorkIndex
 from creditline.index.builds.promotion import live_build
-from creditline.index.plan import Codes
+from creditline.index.plan import Quantization
 from creditline.ledger import Ledger, WithdrawalKind
 from creditline.release import CALIBRATION, ENCODER, MODEL_CARD, write_manifest, write_work_vectors
 from tests.index.works_made_up import unit_vectors
@@ -123,10 +123,10 @@ def test_an_ingest_into_an_alias_adds_to_the_live_build(ingested: WorkIndex, pla
 
 
 def test_a_plan_is_chosen_and_lays_out_what_is_ingested_by_it(source: Path, place: Path, port: int) -> None:
-    (place / "plan.json").write_text(IndexPlan(codes=Codes.BINARY, segments=3).to_json())
+    (place / "plan.json").write_text(IndexPlan(quantization=Quantization.BINARY, segments=3).to_json())
     _run("ingest", str(source), "--into", "works-planned.1", "--plan", "plan.json")
     with WorkIndex.connect(grpc_port=port) as index:
-        assert index.plan("works-planned.1").codes is Codes.BINARY
+        assert index.plan("works-planned.1").quantization is Quantization.BINARY
         index.delete("works-planned.1")
 
 
@@ -144,7 +144,7 @@ def test_the_planner_shows_its_formulas_and_writes_what_was_chosen(place: Path) 
 def test_the_planner_speaks_json(place: Path) -> None:
     options = json.loads(_run("plan", "--works", "5B", "--json").output)
     assert sum(option["chosen"] for option in options) == 1
-    assert {option["plan"]["codes"] for option in options} == {"int8", "turbo4", "binary"}
+    assert {option["plan"]["quantization"] for option in options} == {"int8", "turbo4", "binary"}
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_a_build_of_the_release_is_promoted_with_it(ingested: WorkIndex, place: 
     assert "Not compared with a release" in _run("promote", "works-cli.1", "--release", str(other)).output
 
 
-@pytest.mark.parametrize(("width", "seed", "why"), [(32, 5, "another encoder"), (16, 0, "32 dimensions")])
+@pytest.mark.parametrize(("dimension", "seed", "why"), [(32, 5, "another encoder"), (16, 0, "32 dimensions")])
 def test_a_build_that_cannot_serve_the_release_is_refused(
-    ingested: WorkIndex, place: Path, width: int, seed: int, why: str
+    ingested: WorkIndex, place: Path, dimension: int, seed: int, why: str
 ) -> None:
-    release = _release_of(place / "release", unit_vectors(_WORKS, width, seed=seed))
+    release = _release_of(place / "release", unit_vectors(_WORKS, dimension, seed=seed))
     with pytest.raises(Conflict, match=why):
         _run("promote", "works-cli.2", "--release", str(release))
     assert live_build(ingested, "works-cli") == "works-cli.1"

@@ -92,10 +92,10 @@ def test_a_wrong_key_is_one_line(creditline: Creditline) -> None:
 
 
 def test_programs_read_json(creditline: Creditline) -> None:
-    wish = json.loads(creditline("withdraw", "--work", _WORK.id, "--json").stdout)
-    assert (wish["withdrawal"]["subject"], wish["carried_out"]) == (_WORK.id, False)
+    status = json.loads(creditline("withdraw", "--work", _WORK.id, "--json").stdout)
+    assert (status["withdrawal"]["subject"], status["carried_out"]) == (_WORK.id, False)
     (listed,) = json.loads(creditline("withdraw", "--list", "--json").stdout)
-    assert listed["id"] == wish["withdrawal"]["id"]
+    assert listed["id"] == status["withdrawal"]["id"]
 
 
 def test_a_past_credit_line_is_shown_with_its_marks(

@@ -13,7 +13,7 @@ from creditline.api import answers
 from creditline.api.attributions import attribution_message, read_attribution, read_recorded, recorded_message
 from creditline.api.audits import audit_message, read_audit
 from creditline.api.releases import read_release_response, release_response
-from creditline.api.withdrawals import read_wish, wish_message
+from creditline.api.withdrawals import read_withdrawal_status, withdrawal_status_message
 from creditline.api.works import read_work, work_message
 from creditline.client import CreditlineClient
 from creditline.errors import InvalidInput, Unavailable
@@ -52,8 +52,8 @@ def test_an_attribution_survives_the_wire(accuracy: answers.AuditedAccuracy) -> 
         concentration=0.125,
         remainder_low=0.5,
         remainder_high=0.875,
-        level=0.9,
-        unfamiliarity=1.5,
+        coverage=0.9,
+        ood_score=1.5,
         corpus_works=5_000_000_000,
         equal_parts=7.5,
     )
@@ -136,14 +136,14 @@ def test_marks_of_a_past_answer_survive_the_wire() -> None:
 
 
 @pytest.mark.parametrize("kind", ["WORK", "CONTRIBUTOR"])
-@pytest.mark.parametrize("action", ["WITHDRAWN", "TAKEN_BACK"])
+@pytest.mark.parametrize("action", ["WITHDRAWN", "REVOKED"])
 def test_a_wish_survives_the_wire(kind: str, action: str) -> None:
     withdrawal = answers.WithdrawalAnswer(7, "2" * 32, _MOMENT, kind, "Ana", action, "asked", "the office")
-    for wish in (
-        answers.WishAnswer(withdrawal, 3, True, ""),
-        answers.WishAnswer(withdrawal, 0, False, "Qdrant is down"),
+    for status in (
+        answers.WithdrawalStatus(withdrawal, 3, True, ""),
+        answers.WithdrawalStatus(withdrawal, 0, False, "Qdrant is down"),
     ):
-        assert read_wish(wish_message(wish)) == wish
+        assert read_withdrawal_status(withdrawal_status_message(status)) == status
 
 
 def test_a_withdrawn_work_survives_the_wire() -> None:

@@ -55,12 +55,12 @@ def _forget_settings() -> None:
         del os.environ[name]
 
 
-def _environments(directory: Path, say: Callable[[str], None]) -> dict[str, ImageEnvironment]:
+def _environments(directory: Path, report: Callable[[str], None]) -> dict[str, ImageEnvironment]:
     made = {}
     for image in IMAGES:
         made[image] = make_environment(image, directory / image)
         _refuse_leaks(made[image])
-        say(f"installed creditline\\[{extra_of(image)}] for the image {image}")
+        report(f"installed creditline\\[{extra_of(image)}] for the image {image}")
     return made
 
 

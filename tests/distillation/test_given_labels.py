@@ -40,7 +40,7 @@ def test_labels_become_a_release_that_verifies(
 ) -> None:
     release = distilled(labels_of(small_corpus), corpus_file, tmp_path)
     assert open_release(release.directory) == release
-    assert (release.name, release.collection, release.works, release.width) == (
+    assert (release.name, release.collection, release.works, release.dimension) == (
         "small",
         "works-small",
         40,

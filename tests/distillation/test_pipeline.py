@@ -16,7 +16,7 @@ import pytest
 from creditline.corpus.works import Corpus, write_corpus
 from creditline.distillation.labels.label_set import HELD_OUT, TRAIN, TRANSFER, LabelSet, read_labels
 from creditline.distillation.release.verification import verify_release
-from creditline.release import EVALUATION, FAMILIAR, INTERVALS, Release, open_release
+from creditline.release import EVALUATION, INTERVALS, OOD_DETECTOR, Release, open_release
 from creditline.towers.spec import TowerSpec
 from creditline.towers.towers import Towers
 from tests.distillation.small_towers import write_small_clip
@@ -107,8 +107,8 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
     assert "[7/10] training: there already" in said
     resumed = open_release(output / "release")
     assert resumed.files == whole.files
-    assert (resumed.width, resumed.works) == (16, len(small_corpus))
-    assert {INTERVALS, FAMILIAR, EVALUATION} <= set(resumed.files)
+    assert (resumed.dimension, resumed.works) == (16, len(small_corpus))
+    assert {INTERVALS, OOD_DETECTOR, EVALUATION} <= set(resumed.files)
     _verifies(resumed, small_corpus, config)
     evaluation = json.loads((resumed.directory / EVALUATION).read_text())
     assert {"transfer_ndcg100", "transfer_coverage", "transfer_ndcg100_of_ceiling"} <= set(evaluation)

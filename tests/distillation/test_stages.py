@@ -90,7 +90,7 @@ class Report:
     def add(self, what: str) -> None:
         (self.directory / f"{os.getpid()}.{what}").touch()
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         if "waiting for" in line:
             self.add("waits")
 
@@ -106,7 +106,7 @@ def _stage_of_all(directory: Path, report: Report, processes: int) -> None:
         wait_until(lambda: len(report.found()) == processes, "all processes have come to the stage")
         (stage / "file").write_text("a")
 
-    Stages(directory, 1, report.say).run("one", {"seed": 0}, make)
+    Stages(directory, 1, report.report).run("one", {"seed": 0}, make)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def _stage_without_end(directory: Path, report: Report) -> None:
             report.add("computes")
             wait_until(lambda: False, "killed by the test")
 
-    Stages(directory, 1, report.say).run("one", {"seed": 0}, make)
+    Stages(directory, 1, report.report).run("one", {"seed": 0}, make)
 
 
 @pytest.fixture

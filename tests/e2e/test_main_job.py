@@ -164,9 +164,9 @@ def test_noise_is_said_to_be_unlike_what_the_release_knows(
     opened = io.BytesIO()
     Image.fromarray(pixels).save(opened, format="PNG")
     noise = system.attribute(replace(picture, png=opened.getvalue()))
-    assert answer.unfamiliarity is not None
-    assert noise.unfamiliarity is not None
-    assert answer.unfamiliarity < 1.0 < noise.unfamiliarity
+    assert answer.ood_score is not None
+    assert noise.ood_score is not None
+    assert answer.ood_score < 1.0 < noise.ood_score
 
 
 def test_the_page_speaks_json_over_http_with_the_same_numbers(

@@ -38,7 +38,11 @@ async def _embed(
     client: EmbedderClient, release: Release, work: Work, seconds: float = _PATIENT_SECONDS
 ) -> EmbeddedQuery:
     return await client.embed(
-        work.thumbnail, work.caption, release=release.name, width=release.width, deadline_seconds=seconds
+        work.thumbnail,
+        work.caption,
+        release=release.name,
+        dimension=release.dimension,
+        deadline_seconds=seconds,
     )
 
 

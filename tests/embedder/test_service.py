@@ -61,7 +61,7 @@ def test_callers_that_come_together_get_the_vectors_of_callers_that_come_alone(
 
 def test_it_says_which_encoder_is_loaded(served: Served, embedder_release: Release) -> None:
     answer = served.stub.GetEncoder(proto.GetEncoderRequest())
-    assert (answer.release, answer.width) == ("development", 16)
+    assert (answer.release, answer.dimension) == ("development", 16)
     assert answer.towers_fingerprint == embedder_release.towers_fingerprint
     assert answer.max_batch >= 1
     assert answer.device == "cpu"

@@ -34,7 +34,7 @@ class CountingModel:
         self.embedded += len(items)
         if self.error is not None:
             raise self.error
-        vector = np.zeros(self.release.width, dtype=np.float32)
+        vector = np.zeros(self.release.dimension, dtype=np.float32)
         vector[0] = 1.0
         return [Embedded(vector, None, 1.0, 0.5) for _ in items]
 

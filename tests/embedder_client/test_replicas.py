@@ -44,7 +44,7 @@ def three(replicas: Replicas) -> Replicas:
 async def _embed(client: EmbedderClient, replicas: Replicas, image: bytes = _SMALL) -> None:
     release = replicas.release
     embedded = await client.embed(
-        image, "a red square", release=release.name, width=release.width, deadline_seconds=20.0
+        image, "a red square", release=release.name, dimension=release.dimension, deadline_seconds=20.0
     )
     assert embedded.vector[0] == 1.0
 

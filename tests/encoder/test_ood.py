@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from creditline.encoder.ood import Familiar
+from creditline.encoder.ood import OodDetector
 from creditline.errors import InvalidInput
 
 
@@ -17,39 +17,39 @@ def usual(count: int, seed: int) -> np.ndarray:
     return (random.normal(size=(count, 6)) @ axes + 0.1 * random.normal(size=(count, 30))).astype(np.float32)
 
 
-def familiar_with(count: int) -> Familiar:
-    return Familiar.of(usual(count, 1), usual(100, 9), directions=6)
+def familiar_with(count: int) -> OodDetector:
+    return OodDetector.of(usual(count, 1), usual(100, 9), directions=6)
 
 
 def test_foreign_pictures_are_further_than_any_usual_one() -> None:
-    familiar = familiar_with(300)
+    ood_detector = familiar_with(300)
     foreign = np.random.default_rng(5).normal(size=(100, 30)).astype(np.float32)
-    ours, theirs = familiar.unfamiliarity(usual(100, 2)), familiar.unfamiliarity(foreign)
+    ours, theirs = ood_detector.ood_score(usual(100, 2)), ood_detector.ood_score(foreign)
     assert roc_auc_score([0] * 100 + [1] * 100, np.concatenate([ours, theirs])) > 0.99
     assert (theirs > 1.0).mean() > 0.9
 
 
 def test_about_one_usual_picture_in_a_hundred_passes_the_limit() -> None:
-    passed = familiar_with(300).unfamiliarity(usual(5000, 2)) > 1.0
+    passed = familiar_with(300).ood_score(usual(5000, 2)) > 1.0
     assert 0.0 < passed.mean() < 0.05
 
 
 def test_pictures_of_the_same_kind_cannot_be_told_from_each_other() -> None:
-    familiar = familiar_with(300)
-    first, second = familiar.unfamiliarity(usual(200, 2)), familiar.unfamiliarity(usual(200, 3))
+    ood_detector = familiar_with(300)
+    first, second = ood_detector.ood_score(usual(200, 2)), ood_detector.ood_score(usual(200, 3))
     assert roc_auc_score([0] * 200 + [1] * 200, np.concatenate([first, second])) == pytest.approx(
         0.5, abs=0.1
     )
 
 
 def test_distances_do_not_depend_on_the_batch() -> None:
-    familiar, asked = familiar_with(50), usual(7, 2)
-    alone = [familiar.unfamiliarity(row[None])[0] for row in asked]
-    np.testing.assert_allclose(familiar.unfamiliarity(asked), alone, rtol=1e-4)
+    ood_detector, asked = familiar_with(50), usual(7, 2)
+    alone = [ood_detector.ood_score(row[None])[0] for row in asked]
+    np.testing.assert_allclose(ood_detector.ood_score(asked), alone, rtol=1e-4)
 
 
 def test_too_few_pictures_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"5 known pictures .* at least 16"):
-        Familiar.of(usual(5, 1), usual(100, 2))
+        OodDetector.of(usual(5, 1), usual(100, 2))
     with pytest.raises(InvalidInput, match="3 usual pictures"):
-        Familiar.of(usual(50, 1), usual(3, 2))
+        OodDetector.of(usual(50, 1), usual(3, 2))

@@ -66,7 +66,7 @@ def _until(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
 
 def _added(count: int, like: Served) -> list[WorkPoint]:
     """Works that the release does not know; the first of them have the vectors of works that it does."""
-    vectors = unit_vectors(count, like.release.width)
+    vectors = unit_vectors(count, like.release.dimension)
     known = like.release.vectors()[:count]
     vectors[: len(known)] = known
     works = made_up_works(vectors)

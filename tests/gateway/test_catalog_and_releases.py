@@ -51,7 +51,7 @@ def test_the_live_release_answers_by_no_name_and_by_its_own(
         answer = client.release(name)
     assert answer.release.name == release.name
     assert answer.release.generator_fingerprint == release.generator_fingerprint
-    assert (answer.release.works, answer.release.width) == (release.works, release.width)
+    assert (answer.release.works, answer.release.dimension) == (release.works, release.dimension)
     assert answer.release.created == datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
     assert (answer.accuracy.audits, answer.accuracy.recall) == (0, None)
 

@@ -68,7 +68,7 @@ def test_the_number_of_works_is_that_of_the_build(
     index: WorkIndex, port: int, release: Release, served_release: ServedRelease
 ) -> None:
     assert _now(port, served_release) == AnsweringBuild(f"{release.collection}.1", release.works)
-    index.upsert(release.collection, made_up_works(unit_vectors(7, release.width)))
+    index.upsert(release.collection, made_up_works(unit_vectors(7, release.dimension)))
     assert _now(port, served_release).works == release.works + 7
     index.remove(release.collection, release.work_ids()[:10])
     assert _now(port, served_release).works == release.works - 3

@@ -90,10 +90,10 @@ def test_a_withdrawn_work_is_gone_from_the_next_answer_and_the_list_stays_as_lon
     with running_gateway(place.settings) as gateway, gateway.client() as client:
         before = _ask(client, work)
         assert work.id in _shown(before)
-        wish = client.withdraw_work(work.id)
+        status = client.withdraw_work(work.id)
         after = _ask(client, work)
         assert _withheld(gateway) == 0.0, "the index hid it itself"
-    assert (wish.carried_out, wish.pending) == (True, "")
+    assert (status.carried_out, status.pending) == (True, "")
     assert work.id not in _shown(after)
     assert len(after.works) == len(before.works) == 5
     assert sum(each.share for each in after.works) + after.remainder == pytest.approx(1.0, abs=1e-6)
@@ -131,7 +131,7 @@ def test_who_is_taken_back_is_credited_again(place: Place) -> None:
         before = _ask(client, apple)
         client.withdraw_contributor(apple.contributor)
         assert apple.contributor not in _named(_ask(client, apple))
-        client.take_contributor_back(apple.contributor)
+        client.revoke_contributor(apple.contributor)
         after = _ask(client, apple)
     assert [work.id for work in after.works] == [work.id for work in before.works]
 

@@ -81,7 +81,7 @@ class ReportingTask(LineTask):
         wait_until(lambda: len(self.trains) + len(self.waits) == 2, "both have come")
         return super().loss(model, generator, batch)
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         if "waiting for" in line:
             self.waits.add(threading.get_ident())
 
@@ -89,7 +89,7 @@ class ReportingTask(LineTask):
 def test_of_two_trainings_begun_at_once_one_trains_and_the_other_takes_its_weights(tmp_path: Path) -> None:
     task, schedule = ReportingTask(), replace(_SCHEDULE, steps=3)
     with ThreadPoolExecutor(2) as threads:
-        found = threads.map(lambda _: train(task, schedule, tmp_path, task.say), range(2))
+        found = threads.map(lambda _: train(task, schedule, tmp_path, task.report), range(2))
     assert set(found) == {tmp_path / "line.ema.safetensors"}
     assert (len(task.trains), len(task.waits)) == (1, 1)
 

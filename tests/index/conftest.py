@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 
 from creditline.index import IndexPlan, WorkIndex
-from creditline.index.plan import Numbers
+from creditline.index.plan import Dtype
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 from tests.local.qdrant_process import local_qdrant
 
 WORKS = 3_000
 # Thresholds of 1 kB make Qdrant build and use its graph for so few works already; whole numbers make scores
 # those of the oracle.
-GRAPH_PLAN = IndexPlan(
-    full_scan_threshold_kilobytes=1, indexing_threshold_kilobytes=1, numbers=Numbers.FLOAT32
-)
+GRAPH_PLAN = IndexPlan(full_scan_threshold_kilobytes=1, indexing_threshold_kilobytes=1, dtype=Dtype.FLOAT32)
 
 
 @pytest.fixture(scope="session")

@@ -9,23 +9,25 @@ from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.index import IndexPlan, WorkIndex
-from creditline.index.plan import Codes, Numbers
+from creditline.index.plan import Dtype, Quantization
 
 
 def test_a_plan_survives_being_written() -> None:
-    plan = IndexPlan(shards=3, codes=Codes.BINARY, numbers=Numbers.FLOAT32, indexes_on_disk=True)
+    plan = IndexPlan(shards=3, quantization=Quantization.BINARY, dtype=Dtype.FLOAT32, indexes_on_disk=True)
     assert IndexPlan.from_json(plan.to_json()) == plan
 
 
 def test_a_plan_may_say_only_what_differs() -> None:
-    assert IndexPlan.from_json('{"codes": "turbo4", "shards": 2}') == IndexPlan(codes=Codes.TURBO4, shards=2)
+    assert IndexPlan.from_json('{"codes": "turbo4", "shards": 2}') == IndexPlan(
+        quantization=Quantization.TURBO4, shards=2
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ('{"shard": 2}', "has no 'shard'; did you mean 'shards'"),
-        ('{"codes": "int9"}', "codes of an index plan"),
+        ('{"codes": "int9"}', "quantization of an index plan"),
         ('{"segments": "many"}', "segments of an index plan"),
         ('{"segments": 0}', "segments is 0; give 1 or more"),
         (
@@ -44,7 +46,7 @@ def test_a_plan_that_no_collection_can_have_is_refused_in_a_sentence(text: str, 
 @pytest.fixture
 def planned(qdrant_port: int) -> Iterator[tuple[WorkIndex, IndexPlan]]:
     """A collection of another layout than the default."""
-    plan = IndexPlan(segments=3, codes=Codes.BINARY, search_ef=99, upsert_batch=7)
+    plan = IndexPlan(segments=3, quantization=Quantization.BINARY, search_ef=99, upsert_batch=7)
     with WorkIndex.connect(grpc_port=qdrant_port, plan=plan) as index:
         index.create("planned", 16)
         yield index, plan
@@ -59,10 +61,13 @@ def test_whoever_opens_a_collection_learns_its_plan(
 
 
 def test_codes_decide_how_many_more_works_are_scored_anew() -> None:
-    asked = {codes: IndexPlan(codes=codes).effort(10, narrow=False, exact=False) for codes in Codes}
-    assert asked[Codes.INT8].quantization.oversampling == 2.0
-    assert asked[Codes.BINARY].quantization.oversampling == 4.0
-    assert not asked[Codes.NONE].HasField("quantization")
+    asked = {
+        quantization: IndexPlan(quantization=quantization).effort(10, narrow=False, exact=False)
+        for quantization in Quantization
+    }
+    assert asked[Quantization.INT8].quantization.oversampling == 2.0
+    assert asked[Quantization.BINARY].quantization.oversampling == 4.0
+    assert not asked[Quantization.NONE].HasField("quantization")
 
 
 def test_effort_is_never_less_than_what_is_asked_for_and_more_with_a_filter() -> None:
@@ -83,7 +88,7 @@ def test_the_request_carries_every_setting() -> None:
         shards=4,
         replicas=2,
         write_consistency=2,
-        codes=Codes.TURBO4,
+        quantization=Quantization.TURBO4,
     )
     made = plan.creation("works", 256)
     assert (made.shard_number, made.replication_factor, made.write_consistency_factor) == (4, 2, 2)

@@ -102,7 +102,7 @@ def test_an_unreachable_qdrant_is_named_with_its_address_and_remedy() -> None:
     assert refused.value.service == "qdrant"
 
 
-@pytest.mark.parametrize("width", [1, 31, 32, 256, 768, 5_000])
-def test_a_vector_becomes_the_message_that_protobuf_itself_makes(width: int) -> None:
-    vector = unit_vectors(1, width, seed=width)[0]
+@pytest.mark.parametrize("dimension", [1, 31, 32, 256, 768, 5_000])
+def test_a_vector_becomes_the_message_that_protobuf_itself_makes(dimension: int) -> None:
+    vector = unit_vectors(1, dimension, seed=dimension)[0]
     assert dense_vector(vector) == qdrant.DenseVector(data=vector.tolist())

@@ -13,9 +13,9 @@ CONTRIBUTORS = ("ada", "ben", "cleo", "dora")
 _WITHDRAWN_EVERY = 10
 
 
-def unit_vectors(count: int, width: int = WIDTH, *, seed: int = 0) -> npt.NDArray[np.float32]:
+def unit_vectors(count: int, dimension: int = WIDTH, *, seed: int = 0) -> npt.NDArray[np.float32]:
     """(count, width) float32, rows of length 1."""
-    vectors = np.random.default_rng(seed).normal(size=(count, width))
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -30,10 +30,14 @@ def test_nothing_is_withdrawn_from_a_new_ledger(ledger: Ledger) -> None:
 
 
 def test_a_withdrawal_is_read_back_as_it_was_wished(ledger: Ledger, clock: MovableClock) -> None:
-    wish = ledger.withdraw(_CONTRIBUTOR, "Ana Ångström", reason="by mail", requested_by="the office")
-    assert (wish.subject, wish.reason, wish.requested_by) == ("Ana Ångström", "by mail", "the office")
-    assert (wish.created, wish.sequence, wish.previous_hash) == (clock.now, 1, GENESIS)
-    assert ledger.standing_withdrawals() == ledger.withdrawals_after(0) == (wish,)
+    request = ledger.withdraw(_CONTRIBUTOR, "Ana Ångström", reason="by mail", requested_by="the office")
+    assert (request.subject, request.reason, request.requested_by) == (
+        "Ana Ångström",
+        "by mail",
+        "the office",
+    )
+    assert (request.created, request.sequence, request.previous_hash) == (clock.now, 1, GENESIS)
+    assert ledger.standing_withdrawals() == ledger.withdrawals_after(0) == (request,)
     assert ledger.withdrawn() == Withdrawn(contributors=frozenset({"Ana Ångström"}), sequence=1)
 
 
@@ -43,8 +47,8 @@ def test_the_same_wish_again_adds_no_row_and_gives_the_standing_one(
     first = ledger.withdraw(_WORK, "w1", reason="asked by letter")
     clock.pass_seconds(60)
     assert ledger.withdraw(_WORK, "w1", reason="asked again") == first
-    back = ledger.take_back(_WORK, "w1")
-    assert ledger.take_back(_WORK, "w1") == back
+    back = ledger.revoke(_WORK, "w1")
+    assert ledger.revoke(_WORK, "w1") == back
     assert ledger.withdrawals_after(0) == (first, back)
 
 
@@ -57,30 +61,30 @@ def test_at_once_from_many_threads_a_wish_is_one_row(ledger: Ledger) -> None:
 def test_a_work_and_a_contributor_of_one_name_are_two_subjects(ledger: Ledger) -> None:
     ledger.withdraw(_WORK, "ana")
     ledger.withdraw(_CONTRIBUTOR, "ana")
-    ledger.take_back(_WORK, "ana")
+    ledger.revoke(_WORK, "ana")
     assert ledger.withdrawn() == Withdrawn(
         contributors=frozenset({"ana"}), sequence=3, returned_works=frozenset({"ana"})
     )
 
 
 def test_who_withdraws_after_taking_back_is_withdrawn(ledger: Ledger) -> None:
-    for wish in (ledger.withdraw, ledger.take_back, ledger.withdraw):
-        last = wish(_WORK, "w1")
+    for request in (ledger.withdraw, ledger.revoke, ledger.withdraw):
+        last = request(_WORK, "w1")
     assert ledger.withdrawn() == Withdrawn(works=frozenset({"w1"}), sequence=3)
     assert ledger.standing_withdrawals() == (last,)
 
 
 def test_what_was_never_withdrawn_cannot_be_taken_back(ledger: Ledger) -> None:
     with pytest.raises(NotFound, match="never withdrawn") as refused:
-        ledger.take_back(_CONTRIBUTOR, "Ana")
+        ledger.revoke(_CONTRIBUTOR, "Ana")
     assert refused.value.field == "subject"
     assert ledger.withdrawn().sequence == 0
 
 
 def test_later_wishes_are_read_alone_and_in_parts(ledger: Ledger) -> None:
-    wishes = [ledger.withdraw(_WORK, f"w{number}") for number in range(5)]
-    assert ledger.withdrawals_after(3) == tuple(wishes[3:])
-    assert ledger.withdrawals_after(1, limit=2) == tuple(wishes[1:3])
+    requests = [ledger.withdraw(_WORK, f"w{number}") for number in range(5)]
+    assert ledger.withdrawals_after(3) == tuple(requests[3:])
+    assert ledger.withdrawals_after(1, limit=2) == tuple(requests[1:3])
     assert ledger.withdrawals_after(5) == ()
 
 
@@ -96,10 +100,10 @@ def test_later_wishes_are_read_alone_and_in_parts(ledger: Ledger) -> None:
     ],
 )
 def test_texts_that_cannot_be_kept_are_refused_by_name(
-    ledger: Ledger, field: str, wish: dict[str, str]
+    ledger: Ledger, field: str, request: dict[str, str]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        ledger.withdraw(_WORK, **wish)
+        ledger.withdraw(_WORK, **request)
     assert refused.value.field == field
     assert ledger.withdrawals_after(0) == ()
 
@@ -114,11 +118,11 @@ def test_covers_a_work_by_itself_and_by_any_of_its_rights_holders() -> None:
 
 def test_both_chains_are_verified(ledger: Ledger) -> None:
     record(ledger)
-    wishes = [ledger.withdraw(_WORK, f"w{number}") for number in range(3)]
-    assert [wish.previous_hash for wish in wishes[1:]] == [wish.hash for wish in wishes[:-1]]
+    requests = [ledger.withdraw(_WORK, f"w{number}") for number in range(3)]
+    assert [request.previous_hash for request in requests[1:]] == [request.hash for request in requests[:-1]]
     report = ledger.verify_chain()
     assert report.intact
-    assert (report.attributions, report.withdrawals, report.withdrawals_head) == (1, 3, wishes[-1].hash)
+    assert (report.attributions, report.withdrawals, report.withdrawals_head) == (1, 3, requests[-1].hash)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +138,9 @@ def test_both_chains_are_verified(ledger: Ledger) -> None:
 def test_a_changed_or_missing_wish_breaks_the_chain_there(
     ledger: Ledger, ledger_url: str, statement: str
 ) -> None:
-    wishes = [ledger.withdraw(_WORK, f"w{number}", reason="asked") for number in range(5)]
+    requests = [ledger.withdraw(_WORK, f"w{number}", reason="asked") for number in range(5)]
     _tamper(ledger_url, statement)
-    assert ledger.verify_chain().broken_at == wishes[2].id
+    assert ledger.verify_chain().broken_at == requests[2].id
 
 
 def test_the_newest_answer_shows_that_the_last_wishes_were_cut_off(ledger: Ledger, ledger_url: str) -> None:

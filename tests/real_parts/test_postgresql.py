@@ -47,11 +47,11 @@ def test_an_attribution_and_its_audit_live_from_the_outbox_to_the_verdict(postgr
 def test_a_withdrawal_stands_until_it_is_taken_back(postgres_url: str) -> None:
     with Ledger.open(postgres_url) as ledger:
         with pytest.raises(NotFound):
-            ledger.take_back(WithdrawalKind.WORK, "w1")
+            ledger.revoke(WithdrawalKind.WORK, "w1")
         ledger.withdraw(WithdrawalKind.WORK, "w1", reason="asked for")
         ledger.withdraw(WithdrawalKind.CONTRIBUTOR, "Ana Example")
         assert ledger.withdrawn().covers("w1", "somebody")
-        ledger.take_back(WithdrawalKind.WORK, "w1")
+        ledger.revoke(WithdrawalKind.WORK, "w1")
         assert not ledger.withdrawn().covers("w1", "somebody")
         assert ledger.withdrawn().covers("w2", "Ana Example")
         assert ledger.verify_chain().intact

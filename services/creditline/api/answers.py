@@ -59,7 +59,7 @@ class ReleaseSummary:
     generator_fingerprint: str
     corpus_fingerprint: str
     towers_fingerprint: str
-    width: int
+    dimension: int
     works: int
     collection: str
 
@@ -111,9 +111,9 @@ class AttributionAnswer:
     them have the same part, 1 where one has it all."""
     remainder_low: float | None = None
     remainder_high: float | None = None
-    level: float | None = None
+    coverage: float | None = None
     """Fraction of answers whose true values lie in the intervals; None where the release has none."""
-    unfamiliarity: float | None = None
+    ood_score: float | None = None
     """Above 1, the picture is unlike those that the release was calibrated on, and shares mean little; None
     where the release cannot say."""
     corpus_works: int = 0
@@ -173,7 +173,7 @@ class WithdrawalAnswer:
 
 
 @dataclass(frozen=True)
-class WishAnswer:
+class WithdrawalStatus:
     """A wish that is in the ledger now, and how far it has come.
 
     `works`: how many works of the gateway's corpus it is about. `carried_out`: the index agrees in every

@@ -33,8 +33,8 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         equal_parts=answer.equal_parts,
         remainder_low=answer.remainder_low,
         remainder_high=answer.remainder_high,
-        level=answer.level,
-        unfamiliarity=answer.unfamiliarity,
+        coverage=answer.coverage,
+        ood_score=answer.ood_score,
     )
 
 
@@ -53,8 +53,8 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
         equal_parts=present_number(message, "equal_parts"),
         remainder_low=present_number(message, "remainder_low"),
         remainder_high=present_number(message, "remainder_high"),
-        level=present_number(message, "level"),
-        unfamiliarity=present_number(message, "unfamiliarity"),
+        coverage=present_number(message, "coverage"),
+        ood_score=present_number(message, "ood_score"),
     )
 
 

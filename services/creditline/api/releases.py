@@ -21,7 +21,7 @@ def read_release(message: release_pb2.Release) -> ReleaseSummary:
         generator_fingerprint=message.generator_fingerprint,
         corpus_fingerprint=message.corpus_fingerprint,
         towers_fingerprint=message.towers_fingerprint,
-        width=message.width,
+        dimension=message.dimension,
         works=message.works,
         collection=message.collection,
     )

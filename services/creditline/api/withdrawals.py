@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from creditline.api.answers import WishAnswer, WithdrawalAnswer
+from creditline.api.answers import WithdrawalAnswer, WithdrawalStatus
 from creditline.api.timestamps import read_timestamp, timestamp_message
 from creditline.v1 import withdrawal_pb2
 
@@ -35,14 +35,16 @@ def read_withdrawal(message: withdrawal_pb2.Withdrawal) -> WithdrawalAnswer:
     )
 
 
-def wish_message(wish: WishAnswer) -> withdrawal_pb2.Wish:
-    """`creditline.v1.Wish` of a withdrawal request and its progress."""
-    return withdrawal_pb2.Wish(**{**vars(wish), "withdrawal": withdrawal_message(wish.withdrawal)})
+def withdrawal_status_message(status: WithdrawalStatus) -> withdrawal_pb2.WithdrawalStatus:
+    """`creditline.v1.WithdrawalStatus` of a withdrawal request and its progress."""
+    return withdrawal_pb2.WithdrawalStatus(
+        **{**vars(status), "withdrawal": withdrawal_message(status.withdrawal)}
+    )
 
 
-def read_wish(message: withdrawal_pb2.Wish) -> WishAnswer:
-    """The withdrawal request of `creditline.v1.Wish`, with its progress."""
-    return WishAnswer(
+def read_withdrawal_status(message: withdrawal_pb2.WithdrawalStatus) -> WithdrawalStatus:
+    """The withdrawal request of `creditline.v1.WithdrawalStatus`, with its progress."""
+    return WithdrawalStatus(
         withdrawal=read_withdrawal(message.withdrawal),
         works=message.works,
         carried_out=message.carried_out,

@@ -14,7 +14,7 @@ from creditline.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Intervals:
-    """A band over cosines that holds `level` of all works; straight between knots, flat beyond the ends.
+    """A band over cosines that holds `coverage` of all works; straight between knots, flat beyond the ends.
 
     cosine: strictly rising; low, high: the band there, low never above high. Raises InvalidInput when they
     are not so.
@@ -23,7 +23,7 @@ class Intervals:
     cosine: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    level: float
+    coverage: float
 
     def __post_init__(self) -> None:
         if len({len(self.cosine), len(self.low), len(self.high)}) > 1 or not self.cosine:
@@ -38,8 +38,8 @@ class Intervals:
             raise InvalidInput("a band's cosines must rise strictly; fit it again", field="cosine")
         if np.any(np.array(self.low) > np.array(self.high)):
             raise InvalidInput("a band's low end lies above its high one; fit it again", field="intervals")
-        if not 0.0 < self.level < 1.0:
-            raise InvalidInput(f"a level lies between 0 and 1, not at {self.level}", field="level")
+        if not 0.0 < self.coverage < 1.0:
+            raise InvalidInput(f"a level lies between 0 and 1, not at {self.coverage}", field="level")
 
     def of(self, cosines: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The ends of the band at each cosine, in its shape."""
@@ -100,15 +100,15 @@ class AnswerIntervals:
     contributors: Stretch
 
     @property
-    def level(self) -> float:
+    def coverage(self) -> float:
         """The part of answers whose truth lies within, such as 0.9."""
-        return self.works.level
+        return self.works.coverage
 
     def to_json(self) -> str:
         """`{"level": 0.9, "works": {...}, "remainder": {...}, "contributors": {...}}`."""
         works = {name: getattr(self.works, name) for name in ("cosine", "low", "high")}
         sums = {name: vars(getattr(self, name)) for name in ("remainder", "contributors")}
-        return json.dumps({"level": self.level, "works": works, **sums})
+        return json.dumps({"level": self.coverage, "works": works, **sums})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> AnswerIntervals:

@@ -47,17 +47,17 @@ def demo(
     from creditline.cli.credit_line.folder import write_credit_line
     from creditline.cli.credit_line.terminal import credit_line_view
     from creditline.cli.demonstration import STEPS, Demonstration, run_demonstration
-    from creditline.cli.narrator import Narrator
+    from creditline.cli.steps import StepPrinter
     from creditline.local.stack import LocalStack
 
     console = Console(highlight=False)
     began = time.monotonic()
-    narrator = Narrator(console, STEPS)
+    steps = StepPrinter(console, STEPS)
     stack = LocalStack(
-        state_directory=state_directory, release_directory=release, device=device, report=narrator.say
+        state_directory=state_directory, release_directory=release, device=device, report=steps.report
     )
     try:
-        line = run_demonstration(Demonstration(prompt, seed, works, device=device), stack, narrator)
+        line = run_demonstration(Demonstration(prompt, seed, works, device=device), stack, steps)
     except KeyboardInterrupt:
         console.print("Stopped; all services are down.")
         raise typer.Exit(130) from None

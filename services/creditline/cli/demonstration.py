@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from creditline.api.answers import AttributionAnswer, AuditAnswer
 from creditline.cli.credit_line.line import CreditLine, Query
-from creditline.cli.narrator import Narrator
+from creditline.cli.steps import StepPrinter
 from creditline.client import CreditlineClient
 from creditline.errors import DeadlineExceeded, NotReady
 from creditline.local.stack import LocalStack
@@ -42,19 +42,19 @@ class Demonstration:
     device: str = "auto"
 
 
-def run_demonstration(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> CreditLine:
+def run_demonstration(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> CreditLine:
     """Start the stack, generate, attribute, audit, and take the stack down again.
 
     Raises what the services raise, and DeadlineExceeded when the audit does not end in time.
     """
-    with _running(stack, narrator):
-        with narrator.step(f"Generating “{wanted.prompt}”, seed {wanted.seed}"):
-            query = _generated(wanted, stack, narrator)
+    with _running(stack, steps):
+        with steps.step(f"Generating “{wanted.prompt}”, seed {wanted.seed}"):
+            query = _generated(wanted, stack, steps)
         with CreditlineClient(stack.gateway_target, api_key=stack.api_key) as client:
-            with narrator.step("Asking the gateway which works it owes"):
-                answer = _asked(client, query, wanted.works, narrator)
-            with narrator.step("Auditing the answer: a worker makes the model forget the picture"):
-                audit = _audited(client, answer, wanted.audit_seconds, narrator)
+            with steps.step("Asking the gateway which works it owes"):
+                answer = _asked(client, query, wanted.works, steps)
+            with steps.step("Auditing the answer: a worker makes the model forget the picture"):
+                audit = _audited(client, answer, wanted.audit_seconds, steps)
             return CreditLine(
                 query=query,
                 answer=answer,
@@ -65,8 +65,8 @@ def run_demonstration(wanted: Demonstration, stack: LocalStack, narrator: Narrat
 
 
 @contextmanager
-def _running(stack: LocalStack, narrator: Narrator) -> Iterator[None]:
-    with narrator.step("Starting all services on this machine"):
+def _running(stack: LocalStack, steps: StepPrinter) -> Iterator[None]:
+    with steps.step("Starting all services on this machine"):
         stack.start()
     try:
         yield
@@ -74,13 +74,13 @@ def _running(stack: LocalStack, narrator: Narrator) -> Iterator[None]:
         stack.stop()
 
 
-def _generated(wanted: Demonstration, stack: LocalStack, narrator: Narrator) -> Query:
+def _generated(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> Query:
     """A picture of the stack's generator. Raises NotReady when the stack has none."""
     if stack.generator_directory is None:
         raise NotReady("the local stack runs without a generator; start it with its teacher")
-    narrator.doing("loading the generator")
+    steps.doing("loading the generator")
     with _quiet_libraries(), _open_generator(stack.generator_directory, wanted.device) as generator:
-        narrator.doing("sampling")
+        steps.doing("sampling")
         picture = generator.sample([wanted.prompt], [wanted.seed])[0]
         fingerprint = generator.fingerprint
     buffer = io.BytesIO()
@@ -110,7 +110,7 @@ def _quiet_libraries() -> Iterator[None]:
         yield
 
 
-def _asked(client: CreditlineClient, query: Query, works: int, narrator: Narrator) -> AttributionAnswer:
+def _asked(client: CreditlineClient, query: Query, works: int, steps: StepPrinter) -> AttributionAnswer:
     answer = client.attribute(
         query.picture,
         prompt=query.prompt,
@@ -118,19 +118,19 @@ def _asked(client: CreditlineClient, query: Query, works: int, narrator: Narrato
         k=works,
         timeout_seconds=_ATTRIBUTE_SECONDS,
     )
-    narrator.say(f"{len(answer.works)} works of {answer.release.works:,} in {answer.timings.total_ms:.0f} ms")
+    steps.report(f"{len(answer.works)} works of {answer.release.works:,} in {answer.timings.total_ms:.0f} ms")
     return answer
 
 
 def _audited(
-    client: CreditlineClient, answer: AttributionAnswer, seconds: float, narrator: Narrator
+    client: CreditlineClient, answer: AttributionAnswer, seconds: float, steps: StepPrinter
 ) -> AuditAnswer:
     """The audit once it has ended, well or not. Raises DeadlineExceeded."""
     submitted = client.submit_audit(answer.attribution_id)
     for _ in RetryPolicy.polling(_POLL_SECONDS, for_seconds=seconds).attempts():
         audit = client.audit(submitted.id)
         if audit.state not in _AUDIT_UNDER_WAY:
-            narrator.say(f"audit {audit.id}: {audit.state}")
+            steps.report(f"audit {audit.id}: {audit.state}")
             return audit
-        narrator.doing(_AUDIT_UNDER_WAY[audit.state])
+        steps.doing(_AUDIT_UNDER_WAY[audit.state])
     raise DeadlineExceeded(f"audit {audit.id} is still {audit.state} after {seconds:.0f} s")

@@ -118,13 +118,13 @@ def _told(done: LoadOutcome, release: Release, hidden: int) -> str:
 @app.command()
 def show() -> None:
     """List the collections with their width, their works, their aliases and the release that made them."""
-    table = Table("collection", "width", "works", "withdrawn", "answers as", "made by")
+    table = Table("collection", "dimension", "works", "withdrawn", "answers as", "made by")
     with connect() as index:
         aliases = index.aliases()
         for name in index.collections():
             meant = sorted(alias for alias, target in aliases.items() if target == name)
             works, withdrawn = index.count(name), index.count(name, withdrawn=True)
-            row = (name, str(index.width(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(meant))
+            row = (name, str(index.dimension(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(meant))
             table.add_row(*row, _maker(index, name))
     _console.print(table)
 

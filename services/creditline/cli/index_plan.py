@@ -23,7 +23,7 @@ _PERCENT = 100.0
 
 def plan(
     works: Annotated[str, typer.Option(help="How many works, e.g. 400M or 5B.")],
-    dim: Annotated[int, typer.Option(help="Width of the vectors.")] = 256,
+    dim: Annotated[int, typer.Option(help="Dimension of the vectors.")] = 256,
     budget_ram: Annotated[str, typer.Option(help="Memory of each machine, e.g. 128GB.")] = "64GB",
     budget_disk: Annotated[str | None, typer.Option(help="Disk of each machine, e.g. 2TB.")] = None,
     cores: Annotated[int, typer.Option(help="Of each machine.", min=1)] = 8,
@@ -56,10 +56,10 @@ def plan(
         _console.print(_notes(chosen, machines))
     if write is not None:
         write.write_text(chosen.plan.to_json() + "\n")
-        _say(as_json, f"{write}: the plan, for --plan or CREDITLINE_INDEX_PLAN")
+        _report(as_json, f"{write}: the plan, for --plan or CREDITLINE_INDEX_PLAN")
     if values is not None:
         write_component(chosen, machines, values)
-        _say(as_json, f"{values}: a kustomize component, for `components` beside the base in k8s/")
+        _report(as_json, f"{values}: a kustomize component, for `components` beside the base in k8s/")
 
 
 def number_of(text: str) -> float:
@@ -72,21 +72,32 @@ def number_of(text: str) -> float:
     return float(match[1]) * _UNITS[match[2].upper()]
 
 
-def _say(as_json: bool, line: str) -> None:
+def _report(as_json: bool, line: str) -> None:
     if not as_json:
         _console.print(line)
 
 
 def _table(found: tuple[Option, ...], chosen: Option) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("", "codes", "on disk", "RAM", "disk", "machines", "p50", "cold", "recall@100", "build"):
-        table.add_column(name, justify="left" if name in ("", "codes", "on disk") else "right")
+    for name in (
+        "",
+        "quantization",
+        "on disk",
+        "RAM",
+        "disk",
+        "machines",
+        "p50",
+        "cold",
+        "recall@100",
+        "build",
+    ):
+        table.add_column(name, justify="left" if name in ("", "quantization", "on disk") else "right")
     for option in found:
         plan = option.plan
         also = [("indexes", plan.indexes_on_disk), ("graph", plan.graph_on_disk)]
         table.add_row(
             "→" if option is chosen else "",
-            plan.codes.value,
+            plan.quantization.value,
             ", ".join(name for name, there in also if there) or "-",
             _size(option.ram),
             _size(option.disk),

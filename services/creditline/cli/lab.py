@@ -57,7 +57,7 @@ def train(
         LabPlan(),
         subsets=subsets,
         workers=worker_count(workers, where),
-        say=_console.print,
+        report=_console.print,
         device=where,
     )
 

@@ -15,7 +15,7 @@ from creditline.cli.connection import JsonOption, KeyOption, StateOption, Target
 from creditline.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from creditline.api.answers import WishAnswer, WithdrawalAnswer
+    from creditline.api.answers import WithdrawalAnswer, WithdrawalStatus
     from creditline.client import CreditlineClient
 
 app = typer.Typer(
@@ -59,35 +59,35 @@ def withdraw(
             return
         told: dict[str, Any] = {"reason": reason, "requested_by": requested_by}
         if not back:
-            told |= {"unknown_too": not_in_corpus}
+            told |= {"allow_unknown": not_in_corpus}
         for ask, subject in _asked(client, work or [], contributor or [], back=back):
-            _print_wish(ask(subject, **told), as_json)
+            _print_status(ask(subject, **told), as_json)
 
 
 def _asked(
     client: CreditlineClient, works: list[str], people: list[str], *, back: bool
-) -> Iterator[tuple[Callable[..., WishAnswer], str]]:
+) -> Iterator[tuple[Callable[..., WithdrawalStatus], str]]:
     """The client's call for each subject."""
-    about_work = client.take_work_back if back else client.withdraw_work
-    about_person = client.take_contributor_back if back else client.withdraw_contributor
+    about_work = client.revoke_work if back else client.withdraw_work
+    about_person = client.revoke_contributor if back else client.withdraw_contributor
     yield from ((about_work, work_id) for work_id in works)
     yield from ((about_person, name) for name in people)
 
 
-def _print_wish(wish: WishAnswer, as_json: bool) -> None:
+def _print_status(status: WithdrawalStatus, as_json: bool) -> None:
     if as_json:
-        _console.print_json(_json(asdict(wish)))
+        _console.print_json(_json(asdict(status)))
         return
-    _console.print(Text(wish_sentence(wish)))
-    if not wish.carried_out:
-        _console.print(Text(f"The index does not agree yet, and will: {wish.pending}", style="yellow"))
+    _console.print(Text(status_sentence(status)))
+    if not status.carried_out:
+        _console.print(Text(f"The index does not agree yet, and will: {status.pending}", style="yellow"))
 
 
-def wish_sentence(wish: WishAnswer) -> str:
+def status_sentence(status: WithdrawalStatus) -> str:
     """What the wish has come to."""
-    about, count = wish.withdrawal, f"{wish.works:,} work{'' if wish.works == 1 else 's'}"
+    about, count = status.withdrawal, f"{status.works:,} work{'' if status.works == 1 else 's'}"
     if about.kind == "WORK":
-        subject = f"Work {about.subject}" + ("" if wish.works else " (not in this corpus)")
+        subject = f"Work {about.subject}" + ("" if status.works else " (not in this corpus)")
     else:
         subject = f"{about.subject} ({count} in this corpus)"
     if about.action == "WITHDRAWN":
@@ -96,22 +96,22 @@ def wish_sentence(wish: WishAnswer) -> str:
     return f"{subject} may be listed again, unless withdrawn in another way."
 
 
-def _print_list(wishes: tuple[WithdrawalAnswer, ...], as_json: bool) -> None:
+def _print_list(statuses: tuple[WithdrawalAnswer, ...], as_json: bool) -> None:
     if as_json:
-        _console.print_json(_json([asdict(wish) for wish in wishes]))
+        _console.print_json(_json([asdict(status) for status in statuses]))
         return
-    if not wishes:
+    if not statuses:
         _console.print("Nothing is withdrawn.")
         return
-    for wish in wishes:
+    for status in statuses:
         # As text, in one line each: what people wrote is no markup, and an id must stay whole.
-        _console.print(Text(_list_line(wish)))
+        _console.print(Text(_list_line(status)))
 
 
-def _list_line(wish: WithdrawalAnswer) -> str:
-    notes = (("by", wish.requested_by), ("reason", wish.reason))
+def _list_line(status: WithdrawalAnswer) -> str:
+    notes = (("by", status.requested_by), ("reason", status.reason))
     told = "".join(f", {name}: {note}" for name, note in notes if note)
-    return f"{wish.kind.lower()} {wish.subject} since {wish.created:%Y-%m-%d %H:%M} UTC{told}"
+    return f"{status.kind.lower()} {status.subject} since {status.created:%Y-%m-%d %H:%M} UTC{told}"
 
 
 def _json(value: Any) -> str:

@@ -20,14 +20,14 @@ from creditline.api.answers import (
     AuditAnswer,
     RecordedAttribution,
     ReleaseAnswer,
-    WishAnswer,
     WithdrawalAnswer,
+    WithdrawalStatus,
     WorkAnswer,
 )
 from creditline.api.attributions import read_attribution, read_recorded
 from creditline.api.audits import read_audit
 from creditline.api.releases import read_release_response
-from creditline.api.withdrawals import read_wish, read_withdrawal
+from creditline.api.withdrawals import read_withdrawal, read_withdrawal_status
 from creditline.api.works import read_work
 from creditline.client.errors import translate_errors
 from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
@@ -50,7 +50,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
 )
 # A wish waits for every collection of the index.
-_WISH_SECONDS = 30.0
+_WITHDRAWAL_SECONDS = 30.0
 _FINAL_STATES = ("DONE", "FAILED")
 _WORK = withdrawal_pb2.WITHDRAWAL_KIND_WORK
 _CONTRIBUTOR = withdrawal_pb2.WITHDRAWAL_KIND_CONTRIBUTOR
@@ -149,19 +149,19 @@ class CreditlineClient:
         return response.work
 
     def withdraw_work(
-        self, work_id: str, *, reason: str = "", requested_by: str = "", unknown_too: bool = False
-    ) -> WishAnswer:
+        self, work_id: str, *, reason: str = "", requested_by: str = "", allow_unknown: bool = False
+    ) -> WithdrawalStatus:
         """Leave a work out of every answer to come, now and in later releases; asking twice changes nothing.
 
-        Raises NotFound for a work that the corpus does not hold, unless `unknown_too`.
+        Raises NotFound for a work that the corpus does not hold, unless `allow_unknown`.
         """
-        return self._withdraw(_WORK, work_id, reason, requested_by, unknown_too)
+        return self._withdraw(_WORK, work_id, reason, requested_by, allow_unknown)
 
     def withdraw_contributor(
-        self, name: str, *, reason: str = "", requested_by: str = "", unknown_too: bool = False
-    ) -> WishAnswer:
+        self, name: str, *, reason: str = "", requested_by: str = "", allow_unknown: bool = False
+    ) -> WithdrawalStatus:
         """The same for every work that this contributor is a rights holder of."""
-        return self._withdraw(_CONTRIBUTOR, name, reason, requested_by, unknown_too)
+        return self._withdraw(_CONTRIBUTOR, name, reason, requested_by, allow_unknown)
 
     def _withdraw(
         self,
@@ -169,32 +169,34 @@ class CreditlineClient:
         subject: str,
         reason: str,
         requested_by: str,
-        unknown_too: bool,
-    ) -> WishAnswer:
+        allow_unknown: bool,
+    ) -> WithdrawalStatus:
         request = withdrawal_pb2.WithdrawRequest(
-            kind=kind, subject=subject, reason=reason, requested_by=requested_by, unknown_too=unknown_too
+            kind=kind, subject=subject, reason=reason, requested_by=requested_by, allow_unknown=allow_unknown
         )
         with translate_errors(self._target):
-            response = self._withdrawals.Withdraw(request, timeout=_WISH_SECONDS, metadata=self._metadata)
-        return read_wish(response.wish)
+            response = self._withdrawals.Withdraw(
+                request, timeout=_WITHDRAWAL_SECONDS, metadata=self._metadata
+            )
+        return read_withdrawal_status(response.status)
 
-    def take_work_back(self, work_id: str, *, reason: str = "", requested_by: str = "") -> WishAnswer:
+    def revoke_work(self, work_id: str, *, reason: str = "", requested_by: str = "") -> WithdrawalStatus:
         """Undo a work's withdrawal. Raises NotFound when there was none."""
-        return self._take_back(_WORK, work_id, reason, requested_by)
+        return self._revoke(_WORK, work_id, reason, requested_by)
 
-    def take_contributor_back(self, name: str, *, reason: str = "", requested_by: str = "") -> WishAnswer:
+    def revoke_contributor(self, name: str, *, reason: str = "", requested_by: str = "") -> WithdrawalStatus:
         """Undo a contributor's withdrawal; works withdrawn by themselves stay withdrawn. Raises NotFound."""
-        return self._take_back(_CONTRIBUTOR, name, reason, requested_by)
+        return self._revoke(_CONTRIBUTOR, name, reason, requested_by)
 
-    def _take_back(
+    def _revoke(
         self, kind: withdrawal_pb2.WithdrawalKind, subject: str, reason: str, requested_by: str
-    ) -> WishAnswer:
-        request = withdrawal_pb2.TakeBackRequest(
+    ) -> WithdrawalStatus:
+        request = withdrawal_pb2.RevokeRequest(
             kind=kind, subject=subject, reason=reason, requested_by=requested_by
         )
         with translate_errors(self._target):
-            response = self._withdrawals.TakeBack(request, timeout=_WISH_SECONDS, metadata=self._metadata)
-        return read_wish(response.wish)
+            response = self._withdrawals.Revoke(request, timeout=_WITHDRAWAL_SECONDS, metadata=self._metadata)
+        return read_withdrawal_status(response.status)
 
     def withdrawals(self, *, history: bool = False) -> Iterator[WithdrawalAnswer]:
         """What is withdrawn now, oldest first; with `history` every wish ever. Asked for in parts."""

@@ -37,7 +37,7 @@ from creditline.distillation.labels.queries import (
     read_prompts,
 )
 from creditline.distillation.labels.query_pictures import make_pictures, read_pictures
-from creditline.distillation.run_context import Materials
+from creditline.distillation.run_context import RunContext
 from creditline.distillation.stages import Finished, Stages
 from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import encoder_scores, train_encoder
@@ -62,9 +62,9 @@ class _Round:
 class LabelStages:
     """Makes them, or finds them in the directory of the run."""
 
-    def __init__(self, materials: Materials) -> None:
-        self._of = materials
-        self._config = materials.config
+    def __init__(self, context: RunContext) -> None:
+        self._of = context
+        self._config = context.config
 
     @property
     def rounds(self) -> int:
@@ -94,7 +94,7 @@ class LabelStages:
         self._refuse_given()
         found = self._round(stages, number)
         with self._of.open_generator() as generator:
-            label_shard(self._job(found, generator), self._parts(found), shard, self._of.say)
+            label_shard(self._job(found, generator), self._parts(found), shard, self._of.report)
 
     def _refuse_given(self) -> None:
         if self._config.labels:
@@ -136,7 +136,7 @@ class LabelStages:
         rows = [dataclasses.asdict(query) for query in planned]
         (directory / _PLANNED).write_text(json.dumps(rows, indent=1) + "\n")
         with self._of.open_generator() as generator:
-            make_pictures(generator, planned, directory, self._of.say)
+            make_pictures(generator, planned, directory, self._of.report)
 
     def _plan(self) -> list[PlannedQuery]:
         """Those that judge come first and share no prompt with those that teach."""
@@ -227,7 +227,9 @@ class LabelStages:
         def make(directory: Path) -> None:
             examples = training_examples(read_labels(labels.directory), self._of.corpus, self._of.store)
             plan, seed = self._config.plan(), self._config.seed
-            trained = train_encoder(examples, [plan], seed=seed, device=self._of.device, say=self._of.say)
+            trained = train_encoder(
+                examples, [plan], seed=seed, device=self._of.device, report=self._of.report
+            )
             trained.encoder.save(directory / ENCODER)
 
         return make
@@ -255,7 +257,7 @@ class LabelStages:
     def _label(self, found: _Round) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             with self._of.open_generator() as generator:
-                labels = label_queries(self._job(found, generator), self._parts(found), self._of.say)
+                labels = label_queries(self._job(found, generator), self._parts(found), self._of.report)
             refuse_unusable(labels, self._of.corpus)
             write_labels(labels, directory)
 

@@ -19,7 +19,7 @@ from creditline.devices import CPU
 from creditline.distillation.assessment.held_out import HeldOut, assess
 from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.transfer import transfer_figures
-from creditline.distillation.assessment.uncertainty import fit_sureness
+from creditline.distillation.assessment.uncertainty import fit_uncertainty
 from creditline.distillation.label_stages import LabelStages
 from creditline.distillation.labels.common_scale import on_common_scale
 from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSet, read_labels
@@ -27,13 +27,21 @@ from creditline.distillation.labels.labelling import Shard
 from creditline.distillation.release.notes import release_notes
 from creditline.distillation.release.publication import ReleaseContent, write_release
 from creditline.distillation.run_config import RunConfig
-from creditline.distillation.run_context import Materials, Say
+from creditline.distillation.run_context import Report, RunContext
 from creditline.distillation.stages import Finished, Stages
 from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import Trained, train_encoder
 from creditline.encoder.encoder import Encoder, Side
-from creditline.encoder.ood import Familiar
-from creditline.release import CALIBRATION, ENCODER, EVALUATION, FAMILIAR, INTERVALS, Release, open_release
+from creditline.encoder.ood import OodDetector
+from creditline.release import (
+    CALIBRATION,
+    ENCODER,
+    EVALUATION,
+    INTERVALS,
+    OOD_DETECTOR,
+    Release,
+    open_release,
+)
 
 _AFTER_LABELS = 4
 # Of what the calibration's stage writes: changes when it writes something else.
@@ -45,14 +53,14 @@ class Distillation:
     """One run of a configuration in a directory of its own. device: where its models run."""
 
     def __init__(
-        self, config: RunConfig, directory: Path, say: Say = lambda line: None, *, device: str = CPU
+        self, config: RunConfig, directory: Path, report: Report = lambda line: None, *, device: str = CPU
     ) -> None:
         self.config = config
         self.directory = directory
         self._device = device
-        self._materials = Materials(config, directory, say, device=device)
-        self._first = LabelStages(self._materials)
-        self._say = say
+        self._context = RunContext(config, directory, report, device=device)
+        self._first = LabelStages(self._context)
+        self._report = report
 
     @property
     def rounds(self) -> int:
@@ -91,13 +99,13 @@ class Distillation:
 
     def _stages(self) -> Stages:
         count = 1 if self.config.labels else self._first.count
-        return Stages(self.directory, count + _AFTER_LABELS, self._say)
+        return Stages(self.directory, count + _AFTER_LABELS, self._report)
 
     def _training_inputs(self, labels: Finished) -> dict[str, object]:
         return {
             "labels": labels.fingerprint,
-            "towers": self._materials.store.towers.fingerprint,
-            "work_features": self._materials.given.fingerprint if self._materials.given else "",
+            "towers": self._context.store.towers.fingerprint,
+            "work_features": self._context.given.fingerprint if self._context.given else "",
             "plan": repr(self.config.plan()),
             "width": self.config.width,
             "seed": self.config.seed,
@@ -105,9 +113,13 @@ class Distillation:
 
     def _train(self, labels: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            examples = training_examples(self._labels(labels), self._materials.corpus, self._materials.store)
+            examples = training_examples(self._labels(labels), self._context.corpus, self._context.store)
             trained = train_encoder(
-                examples, [self.config.plan()], seed=self.config.seed, device=self._device, say=self._say
+                examples,
+                [self.config.plan()],
+                seed=self.config.seed,
+                device=self._device,
+                report=self._report,
             )
             trained.encoder.narrowed(self.config.width or trained.plan.width).save(directory / ENCODER)
             reached = {name: getattr(trained, name) for name in ("epochs", "validation_ndcg", "start_ndcg")}
@@ -117,19 +129,19 @@ class Distillation:
 
     def _calibrate(self, labels: Finished, training: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            of = self._materials
+            of = self._context
             known = training_examples(self._labels(labels), of.corpus, of.store).queries
-            sureness = fit_sureness(
+            uncertainty = fit_uncertainty(
                 _encoder(training),
                 known,
                 self._held_out(labels),
                 tuple(work.contributor for work in of.corpus),
                 seed=self.config.seed,
             )
-            (directory / CALIBRATION).write_text(sureness.calibration.to_json() + "\n")
-            (directory / INTERVALS).write_text(sureness.intervals.to_json() + "\n")
-            if sureness.familiar is not None:
-                sureness.familiar.save(directory / FAMILIAR)
+            (directory / CALIBRATION).write_text(uncertainty.calibration.to_json() + "\n")
+            (directory / INTERVALS).write_text(uncertainty.intervals.to_json() + "\n")
+            if uncertainty.ood_detector is not None:
+                uncertainty.ood_detector.save(directory / OOD_DETECTOR)
 
         return make
 
@@ -149,15 +161,15 @@ class Distillation:
         self, labels: Finished, training: Finished, calibration: Finished, agreement: Finished
     ) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            encoder, labelled, of = _encoder(training), self._labels(labels), self._materials
-            familiar, evaluation = calibration.directory / FAMILIAR, _json(agreement, EVALUATION)
+            encoder, labelled, of = _encoder(training), self._labels(labels), self._context
+            ood_detector, evaluation = calibration.directory / OOD_DETECTOR, _json(agreement, EVALUATION)
             content = ReleaseContent(
                 name=self.config.name,
                 encoder=encoder,
                 work_vectors=encoder.encode_features(of.store.works(of.corpus), Side.WORK),
                 calibration=Calibration.from_json((calibration.directory / CALIBRATION).read_text()),
                 intervals=_intervals(calibration),
-                familiar=Familiar.load(familiar) if familiar.is_file() else None,
+                ood_detector=OodDetector.load(ood_detector) if ood_detector.is_file() else None,
                 evaluation=evaluation,
                 corpus=of.corpus,
                 generator_fingerprint=labelled.generator_fingerprint,
@@ -178,7 +190,7 @@ class Distillation:
         return read_labels(labels.directory)
 
     def _held_out(self, labels: Finished, split: str = HELD_OUT) -> HeldOut:
-        of = self._materials
+        of = self._context
         decoys = of.decoys if len(of.decoys) else None
         return held_out_queries(self._labels(labels), of.corpus, decoys, of.store, split)
 

@@ -20,17 +20,17 @@ from creditline.generator.reference import reference_corpus, reference_decoys
 from creditline.towers.spec import TowerSpec
 from creditline.towers.towers import Towers
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-class Materials:
+class RunContext:
     """Of one configuration, in the directory of one run. device: where its models run."""
 
-    def __init__(self, config: RunConfig, directory: Path, say: Say, *, device: str = CPU) -> None:
+    def __init__(self, config: RunConfig, directory: Path, report: Report, *, device: str = CPU) -> None:
         self.config = config
         self.device = device
         self.directory = directory
-        self.say = say
+        self.report = report
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -64,11 +64,11 @@ class Materials:
     def store(self) -> FeatureStore:
         """Tower features, kept beside the stages."""
         towers = Towers.open(TowerSpec.parse(self.config.towers), device=self.device)
-        return FeatureStore(towers, self.directory / "features", self.say, self.given)
+        return FeatureStore(towers, self.directory / "features", self.report, self.given)
 
     def teacher(self, generator: Generator) -> LabelTeacher:
         """Who labels, with all that is the same for every query."""
         artifacts = self.config.artifacts or self.directory / "teacher"
         if self.config.teacher == FIRST_ORDER:
-            return FirstOrder(prepare_teacher(generator, self.corpus, artifacts, self.say))
+            return FirstOrder(prepare_teacher(generator, self.corpus, artifacts, self.report))
         return method_teacher(self.config.teacher, generator, self.corpus, artifacts)

@@ -44,13 +44,13 @@ class Stages:
         self,
         directory: Path,
         count: int,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         *,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._directory = directory
         self._count = count
-        self._say = say
+        self._report = report
         self._wait_seconds = wait_seconds
         self._number = 0
 
@@ -70,23 +70,25 @@ class Stages:
         directory, mark = self._directory / name, self._directory / _MARKS / f"{name}.json"
         found = self._kept(directory, mark, wanted)
         if found is None:
-            with build_lock(directory, wait_seconds=self._wait_seconds, on_wait=self._say):
+            with build_lock(directory, wait_seconds=self._wait_seconds, on_wait=self._report):
                 # The process that was waited for may have made it.
                 found = self._kept(directory, mark, wanted)
                 if found is None:
                     return self._made(directory, mark, wanted, make)
-        self._say(f"[{self._number}/{self._count}] {name}: there already")
+        self._report(f"[{self._number}/{self._count}] {name}: there already")
         return found
 
     def _made(self, directory: Path, mark: Path, wanted: str, make: Callable[[Path], None]) -> Finished:
         self._begin(directory, mark, wanted)
-        self._say(f"[{self._number}/{self._count}] {directory.name}")
+        self._report(f"[{self._number}/{self._count}] {directory.name}")
         started = time.perf_counter()
         make(directory)
         files = _hashes(directory)
         sync_tree(directory)
         _write(mark, json.dumps({"inputs": wanted, "files": files}, indent=1))
-        self._say(f"[{self._number}/{self._count}] {directory.name}: {time.perf_counter() - started:.0f} s")
+        self._report(
+            f"[{self._number}/{self._count}] {directory.name}: {time.perf_counter() - started:.0f} s"
+        )
         return Finished(directory, _digest(files))
 
     def _kept(self, directory: Path, mark: Path, wanted: str) -> Finished | None:

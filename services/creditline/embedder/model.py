@@ -13,9 +13,9 @@ from PIL import Image
 
 from creditline.devices import PROCESSOR, Device, torch_device
 from creditline.encoder.encoder import Encoder, Side
-from creditline.encoder.ood import Familiar
+from creditline.encoder.ood import OodDetector
 from creditline.errors import FingerprintMismatch
-from creditline.release import ENCODER, FAMILIAR, Release, open_release
+from creditline.release import ENCODER, OOD_DETECTOR, Release, open_release
 from creditline.towers.spec import TowerSpec
 from creditline.towers.towers import Towers
 
@@ -38,7 +38,7 @@ class Embedded:
     """
 
     vector: NDArray[np.float32]
-    unfamiliarity: float | None
+    ood_score: float | None
     tower_ms: float
     head_ms: float
 
@@ -51,13 +51,13 @@ class EmbedderModel:
         release: Release,
         towers: Towers,
         encoder: Encoder,
-        familiar: Familiar | None = None,
+        ood_detector: OodDetector | None = None,
         *,
         device: Device = PROCESSOR,
     ) -> None:
         self.release = release
         self.device = device
-        self._familiar = familiar
+        self._familiar = ood_detector
         self._towers = towers
         self._encoder = encoder
 
@@ -78,9 +78,11 @@ class EmbedderModel:
                 " those of the release",
                 field="towers_fingerprint",
             )
-        familiar = Familiar.load(release.directory / FAMILIAR) if FAMILIAR in release.files else None
+        ood_detector = (
+            OodDetector.load(release.directory / OOD_DETECTOR) if OOD_DETECTOR in release.files else None
+        )
         encoder = Encoder.load(release.directory / ENCODER).to(torch_device(device.name))
-        model = cls(release, towers, encoder, familiar, device=device)
+        model = cls(release, towers, encoder, ood_detector, device=device)
         model.forward([EmbedItem(Image.new("RGB", (8, 8)), "", Side.QUERY)])
         return model
 
@@ -105,5 +107,5 @@ class EmbedderModel:
         if self._familiar is None:
             return [None] * len(items)
         image = features[:, self._towers.parts.slices()["image"]]
-        pairs = zip(items, self._familiar.unfamiliarity(image).tolist(), strict=True)
+        pairs = zip(items, self._familiar.ood_score(image).tolist(), strict=True)
         return [far if item.side is Side.QUERY else None for item, far in pairs]

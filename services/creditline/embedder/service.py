@@ -78,7 +78,7 @@ class EmbedderService(EmbedderServicer):
         """What is loaded."""
         return proto.GetEncoderResponse(
             release=self._release.name,
-            width=self._release.width,
+            dimension=self._release.dimension,
             towers_fingerprint=self._release.towers_fingerprint,
             max_batch=self._max_batch,
             device=self._device.name,
@@ -101,7 +101,7 @@ class EmbedderService(EmbedderServicer):
         embedded = await self._batcher.submit(items, seconds=left)
         return proto.EmbedResponse(
             vectors=[
-                proto.EmbedResponse.Vector(values=each.vector.tolist(), unfamiliarity=each.unfamiliarity)
+                proto.EmbedResponse.Vector(values=each.vector.tolist(), ood_score=each.ood_score)
                 for each in embedded
             ],
             release=self._release.name,

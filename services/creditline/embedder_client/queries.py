@@ -20,7 +20,7 @@ class EmbeddedQuery:
     """vector: (width,) float32 of length 1; unfamiliarity: None where the release cannot say."""
 
     vector: NDArray[np.float32]
-    unfamiliarity: float | None
+    ood_score: float | None
 
 
 class EmbedderClient:
@@ -40,7 +40,7 @@ class EmbedderClient:
         await self._channel.close()
 
     async def embed(
-        self, image: bytes, prompt: str, *, release: str, width: int, deadline_seconds: float
+        self, image: bytes, prompt: str, *, release: str, dimension: int, deadline_seconds: float
     ) -> EmbeddedQuery:
         """The query's vector and how unfamiliar the picture is.
 
@@ -50,7 +50,7 @@ class EmbedderClient:
         request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release)
         with translate_errors(self.target):
             response = await self._stub.Embed(request, timeout=deadline_seconds)
-        return self._checked(response, release, width)
+        return self._checked(response, release, dimension)
 
     async def loaded_release(self, *, deadline_seconds: float) -> str:
         """Name of the release whose encoder is loaded: tells readiness. Raises Unavailable."""
@@ -58,7 +58,7 @@ class EmbedderClient:
             answer = await self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=deadline_seconds)
         return str(answer.release)
 
-    def _checked(self, response: proto.EmbedResponse, release: str, width: int) -> EmbeddedQuery:
+    def _checked(self, response: proto.EmbedResponse, release: str, dimension: int) -> EmbeddedQuery:
         if response.release != release:
             raise NotReady(
                 f"the embedder at {self.target} has release {response.release!r} loaded, the gateway serves "
@@ -67,11 +67,11 @@ class EmbedderClient:
             )
         embedded = response.vectors[0] if response.vectors else proto.EmbedResponse.Vector()
         vector = np.asarray(embedded.values, dtype=np.float32)
-        if vector.shape != (width,) or not np.isfinite(vector).all():
+        if vector.shape != (dimension,) or not np.isfinite(vector).all():
             raise NotReady(
                 f"the embedder at {self.target} gave a vector of shape {vector.shape} where release "
-                f"{release!r} has width {width}; see its log",
+                f"{release!r} has width {dimension}; see its log",
                 field="release",
             )
-        known = embedded.HasField("unfamiliarity")
-        return EmbeddedQuery(vector, embedded.unfamiliarity if known else None)
+        known = embedded.HasField("ood_score")
+        return EmbeddedQuery(vector, embedded.ood_score if known else None)

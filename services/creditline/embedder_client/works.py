@@ -62,9 +62,9 @@ class WorkEmbedder:
         self._channel.close()
 
     @property
-    def width(self) -> int:
+    def dimension(self) -> int:
         """Of the vectors."""
-        return int(self._encoder.width)
+        return int(self._encoder.dimension)
 
     @property
     def fingerprint(self) -> str:
@@ -119,7 +119,7 @@ class WorkEmbedder:
 
     def _one_by_one(self, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
         """After a refusal: all but the refused."""
-        rows = np.full((len(items), self.width), np.nan, dtype=np.float32)
+        rows = np.full((len(items), self.dimension), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
             with suppress(InvalidInput):
                 rows[row] = self._answer(self._start([item]), [item]).vectors[0].values

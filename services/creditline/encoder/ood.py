@@ -27,7 +27,7 @@ _USUAL = 0.99
 
 
 @dataclass(frozen=True, eq=False)
-class Familiar:
+class OodDetector:
     """The directions that known pictures lie in, and how far off usual ones are.
 
     mean: (F,); directions: (D, F), orthogonal rows of length 1; limit: the distance that a usual picture in a
@@ -41,7 +41,7 @@ class Familiar:
     @classmethod
     def of(
         cls, known: NDArray[np.float32], usual: NDArray[np.float32], *, directions: int = _DIRECTIONS
-    ) -> Familiar:
+    ) -> OodDetector:
         """known: (Q, F) image features of training queries; usual: (H, F), of others of the same kind.
 
         Raises InvalidInput when either are too few to tell what is usual.
@@ -57,9 +57,9 @@ class Familiar:
         # Fewer than there are pictures, or every known picture would be its own direction.
         kept = min(directions, len(known) // 2, int((spreads > 1e-6 * spreads[0]).sum()))
         found = cls(mean.astype(np.float32), rows[:kept].astype(np.float32), 1.0)
-        return cls(found.mean, found.directions, float(np.quantile(found.unfamiliarity(usual), _USUAL)))
+        return cls(found.mean, found.directions, float(np.quantile(found.ood_score(usual), _USUAL)))
 
-    def unfamiliarity(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    def ood_score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """How far pictures lie from all known directions, in parts of the limit: (Q, F) -> (Q,).
 
         Above 1 a picture is unlike all but one in a hundred of those that the release was calibrated on.
@@ -75,7 +75,7 @@ class Familiar:
         write_arrays(path, arrays, {"limit": json.dumps(self.limit)})
 
     @classmethod
-    def load(cls, path: Path) -> Familiar:
+    def load(cls, path: Path) -> OodDetector:
         """Read what `save` wrote. Raises NotReady, FingerprintMismatch."""
         if not path.is_file():
             raise NotReady(f"no familiar directions at {path}; build the release again", field="familiar")

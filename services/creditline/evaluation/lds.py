@@ -60,8 +60,8 @@ def predictions(scores: ArrayLike, retrained: Retrained) -> NDArray[np.float64]:
         raise InvalidInput(f"scores of shape {values.shape} are not (queries, works) = {wanted}")
     if not np.isfinite(values).all():
         raise InvalidInput("a score is no number; the method failed on a query or a work")
-    foretold: NDArray[np.float64] = retrained.subsets.astype(np.float64) @ values.T
-    return foretold
+    predicted: NDArray[np.float64] = retrained.subsets.astype(np.float64) @ values.T
+    return predicted
 
 
 def lds(scores: ArrayLike, retrained: Retrained, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
@@ -73,8 +73,10 @@ def lds_difference(
     ours: ArrayLike, theirs: ArrayLike, retrained: Retrained, *, seed: int, resamples: int = RESAMPLES
 ) -> Estimate:
     """LDS of one method less that of another, over the same draws of queries and subsets."""
-    foretold = [predictions(ours, retrained), predictions(theirs, retrained)]
-    return _resampled(foretold, [retrained.benefit()] * 2, lambda means: means[0] - means[1], seed, resamples)
+    predicted = [predictions(ours, retrained), predictions(theirs, retrained)]
+    return _resampled(
+        predicted, [retrained.benefit()] * 2, lambda means: means[0] - means[1], seed, resamples
+    )
 
 
 def noise_ceiling(retrained: Retrained, *, seed: int, resamples: int = RESAMPLES) -> Estimate:

@@ -85,19 +85,19 @@ class LiveBuild:
                 f"Qdrant's collection {name!r} is empty; fill it with `creditline index load`",
                 field="collection",
             )
-        if not self._is_compared(name, state.width):
-            await self._compare_vectors(name, state.width, deadline_seconds)
+        if not self._is_compared(name, state.dimension):
+            await self._compare_vectors(name, state.dimension, deadline_seconds)
             self._vectors_until = time.monotonic() + self._vectors_seconds
         self._known = AnsweringBuild(name, state.works)
         self._state_until = time.monotonic() + self._state_seconds
 
-    def _is_compared(self, name: str, width: int) -> bool:
-        same = name == self._known.name and width == self._expected.vectors.shape[1]
+    def _is_compared(self, name: str, dimension: int) -> bool:
+        same = name == self._known.name and dimension == self._expected.vectors.shape[1]
         return same and time.monotonic() < self._vectors_until
 
-    async def _compare_vectors(self, name: str, width: int, deadline_seconds: float) -> None:
+    async def _compare_vectors(self, name: str, dimension: int, deadline_seconds: float) -> None:
         stored = await self._search.vectors(name, self._expected.ids, deadline_seconds=deadline_seconds)
-        why = why_unfit(width, stored, self._expected)
+        why = why_unfit(dimension, stored, self._expected)
         if why:
             release = self._release.summary
             raise NotReady(

@@ -54,24 +54,24 @@ def reference_recipe(
 
 
 def train_reference(
-    recipe: Recipe, directory: Path, say: Callable[[str], None], *, device: str = CPU
+    recipe: Recipe, directory: Path, report: Callable[[str], None], *, device: str = CPU
 ) -> Path:
     """Run or resume all stages in `directory` on a device; returns the assembled pipeline directory."""
-    vae_directory = _vae(recipe, directory, say, device)
+    vae_directory = _vae(recipe, directory, report, device)
     latent_file = directory / "latents.safetensors"
-    with build_lock(latent_file, on_wait=say):
+    with build_lock(latent_file, on_wait=report):
         if not latent_file.exists():
             encode_latents(vae_directory, directory, latent_file, device=device)
     start = None if recipe.start is None else recipe.start / "unet"
-    unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, say, device=device)
+    unet_weights = train(UnetTask(latent_file, start), recipe.unet, directory, report, device=device)
     unet_directory = finish_unet(unet_weights, directory / "unet")
     return assemble(directory / "generator", unet=unet_directory, vae=vae_directory)
 
 
-def _vae(recipe: Recipe, directory: Path, say: Callable[[str], None], device: str) -> Path:
+def _vae(recipe: Recipe, directory: Path, report: Callable[[str], None], device: str) -> Path:
     if recipe.start is not None:
         return recipe.start / "vae"
-    weights = train(VaeTask(), recipe.vae, directory, say, device=device)
+    weights = train(VaeTask(), recipe.vae, directory, report, device=device)
     return finish_vae(weights, directory / "vae")
 
 

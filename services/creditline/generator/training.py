@@ -123,7 +123,7 @@ def train(
     task: TrainingTask,
     schedule: Schedule,
     directory: Path,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     device: str = CPU,
 ) -> Path:
@@ -131,21 +131,21 @@ def train(
 
     device: where the model is trained; a training may be resumed on another. On a GPU its forward is computed
     in float32 only. Returns the path of the averaged (EMA) weights. One process at a time trains a task in a
-    directory; others wait for it, and `say` reports that. Raises FingerprintMismatch when the checkpoint was
-    made with another schedule.
+    directory; others wait for it, and report that. Raises FingerprintMismatch when the checkpoint was made with
+    another schedule.
     """
     averaged = directory / f"{task.name}.ema.safetensors"
-    with build_lock(averaged, on_wait=say):
+    with build_lock(averaged, on_wait=report):
         _refuse_other_schedule(task.name, schedule, directory)
-        _train(task, schedule, directory, say, device)
+        _train(task, schedule, directory, report, device)
     return averaged
 
 
 def _train(
-    task: TrainingTask, schedule: Schedule, directory: Path, say: Callable[[str], None], device: str
+    task: TrainingTask, schedule: Schedule, directory: Path, report: Callable[[str], None], device: str
 ) -> None:
     length = f"{schedule.minutes:g} minutes" if schedule.steps is None else f"{schedule.steps} steps"
-    say(f"{task.name}: {schedule.workers} worker(s), batch {schedule.batch}, {length}")
+    report(f"{task.name}: {schedule.workers} worker(s), batch {schedule.batch}, {length}")
     store = (directory / f"{task.name}.store").absolute()
     store.unlink(missing_ok=True)
     if schedule.workers == 1:

@@ -32,17 +32,19 @@ class QdrantAddress:
 
 
 @contextmanager
-def explained(address: QdrantAddress, collection: str) -> Iterator[None]:
+def translate_errors(address: QdrantAddress, collection: str) -> Iterator[None]:
     """Turn gRPC failures inside the block into CreditlineErrors that say what to do."""
     try:
         yield
     except grpc.RpcError as failure:
-        raise explain(failure.code(), failure.details() or "", address, collection) from failure
+        raise translated_error(failure.code(), failure.details() or "", address, collection) from failure
     except ResourceExhaustedResponse as failure:
         raise ResourceExhausted(f"Qdrant at {address} is overloaded ({failure}); retry later") from failure
 
 
-def explain(code: grpc.StatusCode, details: str, address: QdrantAddress, collection: str) -> CreditlineError:
+def translated_error(
+    code: grpc.StatusCode, details: str, address: QdrantAddress, collection: str
+) -> CreditlineError:
     """The error that a status of Qdrant's stands for."""
     if code == grpc.StatusCode.UNAVAILABLE:
         return Unavailable(

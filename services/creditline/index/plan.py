@@ -15,7 +15,7 @@ from qdrant_client import grpc as qdrant
 from creditline.errors import InvalidInput
 
 
-class Codes(StrEnum):
+class Quantization(StrEnum):
     """How vectors are shortened for the walk through the graph; the best are scored anew by whole vectors."""
 
     NONE = "none"
@@ -24,7 +24,7 @@ class Codes(StrEnum):
     BINARY = "binary"
 
 
-class Numbers(StrEnum):
+class Dtype(StrEnum):
     """What the numbers of whole vectors are kept in."""
 
     FLOAT32 = "float32"
@@ -32,14 +32,21 @@ class Numbers(StrEnum):
 
 
 # How many more works than asked for are scored anew, by what loses more (measured: recall at one width).
-OVERSAMPLING = {Codes.NONE: 1.0, Codes.INT8: 2.0, Codes.TURBO4: 2.0, Codes.BINARY: 4.0}
-_DATATYPES = {Numbers.FLOAT32: qdrant.Datatype.Float32, Numbers.FLOAT16: qdrant.Datatype.Float16}
+OVERSAMPLING = {
+    Quantization.NONE: 1.0,
+    Quantization.INT8: 2.0,
+    Quantization.TURBO4: 2.0,
+    Quantization.BINARY: 4.0,
+}
+_DATATYPES = {Dtype.FLOAT32: qdrant.Datatype.Float32, Dtype.FLOAT16: qdrant.Datatype.Float16}
 
 # Where fewer works than this part pass a filter, the graph falls apart without the others: the search then
 # goes on to neighbours of neighbours (ACORN).
 _SELECTIVE = 0.3
 # Where a collection tells its plan, so that whoever searches it searches as far as it needs.
 _METADATA = "creditline_plan"
+# Fields by the names that plans of collections made before version 0.2 carry.
+_FORMER_NAMES = {"codes": "quantization", "numbers": "dtype"}
 _COUNTS = ("graph_links", "build_ef", "segments", "shards", "replicas", "search_ef", "upsert_batch")
 
 
@@ -63,10 +70,10 @@ class IndexPlan:
     shards: int = 1
     replicas: int = 1
     write_consistency: int = 1
-    codes: Codes = Codes.INT8
+    quantization: Quantization = Quantization.INT8
     int8_quantile: float = 0.99
     oversampling: float = 0.0
-    numbers: Numbers = Numbers.FLOAT16
+    dtype: Dtype = Dtype.FLOAT16
     vectors_on_disk: bool = True
     payload_on_disk: bool = True
     indexes_on_disk: bool = False
@@ -102,9 +109,10 @@ class IndexPlan:
         """
         try:
             given: Mapping[str, Any] = json.loads(text)
+            given = {_FORMER_NAMES.get(name, name): value for name, value in given.items()}
             for name in given:
                 _refuse_unknown(name)
-            return _READER.validate_python(dict(given))
+            return _READER.validate_python(given)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "plan"
@@ -116,17 +124,19 @@ class IndexPlan:
         """All values, so that a later default changes nothing."""
         return json.dumps(asdict(self), indent=1)
 
-    def creation(self, collection: str, width: int) -> qdrant.CreateCollection:
-        """The request for a collection of cosine vectors of `width`. Raises InvalidInput."""
-        if width < 1:
-            raise InvalidInput(f"a vector of width {width} cannot be indexed; use 1 or more", field="width")
+    def creation(self, collection: str, dimension: int) -> qdrant.CreateCollection:
+        """The request for a collection of cosine vectors of `dimension`. Raises InvalidInput."""
+        if dimension < 1:
+            raise InvalidInput(
+                f"vectors of dimension {dimension} cannot be indexed; use 1 or more", field="dimension"
+            )
         return qdrant.CreateCollection(
             collection_name=collection,
             vectors_config=qdrant.VectorsConfig(
                 params=qdrant.VectorParams(
-                    size=width,
+                    size=dimension,
                     distance=qdrant.Distance.Cosine,
-                    datatype=_DATATYPES[self.numbers],
+                    datatype=_DATATYPES[self.dtype],
                     on_disk=self.vectors_on_disk,
                 )
             ),
@@ -170,24 +180,24 @@ class IndexPlan:
         )
 
     def _rescoring(self) -> qdrant.QuantizationSearchParams | None:
-        if self.codes is Codes.NONE:
+        if self.quantization is Quantization.NONE:
             return None
-        oversampling = self.oversampling or OVERSAMPLING[self.codes]
+        oversampling = self.oversampling or OVERSAMPLING[self.quantization]
         return qdrant.QuantizationSearchParams(rescore=True, oversampling=oversampling)
 
     def _quantization(self) -> qdrant.QuantizationConfig | None:
-        match self.codes:
-            case Codes.NONE:
+        match self.quantization:
+            case Quantization.NONE:
                 return None
-            case Codes.INT8:
+            case Quantization.INT8:
                 scalar = qdrant.ScalarQuantization(
                     type=qdrant.QuantizationType.Int8, quantile=self.int8_quantile, always_ram=True
                 )
                 return qdrant.QuantizationConfig(scalar=scalar)
-            case Codes.TURBO4:
+            case Quantization.TURBO4:
                 turbo = qdrant.TurboQuantization(always_ram=True, bits=qdrant.TurboQuantBitSize.Bits4)
                 return qdrant.QuantizationConfig(turboquant=turbo)
-            case Codes.BINARY:
+            case Quantization.BINARY:
                 return qdrant.QuantizationConfig(binary=qdrant.BinaryQuantization(always_ram=True))
 
 

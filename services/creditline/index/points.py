@@ -99,17 +99,17 @@ def point_id(work_id: str) -> str:
     return str(uuid.uuid5(_POINT_NAMESPACE, work_id))
 
 
-def checked_vectors(points: Sequence[WorkPoint], width: int) -> npt.NDArray[np.float32]:
+def checked_vectors(points: Sequence[WorkPoint], dimension: int) -> npt.NDArray[np.float32]:
     """The vectors of `points`: (B, width) float32.
 
     Raises InvalidInput naming the first work whose vector has another width, is not finite or not of unit
     length: Qdrant would store the first two wrongly or too late, and would rescale the third silently.
     """
     for point in points:
-        if point.vector.shape != (width,):
+        if point.vector.shape != (dimension,):
             raise InvalidInput(
                 f"the vector of work {point.work_id!r} has shape {point.vector.shape}, the collection holds "
-                f"({width},); embed it with the release that this collection belongs to",
+                f"({dimension},); embed it with the release that this collection belongs to",
                 field="vector",
             )
     vectors = np.stack([np.asarray(point.vector, dtype=np.float32) for point in points])

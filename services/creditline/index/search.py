@@ -15,7 +15,7 @@ from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import DeadlineExceeded, InvalidInput
-from creditline.index.failures import QdrantAddress, explained
+from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.index.filters import WorkFilter
 from creditline.index.plan import IndexPlan
 from creditline.index.points import HIT_FIELDS, Hit, bare_hit, point_id, to_hit
@@ -37,7 +37,7 @@ GroupField = Literal["contributor", "duplicate_group"]
 class BuildState:
     """What Qdrant reports of a collection of works."""
 
-    width: int
+    dimension: int
     """Dimension of the vectors."""
     works: int
     """Number of works, withdrawn ones included. A server's number is approximate while it optimises."""
@@ -223,7 +223,7 @@ class WorkSearch:
         return time.monotonic() > until or (alias not in known and alias not in self._plans)
 
     async def _ask_for_aliases(self, alias: str, deadline_seconds: float) -> None:
-        with explained(self._address, alias):
+        with translate_errors(self._address, alias):
             answer = await self._client.grpc_collections.ListAliases(
                 qdrant.ListAliasesRequest(), timeout=deadline_seconds
             )
@@ -233,7 +233,7 @@ class WorkSearch:
     async def count(self, collection: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> int:
         """How many works the collection holds: tells readiness. Raises NotReady and Unavailable."""
         request = qdrant.CountPoints(collection_name=collection, exact=True)
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
         return answer.result.count
 
@@ -260,7 +260,7 @@ class WorkSearch:
             with_payload=qdrant.WithPayloadSelector(enable=False),
             with_vectors=qdrant.WithVectorsSelector(enable=True),
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Get(request, timeout=deadline_seconds)
         rows = [stored_vector(point) for point in answer.result]
         return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
@@ -281,7 +281,7 @@ class WorkSearch:
 
     async def _info(self, build: str, deadline_seconds: float) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=build)
-        with explained(self._address, build):
+        with translate_errors(self._address, build):
             answer = await self._client.grpc_collections.Get(request, timeout=deadline_seconds)
         return answer.result
 
@@ -291,7 +291,7 @@ class WorkSearch:
         """The points of every request; a batch goes as one call."""
         if not requests:
             return []
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             if len(requests) == 1:
                 answer = await self._client.grpc_points.Query(requests[0], timeout=deadline_seconds)
                 return [answer.result]
@@ -306,7 +306,7 @@ class WorkSearch:
         request = qdrant.GetPoints(
             collection_name=collection, ids=ids, with_payload=payload_fields(HIT_FIELDS)
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Get(request, timeout=max(deadline_seconds, 0.0))
         return {point.id.uuid: point.payload for point in answer.result}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from creditline.errors import DeadlineExceeded, ResourceExhausted, Unavailable
-from creditline.index.failures import QdrantAddress, explained
+from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.retries import RetryPolicy, any_of
 
 _is_transient = any_of(Unavailable, DeadlineExceeded, ResourceExhausted)
@@ -55,5 +55,5 @@ class Sending:
         if self._failed:
             self._call = self.start()
         self._failed = True
-        with explained(self.address, self.collection):
+        with translate_errors(self.address, self.collection):
             self._call.result()

@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
-from creditline.index.failures import QdrantAddress, explained
+from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.index.filters import WorkFilter, field_indexes, withdrawn_is
 from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.plan import IndexPlan
@@ -52,7 +52,7 @@ class WorkIndex:
         self._address = address
         self._timeout = timeout_seconds
         self._plan = plan
-        self._widths: dict[str, int] = {}
+        self._dimensions: dict[str, int] = {}
 
     @classmethod
     def connect(
@@ -91,13 +91,13 @@ class WorkIndex:
     def exists(self, collection: str) -> bool:
         """Whether the collection is there."""
         request = qdrant.CollectionExistsRequest(collection_name=collection)
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             answer = self._client.grpc_collections.CollectionExists(request, timeout=self._timeout)
         return answer.result.exists
 
     def collections(self) -> list[str]:
         """The names of all collections, sorted."""
-        with explained(self._address, "*"):
+        with translate_errors(self._address, "*"):
             answer = self._client.grpc_collections.List(
                 qdrant.ListCollectionsRequest(), timeout=self._timeout
             )
@@ -107,25 +107,25 @@ class WorkIndex:
         """The plan that the collection was made by. Raises NotReady when it is not there."""
         return IndexPlan.of_collection(self._info(collection).config)
 
-    def width(self, collection: str) -> int:
+    def dimension(self, collection: str) -> int:
         """The width of the collection's vectors. Raises NotReady when it is not there."""
-        if collection not in self._widths:
-            self._widths[collection] = self._info(collection).config.params.vectors_config.params.size
-        return self._widths[collection]
+        if collection not in self._dimensions:
+            self._dimensions[collection] = self._info(collection).config.params.vectors_config.params.size
+        return self._dimensions[collection]
 
-    def create(self, collection: str, width: int) -> None:
+    def create(self, collection: str, dimension: int) -> None:
         """Make the collection and its field indexes; of a collection that exists, those that are missing.
 
         Raises Conflict when a collection of that name holds vectors of another width.
         """
         if self.exists(collection):
-            self._widths.pop(collection, None)
-            self._refuse_other_width(collection, width)
+            self._dimensions.pop(collection, None)
+            self._refuse_other_dimension(collection, dimension)
             self.create_missing_field_indexes(collection)
         else:
-            self.create_new(collection, width)
+            self.create_new(collection, dimension)
 
-    def create_new(self, collection: str, width: int, metadata: Mapping[str, str] | None = None) -> None:
+    def create_new(self, collection: str, dimension: int, metadata: Mapping[str, str] | None = None) -> None:
         """Make a collection and its field indexes.
 
         Args:
@@ -136,11 +136,11 @@ class WorkIndex:
         Raises:
             Conflict: a collection or an alias of that name exists.
         """
-        self._widths.pop(collection, None)
-        request = self._plan.creation(collection, width)
+        self._dimensions.pop(collection, None)
+        request = self._plan.creation(collection, dimension)
         for key, text in (metadata or {}).items():
             request.metadata[key].string_value = text
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             self._client.grpc_collections.Create(request, timeout=self._timeout)
         self._create_field_indexes(collection, self._plan, known=())
 
@@ -162,7 +162,7 @@ class WorkIndex:
             collection_name=collection,
             metadata={key: qdrant.Value(string_value=text) for key, text in metadata.items()},
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             self._client.grpc_collections.Update(request, timeout=self._timeout)
 
     def upsert(self, collection: str, points: Iterable[WorkPoint]) -> int:
@@ -197,7 +197,7 @@ class WorkIndex:
         Raises:
             InvalidInput: a vector is bad; nothing is sent.
         """
-        vectors = checked_vectors(points, self.width(collection))
+        vectors = checked_vectors(points, self.dimension(collection))
         request = qdrant.UpsertPoints(
             collection_name=collection,
             wait=True,
@@ -214,7 +214,7 @@ class WorkIndex:
         request = qdrant.CountPoints(collection_name=collection, exact=True)
         if withdrawn is not None:
             request.filter.must.append(withdrawn_is(withdrawn))
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
 
     def withdraw(self, collection: str, work_ids: Iterable[str], *, withdrawn: bool = True) -> None:
@@ -227,7 +227,7 @@ class WorkIndex:
     def count_matching(self, collection: str, which: qdrant.Filter) -> int:
         """How many works pass the filter, exactly."""
         request = qdrant.CountPoints(collection_name=collection, exact=True, filter=which)
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
 
     def withdraw_matching(self, collection: str, which: qdrant.Filter, *, withdrawn: bool = True) -> None:
@@ -238,7 +238,7 @@ class WorkIndex:
             payload={"withdrawn": qdrant.Value(integer_value=int(withdrawn))},
             points_selector=qdrant.PointsSelector(filter=which),
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             self._client.grpc_points.SetPayload(request, timeout=self._timeout)
 
     def withdrawn_works(self, collection: str) -> frozenset[str]:
@@ -253,7 +253,7 @@ class WorkIndex:
         )
         found: set[str] = set()
         while True:
-            with explained(self._address, collection):
+            with translate_errors(self._address, collection):
                 page = self._client.grpc_points.Scroll(request, timeout=self._timeout)
             found.update(point.payload["work_id"].string_value for point in page.result)
             if not page.HasField("next_page_offset"):
@@ -269,11 +269,11 @@ class WorkIndex:
             with_payload=qdrant.WithPayloadSelector(enable=False),
             with_vectors=qdrant.WithVectorsSelector(enable=True),
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             answer = self._client.grpc_points.Get(request, timeout=self._timeout)
         found = {point.id.uuid: stored_vector(point) for point in answer.result}
         kept = [found[each] for each in ids if each in found]
-        return np.array(kept, dtype=np.float32).reshape(len(kept), self.width(collection))
+        return np.array(kept, dtype=np.float32).reshape(len(kept), self.dimension(collection))
 
     def remove(self, collection: str, work_ids: Iterable[str]) -> None:
         """Take works out of the collection altogether; unknown ids have no effect.
@@ -286,7 +286,7 @@ class WorkIndex:
             wait=True,
             points=qdrant.PointsSelector(points=qdrant.PointsIdsList(ids=ids)),
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             self._client.grpc_points.Delete(request, timeout=self._timeout)
 
     def nearest(
@@ -301,14 +301,14 @@ class WorkIndex:
         for some in np.array_split(queries, range(_QUERIES_A_CALL, len(queries), _QUERIES_A_CALL)):
             requests = [nearest(collection, query, limit, condition, params, ()) for query in some]
             batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
-            with explained(self._address, collection):
+            with translate_errors(self._address, collection):
                 answer = self._client.grpc_points.QueryBatch(batch, timeout=self._timeout)
             found += [[point.id.uuid for point in each.result] for each in answer.result]
         return found
 
     def aliases(self) -> dict[str, str]:
         """Which collection every alias means."""
-        with explained(self._address, "*"):
+        with translate_errors(self._address, "*"):
             answer = self._client.grpc_collections.ListAliases(
                 qdrant.ListAliasesRequest(), timeout=self._timeout
             )
@@ -331,16 +331,16 @@ class WorkIndex:
             )
             for alias, collection in targets.items()
         ]
-        with explained(self._address, ", ".join(targets.values())):
+        with translate_errors(self._address, ", ".join(targets.values())):
             self._client.grpc_collections.UpdateAliases(
                 qdrant.ChangeAliases(actions=actions), timeout=self._timeout
             )
 
     def delete(self, collection: str) -> None:
         """Drop the collection with all its works; nothing happens when it is not there."""
-        self._widths.pop(collection, None)
+        self._dimensions.pop(collection, None)
         request = qdrant.DeleteCollection(collection_name=collection)
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             self._client.grpc_collections.Delete(request, timeout=self._timeout)
 
     def optimize(self, collection: str, *, timeout_seconds: float = _OPTIMIZE_SECONDS) -> None:
@@ -352,7 +352,7 @@ class WorkIndex:
         request = qdrant.UpdateCollection(
             collection_name=collection, optimizers_config=self._plan.optimizers()
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             self._client.grpc_collections.Update(request, timeout=timeout_seconds)
         found = self._info_when_built(collection, timeout_seconds)
         if found.optimizer_status.error:
@@ -374,14 +374,14 @@ class WorkIndex:
 
     def _info(self, collection: str) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=collection)
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             return self._client.grpc_collections.Get(request, timeout=self._timeout).result
 
-    def _refuse_other_width(self, collection: str, width: int) -> None:
-        found = self.width(collection)
-        if found != width:
+    def _refuse_other_dimension(self, collection: str, dimension: int) -> None:
+        found = self.dimension(collection)
+        if found != dimension:
             raise Conflict(
-                f"collection {collection!r} holds vectors of width {found}, not {width}; drop it with "
+                f"collection {collection!r} holds vectors of width {found}, not {dimension}; drop it with "
                 f"`creditline index drop {collection}` or use another release name",
                 field="collection",
             )
@@ -406,7 +406,7 @@ class WorkIndex:
             field_type=kind,
             field_index_params=params,
         )
-        with explained(self._address, collection):
+        with translate_errors(self._address, collection):
             self._client.grpc_points.CreateFieldIndex(request, timeout=self._timeout)
 
 

@@ -33,12 +33,12 @@ from creditline.ledger.store import Store
 from creditline.ledger.tables import attributions, audits, outbox
 from creditline.ledger.verification import verified_chains
 from creditline.ledger.withdrawals import (
-    append_wish,
-    check_wish,
+    append_request,
+    check_request,
     never_withdrawn,
-    standing_wish,
-    standing_wishes,
-    wishes_after,
+    requests_after,
+    standing_request,
+    standing_requests,
     withdrawn_by,
 )
 
@@ -290,25 +290,25 @@ class Ledger:
         Where it is withdrawn already, nothing is written and the standing withdrawal returned. Rows are never
         deleted: `reason` and `requested_by` are no place for personal data. Raises InvalidInput.
         """
-        return self._wish(kind, subject, WithdrawalAction.WITHDRAWN, reason, requested_by)
+        return self._append(kind, subject, WithdrawalAction.WITHDRAWN, reason, requested_by)
 
-    def take_back(
+    def revoke(
         self, kind: WithdrawalKind, subject: str, *, reason: str = "", requested_by: str = ""
     ) -> Withdrawal:
         """Undo a withdrawal from now on, in the same way. Raises InvalidInput, NotFound without one."""
-        return self._wish(kind, subject, WithdrawalAction.TAKEN_BACK, reason, requested_by)
+        return self._append(kind, subject, WithdrawalAction.REVOKED, reason, requested_by)
 
-    def _wish(
+    def _append(
         self, kind: WithdrawalKind, subject: str, action: WithdrawalAction, reason: str, requested_by: str
     ) -> Withdrawal:
-        check_wish(subject, reason, requested_by)
+        check_request(subject, reason, requested_by)
         with self._store.transaction(writes=True) as connection:
-            standing = standing_wish(connection, kind, subject)
+            standing = standing_request(connection, kind, subject)
             if standing is not None and standing.action is action:
                 return standing
-            if standing is None and action is WithdrawalAction.TAKEN_BACK:
+            if standing is None and action is WithdrawalAction.REVOKED:
                 raise never_withdrawn(kind, subject)
-            return append_wish(
+            return append_request(
                 connection,
                 created=self._clock(),
                 kind=kind,
@@ -325,12 +325,12 @@ class Ledger:
     def standing_withdrawals(self) -> tuple[Withdrawal, ...]:
         """The newest wish about each subject, oldest first; those taken back too."""
         with self._store.transaction() as connection:
-            return standing_wishes(connection)
+            return standing_requests(connection)
 
     def withdrawals_after(self, sequence: int, *, limit: int | None = None) -> tuple[Withdrawal, ...]:
         """Every wish that came after the first `sequence`, oldest first, at most `limit` of them."""
         with self._store.transaction() as connection:
-            return wishes_after(connection, sequence, limit)
+            return requests_after(connection, sequence, limit)
 
 
 def _last_hash(connection: Connection) -> str:

@@ -93,10 +93,13 @@ class WithdrawalKind(StrEnum):
 
 
 class WithdrawalAction(StrEnum):
-    """A subject is left out from a WITHDRAWN on, until a TAKEN_BACK."""
+    """A subject is left out from WITHDRAWN on, until REVOKED.
+
+    The values are what ledgers store and hash; the names are those of the contract.
+    """
 
     WITHDRAWN = "WITHDRAWN"
-    TAKEN_BACK = "TAKEN_BACK"
+    REVOKED = "TAKEN_BACK"
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,12 @@ def verified_chains(connection: Connection) -> ChainReport:
     are does.
     """
     answers = _checked(connection, attributions, attribution_hash)
-    wishes = _checked(connection, withdrawals, withdrawal_hash)
-    broken_at = answers.broken_at or wishes.broken_at
+    requests = _checked(connection, withdrawals, withdrawal_hash)
+    broken_at = answers.broken_at or requests.broken_at
     known = _withdrawals_known(connection)
     if broken_at is None and known > _last_sequence(connection):
         broken_at = f"withdrawal {known}"
-    return ChainReport(answers.fitting, answers.head, broken_at, wishes.fitting, wishes.head)
+    return ChainReport(answers.fitting, answers.head, broken_at, requests.fitting, requests.head)
 
 
 def _checked(

@@ -21,7 +21,7 @@ from creditline.ledger.tables import (
 )
 
 
-def check_wish(subject: str, reason: str, requested_by: str) -> None:
+def check_request(subject: str, reason: str, requested_by: str) -> None:
     """Raises InvalidInput for texts that are too long or cannot be kept, and for an empty subject."""
     if not subject.strip():
         raise InvalidInput("no work and no contributor is named; give an id or a name", field="subject")
@@ -38,7 +38,7 @@ def check_wish(subject: str, reason: str, requested_by: str) -> None:
             raise InvalidInput(f"{field} holds characters that are no text; send plain text", field=field)
 
 
-def standing_wish(connection: Connection, kind: WithdrawalKind, subject: str) -> Withdrawal | None:
+def standing_request(connection: Connection, kind: WithdrawalKind, subject: str) -> Withdrawal | None:
     """The newest wish about a subject; None where there never was one."""
     about = (withdrawals.c.kind == kind, withdrawals.c.subject == subject)
     newest = select(withdrawals).where(*about).order_by(withdrawals.c.sequence.desc()).limit(1)
@@ -46,7 +46,7 @@ def standing_wish(connection: Connection, kind: WithdrawalKind, subject: str) ->
     return None if found is None else _withdrawal_of(found)
 
 
-def append_wish(
+def append_request(
     connection: Connection,
     *,
     created: datetime,
@@ -78,26 +78,26 @@ def _only_key(key: Row[Any] | None) -> int:
     return int(key[0])
 
 
-def wishes_after(connection: Connection, sequence: int, limit: int | None) -> tuple[Withdrawal, ...]:
+def requests_after(connection: Connection, sequence: int, limit: int | None) -> tuple[Withdrawal, ...]:
     """Wishes that came after the first `sequence`, oldest first, at most `limit` of them."""
     later = select(withdrawals).where(withdrawals.c.sequence > sequence).order_by(withdrawals.c.sequence)
     return tuple(_withdrawal_of(row) for row in connection.execute(later.limit(limit)))
 
 
-def standing_wishes(connection: Connection) -> tuple[Withdrawal, ...]:
+def standing_requests(connection: Connection) -> tuple[Withdrawal, ...]:
     """The newest wish about each subject, oldest first."""
     newest = select(func.max(withdrawals.c.sequence)).group_by(withdrawals.c.kind, withdrawals.c.subject)
     standing = select(withdrawals).where(withdrawals.c.sequence.in_(newest)).order_by(withdrawals.c.sequence)
     return tuple(_withdrawal_of(row) for row in connection.execute(standing))
 
 
-def withdrawn_by(wishes: Iterable[Withdrawal]) -> Withdrawn:
+def withdrawn_by(requests: Iterable[Withdrawal]) -> Withdrawn:
     """What is left out when these wishes stand, at most one about each subject."""
     subjects: dict[tuple[WithdrawalKind, bool], set[str]] = {}
     sequence = 0
-    for wish in wishes:
-        subjects.setdefault((wish.kind, wish.is_withdrawn), set()).add(wish.subject)
-        sequence = max(sequence, wish.sequence)
+    for request in requests:
+        subjects.setdefault((request.kind, request.is_withdrawn), set()).add(request.subject)
+        sequence = max(sequence, request.sequence)
 
     def named(kind: WithdrawalKind, *, left_out: bool) -> frozenset[str]:
         return frozenset(subjects.get((kind, left_out), ()))

@@ -96,7 +96,7 @@ class Timings(_message.Message):
     def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
 
 class AttributeResponse(_message.Message):
-    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "level", "unfamiliarity", "corpus_works", "equal_parts")
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts")
     ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
@@ -107,8 +107,8 @@ class AttributeResponse(_message.Message):
     CONCENTRATION_FIELD_NUMBER: _ClassVar[int]
     REMAINDER_LOW_FIELD_NUMBER: _ClassVar[int]
     REMAINDER_HIGH_FIELD_NUMBER: _ClassVar[int]
-    LEVEL_FIELD_NUMBER: _ClassVar[int]
-    UNFAMILIARITY_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
     CORPUS_WORKS_FIELD_NUMBER: _ClassVar[int]
     EQUAL_PARTS_FIELD_NUMBER: _ClassVar[int]
     attribution_id: str
@@ -121,11 +121,11 @@ class AttributeResponse(_message.Message):
     concentration: float
     remainder_low: float
     remainder_high: float
-    level: float
-    unfamiliarity: float
+    coverage: float
+    ood_score: float
     corpus_works: int
     equal_parts: float
-    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., level: _Optional[float] = ..., unfamiliarity: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ...) -> None: ...
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ...) -> None: ...
 
 class GetAttributionRequest(_message.Message):
     __slots__ = ("id",)

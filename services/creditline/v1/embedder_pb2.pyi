@@ -36,12 +36,12 @@ class EmbedRequest(_message.Message):
 class EmbedResponse(_message.Message):
     __slots__ = ("vectors", "release", "tower_ms", "head_ms")
     class Vector(_message.Message):
-        __slots__ = ("values", "unfamiliarity")
+        __slots__ = ("values", "ood_score")
         VALUES_FIELD_NUMBER: _ClassVar[int]
-        UNFAMILIARITY_FIELD_NUMBER: _ClassVar[int]
+        OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
         values: _containers.RepeatedScalarFieldContainer[float]
-        unfamiliarity: float
-        def __init__(self, values: _Optional[_Iterable[float]] = ..., unfamiliarity: _Optional[float] = ...) -> None: ...
+        ood_score: float
+        def __init__(self, values: _Optional[_Iterable[float]] = ..., ood_score: _Optional[float] = ...) -> None: ...
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     TOWER_MS_FIELD_NUMBER: _ClassVar[int]
@@ -57,15 +57,15 @@ class GetEncoderRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetEncoderResponse(_message.Message):
-    __slots__ = ("release", "width", "towers_fingerprint", "max_batch", "device")
+    __slots__ = ("release", "dimension", "towers_fingerprint", "max_batch", "device")
     RELEASE_FIELD_NUMBER: _ClassVar[int]
-    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
     TOWERS_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     release: str
-    width: int
+    dimension: int
     towers_fingerprint: str
     max_batch: int
     device: str
-    def __init__(self, release: _Optional[str] = ..., width: _Optional[int] = ..., towers_fingerprint: _Optional[str] = ..., max_batch: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+    def __init__(self, release: _Optional[str] = ..., dimension: _Optional[int] = ..., towers_fingerprint: _Optional[str] = ..., max_batch: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63reditline/v1/release.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x01\n\x07Release\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15generator_fingerprint\x18\x03 \x01(\t\x12\x1a\n\x12\x63orpus_fingerprint\x18\x04 \x01(\t\x12\x1a\n\x12towers_fingerprint\x18\x05 \x01(\t\x12\r\n\x05width\x18\x06 \x01(\r\x12\r\n\x05works\x18\x07 \x01(\x04\x12\x12\n\ncollection\x18\x08 \x01(\t\"\xc7\x01\n\x0f\x41uditedAccuracy\x12\x0e\n\x06\x61udits\x18\x01 \x01(\r\x12\x13\n\x06recall\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nrecall_low\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0brecall_high\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x1d\n\x10missed_influence\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\t\n\x07_recallB\r\n\x0b_recall_lowB\x0e\n\x0c_recall_highB\x13\n\x11_missed_influence\"!\n\x11GetReleaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"o\n\x12GetReleaseResponse\x12\'\n\x07release\x18\x01 \x01(\x0b\x32\x16.creditline.v1.Release\x12\x30\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x0b\x32\x1e.creditline.v1.AuditedAccuracy2]\n\x08Releases\x12Q\n\nGetRelease\x12 .creditline.v1.GetReleaseRequest\x1a!.creditline.v1.GetReleaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63reditline/v1/release.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x07Release\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15generator_fingerprint\x18\x03 \x01(\t\x12\x1a\n\x12\x63orpus_fingerprint\x18\x04 \x01(\t\x12\x1a\n\x12towers_fingerprint\x18\x05 \x01(\t\x12\x11\n\tdimension\x18\x06 \x01(\r\x12\r\n\x05works\x18\x07 \x01(\x04\x12\x12\n\ncollection\x18\x08 \x01(\t\"\xc7\x01\n\x0f\x41uditedAccuracy\x12\x0e\n\x06\x61udits\x18\x01 \x01(\r\x12\x13\n\x06recall\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nrecall_low\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0brecall_high\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x1d\n\x10missed_influence\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\t\n\x07_recallB\r\n\x0b_recall_lowB\x0e\n\x0c_recall_highB\x13\n\x11_missed_influence\"!\n\x11GetReleaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"o\n\x12GetReleaseResponse\x12\'\n\x07release\x18\x01 \x01(\x0b\x32\x16.creditline.v1.Release\x12\x30\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x0b\x32\x1e.creditline.v1.AuditedAccuracy2]\n\x08Releases\x12Q\n\nGetRelease\x12 .creditline.v1.GetReleaseRequest\x1a!.creditline.v1.GetReleaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'creditline.v1.release_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RELEASE']._serialized_start=80
-  _globals['_RELEASE']._serialized_end=285
-  _globals['_AUDITEDACCURACY']._serialized_start=288
-  _globals['_AUDITEDACCURACY']._serialized_end=487
-  _globals['_GETRELEASEREQUEST']._serialized_start=489
-  _globals['_GETRELEASEREQUEST']._serialized_end=522
-  _globals['_GETRELEASERESPONSE']._serialized_start=524
-  _globals['_GETRELEASERESPONSE']._serialized_end=635
-  _globals['_RELEASES']._serialized_start=637
-  _globals['_RELEASES']._serialized_end=730
+  _globals['_RELEASE']._serialized_end=289
+  _globals['_AUDITEDACCURACY']._serialized_start=292
+  _globals['_AUDITEDACCURACY']._serialized_end=491
+  _globals['_GETRELEASEREQUEST']._serialized_start=493
+  _globals['_GETRELEASEREQUEST']._serialized_end=526
+  _globals['_GETRELEASERESPONSE']._serialized_start=528
+  _globals['_GETRELEASERESPONSE']._serialized_end=639
+  _globals['_RELEASES']._serialized_start=641
+  _globals['_RELEASES']._serialized_end=734
 # @@protoc_insertion_point(module_scope)

@@ -9,13 +9,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Release(_message.Message):
-    __slots__ = ("name", "created", "generator_fingerprint", "corpus_fingerprint", "towers_fingerprint", "width", "works", "collection")
+    __slots__ = ("name", "created", "generator_fingerprint", "corpus_fingerprint", "towers_fingerprint", "dimension", "works", "collection")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     CORPUS_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     TOWERS_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
-    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     name: str
@@ -23,10 +23,10 @@ class Release(_message.Message):
     generator_fingerprint: str
     corpus_fingerprint: str
     towers_fingerprint: str
-    width: int
+    dimension: int
     works: int
     collection: str
-    def __init__(self, name: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generator_fingerprint: _Optional[str] = ..., corpus_fingerprint: _Optional[str] = ..., towers_fingerprint: _Optional[str] = ..., width: _Optional[int] = ..., works: _Optional[int] = ..., collection: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generator_fingerprint: _Optional[str] = ..., corpus_fingerprint: _Optional[str] = ..., towers_fingerprint: _Optional[str] = ..., dimension: _Optional[int] = ..., works: _Optional[int] = ..., collection: _Optional[str] = ...) -> None: ...
 
 class AuditedAccuracy(_message.Message):
     __slots__ = ("audits", "recall", "recall_low", "recall_high", "missed_influence")

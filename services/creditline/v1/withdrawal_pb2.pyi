@@ -20,13 +20,13 @@ class WithdrawalAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     WITHDRAWAL_ACTION_UNSPECIFIED: _ClassVar[WithdrawalAction]
     WITHDRAWAL_ACTION_WITHDRAWN: _ClassVar[WithdrawalAction]
-    WITHDRAWAL_ACTION_TAKEN_BACK: _ClassVar[WithdrawalAction]
+    WITHDRAWAL_ACTION_REVOKED: _ClassVar[WithdrawalAction]
 WITHDRAWAL_KIND_UNSPECIFIED: WithdrawalKind
 WITHDRAWAL_KIND_WORK: WithdrawalKind
 WITHDRAWAL_KIND_CONTRIBUTOR: WithdrawalKind
 WITHDRAWAL_ACTION_UNSPECIFIED: WithdrawalAction
 WITHDRAWAL_ACTION_WITHDRAWN: WithdrawalAction
-WITHDRAWAL_ACTION_TAKEN_BACK: WithdrawalAction
+WITHDRAWAL_ACTION_REVOKED: WithdrawalAction
 
 class Withdrawal(_message.Message):
     __slots__ = ("sequence", "id", "created", "kind", "subject", "action", "reason", "requested_by")
@@ -49,26 +49,26 @@ class Withdrawal(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., id: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[_Union[WithdrawalKind, str]] = ..., subject: _Optional[str] = ..., action: _Optional[_Union[WithdrawalAction, str]] = ..., reason: _Optional[str] = ..., requested_by: _Optional[str] = ...) -> None: ...
 
 class WithdrawRequest(_message.Message):
-    __slots__ = ("kind", "subject", "reason", "requested_by", "unknown_too")
+    __slots__ = ("kind", "subject", "reason", "requested_by", "allow_unknown")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_BY_FIELD_NUMBER: _ClassVar[int]
-    UNKNOWN_TOO_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     kind: WithdrawalKind
     subject: str
     reason: str
     requested_by: str
-    unknown_too: bool
-    def __init__(self, kind: _Optional[_Union[WithdrawalKind, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., requested_by: _Optional[str] = ..., unknown_too: _Optional[bool] = ...) -> None: ...
+    allow_unknown: bool
+    def __init__(self, kind: _Optional[_Union[WithdrawalKind, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., requested_by: _Optional[str] = ..., allow_unknown: _Optional[bool] = ...) -> None: ...
 
 class WithdrawResponse(_message.Message):
-    __slots__ = ("wish",)
-    WISH_FIELD_NUMBER: _ClassVar[int]
-    wish: Wish
-    def __init__(self, wish: _Optional[_Union[Wish, _Mapping]] = ...) -> None: ...
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: WithdrawalStatus
+    def __init__(self, status: _Optional[_Union[WithdrawalStatus, _Mapping]] = ...) -> None: ...
 
-class TakeBackRequest(_message.Message):
+class RevokeRequest(_message.Message):
     __slots__ = ("kind", "subject", "reason", "requested_by")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -80,13 +80,13 @@ class TakeBackRequest(_message.Message):
     requested_by: str
     def __init__(self, kind: _Optional[_Union[WithdrawalKind, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., requested_by: _Optional[str] = ...) -> None: ...
 
-class TakeBackResponse(_message.Message):
-    __slots__ = ("wish",)
-    WISH_FIELD_NUMBER: _ClassVar[int]
-    wish: Wish
-    def __init__(self, wish: _Optional[_Union[Wish, _Mapping]] = ...) -> None: ...
+class RevokeResponse(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: WithdrawalStatus
+    def __init__(self, status: _Optional[_Union[WithdrawalStatus, _Mapping]] = ...) -> None: ...
 
-class Wish(_message.Message):
+class WithdrawalStatus(_message.Message):
     __slots__ = ("withdrawal", "works", "carried_out", "pending")
     WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]

@@ -39,10 +39,10 @@ class WithdrawalsStub:
                 request_serializer=creditline_dot_v1_dot_withdrawal__pb2.WithdrawRequest.SerializeToString,
                 response_deserializer=creditline_dot_v1_dot_withdrawal__pb2.WithdrawResponse.FromString,
                 _registered_method=True)
-        self.TakeBack = channel.unary_unary(
-                '/creditline.v1.Withdrawals/TakeBack',
-                request_serializer=creditline_dot_v1_dot_withdrawal__pb2.TakeBackRequest.SerializeToString,
-                response_deserializer=creditline_dot_v1_dot_withdrawal__pb2.TakeBackResponse.FromString,
+        self.Revoke = channel.unary_unary(
+                '/creditline.v1.Withdrawals/Revoke',
+                request_serializer=creditline_dot_v1_dot_withdrawal__pb2.RevokeRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_withdrawal__pb2.RevokeResponse.FromString,
                 _registered_method=True)
         self.ListWithdrawals = channel.unary_unary(
                 '/creditline.v1.Withdrawals/ListWithdrawals',
@@ -62,8 +62,8 @@ class WithdrawalsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def TakeBack(self, request, context):
-        """Undoes a withdrawal. NOT_FOUND when there was none.
+    def Revoke(self, request, context):
+        """Revokes a withdrawal. NOT_FOUND when there was none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,10 +83,10 @@ def add_WithdrawalsServicer_to_server(servicer, server):
                     request_deserializer=creditline_dot_v1_dot_withdrawal__pb2.WithdrawRequest.FromString,
                     response_serializer=creditline_dot_v1_dot_withdrawal__pb2.WithdrawResponse.SerializeToString,
             ),
-            'TakeBack': grpc.unary_unary_rpc_method_handler(
-                    servicer.TakeBack,
-                    request_deserializer=creditline_dot_v1_dot_withdrawal__pb2.TakeBackRequest.FromString,
-                    response_serializer=creditline_dot_v1_dot_withdrawal__pb2.TakeBackResponse.SerializeToString,
+            'Revoke': grpc.unary_unary_rpc_method_handler(
+                    servicer.Revoke,
+                    request_deserializer=creditline_dot_v1_dot_withdrawal__pb2.RevokeRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_withdrawal__pb2.RevokeResponse.SerializeToString,
             ),
             'ListWithdrawals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWithdrawals,
@@ -132,7 +132,7 @@ class Withdrawals:
             _registered_method=True)
 
     @staticmethod
-    def TakeBack(request,
+    def Revoke(request,
             target,
             options=(),
             channel_credentials=None,
@@ -145,9 +145,9 @@ class Withdrawals:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/creditline.v1.Withdrawals/TakeBack',
-            creditline_dot_v1_dot_withdrawal__pb2.TakeBackRequest.SerializeToString,
-            creditline_dot_v1_dot_withdrawal__pb2.TakeBackResponse.FromString,
+            '/creditline.v1.Withdrawals/Revoke',
+            creditline_dot_v1_dot_withdrawal__pb2.RevokeRequest.SerializeToString,
+            creditline_dot_v1_dot_withdrawal__pb2.RevokeResponse.FromString,
             options,
             channel_credentials,
             insecure,

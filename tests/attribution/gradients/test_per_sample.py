@@ -9,7 +9,7 @@ from torch.func import functional_call, grad
 
 from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.gradients.per_sample import moved_layers, parameter_count, per_sample_gradients
-from creditline.attribution.gradients.targets import MEASURES, measure_named
+from creditline.attribution.gradients.targets import GRADIENT_TARGETS, gradient_target_named
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, denoising_losses, noisy_batch
 from creditline.generator.pipeline import Generator
@@ -40,7 +40,7 @@ def slow_gradient(
 
     def mean_measure(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
         output = functional_call(generator.unet, parameters, (batch.inputs, batch.timesteps, batch.text))
-        return MEASURES[measure](batch, output.sample).mean()
+        return GRADIENT_TARGETS[measure](batch, output.sample).mean()
 
     gradient = grad(mean_measure)(chosen)
     return torch.cat([gradient[name].flatten() for name in names])
@@ -60,12 +60,14 @@ def test_it_is_the_derivative_of_each_examples_loss(
         )
 
 
-@pytest.mark.parametrize("name", sorted(MEASURES))
+@pytest.mark.parametrize("name", sorted(GRADIENT_TARGETS))
 def test_every_output_function_has_its_own_gradient(
     random_generator: Generator, examples: Examples, name: str
 ) -> None:
     layers = chosen_layers(random_generator.unet, "attn")
-    found = per_sample_gradients(random_generator, examples, DRAWS, layers, measure=measure_named(name))
+    found = per_sample_gradients(
+        random_generator, examples, DRAWS, layers, measure=gradient_target_named(name)
+    )
     expected = slow_gradient(random_generator, examples.rows([2]), layers, name)
     torch.testing.assert_close(found[2], expected, rtol=2e-3, atol=1e-5 * float(expected.abs().max()))
 
@@ -113,4 +115,4 @@ def test_an_unknown_choice_names_those_that_there_are(random_generator: Generato
     with pytest.raises(InvalidInput, match="cross-attn, attn, mlp-cond, all"):
         chosen_layers(random_generator.unet, "some")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="squared-l2"):
-        measure_named("l3")
+        gradient_target_named("l3")

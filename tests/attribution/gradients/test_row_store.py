@@ -130,7 +130,7 @@ def _fill_beside_another(path: Path, reports: Path) -> None:
         wait_until(lambda: len(list(reports.iterdir())) == 2, "both processes have come to the rows")
         return random_rows(part)
 
-    stored_rows(path, ORIGIN, COUNT, compute, block=BLOCK, say=lambda line: note("waits"))
+    stored_rows(path, ORIGIN, COUNT, compute, block=BLOCK, report=lambda line: note("waits"))
 
 
 def _fill_slowly(path: Path) -> None:

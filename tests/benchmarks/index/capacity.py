@@ -20,7 +20,7 @@ import numpy as np
 import creditline.index
 from creditline.index.capacity.choice import Machines, options
 from creditline.index.capacity.estimates import Demand, Measured, sizes
-from creditline.index.plan import Codes
+from creditline.index.plan import Quantization
 from creditline.index.points import point_id
 from tests.benchmarks.index.engines import DEPTH, BareEdge, copied_shard
 from tests.benchmarks.index.footprint import Footprint, in_memory, on_disk
@@ -102,9 +102,13 @@ class OfCodes:
     code_bytes: float
 
 
-def measure_codes(codes: Codes) -> OfCodes:
+def measure_codes(quantization: Quantization) -> OfCodes:
     """Built anew, so that the time of it is known."""
-    plan, name, corpus = replace(PLAN, codes=codes), f"codes-{codes}", corpus_of(_CODES_WORKS)
+    plan, name, corpus = (
+        replace(PLAN, quantization=quantization),
+        f"codes-{quantization}",
+        corpus_of(_CODES_WORKS),
+    )
     with running_index("codes", plan) as (running, index):
         index.delete(name)
         index.create(name, corpus.width)
@@ -118,14 +122,14 @@ def measure_codes(codes: Codes) -> OfCodes:
         {point_id(corpus.work_id(number)) for number in row}
         for row in nearest(corpus, queries, DEPTH).tolist()
     ]
-    bare = BareEdge(shard, codes=codes)
+    bare = BareEdge(shard, quantization=quantization)
     found, taken = [], []
     for query in queries.tolist() * 2:
         began = time.perf_counter()
         found.append(set(bare.nearest(query, plan.search_ef)))
         taken.append(time.perf_counter() - began)
     bare.close()
-    bits = {Codes.INT8: 8, Codes.TURBO4: 4, Codes.BINARY: 1}[codes]
+    bits = {Quantization.INT8: 8, Quantization.TURBO4: 4, Quantization.BINARY: 1}[quantization]
     beside = on_disk(shard).by_kind["codes"] / _CODES_WORKS - corpus.width * bits / 8
     return OfCodes(
         p50_ms=float(np.median(taken[_QUERIES:]) * 1000.0),
@@ -144,7 +148,7 @@ def mean_payload() -> float:
 
 
 def fitted(
-    found: Mapping[int, Found], process: int, by_codes: Mapping[Codes, OfCodes], payload: float
+    found: Mapping[int, Found], process: int, by_codes: Mapping[Quantization, OfCodes], payload: float
 ) -> Measured:
     """Constants per work from the largest collection, per segment from the smallest; 100,000 is left over."""
     large, small = found[MILLION], found[SIZES[0]]
@@ -161,7 +165,7 @@ def fitted(
         machine=describe_machine(),
         measured_works=_CODES_WORKS,
         largest_works=MILLION,
-        code_bytes={codes.value: each.code_bytes for codes, each in by_codes.items()},
+        code_bytes={quantization.value: each.code_bytes for quantization, each in by_codes.items()},
         graph_links=kinds["graph"] * 8 / bits,
         id_bytes=kinds["ids"],
         field_bytes=kinds["fields"],
@@ -171,12 +175,14 @@ def fitted(
         segment_bytes=max(small.disk.total - per_work * small.works, 0.0) / PLAN.segments,
         segment_ram_bytes=0.0,
         process_bytes=float(process),
-        p50_ms={codes.value: each.p50_ms for codes, each in by_codes.items()},
+        p50_ms={quantization.value: each.p50_ms for quantization, each in by_codes.items()},
         p50_decade=(layer[MILLION]["bare_p50_ms"] / layer[SIZES[0]]["bare_p50_ms"]) ** (1 / decades),
-        recall={codes.value: each.recall for codes, each in by_codes.items()},
+        recall={quantization.value: each.recall for quantization, each in by_codes.items()},
         recall_decade=max((layer[SIZES[0]]["recall100"] - layer[MILLION]["recall100"]) / decades, 0.0),
         written_per_second=ingest.figures["works_per_second"].value,
-        built_per_second={codes.value: each.built_per_second for codes, each in by_codes.items()},
+        built_per_second={
+            quantization.value: each.built_per_second for quantization, each in by_codes.items()
+        },
     )
     return _with_memory(known, small, large, payload)
 
@@ -218,7 +224,7 @@ def planned(constants: Measured) -> Iterator[dict[str, Any]]:
             if not option.plan.graph_on_disk:
                 yield {
                     "planned_works": works,
-                    "codes": option.plan.codes.value,
+                    "codes": option.plan.quantization.value,
                     "indexes": "disk" if option.plan.indexes_on_disk else "RAM",
                     "machine_gb": ram / _GB,
                     "machines": option.nodes,
@@ -234,7 +240,10 @@ def planned(constants: Measured) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Measure, fit, compare and write."""
     found = {works: measure(works) for works in SIZES}
-    by_codes = {codes: measure_codes(codes) for codes in (Codes.INT8, Codes.TURBO4, Codes.BINARY)}
+    by_codes = {
+        quantization: measure_codes(quantization)
+        for quantization in (Quantization.INT8, Quantization.TURBO4, Quantization.BINARY)
+    }
     payload = mean_payload()
     constants = fitted(found, empty_process(), by_codes, payload)
     rows = list(compared(found, constants, payload))
@@ -248,7 +257,8 @@ def main() -> None:
     }
     _CONSTANTS.write_text(json.dumps(asdict(constants), indent=1) + "\n")
     codes_rows = [
-        {"codes": codes.value, "works": _CODES_WORKS, **asdict(each)} for codes, each in by_codes.items()
+        {"codes": quantization.value, "works": _CODES_WORKS, **asdict(each)}
+        for quantization, each in by_codes.items()
     ]
     write_result("capacity", COMMAND, SEED, figures, [*rows, *codes_rows, *planned(constants)])
     for name, figure in figures.items():

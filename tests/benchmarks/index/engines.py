@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from creditline.files import replace_file
 from creditline.index.filters import field_indexes
-from creditline.index.plan import OVERSAMPLING, Codes
+from creditline.index.plan import OVERSAMPLING, Quantization
 from tests.benchmarks.index.running import PLAN, WORKPLACE, corpus_of
 
 DEPTH = 100
@@ -21,9 +21,11 @@ DEPTH = 100
 class BareEdge:
     """One shard's query without a process, a wire or a payload between. Listed works only if `listed`."""
 
-    def __init__(self, shard: Path, *, codes: Codes = Codes.INT8, listed: bool = True) -> None:
+    def __init__(
+        self, shard: Path, *, quantization: Quantization = Quantization.INT8, listed: bool = True
+    ) -> None:
         self._shard = edge.EdgeShard.load(str(shard))
-        self._rescoring = edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[codes])
+        self._rescoring = edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[quantization])
         condition = edge.FieldCondition("withdrawn", match=edge.MatchValue(0))
         self._filter = edge.Filter(must=[condition]) if listed else None
 
@@ -81,8 +83,8 @@ class FaissHnsw:
     def nearest(self, query: NDArray[np.float32], ef: int) -> NDArray[np.int64]:
         """Numbers of the nearest works: (100,)."""
         self._index.hnsw.efSearch = ef
-        _, numbers = self._index.search(query[None, :], DEPTH)
-        return numbers[0]
+        _, dtype = self._index.search(query[None, :], DEPTH)
+        return dtype[0]
 
 
 def _build(works: int, path: Path) -> None:

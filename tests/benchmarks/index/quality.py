@@ -69,12 +69,12 @@ def held_out(corpus: SyntheticCorpus) -> Held:
     queries = corpus.queries(QUERIES)
     seconds = np.array([corpus.created(number) for number in range(corpus.count)])
     every = nearest(corpus, queries, DEPTH)
-    some = nearest(corpus, queries, DEPTH, keep=lambda numbers: seconds[numbers] < _UNTIL)
+    some = nearest(corpus, queries, DEPTH, keep=lambda dtype: seconds[dtype] < _UNTIL)
     return Held(queries, _ids(corpus, every), _ids(corpus, some))
 
 
-def _ids(corpus: SyntheticCorpus, numbers: NDArray[np.int64]) -> list[set[str]]:
-    return [{point_id(corpus.work_id(int(number))) for number in row} for row in numbers]
+def _ids(corpus: SyntheticCorpus, dtype: NDArray[np.int64]) -> list[set[str]]:
+    return [{point_id(corpus.work_id(int(number))) for number in row} for row in dtype]
 
 
 Call = Callable[[int], object]
@@ -148,8 +148,8 @@ async def sweeps(works: int) -> list[dict[str, Any]]:
     """Recall and milliseconds of the engine and of Faiss over efs, one thread each, taking turns."""
     corpus = corpus_of(works)
     queries = corpus.queries(QUERIES)
-    numbers = nearest(corpus, queries, DEPTH)
-    ids, truth = _ids(corpus, numbers), [set(row) for row in numbers.tolist()]
+    dtype = nearest(corpus, queries, DEPTH)
+    ids, truth = _ids(corpus, dtype), [set(row) for row in dtype.tolist()]
     bare, rival = BareEdge(WORKPLACE / f"bare-works-{works}", listed=False), FaissHnsw(works)
     rows, found = queries.tolist(), []
     for ef in _EFS:

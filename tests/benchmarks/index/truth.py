@@ -20,7 +20,7 @@ def nearest(
     keep: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
 ) -> NDArray[np.int64]:
     """Numbers of the `depth` nearest works that `keep` (numbers to (N,) bool) lets pass: (Q, depth)."""
-    numbers = np.empty((len(queries), 0), dtype=np.int64)
+    dtype = np.empty((len(queries), 0), dtype=np.int64)
     cosines = np.empty((len(queries), 0), dtype=np.float32)
     step = CHUNK * _CHUNKS_AT_ONCE
     for first in range(0, corpus.count, step):
@@ -30,10 +30,10 @@ def nearest(
         if keep is not None:
             scores[:, ~keep(some)] = -np.inf
         cosines = np.concatenate([cosines, scores], axis=1)
-        numbers = np.concatenate([numbers, np.broadcast_to(some, scores.shape)], axis=1)
+        dtype = np.concatenate([dtype, np.broadcast_to(some, scores.shape)], axis=1)
         best = np.argpartition(-cosines, min(depth, cosines.shape[1]) - 1, axis=1)[:, :depth]
-        cosines, numbers = (np.take_along_axis(rows, best, axis=1) for rows in (cosines, numbers))
-    return numbers
+        cosines, dtype = (np.take_along_axis(rows, best, axis=1) for rows in (cosines, dtype))
+    return dtype
 
 
 def recall(found: Sequence[set[str]], truth: Sequence[set[str]]) -> NDArray[np.float64]:

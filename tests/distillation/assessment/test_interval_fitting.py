@@ -21,15 +21,15 @@ def drawn(queries: int, works: int, seed: int, *, zeros: float = 0.0) -> tuple[n
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.6])
-@pytest.mark.parametrize("level", [0.8, 0.9])
-def test_unseen_queries_are_covered_overall_and_in_each_fifth(zeros: float, level: float) -> None:
-    band = fit_intervals(*drawn(200, 300, seed=1, zeros=zeros), level=level)
+@pytest.mark.parametrize("nominal_coverage", [0.8, 0.9])
+def test_unseen_queries_are_covered_overall_and_in_each_fifth(zeros: float, nominal_coverage: float) -> None:
+    band = fit_intervals(*drawn(200, 300, seed=1, zeros=zeros), nominal_coverage=nominal_coverage)
     cosines, influence = drawn(200, 300, seed=2, zeros=zeros)
-    assert coverage(band, cosines, influence).mean() == pytest.approx(level, abs=0.02)
+    assert coverage(band, cosines, influence).mean() == pytest.approx(nominal_coverage, abs=0.02)
     low, high = band.of(cosines)
     inside = ((low <= influence) & (influence <= high)).ravel()
     for fifth in np.array_split(np.argsort(cosines.ravel()), 5):
-        assert inside[fifth].mean() > level - 0.06
+        assert inside[fifth].mean() > nominal_coverage - 0.06
 
 
 def test_a_band_is_narrow_where_works_have_no_influence_and_wide_where_they_have() -> None:
@@ -50,11 +50,11 @@ def test_queries_too_few_to_halve_are_refused() -> None:
         ({"cosine": (0.5, 0.5)}, "rise strictly"),
         ({"low": (0.0, 9.0)}, "above its high"),
         ({"high": (1.0, float("nan"))}, "finite"),
-        ({"level": 1.0}, "between 0 and 1"),
+        ({"coverage": 1.0}, "between 0 and 1"),
     ],
 )
 def test_a_band_that_is_none_is_refused(changed: dict[str, object], said: str) -> None:
-    good = {"cosine": (0.0, 1.0), "low": (0.0, 0.1), "high": (0.2, 0.5), "level": 0.9}
+    good = {"cosine": (0.0, 1.0), "low": (0.0, 0.1), "high": (0.2, 0.5), "coverage": 0.9}
     with pytest.raises(InvalidInput, match=said):
         Intervals(**(good | changed))  # type: ignore[arg-type]
 
@@ -72,7 +72,7 @@ def sums(queries: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def test_sums_of_unseen_queries_lie_within_the_stretch_as_often_as_it_says() -> None:
-    stretch = fit_stretch(*sums(300, seed=1), level=0.9)
+    stretch = fit_stretch(*sums(300, seed=1), nominal_coverage=0.9)
     covered = [
         np.mean([stretch.of(e)[0] <= t <= stretch.of(e)[1] for e, t in zip(many, truth, strict=True)])
         for many, truth in zip(*sums(300, seed=2), strict=True)

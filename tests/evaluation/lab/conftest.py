@@ -31,5 +31,5 @@ def trained_lab(
     small_plan: LabPlan, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
 ) -> Workshop:
     directory: Path = tmp_path_factory.mktemp("lab")
-    retrain(directory, small_corpus, small_plan, subsets=2, workers=2, say=lambda line: None)
+    retrain(directory, small_corpus, small_plan, subsets=2, workers=2, report=lambda line: None)
     return Workshop.open(directory, small_corpus, small_plan)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from creditline.attribution.ensembles.expected_change import KNOTS, ExpectedChange
-from creditline.evaluation.lab.common_scale import fit_expected_change, foretold_losses, unit_test
+from creditline.evaluation.lab.common_scale import fit_expected_change, predicted_losses, unit_test
 from creditline.evaluation.lds import Retrained
 
 TRUE = ExpectedChange(KNOTS, (0.0, 0.001, 0.004, 0.01, 0.02, 0.05, 0.06, 0.06), common=0.0002)
@@ -26,7 +26,7 @@ def retrained(scores: NDArray[np.float64]) -> Retrained:
     subsets = np.zeros((_SUBSETS, _WORKS))
     for row in subsets:
         row[random.permutation(_WORKS)[: _WORKS // 2]] = 1.0
-    losses = WHOLE + foretold_losses(TRUE, scores, subsets)
+    losses = WHOLE + predicted_losses(TRUE, scores, subsets)
     noise = _NOISE * random.standard_normal((_SUBSETS, 2, _QUERIES))
     return Retrained(subsets, losses[:, None] + noise)
 
@@ -45,7 +45,7 @@ def test_the_map_that_made_the_losses_is_found(scores: NDArray[np.float64], retr
 def test_it_foretells_other_subsets_with_slope_one(scores: NDArray[np.float64], retrained: Retrained) -> None:
     first, second = halves(retrained)
     fitted = fit_expected_change(scores, first)
-    found = unit_test(foretold_losses(fitted, scores, second.subsets), second, seed=3)
+    found = unit_test(predicted_losses(fitted, scores, second.subsets), second, seed=3)
     assert found.slope.low < 1.0 < found.slope.high
     assert found.slope.value == pytest.approx(1.0, abs=0.05)
     assert found.explained > 0.9
@@ -57,7 +57,7 @@ def test_scores_that_say_nothing_explain_nothing(scores: NDArray[np.float64], re
     first, second = halves(retrained)
     nothing = np.random.default_rng(9).normal(size=scores.shape)
     fitted = fit_expected_change(nothing, first)
-    found = unit_test(foretold_losses(fitted, nothing, second.subsets), second, seed=3)
+    found = unit_test(predicted_losses(fitted, nothing, second.subsets), second, seed=3)
     assert abs(found.explained) < 0.1
 
 

@@ -30,7 +30,7 @@ _PLAN = LabPlan(
 def test_a_lab_is_trained_restored_and_scored_there(small_corpus: Corpus, tmp_path: Path) -> None:
     plan, lab, again = _PLAN, tmp_path / "lab", tmp_path / "again"
     with one_device():
-        retrain(lab, small_corpus, plan, subsets=2, workers=1, say=lambda line: None, device=META)
+        retrain(lab, small_corpus, plan, subsets=2, workers=1, report=lambda line: None, device=META)
         workshop = Workshop.open(lab, small_corpus, plan, device=META)
         removals = nothing_removed([query.id for query in workshop.queries[:1]], [1])
         retrain_without(lab, small_corpus, plan, removals, workers=1, device=META)

@@ -64,7 +64,7 @@ def test_every_share_lies_between_its_ends() -> None:
     assert low is not None
     assert high is not None
     assert low < answer.remainder < high
-    assert answer.level == 0.9
+    assert answer.coverage == 0.9
 
 
 def test_copies_have_the_sum_of_their_bands() -> None:
@@ -76,7 +76,7 @@ def test_copies_have_the_sum_of_their_bands() -> None:
 
 def test_a_release_that_cannot_say_how_sure_it_is_says_nothing() -> None:
     answer = _answer(_release(intervals=None), _hits())
-    assert answer.level is None
+    assert answer.coverage is None
     assert answer.remainder_ends == (None, None)
     assert all(credit.share_high is None for credit in (*answer.works, *answer.contributors))
     sure = _answer(_release(), _hits())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from creditline.api.answers import WishAnswer
+from creditline.api.answers import WithdrawalStatus
 from creditline.client import CreditlineClient
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work
@@ -86,15 +86,15 @@ def _past_answer(gateway: RunningGateway, works: tuple[Work, ...], copies: tuple
 def test_a_wish_is_in_the_ledger_although_qdrant_is_down_and_the_answer_says_so(
     gateway: RunningGateway, client: CreditlineClient
 ) -> None:
-    wish = client.withdraw_work(_WORK.id, reason="asked by letter", requested_by="the office")
-    assert (wish.withdrawal.kind, wish.withdrawal.action, wish.works) == ("WORK", "WITHDRAWN", 1)
-    assert not wish.carried_out
-    assert "Qdrant does not answer" in wish.pending
+    status = client.withdraw_work(_WORK.id, reason="asked by letter", requested_by="the office")
+    assert (status.withdrawal.kind, status.withdrawal.action, status.works) == ("WORK", "WITHDRAWN", 1)
+    assert not status.carried_out
+    assert "Qdrant does not answer" in status.pending
     with Ledger.open(gateway.settings.ledger_url) as ledger:
         (stored,) = ledger.standing_withdrawals()
         assert ledger.verify_chain().intact
     assert (stored.id, stored.reason, stored.requested_by) == (
-        wish.withdrawal.id,
+        status.withdrawal.id,
         "asked by letter",
         "the office",
     )
@@ -140,16 +140,16 @@ def test_asking_again_changes_nothing_and_gives_the_standing_wish(client: Credit
 def test_what_is_taken_back_is_listed_in_the_history_only(client: CreditlineClient) -> None:
     client.withdraw_work(_WORK.id)
     stays = client.withdraw_contributor(_OTHER.contributor).withdrawal
-    back = client.take_work_back(_WORK.id, reason="a mistake").withdrawal
-    assert (back.action, back.reason) == ("TAKEN_BACK", "a mistake")
+    back = client.revoke_work(_WORK.id, reason="a mistake").withdrawal
+    assert (back.action, back.reason) == ("REVOKED", "a mistake")
     assert list(client.withdrawals()) == [stays]
-    assert [wish.action for wish in client.withdrawals(history=True)] == [
+    assert [status.action for status in client.withdrawals(history=True)] == [
         "WITHDRAWN",
         "WITHDRAWN",
-        "TAKEN_BACK",
+        "REVOKED",
     ]
     with pytest.raises(NotFound, match="never withdrawn"):
-        client.take_contributor_back(_WORK.contributor)
+        client.revoke_contributor(_WORK.contributor)
 
 
 def test_an_unknown_subject_is_refused_with_the_nearest_names(client: CreditlineClient) -> None:
@@ -165,8 +165,8 @@ def test_an_unknown_subject_is_refused_with_the_nearest_names(client: Creditline
 
 
 def test_a_work_of_a_corpus_to_come_can_be_withdrawn_on_purpose(client: CreditlineClient) -> None:
-    wish = client.withdraw_work("not-there-yet", unknown_too=True)
-    assert (wish.works, wish.withdrawal.subject) == (0, "not-there-yet")
+    status = client.withdraw_work("not-there-yet", allow_unknown=True)
+    assert (status.works, status.withdrawal.subject) == (0, "not-there-yet")
 
 
 @pytest.mark.parametrize(
@@ -194,13 +194,13 @@ def test_rest_does_what_grpc_does(gateway: RunningGateway, client: CreditlineCli
         posted = http.post("/v1/withdrawals", json=body)
         again = client.withdraw_contributor(_WORK.contributor)
         listed = http.get("/v1/withdrawals").json()
-        back = http.post("/v1/withdrawals", json={**body, "action": "TAKEN_BACK"})
+        back = http.post("/v1/withdrawals", json={**body, "action": "REVOKED"})
         assert http.get("/v1/withdrawals").json() == []
         assert len(http.get("/v1/withdrawals", params={"history": True}).json()) == 2
         assert len(http.get("/v1/withdrawals", params={"history": True, "limit": 1}).json()) == 1
         wrong = http.get("/v1/withdrawals", params={"limit": 0})
     assert (posted.status_code, back.status_code, wrong.status_code) == (202, 202, 400)
-    assert isinstance(again, WishAnswer)
+    assert isinstance(again, WithdrawalStatus)
     assert posted.json()["withdrawal"]["id"] == listed[0]["id"] == again.withdrawal.id
 
 
@@ -220,15 +220,15 @@ def test_without_a_key_nobody_withdraws_or_lists(tmp_path: Path, release: Releas
 
 def test_a_withdrawn_work_is_told_of_but_not_shown(gateway: RunningGateway, client: CreditlineClient) -> None:
     assert not client.work(_WORK.id).withdrawn
-    wish = client.withdraw_contributor(_WORK.contributor).withdrawal
+    status = client.withdraw_contributor(_WORK.contributor).withdrawal
     told = client.work(_WORK.id)
-    assert (told.title, told.withdrawn, told.withdrawn_since) == (_WORK.title, True, wish.created)
+    assert (told.title, told.withdrawn, told.withdrawn_since) == (_WORK.title, True, status.created)
     with pytest.raises(NotFound, match="is withdrawn"):
         client.thumbnail(_WORK.id)
     with gateway.http() as http:
         assert http.get(f"/v1/works/{_WORK.id}").json()["withdrawn"] is True
         assert http.get(f"/v1/works/{_WORK.id}/thumbnail").status_code == 404
-        client.take_contributor_back(_WORK.contributor)
+        client.revoke_contributor(_WORK.contributor)
         assert http.get(f"/v1/works/{_WORK.id}/thumbnail").content == _WORK.thumbnail
 
 
@@ -239,13 +239,13 @@ def test_a_past_answer_stays_as_it_was_and_is_marked(
     attribution_id = _past_answer(gateway, (_WORK, _OTHER), copies=(copy.id,))
     before = client.attribution(attribution_id)
     assert not any(work.withdrawn for work in before.answer.works)
-    wish = client.withdraw_contributor(_WORK.contributor).withdrawal
+    status = client.withdraw_contributor(_WORK.contributor).withdrawal
     client.withdraw_work(copy.id)
     after = client.attribution(attribution_id)
     marked, other = after.answer.works
     assert (marked.withdrawn, marked.withdrawn_since, marked.withdrawn_copies) == (
         True,
-        wish.created,
+        status.created,
         (copy.id,),
     )
     assert (other.withdrawn, other.withdrawn_since) == (False, None)
@@ -257,7 +257,7 @@ def test_a_past_answer_stays_as_it_was_and_is_marked(
     assert [work["withdrawn"] for work in body["answer"]["works"]] == [True, False]
     assert (picture.headers["content-type"], picture.content) == ("image/png", b"\x89PNG...")
     assert client.attributed_picture(attribution_id) == b"\x89PNG..."
-    client.take_contributor_back(_WORK.contributor)
+    client.revoke_contributor(_WORK.contributor)
     assert not client.attribution(attribution_id).answer.works[0].withdrawn
     with Ledger.open(gateway.settings.ledger_url) as ledger:
         assert ledger.verify_chain().intact
@@ -299,7 +299,7 @@ def test_a_gateway_that_died_before_the_index_knew_carries_it_out_in_every_colle
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         ledger.withdraw(WithdrawalKind.WORK, gone)
         ledger.withdraw(WithdrawalKind.WORK, back)
-        ledger.take_back(WithdrawalKind.WORK, back)
+        ledger.revoke(WithdrawalKind.WORK, back)
     older = replace(release, collection="works-older")
     with (
         local_qdrant(tmp_path / "qdrant") as running,

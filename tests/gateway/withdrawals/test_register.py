@@ -211,7 +211,7 @@ def test_it_follows_wishes_and_knows_since_when_each_stands(url: str) -> None:
         assert register.since("w1", "Ana") == by_work
         assert register.since("w2", "Bo", "Ana") == register.contributor_since("Ana") == by_name
         assert register.since("w2", "Bo") is register.contributor_since("Bo") is None
-        ledger.take_back(WithdrawalKind.CONTRIBUTOR, "Ana")
+        ledger.revoke(WithdrawalKind.CONTRIBUTOR, "Ana")
         asyncio.run(register.as_of_now())
         assert register.since("w2", "Ana") is register.contributor_since("Ana") is None
         assert register.now == Withdrawn(

@@ -23,7 +23,7 @@ class RowsOfARelease:
     ids: tuple[str, ...]
     name: str = "made-up"
     collection: str = "works-made-up"
-    width: int = field(default=WIDTH)
+    dimension: int = field(default=WIDTH)
 
     def vectors(self) -> npt.NDArray[np.float32]:
         return self.rows
@@ -127,6 +127,6 @@ def test_vectors_and_ids_that_do_not_fit_each_other_are_refused(index: WorkIndex
 def test_a_release_trained_anew_with_another_dimension_takes_over(index: WorkIndex) -> None:
     index_release(release_of(40), corpus_of(40), index)
     rows = unit_vectors(40, 2 * WIDTH).astype(np.float16).astype(np.float32)
-    wider = replace(release_of(40), rows=rows, width=2 * WIDTH)
+    wider = replace(release_of(40), rows=rows, dimension=2 * WIDTH)
     assert index_release(wider, corpus_of(40), index).build == live_build(index, "works-made-up")
     assert is_loaded(wider, index)

@@ -13,7 +13,7 @@ from creditline.index import IndexPlan
 from creditline.index.capacity.choice import Machines, best, options
 from creditline.index.capacity.estimates import Demand, measured, sizes
 from creditline.index.capacity.values import write_component
-from creditline.index.plan import Codes
+from creditline.index.plan import Quantization
 
 _LAION = Demand(400_000_000, 256)
 _MACHINE = Machines(128e9)
@@ -34,12 +34,12 @@ def test_what_the_formulas_count_can_be_counted_by_hand() -> None:
 
 
 def test_codes_of_fewer_bits_take_as_much_less() -> None:
-    codes = [
-        _bytes(_LAION, IndexPlan(codes=kind), f"{kind} codes")
-        for kind in (Codes.INT8, Codes.TURBO4, Codes.BINARY)
+    quantization = [
+        _bytes(_LAION, IndexPlan(quantization=kind), f"{kind} codes")
+        for kind in (Quantization.INT8, Quantization.TURBO4, Quantization.BINARY)
     ]
-    assert codes == sorted(codes, reverse=True)
-    assert codes[2] < codes[0] / 7
+    assert quantization == sorted(quantization, reverse=True)
+    assert quantization[2] < quantization[0] / 7
 
 
 def test_what_is_put_on_disk_leaves_memory_and_stays_on_disk() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from qdrant_client import grpc as qdrant
 
-from creditline.local.qdrant.api.batch_prefixes import heads
+from creditline.local.qdrant.api.batch_prefixes import batch_prefixes
 
 
 def _query(vector: tuple[float, ...] = (1.0, 0.0), **fields: Any) -> qdrant.QueryPoints:
@@ -16,8 +16,8 @@ def _query(vector: tuple[float, ...] = (1.0, 0.0), **fields: Any) -> qdrant.Quer
 
 
 def _rescored(oversampling: float, ef: int = 64) -> qdrant.SearchParams:
-    codes = qdrant.QuantizationSearchParams(rescore=True, oversampling=oversampling)
-    return qdrant.SearchParams(hnsw_ef=ef, quantization=codes)
+    quantization = qdrant.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+    return qdrant.SearchParams(hnsw_ef=ef, quantization=quantization)
 
 
 def _only(key: str) -> qdrant.Filter:
@@ -27,13 +27,13 @@ def _only(key: str) -> qdrant.Filter:
 
 def test_shorter_queries_of_the_same_points_are_the_beginning_of_the_longest() -> None:
     asked = [_query(limit=2), _query(limit=9), _query((0.0, 1.0)), _query(limit=4), _query(limit=9)]
-    assert heads(asked) == {0: 1, 3: 1, 4: 1}
+    assert batch_prefixes(asked) == {0: 1, 3: 1, 4: 1}
 
 
 def test_a_query_that_scores_as_many_points_anew_is_a_beginning_and_another_is_not() -> None:
     longer = _query(limit=100, params=_rescored(2.0))
-    assert heads([longer, _query(limit=10, params=_rescored(20.0))]) == {1: 0}
-    assert heads([longer, _query(limit=10, params=_rescored(2.0))]) == {}
+    assert batch_prefixes([longer, _query(limit=10, params=_rescored(20.0))]) == {1: 0}
+    assert batch_prefixes([longer, _query(limit=10, params=_rescored(2.0))]) == {}
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_a_query_that_scores_as_many_points_anew_is_a_beginning_and_another_is_n
     ],
 )
 def test_a_query_that_looks_elsewhere_or_otherwise_is_searched_for_itself(other: dict[str, Any]) -> None:
-    assert heads([_query(), _query(limit=5, **other)]) == {}
+    assert batch_prefixes([_query(), _query(limit=5, **other)]) == {}
 
 
 def test_a_query_without_a_limit_is_searched_for_itself() -> None:
     unlimited = _query()
     unlimited.ClearField("limit")
-    assert heads([_query(limit=20), unlimited]) == {}
+    assert batch_prefixes([_query(limit=20), unlimited]) == {}

@@ -24,7 +24,7 @@ from creditline.attribution.gradients.per_sample import (
     layer_gradients,
     recorded_passes,
 )
-from creditline.attribution.gradients.targets import Measure, noise_loss
+from creditline.attribution.gradients.targets import GradientTarget, noise_loss
 from creditline.devices import device_of
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples
@@ -134,7 +134,7 @@ def fit_ekfac(
     draws: Draws,
     layers: Mapping[str, nn.Module],
     *,
-    measure: Measure = noise_loss,
+    measure: GradientTarget = noise_loss,
     sample: SampleKind = "example",
     draw_weights: Tensor | None = None,
     eigenbasis: bool = True,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from creditline.attribution.gradients.targets import Measure, noise_loss
+from creditline.attribution.gradients.targets import GradientTarget, noise_loss
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, NoisyBatch, examples_per_batch, noisy_batch
 from creditline.generator.pipeline import Generator
@@ -127,7 +127,7 @@ def output_gradients(
     generator: Generator,
     batch: NoisyBatch,
     layers: Mapping[str, nn.Module],
-    measure: Measure,
+    measure: GradientTarget,
     weights: Tensor | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Each layer's input and the gradient at its output.
@@ -147,7 +147,7 @@ def recorded_passes(
     examples: Examples,
     draws: Draws,
     layers: Mapping[str, nn.Module],
-    measure: Measure,
+    measure: GradientTarget,
     draw_weights: Tensor | None,
 ) -> Iterator[RecordedPasses]:
     """One walk over the examples, batch by batch.
@@ -170,7 +170,7 @@ def per_sample_gradients(
     draws: Draws,
     layers: Mapping[str, nn.Module],
     *,
-    measure: Measure = noise_loss,
+    measure: GradientTarget = noise_loss,
     draw_weights: Tensor | None = None,
     by_timestep: bool = False,
 ) -> Tensor:

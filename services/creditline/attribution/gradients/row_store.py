@@ -29,17 +29,17 @@ def stored_rows(
     compute: Callable[[range], NDArray[Any]],
     *,
     block: int,
-    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> NDArray[Any]:
     """All `count` rows, computing what is missing: a read-only memory map (count, ...).
 
     path: without suffix; origin: what the rows are made from; compute: gives the rows of a range. One process
-    at a time computes what is missing; others wait for it, and `say` reports that.
+    at a time computes what is missing; others wait for it, and `report` reports that.
     Raises FingerprintMismatch when the file was made from something else, InvalidInput when it is cut off.
     """
     if _rows_done(path, origin) < count:
-        with build_lock(_rows_path(path), on_wait=say):
-            _compute_missing(path, origin, count, compute, block, say)
+        with build_lock(_rows_path(path), on_wait=report):
+            _compute_missing(path, origin, count, compute, block, report)
     return _read(path, count)
 
 
@@ -49,7 +49,7 @@ def _compute_missing(
     count: int,
     compute: Callable[[range], NDArray[Any]],
     block: int,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
     done = _rows_done(path, origin)
     started, said, first = time.perf_counter(), 0.0, done
@@ -65,7 +65,7 @@ def _compute_missing(
         if elapsed - said > _SAY_SECONDS:
             said = elapsed
             left = elapsed / (done - first) * (count - done)
-            say(f"{path.name}: {done}/{count} works, {left / 60:.1f} minutes left")
+            report(f"{path.name}: {done}/{count} works, {left / 60:.1f} minutes left")
 
 
 def _open(path: Path, done: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:

@@ -10,7 +10,7 @@ from creditline.errors import InvalidInput
 from creditline.generator.losses import NoisyBatch
 
 # (batch, the UNet's output (B, C, H, W)) -> one number a pass, (B,).
-Measure = Callable[[NoisyBatch, Tensor], Tensor]
+GradientTarget = Callable[[NoisyBatch, Tensor], Tensor]
 
 
 def noise_loss(batch: NoisyBatch, predicted: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def noise_loss(batch: NoisyBatch, predicted: Tensor) -> Tensor:
 
 
 # D-TRAK's output functions (arXiv 2311.00500, section 4.1): no target in them.
-MEASURES: dict[str, Measure] = {
+GRADIENT_TARGETS: dict[str, GradientTarget] = {
     "loss": noise_loss,
     "squared-l2": lambda batch, predicted: predicted.square().mean(dim=(1, 2, 3)),
     "l2": lambda batch, predicted: predicted.flatten(1).norm(dim=1),
@@ -29,8 +29,8 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def measure_named(name: str) -> Measure:
-    """Raises InvalidInput for a name that is none of `MEASURES`."""
-    if name not in MEASURES:
-        raise InvalidInput(f"measure {name!r} is none of {', '.join(MEASURES)}", field="measure")
-    return MEASURES[name]
+def gradient_target_named(name: str) -> GradientTarget:
+    """Raises InvalidInput for a name that is none of `GRADIENT_TARGETS`."""
+    if name not in GRADIENT_TARGETS:
+        raise InvalidInput(f"measure {name!r} is none of {', '.join(GRADIENT_TARGETS)}", field="measure")
+    return GRADIENT_TARGETS[name]

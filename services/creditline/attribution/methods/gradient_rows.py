@@ -26,7 +26,7 @@ from creditline.attribution.gradients.parameters import ParameterChoice, chosen_
 from creditline.attribution.gradients.per_sample import parameter_count, per_sample_gradients
 from creditline.attribution.gradients.projection import PermutedSignSum
 from creditline.attribution.gradients.row_store import stored_rows
-from creditline.attribution.gradients.targets import measure_named
+from creditline.attribution.gradients.targets import gradient_target_named
 from creditline.devices import CPU
 from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
@@ -106,7 +106,7 @@ class GradientRows:
         if space.compressed:
             width = parameter_count(self._layers)
             self._compression = PermutedSignSum(width, min(width, space.compressed), _COMPRESSION_SEED)
-        self._measure = measure_named(space.measure)
+        self._measure = gradient_target_named(space.measure)
         self._rows: NDArray[np.float32] | None = None
         self._origin: dict[str, str] = {}
         self._weights: Tensor | None = None
@@ -127,7 +127,7 @@ class GradientRows:
         return float(self.rows.nbytes / len(self.rows))
 
     def prepare(
-        self, works: Gallery, directory: Path, *, say: Callable[[str], None] = lambda line: None
+        self, works: Gallery, directory: Path, *, report: Callable[[str], None] = lambda line: None
     ) -> None:
         """Compute the works' rows, resuming at any block, or open those that lie in `directory`."""
         origin = self.space.origin(self._generator.fingerprint, works.fingerprint)
@@ -136,7 +136,7 @@ class GradientRows:
         self._rows, self._origin = None, origin
         self._weights, self._fisher, self._answered, self._gram = None, None, None, None
         if self._plain is not None:
-            self._plain.prepare(works, directory / "plain", say=say)
+            self._plain.prepare(works, directory / "plain", report=report)
             self._weights = self._plain.draw_weights
         elif self.space.weighting == "relative":
             self._weights = self._relative_weights(works.examples, directory, origin)
@@ -153,7 +153,7 @@ class GradientRows:
             len(works),
             lambda part: self._work_block(works.examples, part).cpu().numpy(),
             block=self._works_per_block,
-            say=say,
+            report=report,
         )
 
     @property

@@ -130,18 +130,18 @@ def store_gradients(
     works: Examples,
     origin: Origin,
     directory: Path,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     works_per_block: int = _WORKS_PER_BLOCK,
 ) -> None:
     """Compute every work's gradient factors, resuming after the last finished block of `works_per_block`.
 
-    One process at a time computes them in a directory; others wait for it, and `say` reports that.
+    One process at a time computes them in a directory; others wait for it, and `report` reports that.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if _rows_done(directory, origin) < len(works):
-        with build_lock(directory / _GRADIENTS, on_wait=say):
-            _store_missing(generator, works, origin, directory, say, works_per_block)
+        with build_lock(directory / _GRADIENTS, on_wait=report):
+            _store_missing(generator, works, origin, directory, report, works_per_block)
 
 
 def _store_missing(
@@ -149,7 +149,7 @@ def _store_missing(
     works: Examples,
     origin: Origin,
     directory: Path,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     works_per_block: int,
 ) -> None:
     done = _rows_done(directory, origin)
@@ -173,7 +173,7 @@ def _store_missing(
         if elapsed - said > _SAY_SECONDS:
             said = elapsed
             left = elapsed / (done - first) * (len(works) - done)
-            say(f"gradients: {done}/{len(works)} works, {left / 60:.1f} minutes left")
+            report(f"gradients: {done}/{len(works)} works, {left / 60:.1f} minutes left")
 
 
 def dense_gradients(

@@ -207,7 +207,7 @@ def _origin(generator: Generator, corpus: Corpus) -> Origin:
 
 
 def prepare_teacher(
-    generator: Generator, corpus: Corpus, directory: Path, say: Callable[[str], None]
+    generator: Generator, corpus: Corpus, directory: Path, report: Callable[[str], None]
 ) -> Teacher:
     """Compute what is the same for all queries (resumable), and open the teacher.
 
@@ -216,7 +216,7 @@ def prepare_teacher(
     origin = _origin(generator, corpus)
     works = EncodedWorks(generator, corpus)
     refuse_other_prediction(generator, works.all())
-    store_gradients(generator, works.all(), origin, directory, say)
+    store_gradients(generator, works.all(), origin, directory, report)
     statistics = write_statistics(generator, directory, origin, works.all())
     return Teacher(generator, works, statistics, directory, origin)
 

@@ -26,11 +26,11 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "remainder": line.remainder,
         "remainder_low": line.answer.remainder_low,
         "remainder_high": line.answer.remainder_high,
-        "level": line.answer.level,
+        "coverage": line.answer.coverage,
         "concentration": line.answer.concentration,
         "equal_parts": line.answer.equal_parts,
         "corpus_works": line.corpus_works,
-        "unfamiliarity": line.answer.unfamiliarity,
+        "ood_score": line.answer.ood_score,
         "release": {
             **dataclasses.asdict(line.release),
             "created": line.release.created.isoformat(),

@@ -33,7 +33,7 @@ def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
         Text(),
         *_section(
             "How sure the answers are",
-            [*words.sureness_sentences(line), words.accuracy_sentence(line.accuracy)],
+            [*words.uncertainty_sentences(line), words.accuracy_sentence(line.accuracy)],
         ),
         Text(),
         _footer(line),

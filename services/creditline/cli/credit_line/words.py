@@ -104,18 +104,18 @@ def share_between(work: CreditedWork) -> str:
     return f"{_number(work.share_low)}–{percent(work.share_high)}"
 
 
-def sureness_sentences(line: CreditLine) -> list[str]:
+def uncertainty_sentences(line: CreditLine) -> list[str]:
     """How far this answer can be trusted: is the picture a usual one, what do ranges mean, how many share."""
     answer, sentences = line.answer, []
-    if answer.unfamiliarity is not None and answer.unfamiliarity > 1.0:
+    if answer.ood_score is not None and answer.ood_score > 1.0:
         sentences.append(
             "This picture is unlike those that the release was calibrated on"
-            f" ({answer.unfamiliarity:.1f} times as far off as usual ones are at most):"
+            f" ({answer.ood_score:.1f} times as far off as usual ones are at most):"
             " its shares say little."
         )
-    if answer.level is not None:
-        level = f"{answer.level * 100:.0f}{_UNBROKEN}%"
-        sentences.append(f"In {level} of answers the true share lies in the range that is given with it.")
+    if answer.coverage is not None:
+        coverage = f"{answer.coverage * 100:.0f}{_UNBROKEN}%"
+        sentences.append(f"In {coverage} of answers the true share lies in the range that is given with it.")
     if answer.equal_parts is not None:
         sentences.append(_equal_parts_sentence(answer.equal_parts))
     return sentences

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from creditline.calibration.intervals import Intervals, Stretch, spread
 from creditline.errors import InvalidInput
 
-LEVEL = 0.9
+NOMINAL_COVERAGE = 0.9
 # Where the bins of works by falling cosine end: finer towards the nearest, which answers are about.
 _TAIL = np.geomspace(1e-3, 1.0, 25)
 _LEAST = 30
@@ -27,7 +27,11 @@ _LISTED = 10
 
 
 def fit_intervals(
-    cosines: NDArray[np.float32], influence: NDArray[np.float32], *, level: float = LEVEL, seed: int = 0
+    cosines: NDArray[np.float32],
+    influence: NDArray[np.float32],
+    *,
+    nominal_coverage: float = NOMINAL_COVERAGE,
+    seed: int = 0,
 ) -> Intervals:
     """cosines, influence: (H, N), of queries that the encoder was not trained on.
 
@@ -41,7 +45,7 @@ def fit_intervals(
         )
     order = np.random.default_rng(seed).permutation(len(cosines))
     fitting, widening = order[: len(order) // 2], order[len(order) // 2 :]
-    band = _quantiles(cosines[fitting].ravel(), influence[fitting].ravel(), level)
+    band = _quantiles(cosines[fitting].ravel(), influence[fitting].ravel(), nominal_coverage)
     return _widened(band, cosines[widening], influence[widening])
 
 
@@ -54,7 +58,9 @@ def coverage(
     return inside
 
 
-def _quantiles(cosines: NDArray[np.float32], influence: NDArray[np.float32], level: float) -> Intervals:
+def _quantiles(
+    cosines: NDArray[np.float32], influence: NDArray[np.float32], nominal_coverage: float
+) -> Intervals:
     """The band that leaves out the lowest and the highest of each bin of works, as many on either side.
 
     Where the lowest are all alike (most works have no influence at all) none is left out there, and all that
@@ -66,14 +72,18 @@ def _quantiles(cosines: NDArray[np.float32], influence: NDArray[np.float32], lev
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         rows = order[start:end]
         values = np.sort(influence[rows].astype(np.float64))
-        low = float(np.quantile(values, (1.0 - level) / 2))
+        low = float(np.quantile(values, (1.0 - nominal_coverage) / 2))
         below = float((values < low).mean())
         knots.append(
-            (float(np.median(cosines[rows])), low, float(np.quantile(values, min(1.0, below + level))))
+            (
+                float(np.median(cosines[rows])),
+                low,
+                float(np.quantile(values, min(1.0, below + nominal_coverage))),
+            )
         )
     by_cosine = {cosine: (low, high) for cosine, low, high in reversed(knots)}
     lows, highs = zip(*by_cosine.values(), strict=True)
-    return Intervals(tuple(by_cosine), lows, highs, level)
+    return Intervals(tuple(by_cosine), lows, highs, nominal_coverage)
 
 
 def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[np.float32]) -> Intervals:
@@ -91,21 +101,24 @@ def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[n
     needed = np.where(low[knot] <= 0.0, above, np.maximum(below, above))
     listed = cosines >= np.sort(cosines, axis=1)[:, -_LISTED:][:, :1]
     factors = np.array(
-        [_factor(needed[knot == each], listed[knot == each], band.level) for each in range(len(low))]
+        [_factor(needed[knot == each], listed[knot == each], band.coverage) for each in range(len(low))]
     )
     low = np.where(low <= 0.0, low, middle - factors * half)
     high = np.maximum(low, middle + factors * half)
     return replace(band, low=tuple(low.tolist()), high=tuple(high.tolist()))
 
 
-def _factor(needed: NDArray[np.float64], listed: NDArray[np.bool_], level: float) -> float:
+def _factor(needed: NDArray[np.float64], listed: NDArray[np.bool_], nominal_coverage: float) -> float:
     """The stretch that covers so many of a knot's works. needed: (W,), the least that covers each."""
     about = needed[listed] if listed.sum() >= _LEAST else needed
-    return float(np.quantile(about, level)) if len(about) else 1.0
+    return float(np.quantile(about, nominal_coverage)) if len(about) else 1.0
 
 
 def fit_stretch(
-    expected: Sequence[NDArray[np.float64]], true: Sequence[NDArray[np.float64]], *, level: float = LEVEL
+    expected: Sequence[NDArray[np.float64]],
+    true: Sequence[NDArray[np.float64]],
+    *,
+    nominal_coverage: float = NOMINAL_COVERAGE,
 ) -> Stretch:
     """How far sums lie off, for each query some of them; a query with many counts no more than one with few.
 
@@ -118,7 +131,7 @@ def fit_stretch(
     off = np.concatenate([(t - e) / spread(e) for e, t in zip(expected, true, strict=True)])
     weights = np.repeat([1.0 / count if count else 0.0 for count in counts], counts)
     # One query more than were seen, which may lie anywhere (split conformal prediction).
-    aside = (1.0 - level) / 2 * max(1.0 - 1.0 / len(counts), 0.0)
+    aside = (1.0 - nominal_coverage) / 2 * max(1.0 - 1.0 / len(counts), 0.0)
     low, high = _weighted_quantile(off, weights, aside), _weighted_quantile(off, weights, 1.0 - aside)
     return Stretch(min(low, 0.0), max(high, 0.0))
 

@@ -12,21 +12,21 @@ from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.distillation.assessment.calibration_fitting import fit_calibration
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
-from creditline.distillation.assessment.interval_fitting import LEVEL, fit_intervals, fit_stretch
+from creditline.distillation.assessment.interval_fitting import NOMINAL_COVERAGE, fit_intervals, fit_stretch
 from creditline.encoder.encoder import Encoder
-from creditline.encoder.ood import FEWEST, Familiar
+from creditline.encoder.ood import FEWEST, OodDetector
 
 # Lengths of the lists whose remainders and contributors are looked at.
 LISTED = (1, 10, 100)
 
 
 @dataclass(frozen=True, eq=False)
-class Sureness:
+class Uncertainty:
     """familiar: None where there are too few pictures to tell what is usual."""
 
     calibration: Calibration
     intervals: AnswerIntervals
-    familiar: Familiar | None
+    ood_detector: OodDetector | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +43,14 @@ class Sums:
     true_contributors: NDArray[np.float64]
 
 
-def fit_sureness(
+def fit_uncertainty(
     encoder: Encoder,
     known: NDArray[np.float32],
     held_out: HeldOut,
     contributors: Sequence[str],
     *,
     seed: int,
-) -> Sureness:
+) -> Uncertainty:
     """Fit on held-out queries.
 
     known: (Q, F) features of the queries that the encoder was trained on; contributors: whose each work is.
@@ -58,10 +58,10 @@ def fit_sureness(
     cosines = encoder_cosines(encoder, held_out)
     image = held_out.parts.slices()["image"]
     enough = min(len(known), len(held_out.queries)) >= FEWEST and held_out.parts.image > 0
-    return Sureness(
+    return Uncertainty(
         fit_calibration(cosines, held_out.relative),
         fit_answer_intervals(cosines, held_out.relative, contributors, seed=seed),
-        Familiar.of(known[:, image], held_out.queries[:, image]) if enough else None,
+        OodDetector.of(known[:, image], held_out.queries[:, image]) if enough else None,
     )
 
 
@@ -70,7 +70,7 @@ def fit_answer_intervals(
     relative: NDArray[np.float32],
     contributors: Sequence[str],
     *,
-    level: float = LEVEL,
+    nominal_coverage: float = NOMINAL_COVERAGE,
     seed: int,
 ) -> AnswerIntervals:
     """Sums are those of a calibration that was fitted on the other half of the queries.
@@ -79,12 +79,16 @@ def fit_answer_intervals(
     """
     sums = list(crossed_sums(cosines, relative, contributors, seed=seed))
     return AnswerIntervals(
-        fit_intervals(cosines, relative, level=level, seed=seed),
+        fit_intervals(cosines, relative, nominal_coverage=nominal_coverage, seed=seed),
         remainder=fit_stretch(
-            [each.remainder for each in sums], [each.true_remainder for each in sums], level=level
+            [each.remainder for each in sums],
+            [each.true_remainder for each in sums],
+            nominal_coverage=nominal_coverage,
         ),
         contributors=fit_stretch(
-            [each.contributors for each in sums], [each.true_contributors for each in sums], level=level
+            [each.contributors for each in sums],
+            [each.true_contributors for each in sums],
+            nominal_coverage=nominal_coverage,
         ),
     )
 

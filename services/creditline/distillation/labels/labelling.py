@@ -95,19 +95,19 @@ class _Part:
     repeat: NDArray[np.float32]
 
 
-def label_queries(job: LabelJob, directory: Path, say: Callable[[str], None]) -> LabelSet:
+def label_queries(job: LabelJob, directory: Path, report: Callable[[str], None]) -> LabelSet:
     """Label whatever is not labelled yet, and write the label set.
 
     Raises FingerprintMismatch when `directory` holds parts of another plan, teacher or generator.
     """
-    label_shard(job, directory, Shard(1, 1), say)
+    label_shard(job, directory, Shard(1, 1), report)
     labels = _joined(job, [_read_part(path) for path, _ in _parts(job, directory)])
     labels.refuse_overlap()
     write_labels(labels, directory)
     return labels
 
 
-def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str], None]) -> None:
+def label_shard(job: LabelJob, directory: Path, shard: Shard, report: Callable[[str], None]) -> None:
     """Make the pictures of one shard's parts and label them, resuming after the last finished part.
 
     Raises FingerprintMismatch when `directory` holds parts of another plan, teacher or generator.
@@ -117,13 +117,13 @@ def label_shard(job: LabelJob, directory: Path, shard: Shard, say: Callable[[str
     started = time.perf_counter()
     missing = [entry for entry in mine if not entry[0].is_file()]
     for number, (path, rows) in enumerate(missing, start=1):
-        with build_lock(path, on_wait=say):
+        with build_lock(path, on_wait=report):
             if not path.is_file():
                 _write_part(_label_part(job, rows), path)
         seconds = time.perf_counter() - started
         left = seconds / number * (len(missing) - number)
         done = len(mine) - len(missing) + number
-        say(f"labels: part {done}/{len(mine)}, {seconds:.0f} s; about {left:.0f} s are left")
+        report(f"labels: part {done}/{len(mine)}, {seconds:.0f} s; about {left:.0f} s are left")
 
 
 def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, slice]]:

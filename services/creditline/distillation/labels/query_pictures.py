@@ -18,7 +18,7 @@ QUERIES_PER_PART = 48
 
 
 def make_pictures(
-    generator: Generator, planned: Sequence[PlannedQuery], directory: Path, say: Callable[[str], None]
+    generator: Generator, planned: Sequence[PlannedQuery], directory: Path, report: Callable[[str], None]
 ) -> None:
     """Make whatever is not made yet, a file for each part in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def make_pictures(
         made += len(part)
         seconds = time.perf_counter() - started
         left = seconds / made * (len(planned) - start - len(part))
-        say(f"pictures: {start + len(part)}/{len(planned)}; about {left:.0f} s are left")
+        report(f"pictures: {start + len(part)}/{len(planned)}; about {left:.0f} s are left")
 
 
 def read_pictures(directory: Path, count: int) -> tuple[bytes, ...]:

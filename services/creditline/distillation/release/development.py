@@ -55,7 +55,7 @@ def write_development_release(
     return write_release(content, directory)
 
 
-def main(say: Callable[[str], None] = print) -> None:
+def main(report: Callable[[str], None] = print) -> None:
     """Write a development release of the reference corpus."""
     parser = argparse.ArgumentParser(
         prog="python -m creditline.distillation.release.development", description=__doc__
@@ -66,11 +66,13 @@ def main(say: Callable[[str], None] = print) -> None:
         "--features", type=Path, default=None, help="where tower features are kept between runs"
     )
     given = parser.parse_args()
-    store = FeatureStore(Towers.open(), given.features, say)
+    store = FeatureStore(Towers.open(), given.features, report)
     release = write_development_release(
         given.output, reference_corpus(), store, generator_fingerprint=given.generator_fingerprint
     )
-    say(f"{release.directory}: release {release.name!r} of {release.works} works, {release.width} wide")
+    report(
+        f"{release.directory}: release {release.name!r} of {release.works} works, {release.dimension} wide"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def model_card(description: Mapping[str, Any], notes: str) -> str:
     """Markdown. `description` has the fields of `creditline.release.Release` that say what it is."""
     return f"""# Release {description["name"]}
 
-Encoder of Creditline: (picture, text) → unit vector of {description["width"]} numbers. The cosine of a
+Encoder of Creditline: (picture, text) → unit vector of dimension {description["width"]}. The cosine of a
 generated picture with its prompt and a work with its caption, put through the calibration, is the influence
 that the teacher is expected to find.
 

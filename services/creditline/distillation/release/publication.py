@@ -17,17 +17,17 @@ from creditline.calibration.intervals import AnswerIntervals
 from creditline.corpus.works import Corpus
 from creditline.distillation.release.model_card import model_card
 from creditline.encoder.encoder import Encoder
-from creditline.encoder.ood import Familiar
+from creditline.encoder.ood import OodDetector
 from creditline.release import (
     CALIBRATION,
     ENCODER,
     EVALUATION,
-    FAMILIAR,
     FILES,
     INTERVALS,
     MANIFEST,
     MODEL_CARD,
     MORE_FILES,
+    OOD_DETECTOR,
     Release,
     write_manifest,
     write_work_vectors,
@@ -53,7 +53,7 @@ class ReleaseContent:
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: str = ""
     intervals: AnswerIntervals | None = None
-    familiar: Familiar | None = None
+    ood_detector: OodDetector | None = None
     evaluation: Mapping[str, Any] | None = None
     created: datetime.datetime | None = None
 
@@ -68,8 +68,8 @@ def write_release(content: ReleaseContent, directory: Path) -> Release:
     (directory / CALIBRATION).write_text(content.calibration.to_json() + "\n")
     if content.intervals is not None:
         (directory / INTERVALS).write_text(content.intervals.to_json() + "\n")
-    if content.familiar is not None:
-        content.familiar.save(directory / FAMILIAR)
+    if content.ood_detector is not None:
+        content.ood_detector.save(directory / OOD_DETECTOR)
     if content.evaluation is not None:
         (directory / EVALUATION).write_text(json.dumps(content.evaluation, indent=1) + "\n")
     description = _description(content)

@@ -31,13 +31,13 @@ class FeatureStore:
         self,
         towers: Towers,
         directory: Path | None,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         given: ClipFeatures | None = None,
     ) -> None:
         self.towers = towers
         self._given = given
         self._directory = directory
-        self._say = say
+        self._report = report
         self._computed_before: dict[str, NDArray[np.float32]] = {}
 
     def works(self, corpus: Corpus) -> NDArray[np.float32]:
@@ -78,7 +78,7 @@ class FeatureStore:
             return self._computed(pictures, texts, what)
         path = self._directory / f"features-{key}.npy"
         if not path.is_file():
-            with build_lock(path, on_wait=self._say):
+            with build_lock(path, on_wait=self._report):
                 if not path.is_file():
                     features = self._computed(pictures, texts, what)
                     with replace_file(path) as draft:
@@ -93,5 +93,5 @@ class FeatureStore:
         for start in range(0, len(texts), _ITEMS_PER_REPORT):
             rows = range(start, min(start + _ITEMS_PER_REPORT, len(texts)))
             parts.append(self.towers.features(pictures(rows), [texts[row] for row in rows]))
-            self._say(f"tower features of {rows.stop}/{len(texts)} {what}")
+            self._report(f"tower features of {rows.stop}/{len(texts)} {what}")
         return np.concatenate(parts)

@@ -105,7 +105,7 @@ def train_encoder(
     seed: int,
     validation_fraction: float = 0.15,
     device: str = CPU,
-    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Train by each plan on most queries, and by the best one, for as long as it got better, on all of them.
 
@@ -120,8 +120,8 @@ def train_encoder(
     for plan in plans:
         run = _Run(examples.rows(kept), plan, seed, where)
         start = mean_ndcg(run.averaged, examples.rows(aside))
-        epochs, reached = _until_worse(run, examples.rows(aside), say)
-        say(
+        epochs, reached = _until_worse(run, examples.rows(aside), report)
+        report(
             f"{plan.loss.value}, softness {plan.softness:g}:"
             f" nDCG@100 {start:.4f} -> {reached:.4f}, epoch {epochs}"
         )
@@ -130,7 +130,7 @@ def train_encoder(
     run = _Run(examples, plan, seed, where)
     for _ in range(epochs):
         run.epoch()
-    say(f"trained again on all {len(examples.queries)} queries: {plan.loss.value}, {epochs} epochs")
+    report(f"trained again on all {len(examples.queries)} queries: {plan.loss.value}, {epochs} epochs")
     trained = run.averaged.to(CPU).rounded()
     return Trained(trained, plan, epochs, reached, start, time.perf_counter() - started)
 
@@ -210,7 +210,7 @@ def _set_aside(count: int, fraction: float, seed: int) -> tuple[NDArray[np.intp]
     return np.sort(order[aside:]), np.sort(order[:aside])
 
 
-def _until_worse(run: _Run, aside: Examples, say: Callable[[str], None]) -> tuple[int, float]:
+def _until_worse(run: _Run, aside: Examples, report: Callable[[str], None]) -> tuple[int, float]:
     """Train until nothing got better for a while; returns the best epoch (0: none helped) and its nDCG."""
     best_epoch, best = 0, mean_ndcg(run.averaged, aside)
     for epoch in range(1, run.plan.epochs + 1):
@@ -219,7 +219,7 @@ def _until_worse(run: _Run, aside: Examples, say: Callable[[str], None]) -> tupl
         if reached > best:
             best_epoch, best = epoch, reached
         if epoch % 10 == 0:
-            say(f"  {run.plan.loss.value} epoch {epoch}: loss {loss:.4f}, nDCG@100 {reached:.4f}")
+            report(f"  {run.plan.loss.value} epoch {epoch}: loss {loss:.4f}, nDCG@100 {reached:.4f}")
         if epoch - best_epoch >= run.plan.patience:
             break
     return best_epoch, best

@@ -72,12 +72,12 @@ def _steps(scores: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     return [np.clip((scores - low) / (high - low), 0.0, 1.0) for low, high in pairwise(KNOTS)]
 
 
-def foretold_losses(
+def predicted_losses(
     expected: ExpectedChange, scores: NDArray[np.float64], subsets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The sum of ΔL over the works that each subset left out: (M, Q)."""
-    foretold: NDArray[np.float64] = (1.0 - subsets.astype(np.float64)) @ expected.of(scores).T
-    return foretold
+    predicted: NDArray[np.float64] = (1.0 - subsets.astype(np.float64)) @ expected.of(scores).T
+    return predicted
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,14 @@ class UnitTest:
     ceiling: float
 
 
-def unit_test(foretold: NDArray[np.float64], retrained: Retrained, *, seed: int) -> UnitTest:
+def unit_test(predicted: NDArray[np.float64], retrained: Retrained, *, seed: int) -> UnitTest:
     """foretold: (M, Q), for the subsets of `retrained`. Intervals over subsets and queries together."""
     measured = retrained.losses.mean(axis=1)
     random = np.random.default_rng(seed)
     subsets, queries = measured.shape
 
     def slope(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> float:
-        ours, truth = (_centred(values[np.ix_(rows, columns)]) for values in (foretold, measured))
+        ours, truth = (_centred(values[np.ix_(rows, columns)]) for values in (predicted, measured))
         squares = float(np.square(ours).sum())
         return float((ours * truth).sum()) / squares if squares > 0 else 0.0
 
@@ -109,7 +109,7 @@ def unit_test(foretold: NDArray[np.float64], retrained: Retrained, *, seed: int)
         slope(random.integers(subsets, size=subsets), random.integers(queries, size=queries))
         for _ in range(_RESAMPLES)
     ]
-    ours, truth = _centred(foretold), _centred(measured)
+    ours, truth = _centred(predicted), _centred(measured)
     return UnitTest(
         slope=interval_of(slope(np.arange(subsets), np.arange(queries)), draws),
         explained=1.0 - float(np.square(truth - ours).sum() / np.square(truth).sum()),

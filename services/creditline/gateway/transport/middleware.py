@@ -19,7 +19,7 @@ _MOST_BODY_BYTES = MOST_BYTES + (1 << 20)
 _GUARDED = "/v1/"
 
 
-class Entrance:
+class AccessMiddleware:
     """ASGI middleware; what it refuses, it refuses as a problem."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, metrics: GatewayMetrics) -> None:

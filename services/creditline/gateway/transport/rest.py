@@ -20,8 +20,8 @@ from creditline.api.answers import (
     AuditAnswer,
     RecordedAttribution,
     ReleaseAnswer,
-    WishAnswer,
     WithdrawalAnswer,
+    WithdrawalStatus,
     WorkAnswer,
 )
 from creditline.errors import CreditlineError, InvalidInput
@@ -30,7 +30,7 @@ from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.readiness import Readiness
-from creditline.gateway.transport.middleware import Entrance, problem_response
+from creditline.gateway.transport.middleware import AccessMiddleware, problem_response
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest, shown
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
@@ -53,14 +53,14 @@ class WithdrawalSubmission(BaseModel):
 
     kind: str
     subject: str
-    action: Literal["WITHDRAWN", "TAKEN_BACK"] = "WITHDRAWN"
+    action: Literal["WITHDRAWN", "REVOKED"] = "WITHDRAWN"
     reason: str = ""
     requested_by: str = ""
-    unknown_too: bool = False
+    allow_unknown: bool = False
 
     def request(self) -> WithdrawalRequest:
         """What the use case takes."""
-        return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.unknown_too)
+        return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.allow_unknown)
 
 
 def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> FastAPI:
@@ -77,7 +77,7 @@ def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> Fas
     _add_withdrawals(app, use_cases)
     _add_health(app, use_cases, metrics)
     _add_problems(app)
-    app.add_middleware(Entrance, keys=keys, metrics=metrics)
+    app.add_middleware(AccessMiddleware, keys=keys, metrics=metrics)
     return app
 
 
@@ -141,16 +141,16 @@ def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
 
 def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
     @app.post("/v1/withdrawals")
-    async def withdraw(submission: WithdrawalSubmission, response: Response) -> WishAnswer:
+    async def withdraw(submission: WithdrawalSubmission, response: Response) -> WithdrawalStatus:
         """Leave a work or a contributor out of every answer to come, or take that back.
 
         202 while it still has to be carried out in the index; answers leave the works out all the same.
         """
         withdrawals, asked = use_cases.withdrawals, submission.request()
-        back = submission.action == "TAKEN_BACK"
-        wish = await (withdrawals.take_back(asked) if back else withdrawals.withdraw(asked))
-        response.status_code = 200 if wish.carried_out else 202
-        return wish
+        back = submission.action == "REVOKED"
+        status = await (withdrawals.revoke(asked) if back else withdrawals.withdraw(asked))
+        response.status_code = 200 if status.carried_out else 202
+        return status
 
     @app.get("/v1/withdrawals")
     async def withdrawals(

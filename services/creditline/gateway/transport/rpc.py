@@ -15,7 +15,7 @@ from creditline.api.attributions import attribution_message, recorded_message
 from creditline.api.audits import audit_message
 from creditline.api.error_metadata import error_metadata
 from creditline.api.releases import release_response
-from creditline.api.withdrawals import KIND_PREFIX, wish_message, withdrawal_message
+from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
 from creditline.api.works import work_message
 from creditline.errors import CreditlineError, InvalidInput
 from creditline.gateway.access.keys import ApiKeys
@@ -182,14 +182,14 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
     async def Withdraw(  # noqa: N802
         self, request: withdrawal_pb2.WithdrawRequest, context: Any
     ) -> withdrawal_pb2.WithdrawResponse:
-        wish = await self._withdrawals.withdraw(_asked(request, unknown_too=request.unknown_too))
-        return withdrawal_pb2.WithdrawResponse(wish=wish_message(wish))
+        status = await self._withdrawals.withdraw(_asked(request, allow_unknown=request.allow_unknown))
+        return withdrawal_pb2.WithdrawResponse(status=withdrawal_status_message(status))
 
-    async def TakeBack(  # noqa: N802
-        self, request: withdrawal_pb2.TakeBackRequest, context: Any
-    ) -> withdrawal_pb2.TakeBackResponse:
-        wish = await self._withdrawals.take_back(_asked(request))
-        return withdrawal_pb2.TakeBackResponse(wish=wish_message(wish))
+    async def Revoke(  # noqa: N802
+        self, request: withdrawal_pb2.RevokeRequest, context: Any
+    ) -> withdrawal_pb2.RevokeResponse:
+        status = await self._withdrawals.revoke(_asked(request))
+        return withdrawal_pb2.RevokeResponse(status=withdrawal_status_message(status))
 
     async def ListWithdrawals(  # noqa: N802
         self, request: withdrawal_pb2.ListWithdrawalsRequest, context: Any
@@ -197,12 +197,12 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
         limit = request.limit if request.HasField("limit") else MOST_LISTED
         listed = await self._withdrawals.listed(history=request.history, after=request.after, limit=limit)
         return withdrawal_pb2.ListWithdrawalsResponse(
-            withdrawals=[withdrawal_message(wish) for wish in listed]
+            withdrawals=[withdrawal_message(status) for status in listed]
         )
 
 
 def _asked(
-    request: withdrawal_pb2.WithdrawRequest | withdrawal_pb2.TakeBackRequest, *, unknown_too: bool = False
+    request: withdrawal_pb2.WithdrawRequest | withdrawal_pb2.RevokeRequest, *, allow_unknown: bool = False
 ) -> WithdrawalRequest:
     # A kind that a newer client knows is a number without a name here.
     names = withdrawal_pb2.WithdrawalKind.DESCRIPTOR.values_by_number
@@ -212,7 +212,7 @@ def _asked(
         subject=request.subject,
         reason=request.reason,
         requested_by=request.requested_by,
-        unknown_too=unknown_too,
+        allow_unknown=allow_unknown,
     )
 
 

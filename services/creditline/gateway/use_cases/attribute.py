@@ -140,8 +140,8 @@ class Attribute:
             concentration=line.concentration,
             remainder_low=line.remainder_ends[0],
             remainder_high=line.remainder_ends[1],
-            level=line.level,
-            unfamiliarity=query.unfamiliarity,
+            coverage=line.coverage,
+            ood_score=query.ood_score,
             corpus_works=line.corpus_works,
             equal_parts=line.equal_parts,
         )
@@ -157,7 +157,7 @@ class Attribute:
             picture,
             prompt,
             release=release.summary.name,
-            width=release.summary.width,
+            dimension=release.summary.dimension,
             deadline_seconds=deadline.remaining("embedding the picture"),
         )
 
@@ -227,11 +227,11 @@ def _stored(
         "remainder": line.remainder,
         "remainder_low": line.remainder_ends[0],
         "remainder_high": line.remainder_ends[1],
-        "level": line.level,
+        "coverage": line.coverage,
         "concentration": line.concentration,
         "corpus_works": line.corpus_works,
         "equal_parts": line.equal_parts,
-        "unfamiliarity": query.unfamiliarity,
+        "ood_score": query.ood_score,
         # For audits: what would have been served for works that were not listed.
         "vector": query.vector.tolist(),
         "release": stored_release(release.summary),

@@ -24,6 +24,9 @@ from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, StoredAttribution
 
+# Names that answers recorded before version 0.2 have for fields of the release.
+_FORMER_NAMES = {"width": "dimension"}
+
 
 class Attributions:
     """The use cases behind `Attribution.GetAttribution` and `GET /v1/attributions`."""
@@ -63,8 +66,8 @@ class Attributions:
             concentration=held.get("concentration", 0.0),
             remainder_low=held.get("remainder_low"),
             remainder_high=held.get("remainder_high"),
-            level=held.get("level"),
-            unfamiliarity=held.get("unfamiliarity"),
+            coverage=held.get("coverage", held.get("level")),
+            ood_score=held.get("ood_score", held.get("unfamiliarity")),
             corpus_works=held.get("corpus_works", release.works),
             equal_parts=_equal_parts(held, release.works),
         )
@@ -95,7 +98,8 @@ class Attributions:
         """As it was told with the answer. Answers from before that was kept know its names only."""
         held, live = stored.answer.get("release"), self._releases.live.summary
         if held is not None:
-            return ReleaseSummary(**{**held, "created": datetime.fromisoformat(held["created"])})
+            fields = {_FORMER_NAMES.get(name, name): value for name, value in held.items()}
+            return ReleaseSummary(**{**fields, "created": datetime.fromisoformat(held["created"])})
         if live.name == stored.release:
             return live
         return replace(

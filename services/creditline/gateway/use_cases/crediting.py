@@ -34,7 +34,7 @@ class Credited:
     """Number of works that share the influence, listed or not."""
     equal_parts: float
     """The number of works that would be as concentrated if they had equal parts."""
-    level: float | None
+    coverage: float | None
     """Coverage of the intervals; None where the release has none."""
 
 
@@ -82,7 +82,7 @@ def credited(
         concentration=line.concentration,
         corpus_works=line.population,
         equal_parts=line.equal_parts,
-        level=intervals.level if intervals else None,
+        coverage=intervals.coverage if intervals else None,
     )
 
 

@@ -84,7 +84,7 @@ def _summary(release: Release) -> ReleaseSummary:
         generator_fingerprint=release.generator_fingerprint,
         corpus_fingerprint=release.corpus_fingerprint,
         towers_fingerprint=release.towers_fingerprint,
-        width=release.width,
+        dimension=release.dimension,
         works=release.works,
         collection=release.collection,
     )

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from creditline.api.answers import WishAnswer, WithdrawalAnswer
+from creditline.api.answers import WithdrawalAnswer, WithdrawalStatus
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import CreditlineError, InvalidInput, NotFound
 from creditline.gateway.use_cases.catalog import Catalog
@@ -29,14 +29,14 @@ _TOO_SLOW = f"Qdrant had not changed every collection within {_PATIENCE_SECONDS:
 class WithdrawalRequest:
     """A wish as callers send it; `kind` is WORK or CONTRIBUTOR, `subject` an id or a name.
 
-    `unknown_too` allows a subject that the corpus does not hold.
+    `allow_unknown` allows a subject that the corpus does not hold.
     """
 
     kind: str
     subject: str
     reason: str = ""
     requested_by: str = ""
-    unknown_too: bool = False
+    allow_unknown: bool = False
 
     def checked_kind(self) -> WithdrawalKind:
         """Raises InvalidInput."""
@@ -63,16 +63,16 @@ class Withdrawals:
         self._enforcer = enforcer
         self._catalog = catalog
 
-    async def withdraw(self, request: WithdrawalRequest) -> WishAnswer:
+    async def withdraw(self, request: WithdrawalRequest) -> WithdrawalStatus:
         """Leave the subject out. Raises InvalidInput, NotFound for one that the corpus does not hold."""
         kind = request.checked_kind()
-        if not request.unknown_too:
+        if not request.allow_unknown:
             await asyncio.to_thread(self._refuse_unknown, kind, request.subject)
-        return await self._wish(self._ledger.withdraw, kind, request)
+        return await self._record(self._ledger.withdraw, kind, request)
 
-    async def take_back(self, request: WithdrawalRequest) -> WishAnswer:
+    async def revoke(self, request: WithdrawalRequest) -> WithdrawalStatus:
         """Undo a withdrawal. Raises InvalidInput, NotFound when there was none."""
-        return await self._wish(self._ledger.take_back, request.checked_kind(), request)
+        return await self._record(self._ledger.revoke, request.checked_kind(), request)
 
     async def listed(self, *, history: bool, after: int, limit: int) -> tuple[WithdrawalAnswer, ...]:
         """What is withdrawn now, or every wish ever, oldest first. Raises InvalidInput."""
@@ -84,22 +84,22 @@ class Withdrawals:
 
     def _listed(self, history: bool, after: int, limit: int) -> tuple[WithdrawalAnswer, ...]:
         if history:
-            wishes = self._ledger.withdrawals_after(after, limit=limit)
+            statuses = self._ledger.withdrawals_after(after, limit=limit)
         else:
             standing = self._ledger.standing_withdrawals()
-            wishes = tuple(wish for wish in standing if wish.is_withdrawn and wish.sequence > after)
-        return tuple(_answer(wish) for wish in wishes[:limit])
+            statuses = tuple(status for status in standing if status.is_withdrawn and status.sequence > after)
+        return tuple(_answer(status) for status in statuses[:limit])
 
-    async def _wish(
+    async def _record(
         self, write: Callable[..., Withdrawal], kind: WithdrawalKind, request: WithdrawalRequest
-    ) -> WishAnswer:
-        wish = await asyncio.to_thread(
+    ) -> WithdrawalStatus:
+        entry = await asyncio.to_thread(
             write, kind, request.subject, reason=request.reason, requested_by=request.requested_by
         )
         await self._register.as_of_now()
         pending = await self._carried_out()
         works = await asyncio.to_thread(self._catalog.count, _only(kind, request.subject))
-        return WishAnswer(_answer(wish), works, carried_out=not pending, pending=pending)
+        return WithdrawalStatus(_answer(entry), works, carried_out=not pending, pending=pending)
 
     async def _carried_out(self) -> str:
         """Wait for the index; what stands in the way, empty when nothing does."""
@@ -120,7 +120,7 @@ class Withdrawals:
         hint = f"; did you mean {' or '.join(repr(name) for name in alike)}?" if alike else "."
         raise NotFound(
             f"{what} {shown(subject)} is not in corpus {self._catalog.name!r}{hint} For a {what} of a corpus "
-            "to come, set unknown_too (on the command line --not-in-corpus)",
+            "to come, set allow_unknown (on the command line --not-in-corpus)",
             field="subject",
         )
 
@@ -137,14 +137,14 @@ def _only(kind: WithdrawalKind, subject: str) -> Withdrawn:
     return Withdrawn(works=named) if kind is WithdrawalKind.WORK else Withdrawn(contributors=named)
 
 
-def _answer(wish: Withdrawal) -> WithdrawalAnswer:
+def _answer(entry: Withdrawal) -> WithdrawalAnswer:
     return WithdrawalAnswer(
-        sequence=wish.sequence,
-        id=wish.id,
-        created=wish.created,
-        kind=wish.kind.value,
-        subject=wish.subject,
-        action=wish.action.value,
-        reason=wish.reason,
-        requested_by=wish.requested_by,
+        sequence=entry.sequence,
+        id=entry.id,
+        created=entry.created,
+        kind=entry.kind.value,
+        subject=entry.subject,
+        action=entry.action.name,
+        reason=entry.reason,
+        requested_by=entry.requested_by,
     )

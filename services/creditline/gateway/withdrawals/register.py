@@ -66,7 +66,7 @@ class WithdrawnRegister:
         subjects = [(WithdrawalKind.WORK, work_id)]
         subjects += [(WithdrawalKind.CONTRIBUTOR, name) for name in holders]
         standing = [self._standing[subject] for subject in subjects if subject in self._standing]
-        return min((wish.created for wish in standing if wish.is_withdrawn), default=None)
+        return min((request.created for request in standing if request.is_withdrawn), default=None)
 
     def contributor_since(self, name: str) -> datetime | None:
         """The time from which a contributor is withdrawn; None when they are not."""

@@ -128,7 +128,7 @@ def graph_recall(index: WorkIndex, build: str, queries: npt.NDArray[np.float32],
     return hits / max(sum(len(every) for every in exact), 1)
 
 
-def why_unfit(width: int, stored: npt.NDArray[np.float32], expected: Expected) -> str:
+def why_unfit(dimension: int, stored: npt.NDArray[np.float32], expected: Expected) -> str:
     """Why a build cannot answer for a release; empty when it can.
 
     It may hold more works than the release, or lack some. Its vectors must be those of the release's encoder.
@@ -138,8 +138,8 @@ def why_unfit(width: int, stored: npt.NDArray[np.float32], expected: Expected) -
         stored: (S, width) the build's vectors of those of `expected.ids` that it holds, in any order.
         expected: works of the release with their vectors.
     """
-    if width != expected.vectors.shape[1]:
-        return f"its vectors have {width} dimensions, those of the release {expected.vectors.shape[1]}"
+    if dimension != expected.vectors.shape[1]:
+        return f"its vectors have {dimension} dimensions, those of the release {expected.vectors.shape[1]}"
     if not expected.ids:
         return ""
     if not len(stored):
@@ -155,7 +155,7 @@ def why_unfit(width: int, stored: npt.NDArray[np.float32], expected: Expected) -
 
 def refuse_unfit(index: WorkIndex, alias: str, build: str, expected: Expected) -> None:
     """Raises Conflict when the build cannot answer for the release that `expected` is a sample of."""
-    why = why_unfit(index.width(build), index.vectors(build, expected.ids), expected)
+    why = why_unfit(index.dimension(build), index.vectors(build, expected.ids), expected)
     if why:
         raise Conflict(
             f"{build!r} cannot answer for {alias!r}: {why}; build the release's own collection with"
@@ -164,14 +164,14 @@ def refuse_unfit(index: WorkIndex, alias: str, build: str, expected: Expected) -
         )
 
 
-def _refuse_other_width(index: WorkIndex, alias: str, build: str, live: str) -> None:
+def _refuse_other_dimension(index: WorkIndex, alias: str, build: str, live: str) -> None:
     """Without the release at hand, the live build says how many dimensions its vectors have."""
-    width, wanted = index.width(build), index.width(live)
-    if width != wanted:
+    dimension, wanted = index.dimension(build), index.dimension(live)
+    if dimension != wanted:
         raise Conflict(
-            f"{build!r} cannot answer for {alias!r}: its vectors have {width} dimensions, those of the live"
-            f" build {live!r} {wanted}; name the release that it was built for (`creditline index promote"
-            " --release DIRECTORY`), or promote a build of the live one's encoder",
+            f"{build!r} cannot answer for {alias!r}: its vectors have {dimension} dimensions, those of the"
+            f" live build {live!r} {wanted}; name the release that it was built for (`creditline index"
+            " promote --release DIRECTORY`), or promote a build of the live one's encoder",
             field="build",
         )
 
@@ -217,7 +217,7 @@ def promote(
     if serves is not None:
         refuse_unfit(index, alias, build, serves)
     elif pointers.live is not None:
-        _refuse_other_width(index, alias, build, pointers.live)
+        _refuse_other_dimension(index, alias, build, pointers.live)
     _switch(index, pointers, build, retries)
     return pointers.live
 

@@ -1,7 +1,7 @@
 """A release's vectors and its corpus become a build that answers.
 
-A release replaces and deletes only builds that it made itself (`creditline.index.builds.ownership`). A build is
-deleted only while no alias means it; once the switch to it has begun, its load never deletes it.
+A release replaces and deletes only builds that it made itself (`creditline.index.builds.ownership`). A build
+is deleted only while no alias means it; once the switch to it has begun, its load never deletes it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class IndexedRelease(Protocol):
     def collection(self) -> str: ...
 
     @property
-    def width(self) -> int: ...
+    def dimension(self) -> int: ...
 
     def vectors(self) -> npt.NDArray[np.float32]:
         """(N, width) float32, unit rows, in the order of `work_ids`."""
@@ -99,10 +99,10 @@ def release_points(
     FingerprintMismatch, NotFound.
     """
     ids, vectors = release.work_ids(), release.vectors()
-    if vectors.shape != (len(ids), release.width):
+    if vectors.shape != (len(ids), release.dimension):
         raise FingerprintMismatch(
-            f"release {release.name!r} names {len(ids)} works of width {release.width} but holds vectors of "
-            f"shape {vectors.shape}; make the release again",
+            f"release {release.name!r} names {len(ids)} works of dimension {release.dimension} but its"
+            f" vectors have shape {vectors.shape}; make the release again",
             field="release",
         )
     for work_id, vector in zip(ids, vectors, strict=True):
@@ -116,7 +116,7 @@ def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
 
     Of the vectors a few are compared: all of them differ between two trainings of one name.
     """
-    if not index.exists(release.collection) or index.width(release.collection) != release.width:
+    if not index.exists(release.collection) or index.dimension(release.collection) != release.dimension:
         return False
     expected = expected_of(release, sample=_COMPARED_VECTORS)
     if index.count(release.collection) != expected.works:
@@ -160,7 +160,7 @@ def index_release(
     hidden = index.withdrawn_works(live) if live else frozenset[str]()
     build = next_build(index, release.collection)
     with _deleted_on_failure(index, build, mark):
-        index.create_new(build, release.width, {METADATA_KEY: mark.to_json()})
+        index.create_new(build, release.dimension, {METADATA_KEY: mark.to_json()})
         written = index.upsert(build, release_points(release, corpus, withdrawn, hidden=hidden))
         enforced(index, withdrawn, build)
         index.optimize(build)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from creditline.errors import InvalidInput
 from creditline.index.capacity.estimates import Demand, Measured, Sizes, measured, sizes
-from creditline.index.plan import OVERSAMPLING, Codes, IndexPlan
+from creditline.index.plan import OVERSAMPLING, IndexPlan, Quantization
 
 # Of a machine's memory, what an index may take: the rest is for writes, merging segments and the page cache.
 _USABLE = 0.85
@@ -91,9 +91,9 @@ def _plans(demand: Demand, replicas: int) -> Iterator[IndexPlan]:
     shards = max(math.ceil(demand.works / _WORKS_A_SHARD), 1)
     segments = max(math.ceil(demand.works / shards / _WORKS_A_SEGMENT), 2)
     layout = IndexPlan(shards=shards, segments=segments, replicas=replicas)
-    for codes in (Codes.INT8, Codes.TURBO4, Codes.BINARY):
+    for quantization in (Quantization.INT8, Quantization.TURBO4, Quantization.BINARY):
         for indexes, graph in ((False, False), (True, False), (True, True)):
-            yield replace(layout, codes=codes, indexes_on_disk=indexes, graph_on_disk=graph)
+            yield replace(layout, quantization=quantization, indexes_on_disk=indexes, graph_on_disk=graph)
 
 
 def _option(demand: Demand, machines: Machines, plan: IndexPlan, known: Measured) -> Option:
@@ -104,7 +104,7 @@ def _option(demand: Demand, machines: Machines, plan: IndexPlan, known: Measured
     shards = max(plan.shards, math.ceil(nodes / plan.replicas))
     decades = math.log10(max(demand.works, 1) / known.measured_works)
     in_shard = math.log10(max(demand.works / shards, 1.0) / known.measured_works)
-    rescored = _LISTED * OVERSAMPLING[plan.codes]
+    rescored = _LISTED * OVERSAMPLING[plan.quantization]
     reads = rescored + (0.0 if not plan.graph_on_disk else plan.search_ef)
     return Option(
         plan=replace(plan, shards=shards, write_consistency=plan.replicas // 2 + 1),
@@ -112,9 +112,9 @@ def _option(demand: Demand, machines: Machines, plan: IndexPlan, known: Measured
         nodes=nodes,
         ram=ram,
         disk=disk,
-        p50_ms=known.p50_ms[plan.codes] * known.p50_decade**in_shard,
+        p50_ms=known.p50_ms[plan.quantization] * known.p50_decade**in_shard,
         cold_ms=reads / _READS_AT_ONCE * _READ_MS,
-        recall=min(known.recall[plan.codes] - known.recall_decade * max(decades, 0.0), 1.0),
+        recall=min(known.recall[plan.quantization] - known.recall_decade * max(decades, 0.0), 1.0),
         build_hours=_build_seconds(demand, machines, plan, nodes, known) / _SECONDS_AN_HOUR,
     )
 
@@ -122,4 +122,6 @@ def _option(demand: Demand, machines: Machines, plan: IndexPlan, known: Measured
 def _build_seconds(demand: Demand, machines: Machines, plan: IndexPlan, nodes: int, known: Measured) -> float:
     """To write all works, one loader a machine, and to build their graphs with all cores."""
     works = demand.works * plan.replicas / nodes
-    return works / known.written_per_second + works / (known.built_per_second[plan.codes] * machines.cores)
+    return works / known.written_per_second + works / (
+        known.built_per_second[plan.quantization] * machines.cores
+    )

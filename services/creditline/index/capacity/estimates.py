@@ -14,12 +14,12 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from creditline.errors import InvalidInput
-from creditline.index.plan import Codes, IndexPlan, Numbers
+from creditline.index.plan import Dtype, IndexPlan, Quantization
 
 Basis = Literal["computed", "measured here"]
 Place = Literal["RAM", "disk"]
-_NUMBER_BYTES = {Numbers.FLOAT32: 4, Numbers.FLOAT16: 2}
-_CODE_BITS = {Codes.INT8: 8.0, Codes.TURBO4: 4.0, Codes.BINARY: 1.0}
+_NUMBER_BYTES = {Dtype.FLOAT32: 4, Dtype.FLOAT16: 2}
+_CODE_BITS = {Quantization.INT8: 8.0, Quantization.TURBO4: 4.0, Quantization.BINARY: 1.0}
 _MEASURED_FILE = "measured.json"
 
 
@@ -68,11 +68,11 @@ class Demand:
     """What is to be indexed. payload_bytes: of a work's texts and numbers, as JSON."""
 
     works: int
-    width: int
+    dimension: int
     payload_bytes: float = 350.0
 
     def __post_init__(self) -> None:
-        for name in ("works", "width", "payload_bytes"):
+        for name in ("works", "dimension", "payload_bytes"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; give 1 or more", field=name)
 
@@ -129,19 +129,19 @@ def sizes(demand: Demand, plan: IndexPlan, constants: Measured | None = None) ->
 
 
 def _vectors(demand: Demand, plan: IndexPlan) -> Part:
-    each = _NUMBER_BYTES[plan.numbers]
+    each = _NUMBER_BYTES[plan.dtype]
     place: Place = "disk" if plan.vectors_on_disk else "RAM"
-    formula = f"works x {demand.width} x {each} B"
-    return Part("whole vectors", place, demand.works * demand.width * each, formula, "computed")
+    formula = f"works x {demand.dimension} x {each} B"
+    return Part("whole vectors", place, demand.works * demand.dimension * each, formula, "computed")
 
 
 def _codes(demand: Demand, plan: IndexPlan, known: Measured) -> tuple[Part, ...]:
-    if plan.codes is Codes.NONE:
+    if plan.quantization is Quantization.NONE:
         return ()
-    bits, beside = _CODE_BITS[plan.codes], known.code_bytes[plan.codes]
-    formula = f"works x ({demand.width} x {bits:g} / 8 + {beside:g} B)"
-    size = demand.works * (demand.width * bits / 8 + beside)
-    return (Part(f"{plan.codes} codes", "RAM", size, formula, "measured here"),)
+    bits, beside = _CODE_BITS[plan.quantization], known.code_bytes[plan.quantization]
+    formula = f"works x ({demand.dimension} x {bits:g} / 8 + {beside:g} B)"
+    size = demand.works * (demand.dimension * bits / 8 + beside)
+    return (Part(f"{plan.quantization} codes", "RAM", size, formula, "measured here"),)
 
 
 def _graph(demand: Demand, plan: IndexPlan, known: Measured) -> Part:

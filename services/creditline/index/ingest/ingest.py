@@ -168,8 +168,8 @@ class Ingest:
         there.
         """
         began, before = time.monotonic(), checkpoint.position.works
-        width, parts = self.index.width(self.collection), self.loader.parts(self.source)
-        batches = self._batches(parts, checkpoint.position, width)
+        dimension, parts = self.index.dimension(self.collection), self.loader.parts(self.source)
+        batches = self._batches(parts, checkpoint.position, dimension)
         with closing(acknowledged_in_order(batches, self._send, limit=_BATCHES_IN_FLIGHT)) as acknowledged:
             for batch in acknowledged:
                 checkpoint.advance(batch.position, batch.broken)
@@ -181,12 +181,12 @@ class Ingest:
     def _send(self, batch: _Batch) -> Sending:
         return self.index.send(self.collection, batch.points, self.retries, self.rng)
 
-    def _batches(self, parts: Sequence[str], position: Position, width: int) -> Iterator[_Batch]:
+    def _batches(self, parts: Sequence[str], position: Position, dimension: int) -> Iterator[_Batch]:
         """Batches from `position` on, each with the position after it."""
         rows = self._rows(parts, position)
         while taken := list(itertools.islice(rows, self.index.batch_size)):
             part, last = taken[-1]
-            points, broken = self._sorted_out([found for _, found in taken], width)
+            points, broken = self._sorted_out([found for _, found in taken], dimension)
             position = replace(
                 position,
                 part=part,
@@ -203,12 +203,12 @@ class Ingest:
             for found in self.source.read(parts[number], start):
                 yield number, found
 
-    def _sorted_out(self, rows: Sequence[Found], width: int) -> tuple[list[WorkPoint], list[Broken]]:
+    def _sorted_out(self, rows: Sequence[Found], dimension: int) -> tuple[list[WorkPoint], list[Broken]]:
         """Works to write, and rows that are none."""
         broken = [Broken(found.part, found.row, found.broken) for found in rows if found.work is None]
         whole = [found for found in rows if found.work is not None]
-        vectors = self.vectors(whole) if whole else np.empty((0, width), dtype=np.float32)
-        _refuse_other_width(vectors, width, self.collection)
+        vectors = self.vectors(whole) if whole else np.empty((0, dimension), dtype=np.float32)
+        _refuse_other_dimension(vectors, dimension, self.collection)
         lengths = np.linalg.norm(vectors, axis=1)
         usable = np.isfinite(lengths) & (lengths > _SHORTEST)
         broken += [
@@ -233,11 +233,11 @@ class _Batch:
     position: Position
 
 
-def _refuse_other_width(vectors: npt.NDArray[np.float32], width: int, collection: str) -> None:
-    if vectors.shape[1:] != (width,):
+def _refuse_other_dimension(vectors: npt.NDArray[np.float32], dimension: int, collection: str) -> None:
+    if vectors.shape[1:] != (dimension,):
         raise InvalidInput(
             f"the source's vectors have shape {vectors.shape[1:]}, collection {collection!r} holds"
-            f" ({width},); load it into one of that width, or embed it with that collection's release",
+            f" ({dimension},); load it into one of that width, or embed it with that collection's release",
             field="source",
         )
 

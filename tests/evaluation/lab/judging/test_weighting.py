@@ -29,8 +29,8 @@ def test_what_foretells_everything_gets_all_the_weight(record: LabRecord) -> Non
     works, rows = len(record.work_ids), tuple(range(10))
     truth, noise = draw.normal(size=(2, 10, works))
     losses = record.losses.copy()
-    foretold = record.subsets @ truth.T
-    losses[:, :, :10] = (100.0 - foretold)[:, None, :, None]
+    predicted = record.subsets @ truth.T
+    losses[:, :, :10] = (100.0 - predicted)[:, None, :, None]
     found = fitted_weights(
         replace(record, losses=losses), [scores_of("noise", noise, rows), scores_of("truth", truth, rows)]
     )

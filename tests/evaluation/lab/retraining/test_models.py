@@ -63,14 +63,14 @@ def test_a_lab_that_was_killed_goes_on_and_ends_with_the_same_bytes(
     killed.kill()
     killed.join()
     assert not Workshop.open(tmp_path, small_corpus, plan).losses(subset_jobs(plan)[3]).exists()
-    retrain(tmp_path, small_corpus, plan, subsets=2, workers=1, say=lambda line: None)
+    retrain(tmp_path, small_corpus, plan, subsets=2, workers=1, report=lambda line: None)
     again = Workshop.open(tmp_path, small_corpus, plan)
     assert np.array_equal(collect(again).losses, collect(trained_lab).losses)
 
 
 def _retrain_aloud(directory: Path, corpus: Corpus, plan: LabPlan, subsets: int = 2) -> None:
     torch.set_num_threads(1)
-    retrain(directory, corpus, plan, subsets=subsets, workers=1, say=lambda line: None)
+    retrain(directory, corpus, plan, subsets=subsets, workers=1, report=lambda line: None)
 
 
 def test_two_processes_that_retrain_one_lab_at_once_come_to_the_losses_of_one(

@@ -53,11 +53,11 @@ class GroupAgreement:
     by_contributor: Estimate
 
 
-def group_agreement(foretold: NDArray[np.float64], measured: NDArray[np.float64]) -> GroupAgreement:
+def group_agreement(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> GroupAgreement:
     """foretold, measured: (Q, G). Raises InvalidInput when they are not alike."""
-    if foretold.shape != measured.shape:
-        raise InvalidInput(f"foretold {foretold.shape} and measured {measured.shape} are not of one shape")
-    return GroupAgreement(_mean_spearman(foretold, measured), _mean_spearman(foretold.T, measured.T))
+    if predicted.shape != measured.shape:
+        raise InvalidInput(f"foretold {predicted.shape} and measured {measured.shape} are not of one shape")
+    return GroupAgreement(_mean_spearman(predicted, measured), _mean_spearman(predicted.T, measured.T))
 
 
 def _mean_spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estimate:

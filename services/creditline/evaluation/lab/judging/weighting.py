@@ -31,9 +31,9 @@ def fitted_weights(record: LabRecord, members: Sequence[MethodScores]) -> NDArra
     subsets = retrained.subsets[:CHOOSING]
     benefit = retrained.benefit()[:CHOOSING][:, np.searchsorted(generated, rows)]
     wanted = (benefit - benefit.mean(axis=0)) / benefit.std(axis=0)
-    foretold = np.stack([subsets @ standardised(member.of_rows(rows)).T for member in members], axis=-1)
-    foretold -= foretold.mean(axis=0)
-    weights, _ = nnls(foretold.reshape(-1, len(members)), wanted.ravel())
+    predicted = np.stack([subsets @ standardised(member.of_rows(rows)).T for member in members], axis=-1)
+    predicted -= predicted.mean(axis=0)
+    weights, _ = nnls(predicted.reshape(-1, len(members)), wanted.ravel())
     largest: NDArray[np.float64] = weights / weights.max()
     return largest
 

@@ -21,11 +21,11 @@ def retrain(
     *,
     subsets: int,
     workers: int,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     device: str = CPU,
 ) -> None:
     """Train all models of the first `subsets` subsets, resuming at any model. Killed with its parent."""
-    prepare(Workshop.open(directory, corpus, plan, device=device), say)
+    prepare(Workshop.open(directory, corpus, plan, device=device), report)
     spread(_retrain_share, (directory, corpus, plan, subsets, workers, device), workers)
 
 

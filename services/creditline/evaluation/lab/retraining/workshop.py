@@ -117,14 +117,14 @@ class Workshop:
         return Examples(tuple(query.id for query in self.queries), encoded["latents"], encoded["text"])
 
 
-def prepare(workshop: Workshop, say: Callable[[str], None]) -> None:
+def prepare(workshop: Workshop, report: Callable[[str], None]) -> None:
     """Encode the works, train the lab's generator, make the queries' pictures; does only what is missing.
 
-    One process at a time prepares a lab; others wait for it, and `say` reports that.
+    One process at a time prepares a lab; others wait for it, and `report` reports that.
     """
     if not is_prepared(workshop):
-        with preparation_lock(workshop, say):
-            _prepare_missing(workshop, say)
+        with preparation_lock(workshop, report):
+            _prepare_missing(workshop, report)
 
 
 def is_prepared(workshop: Workshop) -> bool:
@@ -133,24 +133,24 @@ def is_prepared(workshop: Workshop) -> bool:
     return all(path.exists() for path in made)
 
 
-def preparation_lock(workshop: Workshop, say: Callable[[str], None]) -> AbstractContextManager[None]:
+def preparation_lock(workshop: Workshop, report: Callable[[str], None]) -> AbstractContextManager[None]:
     """Held by the process that makes what all models of the lab share."""
-    return build_lock(workshop.directory / "preparation", on_wait=say)
+    return build_lock(workshop.directory / "preparation", on_wait=report)
 
 
-def _prepare_missing(workshop: Workshop, say: Callable[[str], None]) -> None:
+def _prepare_missing(workshop: Workshop, report: Callable[[str], None]) -> None:
     if not workshop.works_file.exists():
         with workshop.open_generator(assemble_reference(workshop.directory / "reference")) as reference:
             encode_works(workshop, reference)
-        say(f"{len(workshop.works)} works encoded")
+        report(f"{len(workshop.works)} works encoded")
     job = whole_job(workshop.plan)
     if not workshop.generator.exists():
-        _assemble(train_model(workshop, job, say), workshop.generator)
+        _assemble(train_model(workshop, job, report), workshop.generator)
     if not workshop.queries_file.exists():
         with workshop.open_generator(workshop.generator) as generator:
             _make_queries(workshop, generator)
             write_losses(workshop, generator, workshop.examples(), job)
-        say(f"{len(workshop.queries)} queries made")
+        report(f"{len(workshop.queries)} queries made")
 
 
 def encode_works(workshop: Workshop, reference: Generator) -> None:
@@ -188,36 +188,36 @@ def _make_queries(workshop: Workshop, generator: Generator) -> None:
     save_tensors(tensors, workshop.queries_file)
 
 
-def train_model(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -> Path:
+def train_model(workshop: Workshop, job: ModelJob, report: Callable[[str], None]) -> Path:
     """Train one model, resuming where it was stopped; returns its averaged weights.
 
-    One process at a time trains a model; others wait for it, and `say` reports that.
+    One process at a time trains a model; others wait for it, and `report` reports that.
     """
     finished = workshop.weights(job)
     if not finished.exists():
-        with build_lock(finished, on_wait=say):
+        with build_lock(finished, on_wait=report):
             if not finished.exists():
-                _train_missing(workshop, job, say)
+                _train_missing(workshop, job, report)
     return finished
 
 
-def _train_missing(workshop: Workshop, job: ModelJob, say: Callable[[str], None]) -> None:
+def _train_missing(workshop: Workshop, job: ModelJob, report: Callable[[str], None]) -> None:
     schedule = _schedule(workshop.plan, job)
     scratch = workshop.directory / "scratch" / job.name
     task = LabTask(workshop.works_file, job.rows)
-    averaged = load_file(train(task, schedule, scratch, say, device=workshop.device))
+    averaged = load_file(train(task, schedule, scratch, report, device=workshop.device))
     save_tensors({name: value.half() for name, value in averaged.items()}, workshop.weights(job))
     shutil.rmtree(scratch)
 
 
-def train_checkpoints(workshop: Workshop, say: Callable[[str], None]) -> None:
+def train_checkpoints(workshop: Workshop, report: Callable[[str], None]) -> None:
     """Train the model of all works again, and keep it at `CHECKPOINTS` of the way."""
     job, plan = whole_job(workshop.plan), workshop.plan
     paths = checkpoint_rates(workshop.directory, plan)
     if not all(path.exists() for path in paths):
         schedule = replace(_schedule(plan, job), keep=tuple(_checkpoint_steps(plan)))
         task = LabTask(workshop.works_file, job.rows)
-        train(task, schedule, _checkpoints(workshop.directory), say, device=workshop.device)
+        train(task, schedule, _checkpoints(workshop.directory), report, device=workshop.device)
 
 
 def checkpoint_rates(directory: Path, plan: LabPlan) -> dict[Path, float]:
@@ -254,18 +254,18 @@ def load_weights(generator: Generator, weights: Path) -> None:
     generator.unet.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
 
 
-def train_models(workshop: Workshop, jobs: Sequence[ModelJob], say: Callable[[str], None]) -> None:
+def train_models(workshop: Workshop, jobs: Sequence[ModelJob], report: Callable[[str], None]) -> None:
     """Train every job's model and record the queries' losses under it; what is done is not done again."""
     examples = workshop.examples()
     with workshop.open_generator(workshop.generator) as generator:
         for number, job in enumerate(jobs):
             if workshop.losses(job).exists():
                 continue
-            with build_lock(workshop.losses(job), on_wait=say):
+            with build_lock(workshop.losses(job), on_wait=report):
                 if not workshop.losses(job).exists():
                     load_weights(generator, train_model(workshop, job, lambda line: None))
                     write_losses(workshop, generator, examples, job)
-            say(f"{job.name} done ({number + 1} of {len(jobs)})")
+            report(f"{job.name} done ({number + 1} of {len(jobs)})")
 
 
 def write_losses(workshop: Workshop, generator: Generator, examples: Examples, job: ModelJob) -> None:

@@ -13,7 +13,7 @@ from qdrant_client import grpc as qdrant
 _DEFAULT_OVERSAMPLING = 1.0
 
 
-def heads(requests: Sequence[qdrant.QueryPoints]) -> dict[int, int]:
+def batch_prefixes(requests: Sequence[qdrant.QueryPoints]) -> dict[int, int]:
     """By the place of each query whose answer is a beginning: the place of the query that is searched for."""
     searched: dict[Hashable, int] = {}
     found = {}
@@ -29,13 +29,20 @@ def heads(requests: Sequence[qdrant.QueryPoints]) -> dict[int, int]:
 
 def _looks_at(request: qdrant.QueryPoints) -> Hashable:
     """What two queries have in common that look at the same points, and score as many by whole vectors."""
-    params, codes = request.params, request.params.quantization
-    oversampling = codes.oversampling if codes.HasField("oversampling") else _DEFAULT_OVERSAMPLING
+    params, quantization = request.params, request.params.quantization
+    oversampling = (
+        quantization.oversampling if quantization.HasField("oversampling") else _DEFAULT_OVERSAMPLING
+    )
     return (
         request.query.SerializeToString(),
         request.filter.SerializeToString(),
         request.score_threshold if request.HasField("score_threshold") else None,
         (params.hnsw_ef, params.exact, params.indexed_only, params.acorn.SerializeToString()),
-        (params.HasField("quantization"), codes.ignore, codes.HasField("rescore"), codes.rescore),
+        (
+            params.HasField("quantization"),
+            quantization.ignore,
+            quantization.HasField("rescore"),
+            quantization.rescore,
+        ),
         round(request.limit * oversampling, 3) if params.HasField("quantization") else None,
     )

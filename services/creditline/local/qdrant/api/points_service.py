@@ -11,7 +11,7 @@ from qdrant_client import grpc as qdrant
 from qdrant_client.grpc import points_service_pb2_grpc
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.api.batch_prefixes import heads
+from creditline.local.qdrant.api.batch_prefixes import batch_prefixes
 from creditline.local.qdrant.api.calls import served, served_at_once
 from creditline.local.qdrant.storage.collection import StoredCollection
 from creditline.local.qdrant.storage.directory import CollectionDirectory
@@ -124,7 +124,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
     def QueryBatch(self, request: qdrant.QueryBatchPoints) -> qdrant.QueryBatchResponse:  # noqa: N802
         """All queries at once: those that differ in their vectors only share a pass, beginnings need none."""
         answer, collection = qdrant.QueryBatchResponse(), self._collection(request)
-        asked, begun = request.query_points, heads(request.query_points)
+        asked, begun = request.query_points, batch_prefixes(request.query_points)
         searches = {
             place: queries.search_of_query(query) for place, query in enumerate(asked) if place not in begun
         }
@@ -134,8 +134,8 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
             if place in found:
                 fill_scored(result, found[place])
             else:
-                search = queries.head_of(searches[begun[place]], query)
-                _fill_head(result, found[begun[place]][: search.limit], collection, search)
+                search = queries.prefix_of(searches[begun[place]], query)
+                _fill_from_prefix(result, found[begun[place]][: search.limit], collection, search)
         return answer
 
     @served
@@ -229,7 +229,7 @@ def _done(number: int) -> qdrant.PointsOperationResponse:
     return qdrant.PointsOperationResponse(result=result)
 
 
-def _fill_head(
+def _fill_from_prefix(
     messages: Any, points: list[Any], collection: StoredCollection, search: queries.Search
 ) -> None:
     """Points that another search has found, with what this one asks of them."""

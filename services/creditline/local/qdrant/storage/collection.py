@@ -21,7 +21,7 @@ from google.protobuf import json_format
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import NotFound
-from creditline.local.qdrant.storage.disk_space import Room
+from creditline.local.qdrant.storage.disk_space import DiskSpace
 from creditline.local.qdrant.storage.durability import write_durably
 from creditline.local.qdrant.storage.optimizing import read_settings
 from creditline.local.qdrant.storage.shard import Shard
@@ -43,37 +43,41 @@ class StoredCollection:
     """Open shards with the settings that they were made by."""
 
     def __init__(
-        self, directory: Path, settings: qdrant.CreateCollection, shards: Sequence[Shard], room: Room
+        self,
+        directory: Path,
+        settings: qdrant.CreateCollection,
+        shards: Sequence[Shard],
+        disk_space: DiskSpace,
     ) -> None:
         self.directory = directory
         self.settings = settings
         self.optimizer_error = ""
         self._shards = tuple(shards)
-        self._room = room
+        self._room = disk_space
         self._counting = threading.Lock()
         self._operations = 0
         self._closed = False
         self._optimizer = _Background(f"optimize-{directory.name}", self._optimize)
 
     @classmethod
-    def create(cls, directory: Path, settings: qdrant.CreateCollection, room: Room) -> Self:
+    def create(cls, directory: Path, settings: qdrant.CreateCollection, disk_space: DiskSpace) -> Self:
         """Make the shards, then the file that says that they are whole."""
         config = edge_config(settings)
-        room.demand("a new collection")
+        disk_space.demand("a new collection")
         directory.mkdir(parents=True)
         homes = [directory / str(number) for number in range(settings.shard_number)]
-        shards = [Shard.create(home, config, room) for home in homes]
+        shards = [Shard.create(home, config, disk_space) for home in homes]
         _write_settings(directory, settings)
-        return cls(directory, settings, shards, room)
+        return cls(directory, settings, shards, disk_space)
 
     @classmethod
-    def load(cls, directory: Path, room: Room) -> Self:
+    def load(cls, directory: Path, disk_space: DiskSpace) -> Self:
         """Open what is there."""
         settings = read_settings(directory / SETTINGS)
         settings.shard_number = max(1, settings.shard_number)
         _adopt_single_shard(directory)
         homes = [directory / str(number) for number in range(settings.shard_number)]
-        return cls(directory, settings, [Shard.load(home, room) for home in homes], room)
+        return cls(directory, settings, [Shard.load(home, disk_space) for home in homes], disk_space)
 
     @property
     def width(self) -> int:

@@ -23,7 +23,7 @@ from qdrant_client import grpc as qdrant
 from creditline.errors import Conflict, InvalidInput, NotFound
 from creditline.local.qdrant.storage.aliases import Aliases
 from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
-from creditline.local.qdrant.storage.disk_space import Room
+from creditline.local.qdrant.storage.disk_space import DiskSpace
 from creditline.local.qdrant.storage.snapshots import Snapshots
 from creditline.local.qdrant.translation.settings import completed
 
@@ -39,7 +39,7 @@ class CollectionDirectory(AbstractContextManager["CollectionDirectory"]):
         self._directory = directory
         self._owner = _take_ownership(directory)
         self._lock = threading.RLock()
-        self._room = Room(directory)
+        self._room = DiskSpace(directory)
         self.snapshots = Snapshots(directory / "snapshots", self._room)
         self._aliases = Aliases(directory / "aliases.json", kill_after=kill_after_alias_actions)
         self._collections = {

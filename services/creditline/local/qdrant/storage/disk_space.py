@@ -19,7 +19,7 @@ RESERVE_BYTES = 192 * _MEGABYTE
 
 
 @dataclass(frozen=True)
-class Room:
+class DiskSpace:
     """The disk of one directory. A `reserve_bytes` stays free."""
 
     directory: Path

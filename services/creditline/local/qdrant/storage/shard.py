@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import qdrant_edge as edge
 
 from creditline.errors import NotFound
-from creditline.local.qdrant.storage.disk_space import Room, used_bytes
+from creditline.local.qdrant.storage.disk_space import DiskSpace, used_bytes
 from creditline.local.qdrant.storage.durability import GroupCommit, WriteAheadLog, sync_files, write_durably
 from creditline.local.qdrant.storage.optimizing import Optimization
 
@@ -40,9 +40,9 @@ class Shard:
     shard at once and to the copy afterwards, and then the copy takes the shard's place.
     """
 
-    def __init__(self, home: Path, shard: edge.EdgeShard, room: Room) -> None:
+    def __init__(self, home: Path, shard: edge.EdgeShard, disk_space: DiskSpace) -> None:
         self._home = home
-        self._room = room
+        self._room = disk_space
         self._opened: edge.EdgeShard | None = shard
         self._log = WriteAheadLog(self.directory)
         self._commit = GroupCommit(lambda: self._log.sync())
@@ -55,22 +55,22 @@ class Shard:
         self._optimized_for: tuple[int, str] | None = None
 
     @classmethod
-    def create(cls, home: Path, config: edge.EdgeConfig, room: Room) -> Self:
+    def create(cls, home: Path, config: edge.EdgeConfig, disk_space: DiskSpace) -> Self:
         """Make the shard, then the file that says that it is whole."""
         home.mkdir(parents=True)
         shard = edge.EdgeShard.create(str(home / _shard_name(1)), config)
         shard.flush()
         write_durably(home / CURRENT, _shard_name(1))
-        return cls(home, shard, room)
+        return cls(home, shard, disk_space)
 
     @classmethod
-    def load(cls, home: Path, room: Room) -> Self:
+    def load(cls, home: Path, disk_space: DiskSpace) -> Self:
         """Open what is there; copies that an optimization had not finished are removed."""
         current = current_directory(home)
         for found in home.iterdir():
             if found.is_dir() and found != current:
                 shutil.rmtree(found)
-        return cls(home, edge.EdgeShard.load(str(current)), room)
+        return cls(home, edge.EdgeShard.load(str(current)), disk_space)
 
     @property
     def directory(self) -> Path:

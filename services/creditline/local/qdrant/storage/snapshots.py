@@ -24,7 +24,7 @@ from google.protobuf import json_format
 from creditline.errors import Conflict, InvalidInput, NotFound
 from creditline.files import remove_drafts, replace_file, sync_directory
 from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
-from creditline.local.qdrant.storage.disk_space import Room, used_bytes
+from creditline.local.qdrant.storage.disk_space import DiskSpace, used_bytes
 from creditline.local.qdrant.storage.durability import sync_files, write_durably
 from creditline.local.qdrant.storage.optimizing import read_settings
 from creditline.local.qdrant.storage.shard import CURRENT
@@ -58,9 +58,9 @@ class Snapshot:
 class Snapshots:
     """The snapshots of all collections of one directory; what a crash left unfinished is removed."""
 
-    def __init__(self, root: Path, room: Room) -> None:
+    def __init__(self, root: Path, disk_space: DiskSpace) -> None:
         self._root = root
-        self._room = room
+        self._room = disk_space
         self._making = threading.Lock()
         remove_drafts(root)
         for unfinished in root.glob(f"*/*{_UNFINISHED}"):  # as earlier versions named them
@@ -106,7 +106,7 @@ def restore(snapshot: Path, directory: Path, collection: str) -> None:
     if (home / SETTINGS).exists():
         raise Conflict(f"collection {collection!r} is there already; drop it first", field="collection")
     _refuse_damaged(snapshot)
-    Room(directory).demand("the restored collection", snapshot.stat().st_size)
+    DiskSpace(directory).demand("the restored collection", snapshot.stat().st_size)
     shutil.rmtree(home, ignore_errors=True)
     _unpack(snapshot, home)
     settings = home / (SETTINGS + _UNFINISHED)

@@ -116,7 +116,7 @@ def search_of_query(request: qdrant.QueryPoints) -> Search:
     return _search(request, _queried_vector(request.query), optional(request, "limit"))
 
 
-def head_of(longer: Search, request: qdrant.QueryPoints) -> Search:
+def prefix_of(longer: Search, request: qdrant.QueryPoints) -> Search:
     """The search of a query whose answer is the beginning of another's."""
     refuse_other_fields(request, _QUERY_FIELDS, "a query")
     payload = payload_selector(request, default=False)
@@ -172,11 +172,11 @@ def _search_params(message: qdrant.SearchParams) -> edge.SearchParams:
     # points where up to every eighth query ends. ACORN looks past them; it is used for narrow filters only.
     quantization, acorn = None, edge.AcornSearchParams(enable=True)
     if message.HasField("quantization"):
-        codes = message.quantization
+        asked = message.quantization
         quantization = edge.QuantizationSearchParams(
-            ignore=codes.ignore,
-            rescore=optional(codes, "rescore"),
-            oversampling=optional(codes, "oversampling"),
+            ignore=asked.ignore,
+            rescore=optional(asked, "rescore"),
+            oversampling=optional(asked, "oversampling"),
         )
     if message.HasField("acorn"):
         acorn = edge.AcornSearchParams(message.acorn.enable, optional(message.acorn, "max_selectivity"))

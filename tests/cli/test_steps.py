@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from creditline.cli.narrator import Narrator
+from creditline.cli.steps import StepPrinter
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def log() -> io.StringIO:
     return io.StringIO()
 
 
-def _narrator(log: io.StringIO, steps: int = 2, log_seconds: float = 10.0) -> Narrator:
-    return Narrator(Console(file=log, width=100), steps, log_seconds=log_seconds)
+def _narrator(log: io.StringIO, steps: int = 2, log_seconds: float = 10.0) -> StepPrinter:
+    return StepPrinter(Console(file=log, width=100), steps, log_seconds=log_seconds)
 
 
 def test_a_step_is_announced_before_its_work_and_timed_after_it(log: io.StringIO) -> None:
@@ -29,19 +29,19 @@ def test_a_step_is_announced_before_its_work_and_timed_after_it(log: io.StringIO
 
 
 def test_steps_are_counted(log: io.StringIO) -> None:
-    narrator = _narrator(log)
+    steps = _narrator(log)
     for title in ("one", "two"):
-        with narrator.step(title):
-            narrator.say(f"within {title}")
+        with steps.step(title):
+            steps.report(f"within {title}")
     said = log.getvalue()
     positions = [said.index(part) for part in ("1/2 one", "within one", "2/2 two", "within two")]
     assert positions == sorted(positions)
 
 
 def test_a_log_hears_again_and_again_what_a_long_step_is_at(log: io.StringIO) -> None:
-    narrator = _narrator(log, log_seconds=0.02)
-    with narrator.step("Auditing"):
-        narrator.doing("waiting for a worker")
+    steps = _narrator(log, log_seconds=0.02)
+    with steps.step("Auditing"):
+        steps.doing("waiting for a worker")
         until = time.monotonic() + 10.0
         while log.getvalue().count("waiting for a worker") < 2 and time.monotonic() < until:
             time.sleep(0.01)

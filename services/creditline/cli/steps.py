@@ -15,8 +15,8 @@ _LOG_SECONDS = 10.0
 _REFRESH_SECONDS = 0.5
 
 
-class Narrator:
-    """Announces numbered steps with their time; while one runs, `say` adds what happens in it."""
+class StepPrinter:
+    """Announces numbered steps with their time; while one runs, `report` adds what happens in it."""
 
     def __init__(self, console: Console, steps: int, *, log_seconds: float = _LOG_SECONDS) -> None:
         self._console = console
@@ -25,7 +25,7 @@ class Narrator:
         self._step = 0
         self._doing = ""
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """One finished thing within the step."""
         self._console.print(Text(f"    {line}", style="dim"))
 
@@ -48,7 +48,7 @@ class Narrator:
         finally:
             ended.set()
             clock.join()
-        self.say(f"done in {time.monotonic() - began:.1f} s")
+        self.report(f"done in {time.monotonic() - began:.1f} s")
 
     def _run_clock(self, began: float, ended: threading.Event) -> None:
         if self._console.is_terminal:
@@ -57,7 +57,7 @@ class Narrator:
                     status.update(Text(self._clock_text(began), style="dim"))
         else:
             while not ended.wait(self._log_seconds):
-                self.say(self._clock_text(began))
+                self.report(self._clock_text(began))
 
     def _clock_text(self, began: float) -> str:
         seconds = f"{time.monotonic() - began:.0f} s"
