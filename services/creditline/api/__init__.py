@@ -1,1 +1,4 @@
-"""The contract in Python: answers, and their conversion to and from protobuf messages."""
+"""The contract in Python: answers, and their conversion to and from protobuf messages.
+
+Public modules: `answers`, `attributions`, `audits`, `error_metadata`, `releases`, `withdrawals`, `works`.
+"""

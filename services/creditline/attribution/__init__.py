@@ -1,0 +1,8 @@
+"""The science of attribution: gradients, Fisher information, unlearning, and methods behind one interface.
+
+Public modules: `attributor`, `ensembles.consensus`, `ensembles.expected_change`, `ensembles.models`,
+`gradients.parameters`, `gradients.per_sample`, `gradients.row_store`, `methods.context`,
+`methods.gradient_methods`, `methods.prepared_ascent`, `methods.registry`, `methods.trak`,
+`unlearning.ascent`, `unlearning.fast_teacher`, `unlearning.forgetting`, `unlearning.groups`,
+`unlearning.teacher`.
+"""

@@ -1,3 +1,6 @@
-"""The typed Python client of the gateway."""
+"""The typed Python client of the gateway.
+
+`CreditlineClient` is public.
+"""
 
 from creditline.client.client import CreditlineClient as CreditlineClient

@@ -1,4 +1,4 @@
-"""The embedder.
+"""The embedder: a gRPC service that turns pictures with their texts into the encoder's vectors, in batches.
 
-A gRPC service that turns pictures with their texts into the encoder's vectors, in batches.
+No other room imports its modules.
 """

@@ -1,5 +1,4 @@
-"""The clients of the embedder service, one for each caller.
+"""Clients of the embedder service: one for queries, one for works.
 
-`queries.EmbedderClient` embeds a query for the gateway, `works.WorkEmbedder` embeds batches of works for an
-ingest. Nothing here imports torch.
+Public modules: `queries`, `works`.
 """

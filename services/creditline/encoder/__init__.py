@@ -1,1 +1,4 @@
-"""The distilled encoder and its out-of-distribution score."""
+"""The distilled encoder and its out-of-distribution score.
+
+Public modules: `encoder`, `ood`.
+"""

@@ -131,7 +131,7 @@ def train(
 
     device: where the model is trained; a training may be resumed on another. On a GPU its forward is computed
     in float32 only. Returns the path of the averaged (EMA) weights. One process at a time trains a task in a
-    directory; others wait for it, and report that. Raises FingerprintMismatch when the checkpoint was made with
+    directory; others wait for it. Raises FingerprintMismatch when the checkpoint was made with
     another schedule.
     """
     averaged = directory / f"{task.name}.ema.safetensors"

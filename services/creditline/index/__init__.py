@@ -1,4 +1,9 @@
-"""Works' vectors in Qdrant: schema, search, and the loading of releases."""
+"""Works' vectors in Qdrant: schema, search, and the loading of releases.
+
+Public modules: `builds.ownership`, `builds.promotion`, `builds.releases`, `capacity.choice`,
+`capacity.estimates`, `capacity.values`, `ingest.checkpoint`, `ingest.ingest`, `search`, `withdrawal`,
+`works`.
+"""
 
 from creditline.index.builds.loading import LoadAction, LoadOutcome, load_release
 from creditline.index.builds.releases import LoadReport, index_release, is_loaded

@@ -1,5 +1,4 @@
-"""Jobs on their way from whoever orders them to the workers.
+"""Jobs on their way to Celery workers: names, queues, the broker, and Celery's one configuration.
 
-Public: `tasks` (names of tasks and queues, without Celery), `broker` (the address of Redis, and whether it
-answers) and `celery_app` (Celery's one configuration, for publishers and for workers). None imports torch.
+Public modules: `broker`, `celery_app`, `tasks`.
 """

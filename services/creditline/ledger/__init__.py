@@ -1,4 +1,7 @@
-"""The durable, hash-chained record of attributions served, audits run, and who is left out."""
+"""The durable, hash-chained record of attributions served, audits run, and who is left out.
+
+Public modules: `verification`, `withdrawals`.
+"""
 
 from creditline.ledger.ledger import Ledger as Ledger
 from creditline.ledger.records import Accuracy as Accuracy

@@ -1,1 +1,4 @@
-"""Decoding and preparation of pictures."""
+"""Decoding and preparation of pictures.
+
+Public modules: `decoding`, `preparation`, `queries`.
+"""
