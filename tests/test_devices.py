@@ -75,8 +75,9 @@ def test_settings_are_read_without_torch() -> None:
     script = (
         "import sys\n"
         "from creditline.devices import pick_device\n"
-        "from creditline.embedder.settings import read_settings\n"
-        "assert read_settings().device == pick_device('cpu', ()).name\n"
+        "from creditline.embedder.settings import EmbedderSettings\n"
+        "from creditline.settings import read_settings\n"
+        "assert read_settings(EmbedderSettings).device == pick_device('cpu', ()).name\n"
         "print('torch' in sys.modules)"
     )
     environment = {"CREDITLINE_DEVICE": "cpu", "PYTHONPATH": ":".join(sys.path)}

@@ -1,28 +1,20 @@
-"""Where models run: one setting, `CREDITLINE_DEVICE`, for teacher, embedder, distillation and generator.
+"""The device that models run on, chosen by the setting of `creditline.device_setting`.
 
-`auto` takes the first GPU, or the processor where there is no GPU; `cpu` is the processor, `cuda` the first
-GPU, `cuda:N` the GPU with index N. Torch is imported inside the functions that need it, so that settings and
-the command line are read without it.
+Torch is imported inside the functions that need it.
 """
 
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import AfterValidator
-
-from creditline.errors import InvalidInput, NotReady
+from creditline.device_setting import AUTO, CPU, CUDA, VARIABLE, checked_setting
+from creditline.errors import NotReady
 
 if TYPE_CHECKING:
     import torch
-
-AUTO, CPU, CUDA = "auto", "cpu", "cuda"
-VARIABLE = "CREDITLINE_DEVICE"
-_GRAMMAR = re.compile(rf"{AUTO}|{CPU}|{CUDA}(?::(?P<index>\d{{1,3}}))?")
 
 
 @dataclass(frozen=True)
@@ -50,28 +42,6 @@ class Device:
 
 
 PROCESSOR = Device(CPU, platform.machine())
-
-
-def checked_setting(text: str) -> str:
-    """The setting as it is. Raises InvalidInput when it is none of auto, cpu, cuda and cuda:N."""
-    if _GRAMMAR.fullmatch(text) is None:
-        raise InvalidInput(
-            f"device {text!r} is none of {AUTO}, {CPU}, {CUDA} and {CUDA}:N; set {VARIABLE} or --device to"
-            f" one of them, such as {CUDA}:0",
-            field="device",
-        )
-    return text
-
-
-def _for_pydantic(text: str) -> str:
-    try:
-        return checked_setting(text)
-    except InvalidInput as error:
-        raise ValueError(error.message) from error
-
-
-# The type of the field `device` of a settings class: text that `choose_device` understands.
-DeviceSetting = Annotated[str, AfterValidator(_for_pydantic)]
 
 
 def pick_device(setting: str, gpus: Sequence[str]) -> Device:

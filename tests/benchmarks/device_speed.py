@@ -22,7 +22,8 @@ from PIL import Image
 from creditline.attribution.gradients.parameters import chosen_layers
 from creditline.attribution.gradients.per_sample import per_sample_gradients
 from creditline.corpus.works import Work
-from creditline.devices import CPU, CUDA, Device, choose_device
+from creditline.device_setting import CPU, CUDA
+from creditline.devices import Device, choose_device
 from creditline.errors import CreditlineError
 from creditline.generator.assembly import assemble_reference
 from creditline.generator.losses import Draws, Examples, denoising_losses, encoded_examples

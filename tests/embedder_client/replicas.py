@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
+from creditline.devices import PROCESSOR
 from creditline.embedder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.embedder.server import EmbedderServer
 from creditline.embedder.settings import EmbedderSettings
@@ -27,6 +28,7 @@ class CountingModel:
 
     def __init__(self, release: Release, error: Exception | None = None) -> None:
         self.release = release
+        self.device = PROCESSOR
         self.error = error
         self.embedded = 0
 
@@ -62,7 +64,7 @@ def replica(
             started.set()
             await outcome["stop"].wait()
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
     assert started.wait(_START_SECONDS)
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.distillation.assessment.held_out import HeldOut, assess
 from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.transfer import transfer_figures

@@ -9,7 +9,7 @@ from pathlib import Path
 from creditline.attribution.unlearning.teacher import prepare_teacher
 from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus, read_corpus
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.distillation.labels.label_set import FIRST_ORDER
 from creditline.distillation.labels.teachers import FirstOrder, LabelTeacher, method_teacher
 from creditline.distillation.run_config import RunConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from creditline.devices import AUTO, DeviceSetting
+from creditline.device_setting import AUTO, DeviceSetting
 from creditline.release import reference_release_directory
 from creditline.settings import Port, ServiceSettings
 

@@ -15,7 +15,8 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from creditline.devices import CPU, device_of, torch_device
+from creditline.device_setting import CPU
+from creditline.devices import device_of, torch_device
 from creditline.errors import NotReady
 from creditline.generator.layout_checks import refuse_unusable
 from creditline.pictures.preparation import pixels

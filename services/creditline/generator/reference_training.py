@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from creditline.build_lock import build_lock
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.files import replace_directory
 from creditline.generator.assembly import assemble
 from creditline.generator.autoencoder import VaeTask, build_vae, picture_tensors

@@ -26,7 +26,8 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from creditline.build_lock import build_lock
-from creditline.devices import CPU, torch_device
+from creditline.device_setting import CPU
+from creditline.devices import torch_device
 from creditline.errors import FingerprintMismatch
 from creditline.files import replace_file
 from creditline.tensor_files import write_tensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from creditline.devices import AUTO, DeviceSetting
+from creditline.device_setting import AUTO, DeviceSetting
 from creditline.settings import ServiceSettings
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from creditline.devices import checked_setting
+from creditline.device_setting import checked_setting
 from creditline.errors import NotReady
 from creditline.local.processes import ServiceProcess
 from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from creditline.attribution.unlearning.teacher import Teacher, open_teacher
 from creditline.corpus.works import Corpus, read_corpus
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.errors import FingerprintMismatch
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus

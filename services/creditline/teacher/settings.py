@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from creditline.devices import AUTO, DeviceSetting
+from creditline.device_setting import AUTO, DeviceSetting
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.jobs.celery_app import RESULT_SECONDS, VISIBILITY_SECONDS
 from creditline.jobs.tasks import QUEUES

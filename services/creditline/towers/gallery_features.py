@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.towers.spec import EMBEDDED, TowerSpec
 from creditline.towers.towers import Towers
 

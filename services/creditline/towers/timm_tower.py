@@ -13,7 +13,8 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
-from creditline.devices import CPU, device_of, torch_device
+from creditline.device_setting import CPU
+from creditline.devices import device_of, torch_device
 from creditline.errors import InvalidInput, NotReady
 from creditline.towers.embedded import file_digest
 from creditline.towers.spec import TimmSpec

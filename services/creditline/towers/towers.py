@@ -32,7 +32,8 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from creditline.devices import CPU, device_of, torch_device
+from creditline.device_setting import CPU
+from creditline.devices import device_of, torch_device
 from creditline.errors import InvalidInput, NotReady
 from creditline.towers.embedded import (
     EMBEDDED_NAME,

@@ -27,7 +27,7 @@ from creditline.attribution.gradients.per_sample import parameter_count, per_sam
 from creditline.attribution.gradients.projection import PermutedSignSum
 from creditline.attribution.gradients.row_store import stored_rows
 from creditline.attribution.gradients.targets import gradient_target_named
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator

@@ -226,7 +226,7 @@ def join_labels(sets: Sequence[LabelSet]) -> LabelSet:
     if not sets:
         raise InvalidInput("there are no label sets to join; name one at least", field="labels")
     first, *others = sets
-    for name in ("teacher", "generator_fingerprint", "corpus_fingerprint", "in_one_unit"):
+    for name in ("teacher", "generator_fingerprint", "corpus_fingerprint", "on_common_scale"):
         for other in others:
             if getattr(other, name) != getattr(first, name):
                 raise FingerprintMismatch(

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from creditline.devices import CPU, torch_device
+from creditline.device_setting import CPU
+from creditline.devices import torch_device
 from creditline.distillation.training.losses import DistillationLoss, Lists, LossKind
 from creditline.encoder.encoder import WIDTH, Encoder, EncoderShape, Projection, Side
 from creditline.errors import InvalidInput

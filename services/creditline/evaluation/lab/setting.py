@@ -16,7 +16,7 @@ from creditline.attribution.attributor import Gallery, works_gallery
 from creditline.attribution.ensembles.models import Member
 from creditline.attribution.methods.context import MethodContext, TowerFeatures
 from creditline.corpus.works import Corpus
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.plan import LabPlan, draw_works
 from creditline.evaluation.lab.record import LabRecord

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from creditline.build_lock import build_lock
 from creditline.corpus.works import Corpus
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.errors import NotReady
 from creditline.evaluation.lab.judging.scoring import MethodScores
 from creditline.evaluation.lab.plan import LabPlan, ModelJob

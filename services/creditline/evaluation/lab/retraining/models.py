@@ -9,7 +9,7 @@ import torch
 from torch.multiprocessing.spawn import spawn
 
 from creditline.corpus.works import Corpus
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.evaluation.lab.plan import LabPlan, subset_jobs
 from creditline.evaluation.lab.retraining.workshop import Workshop, prepare, train_models
 

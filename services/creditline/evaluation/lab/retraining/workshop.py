@@ -16,7 +16,7 @@ from torch import Tensor
 
 from creditline.build_lock import build_lock
 from creditline.corpus.works import Corpus
-from creditline.devices import CPU
+from creditline.device_setting import CPU
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.evaluation.lab.plan import (
     LOSS_DRAWS,
