@@ -102,7 +102,7 @@ def test_with_a_release_the_rank_correlation_is_over_all_scored_works(
     verdict = auditor.audit(attribution_id)
     ids = [work.id for work in verdict.works]
     expected = Expectations.open(release.directory).of(ledger.attribution(attribution_id), ids)
-    served = {work.id: work["expected_influence"] for work in served_answer(prepared.corpus)["works"]}
+    served = {work["id"]: work["expected_influence"] for work in served_answer(prepared.corpus)["works"]}
     expected = [served.get(work_id, value) for work_id, value in zip(ids, expected, strict=True)]
     influence = [work.influence for work in verdict.works]
     assert len(ids) == 35
