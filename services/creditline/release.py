@@ -111,12 +111,16 @@ class Release:
     @cached_property
     def description(self) -> dict[str, Any]:
         """The content of `release.json`."""
-        return {_KEYS.get(name, name): getattr(self, name) for name in _FIELDS}
+        return {_key(name): getattr(self, name) for name in _FIELDS}
 
 
 _FIELDS = tuple(name for name in Release.__dataclass_fields__ if name != "directory")
 # Keys of release.json that have another name than their field: releases of every version have them.
 _KEYS = {"dimension": "width"}
+
+
+def _key(field: str) -> str:
+    return _KEYS.get(field, field)
 
 
 def open_release(directory: Path) -> Release:
@@ -133,7 +137,7 @@ def open_release(directory: Path) -> Release:
         )
     try:
         found = json.loads(path.read_text())
-        return Release(directory=directory, **{name: found[_KEYS.get(name, name)] for name in _FIELDS})
+        return Release(directory=directory, **{name: found[_key(name)] for name in _FIELDS})
     except (ValueError, KeyError, TypeError) as error:
         raise FingerprintMismatch(
             f"{path} is not a release's description ({error}); make the release again", field="release"
@@ -164,7 +168,7 @@ def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
     }
     sync_tree(directory)
     with replace_file(directory / MANIFEST, durable=True) as draft:
-        draft.write_text(json.dumps({name: complete[name] for name in _FIELDS}, indent=2) + "\n")
+        draft.write_text(json.dumps({key: complete[key] for key in map(_key, _FIELDS)}, indent=2) + "\n")
     return open_release(directory)
 
 

@@ -109,7 +109,7 @@ class IndexPlan:
         """
         try:
             given: Mapping[str, Any] = json.loads(text)
-            given = {_FORMER_NAMES.get(name, name): value for name, value in given.items()}
+            given = {_FORMER_NAMES.get(name, name): value for name, value in dict(given).items()}
             for name in given:
                 _refuse_unknown(name)
             return _READER.validate_python(given)
