@@ -132,7 +132,7 @@ def test_rows_of_another_width_are_refused_with_both_widths(kind: type[Projectio
     projection = kind(700, 32, 1)
     with pytest.raises(InvalidInput, match=r"\(2, 699\).*\(B, 700\)"):
         projection.project(rows_of(2, 699))
-    with pytest.raises(InvalidInput, match="699 numbers a row given; this projection takes 700"):
+    with pytest.raises(InvalidInput, match="have 699 numbers per row, but this projection takes 700"):
         projection.project_parts([rows_of(2, 699)])
     with pytest.raises(InvalidInput, match="more than 700"):
         projection.project_parts([rows_of(2, 699), rows_of(2, 2)])
@@ -149,7 +149,7 @@ def test_settings_that_make_no_matrix_are_refused(width: int, size: int, seed: i
 
 
 def test_more_groups_than_numbers_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="4 numbers make no 5 groups"):
+    with pytest.raises(InvalidInput, match="4 numbers cannot be summed in 5 groups"):
         PermutedSignSum(4, 5, 1)
 
 

@@ -173,7 +173,7 @@ def test_rows_that_are_cut_off_are_refused_with_what_to_do(
     for path in (whole, broken_off):
         cut = path.with_suffix(".npy")
         cut.write_bytes(cut.read_bytes()[:kept_bytes])
-        with pytest.raises(InvalidInput, match=r"npy is cut off .* delete it and make it again"):
+        with pytest.raises(InvalidInput, match=r"npy is truncated .* delete it and run the command again"):
             stored_rows(path, ORIGIN, COUNT, random_rows, block=BLOCK)
 
 
@@ -181,7 +181,7 @@ def test_rows_that_are_cut_off_are_refused_with_what_to_do(
 def test_a_cut_off_count_is_refused_with_what_to_do(whole: Path, kept_bytes: int) -> None:
     cut = whole.with_suffix(".json")
     cut.write_text(cut.read_text()[:kept_bytes])
-    with pytest.raises(InvalidInput, match=r"json is cut off .* delete it and make it again"):
+    with pytest.raises(InvalidInput, match=r"json is truncated .* delete it and run the command again"):
         stored_rows(whole, ORIGIN, COUNT, random_rows, block=BLOCK)
 
 
