@@ -51,8 +51,8 @@ class Membership:
         for name, losses in (("members", members), ("non_members", non_members)):
             if len(losses) < _MIN_EXAMPLES:
                 raise InvalidInput(
-                    f"{len(losses)} {name.replace('_', '-')} are too few to fit membership; give the losses of at least"
-                    f" {_MIN_EXAMPLES}",
+                    f"{len(losses)} {name.replace('_', '-')} are too few to fit membership;"
+                    f" give the losses of at least {_MIN_EXAMPLES}",
                     field=name,
                 )
         logs = np.concatenate([_logarithms(members), _logarithms(non_members)])

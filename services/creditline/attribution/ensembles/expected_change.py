@@ -22,7 +22,7 @@ KNOTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)
 
 @dataclass(frozen=True)
 class ExpectedChange:
-    """A monotone, piecewise linear map from a query's standardised scores to ΔL, relative to the query's loss.
+    """A monotone, piecewise linear map from a query's standardised scores to ΔL as a part of its loss.
 
     Raises:
         InvalidInput: The knots do not rise, the heights fall or do not start at 0, their numbers differ or

@@ -47,7 +47,7 @@ class GradientFactors:
     """Gradients of N examples in factored form: that of example i is outputs[i].T @ text[i], shape (D, E)."""
 
     outputs: Tensor
-    """Gradients at the outputs of all projections, concatenated and averaged over draws: (N, L, D) float32."""
+    """Gradients at all projections' outputs, concatenated and averaged over draws: (N, L, D) float32."""
     text: Tensor
     """Text embeddings: (N, L, E) float32."""
     losses: Tensor

@@ -1,4 +1,4 @@
-"""Functions whose gradient is taken: the denoising loss, or a function of the UNet's output alone (D-TRAK)."""
+"""Functions whose gradient is taken: the denoising loss, or one of the UNet's output alone (D-TRAK)."""
 
 from __future__ import annotations
 
