@@ -257,7 +257,7 @@ def test_artifacts_of_another_generator_are_refused(
     GradientRows(random_generator, space).prepare(works, tmp_path)
     other = Generator(random_generator.pipeline, "f" * 64, random_generator.directory)
     with pytest.raises(
-        FingerprintMismatch, match=rf"{artifact} was made with generator .* make it again"
+        FingerprintMismatch, match=rf"{artifact} was made with generator .* delete it and run the command again"
     ) as refused:
         GradientRows(other, space).prepare(works, tmp_path)
     assert refused.value.field == "generator"
@@ -289,7 +289,9 @@ def test_a_fisher_that_is_cut_off_is_refused_with_what_to_do(
     GradientRows(random_generator, WHITENED).prepare(works, tmp_path)
     cut = tmp_path / "fisher.safetensors"
     cut.write_bytes(cut.read_bytes()[:kept_bytes])
-    with pytest.raises(InvalidInput, match=r"fisher.safetensors is cut off .* delete it and make it again"):
+    with pytest.raises(
+        InvalidInput, match=r"fisher.safetensors is truncated .* delete it and run the command again"
+    ):
         GradientRows(random_generator, WHITENED).prepare(works, tmp_path)
 
 
