@@ -257,7 +257,8 @@ def test_artifacts_of_another_generator_are_refused(
     GradientRows(random_generator, space).prepare(works, tmp_path)
     other = Generator(random_generator.pipeline, "f" * 64, random_generator.directory)
     with pytest.raises(
-        FingerprintMismatch, match=rf"{artifact} was made with generator .* delete it and run the command again"
+        FingerprintMismatch,
+        match=rf"{artifact} was made with generator .* delete it and run the command again",
     ) as refused:
         GradientRows(other, space).prepare(works, tmp_path)
     assert refused.value.field == "generator"
@@ -307,7 +308,7 @@ def test_prepared_for_other_works_it_gives_those(
     np.testing.assert_array_equal(found, fresh.inner_products(queries.examples))
 
 
-def test_nothing_is_compared_before_the_works_are_prepared(
+def test_comparing_before_the_works_are_prepared_is_refused(
     random_generator: Generator, queries: Gallery
 ) -> None:
     rows = GradientRows(random_generator, WHITENED)

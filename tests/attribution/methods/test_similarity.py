@@ -129,7 +129,9 @@ def test_random_scores_are_uniform(tmp_path: Path) -> None:
 def test_features_that_are_no_row_for_each_picture_are_refused(
     works: Gallery, features: Features, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidInput, match=r"broken gave features of shape .* for 7 pictures; give one row"):
+    with pytest.raises(
+        InvalidInput, match=r"broken gave features of shape .* for 7 pictures; return one row"
+    ):
         FeatureSimilarity("broken", features).prepare(works, tmp_path)
 
 
@@ -138,12 +140,14 @@ def test_queries_with_another_width_than_the_works_are_refused(
 ) -> None:
     growing = FeatureSimilarity("growing", lambda gallery: _latents(gallery)[:, : len(gallery)])
     growing.prepare(works, tmp_path)
-    with pytest.raises(InvalidInput, match="3 features for queries but 7 for works; take both from the same"):
+    with pytest.raises(
+        InvalidInput, match="3 features for queries but 7 for works; compute both with the same"
+    ):
         growing.scores(queries)
 
 
 def test_pictures_of_no_pixels_are_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"of 0 pixels .* ask for 1 or more") as refused:
+    with pytest.raises(InvalidInput, match=r"of 0 pixels; give 1 or more") as refused:
         PixelSimilarity(side=0)
     assert refused.value.field == "side"
 
