@@ -199,7 +199,7 @@ def test_a_bound_out_of_reach_is_refused_naming_the_query(
     way = BoundedDescentAscent(works.examples, 1e-6, null_loss=1e6, batch=2, query_batch=2, most_steps=3)
     with (
         pytest.raises(
-            InvalidInput, match=r"query query-0 is not forgotten after 3 steps: .* allow more steps"
+            InvalidInput, match=r"query query-0 is not unlearned after 3 steps: .* allow more steps"
         ),
         way.forget(random_generator, query),
     ):

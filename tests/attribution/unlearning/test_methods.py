@@ -164,7 +164,7 @@ def test_scores_before_the_works_are_known_are_refused(random_generator: Generat
 
 
 def test_an_unknown_score_is_refused_at_once(random_generator: Generator) -> None:
-    with pytest.raises(InvalidInput, match="'ratio' is none of"):
+    with pytest.raises(InvalidInput, match="unknown score 'ratio'; choose one of"):
         unlearning(random_generator, natural(random_generator), score="ratio")
 
 

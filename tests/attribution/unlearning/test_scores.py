@@ -70,6 +70,8 @@ def test_each_works_score_goes_with_its_work(name: str) -> None:
 
 
 def test_an_unknown_score_names_those_that_there_are() -> None:
-    with pytest.raises(InvalidInput, match="'ratio' is none of difference, relative, skew") as refused:
+    with pytest.raises(
+        InvalidInput, match="unknown score 'ratio'; choose one of difference, relative, skew"
+    ) as refused:
         unlearning_score_named("ratio")
     assert refused.value.field == "score"
