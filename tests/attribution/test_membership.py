@@ -14,7 +14,7 @@ from creditline.generator.pipeline import Generator
 
 
 def losses(count: int, seed: int, *, lower: float = 0.0) -> np.ndarray:
-    """Of four timesteps; members' are lower at the last two."""
+    """Losses at four timesteps; those of members are lower at the last two."""
     random = np.random.default_rng(seed)
     logs = random.normal(size=(count, 4)) - lower * np.array([0.0, 0.0, 1.0, 1.0])
     return np.exp(logs)
@@ -44,7 +44,7 @@ def test_a_works_probability_does_not_depend_on_the_batch() -> None:
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
-def test_what_is_no_loss_is_refused(bad: float) -> None:
+def test_values_that_are_no_losses_are_refused(bad: float) -> None:
     given = losses(5, 1)
     given[2, 1] = bad
     with pytest.raises(InvalidInput, match="positive numbers"):

@@ -1,4 +1,4 @@
-"""Journey-TRAK: the way that a picture really took, and the kernel of what was believed on it."""
+"""Journey-TRAK: the sampling trajectory of a picture, and the kernel of the predictions along it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NDA against the softmax written out patch by patch in float64."""
+"""NDA against an explicit softmax, patch by patch, in float64."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _cut(image: NDArray[np.float64], patch: int) -> dict[tuple[int, int], NDArra
 
 
 def _plain_maps(works: Gallery, queries: Gallery, matching: Matching) -> NDArray[np.float64]:
-    """(Q, N, H, W): each patch's weights written out, and laid evenly on the places that it covers."""
+    """Weights of each patch, spread evenly over the places that it covers: (Q, N, H, W)."""
     images, sources = _images(works, matching), _images(queries, matching)
     maps = np.zeros((len(queries), len(works), *images.shape[2:]))
     steps = [step for step in matching.timesteps for _ in range(matching.repeats)]
@@ -169,7 +169,7 @@ def test_the_map_lies_where_the_query_is_the_work(works: Gallery, queries: Galle
     assert found[:, 3:].sum() < 0.2
 
 
-def test_even_where_there_is_hardly_any_noise_all_scores_are_numbers(
+def test_all_scores_are_finite_even_with_hardly_any_noise(
     works: Gallery, queries: Gallery, tmp_path: Path
 ) -> None:
     quiet = Noising(torch.ones(1), torch.full((1,), 1e-3), "epsilon")
