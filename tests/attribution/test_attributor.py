@@ -1,4 +1,4 @@
-"""What every method is run through: its cost is measured, and scores that are none are refused."""
+"""Running a method: its cost is measured, and invalid scores are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREPARATION_SECONDS, _QUERY_SECONDS = 0.05, 0.02
 
 
 class FixedScores(Attributor):
-    """A method whose scores are given; it takes its time, and knows its passes only afterwards."""
+    """A slow method with fixed scores, whose number of passes is known only afterwards."""
 
     name = "fixed"
     bytes_per_work = 12.0
@@ -57,7 +57,7 @@ def queries() -> Gallery:
     return _gallery("query", 3)
 
 
-def test_scores_come_back_with_what_they_cost(works: Gallery, queries: Gallery, tmp_path: Path) -> None:
+def test_scores_are_returned_with_their_cost(works: Gallery, queries: Gallery, tmp_path: Path) -> None:
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     started = time.perf_counter()
     found = attribute(FixedScores(values), works, queries, tmp_path)
@@ -79,7 +79,7 @@ def test_scores_that_are_not_one_for_each_query_and_work_are_refused(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_no_number_is_refused_naming_query_and_work(
+def test_a_score_that_is_not_finite_is_refused_naming_query_and_work(
     works: Gallery, queries: Gallery, tmp_path: Path, value: float
 ) -> None:
     values = np.zeros((3, 4), dtype=np.float32)
@@ -94,7 +94,7 @@ def test_a_gallery_with_a_part_missing_is_refused(works: Gallery, part: str) -> 
         replace(works, **{part: getattr(works, part)[:3]})
 
 
-def test_rows_of_a_gallery_are_the_same_ones_in_all_its_forms(works: Gallery) -> None:
+def test_rows_of_a_gallery_select_the_same_pictures_in_all_its_forms(works: Gallery) -> None:
     chosen = works.rows([3, 1])
     assert chosen.examples.ids == ("work-3", "work-1")
     assert chosen.examples.latents.flatten().tolist() == [3.0, 1.0]

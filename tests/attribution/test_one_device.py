@@ -61,7 +61,7 @@ def _natural(works: Gallery, generator: Generator, steps: int = 1) -> NaturalAsc
 
 
 def _unlearning(generator: Generator) -> Attributor:
-    """Its scores are computed in every way, whatever it gives."""
+    """A method whose scores are computed in every way."""
     return Unlearning("abu", generator, lambda works, _: _natural(works, generator), draws=DRAWS)
 
 
@@ -197,7 +197,7 @@ def test_rows_are_projected_where_they_are(kind: type[Projection]) -> None:
         assert found.device == torch.device("cuda:0")
 
 
-def test_the_teacher_is_prepared_opened_and_asked_there(
+def test_the_teacher_is_prepared_opened_and_used_there(
     meta_generator: Generator, small_corpus: Corpus, tmp_path: Path
 ) -> None:
     few = small_corpus.subset(small_corpus.ids[:3], name="few")

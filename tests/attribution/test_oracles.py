@@ -1,4 +1,4 @@
-"""Our kernels against the papers' libraries, by what those said once: `oracles/` holds it and its makers."""
+"""Our kernels against the papers' libraries, by their stored results in `oracles/`."""
 
 from __future__ import annotations
 

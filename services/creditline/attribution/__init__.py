@@ -1,4 +1,4 @@
-"""The science of attribution: gradients, Fisher information, unlearning, and methods behind one interface.
+"""Data attribution: gradients, Fisher information, unlearning, and the methods behind one interface.
 
 Public modules: `attributor`, `ensembles.consensus`, `ensembles.expected_change`, `ensembles.models`,
 `gradients.parameters`, `gradients.per_sample`, `gradients.row_store`, `methods.context`,

@@ -1,4 +1,4 @@
-"""One interface for every method: an attributor gives scores (queries × works) and says what they cost."""
+"""The interface of all attribution methods: scores of works for queries, with the cost of computing them."""
 
 from __future__ import annotations
 
@@ -20,26 +20,34 @@ from creditline.generator.pipeline import Generator
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures with their texts in every form that a method may ask for; row i is the same one in all.
+    """Pictures with their texts, in every form that a method may need; row i is the same picture in all.
 
-    fingerprint: of what is in it; artifacts made from these works are refused for others.
+    Raises:
+        InvalidInput: The numbers of examples, pictures and prompts differ.
     """
 
     examples: Examples
+    """Latents and text embeddings, as the UNet receives them."""
     pictures: tuple[Image.Image, ...]
+    """The pictures before encoding."""
     prompts: tuple[str, ...]
+    """Prompts of queries, or captions of works."""
     fingerprint: str
+    """Fingerprint of the content; an artifact made from one gallery is refused for any other."""
 
     def __post_init__(self) -> None:
         counts = (len(self.examples), len(self.pictures), len(self.prompts))
         if len(set(counts)) > 1:
-            raise InvalidInput(f"{counts[0]} examples, {counts[1]} pictures and {counts[2]} prompts given")
+            raise InvalidInput(
+                f"a gallery got {counts[0]} examples, {counts[1]} pictures and {counts[2]} prompts;"
+                " give the same number of each"
+            )
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def rows(self, rows: Sequence[int]) -> Gallery:
-        """The named rows, in that order."""
+        """A gallery of the given rows, in the given order."""
         return Gallery(
             self.examples.rows(rows),
             tuple(self.pictures[row] for row in rows),
@@ -49,7 +57,7 @@ class Gallery:
 
 
 def works_gallery(generator: Generator, works: Corpus) -> Gallery:
-    """The works of a corpus, encoded by the generator that was trained on them."""
+    """Gallery of a corpus's works, encoded by the generator that was trained on them."""
     pictures = tuple(work.picture() for work in works)
     captions = tuple(work.caption for work in works)
     examples = encoded_examples(generator, works.ids, pictures, captions)
@@ -57,73 +65,131 @@ def works_gallery(generator: Generator, works: Corpus) -> Gallery:
 
 
 class Attributor(ABC):
-    """A method. Larger scores mean more influence; their scale is the method's own.
-
-    name: as in tables; passes_per_query: UNet forwards that one query costs, its own and the works';
-    bytes_per_work: what is kept of each work between queries.
-    """
+    """An attribution method. Larger scores mean more influence; the scale depends on the method."""
 
     name: str
+    """Name of the method in tables and in the registry."""
     passes_per_query: float = 0.0
+    """UNet forward passes that one query costs: those of the query and those of the works."""
     bytes_per_work: float = 0.0
+    """Bytes stored for each work between queries."""
 
     @abstractmethod
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """Compute what is the same for all queries, or open what lies in `directory`; resumes."""
+        """Compute what is the same for all queries, or open it from disk. An interrupted run resumes.
+
+        Args:
+            works: The works to score.
+            directory: Directory of the method's artifacts.
+        """
 
     @abstractmethod
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        """(Q, N): the score of every work for every query; each query's do not depend on the others."""
+        """Score every work for every query; the scores of a query do not depend on the other queries.
 
-    def scores_among(self, queries: Gallery, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(Q, N): scores of the wanted works of each query, 0 for all others.
+        Returns:
+            Scores: (Q, N) float64.
 
-        A method that looks at each work for each query looks at the wanted ones only. wanted: (Q, N).
+        Raises:
+            NotReady: `prepare` was not called.
         """
-        return np.where(wanted, self.scores(queries), 0.0)
+
+    def scores_among(self, queries: Gallery, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Score only some works for each query.
+
+        A method whose cost grows with the number of works evaluates only those inside the mask.
+
+        Args:
+            queries: The queries, Q of them.
+            mask: (Q, N) bool, True for each work to score.
+
+        Returns:
+            Scores: (Q, N) float64, 0 for works outside the mask.
+        """
+        return np.where(mask, self.scores(queries), 0.0)
 
     def every_score(self, queries: Gallery) -> dict[str, NDArray[np.float64]]:
-        """By name, where one computation gives more scores than the method's own; that is among them."""
+        """All scores that one computation gives, by name, including the method's own under its name.
+
+        Returns:
+            Scores by name, each (Q, N) float64.
+        """
         return {self.name: self.scores(queries)}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """preparation_seconds: once for a generator and corpus (about 0 where the artifact was there)."""
+    """Time, passes and storage that a method needed."""
 
     preparation_seconds: float
+    """Seconds spent once for a generator and corpus; about 0 when the artifacts existed already."""
     seconds_per_query: float
+    """Seconds of scoring per query, without preparation."""
     passes_per_query: float
+    """UNet forward passes per query; a backward pass counts as two."""
     bytes_per_work: float
+    """Bytes stored for each work between queries."""
 
 
 @dataclass(frozen=True)
 class Attributed:
-    """values: (Q, N) float64."""
+    """Scores of a method with their cost."""
 
     values: NDArray[np.float64]
+    """Scores: (Q, N) float64."""
     cost: Cost
+    """Cost of the whole computation."""
 
 
 def attribute(attributor: Attributor, works: Gallery, queries: Gallery, directory: Path) -> Attributed:
-    """Run a method and measure its cost. Raises InvalidInput when a score is no number."""
+    """Run a method and measure its cost.
+
+    Args:
+        attributor: The method.
+        works: The works to score, N of them.
+        queries: The queries, Q of them.
+        directory: Directory of the method's artifacts.
+
+    Returns:
+        The method's scores (Q, N) and their cost.
+
+    Raises:
+        InvalidInput: A score is NaN or infinite, or the scores have another shape.
+    """
     return attribute_every(attributor, works, queries, directory)[attributor.name]
 
 
 def attribute_among(
-    attributor: Attributor, works: Gallery, queries: Gallery, directory: Path, wanted: NDArray[np.bool_]
+    attributor: Attributor, works: Gallery, queries: Gallery, directory: Path, mask: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Scores of the wanted works of each query, 0 for all others: (Q, N). Raises InvalidInput as above."""
+    """Run a method for some works of each query only.
+
+    Args:
+        attributor: The method.
+        works: All works, N of them.
+        queries: The queries, Q of them.
+        directory: Directory of the method's artifacts.
+        mask: (Q, N) bool, True for each work to score.
+
+    Returns:
+        Scores: (Q, N) float64, 0 for works outside the mask.
+
+    Raises:
+        InvalidInput: A score is NaN or infinite, or the scores have another shape.
+    """
     attributor.prepare(works, directory)
-    values = np.asarray(attributor.scores_among(queries, wanted), dtype=np.float64)
-    _refuse_broken(values, attributor.name, works, queries)
+    values = np.asarray(attributor.scores_among(queries, mask), dtype=np.float64)
+    _refuse_invalid_scores(values, attributor.name, works, queries)
     return values
 
 
 def attribute_every(
     attributor: Attributor, works: Gallery, queries: Gallery, directory: Path
 ) -> dict[str, Attributed]:
-    """As `attribute`, for all of a method's scores, each with the cost of the whole computation."""
+    """Run a method as `attribute` does, and return all of its scores by name.
+
+    Each entry carries the cost of the whole computation.
+    """
     started = time.perf_counter()
     attributor.prepare(works, directory)
     prepared = time.perf_counter()
@@ -135,21 +201,24 @@ def attribute_every(
         passes_per_query=attributor.passes_per_query,
         bytes_per_work=attributor.bytes_per_work,
     )
-    found = {}
+    attributed = {}
     for name, values in by_name.items():
         values = np.asarray(values, dtype=np.float64)
-        _refuse_broken(values, name, works, queries)
-        found[name] = Attributed(values, cost)
-    return found
+        _refuse_invalid_scores(values, name, works, queries)
+        attributed[name] = Attributed(values, cost)
+    return attributed
 
 
-def _refuse_broken(values: NDArray[np.float64], name: str, works: Gallery, queries: Gallery) -> None:
+def _refuse_invalid_scores(values: NDArray[np.float64], name: str, works: Gallery, queries: Gallery) -> None:
     if values.shape != (len(queries), len(works)):
-        raise InvalidInput(f"{name} gave scores of shape {values.shape}, not {(len(queries), len(works))}")
-    broken = np.argwhere(~np.isfinite(values))
-    if len(broken):
-        query, work = broken[0]
+        raise InvalidInput(
+            f"{name} gave scores of shape {values.shape}, not {(len(queries), len(works))};"
+            " a method must return one row per query and one column per work"
+        )
+    non_finite = np.argwhere(~np.isfinite(values))
+    if len(non_finite):
+        query, work = non_finite[0]
         raise InvalidInput(
             f"{name} scored work {works.examples.ids[work]} for query {queries.examples.ids[query]} as"
-            f" {values[query, work]}; check that picture, and the generator's weights for NaN"
+            f" {values[query, work]}; check that picture, and check the generator's weights for NaN"
         )

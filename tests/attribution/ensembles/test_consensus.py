@@ -1,4 +1,4 @@
-"""Several methods as one: hand-made scores, and real methods under one roof."""
+"""The consensus of several methods, on hand-made scores and with real methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_standardised_scores_have_mean_0_and_spread_1_for_each_query() -> None:
     assert found[0] == pytest.approx(np.sqrt(1.5) * np.array([-1.0, 0.0, 1.0]))
 
 
-def test_a_query_that_knows_no_work_from_another_says_nothing() -> None:
+def test_a_query_with_equal_scores_has_standardised_scores_of_0() -> None:
     assert standardised(np.full((1, 4), 7.0)).tolist() == [[0.0, 0.0, 0.0, 0.0]]
 
 

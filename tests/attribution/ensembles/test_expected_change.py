@@ -1,4 +1,4 @@
-"""The map to one unit."""
+"""The map from standardised scores to expected change of loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from creditline.errors import InvalidInput
 MAP = ExpectedChange((0.0, 1.0, 3.0), (0.0, 0.1, 0.5), common=0.01)
 
 
-def test_it_is_straight_between_knots_and_flat_beyond() -> None:
+def test_it_is_linear_between_knots_and_constant_beyond() -> None:
     scores = np.zeros((1, 1000))
     scores[0, :3] = [30.0, 15.0, -30.0]
     values = (scores[0] - scores[0].mean()) / scores[0].std()
@@ -35,7 +35,7 @@ def test_it_never_falls() -> None:
     ("knots", "heights"),
     [((0.0, 1.0), (0.0,)), ((0.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (0.1, 0.2)), ((0.0, 1.0), (0.0, np.nan))],
 )
-def test_what_is_no_map_is_refused(knots: tuple[float, ...], heights: tuple[float, ...]) -> None:
+def test_invalid_knots_or_heights_are_refused(knots: tuple[float, ...], heights: tuple[float, ...]) -> None:
     with pytest.raises(InvalidInput):
         ExpectedChange(knots, heights)
 

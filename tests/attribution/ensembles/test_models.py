@@ -1,4 +1,4 @@
-"""Ensembles: the mean over models that are really loaded, and the generator as it was afterwards."""
+"""Ensembles: the mean over loaded models, and the restored generator afterwards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def queries(random_generator: Generator) -> Gallery:
 
 @pytest.fixture
 def other(random_generator: Generator, tmp_path: Path) -> Path:
-    """Weights a little off the generator's own."""
+    """Weights that differ slightly from the generator's own."""
     draw = torch.Generator().manual_seed(1)
     moved = {
         name: value + 0.05 * value.std() * torch.randn(value.shape, generator=draw)

@@ -1,4 +1,4 @@
-"""EK-FAC of general layers, against the Fisher of small models written out as one matrix."""
+"""EK-FAC of general layers, against the Fisher of small models as one explicit matrix."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_bias_is_the_matrixs_last_column_and_comes_back_to_its_place() -> None
     assert torch.equal(as_vector(matrix, bias=True), vector)
 
 
-def test_where_one_place_is_seen_the_fisher_is_exact(random_generator: Generator) -> None:
+def test_with_a_single_position_the_fisher_is_exact(random_generator: Generator) -> None:
     """One example and one pass: its Fisher is g gᵀ, diagonal in EK-FAC's basis of a single place."""
     layers = {"time_embedding.linear_1": random_generator.unet.time_embedding.linear_1}
     example, one_pass = encoded(random_generator, 1), Draws(timesteps=1, repeats=1)

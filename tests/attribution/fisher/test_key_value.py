@@ -1,4 +1,4 @@
-"""EK-FAC, held against plain loops and against the exact Fisher of a model small enough to write it out."""
+"""EK-FAC, compared with plain loops and with the exact Fisher of a small model."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_natural_gradient_solves_the_damped_system() -> None:
         torch.testing.assert_close(damped @ solved.flatten(), wanted.flatten(), rtol=1e-3, atol=1e-3)
 
 
-def test_a_direction_that_the_corpus_says_nothing_about_gets_a_finite_step() -> None:
+def test_a_direction_without_gradients_in_the_corpus_gets_a_finite_step() -> None:
     outputs, text = _factors(5, tokens=2)
     text[..., 0] = 0.0
     assert torch.isfinite(_fisher((outputs, text), block=5).natural(torch.ones(sum(_WIDTHS), _TEXT))).all()

@@ -1,4 +1,4 @@
-"""Per-sample gradients in factored form, held against autograd one example at a time."""
+"""Per-sample gradients in factored form, compared with autograd one example at a time."""
 
 from __future__ import annotations
 

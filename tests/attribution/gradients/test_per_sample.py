@@ -80,7 +80,7 @@ def test_timesteps_average_to_the_whole_gradient(random_generator: Generator, ex
     torch.testing.assert_close(apart.mean(dim=1), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 
-def test_a_weighted_draw_counts_as_often_as_it_says(random_generator: Generator, examples: Examples) -> None:
+def test_draw_weights_are_the_weights_of_the_mean(random_generator: Generator, examples: Examples) -> None:
     layers = chosen_layers(random_generator.unet, "cross-attn")
     apart = per_sample_gradients(random_generator, examples, DRAWS, layers, by_timestep=True)
     only_last = torch.tensor([0.0, 0.0, 0.0, 0.0, 3.0, 3.0])
@@ -111,7 +111,7 @@ def test_moving_along_a_gradient_changes_the_loss_by_its_square(
     assert torch.equal(denoising_losses(random_generator, example, DRAWS), before)
 
 
-def test_an_unknown_choice_names_those_that_there_are(random_generator: Generator) -> None:
+def test_an_unknown_choice_is_refused_with_the_known_ones(random_generator: Generator) -> None:
     with pytest.raises(InvalidInput, match="cross-attn, attn, mlp-cond, all"):
         chosen_layers(random_generator.unet, "some")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="squared-l2"):

@@ -1,4 +1,4 @@
-"""Random projections, against the matrix written out."""
+"""Random projections, against the explicit matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rows_of(count: int, width: int, seed: int = 3) -> torch.Tensor:
 
 
 def matrix(projection: Projection) -> torch.Tensor:
-    """(P, k): what the unit vectors are projected to."""
+    """The projection's matrix, from projected unit vectors: (P, k)."""
     return projection.project(torch.eye(projection.width))
 
 
@@ -33,13 +33,13 @@ def test_it_is_the_product_with_one_matrix(kind: type[Projection], width: int, s
     torch.testing.assert_close(projection.project(rows), expected, rtol=1e-5, atol=1e-5 * width**0.5)
 
 
-def test_rademacher_entries_are_of_one_length_and_either_sign_alike() -> None:
+def test_rademacher_entries_have_one_magnitude_and_both_signs_equally_often() -> None:
     entries = matrix(Rademacher(1500, 700, 1)) * 700**0.5
     torch.testing.assert_close(entries.abs(), torch.ones(1500, 700))
     assert entries.mean().abs() < 4 / (1500 * 700) ** 0.5
 
 
-def test_gaussian_entries_have_the_moments_of_a_normal_law() -> None:
+def test_gaussian_entries_have_the_moments_of_a_normal_distribution() -> None:
     entries = (matrix(Gaussian(1500, 700, 1)) * 700**0.5).double()
     count = entries.numel()
     assert entries.mean().abs() < 4 / count**0.5
@@ -47,7 +47,7 @@ def test_gaussian_entries_have_the_moments_of_a_normal_law() -> None:
     assert abs(entries.pow(4).mean() - 3) < 4 * (96 / count) ** 0.5
 
 
-def test_a_permuted_sign_sum_puts_every_number_in_one_group_of_like_length() -> None:
+def test_a_permuted_sign_sum_puts_every_number_in_one_group_of_similar_size() -> None:
     entries = matrix(PermutedSignSum(1300, 37, 2))
     assert torch.equal((entries != 0).sum(dim=1), torch.ones(1300, dtype=torch.long))
     assert torch.equal(entries.abs().sum(dim=1), torch.ones(1300))
@@ -56,7 +56,7 @@ def test_a_permuted_sign_sum_puts_every_number_in_one_group_of_like_length() -> 
 
 
 @pytest.mark.parametrize("kind", [Rademacher, Gaussian])
-def test_no_block_or_tile_of_the_matrix_is_anothers(kind: type[Projection]) -> None:
+def test_blocks_and_tiles_of_the_matrix_differ(kind: type[Projection]) -> None:
     entries = matrix(kind(1536, 1536, 4))
     blocks = torch.stack([block.flatten() for part in entries.split(512) for block in part.split(512, dim=1)])
     unit = blocks / blocks.norm(dim=1, keepdim=True)
@@ -65,7 +65,7 @@ def test_no_block_or_tile_of_the_matrix_is_anothers(kind: type[Projection]) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_inner_products_are_kept_within_their_expected_error(kind: type[Projection]) -> None:
+def test_inner_products_are_preserved_within_their_expected_error(kind: type[Projection]) -> None:
     size, width = 256, 3000
     one, other = rows_of(1, width, seed=1), rows_of(1, width, seed=2)
     other += one
@@ -109,14 +109,14 @@ def test_the_seed_alone_decides_the_numbers(kind: type[Projection]) -> None:
 
 
 def test_stored_projections_stay_valid() -> None:
-    """The first entries' signs, written down: who changes the layout must change its name too."""
+    """Signs of the first entries, as recorded: a change of the layout must change its name too."""
     signs = (matrix(Rademacher(3, 8, 7)) > 0).int().tolist()
     assert signs == [[1, 1, 0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 1, 1, 1, 0], [0, 1, 0, 1, 0, 0, 0, 0]]
     assert str(Rademacher(3, 8, 7)) == "rademacher (sfc64, 512 rows), 3 to 8 numbers, seed 7"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_name_tells_every_setting_apart(kind: type[Projection]) -> None:
+def test_its_name_differs_for_every_setting(kind: type[Projection]) -> None:
     names = {str(kind(*settings)) for settings in [(9, 4, 1), (8, 4, 1), (9, 5, 1), (9, 4, 2)]}
     assert len(names) == 4
 
@@ -128,11 +128,11 @@ def test_half_precision_rows_are_summed_in_single() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_of_another_width_are_refused_with_both_widths(kind: type[Projection]) -> None:
+def test_rows_of_another_dimension_are_refused_with_both_dimensions(kind: type[Projection]) -> None:
     projection = kind(700, 32, 1)
     with pytest.raises(InvalidInput, match=r"\(2, 699\).*\(B, 700\)"):
         projection.project(rows_of(2, 699))
-    with pytest.raises(InvalidInput, match="699 numbers a row given; this projection takes 700"):
+    with pytest.raises(InvalidInput, match="have 699 numbers per row, but this projection takes 700"):
         projection.project_parts([rows_of(2, 699)])
     with pytest.raises(InvalidInput, match="more than 700"):
         projection.project_parts([rows_of(2, 699), rows_of(2, 2)])
@@ -149,7 +149,7 @@ def test_settings_that_make_no_matrix_are_refused(width: int, size: int, seed: i
 
 
 def test_more_groups_than_numbers_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="4 numbers make no 5 groups"):
+    with pytest.raises(InvalidInput, match="4 numbers cannot be summed in 5 groups"):
         PermutedSignSum(4, 5, 1)
 
 
@@ -167,7 +167,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.slow
 def test_the_matrix_is_never_in_memory() -> None:
-    """Written out it would take 12 GiB; 64 MiB is allowed here."""
+    """The whole matrix would take 12 GiB; the test allows 64 MiB."""
     assert resource.getpagesize() > 0
     run = subprocess.run([sys.executable, "-c", MEASURE_GROWTH], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 64 * 1024

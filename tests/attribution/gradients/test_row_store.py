@@ -1,4 +1,4 @@
-"""Rows on disk: filled block by block, the same bytes wherever they were stopped, refused when not whole."""
+"""Rows on disk: computed block by block, the same bytes after any interruption, refused when truncated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MANY, _SECONDS_PER_ROW = 1_000, 0.005
 
 
 class Killed(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def random_rows(part: range) -> NDArray[np.float32]:
@@ -33,7 +33,7 @@ def random_rows(part: range) -> NDArray[np.float32]:
 
 @dataclass
 class Computing:
-    """`random_rows`, remembering which were asked for; breaks at block number `breaks_at`."""
+    """`random_rows` that records the requested ranges and fails at block number `breaks_at`."""
 
     breaks_at: int | None = None
     asked: list[range] = field(default_factory=list)
@@ -51,7 +51,7 @@ def stored_bytes(path: Path) -> tuple[bytes, bytes]:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    """Rows of a process that ran through."""
+    """Rows of a process that finished."""
     stored_rows(tmp_path / "whole", ORIGIN, COUNT, random_rows, block=BLOCK)
     return tmp_path / "whole"
 
@@ -71,19 +71,19 @@ def test_every_row_is_as_it_was_computed_whatever_the_block(tmp_path: Path, bloc
     assert found.dtype == np.float32
 
 
-def test_what_is_stored_is_read_and_not_computed_again(whole: Path) -> None:
+def test_stored_rows_are_read_and_not_computed_again(whole: Path) -> None:
     found = stored_rows(whole, ORIGIN, COUNT, Computing(breaks_at=0), block=BLOCK)
     np.testing.assert_array_equal(found, random_rows(range(COUNT)))
 
 
-def test_what_was_read_cannot_be_written_to(whole: Path) -> None:
+def test_opened_rows_are_read_only(whole: Path) -> None:
     found = stored_rows(whole, ORIGIN, COUNT, random_rows, block=BLOCK)
     with pytest.raises(ValueError, match="read-only"):
         found[0] = 0.0
 
 
 @pytest.mark.parametrize("breaks_at", [0, 1, 2])
-def test_rows_broken_off_at_any_block_go_on_there_and_end_with_the_same_bytes(
+def test_rows_interrupted_at_any_block_resume_there_and_end_with_the_same_bytes(
     whole: Path, tmp_path: Path, breaks_at: int
 ) -> None:
     path = tmp_path / "broken"
@@ -96,7 +96,7 @@ def test_rows_broken_off_at_any_block_go_on_there_and_end_with_the_same_bytes(
 
 
 @pytest.mark.parametrize("rows_done", [8, 200])
-def test_rows_of_a_killed_process_end_with_the_bytes_of_one_that_ran_through(
+def test_rows_of_a_killed_process_end_with_the_bytes_of_one_that_finished(
     tmp_path: Path, rows_done: int
 ) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_fill_slowly, args=(tmp_path / "killed",))
@@ -166,22 +166,20 @@ def test_rows_of_more_or_fewer_works_are_refused(whole: Path, broken_off: Path, 
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 5, 60, -1])
-def test_rows_that_are_cut_off_are_refused_with_what_to_do(
-    whole: Path, broken_off: Path, kept_bytes: int
-) -> None:
-    """Those that are to be gone on with, too: what is missing must not be filled with zeros."""
+def test_truncated_rows_are_refused_with_advice(whole: Path, broken_off: Path, kept_bytes: int) -> None:
+    """Unfinished rows, too: the missing part must not be filled with zeros."""
     for path in (whole, broken_off):
         cut = path.with_suffix(".npy")
         cut.write_bytes(cut.read_bytes()[:kept_bytes])
-        with pytest.raises(InvalidInput, match=r"npy is cut off .* delete it and make it again"):
+        with pytest.raises(InvalidInput, match=r"npy is truncated .* delete it and run the command again"):
             stored_rows(path, ORIGIN, COUNT, random_rows, block=BLOCK)
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 20, -1])
-def test_a_cut_off_count_is_refused_with_what_to_do(whole: Path, kept_bytes: int) -> None:
+def test_a_truncated_count_is_refused_with_advice(whole: Path, kept_bytes: int) -> None:
     cut = whole.with_suffix(".json")
     cut.write_text(cut.read_text()[:kept_bytes])
-    with pytest.raises(InvalidInput, match=r"json is cut off .* delete it and make it again"):
+    with pytest.raises(InvalidInput, match=r"json is truncated .* delete it and run the command again"):
         stored_rows(whole, ORIGIN, COUNT, random_rows, block=BLOCK)
 
 

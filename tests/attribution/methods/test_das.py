@@ -1,4 +1,4 @@
-"""DAS against a least-squares fit that is really made again without each work."""
+"""DAS against a least-squares fit that is repeated without each work."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_it_is_the_formula_written_out(random_generator: Generator, tmp_path: Pa
 
 
 def test_the_step_is_what_ridge_regression_does_without_a_row() -> None:
-    """The closed form behind the score: leave-one-out coefficients, against fitting anew."""
+    """The closed form behind the score: leave-one-out coefficients, against a new fit."""
     random = np.random.default_rng(1)
     features, target, asked = random.normal(size=(9, 4)), random.normal(size=9), random.normal(size=4)
     gram = features @ features.T

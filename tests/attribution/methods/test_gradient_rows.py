@@ -39,7 +39,7 @@ _WORKS = 10
 
 
 class Killed(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 @dataclass
@@ -146,7 +146,7 @@ def test_compressed_rows_are_the_projections_of_whole_ones(
         GradientRows(random_generator, replace(space, compressed=32)).prepare(works, tmp_path / "few")
 
 
-def test_a_fisher_of_rows_needs_no_pass_but_those_of_the_gradients(
+def test_a_fisher_of_rows_needs_only_the_passes_of_the_gradients(
     random_generator: Generator, works: Gallery, queries: Gallery, tmp_path: Path
 ) -> None:
     space = GradientSpace("all", draws=DRAWS, whitening=Whitening(damping=0.3, fitted="rows"))
@@ -212,7 +212,7 @@ def test_scores_are_the_same_whatever_the_number_of_queries_at_once(
 
 @pytest.mark.parametrize("blocks", [0, 1, 3, 4])
 @pytest.mark.parametrize("weighting", ["noise", "relative"])
-def test_rows_broken_off_anywhere_go_on_there_and_end_with_the_same_numbers(
+def test_rows_interrupted_anywhere_resume_there_and_end_with_the_same_numbers(
     random_generator: Generator,
     works: Gallery,
     tmp_path: Path,
@@ -238,7 +238,7 @@ def test_rows_broken_off_anywhere_go_on_there_and_end_with_the_same_numbers(
 
 
 @pytest.mark.parametrize("space", [WHITENED, replace(WHITENED, weighting="relative")])
-def test_what_is_finished_is_opened_and_not_computed_again(
+def test_finished_rows_are_opened_and_not_computed_again(
     random_generator: Generator, works: Gallery, queries: Gallery, tmp_path: Path, space: GradientSpace
 ) -> None:
     first, second = GradientRows(random_generator, space), GradientRows(random_generator, space)
@@ -257,7 +257,8 @@ def test_artifacts_of_another_generator_are_refused(
     GradientRows(random_generator, space).prepare(works, tmp_path)
     other = Generator(random_generator.pipeline, "f" * 64, random_generator.directory)
     with pytest.raises(
-        FingerprintMismatch, match=rf"{artifact} was made with generator .* make it again"
+        FingerprintMismatch,
+        match=rf"{artifact} was made with generator .* delete it and run the command again",
     ) as refused:
         GradientRows(other, space).prepare(works, tmp_path)
     assert refused.value.field == "generator"
@@ -283,13 +284,15 @@ def test_rows_of_another_space_or_of_other_works_are_refused(
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 100, -10])
-def test_a_fisher_that_is_cut_off_is_refused_with_what_to_do(
+def test_a_truncated_fisher_is_refused_with_advice(
     random_generator: Generator, works: Gallery, tmp_path: Path, kept_bytes: int
 ) -> None:
     GradientRows(random_generator, WHITENED).prepare(works, tmp_path)
     cut = tmp_path / "fisher.safetensors"
     cut.write_bytes(cut.read_bytes()[:kept_bytes])
-    with pytest.raises(InvalidInput, match=r"fisher.safetensors is cut off .* delete it and make it again"):
+    with pytest.raises(
+        InvalidInput, match=r"fisher.safetensors is truncated .* delete it and run the command again"
+    ):
         GradientRows(random_generator, WHITENED).prepare(works, tmp_path)
 
 
@@ -305,7 +308,7 @@ def test_prepared_for_other_works_it_gives_those(
     np.testing.assert_array_equal(found, fresh.inner_products(queries.examples))
 
 
-def test_nothing_is_compared_before_the_works_are_prepared(
+def test_comparing_before_the_works_are_prepared_is_refused(
     random_generator: Generator, queries: Gallery
 ) -> None:
     rows = GradientRows(random_generator, WHITENED)

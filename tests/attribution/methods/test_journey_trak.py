@@ -1,4 +1,4 @@
-"""Journey-TRAK: the way that a picture really took, and the kernel of what was believed on it."""
+"""Journey-TRAK: the sampling trajectory of a picture, and the kernel of the predictions along it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_journey_ends_in_the_picture(random_generator: Generator) -> None:
     assert not torch.equal(passed, other)
 
 
-def test_what_is_believed_of_noisy_latents_undoes_the_noise(random_generator: Generator) -> None:
+def test_the_predicted_clean_latents_undo_the_noise(random_generator: Generator) -> None:
     draw = torch.Generator().manual_seed(1)
     latents, noise = (torch.randn((3, 4, 4, 4), generator=draw) for _ in range(2))
     timesteps, noising = torch.tensor([10, 500, 900]), random_generator.noising
@@ -51,7 +51,7 @@ def test_what_is_believed_of_noisy_latents_undoes_the_noise(random_generator: Ge
     torch.testing.assert_close(noising.clean(noisy, target, timesteps), latents, rtol=1e-4, atol=1e-4)
 
 
-def test_it_is_traks_kernel_of_the_beliefs_mean_gradient(
+def test_it_is_traks_kernel_of_the_mean_gradient_at_the_predicted_pictures(
     random_generator: Generator, query: Gallery, tmp_path: Path
 ) -> None:
     works = random_gallery(random_generator, "work", 6)
@@ -74,18 +74,18 @@ def test_it_is_traks_kernel_of_the_beliefs_mean_gradient(
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3 * np.abs(expected).max())
 
 
-def test_a_picture_that_was_not_made_here_has_no_journey(
+def test_a_picture_without_a_known_seed_is_refused(
     random_generator: Generator, query: Gallery, tmp_path: Path
 ) -> None:
     method = JourneyTrak("journey", random_generator, GradientRows(random_generator, SPACE), 0.5, {})
     method.prepare(random_gallery(random_generator, "work", 3), tmp_path)
-    with pytest.raises(InvalidInput, match="made was not made by this generator"):
+    with pytest.raises(InvalidInput, match="seed of query made is not known"):
         method.scores(query)
 
 
 def test_rows_of_another_measure_are_refused(random_generator: Generator, tmp_path: Path) -> None:
     rows = GradientRows(random_generator, GradientSpace("cross-attn", "mean"))
-    with pytest.raises(InvalidInput, match="gradients of the loss"):
+    with pytest.raises(InvalidInput, match="gradients of the loss, not of 'mean'"):
         JourneyTrak("journey", random_generator, rows, 0.5, {}).prepare(
             random_gallery(random_generator, "work", 3), tmp_path
         )

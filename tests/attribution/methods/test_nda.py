@@ -1,4 +1,4 @@
-"""NDA against the softmax written out patch by patch in float64."""
+"""NDA against an explicit softmax, patch by patch, in float64."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _cut(image: NDArray[np.float64], patch: int) -> dict[tuple[int, int], NDArra
 
 
 def _plain_maps(works: Gallery, queries: Gallery, matching: Matching) -> NDArray[np.float64]:
-    """(Q, N, H, W): each patch's weights written out, and laid evenly on the places that it covers."""
+    """Weights of each patch, spread evenly over the places that it covers: (Q, N, H, W)."""
     images, sources = _images(works, matching), _images(queries, matching)
     maps = np.zeros((len(queries), len(works), *images.shape[2:]))
     steps = [step for step in matching.timesteps for _ in range(matching.repeats)]
@@ -169,7 +169,7 @@ def test_the_map_lies_where_the_query_is_the_work(works: Gallery, queries: Galle
     assert found[:, 3:].sum() < 0.2
 
 
-def test_even_where_there_is_hardly_any_noise_all_scores_are_numbers(
+def test_all_scores_are_finite_even_with_hardly_any_noise(
     works: Gallery, queries: Gallery, tmp_path: Path
 ) -> None:
     quiet = Noising(torch.ones(1), torch.full((1,), 1e-3), "epsilon")
@@ -195,8 +195,8 @@ def test_each_space_has_its_name() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "advice"),
     [
-        ("space", "words", "'words' is none of latents, pixels; choose one"),
-        ("places", "near", "'near' is none of same, all; choose one"),
+        ("space", "words", "unknown space 'words'; choose one of latents, pixels"),
+        ("places", "near", "unknown places 'near'; choose one of same, all"),
         ("patch", 0, "give 1 or more"),
         ("side", 0, "give 1 or more"),
         ("repeats", 0, "give 1 or more"),
@@ -210,12 +210,12 @@ def test_choices_that_do_not_exist_are_refused(field: str, value: object, advice
 
 
 def test_timesteps_outside_the_schedule_are_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"\(1000,\) leave the schedule; choose from 0 to 999"):
+    with pytest.raises(InvalidInput, match=r"\(1000,\) are outside the schedule; choose from 0 to 999"):
         NonparametricAttribution(_NOISING, replace(_LATENTS, timesteps=(1000,)))
 
 
 def test_a_patch_wider_than_the_works_is_refused(works: Gallery, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="patch 5 is wider than the 4 × 5 latents; choose a smaller one"):
+    with pytest.raises(InvalidInput, match="patch 5 is larger than the 4 × 5 latents; choose a smaller one"):
         NonparametricAttribution(_NOISING, replace(_LATENTS, patch=5)).prepare(works, tmp_path)
 
 
@@ -226,7 +226,7 @@ def test_a_query_of_another_shape_than_the_works_is_refused(
     attributor.prepare(works, tmp_path)
     narrow = replace(queries, examples=replace(queries.examples, latents=queries.examples.latents[..., :4]))
     with pytest.raises(
-        InvalidInput, match=r"query-0 has shape \(3, 4, 4\), the works \(3, 4, 5\); encode both"
+        InvalidInput, match=r"query-0 has shape \(3, 4, 4\), but works have \(3, 4, 5\); encode both"
     ):
         attributor.scores(narrow)
 
@@ -236,7 +236,7 @@ def test_a_map_is_of_one_query_and_a_known_work(works: Gallery, queries: Gallery
     with pytest.raises(NotReady, match="call prepare"):
         attributor.scores(queries)
     attributor.prepare(works, tmp_path)
-    with pytest.raises(InvalidInput, match="got 3, call it for each"):
+    with pytest.raises(InvalidInput, match="got 3; call it for each"):
         attributor.influence_map(queries, "work-0")
-    with pytest.raises(NotFound, match="'work-9' is none of the 6"):
+    with pytest.raises(NotFound, match="'work-9' is not among the 6"):
         attributor.influence_map(queries.rows([0]), "work-9")

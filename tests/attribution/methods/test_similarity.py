@@ -1,4 +1,4 @@
-"""Attributors without a model, against plain loops; what a random score may not depend on."""
+"""Attributors without a model, against plain loops, and the independence of random scores."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_copy_of_a_work_is_most_like_it(
     assert scores.diagonal() == pytest.approx(np.ones(len(works)))
 
 
-def test_a_picture_of_one_colour_is_like_none(works: Gallery, tmp_path: Path) -> None:
+def test_a_picture_of_one_colour_has_similarity_0(works: Gallery, tmp_path: Path) -> None:
     picture = Image.new("RGB", (12, 12), (77, 77, 77))
     plain = Gallery(works.examples.rows([0]), (picture,), ("",), "plain")
     assert not attribute(PixelSimilarity(side=12), works, plain, tmp_path).values.any()
@@ -129,21 +129,25 @@ def test_random_scores_are_uniform(tmp_path: Path) -> None:
 def test_features_that_are_no_row_for_each_picture_are_refused(
     works: Gallery, features: Features, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidInput, match=r"broken gave features of shape .* for 7 pictures; give one row"):
+    with pytest.raises(
+        InvalidInput, match=r"broken gave features of shape .* for 7 pictures; return one row"
+    ):
         FeatureSimilarity("broken", features).prepare(works, tmp_path)
 
 
-def test_queries_with_another_width_than_the_works_are_refused(
+def test_queries_with_another_dimension_than_the_works_are_refused(
     works: Gallery, queries: Gallery, tmp_path: Path
 ) -> None:
     growing = FeatureSimilarity("growing", lambda gallery: _latents(gallery)[:, : len(gallery)])
     growing.prepare(works, tmp_path)
-    with pytest.raises(InvalidInput, match="3 features for queries but 7 for works; take both from the same"):
+    with pytest.raises(
+        InvalidInput, match="3 features for queries but 7 for works; compute both with the same"
+    ):
         growing.scores(queries)
 
 
 def test_pictures_of_no_pixels_are_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"of 0 pixels .* ask for 1 or more") as refused:
+    with pytest.raises(InvalidInput, match=r"of 0 pixels; give 1 or more") as refused:
         PixelSimilarity(side=0)
     assert refused.value.field == "side"
 

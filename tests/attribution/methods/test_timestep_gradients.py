@@ -1,4 +1,4 @@
-"""DMin and Diffusion-ReTrac against their formulas, with as many numbers as the gradient has."""
+"""DMin and Diffusion-ReTrac against their formulas, at the full dimension of the gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kronfluence was asked: random examples of the tests' generator, one draw each."""
+"""Case for kronfluence: random examples of the tests' generator, one draw each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What traker was asked: scores of gradients that are drawn here, taller and wider than they are many."""
+"""Cases for traker: scores of random gradients, with more works than dimensions and the reverse."""
 
 from __future__ import annotations
 

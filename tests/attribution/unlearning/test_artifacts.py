@@ -1,4 +1,4 @@
-"""Artifacts: computed in blocks, resumed after the last whole one, refused for any other origin."""
+"""Artifacts: computed in blocks, resumed after the last complete block, refused for any other origin."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BLOCK = 4
 
 
 class Killed(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 @dataclass
@@ -114,7 +114,7 @@ def test_stored_gradients_come_back_block_by_block_and_complete(
     )
 
 
-def test_a_preparation_that_was_killed_goes_on_after_its_last_whole_block(
+def test_a_preparation_that_was_killed_resumes_after_its_last_complete_block(
     random_generator: Generator, works: Examples, origin: Origin, stored: Path, tmp_path: Path
 ) -> None:
     directory = tmp_path / "killed"
@@ -138,7 +138,7 @@ def test_a_preparation_that_was_killed_goes_on_after_its_last_whole_block(
         np.testing.assert_array_equal(np.load(directory / name), np.load(stored / name))
 
 
-def test_what_is_finished_is_not_computed_again(
+def test_finished_artifacts_are_not_computed_again(
     random_generator: Generator, works: Examples, origin: Origin, stored: Path
 ) -> None:
     unasked = KilledAfter(works, 1)
@@ -174,6 +174,8 @@ def test_artifacts_of_another_origin_are_refused_naming_what_differs(
         store_gradients(random_generator, works, other, stored, lambda line: None, works_per_block=_BLOCK)
 
 
-def test_statistics_that_were_never_made_are_asked_for(origin: Origin, tmp_path: Path) -> None:
+def test_missing_statistics_are_refused_with_the_command_that_makes_them(
+    origin: Origin, tmp_path: Path
+) -> None:
     with pytest.raises(NotReady, match="creditline teacher prepare"):
         read_statistics(tmp_path, origin)

@@ -1,4 +1,4 @@
-"""Unlearning: the rule for the step's size, and what a step does to the query and to nothing else."""
+"""Unlearning: the search for the step size, and the effect of a step on the query and the weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_size_lifts_the_loss_by_the_rise_whatever_the_first_guess(
 
 
 def test_a_loss_that_falls_at_first_is_followed_until_it_rises() -> None:
-    """Noise that the gradient did not see can like a small step."""
+    """A small step can lower the loss at noise that the gradient did not see."""
 
     def loss_at(size: float) -> float:
         return 1.0 - 0.2 * size + 0.1 * size**2
@@ -36,7 +36,7 @@ def test_a_loss_that_falls_at_first_is_followed_until_it_rises() -> None:
     assert loss_at(size) == pytest.approx(1.1, abs=0.021)
 
 
-def test_it_asks_for_few_losses_since_each_costs_many_passes() -> None:
+def test_it_evaluates_few_losses_since_each_costs_many_passes() -> None:
     asked: list[float] = []
 
     def loss_at(size: float) -> float:
@@ -47,7 +47,7 @@ def test_it_asks_for_few_losses_since_each_costs_many_passes() -> None:
     assert len(asked) <= 6
 
 
-def test_a_loss_that_cannot_be_raised_is_refused_with_what_to_check() -> None:
+def test_a_loss_that_cannot_be_raised_is_refused_with_advice() -> None:
     with pytest.raises(
         InvalidInput, match=r"cannot be raised by 10%.*check that both come from this generator"
     ):

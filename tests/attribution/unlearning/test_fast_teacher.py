@@ -1,4 +1,4 @@
-"""The fast teacher: its two limits are known exactly, and in between it is the sum that it says."""
+"""The fast teacher: its two limits are known exactly, and in between it is the documented sum."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_in_between_it_is_the_sum_of_both_parts(bench: Bench) -> None:
     assert np.abs(whole - first).max() > 1e-3 * np.abs(whole).max()
 
 
-def test_it_costs_the_step_and_few_passes_a_work(bench: Bench) -> None:
+def test_it_costs_the_step_and_a_few_passes_per_work(bench: Bench) -> None:
     method = bench.fast(weight=0.5)
     attribute(method, bench.works, bench.queries, bench.directory)
     way = bench.forgetting(bench.works, bench.directory)
@@ -118,13 +118,13 @@ def test_the_losses_at_clear_draws_are_finite(bench: Bench) -> None:
     assert np.isfinite(denoising_losses(bench.generator, bench.works.examples, FEW).numpy()).all()
 
 
-def test_of_wanted_works_only_the_scores_are_the_same(bench: Bench) -> None:
+def test_scores_inside_a_mask_are_those_of_all_works(bench: Bench) -> None:
     method = bench.fast(weight=0.7)
     method.prepare(bench.works, bench.directory / "some")
     everything = method.scores(bench.queries)
     cost = method.passes_per_query
-    wanted = np.random.default_rng(1).random(everything.shape) < 0.3
+    mask = np.random.default_rng(1).random(everything.shape) < 0.3
     np.testing.assert_allclose(
-        method.scores_among(bench.queries, wanted), np.where(wanted, everything, 0.0), atol=1e-6
+        method.scores_among(bench.queries, mask), np.where(mask, everything, 0.0), atol=1e-6
     )
     assert method.passes_per_query < cost

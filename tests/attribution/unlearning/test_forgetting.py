@@ -1,4 +1,4 @@
-"""Ways to forget: the query's loss ends where it was to end, and the weights end as they were."""
+"""Unlearning procedures: the query's loss reaches its target, and the weights are restored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WayMaker = Callable[[Generator, Gallery, Examples], NaturalAscent | BoundedDesce
 
 
 class Interrupted(Exception):
-    """Something else goes wrong while the query is forgotten."""
+    """An unrelated failure while the query is unlearned."""
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def changed(before: dict[str, Tensor], generator: Generator) -> set[str]:
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("rise", [0.1, 0.3])
 @pytest.mark.parametrize("parameters", ["cross-attn", "all"])
-def test_the_querys_loss_rises_as_asked_at_noise_that_the_gradient_did_not_see(
+def test_the_querys_loss_rises_as_requested_at_noise_that_the_gradient_did_not_see(
     random_generator: Generator,
     works: Gallery,
     query: Examples,
@@ -114,7 +114,7 @@ def test_one_step_goes_along_the_natural_gradient(
     assert float(torch.cosine_similarity(change, direction, dim=0)) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_the_passes_are_those_of_gradients_and_of_losses_looked_at(
+def test_the_passes_are_those_of_gradients_and_of_evaluated_losses(
     random_generator: Generator, works: Gallery, query: Examples
 ) -> None:
     passes = 0
@@ -146,7 +146,7 @@ def test_ascent_and_descent_end_when_the_query_is_near_unknown(
     assert after / before > 1.2
 
 
-def test_what_is_not_to_be_forgotten_is_forgotten_less(
+def test_works_to_be_retained_are_forgotten_less(
     random_generator: Generator, works: Gallery, query: Examples
 ) -> None:
     before = sum(prediction_error(random_generator, works.examples.rows([row])) for row in range(12)) / 12
@@ -199,7 +199,7 @@ def test_a_bound_out_of_reach_is_refused_naming_the_query(
     way = BoundedDescentAscent(works.examples, 1e-6, null_loss=1e6, batch=2, query_batch=2, most_steps=3)
     with (
         pytest.raises(
-            InvalidInput, match=r"query query-0 is not forgotten after 3 steps: .* allow more steps"
+            InvalidInput, match=r"query query-0 is not unlearned after 3 steps: .* allow more steps"
         ),
         way.forget(random_generator, query),
     ):

@@ -1,4 +1,4 @@
-"""Groups: sums of what adds up, and forgetting several works at once."""
+"""Groups: sums of expected changes, and unlearning of several works at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_groups_change_is_the_sum_of_its_works() -> None:
     assert group_sums(changes, [[0, 5], [2]]).tolist() == [[5.0, 2.0], [17.0, 8.0]]
 
 
-def test_the_mean_loss_of_a_group_rises_as_asked(
+def test_the_mean_loss_of_a_group_rises_as_requested(
     random_generator: Generator, works: Gallery, way: NaturalAscent
 ) -> None:
     group = works.examples.rows([0, 3, 6])

@@ -132,7 +132,7 @@ def test_the_generator_is_afterwards_as_it_was(
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_a_query_costs_its_forgetting_and_a_look_at_every_work(
+def test_a_query_costs_its_unlearning_and_an_evaluation_of_every_work(
     random_generator: Generator, works: Gallery, queries: Gallery, tmp_path: Path
 ) -> None:
     make = natural(random_generator)
@@ -164,7 +164,7 @@ def test_scores_before_the_works_are_known_are_refused(random_generator: Generat
 
 
 def test_an_unknown_score_is_refused_at_once(random_generator: Generator) -> None:
-    with pytest.raises(InvalidInput, match="'ratio' is none of"):
+    with pytest.raises(InvalidInput, match="unknown score 'ratio'; choose one of"):
         unlearning(random_generator, natural(random_generator), score="ratio")
 
 
@@ -180,16 +180,14 @@ def test_one_forgetting_gives_every_score(
         assert every[name].cost.passes_per_query == alone.cost.passes_per_query
 
 
-def test_of_wanted_works_only_the_scores_are_the_same_and_cost_less(
+def test_scores_inside_a_mask_are_those_of_all_works_and_cost_less(
     random_generator: Generator, works: Gallery, queries: Gallery, tmp_path: Path
 ) -> None:
     method = unlearning(random_generator, natural(random_generator))
     method.prepare(works, tmp_path)
     everything = method.scores(queries)
     cost = method.passes_per_query
-    wanted = np.random.default_rng(1).random(everything.shape) < 0.3
-    wanted[1] = False
-    np.testing.assert_allclose(
-        method.scores_among(queries, wanted), np.where(wanted, everything, 0.0), atol=1e-7
-    )
+    mask = np.random.default_rng(1).random(everything.shape) < 0.3
+    mask[1] = False
+    np.testing.assert_allclose(method.scores_among(queries, mask), np.where(mask, everything, 0.0), atol=1e-7)
     assert method.passes_per_query < 0.5 * cost

@@ -1,4 +1,4 @@
-"""Scores of what was forgotten, on losses small enough to work out by hand."""
+"""Unlearning scores, on losses small enough for a calculation by hand."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def test_each_works_score_goes_with_its_work(name: str) -> None:
     assert turned == pytest.approx(score(BEFORE, AFTER, DRAWS)[::-1])
 
 
-def test_an_unknown_score_names_those_that_there_are() -> None:
-    with pytest.raises(InvalidInput, match="'ratio' is none of difference, relative, skew") as refused:
+def test_an_unknown_score_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        InvalidInput, match="unknown score 'ratio'; choose one of difference, relative, skew"
+    ) as refused:
         unlearning_score_named("ratio")
     assert refused.value.field == "score"

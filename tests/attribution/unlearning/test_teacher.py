@@ -57,7 +57,7 @@ def test_a_query_that_is_a_work_is_found_first(teacher: Teacher, small_corpus: C
 def test_the_first_order_score_is_gradient_times_inverse_fisher_times_gradient(
     teacher: Teacher, query: Query
 ) -> None:
-    """The oracle: one work at a time, weight by weight."""
+    """Oracle: one work at a time, weight by weight."""
     encoded = encode_queries(teacher.generator, [query])
     factors = gradient_factors(teacher.generator, encoded, QUERY_DRAWS)
     direction = teacher.statistics.fisher.natural(factors.dense()[0])

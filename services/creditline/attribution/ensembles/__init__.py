@@ -1,1 +1,1 @@
-"""Sums of several methods or of several models, and their map to expected change of loss."""
+"""Combinations of several methods or several models, and the map from scores to expected change of loss."""

@@ -1,4 +1,4 @@
-"""Several methods' scores as one: each in units of its own spread over the works, weighted, and summed up."""
+"""Consensus of several methods: the weighted sum of their scores, each standardised over the works."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from creditline.attribution.attributor import Attributor, Gallery
 
 
 def standardised(scores: NDArray[np.float64], *, spread: float = 0.0) -> NDArray[np.float64]:
-    """Each query's scores less their mean, over their standard deviation; 0 where all are alike: (Q, N).
+    """Standardise the scores of each query: subtract their mean and divide by their standard deviation.
 
-    spread: the least to divide by, so that scores that hardly differ stay near one another.
+    Args:
+        scores: (Q, N) float64.
+        spread: Lower bound of the divisor, so that scores that hardly differ stay close together.
+
+    Returns:
+        Standardised scores: (Q, N) float64; 0 for a query whose scores are all equal when `spread` is 0.
     """
     centred = scores - scores.mean(axis=1, keepdims=True)
     scale = np.maximum(centred.std(axis=1, keepdims=True), spread)
@@ -22,7 +27,15 @@ def standardised(scores: NDArray[np.float64], *, spread: float = 0.0) -> NDArray
 
 
 def consensus(scores: Sequence[NDArray[np.float64]], weights: Sequence[float]) -> NDArray[np.float64]:
-    """The weighted sum of standardised scores: (Q, N)."""
+    """Weighted sum of standardised scores.
+
+    Args:
+        scores: One (Q, N) float64 array per method, at least one.
+        weights: One weight per method.
+
+    Returns:
+        The sum: (Q, N) float64.
+    """
     total = np.zeros_like(scores[0])
     for values, weight in zip(scores, weights, strict=True):
         total += weight * standardised(values)
@@ -30,25 +43,37 @@ def consensus(scores: Sequence[NDArray[np.float64]], weights: Sequence[float]) -
 
 
 class Sharpened(Attributor):
-    """Another method's scores to a power, their sign kept: what is nearest counts for more."""
+    """Scores of another method raised to a power, with their sign kept, so that high scores count for more.
 
-    def __init__(self, name: str, of: Attributor, power: float) -> None:
+    Args:
+        name: Name of this method.
+        base: The method whose scores are used.
+        power: Exponent applied to the absolute value.
+    """
+
+    def __init__(self, name: str, base: Attributor, power: float) -> None:
         self.name = name
-        self._of = of
+        self._base = base
         self._power = power
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        self._of.prepare(works, directory)
-        self.bytes_per_work, self.passes_per_query = self._of.bytes_per_work, self._of.passes_per_query
+        self._base.prepare(works, directory)
+        self.bytes_per_work, self.passes_per_query = self._base.bytes_per_work, self._base.passes_per_query
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        values = self._of.scores(queries)
+        values = self._base.scores(queries)
         sharpened: NDArray[np.float64] = np.sign(values) * np.abs(values) ** self._power
         return sharpened
 
 
 class Consensus(Attributor):
-    """The consensus of methods that each have their directory."""
+    """Consensus of several methods, each with a subdirectory of its own for its artifacts.
+
+    Args:
+        name: Name of this method.
+        members: The methods.
+        weights: One weight per member.
+    """
 
     def __init__(self, name: str, members: Sequence[Attributor], weights: Sequence[float]) -> None:
         self.name = name
@@ -61,6 +86,6 @@ class Consensus(Attributor):
         self.bytes_per_work = sum(member.bytes_per_work for member in self._members)
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        joined = consensus([member.scores(queries) for member in self._members], self._weights)
+        combined = consensus([member.scores(queries) for member in self._members], self._weights)
         self.passes_per_query = sum(member.passes_per_query for member in self._members)
-        return joined
+        return combined

@@ -1,4 +1,4 @@
-"""One method over several models: checkpoints of one training (TracIn), or models of other seeds (D-TRAK)."""
+"""Ensembles of models: one method over checkpoints of a training run (TracIn) or over seeds (D-TRAK)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,30 @@ from creditline.generator.pipeline import Generator
 
 @dataclass(frozen=True)
 class Member:
-    """A model's weights (safetensors; None: those that the generator came with) and what it counts."""
+    """One model of an ensemble."""
 
     weights: Path | None
+    """Safetensors file of the UNet's weights; None: the weights that the generator was opened with."""
     factor: float = 1.0
+    """Weight of the model's scores in the ensemble's mean."""
 
 
 @contextmanager
 def loaded_weights(generator: Generator, weights: Path | None) -> Iterator[None]:
-    """While open, the generator has other weights and another fingerprint. Raises NotReady without it."""
+    """Context in which the generator has other UNet weights and a fingerprint that names them.
+
+    Args:
+        generator: The generator, restored afterwards.
+        weights: Safetensors file of the UNet's weights; None: no change.
+
+    Raises:
+        NotReady: There is no such file.
+    """
     if weights is None:
         yield
         return
     if not weights.is_file():
-        raise NotReady(f"no weights at {weights}; train that model first", field="weights")
+        raise NotReady(f"there are no weights at {weights}; train that model first", field="weights")
     before = {name: value.clone() for name, value in generator.unet.state_dict().items()}
     fingerprint = generator.fingerprint
     try:
@@ -46,9 +56,13 @@ def loaded_weights(generator: Generator, weights: Path | None) -> Iterator[None]
 
 
 class Ensemble(Attributor):
-    """The weighted mean of a method's scores over its members, each with its own directory.
+    """Weighted mean of a method's scores over several models, each with a subdirectory for its artifacts.
 
-    make: gives the method for the weights that are loaded when it is called.
+    Args:
+        name: Name of the ensemble.
+        generator: The generator that the models' weights are loaded into.
+        members: The models by name, which also names the subdirectory.
+        make: Creates the method for the weights that are loaded when it is called.
     """
 
     def __init__(

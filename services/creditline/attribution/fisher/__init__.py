@@ -1,1 +1,1 @@
-"""The Fisher information of the training set by EK-FAC, and its storage."""
+"""Fisher information of the training set by EK-FAC, and its storage on disk."""

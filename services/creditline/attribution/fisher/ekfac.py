@@ -1,9 +1,10 @@
-"""EK-FAC of any of the UNet's layers: the Fisher information, diagonal in each layer's Kronecker eigenbasis.
+"""EK-FAC for any of the UNet's layers: the Fisher information, diagonal in each layer's Kronecker eigenbasis.
 
-Eigenvalue-corrected Kronecker factors (arXiv 1806.03884) as used for influence functions of diffusion models
-(arXiv 2410.13850). A Linear or Conv2d layer's gradient is a matrix (out, in), a bias being one more input
-that is always 1; its basis is the eigenvectors of the second moments at outputs and inputs, and on the
-diagonal stand mean squares of per-sample gradients. Scales and shifts of norms keep their own coordinates.
+Eigenvalue-corrected Kronecker factors (arXiv 1806.03884), as used for influence functions of diffusion models
+(arXiv 2410.13850). The gradient of a Linear or Conv2d layer is a matrix (out, in), where a bias is one more
+input that is always 1. The basis consists of the eigenvectors of the second moments at outputs and inputs;
+the diagonal holds the mean squares of per-sample gradients in that basis. The scales and shifts of norms keep
+their own coordinates.
 """
 
 from __future__ import annotations
@@ -30,79 +31,107 @@ from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples
 from creditline.generator.pipeline import Generator
 
-# What counts as one sample of the Fisher: an example with all its draws, or each pass.
+# One sample of the Fisher: an example with all its draws, or a single pass.
 SampleKind = Literal["example", "pass"]
 
 
 @dataclass(frozen=True)
 class LayerFisher:
-    """One layer's eigenvectors (columns) and eigenvalues; no eigenvectors where it has none but the diagonal.
-
-    outputs: (out, out); inputs: (in, in), both float32; eigenvalues: (out, in) float32.
-    """
+    """Eigenvectors and eigenvalues of one layer's Fisher information."""
 
     outputs: Tensor | None
+    """Eigenvectors at the outputs, as columns: (out, out) float32; None: diagonal in the weights' own
+    coordinates."""
     inputs: Tensor | None
+    """Eigenvectors at the inputs, as columns: (in, in) float32; None as for `outputs`."""
     eigenvalues: Tensor
+    """Eigenvalues: (out, in) float32."""
 
     def to(self, device: torch.device) -> LayerFisher:
-        """The same on another device."""
+        """A copy on the given device."""
         outputs, inputs = (
             None if basis is None else basis.to(device) for basis in (self.outputs, self.inputs)
         )
         return LayerFisher(outputs, inputs, self.eigenvalues.to(device))
 
     def rotated(self, gradients: Tensor) -> Tensor:
-        """Into the eigenbasis: (B, out, in) -> (B, out, in)."""
+        """Transform gradients into the eigenbasis: (B, out, in) -> (B, out, in)."""
         return _rotated(gradients, self.outputs, self.inputs)
 
     def rotated_back(self, gradients: Tensor) -> Tensor:
-        """Out of the eigenbasis: (B, out, in) -> (B, out, in)."""
+        """Transform gradients back from the eigenbasis: (B, out, in) -> (B, out, in)."""
         if self.outputs is None or self.inputs is None:
             return gradients
         return self.outputs @ gradients @ self.inputs.T
 
     def damped(self, damping: float) -> Tensor:
-        """Eigenvalues plus `damping` of their mean: (out, in)."""
+        """Eigenvalues plus `damping` times their mean: (out, in)."""
         return self.eigenvalues + damping * self.eigenvalues.mean()
 
 
 @dataclass(frozen=True)
 class EkfacFisher:
-    """All layers' factors; a gradient is the concatenation of theirs, as `per_sample_gradients` gives it."""
+    """Fisher information of several layers, block-diagonal by layer.
+
+    A gradient is the concatenation of the layers' gradients, in the order of `per_sample_gradients`.
+    """
 
     layers: dict[str, LayerFisher]
+    """Fisher information of each layer, by name."""
     has_bias: dict[str, bool]
+    """Whether the last input column of a layer's matrix is its bias, by name."""
 
     def to(self, device: torch.device) -> EkfacFisher:
-        """The same on another device."""
+        """A copy on the given device."""
         return EkfacFisher({name: layer.to(device) for name, layer in self.layers.items()}, self.has_bias)
 
     def natural(self, gradients: Tensor, *, damping: float = DAMPING) -> Tensor:
-        """(F + damping)⁻¹ · gradient for every row: (B, P) -> (B, P) float32."""
-        return self._each_layer(
+        """Natural gradient (F + damping)⁻¹ · gradient of every row.
+
+        Args:
+            gradients: (B, P) float32.
+            damping: Damping relative to each layer's mean eigenvalue.
+
+        Returns:
+            Natural gradients: (B, P) float32.
+
+        Raises:
+            InvalidInput: The gradients are of another dimension than the Fisher.
+        """
+        return self._map_layers(
             gradients,
             lambda factor, rows: factor.rotated_back(factor.rotated(rows) / factor.damped(damping)),
         )
 
     def whitened(self, gradients: Tensor, *, damping: float = DAMPING) -> Tensor:
-        """Rows whose inner products are g · (F + damping)⁻¹ · g′, in the eigenbasis: (B, P) -> (B, P)."""
-        return self._each_layer(
+        """Rows in the eigenbasis whose inner products are g · (F + damping)⁻¹ · g′.
+
+        Args:
+            gradients: (B, P) float32.
+            damping: Damping relative to each layer's mean eigenvalue.
+
+        Returns:
+            Whitened gradients: (B, P) float32.
+
+        Raises:
+            InvalidInput: The gradients are of another dimension than the Fisher.
+        """
+        return self._map_layers(
             gradients, lambda factor, rows: factor.rotated(rows) / factor.damped(damping).sqrt()
         )
 
-    def _each_layer(self, gradients: Tensor, change: Callable[[LayerFisher, Tensor], Tensor]) -> Tensor:
+    def _map_layers(self, gradients: Tensor, transform: Callable[[LayerFisher, Tensor], Tensor]) -> Tensor:
         sizes = [factor.eigenvalues.numel() for factor in self.layers.values()]
         if gradients.shape[1] != sum(sizes):
             raise InvalidInput(
                 f"gradients of {gradients.shape[1]} numbers do not fit a Fisher of {sum(sizes)};"
-                " both must be of the same parameters",
+                " compute both for the same choice of parameters",
                 field="parameters",
             )
         parts = []
         for (name, factor), part in zip(self.layers.items(), gradients.split(sizes, dim=1), strict=True):
-            changed = change(factor, as_matrix(part, factor.eigenvalues.shape, bias=self.has_bias[name]))
-            parts.append(as_vector(changed, bias=self.has_bias[name]))
+            matrices = as_matrix(part, factor.eigenvalues.shape, bias=self.has_bias[name])
+            parts.append(as_vector(transform(factor, matrices), bias=self.has_bias[name]))
         return torch.cat(parts, dim=1)
 
 
@@ -113,16 +142,25 @@ def _rotated(gradients: Tensor, outputs: Tensor | None, inputs: Tensor | None) -
 
 
 def as_matrix(gradients: Tensor, shape: Sequence[int], *, bias: bool) -> Tensor:
-    """A layer's numbers (weight, then bias) as matrices with the bias as last column: (B, out, in)."""
+    """Reshape a layer's gradients to matrices.
+
+    Args:
+        gradients: (B, out · in), the weight before the bias.
+        shape: (out, in), the bias counted as one input.
+        bias: Whether the layer has a bias, which becomes the last column.
+
+    Returns:
+        Matrices: (B, out, in).
+    """
     rows, columns = shape
     if not bias:
         return gradients.view(-1, rows, columns)
-    weight, shift = gradients.split([rows * (columns - 1), rows], dim=1)
-    return torch.cat([weight.reshape(-1, rows, columns - 1), shift[:, :, None]], dim=2)
+    weight, bias_part = gradients.split([rows * (columns - 1), rows], dim=1)
+    return torch.cat([weight.reshape(-1, rows, columns - 1), bias_part[:, :, None]], dim=2)
 
 
 def as_vector(matrices: Tensor, *, bias: bool) -> Tensor:
-    """The inverse of `as_matrix`: (B, out · in)."""
+    """Inverse of `as_matrix`: (B, out, in) -> (B, out · in)."""
     if not bias:
         return matrices.flatten(1)
     return torch.cat([matrices[:, :, :-1].flatten(1), matrices[:, :, -1]], dim=1)
@@ -139,12 +177,25 @@ def fit_ekfac(
     draw_weights: Tensor | None = None,
     eigenbasis: bool = True,
 ) -> EkfacFisher:
-    """The empirical Fisher of the works' gradients: two walks over the works.
+    """Fit the empirical Fisher to the works' gradients, in two passes over the works.
 
-    eigenbasis: without it the Fisher is diagonal in the weights' own coordinates, as AbU's, in one walk.
+    Args:
+        generator: The generator.
+        works: The works that the Fisher is of.
+        draws: Timesteps and noises of each work.
+        layers: The layers by name.
+        measure: Function whose gradient is taken.
+        sample: "example": the eigenvalues are mean squares of each work's gradient averaged over its draws;
+            "pass": mean squares of the gradient of each single pass.
+        draw_weights: (draws,) weight of each draw, as in `per_sample_gradients`; None: 1 for all.
+        eigenbasis: False: the Fisher is diagonal in the weights' own coordinates, as in AbU, and is fitted in
+            one pass over the works.
 
-    sample "example": mean squares of each work's gradient averaged over its draws; "pass": of each pass's.
-    draw_weights: (draws,), as in `per_sample_gradients`.
+    Returns:
+        The Fisher, on the generator's device.
+
+    Raises:
+        InvalidInput: There are no layers, or a layer is of a kind that is not supported.
     """
 
     def recorded() -> Iterable[RecordedPasses]:
@@ -168,28 +219,40 @@ def fit_ekfac(
 
 
 def fisher_of_rows(rows: NDArray[np.float32], layers: Mapping[str, nn.Module]) -> EkfacFisher:
-    """The empirical Fisher from per-sample gradients alone, without a pass of the model.
+    """Fit the empirical Fisher to stored per-sample gradients, without a pass of the model.
 
-    Bases are the eigenvectors of the gradients' own second moments on both sides, as Shampoo's
-    (arXiv 1802.09568), and not of what went in and came out. rows: (N, P) float32, a memory map as well. The
-    Fisher is on the layers' device.
+    The bases are the eigenvectors of the second moments of the gradient matrices on both sides, as in Shampoo
+    (arXiv 1802.09568), instead of the second moments of inputs and output gradients.
+
+    Args:
+        rows: (N, P) float32 gradients, possibly a memory map.
+        layers: The layers by name, with P parameters together.
+
+    Returns:
+        The Fisher, on the layers' device.
+
+    Raises:
+        InvalidInput: The rows have another dimension than P.
     """
     factors, has_bias, start = {}, {}, 0
     for name, module in layers.items():
         shape, has_bias[name] = _matrix_shape(module), _has_bias_column(module)
         columns = slice(start, start + shape[0] * shape[1])
-        columns_now = torch.from_numpy(np.array(rows[:, columns])).to(device_of(module))
-        gradients = as_matrix(columns_now, shape, bias=has_bias[name])
-        factors[name] = _factor_of(gradients, whole=isinstance(module, nn.Linear | nn.Conv2d))
+        layer_rows = torch.from_numpy(np.array(rows[:, columns])).to(device_of(module))
+        gradients = as_matrix(layer_rows, shape, bias=has_bias[name])
+        factors[name] = _layer_fisher(gradients, eigenbasis=isinstance(module, nn.Linear | nn.Conv2d))
         start = columns.stop
     if start != rows.shape[1]:
-        raise InvalidInput(f"rows of {rows.shape[1]} numbers are not gradients of {start} parameters")
+        raise InvalidInput(
+            f"rows of {rows.shape[1]} numbers are not gradients of {start} parameters; give rows of the same"
+            " choice of parameters"
+        )
     return EkfacFisher(factors, has_bias)
 
 
-def _factor_of(gradients: Tensor, *, whole: bool) -> LayerFisher:
-    """One layer's, from its gradients (N, out, in); `whole`: it has eigenvectors."""
-    if not whole:
+def _layer_fisher(gradients: Tensor, *, eigenbasis: bool) -> LayerFisher:
+    """The Fisher of one layer from its gradients (N, out, in)."""
+    if not eigenbasis:
         return LayerFisher(None, None, gradients.square().mean(dim=0))
     outputs, inputs = (
         _eigenvectors(sides.T @ sides)
@@ -216,22 +279,22 @@ def _matrix_shape(module: nn.Module) -> tuple[int, int]:
 def _fit_bases(
     recorded: Iterable[RecordedPasses], layers: Mapping[str, nn.Module]
 ) -> dict[str, tuple[Tensor | None, Tensor | None]]:
-    """Eigenvectors of each layer's second moments, at outputs and inputs."""
+    """Eigenvectors of each layer's second moments at outputs and inputs; (None, None) for norms."""
     moments: dict[str, tuple[Tensor, Tensor]] = {}
     for _, passes in recorded:
         for name, module in layers.items():
             if not isinstance(module, nn.Linear | nn.Conv2d):
                 continue
-            inward, outward = (factor[0] for factor in gradient_factors_of(module, *passes[name], 1))
+            inputs, outputs = (factor[0] for factor in gradient_factors_of(module, *passes[name], 1))
             if module.bias is not None:
-                inward = torch.cat([inward, inward.new_ones(len(inward), 1)], dim=1)
-            found = (outward.T @ outward).double(), (inward.T @ inward).double()
-            moments[name] = _sum(moments[name], found) if name in moments else found
+                inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
+            products = (outputs.T @ outputs).double(), (inputs.T @ inputs).double()
+            moments[name] = _sum(moments[name], products) if name in moments else products
     if not layers:
-        raise InvalidInput("the Fisher of no layers is not defined; choose other parameters")
+        raise InvalidInput("a Fisher needs at least one layer, and none were given; choose other parameters")
     bases: dict[str, tuple[Tensor | None, Tensor | None]] = dict.fromkeys(layers, (None, None))
-    for name, (outward, inward) in moments.items():
-        bases[name] = _eigenvectors(outward), _eigenvectors(inward)
+    for name, (output_moment, input_moment) in moments.items():
+        bases[name] = _eigenvectors(output_moment), _eigenvectors(input_moment)
     return bases
 
 

@@ -1,4 +1,4 @@
-"""A fitted EK-FAC Fisher on disk, with what it was made from: one safetensors file."""
+"""Storage of a fitted EK-FAC Fisher with its origin, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ _PARTS = ("outputs", "inputs", "eigenvalues")
 
 
 def write_fisher(fisher: EkfacFisher, path: Path, origin: Mapping[str, str]) -> None:
-    """Whole or not at all."""
+    """Write the file atomically.
+
+    Args:
+        fisher: The Fisher.
+        path: Path of the safetensors file; its directory is created.
+        origin: What the Fisher was made from, as names and fingerprints.
+    """
     tensors = {
         f"{name}|{part}": getattr(factor, part)
         for name, factor in fisher.layers.items()
@@ -30,13 +36,24 @@ def write_fisher(fisher: EkfacFisher, path: Path, origin: Mapping[str, str]) -> 
 
 
 def read_fisher(path: Path, origin: Mapping[str, str]) -> EkfacFisher:
-    """Raises FingerprintMismatch when it was made from something else, InvalidInput when it is cut off."""
+    """Read a Fisher, on the CPU.
+
+    Args:
+        path: Path of the safetensors file.
+        origin: Origin that it must have.
+
+    Raises:
+        FingerprintMismatch: The Fisher has another origin.
+        InvalidInput: The file is truncated or damaged.
+    """
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata()
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except Exception as error:
-        raise InvalidInput(f"{path} is cut off ({error}); delete it and make it again") from error
+        raise InvalidInput(
+            f"{path} is truncated or damaged ({error}); delete it and run the command again"
+        ) from error
     refuse_other_origin(metadata, origin, path)
     has_bias = json.loads(metadata["has_bias"])
     layers = {
@@ -49,9 +66,18 @@ def read_fisher(path: Path, origin: Mapping[str, str]) -> EkfacFisher:
 
 
 def stored_fisher(path: Path, origin: Mapping[str, str], fit: Callable[[], EkfacFisher]) -> EkfacFisher:
-    """The Fisher at `path`, fitted first where it is not there, by one process at a time.
+    """Read a Fisher, after fitting it when the file does not exist. One process at a time fits; others wait.
 
-    Raises as `read_fisher` and `build_lock` do.
+    Args:
+        path: Path of the safetensors file.
+        origin: Origin that the Fisher must have.
+        fit: Fits the Fisher.
+
+    Raises:
+        FingerprintMismatch: The file has another origin.
+        InvalidInput: The file is truncated or damaged.
+        Conflict: Another process has not finished the file in time.
+        NotReady: The file system has no locks.
     """
     if not path.exists():
         with build_lock(path):

@@ -1,1 +1,1 @@
-"""Gradients of single examples: what they are taken of, of which weights, projected and stored."""
+"""Per-sample gradients: their targets and parameters, random projections, and storage on disk."""

@@ -1,4 +1,4 @@
-"""What each draw counts for in a mean over draws: for gradients and for scores alike."""
+"""Weights of the draws in a mean over draws, the same for gradients and for scores."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from creditline.generator.losses import Draws
 
 
 def relative_draw_weights(losses: NDArray[Any], draws: Draws) -> Tensor:
-    """What each draw counts so that the works' mean loss is the same at every timestep: (draws,) float32.
+    """Weights of the draws that make the works' mean loss the same at every timestep.
 
-    losses: (N, draws), of the works under the generator. The weights' mean is 1.
+    Args:
+        losses: (N, draws) losses of the works under the generator, timestep-major.
+        draws: The draws of the losses.
+
+    Returns:
+        Weights with mean 1: (draws,) float32.
     """
     by_timestep = np.asarray(losses, dtype=np.float64).reshape(len(losses), draws.timesteps, draws.repeats)
     weights = 1.0 / by_timestep.mean(axis=(0, 2)).repeat(draws.repeats)

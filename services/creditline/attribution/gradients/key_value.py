@@ -1,8 +1,9 @@
 """Per-sample gradients of the cross-attention's key and value projections, in factored form.
 
-Keys and values see nothing but the text, so the gradient of one example's loss by such a weight is
-Σ over tokens of (gradient at the output) ⊗ (text vector), and the text is the same at every timestep: one
-backward pass to the projections' outputs gives exact per-sample gradients, without one copy per example.
+The inputs of these projections are the text embeddings alone, so the gradient of one example's loss with
+respect to such a weight is Σ over tokens of (gradient at the output) ⊗ (text vector). The text is the same at
+every timestep: one backward pass to the projections' outputs gives exact per-sample gradients, without a copy
+of the weights per example.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from creditline.generator.pipeline import Generator
 
 
 def key_value_projections(unet: nn.Module) -> dict[str, nn.Linear]:
-    """The cross-attention's `to_k` and `to_v` by name, in the UNet's order (AbU's `cross-attn` choice)."""
+    """The cross-attention's `to_k` and `to_v` layers by name, in the UNet's order (AbU's `cross-attn`)."""
     return {
         name: module
         for name, module in unet.named_modules()
@@ -37,30 +38,33 @@ def key_value_projections(unet: nn.Module) -> dict[str, nn.Linear]:
 
 
 def output_widths(projections: dict[str, nn.Linear]) -> list[int]:
-    """How many of the D outputs side by side are each projection's, in order."""
+    """Number of outputs of each projection, in order; their sum is D."""
     return [module.out_features for module in projections.values()]
 
 
 @dataclass(frozen=True)
 class GradientFactors:
-    """Gradients of N examples: that of example i is outputs[i].T @ text[i], shape (D, E).
-
-    outputs: (N, L, D) float32, gradients at all projections' outputs side by side, averaged over draws;
-    text: (N, L, E) float32; losses: (N, draws) float32, which the same forward passes gave.
-    """
+    """Gradients of N examples in factored form: that of example i is outputs[i].T @ text[i], shape (D, E)."""
 
     outputs: Tensor
+    """Gradients at all projections' outputs, concatenated and averaged over draws: (N, L, D) float32."""
     text: Tensor
+    """Text embeddings: (N, L, E) float32."""
     losses: Tensor
+    """Losses from the same forward passes: (N, draws) float32."""
 
     def dense(self) -> Tensor:
-        """The gradients written out: (N, D, E) float32."""
+        """The product of the factors: (N, D, E) float32."""
         return self.outputs.transpose(1, 2) @ self.text
 
 
 @contextmanager
 def recorded_outputs(projections: dict[str, nn.Linear]) -> Iterator[dict[nn.Module, Tensor]]:
-    """While open, each projection's output is a leaf that takes a gradient, and is recorded."""
+    """Context in which each projection's output is a leaf tensor that requires a gradient.
+
+    Yields:
+        The outputs of the latest forward pass, by module.
+    """
     recorded: dict[nn.Module, Tensor] = {}
 
     def record(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
@@ -76,14 +80,23 @@ def recorded_outputs(projections: dict[str, nn.Linear]) -> Iterator[dict[nn.Modu
 
 
 def gradient_factors(generator: Generator, examples: Examples, draws: Draws) -> GradientFactors:
-    """The gradient of each example's loss, averaged over its draws."""
+    """Gradient factors of each example's loss, averaged over its draws.
+
+    Args:
+        generator: The generator.
+        examples: The examples, N of them.
+        draws: Timesteps and noises of the loss.
+
+    Returns:
+        Gradients and losses, on the generator's device.
+    """
     step, passes = examples_per_batch(draws), passes_per_batch(generator.unet)
     outputs, losses = [], []
     for start in range(0, len(examples), step):
         part = examples.rows(range(start, min(start + step, len(examples))))
         batch = noisy_batch(generator, part, draws)
         gradients, errors = zip(
-            *(_pass_gradients(generator, few) for few in batch.split(passes)), strict=True
+            *(_pass_gradients(generator, chunk) for chunk in batch.split(passes)), strict=True
         )
         by_draw = torch.cat(gradients)
         outputs.append(by_draw.view(len(part), len(draws), *by_draw.shape[1:]).mean(dim=1))
@@ -92,11 +105,11 @@ def gradient_factors(generator: Generator, examples: Examples, draws: Draws) -> 
 
 
 def _pass_gradients(generator: Generator, batch: NoisyBatch) -> tuple[Tensor, Tensor]:
-    """Gradients at all projections' outputs, (B, L, D) side by side, and losses (B,) of some passes."""
+    """Gradients at the outputs of all projections, concatenated (B, L, D), and losses (B,) of a batch."""
     projections = key_value_projections(generator.unet)
     with recorded_outputs(projections) as recorded, torch.enable_grad():
         losses = batch_losses(generator, batch)
-        # The UNet calls its blocks in another order than it lists them.
+        # The UNet runs its blocks in another order than `named_modules` lists them.
         leaves = [recorded[module] for module in projections.values()]
         gradients = torch.autograd.grad(losses.sum(), leaves)
     return torch.cat(gradients, dim=-1), losses.detach()
@@ -104,7 +117,12 @@ def _pass_gradients(generator: Generator, batch: NoisyBatch) -> tuple[Tensor, Te
 
 @contextmanager
 def moved_weights(projections: dict[str, nn.Linear], change: Tensor) -> Iterator[None]:
-    """While open, `change` (D, E) is added to the weights; afterwards they are exactly as before."""
+    """Context in which `change` is added to the projections' weights, which are restored exactly afterwards.
+
+    Args:
+        projections: The projections, as `key_value_projections` returns them.
+        change: (D, E) float32.
+    """
     before = [module.weight.detach().clone() for module in projections.values()]
     widths = output_widths(projections)
     try:

@@ -1,4 +1,4 @@
-"""Which weights a method looks at or moves: the choices of AbU's code, and MUCS's."""
+"""Choices of the weights that a method differentiates or changes: those of AbU's code, and that of MUCS."""
 
 from __future__ import annotations
 
@@ -22,20 +22,26 @@ _CHOICES: dict[str, Callable[[str], bool]] = {
     "cross-attn": lambda name: name.endswith(_KEY_VALUE),
     # All projections of both attentions.
     "attn": lambda name: name.endswith(_ATTENTION),
-    # The transformer blocks' MLPs and whatever brings the prompt or the timestep in: MUCS.
+    # MLPs of the transformer blocks, and all layers that inject the prompt or the timestep: MUCS.
     "mlp-cond": lambda name: ".ff.net." in name or any(part in name for part in _CONDITIONING),
     "all": lambda name: True,
 }
 
 
 def chosen_layers(unet: nn.Module, choice: ParameterChoice) -> dict[str, nn.Module]:
-    """Layers with weights of their own, by name in the UNet's order.
+    """The chosen layers that have parameters of their own, by name, in the UNet's order.
 
-    Raises InvalidInput for another choice, or when the UNet has no such layers.
+    Args:
+        unet: The UNet.
+        choice: Name of the choice.
+
+    Raises:
+        InvalidInput: The choice is unknown, or the UNet has no such layers.
     """
     if choice not in _CHOICES:
         raise InvalidInput(
-            f"parameters {choice!r} are none of {', '.join(get_args(ParameterChoice))}", field="parameters"
+            f"unknown choice of parameters {choice!r}; choose one of {', '.join(get_args(ParameterChoice))}",
+            field="parameters",
         )
     layers = {
         name: module
@@ -43,5 +49,7 @@ def chosen_layers(unet: nn.Module, choice: ParameterChoice) -> dict[str, nn.Modu
         if any(True for _ in module.parameters(recurse=False)) and _CHOICES[choice](name)
     }
     if not layers:
-        raise InvalidInput(f"the UNet has no {choice!r} layers; choose all", field="parameters")
+        raise InvalidInput(
+            f"the UNet has no layers of the choice {choice!r}; choose 'all'", field="parameters"
+        )
     return layers

@@ -1,8 +1,9 @@
-"""Per-sample gradients of any of the UNet's layers, many examples in one backward pass.
+"""Per-sample gradients of any of the UNet's layers, for many examples in one backward pass.
 
-A layer's gradient for one example is a product of what went in and the gradient at what came out, summed
-over places and draws; both are recorded for the whole batch, and one batched matrix product per layer gives
-all examples' gradients, with no copy of the model per example (`torch.func` is the oracle in the tests).
+A layer's gradient for one example is the product of the layer's input and the gradient at its output, summed
+over positions and draws. Both are recorded for the whole batch, and one batched matrix product per layer
+gives the gradients of all examples, without a copy of the model per example (`torch.func` is the oracle in
+the tests).
 """
 
 from __future__ import annotations
@@ -21,33 +22,44 @@ from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, NoisyBatch, examples_per_batch, noisy_batch
 from creditline.generator.pipeline import Generator
 
-# How many examples a batch holds; by layer, what went in and the gradient at what came out.
+# Number of examples in a batch; by layer, its input and the gradient at its output.
 RecordedPasses = tuple[int, dict[str, tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One layer in one forward pass: its input and its output, a leaf of the graph."""
+    """Input and output of one layer in one forward pass."""
 
     inputs: Tensor
+    """The input, detached, batch first."""
     outputs: Tensor
+    """The output, batch first, cut off from the layer's own parameters."""
 
 
 def parameter_count(layers: Mapping[str, nn.Module]) -> int:
-    """P: numbers in one example's gradient."""
+    """Number of parameters of the layers: P, the dimension of one example's gradient."""
     return sum(parameter.numel() for module in layers.values() for parameter in module.parameters(False))
 
 
 def moved_parameters(layers: Mapping[str, nn.Module]) -> list[nn.Parameter]:
-    """All parameters in the order of a gradient's numbers: layer by layer, weight before bias."""
+    """Parameters of the layers in the order of a gradient's components: by layer, weight before bias."""
     return [parameter for module in layers.values() for parameter in module.parameters(False)]
 
 
 @contextmanager
 def recorded_layers(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Recorded]]:
-    """While open, every forward pass leaves each layer's input and output in the yielded dictionary.
+    """Context in which a forward pass records the input and the output of each layer.
 
-    Outputs are cut off from the layers' own parameters, which so need no gradient themselves.
+    Outputs are cut off from the layers' own parameters, which therefore need no gradient themselves.
+
+    Args:
+        layers: The layers by name.
+
+    Yields:
+        The recorded layers by name, empty before the forward pass.
+
+    Raises:
+        InvalidInput: A layer runs twice in one forward pass.
     """
     recorded: dict[str, Recorded] = {}
 
@@ -55,9 +67,11 @@ def recorded_layers(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Recor
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if name in recorded:
                 raise InvalidInput(
-                    f"layer {name} is used twice in one pass; leave it out", field="parameters"
+                    f"layer {name} runs twice in one forward pass, which per-sample gradients do not support;"
+                    " choose parameters without it",
+                    field="parameters",
                 )
-            # A zero that requires a gradient keeps the graph to earlier layers.
+            # Adding a zero that requires a gradient keeps the graph to earlier layers.
             output = output + torch.zeros_like(output, requires_grad=True)
             recorded[name] = Recorded(inputs[0].detach(), output)
             return output
@@ -72,53 +86,84 @@ def recorded_layers(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Recor
             handle.remove()
 
 
-def layer_gradients(module: nn.Module, inputs: Tensor, at_output: Tensor, groups: int) -> Tensor:
-    """The layer's gradient summed within each of `groups` equal runs of the batch: (groups, P_layer).
+def layer_gradients(module: nn.Module, inputs: Tensor, output_gradient: Tensor, groups: int) -> Tensor:
+    """Gradient of one layer, summed within each of several equal, consecutive groups of the batch.
 
-    inputs, at_output: what went in and the gradient at what came out, batch first.
-    Raises InvalidInput for a kind of layer that is not known here.
+    Args:
+        module: A Linear, Conv2d, GroupNorm or LayerNorm layer.
+        inputs: The layer's input, batch first.
+        output_gradient: The gradient at the layer's output, batch first.
+        groups: Number of groups that the batch is divided into.
+
+    Returns:
+        Gradients, weight before bias: (groups, P_layer).
+
+    Raises:
+        InvalidInput: Per-sample gradients do not support this kind of layer.
     """
-    inward, outward = gradient_factors_of(module, inputs, at_output, groups)
+    input_factor, output_factor = gradient_factors_of(module, inputs, output_gradient, groups)
     if isinstance(module, nn.Linear | nn.Conv2d):
-        weight = outward.transpose(1, 2) @ inward
+        weight = output_factor.transpose(1, 2) @ input_factor
     else:
-        weight = (outward * inward).sum(dim=1)
+        weight = (output_factor * input_factor).sum(dim=1)
     parts = [weight.flatten(1)]
     if module.bias is not None:
-        parts.append(outward.sum(dim=1))
+        parts.append(output_factor.sum(dim=1))
     return torch.cat(parts, dim=1)
 
 
 def gradient_factors_of(
-    module: nn.Module, inputs: Tensor, at_output: Tensor, groups: int
+    module: nn.Module, inputs: Tensor, output_gradient: Tensor, groups: int
 ) -> tuple[Tensor, Tensor]:
-    """The two factors, place by place: (groups, places, in) and (groups, places, out)."""
+    """The two factors of a layer's gradient at every position.
+
+    Args:
+        module: A Linear, Conv2d, GroupNorm or LayerNorm layer.
+        inputs: The layer's input, batch first.
+        output_gradient: The gradient at the layer's output, batch first.
+        groups: Number of groups that the batch is divided into.
+
+    Returns:
+        The input factor (groups, positions, in) and the output factor (groups, positions, out). For norms
+        both have one column per channel.
+
+    Raises:
+        InvalidInput: Per-sample gradients do not support this kind of layer.
+    """
     if isinstance(module, nn.Linear):
-        inward, outward = inputs, at_output
+        input_factor, output_factor = inputs, output_gradient
     elif isinstance(module, nn.Conv2d):
         if module.groups != 1:
-            raise InvalidInput("grouped convolutions have no per-sample gradients here; leave that layer out")
-        inward, outward = _unfolded(module, inputs), at_output.flatten(2).transpose(1, 2)
+            raise InvalidInput(
+                f"per-sample gradients do not support convolutions with {module.groups} groups;"
+                " choose parameters without them, such as 'attn'"
+            )
+        input_factor, output_factor = _unfolded(module, inputs), output_gradient.flatten(2).transpose(1, 2)
     elif isinstance(module, nn.GroupNorm):
-        whitened = functional.group_norm(inputs, module.num_groups, eps=module.eps)
-        inward, outward = whitened.flatten(2).transpose(1, 2), at_output.flatten(2).transpose(1, 2)
+        normalised = functional.group_norm(inputs, module.num_groups, eps=module.eps)
+        input_factor = normalised.flatten(2).transpose(1, 2)
+        output_factor = output_gradient.flatten(2).transpose(1, 2)
     elif isinstance(module, nn.LayerNorm):
-        inward = functional.layer_norm(inputs, module.normalized_shape, eps=module.eps)
-        outward = at_output
+        input_factor = functional.layer_norm(inputs, module.normalized_shape, eps=module.eps)
+        output_factor = output_gradient
     else:
         raise InvalidInput(
-            f"layers of kind {type(module).__name__} have no per-sample gradients here; choose attn"
+            f"per-sample gradients do not support layers of type {type(module).__name__};"
+            " choose parameters without them, such as 'attn'"
         )
     return (
-        inward.reshape(groups, -1, inward.shape[-1]),
-        outward.reshape(groups, -1, outward.shape[-1]),
+        input_factor.reshape(groups, -1, input_factor.shape[-1]),
+        output_factor.reshape(groups, -1, output_factor.shape[-1]),
     )
 
 
 def _unfolded(module: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """Every place's receptive field: (B, places, in · kernel)."""
+    """Receptive field of every position: (B, positions, in · kernel)."""
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
-        raise InvalidInput("convolutions with padding other than zeros have no per-sample gradients here")
+        raise InvalidInput(
+            f"per-sample gradients do not support convolutions with padding {module.padding!r} of mode"
+            f" {module.padding_mode!r}; choose parameters without them, such as 'attn'"
+        )
     patches = functional.unfold(inputs, module.kernel_size, module.dilation, module.padding, module.stride)
     return patches.transpose(1, 2)
 
@@ -130,9 +175,17 @@ def output_gradients(
     measure: GradientTarget,
     weights: Tensor | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Each layer's input and the gradient at its output.
+    """Input of each layer and the gradient at its output, from one forward and one backward pass.
 
-    weights: what each pass counts, (B,); 1 where it is not given.
+    Args:
+        generator: The generator.
+        batch: The noisy batch, B passes.
+        layers: The layers by name.
+        measure: Function of each pass whose gradient is taken.
+        weights: (B,) weight of each pass in the sum; None: 1 for all.
+
+    Returns:
+        (input, gradient at the output) of each layer, by name.
     """
     with recorded_layers(layers) as recorded, torch.enable_grad():
         predicted = generator.unet(batch.inputs, batch.timesteps, batch.text).sample
@@ -150,9 +203,18 @@ def recorded_passes(
     measure: GradientTarget,
     draw_weights: Tensor | None,
 ) -> Iterator[RecordedPasses]:
-    """One walk over the examples, batch by batch.
+    """Inputs and output gradients of all layers for all examples, batch by batch.
 
-    draw_weights: (draws,), what each draw counts; 1 where they are not given.
+    Args:
+        generator: The generator.
+        examples: The examples.
+        draws: Timesteps and noises of each example.
+        layers: The layers by name.
+        measure: Function of each pass whose gradient is taken.
+        draw_weights: (draws,) weight of each draw; None: 1 for all.
+
+    Yields:
+        The number of examples in a batch, and (input, output gradient) by layer.
     """
     step = examples_per_batch(draws)
     for start in range(0, len(examples), step):
@@ -174,10 +236,22 @@ def per_sample_gradients(
     draw_weights: Tensor | None = None,
     by_timestep: bool = False,
 ) -> Tensor:
-    """Each example's gradient of its measure, averaged over its draws: (N, P) float32.
+    """Gradient of a measure for each example, averaged over its draws.
 
-    draw_weights: (draws,), what each draw counts beside the others (their sum is the number of draws).
-    by_timestep: one gradient for each timestep, averaged over its repeats: (N, timesteps, P).
+    Args:
+        generator: The generator.
+        examples: The examples, N of them.
+        draws: Timesteps and noises of each example.
+        layers: The layers by name, with P parameters together.
+        measure: Function of each pass whose gradient is taken.
+        draw_weights: (draws,) weight of each draw, with mean 1; None: 1 for all.
+        by_timestep: Whether to return one gradient per timestep, averaged over its repeats.
+
+    Returns:
+        Gradients: (N, P) float32, or (N, timesteps, P) with `by_timestep`.
+
+    Raises:
+        InvalidInput: A layer is of a kind that is not supported, or runs twice in one forward pass.
     """
     parts = []
     for count, recorded in recorded_passes(generator, examples, draws, layers, measure, draw_weights):
@@ -192,7 +266,12 @@ def per_sample_gradients(
 
 @contextmanager
 def moved_layers(layers: Mapping[str, nn.Module], change: Tensor) -> Iterator[None]:
-    """While open, `change` (P,) is added to the layers' parameters; afterwards they are exactly as before."""
+    """Context in which `change` is added to the layers' parameters, which are restored exactly afterwards.
+
+    Args:
+        layers: The layers by name.
+        change: (P,) float32, in the order of `moved_parameters`.
+    """
     parameters = moved_parameters(layers)
     before = [parameter.detach().clone() for parameter in parameters]
     try:

@@ -1,7 +1,7 @@
-"""Rows of numbers, one for each work, on disk: filled block by block, resumable, read by memory map.
+"""Resumable storage of one row of numbers per work: computed block by block, read as a memory map.
 
-`NAME.npy` holds the rows and `NAME.json` says what they were made from and how many are done. A row is
-written before it is counted, so that a process that is killed anywhere goes on to the same bytes.
+`NAME.npy` holds the rows; `NAME.json` records their origin and the number of finished rows. Rows are written
+before they are counted, so that a process that was killed at any point resumes and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from creditline.build_lock import build_lock
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.files import replace_file
 
-_SAY_SECONDS = 20.0
+_REPORT_INTERVAL_SECONDS = 20.0
 
 
 def stored_rows(
@@ -31,11 +31,22 @@ def stored_rows(
     block: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> NDArray[Any]:
-    """All `count` rows, computing what is missing: a read-only memory map (count, ...).
+    """Open stored rows, after computing the missing ones. One process at a time computes; others wait.
 
-    path: without suffix; origin: what the rows are made from; compute: gives the rows of a range. One process
-    at a time computes what is missing; others wait for it, and `report` reports that.
-    Raises FingerprintMismatch when the file was made from something else, InvalidInput when it is cut off.
+    Args:
+        path: Path of the files without their suffix.
+        origin: What the rows are made from, as names and fingerprints.
+        count: Number of rows.
+        compute: Returns the rows of a range of indices: (len(range), ...).
+        block: Number of rows computed between two checkpoints.
+        report: Receives one line about progress every 20 seconds, and one when another process is waited for.
+
+    Returns:
+        All rows, as a read-only memory map: (count, ...).
+
+    Raises:
+        FingerprintMismatch: The files have another origin or another number of rows.
+        InvalidInput: A file is truncated.
     """
     if _rows_done(path, origin) < count:
         with build_lock(_rows_path(path), on_wait=report):
@@ -52,7 +63,7 @@ def _compute_missing(
     report: Callable[[str], None],
 ) -> None:
     done = _rows_done(path, origin)
-    started, said, first = time.perf_counter(), 0.0, done
+    started, last_report, first = time.perf_counter(), 0.0, done
     while done < count:
         rows = range(done, min(done + block, count))
         values = np.ascontiguousarray(compute(rows))
@@ -62,17 +73,17 @@ def _compute_missing(
         done = rows.stop
         _write_progress(path, origin, done)
         elapsed = time.perf_counter() - started
-        if elapsed - said > _SAY_SECONDS:
-            said = elapsed
-            left = elapsed / (done - first) * (count - done)
-            report(f"{path.name}: {done}/{count} works, {left / 60:.1f} minutes left")
+        if elapsed - last_report > _REPORT_INTERVAL_SECONDS:
+            last_report = elapsed
+            seconds_left = elapsed / (done - first) * (count - done)
+            report(f"{path.name}: {done}/{count} works, {seconds_left / 60:.1f} minutes left")
 
 
 def _open(path: Path, done: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
     target = _rows_path(path)
     if done == 0:
         return np.lib.format.open_memmap(target, mode="w+", dtype=dtype, shape=shape)
-    # Opened for writing, a file that is cut off would be filled up with zeros.
+    # Checked first: opening a truncated file for writing would fill it up with zeros.
     _read(path, shape[0])
     return np.lib.format.open_memmap(target, mode="r+")
 
@@ -82,7 +93,9 @@ def _read(path: Path, count: int) -> NDArray[Any]:
     try:
         rows: NDArray[Any] = np.load(target, mmap_mode="r")
     except (ValueError, OSError, EOFError) as error:
-        raise InvalidInput(f"{target} is cut off ({error}); delete it and make it again") from error
+        raise InvalidInput(
+            f"{target} is truncated or damaged ({error}); delete it and run the command again"
+        ) from error
     if len(rows) != count:
         raise FingerprintMismatch(f"{target} holds {len(rows)} works, not {count}; use another directory")
     return rows
@@ -94,20 +107,31 @@ def _rows_done(path: Path, origin: Mapping[str, str]) -> int:
         return 0
     try:
         progress = json.loads(progress_path.read_text())
-        found, done = progress["origin"], int(progress["rows"])
+        stored_origin, done = progress["origin"], int(progress["rows"])
     except (ValueError, KeyError) as error:
-        raise InvalidInput(f"{progress_path} is cut off ({error}); delete it and make it again") from error
-    refuse_other_origin(found, origin, progress_path)
+        raise InvalidInput(
+            f"{progress_path} is truncated or damaged ({error}); delete it and run the command again"
+        ) from error
+    refuse_other_origin(stored_origin, origin, progress_path)
     return done if _rows_path(path).is_file() else 0
 
 
-def refuse_other_origin(found: Mapping[str, str], wanted: Mapping[str, str], path: Path) -> None:
-    """Raises FingerprintMismatch when an artifact was made from something else than is wanted."""
-    for key in wanted:
-        if found.get(key) != wanted[key]:
+def refuse_other_origin(stored: Mapping[str, str], expected: Mapping[str, str], path: Path) -> None:
+    """Refuse an artifact that was made from something else.
+
+    Args:
+        stored: Origin that is recorded in the artifact.
+        expected: Origin that it must have.
+        path: The artifact, for the error message.
+
+    Raises:
+        FingerprintMismatch: The two differ in a key of `expected`, which the error's field names.
+    """
+    for key in expected:
+        if stored.get(key) != expected[key]:
             raise FingerprintMismatch(
-                f"{path} was made with {key} {found.get(key)!r}, not {wanted[key]!r}; use another directory"
-                " or make it again",
+                f"{path} was made with {key} {stored.get(key)!r}, not {expected[key]!r}; use another"
+                " directory, or delete it and run the command again",
                 field=key,
             )
 

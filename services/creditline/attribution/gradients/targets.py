@@ -1,4 +1,4 @@
-"""What a gradient is taken of: the denoising loss, or a function of the UNet's output alone (D-TRAK)."""
+"""Functions whose gradient is taken: the denoising loss, or one of the UNet's output alone (D-TRAK)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 from creditline.errors import InvalidInput
 from creditline.generator.losses import NoisyBatch
 
-# (batch, the UNet's output (B, C, H, W)) -> one number a pass, (B,).
+# (batch, output of the UNet (B, C, H, W)) -> one value per pass, (B,).
 GradientTarget = Callable[[NoisyBatch, Tensor], Tensor]
 
 
 def noise_loss(batch: NoisyBatch, predicted: Tensor) -> Tensor:
-    """Mean squared error of the predicted noise: the loss in which influence is measured."""
+    """Mean squared error of the predicted noise, the loss in which influence is measured: (B,)."""
     return batch.noise_losses(predicted)
 
 
-# D-TRAK's output functions (arXiv 2311.00500, section 4.1): no target in them.
+# The output functions of D-TRAK (arXiv 2311.00500, section 4.1) do not depend on the target.
 GRADIENT_TARGETS: dict[str, GradientTarget] = {
     "loss": noise_loss,
     "squared-l2": lambda batch, predicted: predicted.square().mean(dim=(1, 2, 3)),
@@ -30,7 +30,13 @@ GRADIENT_TARGETS: dict[str, GradientTarget] = {
 
 
 def gradient_target_named(name: str) -> GradientTarget:
-    """Raises InvalidInput for a name that is none of `GRADIENT_TARGETS`."""
+    """The gradient target of that name.
+
+    Raises:
+        InvalidInput: `GRADIENT_TARGETS` has no such name.
+    """
     if name not in GRADIENT_TARGETS:
-        raise InvalidInput(f"measure {name!r} is none of {', '.join(GRADIENT_TARGETS)}", field="measure")
+        raise InvalidInput(
+            f"unknown measure {name!r}; choose one of {', '.join(GRADIENT_TARGETS)}", field="measure"
+        )
     return GRADIENT_TARGETS[name]

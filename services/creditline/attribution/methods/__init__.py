@@ -1,1 +1,1 @@
-"""Attribution methods behind one interface: similarity, gradients, TRAK and NDA."""
+"""Attribution methods, each an `Attributor`: similarity, gradients, TRAK and NDA, with their registry."""

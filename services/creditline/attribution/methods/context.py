@@ -1,4 +1,4 @@
-"""What a method is made from: a generator, its works, and what several methods share."""
+"""Inputs of the registered methods: a generator, its works, and the artifacts that methods share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from creditline.attribution.ensembles.models import Member
 from creditline.attribution.methods.gradient_rows import GradientRows, GradientSpace
 from creditline.generator.pipeline import Generator
 
-# (tower, gallery) -> features (N, D) float32; the towers are "image" and "text".
+# (name of the tower, gallery) -> features (N, D) float32; the towers are "image" and "text".
 TowerFeatures = Callable[[str, Gallery], NDArray[np.float32]]
 
 
@@ -23,7 +23,7 @@ TowerFeatures = Callable[[str, Gallery], NDArray[np.float32]]
 class MethodContext:
     """Inputs of the methods in the registry, and the gradient rows that they share.
 
-    Works' gradients are computed once for each space, whichever methods ask for them.
+    The works' gradients are computed once per space and shared by all methods that use the space.
     """
 
     generator: Generator
@@ -35,7 +35,7 @@ class MethodContext:
     features: TowerFeatures
     """Features of a gallery by one of the frozen towers."""
     seeds: Mapping[str, int] = field(default_factory=dict)
-    """Seed that each query's picture was sampled from, by query id (Journey-TRAK)."""
+    """Sampling seed of each query's picture, by query id (Journey-TRAK)."""
     seed_models: Mapping[str, Member] = field(default_factory=dict)
     """Models of the same works trained from other seeds, by name (D-TRAK's ensemble)."""
     checkpoints: Mapping[str, Member] = field(default_factory=dict)
@@ -43,10 +43,15 @@ class MethodContext:
     _rows: dict[GradientSpace, GradientRows] = field(default_factory=dict)
 
     def rows(self, space: GradientSpace) -> GradientRows:
-        """The works' gradient rows in a space; whitened rows are computed from the plain rows of that space.
+        """Gradient rows of the works in a space, computed at the first call.
+
+        Args:
+            space: The space. When its whitening is fitted to rows, its rows are computed from the plain rows
+                of the same space.
 
         Raises:
             FingerprintMismatch: The directory holds rows of another generator or of other works.
+            InvalidInput: A stored file is truncated.
         """
         if space not in self._rows:
             plain = None

@@ -1,9 +1,10 @@
-"""The diffusion attribution score (arXiv 2410.18639): how far leaving a work out moves the model's output.
+"""The diffusion attribution score (arXiv 2410.18639): the change of the model's output without a work.
 
-One Gauss-Newton step of the squared error without work n moves the weights by (JᵀJ + λ)⁻¹ jₙ rₙ / (1 − hₙ):
-jₙ the gradient of the output at the work, rₙ its residual, hₙ its leverage. The query's output then moves by
-its own gradient times that; the score is the size of it. As D-TRAK's, but it knows which works the model has
-not learnt: a work without residual moves nothing.
+One Gauss-Newton step on the squared error without work n changes the weights by (JᵀJ + λ)⁻¹ jₙ rₙ / (1 − hₙ),
+where jₙ is the gradient of the output at the work, rₙ its residual and hₙ its leverage. The query's output
+changes by the inner product of its own gradient with that step; the score is the absolute value. Compared
+with D-TRAK, the score takes into account how well the model fits a work: a work without residual has no
+influence.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ _WORKS_PER_BLOCK = 128
 
 
 class DiffusionAttributionScore(GradientMethod):
-    """|φ(query)ᵀ (ΦᵀΦ + λ)⁻¹ φ(work)| · r / (1 − h).
+    """The score |φ(query)ᵀ (ΦᵀΦ + λ)⁻¹ φ(work)| · r / (1 − h).
 
-    rows: of an output function, as D-TRAK's; r: the root of the work's mean squared error at the rows' draws;
-    λ relative to the works' mean squared length, as everywhere here.
+    r is the square root of the work's mean squared error at the draws of the rows, h the work's leverage.
+
+    Args:
+        name: Name of the method.
+        generator: The generator.
+        rows: Gradient rows of an output function, as for D-TRAK.
+        regularisation: λ, relative to the works' mean squared length, above 0.
     """
 
     def __init__(self, name: str, generator: Generator, rows: GradientRows, regularisation: float) -> None:

@@ -1,7 +1,7 @@
-"""Methods that compare gradients: of the query with each work's, in one of the spaces of `gradient_rows`.
+"""Methods that compare the query's gradient with each work's gradient, in one of `gradient_rows`' spaces.
 
-On whitened rows a plain product is an influence function (EK-FAC, arXiv 2410.13850) and the first-order limit
-of unlearning; on rows of the loss `Trak` is TRAK, on rows of the squared output it is D-TRAK.
+On whitened rows the inner product is an influence function (EK-FAC, arXiv 2410.13850) and the first-order
+limit of unlearning. `Trak` on rows of the loss is TRAK, on rows of the squared output it is D-TRAK.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from creditline.errors import NotReady
 
 
 class GradientMethod(Attributor):
-    """What all of them share: rows of the works, and each query's products with them."""
+    """Base of the gradient methods: the score is the inner product of the query's and the work's rows.
+
+    Args:
+        name: Name of the method.
+        rows: Gradient rows, which several methods may share.
+    """
 
     def __init__(self, name: str, rows: GradientRows) -> None:
         self.name = name
@@ -32,7 +37,7 @@ class GradientMethod(Attributor):
         self.bytes_per_work = self.rows.bytes_per_work
 
     def products(self, queries: Gallery) -> NDArray[np.float64]:
-        """Each query's gradient with each work's row: (Q, N)."""
+        """Inner products of each query's row with each work's row: (Q, N) float64."""
         return self.rows.inner_products(queries.examples)
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
@@ -40,21 +45,21 @@ class GradientMethod(Attributor):
 
 
 class GradientDot(GradientMethod):
-    """The inner product: TracIn at one checkpoint (arXiv 2002.08484)."""
+    """Inner product of the two gradients: TracIn at one checkpoint (arXiv 2002.08484)."""
 
 
 class GradientCosine(GradientMethod):
-    """The cosine of the two gradients: what both lengths say is left out."""
+    """Cosine of the two gradients, independent of the lengths of both."""
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        of_queries = np.linalg.norm(self.rows.of_queries(queries.examples).cpu().numpy(), axis=1)
-        return super().scores(queries) / of_queries[:, None] / row_norms(self.rows.rows)
+        query_norms = np.linalg.norm(self.rows.of_queries(queries.examples).cpu().numpy(), axis=1)
+        return super().scores(queries) / query_norms[:, None] / row_norms(self.rows.rows)
 
 
 class RenormalisedGradientDot(GradientMethod):
-    """Divided by the work's own length, so that works of large gradients do not lead everywhere.
+    """Inner product divided by the length of the work's gradient, so that long gradients do not dominate.
 
-    Renormalised influence (arXiv 2201.10055) on loss rows.
+    On rows of the loss it is renormalised influence (arXiv 2201.10055).
     """
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
@@ -62,10 +67,15 @@ class RenormalisedGradientDot(GradientMethod):
 
 
 class Trak(GradientMethod):
-    """φ(query)ᵀ (ΦᵀΦ + λ)⁻¹ φ(work) (arXiv 2303.14186), λ relative to the works' mean squared length.
+    """TRAK's kernel φ(query)ᵀ (ΦᵀΦ + λ)⁻¹ φ(work) (arXiv 2303.14186).
 
-    divisor: 1 (TRAK, D-TRAK), the length of (ΦᵀΦ + λ)⁻¹ φ(work) (relative influence, arXiv 2003.11630), or
-    that of φ(work) (renormalised influence, arXiv 2201.10055).
+    Args:
+        name: Name of the method.
+        rows: Gradient rows φ.
+        regularisation: λ, relative to the works' mean squared length, above 0.
+        divisor: What the scores of a work are divided by. "one": 1 (TRAK, D-TRAK); "relative": the length of
+            (ΦᵀΦ + λ)⁻¹ φ(work) (relative influence, arXiv 2003.11630); "renormalised": the length of φ(work)
+            (renormalised influence, arXiv 2201.10055).
     """
 
     def __init__(
@@ -86,7 +96,19 @@ class Trak(GradientMethod):
     def scores_at(
         self, queries: Gallery, regularisations: Sequence[float]
     ) -> dict[float, NDArray[np.float64]]:
-        """By λ, each (Q, N): gradients are taken once."""
+        """Scores at several regularisations; the queries' gradients are computed once.
+
+        Args:
+            queries: The queries, Q of them.
+            regularisations: Values of λ, each above 0.
+
+        Returns:
+            Scores by λ, each (Q, N) float64.
+
+        Raises:
+            NotReady: `prepare` was not called.
+            InvalidInput: A regularisation is not above 0.
+        """
         if self._kernel is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
         products = self.products(queries)
@@ -94,5 +116,5 @@ class Trak(GradientMethod):
 
 
 def row_norms(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N, P) -> (N,), row by row (rows may be a memory map)."""
+    """Euclidean norms of the rows, one row at a time (the rows may be a memory map): (N, P) -> (N,)."""
     return np.array([np.linalg.norm(row) for row in rows], dtype=np.float64)

@@ -1,7 +1,8 @@
-"""The works' gradients, kept between queries, in the space that a method compares them in.
+"""Stored gradients of the works, in the space in which a method compares them.
 
-A row is a gradient of one work: of the loss or of an output function, averaged over draws; as it is, or in
-the Fisher's eigenbasis so that inner products are g · F⁻¹ · g′, or randomly projected to fewer numbers.
+A row is the gradient of the loss or of an output function for one work, averaged over draws. It is stored as
+computed, in the Fisher's eigenbasis so that inner products are g · F⁻¹ · g′, or randomly projected to a lower
+dimension.
 """
 
 from __future__ import annotations
@@ -32,47 +33,54 @@ from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
 
-# Rows are multiplied by this many numbers at a time (bounds memory).
+# Number of columns of the rows that are multiplied at a time (bounds memory).
 _COLUMNS = 1 << 17
 _WORKS_PER_BLOCK = 16
 _DRAWS = Draws(timesteps=20, repeats=2, salt="attribution", mirrored=True)
 _QUERIES_PER_BLOCK = 64
 _COMPRESSION_SEED = 0
 
-# "noise": every draw counts alike; "relative": in units of the works' mean loss at its timestep.
+# Weights of the draws. "noise": all equal; "relative": in units of the works' mean loss at the timestep.
 Weighting = Literal["noise", "relative"]
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """Compare gradients in the Fisher's metric: EK-FAC with this damping, relative to each layer's mean.
-
-    fitted: "passes", by two more walks over the works (`fit_ekfac`, with `sample`), or "rows", from the
-    gradients themselves (`fisher_of_rows`).
-    """
+    """Whitening of gradients by EK-FAC, so that inner products are in the Fisher's metric."""
 
     damping: float = DAMPING
+    """Damping relative to each layer's mean eigenvalue."""
     fitted: Literal["passes", "rows"] = "passes"
+    """Source of the fit: "passes", two more passes over the works (`fit_ekfac`); "rows", the stored gradients
+    (`fisher_of_rows`)."""
     sample: SampleKind = "example"
+    """What one sample of the Fisher is, for "passes"."""
 
 
 @dataclass(frozen=True)
 class GradientSpace:
-    """What a row is. draws: of works and queries alike; the noise belongs to each picture.
-
-    compressed: to how many numbers rows are summed at random, 0 for none; products stay the same on
-    average.
-    """
+    """Definition of gradient rows. The fields and their order identify stored artifacts (repr and JSON)."""
 
     parameters: ParameterChoice = "all"
+    """Parameters that the gradient is taken with respect to."""
     measure: str = "loss"
+    """Name of the differentiated function, one of `GRADIENT_TARGETS`."""
     draws: Draws = _DRAWS
+    """Timesteps and noises, the same for works and queries; the noise depends on the picture's id."""
     weighting: Weighting = "noise"
+    """Weights of the draws in the mean."""
     whitening: Whitening | None = None
+    """Whitening of the rows; None: none."""
     compressed: int = 0
+    """Dimension after a random projection, which preserves inner products in expectation; 0: none."""
 
     def origin(self, generator: str, works: str) -> dict[str, str]:
-        """What an artifact in this space is made from."""
+        """Origin of an artifact in this space.
+
+        Args:
+            generator: Fingerprint of the generator.
+            works: Fingerprint of the works.
+        """
         space = asdict(self)
         if not self.compressed:
             del space["compressed"]
@@ -80,10 +88,14 @@ class GradientSpace:
 
 
 class GradientRows:
-    """The rows of a corpus, and those of queries on demand.
+    """Gradient rows of a gallery of works, stored on disk, and of queries, computed on demand.
 
-    plain: rows of the same space, neither whitened nor compressed, where several methods share them; a space
-    that is fitted on rows makes its own otherwise. works_per_block: works computed between two checkpoints.
+    Args:
+        generator: The generator.
+        space: Definition of the rows.
+        plain: Rows of the same space without whitening and compression, when several methods share them;
+            None: a space whose whitening is fitted to rows computes its own.
+        works_per_block: Number of works computed between two checkpoints.
     """
 
     def __init__(
@@ -104,37 +116,52 @@ class GradientRows:
         self._layers = chosen_layers(generator.unet, space.parameters)
         self._compression: PermutedSignSum | None = None
         if space.compressed:
-            width = parameter_count(self._layers)
-            self._compression = PermutedSignSum(width, min(width, space.compressed), _COMPRESSION_SEED)
+            dimension = parameter_count(self._layers)
+            self._compression = PermutedSignSum(
+                dimension, min(dimension, space.compressed), _COMPRESSION_SEED
+            )
         self._measure = gradient_target_named(space.measure)
         self._rows: NDArray[np.float32] | None = None
         self._origin: dict[str, str] = {}
         self._weights: Tensor | None = None
         self._fisher: EkfacFisher | None = None
-        # Methods that share rows are asked of the same queries one after the other.
-        self._answered: tuple[Examples, NDArray[np.float64]] | None = None
+        # Methods that share rows score the same queries one after the other.
+        self._cached_products: tuple[Examples, NDArray[np.float64]] | None = None
         self._gram: NDArray[np.float64] | None = None
 
     @property
     def rows(self) -> NDArray[np.float32]:
-        """The works': (N, P) float32, a memory map. Raises NotReady before `prepare`."""
+        """Rows of the works, a memory map: (N, P) float32. Raises NotReady before `prepare`."""
         if self._rows is None:
-            raise NotReady("gradients are not prepared; call prepare with the works first", field="artifacts")
+            raise NotReady(
+                "the gradient rows are not prepared; call prepare with the works first", field="artifacts"
+            )
         return self._rows
 
     @property
     def bytes_per_work(self) -> float:
+        """Bytes of one work's row."""
         return float(self.rows.nbytes / len(self.rows))
 
     def prepare(
         self, works: Gallery, directory: Path, *, report: Callable[[str], None] = lambda line: None
     ) -> None:
-        """Compute the works' rows, resuming at any block, or open those that lie in `directory`."""
+        """Compute the works' rows, or open them from disk. An interrupted run resumes after its last block.
+
+        Args:
+            works: The works.
+            directory: Directory of the rows and of what they are computed from.
+            report: Receives one line about progress at a time.
+
+        Raises:
+            FingerprintMismatch: The directory holds artifacts of another generator, space or corpus.
+            InvalidInput: A stored file is truncated.
+        """
         origin = self.space.origin(self._generator.fingerprint, works.fingerprint)
         if self._rows is not None and self._origin == origin:
             return
         self._rows, self._origin = None, origin
-        self._weights, self._fisher, self._answered, self._gram = None, None, None, None
+        self._weights, self._fisher, self._cached_products, self._gram = None, None, None, None
         if self._plain is not None:
             self._plain.prepare(works, directory / "plain", report=report)
             self._weights = self._plain.draw_weights
@@ -158,39 +185,43 @@ class GradientRows:
 
     @property
     def draw_weights(self) -> Tensor | None:
-        """What each draw counts, (draws,); None where all count alike."""
+        """Weight of each draw, (draws,) float32; None when all are equal."""
         return self._weights
 
     def of_queries(self, queries: Examples) -> Tensor:
-        """Rows of pictures that are no works: (Q, P) float32, on the generator's device.
-
-        Raises NotReady before `prepare`.
-        """
-        _ = self.rows  # Weights and Fisher are the works'.
+        """Rows of queries, on the generator's device: (Q, P) float32. Raises NotReady before `prepare`."""
+        _ = self.rows  # The draw weights and the Fisher are computed from the works.
         return self._row_block(queries)
 
     def with_gradients(self, gradients: Tensor) -> NDArray[np.float64]:
-        """Gradients of anything, (Q, P) float32, with each work's row: (Q, N)."""
+        """Inner products of given gradients with the works' rows.
+
+        Args:
+            gradients: (Q, P) float32 gradients, neither whitened nor compressed.
+
+        Returns:
+            Inner products: (Q, N) float64.
+        """
         works = self.rows
         return self._products(self._in_space(gradients).cpu().numpy(), works)
 
     def inner_products(self, queries: Examples) -> NDArray[np.float64]:
-        """Each query's row with each work's: (Q, N)."""
-        if self._answered is not None and self._answered[0] is queries:
-            return self._answered[1].copy()
+        """Inner products of the queries' rows with the works' rows: (Q, N) float64."""
+        if self._cached_products is not None and self._cached_products[0] is queries:
+            return self._cached_products[1].copy()
         works = self.rows
         blocks = [
             queries.rows(range(start, min(start + _QUERIES_PER_BLOCK, len(queries))))
             for start in range(0, len(queries), _QUERIES_PER_BLOCK)
         ]
-        found = np.concatenate(
+        values = np.concatenate(
             [self._products(self._row_block(block).cpu().numpy(), works) for block in blocks]
         )
-        self._answered = (queries, found)
-        return found.copy()
+        self._cached_products = (queries, values)
+        return values.copy()
 
     def gram(self) -> NDArray[np.float64]:
-        """Each work's row with each work's: (N, N), computed when first asked for."""
+        """Inner products of the works' rows with each other, computed at the first call: (N, N) float64."""
         if self._gram is None:
             self._gram = self._products(self.rows, self.rows)
         return self._gram.copy()
@@ -252,9 +283,16 @@ def products(
     *,
     block: int = _COLUMNS,
 ) -> NDArray[np.float64]:
-    """Inner products of rows, summed up in float64 over blocks of columns: (A, P), (B, P) -> (A, B).
+    """Inner products of rows, accumulated in float64 over blocks of columns.
 
-    device: where the blocks are multiplied, in float32. block: number of columns multiplied at a time.
+    Args:
+        first: (A, P) float32.
+        second: (B, P) float32.
+        device: Device on which the blocks are multiplied, in float32.
+        block: Number of columns multiplied at a time.
+
+    Returns:
+        Inner products: (A, B) float64.
     """
     total = np.zeros((len(first), len(second)))
     for start in range(0, first.shape[1], block):

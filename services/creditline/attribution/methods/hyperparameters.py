@@ -1,4 +1,4 @@
-"""Hyperparameters of the methods in the registry, each chosen on the lab's choosing subsets."""
+"""Hyperparameters of the methods in the registry, each tuned on the lab's choosing subsets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FISHER_DRAWS = Draws(timesteps=20, repeats=1, salt="attribution")
 # Smaller than AbU+'s 0.1; 0.1 and 1 were worse on the choosing subsets.
 OWN_DAMPING = 0.01
 SHARPNESS = 4.0
-# A tenth of the lab's training rate, as MUCS's code has it (arXiv 2605.17938).
+# A tenth of the learning rate of the lab's training, as in MUCS's code (arXiv 2605.17938).
 MUCS_LEARNING_RATE = 8e-5
 
 LOSS = GradientSpace()
-# One noise at each timestep, for methods that need many spaces or models.
+# One noise per timestep, for methods that need many spaces or models.
 FEW_LOSS = GradientSpace(draws=FISHER_DRAWS)
 OUTPUT = GradientSpace(measure="squared-l2")
 RELATIVE = GradientSpace(weighting="relative")
@@ -22,12 +22,12 @@ EKFAC = GradientSpace(draws=FISHER_DRAWS, whitening=Whitening())
 OWN_WHITENING = Whitening(OWN_DAMPING, fitted="rows")
 OWN_NOISE = GradientSpace(whitening=OWN_WHITENING)
 OWN_RELATIVE = GradientSpace(weighting="relative", whitening=OWN_WHITENING)
-# All projections of the attentions at fewer draws, compressed: affordable for labels of a larger generator.
+# All attention projections, at fewer draws and compressed: affordable for labels of a larger generator.
 FEW_DRAWS = Draws(timesteps=12, repeats=2, salt="attribution", mirrored=True)
 FEW_OWN_NOISE = GradientSpace("attn", draws=FEW_DRAWS, whitening=OWN_WHITENING, compressed=1 << 16)
 FEW_OUTPUT = GradientSpace("attn", measure="squared-l2", draws=FEW_DRAWS, compressed=1 << 16)
 
-# λ of each kernel: the best of the grid on the choosing subsets (`creditline lab tune`).
+# λ of each kernel: the best value of the grid on the choosing subsets (`creditline lab tune`).
 TRAK_REGULARISATION, D_TRAK_REGULARISATION, OWN_REGULARISATION = 0.5, 0.05, 0.2
 RENORMALISED_REGULARISATION = 1.0
 DAS_REGULARISATION = 0.05
@@ -35,13 +35,13 @@ DAS_REGULARISATION = 0.05
 OUTPUT_REGULARISATIONS = {"l1": 0.05, "l2": 0.1, "linf": 0.5, "mean": 0.02}
 
 # Members of each consensus with their weights, from `fitted_weights` on the committed record and scores;
-# members of weight 0 are left out. "consensus-all" was offered one method of every kind,
-# "consensus-gradients" only methods without a pass of the works: it labels.
+# members of weight 0 are left out. The candidates of "consensus-all" were one method of every kind; those of
+# "consensus-gradients", which makes labels, only methods that need no pass of the works per query.
 CONSENSUSES = {
     "consensus": {"abu-plus-relative": 1.0, "influence-noise": 0.43, "d-trak": 0.51, "text-sharpened": 0.2},
     "consensus-fast": {"abu-plus-fast": 1.0, "influence-noise": 0.59, "d-trak": 0.7, "text-sharpened": 0.29},
     "consensus-gradients": {"influence-noise": 0.8, "d-trak": 0.68, "das": 1.0, "text-sharpened": 0.55},
-    # The same for larger generators: attention only, fewer draws.
+    # "consensus-gradients" for larger generators: attention only, fewer draws.
     "consensus-gradients-attn": {
         "influence-noise-attn": 0.94,
         "d-trak-attn": 1.0,

@@ -1,7 +1,7 @@
-"""Journey-TRAK (arXiv 2312.06205): TRAK for how a picture came to be, step by step, not for what it became.
+"""Journey-TRAK (arXiv 2312.06205): TRAK of the sampling trajectory instead of the finished picture.
 
-At each step of the sampling the UNet believes in some picture x̂₀. The query's feature is the gradient of the
-loss of that belief, at noise of that step, averaged over the steps; the works' features are TRAK's.
+At each sampling step the UNet predicts a clean picture x̂₀. The query's feature is the gradient of the loss at
+that prediction, with noise of that step's level, averaged over the steps; the works' features are TRAK's.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ STEPS = 20
 
 
 class JourneyTrak(Trak):
-    """seeds: from which each query's picture was made, by id; only pictures of the generator have a journey.
+    """TRAK with gradients along the sampling trajectory of the query, for pictures of the generator only.
 
-    steps: of the sampling; the first, of noise alone, is left out.
+    Args:
+        name: Name of the method.
+        generator: The generator that sampled the queries.
+        rows: Gradient rows of the loss.
+        regularisation: λ of TRAK's kernel, above 0.
+        seeds: Sampling seed of each query's picture, by query id.
+        steps: Number of sampling steps; the first one, which starts from noise alone, is left out.
     """
 
     def __init__(
@@ -47,13 +53,25 @@ class JourneyTrak(Trak):
         self._seeds = seeds
         self._steps = steps
         self._layers = chosen_layers(generator.unet, rows.space.parameters)
-        # Sampling with guidance, then a pass to see what is believed and a gradient, at every step.
+        # Sampling with guidance, then one pass that predicts x̂₀ and one gradient, at every step.
         self.passes_per_query = 2.0 * steps + (1.0 + 3.0) * (steps - 1)
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """Raises InvalidInput for rows of another measure than the loss."""
+        """Compute the works' rows, or open them from disk.
+
+        Args:
+            works: The works to score.
+            directory: Directory of the rows.
+
+        Raises:
+            InvalidInput: The rows are gradients of another measure than the loss.
+        """
         if self.rows.space.measure != "loss":
-            raise InvalidInput("Journey-TRAK is of gradients of the loss; give rows of that", field="measure")
+            raise InvalidInput(
+                f"Journey-TRAK needs gradients of the loss, not of {self.rows.space.measure!r}; give rows"
+                " with measure 'loss'",
+                field="measure",
+            )
         super().prepare(works, directory)
 
     def products(self, queries: Gallery) -> NDArray[np.float64]:
@@ -63,26 +81,29 @@ class JourneyTrak(Trak):
         return self.rows.with_gradients(torch.stack(gradients))
 
     def _gradient(self, query: Examples, prompt: str) -> Tensor:
-        """Mean over the steps of the gradient of the belief's loss: (P,). query: of one row."""
+        """Gradient of the loss at x̂₀, averaged over the steps: (P,). `query` has one row."""
         if query.ids[0] not in self._seeds:
-            raise InvalidInput(f"query {query.ids[0]} was not made by this generator: it has no journey")
-        passed, timesteps = self._generator.journey(prompt, self._seeds[query.ids[0]], steps=self._steps)
-        beliefs = self._beliefs(passed, timesteps, query.text)
+            raise InvalidInput(
+                f"the sampling seed of query {query.ids[0]} is not known; Journey-TRAK attributes only"
+                " pictures that this generator sampled from a recorded seed"
+            )
+        latents, timesteps = self._generator.journey(prompt, self._seeds[query.ids[0]], steps=self._steps)
+        predicted_clean = self._predicted_clean(latents, timesteps, query.text)
         total: Tensor | None = None
-        for belief, timestep in zip(beliefs, timesteps.tolist(), strict=True):
-            example = Examples((f"{query.ids[0]}@{timestep}",), belief[None], query.text)
+        for clean, timestep in zip(predicted_clean, timesteps.tolist(), strict=True):
+            example = Examples((f"{query.ids[0]}@{timestep}",), clean[None], query.text)
             gradient = per_sample_gradients(
                 self._generator, example, DrawsAt(salt="journey", at=timestep), self._layers
             )[0]
             total = gradient if total is None else total + gradient
         if total is None:
             raise InvalidInput(
-                f"{self._steps} sampling steps leave no journey; take 2 or more", field="steps"
+                f"{self._steps} sampling steps are too few for Journey-TRAK; give 2 or more", field="steps"
             )
         return total / len(timesteps)
 
     @torch.no_grad()
-    def _beliefs(self, passed: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+    def _predicted_clean(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
         """x̂₀ at each step: (steps − 1, C, H, W)."""
-        predicted = self._generator.unet(passed, timesteps, text.expand(len(passed), -1, -1)).sample
-        return self._generator.noising.clean(passed, predicted, timesteps)
+        predicted = self._generator.unet(latents, timesteps, text.expand(len(latents), -1, -1)).sample
+        return self._generator.noising.clean(latents, predicted, timesteps)

@@ -1,19 +1,20 @@
-"""Nonparametric data attribution, NDA (arXiv 2510.14269): which works would the optimal denoiser look at?
+"""Nonparametric data attribution, NDA (arXiv 2510.14269): the works' weights in the optimal patch denoiser.
 
-The denoiser that minimises the loss on the works, seeing a patch at a time, answers a noisy patch with the
-mean of all works' patches, weighted by a softmax of −‖signal · patch − noisy patch‖² / (2 noise²). The score
-of a work is its patches' part of that weight, averaged over the query's patches, timesteps and noises; all
-scores of a query sum to 1. No model is asked.
+The denoiser that minimises the loss on the works, one patch at a time, maps a noisy patch to the mean of all
+works' patches, weighted by a softmax of −‖signal · patch − noisy patch‖² / (2 noise²). The score of a work is
+its patches' part of that weight, averaged over the query's patches, timesteps and noises; the scores of a
+query sum to 1. No model is evaluated.
 
-`PUBLISHED` is the paper's setting carried over to a grid of 8 × 8 latents: any of a work's patches may answer
-any of the query's, and a patch is as large a part of the picture as 7 of 32 pixels, the paper's at t = 100.
-It differs from the paper's code in that patches keep their size at all timesteps and lie wholly in the
-picture, where that code pads and penalises the border, and in that all patches of a work count, not the best.
+`PUBLISHED` is the paper's setting transferred to a grid of 8 × 8 latents: each patch of the query is compared
+with all patches of a work, and a patch covers the same part of the picture as 7 of 32 pixels, the paper's
+patch at t = 100. It differs from the paper's code in that patches have the same size at all timesteps and lie
+completely inside the picture, where that code pads and penalises the border, and in that all patches of a
+work count, not only the best.
 
-In the lab (500 works; LDS of relative losses on 25 subsets that no choice was made on, generated and held-out
-queries; 95 % intervals of ±0.06 to ±0.09) patches that answer only at their own place seem to do better, but
-not beyond doubt: `PUBLISHED` 0.21 and 0.24, `PUBLISHED_IN_PIXELS` 0.18 and 0.21, `SAME_PLACE` 0.24 and 0.29,
-`SAME_PLACE_IN_PIXELS` 0.27 and 0.28. The plain cosine of the latents has 0.23 and 0.25.
+In the lab (500 works; LDS of relative losses on 25 subsets that were not used for tuning, for generated and
+held-out queries; 95 % intervals of ±0.06 to ±0.09) comparing patches only at the same place appears better,
+but the difference is not significant: `PUBLISHED` 0.21 and 0.24, `PUBLISHED_IN_PIXELS` 0.18 and 0.21,
+`SAME_PLACE` 0.24 and 0.29, `SAME_PLACE_IN_PIXELS` 0.27 and 0.28. The cosine of the latents has 0.23 and 0.25.
 """
 
 from __future__ import annotations
@@ -37,31 +38,37 @@ from creditline.pictures.preparation import pixels
 Space = Literal["latents", "pixels"]
 Places = Literal["same", "all"]
 
-# Bounds what a block of works needs at once: 32 MiB of float32.
+# Bounds the memory of a block of works: 32 MiB of float32.
 _NUMBERS_PER_BLOCK = 2**23
 
 
 def _refuse_unknown(field: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise InvalidInput(f"{field} {value!r} is none of {', '.join(known)}; choose one", field=field)
+        raise InvalidInput(f"unknown {field} {value!r}; choose one of {', '.join(known)}", field=field)
 
 
 @dataclass(frozen=True)
 class Matching:
-    """How a query's patches are compared with the works'.
+    """Parameters of the comparison of a query's patches with the works' patches.
 
-    space: of the picture that is noised; side: to which pixels are resized (pixels only); patch: its width in
-    that space; places: whether a patch is compared with those at its own place, or with all; repeats: noises
-    at each timestep; salt: changes the noise. Raises InvalidInput for what is none of these.
+    Raises:
+        InvalidInput: A field has an unknown or too small value.
     """
 
     space: Space = "latents"
+    """Space in which the picture is noised: the autoencoder's latents, or RGB pixels."""
     patch: int = 2
+    """Side of a patch, in units of the space."""
     places: Places = "all"
+    """Whether a patch is compared with the patches at the same place only, or with all patches."""
     side: int = 12
+    """Side in pixels to which pictures are resized; used for pixels only."""
     timesteps: tuple[int, ...] = (100, 200, 300, 400, 500)
+    """Timesteps of the noise, one or more."""
     repeats: int = 1
+    """Number of noises per timestep."""
     salt: str = "nda"
+    """Salt of the noise; another salt gives other noise."""
 
     def __post_init__(self) -> None:
         _refuse_unknown("space", self.space, get_args(Space))
@@ -71,12 +78,12 @@ class Matching:
                 raise InvalidInput(f"{field} {value} is too small; give 1 or more", field=field)
         if not self.timesteps:
             raise InvalidInput(
-                "no timesteps given; name at least one to noise the query at", field="timesteps"
+                "no timesteps were given; name at least one at which to noise the query", field="timesteps"
             )
 
     @property
     def draws(self) -> Draws:
-        """The noises, timestep-major; their own schedule is not used."""
+        """Draws that give the noises, timestep-major; their schedule of timesteps is not used."""
         return Draws(timesteps=len(self.timesteps), repeats=self.repeats, salt=self.salt)
 
 
@@ -87,11 +94,17 @@ SAME_PLACE_IN_PIXELS = Matching(space="pixels", side=16, patch=3, places="same",
 
 
 class NonparametricAttribution(Attributor):
-    """NDA. Its name is "nda" on latents and "nda-pixels" on pixels.
+    """NDA, named "nda" on latents and "nda-pixels" on pixels.
 
-    noising: of the generator, on whose device it runs and the galleries' examples are. A query needs (noises,
-    patches, works) float32 of memory besides one block of works. numbers_per_block: float32 numbers that a
-    block of works may need at once.
+    A query needs memory for (noises, patches, works) float32 numbers, and for one block of works.
+
+    Args:
+        noising: Noise schedule of the generator; the galleries' examples must be on its device.
+        matching: Parameters of the comparison of patches.
+        numbers_per_block: Maximal number of float32 numbers in memory for one block of works.
+
+    Raises:
+        InvalidInput: A timestep is outside the schedule.
     """
 
     def __init__(
@@ -104,7 +117,7 @@ class NonparametricAttribution(Attributor):
         last = len(noising.signal) - 1
         if not all(0 <= timestep <= last for timestep in matching.timesteps):
             raise InvalidInput(
-                f"timesteps {matching.timesteps} leave the schedule; choose from 0 to {last}",
+                f"timesteps {matching.timesteps} are outside the schedule; choose from 0 to {last}",
                 field="timesteps",
             )
         self.name = "nda" if matching.space == "latents" else "nda-pixels"
@@ -117,49 +130,77 @@ class NonparametricAttribution(Attributor):
         self._works: Tensor | None = None
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """Keeps the works' pictures in memory. Raises InvalidInput when a patch does not fit in them."""
+        """Keep the works' pictures in memory.
+
+        Args:
+            works: The works to score.
+            directory: Not used.
+
+        Raises:
+            InvalidInput: A patch is larger than the pictures.
+        """
         self._ids = works.examples.ids
         self._works = self._pictures(works)
         self.bytes_per_work = float(self._works[0].numel() * self._works.element_size())
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        """(Q, N), each row summing to 1. Raises NotReady before `prepare`."""
+        """Scores of every work for every query, each row summing to 1: (Q, N) float64.
+
+        Raises:
+            NotReady: `prepare` was not called.
+            InvalidInput: Queries and works have pictures of different shapes.
+        """
         pictures = zip(queries.examples.ids, self._pictures(queries), strict=True)
         rows = [self._weights(query, picture).mean(dim=0, dtype=torch.float64) for query, picture in pictures]
         return torch.stack(rows).cpu().numpy()
 
     def influence_map(self, query: Gallery, work: str) -> NDArray[np.float64]:
-        """Where in the query's picture a work's weight sits: (H, W), summing to its score.
+        """Map of a work's weight over the query's picture; a patch's weight is spread evenly over its area.
 
-        query: of one row; work: its id. A patch's weight is spread evenly over what it covers. Raises
-        InvalidInput for several queries, NotFound for a work that was not prepared.
+        Args:
+            query: A gallery with one row.
+            work: Id of the work.
+
+        Returns:
+            Weights that sum to the work's score: (H, W) float64.
+
+        Raises:
+            InvalidInput: The gallery does not have exactly one row.
+            NotFound: The work was not prepared.
         """
         if len(query) != 1:
-            raise InvalidInput(f"a map is of one query; got {len(query)}, call it for each", field="query")
+            raise InvalidInput(
+                f"an influence map needs exactly one query, got {len(query)}; call it for each query",
+                field="query",
+            )
         if work not in self._ids:
-            raise NotFound(f"work {work!r} is none of the {len(self._ids)} that were prepared", field="work")
+            raise NotFound(
+                f"work {work!r} is not among the {len(self._ids)} prepared works; give the id of one of them",
+                field="work",
+            )
         picture = self._pictures(query)[0]
         weights = self._weights(query.examples.ids[0], picture)[:, self._ids.index(work)].double()
         spread = _spread(weights / len(weights), (picture.shape[1], picture.shape[2]), self._matching.patch)
         return spread.cpu().numpy()
 
     def _weights(self, query: str, picture: Tensor) -> Tensor:
-        """The works' weights at each of the query's patches, averaged over its noises: (P, N) float32."""
+        """Weights of the works at each of the query's patches, averaged over its noises: (P, N) float32."""
         if self._works is None:
-            raise NotReady(f"{self.name} has seen no works yet; call prepare(works, directory) first")
+            raise NotReady(f"{self.name} is not prepared; call prepare(works, directory) first")
         if picture.shape != self._works.shape[1:]:
             raise InvalidInput(
-                f"query {query} has shape {tuple(picture.shape)}, the works {tuple(self._works.shape[1:])};"
+                f"query {query} has shape {tuple(picture.shape)}, but works have"
+                f" {tuple(self._works.shape[1:])};"
                 " encode both with the same autoencoder"
             )
-        rows = self._rows(query, picture)
-        evidence = [self._evidence(rows, works) for works in self._works.split(self._works_per_block(rows))]
-        return torch.cat(evidence, dim=2).softmax(dim=2).mean(dim=0)
+        rows = self._logit_coefficients(query, picture)
+        logits = [self._logits(rows, works) for works in self._works.split(self._works_per_block(rows))]
+        return torch.cat(logits, dim=2).softmax(dim=2).mean(dim=0)
 
-    def _rows(self, query: str, picture: Tensor) -> Tensor:
-        """What times a work's (patch, ‖patch‖²) is the log of its weight: (noises, P, K + 1) float32.
+    def _logit_coefficients(self, query: str, picture: Tensor) -> Tensor:
+        """Rows whose inner product with a work's (patch, ‖patch‖²) is its logit: (noises, P, K + 1) float32.
 
-        ‖noisy patch‖² / (2 noise²) is left out: it is the same for all works.
+        ‖noisy patch‖² / (2 noise²) is left out because it is the same for all works.
         """
         noise = self._matching.draws.noise(query, tuple(picture.shape)).to(picture.device)
         noisy = _patches(
@@ -170,8 +211,8 @@ class NonparametricAttribution(Attributor):
         square = (-signal.square() / (2.0 * variance)).expand(*noisy.shape[:2], 1)
         return torch.cat([noisy * signal / variance, square], dim=2)
 
-    def _evidence(self, rows: Tensor, works: Tensor) -> Tensor:
-        """Log of the works' weights before they are normalised: (noises, P, K + 1) -> (noises, P, B)."""
+    def _logits(self, rows: Tensor, works: Tensor) -> Tensor:
+        """Logits of the works' weights: (noises, P, K + 1), (B, C, H, W) -> (noises, P, B)."""
         patches = _patches(works, self._matching.patch)
         patches = torch.cat([patches, patches.square().sum(dim=2, keepdim=True)], dim=2)
         if self._matching.places == "same":
@@ -180,19 +221,19 @@ class NonparametricAttribution(Attributor):
         return logits.view(*rows.shape[:2], *patches.shape[:2]).logsumexp(dim=3)
 
     def _works_per_block(self, rows: Tensor) -> int:
-        noises, patches, width = rows.shape
-        answers = patches if self._matching.places == "all" else 1
-        return max(1, self._numbers_per_block // (patches * (width + noises * answers)))
+        noises, patches, columns = rows.shape
+        compared = patches if self._matching.places == "all" else 1
+        return max(1, self._numbers_per_block // (patches * (columns + noises * compared)))
 
     def _pictures(self, gallery: Gallery) -> Tensor:
-        """In the space of the matching: (B, C, H, W) float32."""
+        """Pictures in the space of the matching: (B, C, H, W) float32."""
         pictures = gallery.examples.latents.float()
         if self._matching.space == "pixels":
             pictures = _scaled_pixels(gallery, self._matching.side).to(pictures.device)
         height, width = pictures.shape[2:]
         if self._matching.patch > min(height, width):
             raise InvalidInput(
-                f"patch {self._matching.patch} is wider than the {height} × {width} {self._matching.space};"
+                f"patch {self._matching.patch} is larger than the {height} × {width} {self._matching.space};"
                 " choose a smaller one",
                 field="patch",
             )
@@ -200,17 +241,17 @@ class NonparametricAttribution(Attributor):
 
 
 def _scaled_pixels(gallery: Gallery, side: int) -> Tensor:
-    """RGB in [-1, 1]: (B, 3, side, side) float32."""
+    """RGB pixels in [-1, 1]: (B, 3, side, side) float32."""
     rgb = np.array([pixels(picture, side=side) for picture in gallery.pictures])
     return torch.from_numpy(rgb).permute(0, 3, 1, 2) * 2.0 - 1.0
 
 
 def _patches(pictures: Tensor, size: int) -> Tensor:
-    """All that lie wholly in the picture, row by row: (B, C, H, W) -> (B, P, C · size²)."""
+    """All patches inside the picture, in row-major order: (B, C, H, W) -> (B, P, C · size²)."""
     return F.unfold(pictures, size).transpose(1, 2)
 
 
 def _spread(weights: Tensor, shape: tuple[int, int], size: int) -> Tensor:
-    """Each patch's weight, evenly over the places that it covers: (P,) -> (H, W)."""
-    per_place = (weights / size**2).expand(1, size**2, -1)
-    return F.fold(per_place, shape, size)[0, 0]
+    """Weights of the patches, spread evenly over the positions that they cover: (P,) -> (H, W)."""
+    per_position = (weights / size**2).expand(1, size**2, -1)
+    return F.fold(per_position, shape, size)[0, 0]

@@ -1,4 +1,4 @@
-"""The natural-gradient step of AbU and AbU+ with its Fisher information kept as an artifact."""
+"""The natural-gradient step of AbU and AbU+, with its Fisher information stored as an artifact."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ def natural_ascent(
     steps: int = 1,
     eigenbasis: bool = True,
 ) -> Callable[[Gallery, Path], NaturalAscent]:
-    """A function (works, directory) that gives the step, fitting or reading the Fisher in the directory.
+    """Create a factory of the natural-gradient step.
 
     Args:
-        generator: The generator that forgets.
-        parameters: The weights that move.
+        generator: The generator that unlearns queries.
+        parameters: The weights that the step changes.
         steps: Number of steps.
         eigenbasis: True for EK-FAC (AbU+), False for the diagonal Fisher (AbU).
+
+    Returns:
+        A function (works, directory) -> step, which reads the Fisher from the directory or fits it first.
     """
 
     def forgetting(works: Gallery, directory: Path) -> NaturalAscent:

@@ -1,4 +1,4 @@
-"""Registry of attribution methods: every method by the name that it has in tables."""
+"""Registry of attribution methods, by their names in tables."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _journey(context: MethodContext) -> Attributor:
 
 
 def _d_trak_ensemble(context: MethodContext) -> Attributor:
-    """D-TRAK averaged over the generator and models of the same works from other seeds."""
+    """D-TRAK averaged over the generator and over models of the same works trained from other seeds."""
     generator = context.generator
     _refuse_without(context.seed_models, "d-trak-ensemble", "models of the same works from other seeds")
     return Ensemble(
@@ -104,7 +104,9 @@ def _tracin(context: MethodContext) -> Attributor:
 
 def _refuse_without(models: Mapping[str, Member], method: str, needed: str) -> None:
     if not models:
-        raise InvalidInput(f"{method} needs {needed}, and none are given; choose another", field="method")
+        raise InvalidInput(
+            f"method {method} needs {needed}, but none were given; choose another method", field="method"
+        )
 
 
 def _natural(
@@ -151,13 +153,19 @@ def _consensus(name: str) -> Maker:
 
 
 def method_named(name: str) -> Maker:
-    """The maker of a method.
+    """Look up the factory of a method.
+
+    Args:
+        name: Name of the method, a key of `METHODS`.
+
+    Returns:
+        A function that creates the method from a `MethodContext`.
 
     Raises:
         InvalidInput: The registry has no method of that name.
     """
     if name not in METHODS:
-        raise InvalidInput(f"method {name!r} is none of {', '.join(METHODS)}", field="method")
+        raise InvalidInput(f"unknown method {name!r}; choose one of {', '.join(METHODS)}", field="method")
     return METHODS[name]
 
 
@@ -208,7 +216,7 @@ METHODS: dict[str, Maker] = {
     "abu-plus-3-steps": _natural("abu-plus-3-steps", steps=3),
     "abu-plus-fast": _fast("abu-plus-fast"),
     "abu-plus-attn-fast": _fast("abu-plus-attn-fast", "attn"),
-    # The full teacher's agreement with itself: the same step, judged at other noise of the works.
+    # The full teacher with other noise of the works, to measure its agreement with itself.
     "abu-plus-again": _natural("abu-plus-again", draws=replace(WORK_DRAWS, salt="again")),
     "mucs": _descent_ascent("mucs", score="skew"),
 }

@@ -1,4 +1,4 @@
-"""Attributors that know no generator: chance, likeness of pixels, likeness of any features."""
+"""Baselines that need no generator: random scores, pixel similarity and feature similarity."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from creditline.attribution.attributor import Attributor, Gallery
 from creditline.errors import InvalidInput, NotReady
 from creditline.pictures.preparation import pixels
 
-# A gallery's rows of features: (N, D) float32.
+# Features of a gallery: (N, D) float32.
 Features = Callable[[Gallery], NDArray[np.float32]]
 
 _PIXEL_SIDE = 32
 
 
 class RandomScores(Attributor):
-    """Chance: uniform in [0, 1), drawn from the seed and both ids. Every measure must find nothing in it."""
+    """Random baseline: uniform scores in [0, 1), a function of the seed and of both ids.
+
+    Args:
+        seed: Seed of the scores.
+    """
 
     name = "random"
 
@@ -29,11 +33,11 @@ class RandomScores(Attributor):
         self._work_ids: tuple[str, ...] | None = None
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """Only remembers the works' ids."""
+        """Keep the works' ids; nothing is stored."""
         self._work_ids = works.examples.ids
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        """(Q, N). Raises NotReady before `prepare`."""
+        """Random score of every work for every query: (Q, N) float64. Raises NotReady before `prepare`."""
         if self._work_ids is None:
             raise _not_prepared(self.name)
         return np.array(
@@ -46,7 +50,12 @@ class RandomScores(Attributor):
 
 
 class FeatureSimilarity(Attributor):
-    """Cosine between a query's features and each work's; 0 where either has none but zeros."""
+    """Cosine similarity of the query's and the work's features; 0 when either vector is zero.
+
+    Args:
+        name: Name of the method.
+        features: Function that computes the features of a gallery.
+    """
 
     def __init__(self, name: str, features: Features) -> None:
         self.name = name
@@ -54,21 +63,34 @@ class FeatureSimilarity(Attributor):
         self._works: NDArray[np.float32] | None = None
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """Keeps the works' features in memory. Raises InvalidInput when they are no row for each work."""
+        """Compute the works' features and keep them in memory.
+
+        Args:
+            works: The works to score.
+            directory: Not used.
+
+        Raises:
+            InvalidInput: The features are not a matrix with one row per work.
+        """
         self._works = self._unit_rows(works)
         self.bytes_per_work = float(self._works.shape[1] * self._works.itemsize)
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        """(Q, N). Raises NotReady before `prepare`, InvalidInput for features of another width."""
+        """Cosine of every query with every work: (Q, N) float64.
+
+        Raises:
+            NotReady: `prepare` was not called.
+            InvalidInput: The features of queries and works have different dimensions.
+        """
         if self._works is None:
             raise _not_prepared(self.name)
         rows = self._unit_rows(queries)
         if rows.shape[1] != self._works.shape[1]:
             raise InvalidInput(
                 f"{self.name} gave {rows.shape[1]} features for queries but {self._works.shape[1]} for works;"
-                " take both from the same model"
+                " compute both with the same model"
             )
-        # Query by query: a product of all at once rounds differently with their number.
+        # One query at a time: the rounding of a matrix product depends on the number of its rows.
         return np.array([self._works @ row for row in rows], dtype=np.float64)
 
     def _unit_rows(self, gallery: Gallery) -> NDArray[np.float32]:
@@ -76,27 +98,41 @@ class FeatureSimilarity(Attributor):
         if features.ndim != 2 or len(features) != len(gallery):
             raise InvalidInput(
                 f"{self.name} gave features of shape {features.shape} for {len(gallery)} pictures;"
-                " give one row for each"
+                " return one row per picture"
             )
         return _normalised(features)
 
 
 class PixelSimilarity(FeatureSimilarity):
-    """Correlation of two pictures' pixels: the cosine after each picture's own mean is taken off.
+    """Correlation of two pictures' pixels: the cosine after each picture's mean is subtracted.
 
-    side: to which both are resized, pixels. A picture of one colour is like none.
+    A picture of a single colour has similarity 0 with every picture.
+
+    Args:
+        side: Side in pixels to which both pictures are resized.
+
+    Raises:
+        InvalidInput: `side` is below 1.
     """
 
     def __init__(self, side: int = _PIXEL_SIDE) -> None:
         if side < 1:
             raise InvalidInput(
-                f"pictures of {side} pixels have none to compare; ask for 1 or more", field="side"
+                f"pictures cannot be resized to a side of {side} pixels; give 1 or more", field="side"
             )
         super().__init__("pixels", lambda gallery: centred_pixels(gallery, side=side))
 
 
 def centred_pixels(gallery: Gallery, *, side: int) -> NDArray[np.float32]:
-    """Each picture's RGB pixels less their mean: (N, 3 · side²) float32."""
+    """RGB pixels of each picture after subtraction of their mean.
+
+    Args:
+        gallery: The pictures, N of them.
+        side: Side in pixels to which the pictures are resized.
+
+    Returns:
+        Centred pixels: (N, 3 · side²) float32.
+    """
     rows = np.array([pixels(picture, side=side).ravel() for picture in gallery.pictures])
     means = rows.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     centred: NDArray[np.float32] = rows - means
@@ -109,4 +145,4 @@ def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _not_prepared(name: str) -> NotReady:
-    return NotReady(f"{name} has seen no works yet; call prepare(works, directory) before scores(queries)")
+    return NotReady(f"{name} is not prepared; call prepare(works, directory) before scores(queries)")

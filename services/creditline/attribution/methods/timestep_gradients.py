@@ -1,7 +1,7 @@
-"""Methods that keep a work's gradient at every timestep apart, compressed: DMin and Diffusion-ReTrac.
+"""Methods that store one compressed gradient per work and timestep: DMin and Diffusion-ReTrac.
 
-Gradients of the noisiest and of the cleanest timesteps differ in length by orders; what is averaged over them
-is ruled by a few. Both methods divide that out, each in its own way.
+The lengths of gradients at the noisiest and at the cleanest timesteps differ by orders of magnitude, so that
+a few timesteps dominate their average. Both methods normalise the gradients, each in its own way.
 """
 
 from __future__ import annotations
@@ -28,17 +28,28 @@ SIZE = 4096
 _WORKS_PER_BLOCK = 16
 _QUERIES_PER_BLOCK = 16
 
-# "both": query and work at the same timestep, each of length 1 (DMin); "work": the work's of length 1 at each
-# timestep, the query's as they are, averaged over timesteps (Diffusion-ReTrac).
+# "both": gradients of query and work at the same timestep, both normalised to length 1 (DMin); "work": the
+# work's gradient normalised at each timestep, the query's averaged over timesteps (Diffusion-ReTrac).
 Normalised = Literal["both", "work"]
 
 
 class TimestepGradients(Attributor):
-    """Σ over timesteps of the products of compressed gradients.
+    """Sum over timesteps of the inner products of compressed gradients.
 
-    normalised "both": DMin (arXiv 2412.08637), gradients of length 1, then permuted, given random signs and
-    summed in `size` groups. "work": Diffusion-ReTrac (arXiv 2401.09031), TracIn without the bias towards
-    works whose sampled timesteps happen to have long gradients; the paper does not compress.
+    Args:
+        name: Name of the method.
+        generator: The generator.
+        normalised: "both": DMin (arXiv 2412.08637), where gradients are normalised to length 1, permuted,
+            multiplied by random signs and summed in groups. "work": Diffusion-ReTrac (arXiv 2401.09031),
+            TracIn without the bias towards works whose sampled timesteps happen to have long gradients; the
+            paper does not compress.
+        parameters: Parameters that the gradients are taken with respect to.
+        draws: Timesteps and noises of works and queries.
+        size: Dimension of a compressed gradient.
+        seed: Seed of the compression.
+
+    Raises:
+        InvalidInput: `size` is below 1 or above the number of parameters.
     """
 
     def __init__(
@@ -65,7 +76,14 @@ class TimestepGradients(Attributor):
         self._rows: NDArray[np.float32] | None = None
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """The works' compressed gradients of length 1: (N, timesteps, size); resumes."""
+        """Compute the works' normalised, compressed gradients, (N, timesteps, size), or open them from disk.
+
+        An interrupted run resumes after its last block.
+
+        Args:
+            works: The works to score.
+            directory: Directory of the gradients.
+        """
         origin = {
             "generator": self._generator.fingerprint,
             "corpus": works.fingerprint,
@@ -96,7 +114,7 @@ class TimestepGradients(Attributor):
         return torch.cat(blocks).double().cpu().numpy()
 
     def _compressed(self, examples: Examples, *, unit: bool) -> Tensor:
-        """(B, timesteps, size); `unit`: of gradients of length 1."""
+        """Compressed gradients: (B, timesteps, size); `unit`: normalised to length 1 before compression."""
         gradients = per_sample_gradients(
             self._generator, examples, self._draws, self._layers, by_timestep=True
         )

@@ -1,9 +1,9 @@
 """TRAK's kernel (arXiv 2303.14186, 2311.00500): φ(query)ᵀ (ΦᵀΦ + λ)⁻¹ φ(work), in float64.
 
-ΦᵀΦ (k, k) and ΦΦᵀ (N, N) give the same scores, by (ΦᵀΦ + λ)⁻¹ Φᵀ = Φᵀ (ΦΦᵀ + λ)⁻¹; the smaller is solved.
-λ is given relative to the mean eigenvalue of ΦΦᵀ, trace / N = the works' mean squared length: the papers'
-absolute values mean nothing for gradients of another scale. Scores of several checkpoints are averaged by
-whoever has them.
+ΦᵀΦ (k, k) and ΦΦᵀ (N, N) give the same scores, by (ΦᵀΦ + λ)⁻¹ Φᵀ = Φᵀ (ΦΦᵀ + λ)⁻¹; the smaller one is solved.
+λ is relative to the mean eigenvalue of ΦΦᵀ, trace / N = the works' mean squared length, because the papers'
+absolute values do not carry over to gradients of another scale. Averaging over several checkpoints is left to
+the caller.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from creditline.errors import InvalidInput
 
-# D-TRAK's grid 1-2-5 from 1e-2 to 5e6, relative here. From some thousands on λ outweighs all of ΦΦᵀ, whose
-# largest eigenvalue is N mean ones at most, and the ranking is that of the plain inner product.
+# D-TRAK's grid 1-2-5 from 1e-2 to 5e6, here relative. From a few thousand on, λ outweighs all of ΦΦᵀ, whose
+# largest eigenvalue is at most N times the mean, and the ranking is that of the plain inner product.
 REGULARISATIONS = tuple(digit * 10.0**power for power in range(-2, 7) for digit in (1.0, 2.0, 5.0))
 
-# What a work's score is divided by: nothing (TRAK, D-TRAK), the length of (ΦᵀΦ + λ)⁻¹ φ(work) (relative
-# influence, arXiv 2003.11630), or that of φ(work) (renormalised influence, arXiv 2201.10055).
+# Divisor of a work's scores: 1 (TRAK, D-TRAK), the length of (ΦᵀΦ + λ)⁻¹ φ(work) (relative influence,
+# arXiv 2003.11630), or the length of φ(work) (renormalised influence, arXiv 2201.10055).
 TrakDivisor = Literal["one", "relative", "renormalised"]
 
-# Columns are taken to float64 this many at a time (bounds memory: rows may be a memory map).
+# Number of columns converted to float64 at a time (bounds memory: rows may be a memory map).
 _COLUMNS = 1 << 14
 
 _Rows = NDArray[Any]
@@ -32,11 +32,21 @@ _Matrix = NDArray[np.float64]
 
 
 def trak_scores(queries: _Rows, works: _Rows, regularisation: float) -> _Matrix:
-    """(Q, k), (N, k) -> (Q, N), by one Cholesky factorisation: the way when λ is known.
+    """Scores of the kernel at one λ, by one Cholesky factorisation.
 
-    Raises InvalidInput for widths that differ, λ not above 0, or features that are all 0 or no numbers.
+    Args:
+        queries: Features of the queries: (Q, k).
+        works: Features of the works: (N, k).
+        regularisation: λ, relative to the works' mean squared length, above 0.
+
+    Returns:
+        Scores: (Q, N) float64.
+
+    Raises:
+        InvalidInput: The feature dimensions differ, λ is not above 0, or the works' features are all 0 or not
+            finite.
     """
-    _refuse_unlike(queries, works)
+    _refuse_shape_mismatch(queries, works)
     dual = works.shape[0] <= works.shape[1]
     gram = _products(works, works) if dual else _products(works.T, works.T)
     factor = scipy.linalg.cho_factor(gram + _absolute(regularisation, gram, len(works)) * np.eye(len(gram)))
@@ -46,14 +56,20 @@ def trak_scores(queries: _Rows, works: _Rows, regularisation: float) -> _Matrix:
 
 
 class DualKernel:
-    """The kernel from inner products alone, for any λ: one eigendecomposition of ΦΦᵀ.
+    """The kernel computed from inner products alone, for any λ, by one eigendecomposition of ΦΦᵀ.
 
-    gram: ΦΦᵀ (N, N). Raises InvalidInput when it is not square, all 0, or holds what is no number.
+    Args:
+        gram: ΦΦᵀ: (N, N) float64.
+
+    Raises:
+        InvalidInput: The matrix is not square, all 0, or not finite.
     """
 
     def __init__(self, gram: NDArray[np.float64]) -> None:
         if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
-            raise InvalidInput(f"inner products of works have shape {gram.shape}; give (N, N)")
+            raise InvalidInput(
+                f"the works' inner products have shape {gram.shape}; give a square matrix (N, N)"
+            )
         self._mean = _mean_eigenvalue(gram, len(gram))
         self._lengths = np.sqrt(np.diag(gram))
         self._values, self._vectors = _eigen(gram)
@@ -61,27 +77,48 @@ class DualKernel:
     def scores(
         self, products: NDArray[np.float64], regularisation: float, divisor: TrakDivisor = "one"
     ) -> _Matrix:
-        """(Q, N) from the queries' inner products with the works (Q, N).
+        """Scores of the kernel.
 
-        Raises InvalidInput for another number of works, λ not above 0, or a divisor that there is not.
+        Args:
+            products: Inner products of the queries' with the works' features: (Q, N) float64.
+            regularisation: λ, relative to the works' mean squared length, above 0.
+            divisor: What the scores of each work are divided by.
+
+        Returns:
+            Scores: (Q, N) float64.
+
+        Raises:
+            InvalidInput: The number of works differs, λ is not above 0, or the divisor is unknown.
         """
         if products.ndim != 2 or products.shape[1] != len(self._vectors):
             raise InvalidInput(
-                f"products of shape {products.shape} given; they are (Q, {len(self._vectors)}) here"
+                f"inner products have shape {products.shape}; this kernel takes (Q, {len(self._vectors)})"
             )
-        damped = self._values + _positive(regularisation) * self._mean
+        damped = self._values + _validated(regularisation) * self._mean
         solved = (products @ self._vectors / damped) @ self._vectors.T
         return _divided(solved, self._divisors(damped, divisor))
 
     def leverages(self, regularisation: float) -> _Matrix:
-        """The diagonal of ΦΦᵀ (ΦΦᵀ + λ)⁻¹, each from 0 to 1: (N,). Raises InvalidInput for λ not above 0."""
-        damped = self._values + _positive(regularisation) * self._mean
+        """Leverages of the works: the diagonal of ΦΦᵀ (ΦΦᵀ + λ)⁻¹.
+
+        Args:
+            regularisation: λ, relative to the works' mean squared length, above 0.
+
+        Returns:
+            Leverages from 0 to 1: (N,) float64.
+
+        Raises:
+            InvalidInput: λ is not above 0.
+        """
+        damped = self._values + _validated(regularisation) * self._mean
         leverages: _Matrix = self._vectors**2 @ (self._values / damped)
         return leverages
 
     def _divisors(self, damped: _Matrix, divisor: TrakDivisor) -> _Matrix:
-        """(N,): 1 or the work's length, or that of its solution: its square is a diagonal number of
-        (G + λ)⁻¹ G (G + λ)⁻¹ with G = ΦΦᵀ.
+        """Divisor of each work: (N,).
+
+        The square of the length of (ΦᵀΦ + λ)⁻¹ φ(work) is on the diagonal of (G + λ)⁻¹ G (G + λ)⁻¹ with
+        G = ΦΦᵀ.
         """
         if divisor == "one":
             return np.ones(len(self._vectors))
@@ -90,18 +127,22 @@ class DualKernel:
         if divisor == "relative":
             return np.sqrt(self._vectors**2 @ (self._values / damped**2))
         raise InvalidInput(
-            f"divisor {divisor!r} is none of {', '.join(get_args(TrakDivisor))}", field="divisor"
+            f"unknown divisor {divisor!r}; choose one of {', '.join(get_args(TrakDivisor))}", field="divisor"
         )
 
 
 class TrakKernel:
-    """The kernel of these works' features (N, k), for any λ: one eigendecomposition, of the smaller side.
+    """The kernel computed from features, for any λ, by one eigendecomposition of ΦΦᵀ or ΦᵀΦ.
 
-    Raises InvalidInput when features are all 0 or no numbers.
+    Args:
+        works: Features Φ of the works: (N, k).
+
+    Raises:
+        InvalidInput: The features are not a matrix, all 0, or not finite.
     """
 
     def __init__(self, works: _Rows) -> None:
-        _refuse_unlike(works, works)
+        _refuse_shape_mismatch(works, works)
         self._works = works
         self._dual = DualKernel(_products(works, works)) if len(works) <= works.shape[1] else None
         if self._dual is None:
@@ -110,11 +151,22 @@ class TrakKernel:
             self._values, self._vectors = _eigen(covariance)
 
     def scores(self, queries: _Rows, regularisation: float) -> _Matrix:
-        """(Q, k) -> (Q, N). Raises InvalidInput for another width or λ not above 0."""
-        _refuse_unlike(queries, self._works)
+        """Scores of the kernel.
+
+        Args:
+            queries: Features of the queries: (Q, k).
+            regularisation: λ, relative to the works' mean squared length, above 0.
+
+        Returns:
+            Scores: (Q, N) float64.
+
+        Raises:
+            InvalidInput: The feature dimension differs, or λ is not above 0.
+        """
+        _refuse_shape_mismatch(queries, self._works)
         if self._dual is not None:
             return self._dual.scores(_products(queries, self._works), regularisation)
-        damped = self._values + _positive(regularisation) * self._mean
+        damped = self._values + _validated(regularisation) * self._mean
         solved = (queries.astype(np.float64) @ self._vectors / damped) @ self._vectors.T
         return _products(solved, self._works)
 
@@ -129,43 +181,44 @@ def _products(first: _Rows, second: _Rows) -> _Matrix:
 
 
 def _eigen(gram: _Matrix) -> tuple[_Matrix, _Matrix]:
-    """Eigenvalues, none below 0 by rounding, and vectors in columns."""
+    """Eigenvalues, clipped to 0 against rounding, and eigenvectors as columns."""
     values, vectors = scipy.linalg.eigh(gram)
     return np.maximum(values, 0.0), vectors
 
 
 def _divided(scores: _Matrix, divisors: _Matrix) -> _Matrix:
-    """A work without a gradient scores 0."""
+    """Scores divided by column; 0 for a work whose divisor is 0, because it has no gradient."""
     return np.divide(scores, divisors, out=np.zeros_like(scores), where=divisors > 0)
 
 
 def _absolute(regularisation: float, gram: _Matrix, works: int) -> float:
-    return _positive(regularisation) * _mean_eigenvalue(gram, works)
+    return _validated(regularisation) * _mean_eigenvalue(gram, works)
 
 
 def _mean_eigenvalue(gram: _Matrix, works: int) -> float:
-    """Of ΦΦᵀ, from it or from ΦᵀΦ, whose trace is the same."""
+    """Mean eigenvalue of ΦΦᵀ, computed from ΦΦᵀ or from ΦᵀΦ, which have the same trace."""
     mean = float(np.trace(gram)) / works if works else 0.0
     if not mean > 0 or not np.isfinite(gram).all():
         raise InvalidInput(
-            f"the mean squared length of {works} works' features is {mean}; give features that are finite and"
-            " not all 0"
+            f"the mean squared length of the features of {works} works is {mean}; give features that are"
+            " finite and not all 0"
         )
     return mean
 
 
-def _positive(regularisation: float) -> float:
+def _validated(regularisation: float) -> float:
     if not regularisation > 0:
         raise InvalidInput(
-            f"regularisation {regularisation} leaves nothing to invert by; give one above 0, such as 1",
+            f"regularisation {regularisation} is not above 0, so that the kernel cannot be inverted; give a"
+            " positive number, such as 1",
             field="regularisation",
         )
     return regularisation
 
 
-def _refuse_unlike(queries: _Rows, works: _Rows) -> None:
+def _refuse_shape_mismatch(queries: _Rows, works: _Rows) -> None:
     if queries.ndim != 2 or works.ndim != 2 or queries.shape[1] != works.shape[1]:
         raise InvalidInput(
-            f"queries of shape {queries.shape} do not fit works of shape {works.shape};"
-            " give (Q, k) and (N, k) from one projection"
+            f"features of queries of shape {queries.shape} do not fit features of works of shape"
+            f" {works.shape}; give (Q, k) and (N, k) from one projection"
         )

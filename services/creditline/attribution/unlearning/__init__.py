@@ -1,1 +1,1 @@
-"""Attribution by unlearning: AbU, AbU+, MUCS and the fast teacher."""
+"""Attribution by unlearning: AbU, AbU+, MUCS, the fast teacher, and the influence of groups of works."""

@@ -1,8 +1,8 @@
-"""What is the same for every query, computed once per (generator, corpus): losses, Fisher, works' gradients.
+"""The teacher's artifacts, computed once per (generator, corpus): losses, Fisher and the works' gradients.
 
-Each artifact carries the fingerprints it was made from and is refused for any other generator or corpus.
-`statistics.safetensors` (losses, Fisher) is what audits need and is small; `gradients.npy` is what labels
-need, memory-mapped, and is made again where it is missing.
+Each artifact carries the fingerprints of its origin and is refused for any other generator or corpus.
+Audits need `statistics.safetensors` (losses, Fisher), which is small. Labels need `gradients.npy`, which is
+memory-mapped, and is computed again when it is missing.
 """
 
 from __future__ import annotations
@@ -34,18 +34,22 @@ _GRADIENTS = "gradients.npy"
 _LOSSES = "losses.npy"
 _PROGRESS = "gradients.json"
 _WORKS_PER_BLOCK = 48
-_SAY_SECONDS = 20.0
+_REPORT_INTERVAL_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What an artifact was made from: fingerprints of generator and corpus, and the draws."""
+    """Origin of an artifact: what it was made from."""
 
     generator: str
+    """Fingerprint of the generator."""
     corpus: str
+    """Fingerprint of the corpus."""
     draws: Draws
+    """Timesteps and noises of the works' losses and gradients."""
 
     def as_metadata(self) -> dict[str, str]:
+        """The origin as strings, in the form in which artifacts store it."""
         return {
             "generator": self.generator,
             "corpus": self.corpus,
@@ -53,12 +57,20 @@ class Origin:
             "loss": LOSS,
         }
 
-    def refuse_other(self, found: dict[str, str], path: Path) -> None:
-        """Raises FingerprintMismatch when `found` names another origin."""
-        for key, wanted in self.as_metadata().items():
-            if found.get(key) != wanted:
+    def refuse_other(self, stored: dict[str, str], path: Path) -> None:
+        """Refuse an artifact of another origin.
+
+        Args:
+            stored: Origin that is recorded in the artifact, as `as_metadata` returns it.
+            path: The artifact, for the error message.
+
+        Raises:
+            FingerprintMismatch: The two origins differ in a key, which the error's field names.
+        """
+        for key, expected in self.as_metadata().items():
+            if stored.get(key) != expected:
                 raise FingerprintMismatch(
-                    f"{path} was made with {key} {found.get(key)!r}, not {wanted!r};"
+                    f"{path} was made with {key} {stored.get(key)!r}, not {expected!r};"
                     " make it again with `creditline teacher prepare`",
                     field=key,
                 )
@@ -66,22 +78,34 @@ class Origin:
 
 @dataclass(frozen=True)
 class Statistics:
-    """losses: (N, draws) float32 under θ₀; fisher: of the weights that unlearning moves."""
+    """Statistics of the works under the generator's own weights θ₀."""
 
     losses: Tensor
+    """Losses of the works: (N, draws) float32."""
     fisher: Fisher
+    """Fisher information of the weights that unlearning changes."""
 
     def to(self, device: torch.device) -> Statistics:
-        """The same on another device."""
+        """A copy on the given device."""
         return Statistics(self.losses.to(device), self.fisher.to(device))
 
 
 def read_statistics(directory: Path, origin: Origin) -> Statistics:
-    """Raises NotReady when it was never made, FingerprintMismatch when it is another generator's."""
+    """Read the statistics, on the CPU.
+
+    Args:
+        directory: Directory of the artifacts.
+        origin: Origin that they must have.
+
+    Raises:
+        NotReady: The statistics were not computed yet.
+        FingerprintMismatch: They have another origin, or were made by an earlier version.
+    """
     path = directory / _STATISTICS
     if not path.is_file():
         raise NotReady(
-            f"no teacher statistics at {path}; make them with `creditline teacher prepare`", field="artifacts"
+            f"there are no teacher statistics at {path}; make them with `creditline teacher prepare`",
+            field="artifacts",
         )
     with safe_open(path, framework="pt") as opened:
         origin.refuse_other(opened.metadata() or {}, path)
@@ -94,7 +118,7 @@ def _fisher_from(tensors: dict[str, Tensor], path: Path) -> Fisher:
         text, eigenvalues = tensors.pop(_TEXT_BASIS), tensors.pop(_EIGENVALUES)
     except KeyError as error:
         raise FingerprintMismatch(
-            f"{path} holds no {error}: an earlier version made it; make it again with"
+            f"{path} has no tensor {error}, because an earlier version made it; make it again with"
             " `creditline teacher prepare`",
             field="fisher",
         ) from error
@@ -109,7 +133,18 @@ def write_statistics(
     *,
     works_per_block: int = _WORKS_PER_BLOCK,
 ) -> Statistics:
-    """Losses and Fisher from the stored gradients, on the works' device, a block of works at a time."""
+    """Compute losses and Fisher from the stored gradients and write them, on the works' device.
+
+    Args:
+        generator: The generator.
+        directory: Directory of the artifacts, which holds the gradients of all works.
+        origin: Origin of the artifacts.
+        works: The works, N of them.
+        works_per_block: Number of works whose gradients are in memory at a time.
+
+    Raises:
+        NotReady: The gradients of some works are missing.
+    """
     widths = output_widths(key_value_projections(generator.unet))
     fisher = ekfac_fisher(
         lambda: (
@@ -134,9 +169,20 @@ def store_gradients(
     *,
     works_per_block: int = _WORKS_PER_BLOCK,
 ) -> None:
-    """Compute every work's gradient factors, resuming after the last finished block of `works_per_block`.
+    """Compute and store the gradient factors and losses of all works, resuming after the last finished block.
 
-    One process at a time computes them in a directory; others wait for it, and `report` reports that.
+    One process at a time computes in a directory; others wait.
+
+    Args:
+        generator: The generator.
+        works: The works, N of them.
+        origin: Origin of the artifacts.
+        directory: Directory of the artifacts; it is created.
+        report: Receives one line about progress every 20 seconds, and one when another process is waited for.
+        works_per_block: Number of works computed between two checkpoints.
+
+    Raises:
+        FingerprintMismatch: The directory holds gradients of another origin.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if _rows_done(directory, origin) < len(works):
@@ -153,16 +199,18 @@ def _store_missing(
     works_per_block: int,
 ) -> None:
     done = _rows_done(directory, origin)
-    started, said, first = time.perf_counter(), 0.0, done
+    started, last_report, first = time.perf_counter(), 0.0, done
     stored: np.memmap[Any, Any] | None = None
     losses: np.memmap[Any, Any] | None = None
     while done < len(works):
         part = works.rows(range(done, min(done + works_per_block, len(works))))
         factors = gradient_factors(generator, part, origin.draws)
         if stored is None or losses is None:
-            fresh = done == 0
-            stored = _mapped(directory / _GRADIENTS, (len(works), *factors.outputs.shape[1:]), fresh=fresh)
-            losses = _mapped(directory / _LOSSES, (len(works), len(origin.draws)), fresh=fresh)
+            create = done == 0
+            stored = _open_memmap(
+                directory / _GRADIENTS, (len(works), *factors.outputs.shape[1:]), create=create
+            )
+            losses = _open_memmap(directory / _LOSSES, (len(works), len(origin.draws)), create=create)
         stored[done : done + len(part)] = factors.outputs.cpu().numpy()
         losses[done : done + len(part)] = factors.losses.cpu().numpy()
         done += len(part)
@@ -170,16 +218,30 @@ def _store_missing(
         losses.flush()
         _write_progress(directory, origin, done)
         elapsed = time.perf_counter() - started
-        if elapsed - said > _SAY_SECONDS:
-            said = elapsed
-            left = elapsed / (done - first) * (len(works) - done)
-            report(f"gradients: {done}/{len(works)} works, {left / 60:.1f} minutes left")
+        if elapsed - last_report > _REPORT_INTERVAL_SECONDS:
+            last_report = elapsed
+            seconds_left = elapsed / (done - first) * (len(works) - done)
+            report(f"gradients: {done}/{len(works)} works, {seconds_left / 60:.1f} minutes left")
 
 
 def dense_gradients(
     directory: Path, origin: Origin, works: Examples, *, works_per_block: int = _WORKS_PER_BLOCK
 ) -> Iterator[tuple[slice, Tensor]]:
-    """All works' gradients, block by block, written out: (rows, (B, D, E) float32)."""
+    """Gradients of all works, block by block, as dense matrices.
+
+    Args:
+        directory: Directory of the artifacts.
+        origin: Origin of the artifacts.
+        works: The works, N of them.
+        works_per_block: Number of works in a block.
+
+    Yields:
+        The block's rows, and their gradients (B, D, E) float32 on the works' device.
+
+    Raises:
+        NotReady: The gradients of some works are missing.
+        FingerprintMismatch: The directory holds gradients of another origin.
+    """
     for rows, outputs, text in _stored_factors(directory, origin, works, works_per_block):
         yield rows, outputs.transpose(1, 2) @ text
 
@@ -187,12 +249,12 @@ def dense_gradients(
 def _stored_factors(
     directory: Path, origin: Origin, works: Examples, works_per_block: int
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """All works' gradients as stored: (rows, (B, L, D) at the outputs, (B, L, E) text)."""
+    """Gradients of all works as stored: rows, gradients at the outputs (B, L, D), text (B, L, E)."""
     done = _rows_done(directory, origin)
     if done != len(works):
         raise NotReady(
-            f"{directory} holds gradients of {done} of {len(works)} works;"
-            " go on with `creditline teacher prepare`",
+            f"{directory} holds gradients of {done} of {len(works)} works; compute the others with"
+            " `creditline teacher prepare`",
             field="artifacts",
         )
     stored = np.load(directory / _GRADIENTS, mmap_mode="r")
@@ -202,9 +264,9 @@ def _stored_factors(
         yield rows, outputs, works.text[rows]
 
 
-def _mapped(path: Path, shape: tuple[int, ...], *, fresh: bool) -> np.memmap[Any, Any]:
+def _open_memmap(path: Path, shape: tuple[int, ...], *, create: bool) -> np.memmap[Any, Any]:
     return np.lib.format.open_memmap(
-        path, mode="w+" if fresh else "r+", dtype=np.float32, shape=shape if fresh else None
+        path, mode="w+" if create else "r+", dtype=np.float32, shape=shape if create else None
     )
 
 

@@ -1,8 +1,8 @@
-"""Attribution by unlearning (arXiv 2406.09408): make the model forget the query, see what else it forgets.
+"""Attribution by unlearning (arXiv 2406.09408): unlearn the query and measure the works' losses afterwards.
 
-One natural-gradient ascent step on the query's own loss, θ₋ = θ₀ + s · F⁻¹ · ∇L(query, θ₀); the influence of
-a work is its loss under θ₋ less its loss under θ₀, at the same noise. The step's size s is found by rule: the
-smallest that lifts the query's loss, at noise that the gradient did not see, by `RISE`.
+One natural-gradient ascent step on the query's loss gives θ₋ = θ₀ + s · F⁻¹ · ∇L(query, θ₀). The influence of
+a work is its loss under θ₋ minus its loss under θ₀, at the same noise. The step size s is the smallest that
+raises the query's loss by `RISE`, at noise that the gradient was not computed with.
 """
 
 from __future__ import annotations
@@ -17,46 +17,57 @@ from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
 
-# The query's loss rises by this much, relative to before.
+# Relative rise of the query's loss.
 RISE = 0.10
 _TOLERANCE = 0.02
-_MOST_TRIALS = 12
+_MAX_TRIALS = 12
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step that forgets the query: `change` (D, E) float32 to the weights, and what it did to the query."""
+    """A step that unlearns a query, and its effect on the query's loss."""
 
     change: Tensor
+    """Change of the weights: (D, E) float32."""
     size: float
+    """Step size s."""
     loss_before: float
+    """The query's loss under θ₀."""
     loss_after: float
+    """The query's loss under θ₋."""
 
     @property
     def rise(self) -> float:
-        """The query's loss after over before."""
+        """Ratio of the query's loss after the step to the loss before."""
         return self.loss_after / self.loss_before
 
 
 def size_for_rise(loss_at: Callable[[float], float], first_guess: float, *, rise: float) -> float:
-    """The step size at which `loss_at(size)` is (1 + rise) times `loss_at(0)`, within a tolerance.
+    """Find the step size at which the loss is (1 + rise) times the loss at size 0, within a tolerance.
 
-    Doubles the first guess until the rise is reached, then bisects. Raises InvalidInput when no size
-    reaches it.
+    The first guess is doubled until the rise is reached; then the interval is bisected.
+
+    Args:
+        loss_at: The query's loss at a step size.
+        first_guess: Step size to start from, above 0.
+        rise: Relative rise of the loss.
+
+    Raises:
+        InvalidInput: No step size that was tried reaches the rise.
     """
     before = loss_at(0.0)
     low, high = 0.0, first_guess
-    for _ in range(_MOST_TRIALS):
+    for _ in range(_MAX_TRIALS):
         if loss_at(high) >= before * (1.0 + rise):
             break
         low, high = high, high * 2.0
     else:
         raise InvalidInput(
-            f"the query's loss cannot be raised by {rise:.0%}: the generator does not know this picture with"
-            " this prompt; check that both come from this generator",
+            f"the query's loss cannot be raised by {rise:.0%}, because the generator has not learned this"
+            " picture with this prompt; check that both come from this generator",
             field="image",
         )
-    for _ in range(_MOST_TRIALS):
+    for _ in range(_MAX_TRIALS):
         middle = (low + high) / 2.0
         reached = loss_at(middle) / before - 1.0
         if abs(reached - rise) <= _TOLERANCE:
@@ -74,10 +85,18 @@ def unlearning_step(
     check: Draws,
     rise: float = RISE,
 ) -> Step:
-    """Find the step along `direction` that lifts the query's loss by `rise`.
+    """Find the step along a direction that raises the query's loss by `rise`.
 
-    query: one example; gradient: of its loss, (D, E); direction: its natural gradient, (D, E); check: draws
-    that the gradient did not see.
+    Args:
+        generator: The generator; its weights are unchanged afterwards.
+        query: The query, one example.
+        gradient: Gradient of the query's loss: (D, E) float32.
+        direction: Natural gradient of the query's loss: (D, E) float32.
+        check: Draws at which the rise is measured, other than those of the gradient.
+        rise: Relative rise of the query's loss.
+
+    Raises:
+        InvalidInput: The loss cannot be raised by that much.
     """
     projections = key_value_projections(generator.unet)
     slope = float((direction * gradient).sum())
@@ -92,6 +111,16 @@ def unlearning_step(
 
 
 def losses_after(generator: Generator, step: Step, works: Examples, draws: Draws) -> Tensor:
-    """The works' losses under the moved weights: (N, draws) float32."""
+    """Losses of the works under the weights after a step.
+
+    Args:
+        generator: The generator; its weights are unchanged afterwards.
+        step: The step that unlearns a query.
+        works: The works, N of them.
+        draws: Timesteps and noises of the losses.
+
+    Returns:
+        Losses: (N, draws) float32.
+    """
     with moved_weights(key_value_projections(generator.unet), step.change):
         return denoising_losses(generator, works, draws)

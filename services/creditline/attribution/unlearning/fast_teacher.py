@@ -1,14 +1,14 @@
-"""The fast teacher: AbU's loss difference from a few passes a work, with its gradient as a control variate.
+"""The fast teacher: AbU's loss difference from a few passes per work, with gradients as control variates.
 
-A work's change of loss is its first-order part ⟨∇L, Δθ⟩ and a remainder. The first part needs no pass of
-the works at all once their gradients are kept; it is far too little on its own (the step is a large one), but
-what it leaves is small enough to be told from few passes. With g̅ the work's mean gradient at many draws, and
-at the few draws themselves g and the change of loss ΔL,
+A work's change of loss is the sum of its first-order part ⟨∇L, Δθ⟩ and a remainder. The first-order part
+needs no pass of the works once their gradients are stored. It is much too inaccurate on its own, because the
+step is large, but the remainder can be estimated from few passes. Let g̅ be the work's mean gradient at many
+draws, and g and ΔL its gradient and its change of loss at a few draws:
 
     score = ⟨g̅, Δθ⟩ + w · (ΔL − ⟨g, Δθ⟩) = ⟨g̅ − w·g, Δθ⟩ + w · ΔL
 
-so that one row is kept of each work. w = 1 is the unbiased control variate; less than 1 shrinks the noise of
-the few draws.
+Only the row g̅ − w·g is stored for each work. w = 1 is the unbiased control variate; w < 1 shrinks the noise
+of the few draws.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, ClearDraws, Draws, denoising_losses
 from creditline.generator.pipeline import Generator
 
-# Three passes a work; the noisiest third of the schedule says next to nothing about which work it is.
+# Three passes per work. Losses in the noisiest third of the schedule hardly depend on the picture.
 FEW_DRAWS = ClearDraws(timesteps=3, repeats=1, salt="fast", part=0.65)
 CONTROL_DRAWS = Draws(timesteps=20, repeats=3, salt="control")
 REMAINDER_WEIGHT = 0.7
@@ -43,10 +43,17 @@ _WORKS_PER_BLOCK = 64
 
 
 class FastUnlearning(Attributor):
-    """`Unlearning` with the score "difference", at a fraction of its passes.
+    """Approximation of `Unlearning` with the score "difference", at a fraction of its passes.
 
-    forgetting: as there, and it moves no other layers than `parameters` chooses; draws: at which the works'
-    losses are really taken; control: of the gradients that are kept; weight: w.
+    Args:
+        name: Name of the method.
+        generator: The generator.
+        forgetting: Creates the unlearning procedure from the works and the method's directory; it must change
+            no other layers than those of `parameters`.
+        parameters: The weights that unlearning changes.
+        draws: Draws at which the works' losses are evaluated after unlearning.
+        control: Draws of the stored mean gradients g̅.
+        weight: Weight w of the remainder.
     """
 
     def __init__(
@@ -75,14 +82,19 @@ class FastUnlearning(Attributor):
         self._before = torch.empty(0)
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """The works' rows and losses under θ₀, and the way to forget; resumes."""
+        """Compute the works' rows and losses under θ₀, or open them from disk. An interrupted run resumes.
+
+        Args:
+            works: The works to score.
+            directory: Directory of the method's artifacts.
+        """
         origin = {
             "generator": self._generator.fingerprint,
             "corpus": works.fingerprint,
             "loss": LOSS,
             "draws": repr(self._draws),
         }
-        of_rows = {
+        rows_origin = {
             **origin,
             "control": repr(self._control),
             "weight": repr(self._weight),
@@ -100,9 +112,9 @@ class FastUnlearning(Attributor):
         self._before = torch.from_numpy(np.array(losses)).to(self._generator.device)
         self._rows = stored_rows(
             directory / "rows",
-            of_rows,
+            rows_origin,
             len(works),
-            lambda part: self._controlled(works, part).cpu().numpy(),
+            lambda part: self._control_rows(works, part).cpu().numpy(),
             block=_WORKS_PER_BLOCK,
         )
         self._works = works
@@ -111,12 +123,12 @@ class FastUnlearning(Attributor):
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         return self.scores_among(queries, np.ones((len(queries), len(self._rows)), dtype=np.bool_))
 
-    def scores_among(self, queries: Gallery, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def scores_among(self, queries: Gallery, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         if self._works is None or self._forgetting is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
-        found, passes = np.zeros(wanted.shape), 0.0
+        scores, passes = np.zeros(mask.shape), 0.0
         before = self._weights()
-        for number, works in enumerate(np.flatnonzero(row) for row in wanted):
+        for number, works in enumerate(np.flatnonzero(row) for row in mask):
             if not len(works):
                 continue
             rows = torch.from_numpy(works).to(self._generator.device)
@@ -126,13 +138,13 @@ class FastUnlearning(Attributor):
                 after = denoising_losses(self._generator, examples, self._draws)
             passes += forgotten.passes + len(works) * len(self._draws)
             changes = loss_difference(self._before[rows], after, self._draws)
-            along = (self._rows[works] @ step.cpu().numpy()).astype(np.float64)
-            found[number, works] = along + self._weight * changes
+            first_order = (self._rows[works] @ step.cpu().numpy()).astype(np.float64)
+            scores[number, works] = first_order + self._weight * changes
         self.passes_per_query = passes / len(queries)
-        return found
+        return scores
 
-    def _controlled(self, works: Gallery, part: range) -> Tensor:
-        """g̅ − w·g of a range of works: (len(part), P)."""
+    def _control_rows(self, works: Gallery, part: range) -> Tensor:
+        """Rows g̅ − w·g of a range of works: (len(part), P)."""
         examples = works.examples.rows(part)
         mean, few = (
             per_sample_gradients(self._generator, examples, draws, self._layers)
@@ -141,5 +153,5 @@ class FastUnlearning(Attributor):
         return mean - self._weight * few
 
     def _weights(self) -> Tensor:
-        """The chosen layers' parameters as they are now: (P,)."""
+        """Current parameters of the chosen layers: (P,)."""
         return torch.cat([values.detach().flatten() for values in moved_parameters(self._layers)])

@@ -1,8 +1,8 @@
-"""Ways to make a model forget one query; each opens a context in which the generator has forgotten it.
+"""Unlearning procedures: each provides a context in which the generator has unlearned one query.
 
 `NaturalAscent`: natural-gradient ascent on the query's loss, in one or several steps (AbU, AbU+).
-`BoundedDescentAscent`: Adam steps that lower the loss of random works and raise the query's, until that is
-near what an untrained model has (MUCS). Afterwards the weights are exactly as before.
+`BoundedDescentAscent`: Adam steps that lower the loss of random works and raise the query's loss, until it is
+close to that of an untrained model (MUCS). The weights are restored exactly afterwards.
 """
 
 from __future__ import annotations
@@ -31,59 +31,85 @@ from creditline.generator.pipeline import Generator
 
 _QUERY_DRAWS = Draws(timesteps=20, repeats=2, salt="query", mirrored=True)
 _CHECK_DRAWS = Draws(timesteps=20, repeats=2, salt="check", mirrored=True)
-_GRADIENTS_AT_ONCE = 16
+_GRADIENTS_PER_BLOCK = 16
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What a way did to the query. passes: UNet forwards spent, a backward counting as two."""
+    """Result of unlearning a query."""
 
     loss_before: float
+    """The query's loss before unlearning."""
     loss_after: float
+    """The query's loss after unlearning."""
     passes: float
+    """UNet forward passes spent; a backward pass counts as two."""
 
 
 class Forgetting(Protocol):
-    """A way to forget one picture, or a few at once."""
+    """An unlearning procedure for one picture, or for several at once."""
 
     def forget(self, generator: Generator, query: Examples) -> AbstractContextManager[Forgotten]:
-        """A context in which the generator has forgotten the query; yields `Forgotten`."""
+        """Context in which the generator has unlearned the query; its weights are restored afterwards.
+
+        Args:
+            generator: The generator.
+            query: The query, one example, or several to unlearn together.
+        """
 
 
 @dataclass(frozen=True)
 class NaturalAscent:
-    """θ₋ = θ₀ + s · F⁻¹ · ∇L(query), with s found so that the query's loss rises by `rise`.
+    """Natural-gradient ascent θ₋ = θ₀ + s · F⁻¹ · ∇L(query), with s found so that the loss rises by `rise`.
 
-    fisher: of the layers that `parameters` chooses. With `steps` > 1 the gradient is taken anew after each,
-    and each lifts the loss by its part of the rise. Of several examples it is their mean loss that rises.
+    With several steps the gradient is computed again before each step, and every step raises the loss by an
+    equal factor. For several examples the mean of their losses rises.
     """
 
     fisher: EkfacFisher
+    """Fisher information of the layers that `parameters` chooses."""
     parameters: ParameterChoice = "cross-attn"
+    """The weights that are changed."""
     damping: float = DAMPING
+    """Damping of the Fisher, relative to each layer's mean eigenvalue."""
     steps: int = 1
+    """Number of steps."""
     rise: float = RISE
+    """Relative rise of the query's loss after all steps."""
     query_draws: Draws = _QUERY_DRAWS
+    """Draws of the query's gradient."""
     check_draws: Draws = _CHECK_DRAWS
+    """Draws at which the query's loss is measured."""
 
     @contextmanager
     def forget(self, generator: Generator, query: Examples) -> Iterator[Forgotten]:
+        """Context in which the generator has unlearned the query.
+
+        Args:
+            generator: The generator; its weights are restored afterwards.
+            query: The query, one example, or several to unlearn together.
+
+        Raises:
+            InvalidInput: The query's loss cannot be raised by that much.
+        """
         layers = chosen_layers(generator.unet, self.parameters)
         before = float(denoising_losses(generator, query, self.check_draws).mean())
         change = _zeros(layers)
         passes = float(len(query) * len(self.check_draws))
         for step in range(1, self.steps + 1):
-            goal = (1.0 + self.rise) ** (step / self.steps) * before
-            added, trials = self._step(generator, query, change, goal)
-            change = change + added
+            target_loss = (1.0 + self.rise) ** (step / self.steps) * before
+            step_change, trials = self._step(generator, query, change, target_loss)
+            change = change + step_change
             passes += len(query) * (3 * len(self.query_draws) + trials * len(self.check_draws))
         with moved_layers(layers, change):
             yield Forgotten(
                 before, float(denoising_losses(generator, query, self.check_draws).mean()), passes
             )
 
-    def _step(self, generator: Generator, query: Examples, change: Tensor, goal: float) -> tuple[Tensor, int]:
-        """From θ₀ + change to where the query's loss is `goal`: what is added, and the sizes tried."""
+    def _step(
+        self, generator: Generator, query: Examples, change: Tensor, target_loss: float
+    ) -> tuple[Tensor, int]:
+        """The step from θ₀ + change to the target loss, (P,), and the number of losses evaluated for it."""
         layers = chosen_layers(generator.unet, self.parameters)
         with moved_layers(layers, change):
             gradient = _mean_gradient(generator, query, self.query_draws, layers)
@@ -96,24 +122,24 @@ class NaturalAscent:
             with moved_layers(layers, change + size * direction):
                 return float(denoising_losses(generator, query, self.check_draws).mean())
 
-        here = loss_at(0.0)
-        rise = goal / here - 1.0
+        current_loss = loss_at(0.0)
+        rise = target_loss / current_loss - 1.0
         slope = float((direction * gradient).sum())
-        return size_for_rise(loss_at, rise * here / slope, rise=rise) * direction, trials
+        return size_for_rise(loss_at, rise * current_loss / slope, rise=rise) * direction, trials
 
 
 def _zeros(layers: Mapping[str, torch.nn.Module]) -> Tensor:
-    """No change of the layers' parameters, on their device: (P,)."""
+    """A zero change of the layers' parameters, on their device: (P,)."""
     return torch.zeros(parameter_count(layers), device=moved_parameters(layers)[0].device)
 
 
 def _mean_gradient(
     generator: Generator, examples: Examples, draws: Draws, layers: Mapping[str, torch.nn.Module]
 ) -> Tensor:
-    """Of the examples' mean loss, a few examples' gradients in memory at a time: (P,)."""
+    """Gradient of the examples' mean loss, with the gradients of a few examples in memory at a time: (P,)."""
     total = _zeros(layers)
-    for start in range(0, len(examples), _GRADIENTS_AT_ONCE):
-        part = examples.rows(range(start, min(start + _GRADIENTS_AT_ONCE, len(examples))))
+    for start in range(0, len(examples), _GRADIENTS_PER_BLOCK):
+        part = examples.rows(range(start, min(start + _GRADIENTS_PER_BLOCK, len(examples))))
         total += per_sample_gradients(generator, part, draws, layers).sum(dim=0)
     return total / len(examples)
 
@@ -122,23 +148,39 @@ def _mean_gradient(
 class BoundedDescentAscent:
     """Minimise L(random works) − ascent · min(L(query), L_null) until L(query) ≥ reach · L_null.
 
-    null_loss: the query's loss that counts as not known, as an untrained model has it, in the mean squared
-    error of what the UNet predicts; works: what is not to be forgotten; learning_rate: a tenth of training's.
-    Raises InvalidInput when `most_steps` do not reach it. The defaults are MUCS's.
+    The defaults are those of MUCS. The query's loss is smoothed over the steps by an exponential average.
     """
 
     works: Examples
+    """Works that must not be unlearned."""
     learning_rate: float
+    """Learning rate of AdamW; MUCS takes a tenth of the training's."""
     null_loss: float = 1.0
+    """L_null, the query's loss under an untrained model, in the mean squared error of the UNet's output."""
     parameters: ParameterChoice = "mlp-cond"
+    """The weights that are changed."""
     ascent: float = 0.2
+    """Weight of the query's loss."""
     reach: float = 0.95
+    """Part of `null_loss` at which the query counts as unlearned."""
     batch: int = 16
+    """Number of works per step."""
     query_batch: int = 16
+    """Number of noisy copies of the query per step."""
     most_steps: int = 2_000
+    """Maximal number of steps."""
 
     @contextmanager
     def forget(self, generator: Generator, query: Examples) -> Iterator[Forgotten]:
+        """Context in which the generator has unlearned the query.
+
+        Args:
+            generator: The generator; its weights are restored afterwards.
+            query: The query, one example.
+
+        Raises:
+            InvalidInput: The query's loss does not reach the bound within `most_steps` steps.
+        """
         layers = chosen_layers(generator.unet, self.parameters)
         with moved_layers(layers, _zeros(layers)):
             before = self._query_loss(generator, query)
@@ -155,12 +197,12 @@ class BoundedDescentAscent:
             for parameter in parameters:
                 parameter.requires_grad_(True)
             for step in range(self.most_steps):
-                of_works, of_query = self._losses(generator, query, draw)
+                works_loss, query_loss = self._losses(generator, query, draw)
                 optimiser.zero_grad()
-                (of_works - self.ascent * of_query.clamp(max=self.null_loss)).backward()
+                (works_loss - self.ascent * query_loss.clamp(max=self.null_loss)).backward()
                 optimiser.step()
-                reached = float(of_query.detach())
-                smoothed = reached if smoothed is None else 0.8 * smoothed + 0.2 * reached
+                latest = float(query_loss.detach())
+                smoothed = latest if smoothed is None else 0.8 * smoothed + 0.2 * latest
                 if smoothed >= self.reach * self.null_loss:
                     return step + 1, smoothed
         finally:
@@ -168,12 +210,14 @@ class BoundedDescentAscent:
                 parameter.requires_grad_(False)
                 parameter.grad = None
         raise InvalidInput(
-            f"query {query.ids[0]} is not forgotten after {self.most_steps} steps: its loss is {smoothed:.3f}"
-            f" of {self.reach * self.null_loss:.3f}; check `null_loss`, or allow more steps",
+            f"query {query.ids[0]} is not unlearned after {self.most_steps} steps: its loss is"
+            f" {smoothed:.3f}, below {self.reach * self.null_loss:.3f}; check `null_loss`,"
+            " or allow more steps",
             field="image",
         )
 
     def _losses(self, generator: Generator, query: Examples, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mean losses of random works and of the query, with a graph."""
         rows = torch.randint(len(self.works), (self.batch,), generator=draw).to(query.latents.device)
         latents = torch.cat([self.works.latents[rows], query.latents.expand(self.query_batch, -1, -1, -1)])
         text = torch.cat([self.works.text[rows], query.text.expand(self.query_batch, -1, -1)])

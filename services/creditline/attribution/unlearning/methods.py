@@ -1,4 +1,4 @@
-"""Attribution by unlearning as an attributor: any way to forget, any score of what else was forgotten."""
+"""Attribution by unlearning as an attributor, with any unlearning procedure and any unlearning score."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
 
-# AbU's twenty strided timesteps, one noise each.
+# The twenty strided timesteps of AbU, one noise each.
 WORK_DRAWS = Draws(timesteps=20, repeats=1, salt="unlearning")
 _WORKS_PER_BLOCK = 128
 
 
 class Unlearning(Attributor):
-    """Makes the model forget each query and measures what that does to every work.
+    """Unlearns each query and scores every work by its change of loss.
 
-    forgetting: makes the way to forget from the works and the method's directory (a Fisher is an artifact);
-    score: one of `UNLEARNING_SCORES`, the one that `scores` gives.
+    Args:
+        name: Name of the method.
+        generator: The generator.
+        forgetting: Creates the unlearning procedure from the works and the method's directory, where it may
+            store artifacts such as a Fisher.
+        score: The score that `scores` returns, one of `UNLEARNING_SCORES`.
+        draws: Timesteps and noises of the works' losses.
+
+    Raises:
+        InvalidInput: The score is unknown.
     """
 
     def __init__(
@@ -51,7 +59,12 @@ class Unlearning(Attributor):
         self._before = torch.empty(0)
 
     def prepare(self, works: Gallery, directory: Path) -> None:
-        """The works' losses under θ₀, which are the same for every query, and the way to forget."""
+        """Compute the works' losses under θ₀, or open them from disk, and create the unlearning procedure.
+
+        Args:
+            works: The works to score.
+            directory: Directory of the method's artifacts.
+        """
         origin = {
             "generator": self._generator.fingerprint,
             "corpus": works.fingerprint,
@@ -74,25 +87,30 @@ class Unlearning(Attributor):
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         return self.every_score(queries)[self.name]
 
-    def scores_among(self, queries: Gallery, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def scores_among(self, queries: Gallery, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         if self._score == "relative":
-            # In units of the loss of all works, so that all are looked at.
-            return super().scores_among(queries, wanted)
+            # In units of the mean loss of all works, so that all of them must be evaluated.
+            return super().scores_among(queries, mask)
         score, passes = UNLEARNING_SCORES[self._score], 0.0
-        found = np.zeros(wanted.shape)
-        for number, row in enumerate(wanted):
+        scores = np.zeros(mask.shape)
+        for number, row in enumerate(mask):
             works = np.flatnonzero(row)
             if not len(works):
                 continue
             after, spent = self._losses_after(queries.examples.rows([number]), works.tolist())
             passes += spent
             before = self._before[torch.from_numpy(works).to(self._before.device)]
-            found[number, works] = score(before, after, self._draws)
+            scores[number, works] = score(before, after, self._draws)
         self.passes_per_query = passes / len(queries)
-        return found
+        return scores
 
     def every_score(self, queries: Gallery) -> dict[str, NDArray[np.float64]]:
-        """All of `UNLEARNING_SCORES` of the same forgetting; the others have their name added."""
+        """All of `UNLEARNING_SCORES`, from one unlearning of each query.
+
+        Returns:
+            Scores by name, each (Q, N) float64: the method's own score under the method's name, the others
+            under NAME-SCORE.
+        """
         rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in UNLEARNING_SCORES}
         passes = 0.0
         for number in range(len(queries)):
@@ -107,7 +125,7 @@ class Unlearning(Attributor):
         }
 
     def _losses_after(self, query: Examples, rows: Sequence[int] | None = None) -> tuple[Tensor, float]:
-        """Losses of some works, or of all, once the query is forgotten, (N, draws); the passes it took."""
+        """Losses of some works, or of all, after unlearning the query, (N, draws), and the passes spent."""
         if self._works is None or self._forgetting is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
         with self._forgetting.forget(self._generator, query) as forgotten:

@@ -1,7 +1,7 @@
-"""What unlearning did to the works: from their losses before and after to one score for each work.
+"""Unlearning scores: one score per work from its losses before and after unlearning the query.
 
-before, after: (N, draws) float32, at the same noise, on one device; draws are timestep-major. Every score is
-(N,) float64, larger meaning more influence.
+The losses `before` and `after` are (N, draws) float32, at the same noise and on one device; draws are
+timestep-major. Every score is (N,) float64; a larger score means more influence.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _SKEW_OFFSET = 1e-3
 
 
 def loss_difference(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
-    """AbU: the mean loss after less before."""
+    """AbU's score: mean loss after unlearning minus mean loss before."""
     return (after - before).double().mean(dim=1).cpu().numpy()
 
 
 def relative_difference(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
-    """As AbU, each timestep's difference in units of the works' mean loss at that timestep."""
+    """AbU's score with the difference at each timestep in units of the works' mean loss at that timestep."""
     weights = relative_draw_weights(before.cpu().numpy(), draws).double().to(before.device)
     return ((after - before).double() * weights).mean(dim=1).cpu().numpy()
 
 
 def skew(before: Tensor, after: Tensor, draws: Draws) -> np.ndarray:
-    """MUCS: (after − before) / (after + before) at every draw, before averaging (arXiv 2605.17938)."""
+    """MUCS's score (arXiv 2605.17938): mean over the draws of (after − before) / (after + before)."""
     later, earlier = after.double(), before.double()
     return ((later - earlier) / (later + earlier + _SKEW_OFFSET)).mean(dim=1).cpu().numpy()
 
@@ -45,7 +45,13 @@ UNLEARNING_SCORES: dict[str, UnlearningScore] = {
 
 
 def unlearning_score_named(name: str) -> UnlearningScore:
-    """Raises InvalidInput for a name that is none of `UNLEARNING_SCORES`."""
+    """The unlearning score of that name.
+
+    Raises:
+        InvalidInput: `UNLEARNING_SCORES` has no such name.
+    """
     if name not in UNLEARNING_SCORES:
-        raise InvalidInput(f"score {name!r} is none of {', '.join(UNLEARNING_SCORES)}", field="score")
+        raise InvalidInput(
+            f"unknown score {name!r}; choose one of {', '.join(UNLEARNING_SCORES)}", field="score"
+        )
     return UNLEARNING_SCORES[name]

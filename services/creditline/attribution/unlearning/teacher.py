@@ -1,4 +1,4 @@
-"""The teacher: unlearning on one generator and corpus, and its first-order limit for all works at once."""
+"""The teacher: unlearning on one generator and corpus, and its first-order limit for all works."""
 
 from __future__ import annotations
 
@@ -28,45 +28,50 @@ from creditline.generator.losses import Draws, Examples, encoded_examples
 from creditline.generator.pipeline import Generator
 from creditline.generator.prediction_check import refuse_other_prediction
 
-# Mirrored: at a work that is known well the gradient is mostly noise, and most of that is odd in the noise
-# (`tests/benchmarks/teacher_noise.py` measures how much more two labellings then agree).
+# Mirrored, because the gradient at a well-learned work is mostly noise, and most of that is odd in the noise
+# (`tests/benchmarks/teacher_noise.py` measures how much the agreement of two labellings gains).
 WORK_DRAWS = Draws(timesteps=10, repeats=2, salt="work", mirrored=True)
 QUERY_DRAWS = Draws(timesteps=10, repeats=4, salt="query", mirrored=True)
 CHECK_DRAWS = Draws(timesteps=10, repeats=4, salt="check")
-# Queries that share one walk over the works' stored gradients (bounds memory: each is D · E floats).
-_QUERIES_PER_WALK = 128
+# Number of queries scored in one scan of the works' stored gradients (bounds memory: each is D · E floats).
+_QUERIES_PER_SCAN = 128
 
 
 @dataclass(frozen=True)
 class Query:
-    """A generated picture with its prompt. The noise of its gradient belongs to `id`."""
+    """A generated picture with its prompt."""
 
     id: str
+    """Id of the query, which also determines the noise of its loss and gradient."""
     picture: Image.Image
+    """The generated picture."""
     prompt: str
+    """The prompt that it was generated from."""
 
 
 @dataclass(frozen=True)
 class Influence:
-    """What unlearning one query did. values: (R,) float64, in the order of the rows asked for.
-
-    passes: UNet forwards spent on the works; seconds: wall time of all of it.
-    """
+    """Result of unlearning one query."""
 
     values: NDArray[np.float64]
+    """Influence of each requested work, in the order of the request: (R,) float64."""
     query_loss_before: float
+    """The query's loss before unlearning."""
     query_loss_after: float
+    """The query's loss after unlearning."""
     passes: int
+    """UNet forward passes spent on the works."""
     seconds: float
+    """Wall time in seconds of unlearning and measurement."""
 
     @property
     def query_rise(self) -> float:
-        """The query's loss after unlearning over before."""
+        """Ratio of the query's loss after unlearning to the loss before."""
         return self.query_loss_after / self.query_loss_before
 
 
 def encode_works(generator: Generator, works: Sequence[Work]) -> Examples:
-    """Works as the UNet sees them; ids are the works' ids, which tie the noise to them."""
+    """Encode works for the UNet; the examples have the works' ids, which determine the noise."""
     return encoded_examples(
         generator,
         [work.id for work in works],
@@ -76,7 +81,7 @@ def encode_works(generator: Generator, works: Sequence[Work]) -> Examples:
 
 
 def encode_queries(generator: Generator, queries: Sequence[Query]) -> Examples:
-    """Queries as the UNet sees them."""
+    """Encode queries for the UNet; the examples have the queries' ids, which determine the noise."""
     return encoded_examples(
         generator,
         [query.id for query in queries],
@@ -86,7 +91,12 @@ def encode_queries(generator: Generator, queries: Sequence[Query]) -> Examples:
 
 
 class EncodedWorks:
-    """A corpus's works as the UNet sees them, encoded when first asked for and kept."""
+    """The works of a corpus, encoded for the UNet at first use and kept in memory.
+
+    Args:
+        generator: The generator that encodes the works.
+        corpus: The corpus.
+    """
 
     def __init__(self, generator: Generator, corpus: Corpus) -> None:
         self._generator = generator
@@ -97,11 +107,11 @@ class EncodedWorks:
         return len(self._corpus)
 
     def rows(self, rows: Sequence[int]) -> Examples:
-        """The named works, in that order."""
+        """The works at the given rows of the corpus, in the given order."""
         missing = [row for row in dict.fromkeys(rows) if row not in self._encoded]
         if missing:
-            fresh = encode_works(self._generator, [self._corpus.works[row] for row in missing])
-            self._encoded.update(zip(missing, zip(fresh.latents, fresh.text, strict=True), strict=True))
+            encoded = encode_works(self._generator, [self._corpus.works[row] for row in missing])
+            self._encoded.update(zip(missing, zip(encoded.latents, encoded.text, strict=True), strict=True))
         return Examples(
             ids=tuple(self._corpus.ids[row] for row in rows),
             latents=torch.stack([self._encoded[row][0] for row in rows]),
@@ -109,12 +119,20 @@ class EncodedWorks:
         )
 
     def all(self) -> Examples:
-        """The whole corpus."""
+        """All works, in the order of the corpus."""
         return self.rows(range(len(self)))
 
 
 class Teacher:
-    """Influence of a corpus's works on queries of one generator."""
+    """Influence of the works of a corpus on queries of one generator.
+
+    Args:
+        generator: The generator.
+        works: The encoded works.
+        statistics: Losses of the works and Fisher, on the generator's device.
+        directory: Directory of the artifacts.
+        origin: Origin of the artifacts.
+    """
 
     def __init__(
         self,
@@ -131,17 +149,33 @@ class Teacher:
         self._directory = directory
 
     def unlearn(self, query: Query, *, rise: float = RISE) -> Step:
-        """The step that forgets one query."""
+        """Find the step that unlearns one query.
+
+        Args:
+            query: The query.
+            rise: Relative rise of the query's loss.
+
+        Raises:
+            InvalidInput: The query's loss cannot be raised by that much.
+        """
         return self.unlearn_encoded(encode_queries(self.generator, [query]), rise=rise)
 
     def unlearn_encoded(self, query: Examples, *, rise: float = RISE) -> Step:
-        """As `unlearn`, for one encoded query."""
+        """Find the step that unlearns one encoded query, as `unlearn` does."""
         gradient = gradient_factors(self.generator, query, QUERY_DRAWS).dense()[0]
         direction = self.statistics.fisher.natural(gradient)
         return unlearning_step(self.generator, query, gradient, direction, check=CHECK_DRAWS, rise=rise)
 
     def influence(self, query: Query, rows: Sequence[int]) -> Influence:
-        """Unlearn the query for real and measure the named works' losses: rows are corpus rows."""
+        """Unlearn a query and measure the change of some works' losses.
+
+        Args:
+            query: The query.
+            rows: Rows of the works in the corpus.
+
+        Raises:
+            InvalidInput: The query's loss cannot be raised far enough to unlearn it.
+        """
         started = time.perf_counter()
         step = self.unlearn(query)
         values = self.influence_after(step, rows)
@@ -154,7 +188,15 @@ class Teacher:
         )
 
     def influence_after(self, step: Step, rows: Sequence[int]) -> NDArray[np.float64]:
-        """What a step did to the named works: loss after less loss before, same noise: (R,) float64."""
+        """Influence of a step on some works: loss after minus loss before, at the same noise.
+
+        Args:
+            step: The step that unlearns a query.
+            rows: Rows of the works in the corpus, R of them.
+
+        Returns:
+            Influence of each work: (R,) float64.
+        """
         after = losses_after(self.generator, step, self.works.rows(rows), self.origin.draws)
         index = torch.as_tensor(list(rows), dtype=torch.long, device=after.device)
         before = self.statistics.losses[index]
@@ -163,27 +205,37 @@ class Teacher:
     def first_order(
         self, queries: Examples, *, draws: Draws = QUERY_DRAWS, others: Examples | None = None
     ) -> NDArray[np.float32]:
-        """The first-order limit of unlearning, for every work: (Q, N) float32.
+        """First-order limit of unlearning for every work, gradient(work) · F⁻¹ · gradient(query).
 
-        In the unit of unlearning at `RISE`: gradient(work) · F⁻¹ · gradient(query), scaled so that to first
-        order the query's own loss rises by `RISE` of itself. `others` (M pictures that are not in the
-        corpus, such as decoys) are scored likewise and come last: (Q, N + M).
+        It is in the unit of unlearning at `RISE`: scaled so that, to first order, the query's own loss rises
+        by the part `RISE`.
+
+        Args:
+            queries: The queries, Q of them.
+            draws: Timesteps and noises of the queries' gradients.
+            others: M pictures outside the corpus, such as decoys, that are scored like works; None: none.
+
+        Returns:
+            Scores of the N works, then of the M other pictures: (Q, N + M) float32.
+
+        Raises:
+            NotReady: The stored gradients of some works are missing.
         """
         extra = (
             None if others is None else gradient_factors(self.generator, others, self.origin.draws).dense()
         )
         parts = []
-        for start in range(0, len(queries), _QUERIES_PER_WALK):
-            rows = range(start, min(start + _QUERIES_PER_WALK, len(queries)))
+        for start in range(0, len(queries), _QUERIES_PER_SCAN):
+            rows = range(start, min(start + _QUERIES_PER_SCAN, len(queries)))
             directions = self._scaled_directions(queries.rows(rows), draws)
-            columns = [self._walk(directions)]
+            columns = [self._score_works(directions)]
             if extra is not None:
                 columns.append(directions @ extra.flatten(1).T)
             parts.append(torch.cat(columns, dim=1).cpu().numpy())
         return np.concatenate(parts)
 
-    def _walk(self, directions: Tensor) -> Tensor:
-        """Directions (Q, D · E) against all works' stored gradients: (Q, N) float32."""
+    def _score_works(self, directions: Tensor) -> Tensor:
+        """Inner products of directions (Q, D · E) with all works' stored gradients: (Q, N) float32."""
         scores = directions.new_empty(len(directions), len(self.works))
         for rows, dense in dense_gradients(self._directory, self.origin, self.works.all()):
             scores[:, rows] = directions @ dense.flatten(1).T
@@ -193,7 +245,7 @@ class Teacher:
         """F⁻¹ · gradient, scaled to a first-order rise of `RISE`: (Q, D · E) float32."""
         directions = []
         for row in range(len(queries)):
-            # One query at a time: its direction is dense, and its draws fill a batch.
+            # One query at a time: its direction is dense, and its draws fill a whole batch.
             factors = gradient_factors(self.generator, queries.rows([row]), draws)
             gradient = factors.dense()[0]
             direction = self.statistics.fisher.natural(gradient)
@@ -209,9 +261,17 @@ def _origin(generator: Generator, corpus: Corpus) -> Origin:
 def prepare_teacher(
     generator: Generator, corpus: Corpus, directory: Path, report: Callable[[str], None]
 ) -> Teacher:
-    """Compute what is the same for all queries (resumable), and open the teacher.
+    """Compute the teacher's artifacts and open the teacher. An interrupted run resumes.
 
-    Raises InvalidInput when the UNet predicts the other thing than its scheduler says.
+    Args:
+        generator: The generator.
+        corpus: The works that it was trained on.
+        directory: Directory of the artifacts.
+        report: Receives one line about progress at a time.
+
+    Raises:
+        InvalidInput: The UNet's prediction type (noise or v) is not the one that its scheduler specifies.
+        FingerprintMismatch: The directory holds artifacts of another generator or corpus.
     """
     origin = _origin(generator, corpus)
     works = EncodedWorks(generator, corpus)
@@ -222,12 +282,27 @@ def prepare_teacher(
 
 
 def open_teacher(generator: Generator, corpus: Corpus, directory: Path) -> Teacher:
-    """Open a teacher that was prepared, on the generator's device. Raises NotReady, FingerprintMismatch."""
+    """Open a prepared teacher on the generator's device.
+
+    Args:
+        generator: The generator.
+        corpus: The works that it was trained on.
+        directory: Directory of the artifacts.
+
+    Raises:
+        NotReady: The teacher was not prepared in this directory.
+        FingerprintMismatch: The directory holds artifacts of another generator or corpus.
+    """
     origin = _origin(generator, corpus)
     statistics = read_statistics(directory, origin).to(generator.device)
     return Teacher(generator, EncodedWorks(generator, corpus), statistics, directory, origin)
 
 
 def repeated(draws: Draws, *, salt: str) -> Draws:
-    """The same draws with other noise: for the teacher's agreement with itself."""
+    """Draws with other noise, to measure the teacher's agreement with itself.
+
+    Args:
+        draws: The draws.
+        salt: Salt of the other noise.
+    """
     return replace(draws, salt=salt)
