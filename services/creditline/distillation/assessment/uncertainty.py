@@ -14,7 +14,7 @@ from creditline.distillation.assessment.calibration_fitting import fit_calibrati
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
 from creditline.distillation.assessment.interval_fitting import NOMINAL_COVERAGE, fit_intervals, fit_stretch
 from creditline.encoder.encoder import Encoder
-from creditline.encoder.ood import FEWEST, OodDetector
+from creditline.encoder.ood import MIN_PICTURES, OodDetector
 
 # Lengths of the lists whose remainders and contributors are looked at.
 LISTED = (1, 10, 100)
@@ -57,7 +57,7 @@ def fit_uncertainty(
     """
     cosines = encoder_cosines(encoder, held_out)
     image = held_out.parts.slices()["image"]
-    enough = min(len(known), len(held_out.queries)) >= FEWEST and held_out.parts.image > 0
+    enough = min(len(known), len(held_out.queries)) >= MIN_PICTURES and held_out.parts.image > 0
     return Uncertainty(
         fit_calibration(cosines, held_out.relative),
         fit_answer_intervals(cosines, held_out.relative, contributors, seed=seed),

@@ -14,7 +14,7 @@ from creditline.corpus.works import Corpus
 from creditline.encoder.encoder import Encoder, Side
 from creditline.errors import FingerprintMismatch
 from creditline.release import ENCODER, Release
-from creditline.towers.precomputed import given_features
+from creditline.towers.precomputed import precomputed_features
 from creditline.towers.towers import Towers
 
 # float16 rows of the file against float32 ones that are computed now.
@@ -55,7 +55,7 @@ def verify_release(
     if given is None:
         features = towers.features([work.picture() for work in works], [work.caption for work in works])
     else:
-        features = given_features(given, towers, corpus)[rows]
+        features = precomputed_features(given, towers, corpus)[rows]
     again = Encoder.load(release.directory / ENCODER).encode_features(features, Side.WORK)
     cosines = (again * vectors[rows]).sum(axis=1)
     if cosines.min() < _SAME_VECTOR_COSINE:

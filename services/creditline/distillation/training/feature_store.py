@@ -15,7 +15,7 @@ from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels.label_set import LabelledQuery
 from creditline.files import replace_file
-from creditline.towers.precomputed import given_features
+from creditline.towers.precomputed import precomputed_features
 from creditline.towers.towers import Towers
 
 _ITEMS_PER_REPORT = 256
@@ -43,7 +43,7 @@ class FeatureStore:
     def works(self, corpus: Corpus) -> NDArray[np.float32]:
         """(N, F) float32, row i of `corpus.works[i]`. Raises InvalidInput when given ones do not fit."""
         if self._given is not None:
-            return given_features(self._given, self.towers, corpus)
+            return precomputed_features(self._given, self.towers, corpus)
         return self._kept(
             corpus.fingerprint,
             lambda rows: [corpus.works[row].picture() for row in rows],
