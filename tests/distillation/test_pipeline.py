@@ -104,7 +104,7 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
         killed_when(pattern, config, output)
         assert not (output / "release" / "release.json").exists()
     said = finished(config, output)
-    assert "[7/10] training: there already" in said
+    assert "[7/10] training: already finished" in said
     resumed = open_release(output / "release")
     assert resumed.files == whole.files
     assert (resumed.dimension, resumed.works) == (16, len(small_corpus))
