@@ -153,8 +153,8 @@ def open_release(directory: Path) -> Release:
             field="release",
         )
     try:
-        stored = json.loads(path.read_text())
-        return Release(directory=directory, **{name: stored[_KEYS.get(name, name)] for name in _FIELDS})
+        found = json.loads(path.read_text())
+        return Release(directory=directory, **{name: found[_KEYS.get(name, name)] for name in _FIELDS})
     except (ValueError, KeyError, TypeError) as error:
         raise FingerprintMismatch(
             f"{path} is not the manifest of a release ({error}); build the release again", field="release"

@@ -1,4 +1,4 @@
-"""A whole distillation by the command, killed at three places: it goes on and comes to the same bytes."""
+"""A distillation run by the command: killed at three places, it resumes and gives the same bytes."""
 
 from __future__ import annotations
 
@@ -151,4 +151,4 @@ def _verifies(release: Release, corpus: Corpus, config: Path) -> None:
     assert verify_release(release, corpus, towers, sample=5, seed=0).lowest_cosine > 0.9999
     intervals = release.intervals()
     assert intervals is not None
-    assert intervals.level == pytest.approx(0.9)
+    assert intervals.coverage == pytest.approx(0.9)

@@ -1,4 +1,4 @@
-"""Which works are labelled, with which probability, and what that makes of sums over the corpus."""
+"""Candidates, their inclusion probabilities, and estimates of sums over the corpus."""
 
 from __future__ import annotations
 
