@@ -1,4 +1,4 @@
-"""Reading a release: without torch, and never a broken one."""
+"""A release is read without torch, and a damaged one is refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_vectors_of_another_shape_or_length_are_refused(tmp_path: Path) -> None:
         release.vectors()
 
 
-def test_no_release_and_half_a_release_say_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_or_incomplete_release_is_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="distill run"):
         open_release(tmp_path)
     written(tmp_path)

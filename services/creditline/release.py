@@ -1,6 +1,6 @@
-"""A release.
+"""Releases on disk: one version of an encoder with its works' vectors, calibration and model card.
 
-One version of an encoder with its works' vectors, calibration and model card, read without torch.
+This module reads releases and writes their manifest, `release.json`, without torch.
 """
 
 from __future__ import annotations
@@ -33,77 +33,96 @@ INTERVALS = "intervals.json"
 OOD_DETECTOR = "familiar.safetensors"
 EVALUATION = "evaluation.json"
 FILES = (ENCODER, VECTORS, WORK_IDS, CALIBRATION, MODEL_CARD)
-# Releases up to openclipart-reference-5 have none of these.
+# Optional files; releases up to openclipart-reference-5 have none of them.
 MORE_FILES = (INTERVALS, OOD_DETECTOR, EVALUATION)
 DIRECTORY_VARIABLE = "CREDITLINE_RELEASE_DIRECTORY"
-# float16 keeps ten bits: a unit row of a few hundred numbers stays this close to length 1.
+# float16 keeps ten bits: a unit vector of a few hundred components stays this close to length 1.
 _UNIT_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True)
 class Release:
-    """What `release.json` says, and the directory that it is in.
-
-    `created` is ISO 8601 in UTC; `files` maps names to SHA-256; `figures` are those of the model card.
-    """
+    """The content of `release.json`, and the directory that holds it."""
 
     directory: Path
+    """Directory of the release."""
     name: str
+    """Name of the release."""
     created: str
+    """Time of creation, ISO 8601 in UTC."""
     generator_fingerprint: str
+    """Fingerprint of the generator whose pictures are attributed."""
     corpus_name: str
+    """Name of the corpus."""
     corpus_fingerprint: str
+    """Fingerprint of the corpus."""
     towers_fingerprint: str
+    """Fingerprint of the towers that the encoder's features come from."""
     dimension: int
+    """Dimension of the vectors (key `width` in `release.json`)."""
     works: int
+    """Number of works."""
     collection: str
+    """Name of the Qdrant collection."""
     files: Mapping[str, str]
+    """SHA-256 of each file, by file name: 64 hex digits."""
     figures: Mapping[str, float]
+    """Figures of the model card, by name."""
 
     def vectors(self) -> NDArray[np.float32]:
-        """The works' vectors: (N, dimension) float32, rows of length 1, in the order of `work_ids`."""
+        """Read the works' vectors.
+
+        Returns:
+            (N, dimension) float32, L2-normalised rows in the order of `work_ids`.
+
+        Raises:
+            FingerprintMismatch: The shape is not that of the manifest, or a row is not of length 1.
+        """
         stored = np.load(self.directory / VECTORS).astype(np.float32)
         if stored.shape != (self.works, self.dimension):
             raise FingerprintMismatch(
-                f"release {self.name!r} names {self.works} works of dimension {self.dimension} but {VECTORS}"
-                f" has shape {stored.shape}; make the release again",
+                f"release {self.name!r} names {self.works} works of dimension {self.dimension}, but {VECTORS}"
+                f" has shape {stored.shape}; build the release again",
                 field="release",
             )
         lengths: NDArray[np.float32] = np.linalg.norm(stored, axis=1, keepdims=True)
         if not (np.abs(lengths - 1.0) < _UNIT_TOLERANCE).all():
             raise FingerprintMismatch(
-                f"{VECTORS} of release {self.name!r} has rows that are not of length 1; make it again",
+                f"{VECTORS} of release {self.name!r} has rows that are not of length 1; build the release"
+                " again",
                 field="release",
             )
         return stored / lengths
 
     def work_ids(self) -> tuple[str, ...]:
-        """The works' ids in row order."""
+        """Ids of the works, in the order of the rows of `vectors`."""
         return tuple(json.loads((self.directory / WORK_IDS).read_text()))
 
     def calibration(self) -> Calibration:
-        """From cosine to expected influence."""
+        """The calibration, which maps cosine to expected influence."""
         return Calibration.from_json((self.directory / CALIBRATION).read_text())
 
     def intervals(self) -> AnswerIntervals | None:
-        """Between which values the truth of an answer lies; None where the release does not say."""
+        """Intervals of an answer's influence and sums; None when the release states none."""
         path = self.directory / INTERVALS
         return AnswerIntervals.from_json(path.read_text()) if INTERVALS in self.files else None
 
     def model_card(self) -> str:
-        """The model card, Markdown."""
+        """The model card, in Markdown."""
         return (self.directory / MODEL_CARD).read_text()
 
     def verify_files(self) -> None:
-        """Raises FingerprintMismatch naming the first file that is missing or is not what the release was
-        made with.
+        """Check every file against its SHA-256 in the manifest.
+
+        Raises:
+            FingerprintMismatch: A file is missing or has changed; the first such file is named.
         """
         for name in dict.fromkeys((*FILES, *self.files)):
             path = self.directory / name
-            found = file_sha256(path) if path.is_file() else "nothing"
-            if found != self.files.get(name):
+            digest = file_sha256(path) if path.is_file() else "nothing"
+            if digest != self.files.get(name):
                 raise FingerprintMismatch(
-                    f"{path} is not the file that release {self.name!r} was made with (SHA-256 {found}, not"
+                    f"{path} is not the file that release {self.name!r} was made with (SHA-256 {digest}, not"
                     f" {self.files.get(name)}); copy the release again",
                     field=name,
                 )
@@ -115,7 +134,7 @@ class Release:
 
 
 _FIELDS = tuple(name for name in Release.__dataclass_fields__ if name != "directory")
-# Keys of release.json that have another name than their field: releases of every version have them.
+# Keys of release.json whose name differs from their field, in releases of every version.
 _KEYS = {"dimension": "width"}
 
 
@@ -124,15 +143,17 @@ def _key(field: str) -> str:
 
 
 def open_release(directory: Path) -> Release:
-    """Read a release's description.
+    """Read the manifest of a release.
 
-    Raises NotReady when there is none, FingerprintMismatch when it is incomplete.
+    Raises:
+        NotReady: The directory holds no release.
+        FingerprintMismatch: The manifest is incomplete or is not valid JSON.
     """
     path = directory / MANIFEST
     if not path.is_file():
         raise NotReady(
-            f"no release at {directory}; make one with `creditline distill run`, or point"
-            f" {DIRECTORY_VARIABLE} at one",
+            f"there is no release at {directory}; build one with `creditline distill run`, or set"
+            f" {DIRECTORY_VARIABLE} to the directory of one",
             field="release",
         )
     try:
@@ -140,25 +161,32 @@ def open_release(directory: Path) -> Release:
         return Release(directory=directory, **{name: found[_key(name)] for name in _FIELDS})
     except (ValueError, KeyError, TypeError) as error:
         raise FingerprintMismatch(
-            f"{path} is not a release's description ({error}); make the release again", field="release"
+            f"{path} is not the manifest of a release ({error}); build the release again", field="release"
         ) from error
 
 
 def reference_release_directory() -> Path:
-    """The release that the package carries, unless CREDITLINE_RELEASE_DIRECTORY names another."""
-    given = os.environ.get(DIRECTORY_VARIABLE)
-    return Path(given) if given else Path(str(files("creditline") / "distillation" / "reference"))
+    """Directory of the release in use: CREDITLINE_RELEASE_DIRECTORY, by default the packaged release."""
+    configured = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(configured) if configured else Path(str(files("creditline") / "distillation" / "reference"))
 
 
 def collection_name(release_name: str) -> str:
-    """The Qdrant collection of a release."""
+    """Name of a release's Qdrant collection."""
     return f"works-{release_name}"
 
 
 def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
-    """Describe the files that are in `directory`, last of all and in one step: then it is a release.
+    """Write the manifest of the files in a directory; the directory is a release only once this succeeds.
 
-    `description` has the fields of Release but `collection`, `files` and `directory`.
+    The manifest is written last and atomically.
+
+    Args:
+        directory: Directory that holds all files of the release.
+        description: Values of the keys of `release.json`, other than `collection` and `files`.
+
+    Returns:
+        The release, read back from the directory.
     """
     names = [*FILES, *(name for name in MORE_FILES if (directory / name).is_file())]
     complete = {
@@ -173,13 +201,19 @@ def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
 
 
 def write_work_vectors(directory: Path, work_ids: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
-    """Write rows of length 1 as float16, and their ids. vectors: (N, dimension)."""
+    """Write the works' vectors, L2-normalised, as float16, and the works' ids.
+
+    Args:
+        directory: Directory of the release.
+        work_ids: Ids of the N works.
+        vectors: (N, dimension), of any length.
+    """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     np.save(directory / VECTORS, (vectors / lengths).astype(np.float16))
     (directory / WORK_IDS).write_text(json.dumps(list(work_ids)) + "\n")
 
 
 def file_sha256(path: Path) -> str:
-    """64 hex digits."""
+    """SHA-256 of a file: 64 hex digits."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

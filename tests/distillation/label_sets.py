@@ -1,4 +1,4 @@
-"""Label sets, and examples whose teacher can be learned: it looks at features that raw cosine drowns."""
+"""Label sets and examples of a learnable teacher, which depends on features that raw cosine hides."""
 
 from __future__ import annotations
 

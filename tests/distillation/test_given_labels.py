@@ -1,4 +1,4 @@
-"""A run from labels that were made before: with the real towers, on a small corpus."""
+"""A run from existing labels, with the real towers, on a small corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Towers, encoder and its training keep every tensor on their device; its draws do not depend on it."""
+"""Towers, encoder and training keep every tensor on their device; draws do not depend on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole distillation by the command, killed at three places: it goes on and comes to the same bytes."""
+"""A distillation run by the command: killed at three places, it resumes and gives the same bytes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
         killed_when(pattern, config, output)
         assert not (output / "release" / "release.json").exists()
     said = finished(config, output)
-    assert "[7/10] training: there already" in said
+    assert "[7/10] training: already finished" in said
     resumed = open_release(output / "release")
     assert resumed.files == whole.files
     assert (resumed.dimension, resumed.works) == (16, len(small_corpus))
@@ -151,4 +151,4 @@ def _verifies(release: Release, corpus: Corpus, config: Path) -> None:
     assert verify_release(release, corpus, towers, sample=5, seed=0).lowest_cosine > 0.9999
     intervals = release.intervals()
     assert intervals is not None
-    assert intervals.level == pytest.approx(0.9)
+    assert intervals.coverage == pytest.approx(0.9)

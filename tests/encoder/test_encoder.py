@@ -51,7 +51,7 @@ def test_a_narrow_projection_keeps_the_cosine_of_features_that_lie_in_few_direct
     assert vectors @ vectors.T == pytest.approx(flat @ flat.T, abs=1e-4)
 
 
-def test_a_centred_projection_takes_the_mean_off() -> None:
+def test_a_centred_projection_subtracts_the_mean() -> None:
     given = features(100, seed=4) + 1.0
     scales = np.full(FEATURES, 2.0, dtype=np.float32)
     projection = Projection.principal(given, FEATURES, scales=scales, centred=True)
@@ -72,7 +72,7 @@ def test_dropout_is_for_training_only() -> None:
     assert trained.training
 
 
-def test_a_saved_encoder_comes_back_as_the_rounded_one(tmp_path: Path) -> None:
+def test_a_saved_encoder_is_loaded_as_the_rounded_one(tmp_path: Path) -> None:
     saved = encoder(seed=5).rounded()
     saved.save(tmp_path / "encoder.safetensors")
     loaded = Encoder.load(tmp_path / "encoder.safetensors")
@@ -110,7 +110,7 @@ def test_reduced_features_keep_the_raw_cosine_before_training() -> None:
     assert not started.reduce.weight.requires_grad
 
 
-def test_separate_heads_start_alike_and_may_part() -> None:
+def test_separate_heads_start_equal_and_may_diverge() -> None:
     given = features(10, seed=9)
     scales = np.ones(FEATURES, dtype=np.float32)
     projection = Projection.principal(features(200), 8, scales=scales, centred=False)
@@ -125,7 +125,7 @@ def test_separate_heads_start_alike_and_may_part() -> None:
     assert not np.allclose(work, started.encode_features(given, Side.WORK))
 
 
-def test_a_narrowed_encoder_gives_the_first_numbers_at_length_one(tmp_path: Path) -> None:
+def test_a_narrowed_encoder_gives_the_first_components_normalised(tmp_path: Path) -> None:
     whole, given = encoder(width=8, seed=3), features(12, seed=4)
     with torch.no_grad():
         whole.head.output.weight.normal_(generator=torch.Generator().manual_seed(0))

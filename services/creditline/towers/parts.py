@@ -1,4 +1,4 @@
-"""Which of the joined features come from where."""
+"""The parts of the joined features: image tower, layout and text tower."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Parts:
-    """Widths of the parts of joined features, in their order: image tower, layout, text tower."""
+    """Dimensions of the parts of the joined features, in their order."""
 
     image: int
+    """Dimension of the image tower's features."""
     layout: int
+    """Dimension of the layout; 0: no layout."""
     text: int
+    """Dimension of the text tower's features."""
 
     @property
     def width(self) -> int:
-        """Numbers of the joined features."""
+        """Dimension of the joined features."""
         return self.image + self.layout + self.text
 
     @property
     def widths(self) -> dict[str, int]:
-        """By name, in order."""
+        """Dimension of each part by name, in order."""
         return {"image": self.image, "layout": self.layout, "text": self.text}
 
     def slices(self) -> dict[str, slice]:
-        """Where each part lies, by name."""
+        """Columns of each part in the joined features, by name."""
         starts = (0, self.image, self.image + self.layout)
         return {
             name: slice(start, start + width)

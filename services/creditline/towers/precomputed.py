@@ -1,4 +1,4 @@
-"""Works' joined features from what was computed before, for towers that embed the queries."""
+"""Joined features of works from precomputed CLIP features; the towers then embed only the queries."""
 
 from __future__ import annotations
 
@@ -11,33 +11,43 @@ from creditline.errors import InvalidInput
 from creditline.towers.towers import Towers
 
 
-def given_features(given: ClipFeatures, towers: Towers, corpus: Corpus) -> NDArray[np.float32]:
-    """(N, F) float32, row i of `corpus.works[i]`; captions that were not embedded before are embedded now.
+def precomputed_features(given: ClipFeatures, towers: Towers, corpus: Corpus) -> NDArray[np.float32]:
+    """Join precomputed features of pictures and captions; captions without stored features are embedded.
 
-    Raises InvalidInput when widths, works or parts do not fit.
+    Args:
+        given: Precomputed features of the works.
+        towers: The towers that made them, without layout.
+        corpus: The N works.
+
+    Returns:
+        (N, F) float32, row i of `corpus.works[i]`.
+
+    Raises:
+        InvalidInput: The towers have a layout, or the features do not fit the towers or the corpus.
     """
     if towers.parts.layout:
         raise InvalidInput(
-            "a layout takes the pictures themselves, which features computed before do not hold; add"
-            " '+no-layout' to the towers",
+            "the towers include the layout, which needs the pictures themselves, and precomputed features"
+            " do not hold these; add '+no-layout' to the towers",
             field="towers",
         )
     images = given.images()
-    texts = given.texts() if given.has_texts else _texts_now(towers, corpus)
-    for name, features, wanted in (
+    texts = given.texts() if given.has_texts else _caption_features(towers, corpus)
+    for name, features, dimension in (
         ("pictures", images, towers.parts.image),
         ("captions", texts, towers.parts.text),
     ):
-        if features.shape != (len(corpus), wanted):
+        if features.shape != (len(corpus), dimension):
             raise InvalidInput(
                 f"features of {name} have shape {features.shape}, {len(corpus)} works and these towers need"
-                f" {(len(corpus), wanted)}; name the towers and the corpus that they are of",
+                f" {(len(corpus), dimension)}; name the towers and the corpus that the features were computed"
+                " from",
                 field="work_features",
             )
     return np.concatenate([images, texts], axis=1)
 
 
-def _texts_now(towers: Towers, corpus: Corpus) -> NDArray[np.float32]:
+def _caption_features(towers: Towers, corpus: Corpus) -> NDArray[np.float32]:
     features = towers.text_features([work.caption for work in corpus]).cpu().numpy()
-    found: NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
-    return found
+    normalised: NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return normalised

@@ -22,25 +22,35 @@ from creditline.towers.spec import TimmSpec
 
 @dataclass(frozen=True, eq=False)
 class TimmTower:
-    """digests: what its features depend on, by name."""
+    """A frozen timm model with its preprocessing."""
 
     model: nn.Module
+    """The model, without classifier, in evaluation mode."""
     transform: Any
+    """timm's preprocessing: PIL image -> (3, side, side) float32."""
     digests: dict[str, str]
+    """What the features depend on (weights, model name, preprocessing), by name."""
 
     @classmethod
     def open(cls, spec: TimmSpec, *, device: str = CPU) -> TimmTower:
         """Load the tower on a device.
 
-        Raises NotReady when the checkpoint is not there, InvalidInput when name and weights do not fit.
+        Raises:
+            NotReady: The checkpoint does not exist.
+            InvalidInput: timm has no such model, or the weights do not fit it.
         """
         if not timm.is_model(spec.name.partition(".")[0]):
-            raise InvalidInput(f"timm knows no model {spec.name!r}; see timm.list_models()", field="towers")
+            raise InvalidInput(
+                f"timm has no model {spec.name!r}; timm.list_models() lists its models", field="towers"
+            )
         if not spec.checkpoint.is_file():
-            raise NotReady(f"no checkpoint at {spec.checkpoint}; towers are never downloaded", field="towers")
+            raise NotReady(
+                f"there is no checkpoint at {spec.checkpoint}; copy it there, as towers are never downloaded",
+                field="towers",
+            )
         sized: dict[str, Any] = {} if spec.side is None else {"img_size": spec.side}
         try:
-            # As timm loads its own files: renamed as the model needs it, positions interpolated for its side.
+            # Loaded as timm's own files are: parameters renamed, position embeddings interpolated.
             model = timm.create_model(
                 spec.name,
                 pretrained=True,
@@ -51,8 +61,8 @@ class TimmTower:
         except (RuntimeError, ValueError, KeyError, OSError, TypeError) as error:
             reason = str(error).splitlines()[0][:200]
             raise InvalidInput(
-                f"{spec.checkpoint} does not fit timm's {spec.name} ({reason}); name the model that its"
-                " weights are of",
+                f"{spec.checkpoint} does not fit timm's {spec.name} ({reason}); name the model that the"
+                " weights belong to",
                 field="towers",
             ) from error
         settings: dict[str, Any] = resolve_data_config({}, model=model)
@@ -69,7 +79,7 @@ class TimmTower:
 
     @torch.inference_mode()
     def features(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(B, width) float32, as timm pools them before the classifier; on the tower's device."""
+        """timm's pooled features before the classifier: (B, D) float32, on the tower's device."""
         pixels = torch.stack([self.transform(picture.convert("RGB")) for picture in pictures])
         features: Tensor = self.model(pixels.to(device_of(self.model)))
         return features.float()

@@ -1,10 +1,10 @@
-"""Towers: frozen pretrained models that give features of a picture and of a text, through open_clip.
+"""Towers: frozen pretrained models that give features of pictures and texts, through open_clip.
 
-Joined features hold the picture's layout between the two.
+Joined features are the image tower's, then the picture's layout, then the text tower's.
 
-`Towers.open(EMBEDDED)` loads the pair that comes with the package; any other open_clip model is a name with a
-local checkpoint, or a local directory with `open_clip_config.json`. The image tower may be one of timm's,
-such as DINOv2. Nothing is ever downloaded.
+`Towers.open(EMBEDDED)` loads the towers that come with the package; any other open_clip model is specified by
+its name and a local checkpoint, or by a local directory with `open_clip_config.json`. The image tower may be
+one of timm's, such as DINOv2. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ _ITEMS_PER_FORWARD = 16
 
 
 class Towers:
-    """An image tower and a text tower, loaded once; `features` is the same in any batch."""
+    """An image tower and a text tower; the features of an item do not depend on its batch.
+
+    Attributes:
+        model: The open_clip model, frozen and in evaluation mode.
+        fingerprint: SHA-256 of all that the features depend on: 64 hex digits.
+        parts: Dimensions of the parts of the joined features.
+    """
 
     def __init__(
         self,
@@ -82,38 +88,41 @@ class Towers:
 
     @classmethod
     def open(cls, spec: TowerSpec = EMBEDDED, *, device: str = CPU) -> Towers:
-        """Load the towers that `spec` names on a device.
+        """Load towers on a device.
 
-        Raises NotReady when their files are not on this machine.
+        Raises:
+            NotReady: A file of the towers is not on this machine.
+            InvalidInput: A model is unknown, or its weights do not fit it.
+            FingerprintMismatch: A weight file of the embedded towers has changed.
         """
         return _open_embedded(spec, device) if spec.name == EMBEDDED_NAME else _open_local(spec, device)
 
     @property
     def device(self) -> torch.device:
-        """Where both towers run."""
+        """The device that both towers run on."""
         return device_of(self.model)
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Pictures as the image tower takes them, on its device: (B, 3, side, side) float32."""
+        """Preprocessed pictures: (B, 3, side, side) float32, on the towers' device."""
         stacked = torch.stack([self._transform(picture.convert("RGB")) for picture in pictures])
         return stacked.to(self.device)
 
     @torch.inference_mode()
     def image_features(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(B, parts.image) float32, as the tower gives them, on its device."""
+        """Unnormalised features of pictures: (B, parts.image) float32, on the towers' device."""
         if self._image is not None:
-            return torch.cat([self._image.features(part) for part in _parts(pictures)])
+            return torch.cat([self._image.features(batch) for batch in _batches(pictures)])
         encode = self.model.get_submodule("visual")
-        return torch.cat([encode(self.pixels(part)) for part in _parts(pictures)]).float()
+        return torch.cat([encode(self.pixels(batch)) for batch in _batches(pictures)]).float()
 
     @torch.inference_mode()
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """(B, parts.text) float32, as the tower gives them, on its device."""
+        """Unnormalised features of texts: (B, parts.text) float32, on the towers' device."""
         encode: Any = self.model.encode_text
-        return torch.cat([encode(self._tokens(part).to(self.device)) for part in _parts(texts)]).float()
+        return torch.cat([encode(self._tokens(batch).to(self.device)) for batch in _batches(texts)]).float()
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
-        """(B, L) int64, on the processor. A tower that masks its padding need not be fed all of it."""
+        """Token ids: (B, L) int64, on the CPU; padding of all rows is dropped if the tower masks it."""
         tokens: Tensor = self._tokenizer(list(texts))
         text = getattr(self.model, "text", None)
         if not isinstance(text, HFTextEncoder):
@@ -122,10 +131,22 @@ class Towers:
         return tokens[:, : int(used.max()) + 1]
 
     def features(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> NDArray[np.float32]:
-        """All parts, each of length 1 (a white picture's layout: 0), joined: (B, parts.width) float32."""
+        """Joined features of pictures with their texts.
+
+        Args:
+            pictures: B pictures.
+            texts: Prompt or caption of each picture.
+
+        Returns:
+            (B, parts.width) float32, on the CPU; each part L2-normalised (a white picture's layout is zero).
+
+        Raises:
+            InvalidInput: The numbers of pictures and of texts differ.
+        """
         if len(pictures) != len(texts):
             raise InvalidInput(
-                f"each picture needs a text; got {len(pictures)} and {len(texts)}", field="texts"
+                f"each picture needs a text; got {len(pictures)} pictures and {len(texts)} texts",
+                field="texts",
             )
         layouts = layout_features(pictures) if self._layout else torch.empty(len(pictures), 0)
         parts = (self.image_features(pictures), layouts.to(self.device), self.text_features(texts))
@@ -143,7 +164,7 @@ def _open_embedded(spec: TowerSpec, device: str) -> Towers:
         tokenizer = open_clip.get_tokenizer(name)
     load_image_weights(model)
     preprocessing = PreprocessCfg(**PREPROCESSING)
-    return _assembled(spec, model, tokenizer, preprocessing, digests, device)
+    return _assemble(spec, model, tokenizer, preprocessing, digests, device)
 
 
 def _open_local(spec: TowerSpec, device: str) -> Towers:
@@ -160,10 +181,10 @@ def _open_local(spec: TowerSpec, device: str) -> Towers:
     preprocessing = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
     probe = hashlib.sha256(tokenizer([_TOKENIZER_PROBE]).numpy().tobytes()).hexdigest()
     digests = {"checkpoint": file_digest(checkpoint), "tokenizer": probe}
-    return _assembled(spec, model, tokenizer, preprocessing, digests, device)
+    return _assemble(spec, model, tokenizer, preprocessing, digests, device)
 
 
-def _assembled(
+def _assemble(
     spec: TowerSpec,
     model: nn.Module,
     tokenizer: Any,
@@ -171,7 +192,7 @@ def _assembled(
     digests: Mapping[str, str],
     device: str,
 ) -> Towers:
-    """With timm's image tower, where the spec names one."""
+    """Place the model on the device, with timm's image tower where the spec names one."""
     image = TimmTower.open(spec.image, device=device) if spec.image else None
     files = {**digests, **(image.digests if image else {})}
     fingerprint = _fingerprint(files, preprocessing, LAYOUT_WIDTH if spec.layout else 0)
@@ -181,7 +202,7 @@ def _assembled(
 
 @contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Without the libraries' progress bar, and their notes that a pooling layer of BERT is left out."""
+    """Silence progress bars, and the warnings that BERT's pooling layer is left out."""
     progress_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
@@ -194,28 +215,32 @@ def _quiet_loading() -> Iterator[None]:
 
 
 def _local_checkpoint(spec: TowerSpec) -> Path:
-    """The file that the weights are in. Raises NotReady, InvalidInput: nothing may be left for a download."""
+    """The file of the weights; refused where open_clip would have to download something."""
     if spec.checkpoint is not None:
         if spec.name not in open_clip.list_models():
             raise InvalidInput(
-                f"open_clip knows no model {spec.name!r}; see open_clip.list_models()", field="towers"
+                f"open_clip has no model {spec.name!r}; open_clip.list_models() lists its models",
+                field="towers",
             )
         if not spec.checkpoint.is_file():
-            raise NotReady(f"no checkpoint at {spec.checkpoint}; towers are never downloaded", field="towers")
+            raise NotReady(
+                f"there is no checkpoint at {spec.checkpoint}; copy it there, as towers are never downloaded",
+                field="towers",
+            )
         return spec.checkpoint
     directory = Path(spec.name)
-    found = [path for path in (directory / name for name in _CHECKPOINT_NAMES) if path.is_file()]
-    if not (directory / "open_clip_config.json").is_file() or not found:
+    checkpoints = [path for path in (directory / name for name in _CHECKPOINT_NAMES) if path.is_file()]
+    if not (directory / "open_clip_config.json").is_file() or not checkpoints:
         raise NotReady(
-            f"{directory} needs open_clip_config.json and one of {', '.join(_CHECKPOINT_NAMES)}; towers are"
-            " never downloaded",
+            f"{directory} must hold open_clip_config.json and one of {', '.join(_CHECKPOINT_NAMES)}; copy"
+            " them there, as towers are never downloaded",
             field="towers",
         )
-    return found[0]
+    return checkpoints[0]
 
 
 def _fingerprint(digests: Mapping[str, str], preprocessing: PreprocessCfg, layout: int) -> str:
-    """SHA-256 over the towers' files, the preprocessing and the layout's width: 64 hex digits."""
+    """SHA-256 of the towers' files, the preprocessing and the layout's dimension: 64 hex digits."""
     content = json.dumps(
         {"files": dict(digests), "preprocessing": asdict(preprocessing), "layout": layout},
         sort_keys=True,
@@ -223,6 +248,6 @@ def _fingerprint(digests: Mapping[str, str], preprocessing: PreprocessCfg, layou
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), _ITEMS_PER_FORWARD):
         yield items[start : start + _ITEMS_PER_FORWARD]

@@ -35,14 +35,14 @@ def pooled_means(values: list[float]) -> list[float]:
 def test_the_fit_is_isotonic_regression() -> None:
     cosines, influence = labels(0, queries=1)
     order = np.argsort(cosines[0])
-    calibration = fit_calibration(cosines, influence, most_knots=10_000)
+    calibration = fit_calibration(cosines, influence, max_knots=10_000)
     wanted = pooled_means(influence[0][order].tolist())
     assert calibration.expected_influence(cosines[0][order]) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_thinning_keeps_the_curve() -> None:
     cosines, influence = labels(1)
-    full = fit_calibration(cosines, influence, most_knots=100_000)
+    full = fit_calibration(cosines, influence, max_knots=100_000)
     thin = fit_calibration(cosines, influence)
     grid = np.linspace(-0.2, 0.9, 500)
     assert len(thin.cosine) <= 512

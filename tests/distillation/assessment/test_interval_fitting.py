@@ -1,4 +1,4 @@
-"""Bands hold as many works as they say, also of queries that they have not seen."""
+"""Bands have their nominal coverage, also on queries that they were not fitted on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which works are labelled, with which probability, and what that makes of sums over the corpus."""
+"""Candidates, their inclusion probabilities, and estimates of sums over the corpus."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def test_a_query_has_the_same_candidates_alone_and_among_others() -> None:
 
 
 def test_more_candidates_than_works_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="60 candidates a query were asked for, the corpus has 50 works"):
+    with pytest.raises(InvalidInput, match="60 candidates per query, but the corpus has 50 works"):
         draw_candidates(cosines(1, 50, 7), _PLAN, seeds=[1])

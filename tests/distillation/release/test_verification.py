@@ -1,4 +1,4 @@
-"""Verification of a release finds files and vectors that are not as they were made."""
+"""Verification of a release detects changed files and vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feature store computes features once and keeps them by content."""
+"""The feature store computes features once and stores them by content."""
 
 from __future__ import annotations
 

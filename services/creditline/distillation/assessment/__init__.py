@@ -1,1 +1,1 @@
-"""Held-out agreement of the encoder with its teacher, and the calibration fitted there."""
+"""Evaluation on held-out queries: agreement with the teacher, calibration, intervals and OOD detector."""

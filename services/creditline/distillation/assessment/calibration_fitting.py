@@ -1,6 +1,7 @@
-"""Fits a release's calibration.
+"""Fitting of a release's calibration.
 
-Isotonic regression of influence, and of its positive part, on cosine: held-out queries with all works.
+Influence and its positive part are each fitted on cosine by isotonic regression, over held-out queries with
+all works.
 """
 
 from __future__ import annotations
@@ -15,43 +16,55 @@ from sklearn.isotonic import IsotonicRegression
 from creditline.calibration import Calibration
 from creditline.errors import InvalidInput
 
-MOST_KNOTS = 512
+MAX_KNOTS = 512
 _BINS = 20
-# The check looks at lists of so many works, as answers have.
+# Length of the lists that the check uses, as in answers.
 _LISTED = 10
 
 
 def fit_calibration(
-    cosines: NDArray[np.float32], influence: NDArray[np.float32], *, most_knots: int = MOST_KNOTS
+    cosines: NDArray[np.float32], influence: NDArray[np.float32], *, max_knots: int = MAX_KNOTS
 ) -> Calibration:
-    """The never falling curves nearest to the labels by least squares. cosines, influence: (H, N)."""
+    """Fit the non-decreasing curves that are nearest to the labels by least squares.
+
+    Args:
+        cosines: (H, N) float32, of H queries with N works.
+        influence: (H, N) float32, the teacher's labels.
+        max_knots: Greatest number of knots of the curves.
+
+    Raises:
+        InvalidInput: The shapes differ, or there are no labels.
+    """
     if cosines.shape != influence.shape or not cosines.size:
         raise InvalidInput(
-            f"a calibration needs one influence per cosine; got {influence.shape} and {cosines.shape}",
+            f"a calibration needs one influence per cosine; got influences of shape {influence.shape} and"
+            f" cosines of shape {cosines.shape}",
             field="influence",
         )
-    at, labels = cosines.ravel().astype(np.float64), influence.ravel().astype(np.float64)
+    x, labels = cosines.ravel().astype(np.float64), influence.ravel().astype(np.float64)
     mean, positive = (
-        IsotonicRegression(out_of_bounds="clip").fit(at, values)
+        IsotonicRegression(out_of_bounds="clip").fit(x, values)
         for values in (labels, np.maximum(labels, 0.0))
     )
     cosine = np.unique(np.concatenate([mean.X_thresholds_, positive.X_thresholds_]))
-    return _thinned(cosine, _never_falling(mean, cosine), _never_falling(positive, cosine), most_knots)
+    return _thinned(cosine, _never_falling(mean, cosine), _never_falling(positive, cosine), max_knots)
 
 
 def _never_falling(curve: IsotonicRegression, cosine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The fitted curve at rising cosines; rounding may make it fall by a last digit, which is undone."""
+    """The fitted curve at ascending cosines; decreases in the last digit, from rounding, are removed."""
     values: NDArray[np.float64] = np.maximum.accumulate(curve.predict(cosine))
     return values
 
 
 def _thinned(
-    cosine: NDArray[np.float64], influence: NDArray[np.float64], positive: NDArray[np.float64], most: int
+    cosine: NDArray[np.float64], influence: NDArray[np.float64], positive: NDArray[np.float64], max_knots: int
 ) -> Calibration:
-    """At most so many knots, evenly spaced along the curves when all axes are scaled to 1."""
-    if len(cosine) > most:
+    """At most `max_knots` knots, evenly spaced along the curves with all axes scaled to 1."""
+    if len(cosine) > max_knots:
         path = np.cumsum(_steps(cosine) + _steps(influence) + _steps(positive))
-        keep = np.unique(np.searchsorted(path, np.linspace(path[0], path[-1], most)).clip(0, len(cosine) - 1))
+        keep = np.unique(
+            np.searchsorted(path, np.linspace(path[0], path[-1], max_knots)).clip(0, len(cosine) - 1)
+        )
         cosine, influence, positive = cosine[keep], influence[keep], positive[keep]
     return Calibration(tuple(cosine.tolist()), tuple(influence.tolist()), tuple(positive.tolist()))
 
@@ -63,11 +76,11 @@ def _steps(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def relative_influence(influence: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each work's part of its query's positive influence: (H, N); a row that has none stays as it is.
+    """Each work's influence divided by its query's total positive influence: (H, N) -> (H, N) float32.
 
-    Queries differ by orders of magnitude in how far the teacher's step moves all works alike; a curve fitted
-    on the bare numbers would follow the few largest and call everything else nothing. Shares need the parts
-    only.
+    A query without positive influence is left unchanged. The scale of influence differs between queries by
+    orders of magnitude; a curve fitted on unscaled values would follow the few largest queries and give
+    nearly zero everywhere else. Shares need only relative influence.
     """
     total = np.maximum(influence, 0.0).sum(axis=1, keepdims=True)
     return (influence / np.where(total > 0.0, total, 1.0)).astype(np.float32)
@@ -75,35 +88,43 @@ def relative_influence(influence: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class CalibrationCheck:
-    """How a calibration does on queries that it was not fitted on.
-
-    total_ratio: expected over true influence, summed over the tenth of pairs with the highest expectation
-    (1 is right). error: mean distance of expected and true mean influence over bins of equally many pairs
-    by expectation, relative to the spread of the bins' true means. remainder, remainder_true: the part of a
-    query's positive influence outside the ten nearest works, as an answer would say and as the labels say,
-    mean over queries.
-    """
+    """Accuracy of a calibration on queries that it was not fitted on."""
 
     total_ratio: float
+    """Expected over true influence, summed over the tenth of pairs with the highest expectation; best: 1."""
     error: float
+    """Mean distance between expected and true mean influence over equally filled bins of expected influence,
+    relative to the range of the bins' true means."""
     remainder: float
+    """Part of a query's positive influence outside the ten nearest works, as answers state it; mean over
+    queries."""
     remainder_true: float
+    """The same part according to the labels; mean over queries."""
 
 
 def check_calibration(
     cosines: NDArray[np.float32], influence: NDArray[np.float32], *, seed: int
 ) -> CalibrationCheck:
-    """Fit on one half of the queries, look at the other, and the other way round: the mean of both."""
+    """Check a calibration by two-fold cross-validation over queries.
+
+    Args:
+        cosines: (H, N) float32.
+        influence: (H, N) float32.
+        seed: Seed of the split into halves.
+
+    Returns:
+        Mean of the two folds.
+    """
     order = np.random.default_rng(seed).permutation(len(cosines))
     halves = (order[: len(order) // 2], order[len(order) // 2 :])
     checks = [
-        _checked(fit_calibration(cosines[fit], influence[fit]), cosines[other], influence[other])
+        _check(fit_calibration(cosines[fit], influence[fit]), cosines[other], influence[other])
         for fit, other in (halves, halves[::-1])
     ]
     return CalibrationCheck(*np.mean([dataclasses.astuple(check) for check in checks], axis=0).tolist())
 
 
-def _checked(
+def _check(
     calibration: Calibration, cosines: NDArray[np.float32], influence: NDArray[np.float32]
 ) -> CalibrationCheck:
     expected, truth = calibration.expected_influence(cosines.ravel()), influence.ravel().astype(np.float64)
@@ -124,7 +145,7 @@ def _checked(
 
 
 def _expected_remainder(calibration: Calibration, cosines: NDArray[np.float32]) -> float:
-    """What an answer that lists the nearest works says of all others. cosines: (N,)."""
+    """The remainder of an answer that lists the nearest works. cosines: (N,)."""
     order = np.argsort(-cosines)
     listed = np.maximum(calibration.expected_influence(cosines[order[:_LISTED]]), 0.0).sum()
     others = calibration.expected_positive(cosines[order[_LISTED:]]).sum()

@@ -1,6 +1,7 @@
-"""What a release is worth.
+"""Evaluation of an encoder on held-out queries.
 
-Agreement with the teacher on held-out queries, beside raw features, chance and ceiling.
+Agreement with the teacher, compared with raw features, with chance, and with the ceiling: the teacher's
+agreement with itself under other noise.
 """
 
 from __future__ import annotations
@@ -39,51 +40,61 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Held-out queries and all works as features, with the teacher's influence.
-
-    queries: (H, F); works: (N, F); influence: (H, N); influence_repeat: the same labels with other noise;
-    decoys: (D, F) features of pictures the generator never saw, with decoy_influence (H, D).
-    """
+    """Held-out queries and all works as features, with the teacher's influence."""
 
     queries: NDArray[np.float32]
+    """(H, F) float32, joined features of the queries."""
     works: NDArray[np.float32]
+    """(N, F) float32, joined features of the works."""
     influence: NDArray[np.float32]
+    """(H, N) float32, the teacher's influence."""
     parts: Parts
+    """Parts of the joined features."""
     influence_repeat: NDArray[np.float32] | None = None
+    """(H, N) float32, influence labelled again with other noise; None: labelled once."""
     decoys: NDArray[np.float32] | None = None
+    """(D, F) float32, joined features of pictures that the generator never saw."""
     decoy_influence: NDArray[np.float32] | None = None
+    """(H, D) float32, the teacher's influence of the decoys."""
 
     @functools.cached_property
     def relative(self) -> NDArray[np.float32]:
-        """Each work's influence as a part of its query's positive influence: (H, N)."""
+        """Each work's influence divided by its query's total positive influence: (H, N) float32."""
         return relative_influence(self.influence)
 
 
 @dataclass(frozen=True, eq=False)
 class MethodAgreement:
-    """A method's agreement with the teacher; `ndcg100_by_query`: (H,)."""
+    """Agreement of a method's ranking with the teacher's."""
 
     name: str
+    """Name of the method."""
     ndcg100: Estimate
+    """nDCG@100, mean over queries."""
     recall10: Estimate
+    """Recall@10, mean over queries."""
     rank_correlation: Estimate
+    """Spearman correlation, mean over queries."""
     ndcg100_by_query: NDArray[np.float64]
+    """(H,) float64, nDCG@100 of each query."""
 
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """Agreement by method, and figures by the names that the benchmark gives them (without `encoder.`)."""
+    """Result of an evaluation."""
 
     methods: tuple[MethodAgreement, ...]
+    """Agreement of each method."""
     figures: Mapping[str, Estimate]
+    """Figures by their benchmark names, without the prefix `encoder.`."""
 
     def method(self, name: str) -> MethodAgreement:
-        """One method's agreement, by its name."""
+        """Agreement of the method with the given name."""
         return next(method for method in self.methods if method.name == name)
 
 
 def assess(encoder: Encoder, held_out: HeldOut, *, seed: int) -> Assessment:
-    """Measure an encoder on queries that it was not trained on."""
+    """Evaluate an encoder on queries that it was not trained on; `seed` is that of bootstrap and halves."""
     methods = method_agreements(encoder, held_out, seed=seed)
     figures = {
         **_agreement_figures({method.name: method for method in methods}, seed),
@@ -94,28 +105,31 @@ def assess(encoder: Encoder, held_out: HeldOut, *, seed: int) -> Assessment:
 
 
 def method_agreements(encoder: Encoder, held_out: HeldOut, *, seed: int) -> tuple[MethodAgreement, ...]:
-    """The encoder, raw features, chance, and the teacher itself where it labelled twice."""
+    """Agreement of the encoder, of raw features, of random scores, and of the teacher's repeated labels.
+
+    The last is included only where the queries were labelled twice.
+    """
     scores = {OURS: encoder_cosines(encoder, held_out), **raw_cosines(held_out)}
     scores[RANDOM] = np.random.default_rng(seed).random(held_out.influence.shape, dtype=np.float32)
     if held_out.influence_repeat is not None:
         scores[CEILING] = held_out.influence_repeat
-    return tuple(_agreement(name, given, held_out.influence, seed) for name, given in scores.items())
+    return tuple(_agreement(name, values, held_out.influence, seed) for name, values in scores.items())
 
 
 def encoder_cosines(encoder: Encoder, held_out: HeldOut) -> Scores:
-    """(H, N) float32."""
+    """Cosines of the encoder's vectors of queries and works: (H, N) float32."""
     works = encoder.encode_features(held_out.works, Side.WORK)
     cosines: Scores = encoder.encode_features(held_out.queries, Side.QUERY) @ works.T
     return cosines
 
 
 def raw_cosines(held_out: HeldOut) -> dict[str, Scores]:
-    """Cosines of the features as they are: each part, and all joined; each (H, N) float32."""
+    """Cosines of raw features by name, each part alone and all parts joined: (H, N) float32 each."""
     return {name: _raw_cosines(name, held_out, held_out.works) for name in RAW}
 
 
 def _raw_cosines(name: str, held_out: HeldOut, works: NDArray[np.float32]) -> Scores:
-    """Each part is of length 1, so the joined features' cosine is the mean of the parts'."""
+    """Each part has length 1, so the cosine of joined features is the mean of the parts' cosines."""
     slices = held_out.parts.slices()
     cosines = [held_out.queries[:, slices[part]] @ works[:, slices[part]].T for part in _RAW_PARTS[name]]
     mean: Scores = np.mean(cosines, axis=0)
@@ -124,9 +138,9 @@ def _raw_cosines(name: str, held_out: HeldOut, works: NDArray[np.float32]) -> Sc
 
 def _agreement(name: str, scores: Scores, influence: NDArray[np.float32], seed: int) -> MethodAgreement:
     pairs = list(zip(scores, influence, strict=True))
-    ndcg = np.array([ndcg_at_k(given, truth, _NDCG_DEPTH) for given, truth in pairs])
-    recall = [recall_at_k(given, truth, _RECALL_DEPTH) for given, truth in pairs]
-    correlation = [spearman(given, truth) for given, truth in pairs]
+    ndcg = np.array([ndcg_at_k(values, truth, _NDCG_DEPTH) for values, truth in pairs])
+    recall = [recall_at_k(values, truth, _RECALL_DEPTH) for values, truth in pairs]
+    correlation = [spearman(values, truth) for values, truth in pairs]
     return MethodAgreement(
         name,
         ndcg100=bootstrap_mean(ndcg, seed=seed),
@@ -137,7 +151,7 @@ def _agreement(name: str, scores: Scores, influence: NDArray[np.float32], seed: 
 
 
 def best_raw(methods: Mapping[str, MethodAgreement]) -> MethodAgreement:
-    """The raw feature that agrees best with the teacher."""
+    """The raw feature with the highest nDCG@100."""
     return max((methods[name] for name in RAW), key=lambda method: method.ndcg100.value)
 
 
@@ -173,10 +187,7 @@ def _calibration_figures(cosines: Scores, relative: NDArray[np.float32], seed: i
 def _decoy_figures(
     encoder: Encoder, held_out: HeldOut, methods: tuple[MethodAgreement, ...], seed: int
 ) -> dict[str, Estimate]:
-    """Which part of the credit goes to decoys, indexed like works.
-
-    By the encoder, by likeness, by the teacher.
-    """
+    """Share of the credit that goes to decoys indexed like works: by encoder, raw similarity and teacher."""
     if held_out.decoys is None:
         return {}
     queries = encoder.encode_features(held_out.queries, Side.QUERY)
@@ -207,8 +218,8 @@ def _expected(
 
 
 def _decoy_shares(works: NDArray[np.floating], decoys: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The decoys' part of the positive influence of each query: (H,); 0 where there is none."""
-    on_works, on_decoys = (np.maximum(part, 0.0).sum(axis=1, dtype=np.float64) for part in (works, decoys))
-    total = on_works + on_decoys
-    shares: NDArray[np.float64] = np.divide(on_decoys, total, out=np.zeros_like(total), where=total > 0.0)
+    """Decoys' share of each query's positive influence: (H,); 0 for queries without positive influence."""
+    of_works, of_decoys = (np.maximum(part, 0.0).sum(axis=1, dtype=np.float64) for part in (works, decoys))
+    total = of_works + of_decoys
+    shares: NDArray[np.float64] = np.divide(of_decoys, total, out=np.zeros_like(total), where=total > 0.0)
     return shares

@@ -1,10 +1,11 @@
-"""Fits how sure answers are: the band that a work's influence lies in, and how far sums lie off.
+"""Fitting of an answer's intervals: those of single works, and those of sums over works.
 
-The band is of quantiles by cosine, then widened until queries are covered.
+A work's interval is a band of quantiles by cosine, which is then widened until it covers the works of other
+queries.
 
-A query's works are not independent of each other, so that coverage is counted query by query (split conformal
-prediction with queries as the units, arXiv 2107.07511): quantiles come from one half of the queries, and what
-they are stretched by from the other.
+The works of one query are not independent, so coverage is measured per query (split conformal prediction
+with queries as the units, arXiv 2107.07511): the quantiles are fitted on one half of the queries, the
+widening factors on the other.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from creditline.calibration.intervals import Intervals, Stretch, spread
 from creditline.errors import InvalidInput
 
 NOMINAL_COVERAGE = 0.9
-# Where the bins of works by falling cosine end: finer towards the nearest, which answers are about.
+# Ends of the bins of works by descending cosine, finer towards the nearest works, which answers list.
 _TAIL = np.geomspace(1e-3, 1.0, 25)
-_LEAST = 30
-# Answers list about so many works.
+_MIN_WORKS_PER_KNOT = 30
+# Number of works that an answer typically lists.
 _LISTED = 10
 
 
@@ -33,9 +34,16 @@ def fit_intervals(
     nominal_coverage: float = NOMINAL_COVERAGE,
     seed: int = 0,
 ) -> Intervals:
-    """cosines, influence: (H, N), of queries that the encoder was not trained on.
+    """Fit the intervals of single works.
 
-    Raises InvalidInput when there are too few queries to halve.
+    Args:
+        cosines: (H, N) float32, of queries that the encoder was not trained on.
+        influence: (H, N) float32, the teacher's labels.
+        nominal_coverage: Fraction of works that the intervals cover.
+        seed: Seed of the split into halves.
+
+    Raises:
+        InvalidInput: The shapes differ, or there are fewer than four queries.
     """
     if cosines.shape != influence.shape or len(cosines) < 4:
         raise InvalidInput(
@@ -52,7 +60,7 @@ def fit_intervals(
 def coverage(
     band: Intervals, cosines: NDArray[np.float32], influence: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """The part of each query's works that lies in the band: (H,)."""
+    """Fraction of each query's works whose influence lies in the band: (H, N), (H, N) -> (H,) float64."""
     low, high = band.of(cosines)
     inside: NDArray[np.float64] = ((low <= influence) & (influence <= high)).mean(axis=1)
     return inside
@@ -61,13 +69,13 @@ def coverage(
 def _quantiles(
     cosines: NDArray[np.float32], influence: NDArray[np.float32], nominal_coverage: float
 ) -> Intervals:
-    """The band that leaves out the lowest and the highest of each bin of works, as many on either side.
+    """The band of quantiles of each bin, with equal tails on both sides.
 
-    Where the lowest are all alike (most works have no influence at all) none is left out there, and all that
-    is left out is left out above.
+    Where the lowest values of a bin are all equal (most works have no influence), nothing is cut off below,
+    and the whole tail is cut off above.
     """
     order = np.argsort(-cosines, kind="stable")
-    ends = np.unique(np.maximum((_TAIL * len(order)).astype(int), min(_LEAST, len(order))))
+    ends = np.unique(np.maximum((_TAIL * len(order)).astype(int), min(_MIN_WORKS_PER_KNOT, len(order))))
     knots: list[tuple[float, float, float]] = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         rows = order[start:end]
@@ -87,21 +95,21 @@ def _quantiles(
 
 
 def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[np.float32]) -> Intervals:
-    """The band stretched about its middle, at each knot just so far that works about it are covered.
+    """The band widened about its middle, at each knot as far as needed to cover the works near the knot.
 
-    Where answers list works, those count and not others of the same cosine: that a work is among its query's
-    first says more than its cosine does.
+    At knots with enough works that answers would list, only these count, not others of the same cosine:
+    being among a query's nearest works says more about influence than the cosine does.
     """
     low, high = np.array(band.low), np.array(band.high)
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, 1e-12)
     knots = np.array(band.cosine)
     knot = np.searchsorted((knots[1:] + knots[:-1]) / 2, cosines)
     below, above = (middle[knot] - influence) / half[knot], (influence - middle[knot]) / half[knot]
-    # What no work falls below is no less for a wider band.
+    # A lower bound of zero or less is not widened, so only the upper side counts there.
     needed = np.where(low[knot] <= 0.0, above, np.maximum(below, above))
     listed = cosines >= np.sort(cosines, axis=1)[:, -_LISTED:][:, :1]
     factors = np.array(
-        [_factor(needed[knot == each], listed[knot == each], band.coverage) for each in range(len(low))]
+        [_factor(needed[knot == number], listed[knot == number], band.coverage) for number in range(len(low))]
     )
     low = np.where(low <= 0.0, low, middle - factors * half)
     high = np.maximum(low, middle + factors * half)
@@ -109,9 +117,9 @@ def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[n
 
 
 def _factor(needed: NDArray[np.float64], listed: NDArray[np.bool_], nominal_coverage: float) -> float:
-    """The stretch that covers so many of a knot's works. needed: (W,), the least that covers each."""
-    about = needed[listed] if listed.sum() >= _LEAST else needed
-    return float(np.quantile(about, nominal_coverage)) if len(about) else 1.0
+    """The factor that covers `nominal_coverage` of a knot's works. needed: (W,), the least factor of each."""
+    counted = needed[listed] if listed.sum() >= _MIN_WORKS_PER_KNOT else needed
+    return float(np.quantile(counted, nominal_coverage)) if len(counted) else 1.0
 
 
 def fit_stretch(
@@ -120,23 +128,31 @@ def fit_stretch(
     *,
     nominal_coverage: float = NOMINAL_COVERAGE,
 ) -> Stretch:
-    """How far sums lie off, for each query some of them; a query with many counts no more than one with few.
+    """Fit the intervals of sums over works; every query has the same weight, however many sums it has.
 
-    expected, true: parts of a query's influence, (S,) for each of H queries that nothing was fitted on.
-    Raises InvalidInput when there are no sums.
+    Args:
+        expected: Expected sums of each of H queries that were not fitted on, (S,) float64 each, as parts of
+            the query's influence.
+        true: True sums, in the same form.
+        nominal_coverage: Fraction of sums that the intervals cover.
+
+    Raises:
+        InvalidInput: There are no sums.
     """
     counts = [len(sums) for sums in expected]
     if sum(counts) == 0:
-        raise InvalidInput("no sums were given to tell how far they lie off; label queries", field="expected")
-    off = np.concatenate([(t - e) / spread(e) for e, t in zip(expected, true, strict=True)])
+        raise InvalidInput(
+            "there are no sums to fit the intervals on; label more held-out queries", field="expected"
+        )
+    deviations = np.concatenate([(t - e) / spread(e) for e, t in zip(expected, true, strict=True)])
     weights = np.repeat([1.0 / count if count else 0.0 for count in counts], counts)
-    # One query more than were seen, which may lie anywhere (split conformal prediction).
-    aside = (1.0 - nominal_coverage) / 2 * max(1.0 - 1.0 / len(counts), 0.0)
-    low, high = _weighted_quantile(off, weights, aside), _weighted_quantile(off, weights, 1.0 - aside)
+    # Counts one more query than there are, which may lie anywhere (split conformal prediction).
+    tail = (1.0 - nominal_coverage) / 2 * max(1.0 - 1.0 / len(counts), 0.0)
+    low, high = (_weighted_quantile(deviations, weights, level) for level in (tail, 1.0 - tail))
     return Stretch(min(low, 0.0), max(high, 0.0))
 
 
-def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], part: float) -> float:
+def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> float:
     order = np.argsort(values)
     below = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(int(np.searchsorted(below, part)), len(values) - 1)])
+    return float(values[order][min(int(np.searchsorted(below, level)), len(values) - 1)])

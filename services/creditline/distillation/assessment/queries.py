@@ -1,4 +1,4 @@
-"""The held-out queries of a label set as features and influence to assess on."""
+"""Held-out queries of a label set, as the features and influence that an encoder is evaluated on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ def held_out_queries(
     store: FeatureStore,
     split: str = HELD_OUT,
 ) -> HeldOut:
-    """The queries of a split that judges, with all works and, where given, decoys, on the common scale."""
+    """Queries of an evaluation split with all works, and with decoys if given, on the common scale.
+
+    Args:
+        labels: The label set.
+        corpus: The works, in the order of the labels' columns.
+        decoys: Pictures that the generator never saw; None: no decoy figures.
+        store: Source of the features.
+        split: "heldout" or "transfer".
+    """
     labels = on_common_scale(labels)
     rows = labels.rows(split)
     held_out = HeldOut(

@@ -1,4 +1,4 @@
-"""How far a student carries: its figures on pictures of another kind than those it learnt from."""
+"""Transfer: figures of an encoder on queries of another kind than those that it was trained on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_dif
 def transfer_figures(
     encoder: Encoder, transfer: HeldOut, intervals: AnswerIntervals, *, seed: int
 ) -> dict[str, Estimate]:
-    """transfer: queries of the other kind. Coverage is that of bands which were fitted on usual queries."""
+    """Agreement, its gain over raw features, and interval coverage on transfer queries.
+
+    Args:
+        encoder: The encoder.
+        transfer: Queries of the other kind.
+        intervals: Intervals fitted on usual held-out queries, whose coverage is measured.
+        seed: Seed of the bootstrap.
+    """
     methods = {method.name: method for method in method_agreements(encoder, transfer, seed=seed)}
     ours, raw = methods[OURS].ndcg100, best_raw(methods)
     inside = coverage(intervals.works, encoder_cosines(encoder, transfer), transfer.relative)

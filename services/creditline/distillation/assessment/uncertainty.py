@@ -1,4 +1,4 @@
-"""How sure a release is of its answers: calibration, intervals, and what it is familiar with."""
+"""Uncertainty of a release's answers: calibration, intervals and out-of-distribution detector."""
 
 from __future__ import annotations
 
@@ -14,33 +14,36 @@ from creditline.distillation.assessment.calibration_fitting import fit_calibrati
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
 from creditline.distillation.assessment.interval_fitting import NOMINAL_COVERAGE, fit_intervals, fit_stretch
 from creditline.encoder.encoder import Encoder
-from creditline.encoder.ood import FEWEST, OodDetector
+from creditline.encoder.ood import MIN_PICTURES, OodDetector
 
-# Lengths of the lists whose remainders and contributors are looked at.
+# Lengths of the lists whose remainders are fitted; contributors are those of the middle one.
 LISTED = (1, 10, 100)
 
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """familiar: None where there are too few pictures to tell what is usual."""
+    """What a release states about the uncertainty of its answers."""
 
     calibration: Calibration
+    """Map from cosine to expected influence."""
     intervals: AnswerIntervals
+    """Intervals of works, contributors and remainders."""
     ood_detector: OodDetector | None
+    """Out-of-distribution detector; None: too few pictures, or features without an image part."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """What answers say of many works at once, beside the truth.
-
-    Of one query: what remains after each length of list, and the sums of all who made one of the first
-    works; parts of the query's influence, (S,) each.
-    """
+    """Expected and true sums over works of one query, as parts of the query's influence."""
 
     remainder: NDArray[np.float64]
+    """(L,) float64, expected remainder after each length in `LISTED`."""
     true_remainder: NDArray[np.float64]
+    """(L,) float64, true remainder after each length in `LISTED`."""
     contributors: NDArray[np.float64]
+    """(S,) float64, expected sums of the contributors of the first ten works."""
     true_contributors: NDArray[np.float64]
+    """(S,) float64, true sums of the same contributors."""
 
 
 def fit_uncertainty(
@@ -51,13 +54,18 @@ def fit_uncertainty(
     *,
     seed: int,
 ) -> Uncertainty:
-    """Fit on held-out queries.
+    """Fit calibration, intervals and out-of-distribution detector.
 
-    known: (Q, F) features of the queries that the encoder was trained on; contributors: whose each work is.
+    Args:
+        encoder: The trained encoder.
+        known: (Q, F) float32, joined features of the training queries.
+        held_out: Held-out queries with all works.
+        contributors: Contributor of each work.
+        seed: Seed of the split into halves.
     """
     cosines = encoder_cosines(encoder, held_out)
     image = held_out.parts.slices()["image"]
-    enough = min(len(known), len(held_out.queries)) >= FEWEST and held_out.parts.image > 0
+    enough = min(len(known), len(held_out.queries)) >= MIN_PICTURES and held_out.parts.image > 0
     return Uncertainty(
         fit_calibration(cosines, held_out.relative),
         fit_answer_intervals(cosines, held_out.relative, contributors, seed=seed),
@@ -73,21 +81,28 @@ def fit_answer_intervals(
     nominal_coverage: float = NOMINAL_COVERAGE,
     seed: int,
 ) -> AnswerIntervals:
-    """Sums are those of a calibration that was fitted on the other half of the queries.
+    """Fit the intervals of works, remainders and contributors.
 
-    cosines, relative: (H, N), works' cosines and their parts of their query's influence.
+    The expected sums come from a calibration fitted on the other half of the queries.
+
+    Args:
+        cosines: (H, N) float32.
+        relative: (H, N) float32, each work's part of its query's positive influence.
+        contributors: Contributor of each work.
+        nominal_coverage: Fraction of true values that the intervals cover.
+        seed: Seed of the split into halves.
     """
     sums = list(crossed_sums(cosines, relative, contributors, seed=seed))
     return AnswerIntervals(
         fit_intervals(cosines, relative, nominal_coverage=nominal_coverage, seed=seed),
         remainder=fit_stretch(
-            [each.remainder for each in sums],
-            [each.true_remainder for each in sums],
+            [of_query.remainder for of_query in sums],
+            [of_query.true_remainder for of_query in sums],
             nominal_coverage=nominal_coverage,
         ),
         contributors=fit_stretch(
-            [each.contributors for each in sums],
-            [each.true_contributors for each in sums],
+            [of_query.contributors for of_query in sums],
+            [of_query.true_contributors for of_query in sums],
             nominal_coverage=nominal_coverage,
         ),
     )
@@ -96,13 +111,13 @@ def fit_answer_intervals(
 def crossed_sums(
     cosines: NDArray[np.float32], relative: NDArray[np.float32], contributors: Sequence[str], *, seed: int
 ) -> Iterator[Sums]:
-    """Every query's sums, by a calibration that it was not fitted on."""
+    """Sums of every query, by a calibration that was fitted on the other half of the queries."""
     order = np.random.default_rng(seed).permutation(len(cosines))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     people = np.unique(np.array(contributors), return_inverse=True)[1]
-    for fitting, looking in (halves, halves[::-1]):
+    for fitting, checking in (halves, halves[::-1]):
         calibration = fit_calibration(cosines[fitting], relative[fitting])
-        for row in looking:
+        for row in checking:
             yield query_sums(calibration, cosines[row], relative[row], people)
 
 
@@ -112,7 +127,14 @@ def query_sums(
     relative: NDArray[np.float32],
     people: NDArray[np.intp],
 ) -> Sums:
-    """Sums of one query. cosines, relative: (N,); people: (N,), the number of each work's contributor."""
+    """Sums of one query.
+
+    Args:
+        calibration: Calibration that the expected sums come from.
+        cosines: (N,) float32.
+        relative: (N,) float32, each work's part of the query's positive influence.
+        people: (N,) int, index of each work's contributor.
+    """
     order = np.argsort(-cosines)
     listed = np.maximum(calibration.expected_influence(cosines), 0.0)
     unlisted = calibration.expected_positive(cosines)
@@ -133,5 +155,5 @@ def query_sums(
 def _total(
     order: NDArray[np.intp], listed: NDArray[np.float64], unlisted: NDArray[np.float64], length: int
 ) -> float:
-    """What an answer with so many lines takes for the whole; never 0."""
+    """Total influence by which an answer of `length` works divides; never 0."""
     return max(float(listed[order[:length]].sum() + unlisted[order[length:]].sum()), 1e-12)

@@ -1,1 +1,1 @@
-"""Queries, their candidates, and the influence that a teacher labels them with."""
+"""Queries, their candidates, and the teacher's influence as their labels."""

@@ -1,8 +1,8 @@
-"""Candidates: which works are labelled for a query, and with which probability each was drawn.
+"""Candidates: the works that are labelled for a query, each with its inclusion probability.
 
-The nearest by a feature are always among them, those that a first student finds too, and some of all others
-at random: without these nobody would learn what has no influence. With the probabilities, sums over the
-candidates estimate sums over the whole corpus without bias (Horvitz and Thompson 1952).
+The works nearest by raw features are always included, and so are those nearest by a first student; others are
+sampled uniformly, so that the labels also cover works without influence. With the inclusion probabilities,
+sums over the candidates estimate sums over the whole corpus without bias (Horvitz and Thompson 1952).
 """
 
 from __future__ import annotations
@@ -18,22 +18,30 @@ from creditline.errors import InvalidInput
 
 @dataclass(frozen=True)
 class CandidatePlan:
-    """How many are nearest by raw features, how many of the rest by a student, how many random."""
+    """Number of candidates of a query from each source."""
 
     by_feature: int
+    """Works nearest by raw features."""
     by_student: int
+    """Works nearest by a first student, among those that are not certain candidates already."""
     at_random: int
+    """Works sampled uniformly from those that are not nearest by raw features."""
 
     @property
     def count(self) -> int:
+        """Total number of candidates of a query."""
         return self.by_feature + self.by_student + self.at_random
 
     def refuse_too_many(self, works: int) -> None:
-        """Raises InvalidInput when a corpus has fewer works than there are to be candidates."""
+        """Check that the corpus is large enough.
+
+        Raises:
+            InvalidInput: The corpus has fewer works than the plan has candidates.
+        """
         if self.count > works:
             raise InvalidInput(
-                f"{self.count} candidates a query were asked for, the corpus has {works} works; ask for"
-                " fewer, or leave candidates out to label every work",
+                f"the plan has {self.count} candidates per query, but the corpus has {works} works; lower the"
+                " number of candidates, or leave out 'candidates' to label every work",
                 field="candidates",
             )
 
@@ -41,10 +49,18 @@ class CandidatePlan:
 def draw_candidates(
     cosines: NDArray[np.float32], plan: CandidatePlan, seeds: Sequence[int]
 ) -> NDArray[np.float32]:
-    """The first round: the probability with which each work is among a query's candidates, 0 if it is not.
+    """Draw the candidates of the first round.
 
-    cosines: (Q, N) of raw features; seeds: one for each query. Returns (Q, N). Raises InvalidInput when the
-    corpus is too small.
+    Args:
+        cosines: (Q, N) float32, cosines of raw features.
+        plan: Number of candidates from each source.
+        seeds: One seed for each query.
+
+    Returns:
+        (Q, N) float32, inclusion probability of each candidate; 0 for works that are not candidates.
+
+    Raises:
+        InvalidInput: The corpus has fewer works than the plan has candidates.
     """
     plan.refuse_too_many(cosines.shape[1])
     return np.stack([_first_round(row, plan, seed) for row, seed in zip(cosines, seeds, strict=True)]).astype(
@@ -65,10 +81,18 @@ def _first_round(cosines: NDArray[np.float32], plan: CandidatePlan, seed: int) -
 def add_by_student(
     inclusion: NDArray[np.float32], cosines: NDArray[np.float32], by_student: int
 ) -> NDArray[np.float32]:
-    """The second round: of the works that are not certain, those nearest by the student become so.
+    """Add the candidates of the second round: works nearest by the student that are not yet certain.
 
-    A random one that was drawn before keeps its place; where the student names it, it was bound to come.
-    inclusion, cosines: (Q, N). Returns (Q, N).
+    They get inclusion probability 1. Works sampled in the first round remain candidates with their
+    probability, unless the student selects them too.
+
+    Args:
+        inclusion: (Q, N) float32, inclusion probabilities of the first round.
+        cosines: (Q, N) float32, cosines by the student.
+        by_student: Number of works to add to each query.
+
+    Returns:
+        (Q, N) float32, inclusion probabilities.
     """
     more = inclusion.copy()
     for row, (known, near) in enumerate(zip(inclusion, cosines, strict=True)):
@@ -78,5 +102,12 @@ def add_by_student(
 
 
 def weights_of(inclusion: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How many works each labelled one stands for: 1 / probability, 0 for those that were not drawn."""
+    """Weights of labels: 1 / inclusion probability, 0 for works that are not candidates.
+
+    Args:
+        inclusion: (Q, N) float32.
+
+    Returns:
+        (Q, N) float32, the number of works that each labelled work represents.
+    """
     return np.divide(1.0, inclusion, out=np.zeros_like(inclusion), where=inclusion > 0.0)

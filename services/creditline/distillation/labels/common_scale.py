@@ -1,4 +1,4 @@
-"""Labels of a consensus on the common scale: expected rise of a query's loss without a work."""
+"""The common scale of labels: expected increase of a query's loss when a work is removed from training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from creditline.evaluation.lab.common_scale import read_maps
 
 
 def on_common_scale(labels: LabelSet) -> LabelSet:
-    """Labels of a consensus, mapped to expected ΔL beyond any work's; labels of other teachers unchanged.
+    """Map the labels of a consensus to expected ΔL, less the part that all works have in common.
 
-    The maps were fitted in the lab, on models that were retrained without works.
+    The maps were fitted in the lab, on models retrained without works. Labels of teachers without a map are
+    returned unchanged, and so are labels that are mapped already.
     """
-    expected = read_maps().get(labels.teacher)
-    if expected is None or labels.on_common_scale:
+    to_expected = read_maps().get(labels.teacher)
+    if to_expected is None or labels.on_common_scale:
         return labels
 
     def mapped(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        return expected.excess(scores.astype(np.float64)).astype(np.float32)
+        return to_expected.excess(scores.astype(np.float64)).astype(np.float32)
 
     repeat = labels.influence_repeat
     return dataclasses.replace(

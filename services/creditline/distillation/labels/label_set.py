@@ -1,10 +1,12 @@
-"""Labels: generated queries with the teacher's influence of every work on each of them, as one directory.
+"""Label sets: generated queries with the teacher's influence of the works on each of them.
+
+A label set is a directory of these files:
 
 label-set.json          names, counts, fingerprints, SHA-256 of the other files
 queries.parquet         picture (PNG), prompt, seed, guidance, split; row q is query q
 influence.npy           (Q, N) float32: the teacher's influence of work n on query q
-influence_repeat.npy    (H, N) float32, optional: the same with other noise for the queries that judge
-inclusion.npy           (Q, N) float32, optional: the probability that a work was labelled for a query
+influence_repeat.npy    (H, N) float32, optional: influence with other noise, of the evaluation queries
+inclusion.npy           (Q, N) float32, optional: probability that a work was labelled for a query
 decoy_influence.npy     (Q, D) float32, optional: influence of pictures that the generator never saw
 """
 
@@ -27,7 +29,7 @@ from PIL import Image
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.files import replace_file, sync_tree
 
-# Transfer: queries of another kind than those that teach, which judge how far a student carries.
+# The evaluation splits are held-out and transfer: queries of another kind than the training queries.
 TRAIN, HELD_OUT, TRANSFER = "train", "heldout", "transfer"
 _SPLITS = (TRAIN, HELD_OUT, TRANSFER)
 FIRST_ORDER = "first-order"
@@ -48,43 +50,55 @@ _QUERY_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class LabelledQuery:
-    """A generated picture (PNG bytes) with what it was made from. `split` is "train", "heldout" or
-    "transfer"."""
+    """A generated picture with the inputs of its generation."""
 
     picture: bytes
+    """The picture as PNG."""
     prompt: str
+    """Prompt that the picture was generated from."""
     seed: int
+    """Seed of the sampler."""
     guidance: float
+    """Scale of classifier-free guidance."""
     split: str
+    """"train", "heldout" or "transfer"."""
 
     def image(self) -> Image.Image:
-        """The picture, decoded to RGB."""
+        """Decode the picture to RGB."""
         return read_png(self.picture)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelSet:
-    """Queries and the teacher's influence of every work of a corpus on each.
+    """Queries with the teacher's influence of the works of a corpus.
 
-    influence: (Q, N) float32, row q of `queries[q]`, column n of the corpus's work n. influence_repeat:
-    (H, N) float32, the queries that judge in order, labelled again with other noise. decoy_influence: (Q, D)
-    float32. inclusion: (Q, N) float32, the probability with which each work was drawn to be labelled; where
-    it is 0 it was not, and its influence is no label. None: every work was labelled for every query. teacher:
-    the method that labelled; on_common_scale: whether its scores are mapped to expected ΔL (never so on
-    disk). Raises InvalidInput when shapes, splits or numbers do not hold together.
+    Raises:
+        InvalidInput: A split is unknown, the shapes do not agree, or a matrix holds a NaN or an infinity.
     """
 
     queries: tuple[LabelledQuery, ...]
+    """The Q queries."""
     influence: NDArray[np.float32]
+    """(Q, N) float32, influence of work n of the corpus on query q."""
     generator_fingerprint: str
+    """Fingerprint of the generator that made the pictures."""
     corpus_name: str
+    """Name of the corpus."""
     corpus_fingerprint: str
+    """Fingerprint of the corpus."""
     influence_repeat: NDArray[np.float32] | None = None
+    """(H, N) float32, influence with other noise, of the evaluation queries in order; None: labelled once."""
     decoy_influence: NDArray[np.float32] | None = None
+    """(Q, D) float32, influence of pictures that the generator never saw."""
     decoy_fingerprint: str = ""
+    """Fingerprint of the corpus of decoys."""
     inclusion: NDArray[np.float32] | None = None
+    """(Q, N) float32, probability with which each work was drawn to be labelled; where it is 0, the influence
+    is no label. None: every work was labelled for every query."""
     teacher: str = FIRST_ORDER
+    """Name of the method that labelled."""
     on_common_scale: bool = False
+    """Whether the scores are mapped to expected ΔL; never so on disk."""
 
     def __post_init__(self) -> None:
         splits = {query.split for query in self.queries}
@@ -99,7 +113,7 @@ class LabelSet:
 
     def _check_shapes(self) -> None:
         count, works = len(self.queries), self.influence.shape[-1]
-        wanted = {
+        shapes = {
             "influence": (count, works),
             "influence_repeat": (count - len(self.rows(TRAIN)), works),
             "inclusion": (count, works),
@@ -109,29 +123,36 @@ class LabelSet:
             ),
         }
         for name, matrix in self.matrices().items():
-            if matrix.shape != wanted[name]:
-                raise InvalidInput(f"{name} has shape {matrix.shape}, not {wanted[name]}", field=name)
+            if matrix.shape != shapes[name]:
+                raise InvalidInput(
+                    f"{name} has shape {matrix.shape}, not {shapes[name]}; label the queries again",
+                    field=name,
+                )
 
     def matrices(self) -> dict[str, NDArray[np.float32]]:
-        """The label matrices that are there, by name."""
+        """The matrices of the label set by name, without those that are None."""
         named = {name: getattr(self, name) for name in _MATRICES}
         return {name: matrix for name, matrix in named.items() if matrix is not None}
 
     def rows(self, split: str) -> NDArray[np.intp]:
-        """Rows of the queries of a split, ascending."""
+        """Row numbers of the queries of a split, ascending: (S,) int."""
         return np.array(
             [row for row, query in enumerate(self.queries) if query.split == split], dtype=np.intp
         )
 
     def repeat(self, split: str) -> NDArray[np.float32] | None:
-        """The labels with other noise of one split that judges: (H, N)."""
+        """Influence with other noise of one evaluation split: (S, N) float32; None: labelled once."""
         if self.influence_repeat is None:
             return None
-        judging = [query.split for query in self.queries if query.split != TRAIN]
-        return self.influence_repeat[np.array([each == split for each in judging], dtype=bool)]
+        splits = [query.split for query in self.queries if query.split != TRAIN]
+        return self.influence_repeat[np.array([other == split for other in splits], dtype=bool)]
 
     def refuse_overlap(self) -> None:
-        """Raises InvalidInput when a query that judges shares its prompt or seed with one that teaches."""
+        """Check that evaluation queries share neither prompt nor seed with training queries.
+
+        Raises:
+            InvalidInput: A prompt or a seed is in both.
+        """
         for name in ("prompt", "seed"):
             by_split = {
                 split: {getattr(self.queries[row], name) for row in self.rows(split)} for split in _SPLITS
@@ -139,14 +160,22 @@ class LabelSet:
             shared = by_split[TRAIN] & (by_split[HELD_OUT] | by_split[TRANSFER])
             if shared:
                 raise InvalidInput(
-                    f"{len(shared)} values of {name} both teach and judge, e.g. {sorted(shared)[0]!r};"
-                    " draw others",
+                    f"training and evaluation queries share {len(shared)} values of {name}, e.g."
+                    f" {sorted(shared)[0]!r}; draw other queries",
                     field=name,
                 )
 
 
 def write_labels(labels: LabelSet, directory: Path) -> Path:
-    """Write a label set; the manifest comes last, so a directory with one is complete."""
+    """Write a label set; the manifest is written last, so a directory with a manifest is complete.
+
+    Args:
+        labels: The label set.
+        directory: Directory to write to; it is created if needed.
+
+    Returns:
+        The directory.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / _MANIFEST).unlink(missing_ok=True)
     columns = {
@@ -174,18 +203,22 @@ def write_labels(labels: LabelSet, directory: Path) -> Path:
 
 
 def read_labels(directory: Path) -> LabelSet:
-    """Read what `write_labels` wrote.
+    """Read a label set that `write_labels` wrote.
 
-    Raises NotReady when it is missing, FingerprintMismatch when a file changed.
+    Raises:
+        NotReady: The directory holds no label set.
+        FingerprintMismatch: A file has changed or is missing.
     """
     if not (directory / _MANIFEST).is_file():
-        raise NotReady(f"no labels at {directory}; make them with `creditline teacher label`", field="labels")
+        raise NotReady(
+            f"there are no labels at {directory}; make them with `creditline teacher label`", field="labels"
+        )
     manifest = _read_manifest(directory / _MANIFEST)
-    for name, wanted in manifest["files"].items():
-        if not (directory / name).is_file() or _sha256(directory / name) != wanted:
+    for name, digest in manifest["files"].items():
+        if not (directory / name).is_file() or _sha256(directory / name) != digest:
             raise FingerprintMismatch(
                 f"{directory / name} changed after it was written, or is not there; copy it again, or label"
-                " again",
+                " the queries again",
                 field="labels",
             )
     rows = pq.read_table(directory / _QUERIES).to_pylist()
@@ -205,62 +238,69 @@ def read_labels(directory: Path) -> LabelSet:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        missing = [name for name in _DESCRIBED if name not in found]
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        missing = [name for name in _DESCRIBED if name not in manifest]
     except ValueError as error:
         raise FingerprintMismatch(
-            f"{path} is cut off or no label set's ({error}); copy it again", field="labels"
+            f"{path} is cut off or is not the manifest of a label set ({error}); copy it again",
+            field="labels",
         ) from error
     if missing:
         raise FingerprintMismatch(
-            f"{path} lacks {', '.join(missing)}; copy it again, or label again", field="labels"
+            f"{path} lacks {', '.join(missing)}; copy it again, or label the queries again", field="labels"
         )
-    return found
+    return manifest
 
 
 def join_labels(sets: Sequence[LabelSet]) -> LabelSet:
-    """Label sets of one teacher, generator and corpus as one; without decoys where they are not in all.
+    """Join label sets of one teacher, generator and corpus.
 
-    Raises InvalidInput when there is none, FingerprintMismatch when they are not of one kind.
+    The influence of decoys is kept only where all label sets have it, for the same decoys.
+
+    Raises:
+        InvalidInput: `sets` is empty.
+        FingerprintMismatch: The label sets differ in teacher, generator or corpus.
     """
     if not sets:
-        raise InvalidInput("there are no label sets to join; name one at least", field="labels")
+        raise InvalidInput("there are no label sets to join; name at least one", field="labels")
     first, *others = sets
     for name in ("teacher", "generator_fingerprint", "corpus_fingerprint", "on_common_scale"):
         for other in others:
             if getattr(other, name) != getattr(first, name):
                 raise FingerprintMismatch(
                     f"label sets of {name} {getattr(first, name)!r} and {getattr(other, name)!r} cannot be"
-                    " joined; leave one out",
+                    " joined; leave one of them out",
                     field="labels",
                 )
-    judging = [each for each in sets if any(query.split != TRAIN for query in each.queries)]
-    inclusions = [each.inclusion for each in sets]
+    with_evaluation = [part for part in sets if any(query.split != TRAIN for query in part.queries)]
+    inclusions = [part.inclusion for part in sets]
     return replace(
         first,
-        queries=tuple(query for each in sets for query in each.queries),
-        influence=np.concatenate([each.influence for each in sets]),
-        influence_repeat=_joined([each.influence_repeat for each in judging]),
-        decoy_influence=_joined([each.decoy_influence for each in sets])
-        if len({each.decoy_fingerprint for each in sets}) == 1
+        queries=tuple(query for part in sets for query in part.queries),
+        influence=np.concatenate([part.influence for part in sets]),
+        influence_repeat=_join([part.influence_repeat for part in with_evaluation]),
+        decoy_influence=_join([part.decoy_influence for part in sets])
+        if len({part.decoy_fingerprint for part in sets}) == 1
         else None,
         inclusion=None
         if all(inclusion is None for inclusion in inclusions)
-        else np.concatenate([_every(each) for each in sets]),
+        else np.concatenate([_inclusion_of(part) for part in sets]),
     )
 
 
-def _every(labels: LabelSet) -> NDArray[np.float32]:
+def _inclusion_of(labels: LabelSet) -> NDArray[np.float32]:
+    """Inclusion probabilities; all 1 where every work was labelled. (Q, N)."""
     return np.ones_like(labels.influence) if labels.inclusion is None else labels.inclusion
 
 
-def _joined(matrices: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+def _join(matrices: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """The matrices one below the other; None unless all are given."""
     present = [matrix for matrix in matrices if matrix is not None]
     return np.concatenate(present) if present and len(present) == len(matrices) else None
 
 
 def png(pictures: Sequence[Image.Image]) -> list[bytes]:
-    """Pictures as PNG bytes, the form in which label sets keep them."""
+    """Encode pictures as PNG, the form in which label sets store them."""
     encoded = []
     for picture in pictures:
         buffer = io.BytesIO()
@@ -270,7 +310,7 @@ def png(pictures: Sequence[Image.Image]) -> list[bytes]:
 
 
 def read_png(picture: bytes) -> Image.Image:
-    """A picture, decoded to RGB."""
+    """Decode a PNG to RGB."""
     return Image.open(io.BytesIO(picture)).convert("RGB")
 
 

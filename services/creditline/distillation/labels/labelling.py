@@ -1,4 +1,4 @@
-"""Labels: a teacher's influence of every work on every planned query, resumable by parts."""
+"""Labelling: a teacher's influence of the works on planned queries, in parts, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from creditline.distillation.labels.label_set import (
     write_labels,
 )
 from creditline.distillation.labels.queries import PlannedQuery
-from creditline.distillation.labels.query_pictures import QUERIES_PER_PART, sampled
+from creditline.distillation.labels.query_pictures import QUERIES_PER_PART, sample_pictures
 from creditline.distillation.labels.teachers import LabelTeacher
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.files import replace_file
@@ -36,81 +36,110 @@ _PARTS = "parts"
 
 @dataclass(frozen=True, eq=False)
 class LabelJob:
-    """What is labelled: planned queries by a teacher, with decoys beside the corpus.
-
-    pictures: PNG files of the queries, made on the way where they are not given. inclusion: (Q, N), with
-    which probability each work was drawn to be labelled; None: all works are. known: labels of an earlier
-    round, which are not asked for again. queries_per_part: queries labelled between two checkpoints.
-    """
+    """Planned queries to be labelled by a teacher."""
 
     teacher: LabelTeacher
+    """The method that labels."""
     corpus: Corpus
+    """The N works."""
     decoys: Corpus
+    """Pictures that the generator never saw, labelled along with the works."""
     planned: tuple[PlannedQuery, ...]
+    """The Q queries."""
     pictures: tuple[bytes, ...] | None = None
+    """Pictures of the queries as PNG; None: they are generated during labelling."""
     inclusion: NDArray[np.float32] | None = None
+    """(Q, N) float32, probability with which each work was drawn to be labelled; None: all are labelled."""
     known: LabelSet | None = None
+    """Labels of an earlier round, which are not computed again."""
     queries_per_part: int = QUERIES_PER_PART
+    """Number of queries labelled between two checkpoints."""
 
     @property
     def generator(self) -> Generator:
+        """The teacher's generator."""
         return self.teacher.generator
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Number `index` (from 1) of `count` processes that label the same plan side by side."""
+    """One of several processes that label the same plan in parallel.
+
+    Raises:
+        InvalidInput: The index is not in 1 … count.
+    """
 
     index: int
+    """Number of this shard, from 1."""
     count: int
+    """Number of shards."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.count:
             raise InvalidInput(
-                f"shard {self.index}/{self.count} is none; say 1/{max(self.count, 1)} and so on",
+                f"shard {self.index}/{self.count} does not exist; shards are numbered from"
+                f" 1/{max(self.count, 1)} to {max(self.count, 1)}/{max(self.count, 1)}",
                 field="shard",
             )
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """`2/3` is the second of three. Raises InvalidInput."""
+        """Parse `INDEX/COUNT`: `2/3` is the second of three shards.
+
+        Raises:
+            InvalidInput: The text has another form, or names no shard.
+        """
         index, slash, count = text.partition("/")
         if not (slash and index.isdecimal() and count.isdecimal()):
-            raise InvalidInput(f"shard {text!r} is none; say INDEX/COUNT, such as 1/2", field="shard")
+            raise InvalidInput(f"{text!r} names no shard; write INDEX/COUNT, such as 1/2", field="shard")
         return cls(int(index), int(count))
 
     def holds(self, number: int) -> bool:
-        """Whether the part of that number is this shard's."""
+        """Whether the part with this number (from 0) belongs to this shard."""
         return number % self.count == self.index - 1
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Some queries' pictures and labels. influence: (P, N + D), or (P, N) where the teacher knows no decoys;
-    repeat: (those among them that judge, N), or none.
-    """
+    """Pictures and labels of P consecutive queries."""
 
     pictures: tuple[bytes, ...]
+    """The P pictures as PNG."""
     influence: NDArray[np.float32]
+    """(P, N + D) float32, or (P, N) where the teacher does not label decoys."""
     repeat: NDArray[np.float32]
+    """(E, N) float32, influence with other noise of the E evaluation queries of the part."""
 
 
 def label_queries(job: LabelJob, directory: Path, report: Callable[[str], None]) -> LabelSet:
-    """Label whatever is not labelled yet, and write the label set.
+    """Label the queries that are not labelled yet, and write the label set.
 
-    Raises FingerprintMismatch when `directory` holds parts of another plan, teacher or generator.
+    Args:
+        job: What is labelled.
+        directory: Directory of the parts and of the label set.
+        report: Receives progress messages.
+
+    Raises:
+        FingerprintMismatch: The directory holds parts of another plan, teacher or generator.
     """
     label_shard(job, directory, Shard(1, 1), report)
-    labels = _joined(job, [_read_part(path) for path, _ in _parts(job, directory)])
+    labels = _join_parts(job, [_read_part(path) for path, _ in _parts(job, directory)])
     labels.refuse_overlap()
     write_labels(labels, directory)
     return labels
 
 
 def label_shard(job: LabelJob, directory: Path, shard: Shard, report: Callable[[str], None]) -> None:
-    """Make the pictures of one shard's parts and label them, resuming after the last finished part.
+    """Generate the pictures of one shard's parts and label them; finished parts are skipped.
 
-    Raises FingerprintMismatch when `directory` holds parts of another plan, teacher or generator.
+    Args:
+        job: What is labelled, by all shards together.
+        directory: Directory of the parts, the same for all shards.
+        shard: The shard that this process labels.
+        report: Receives progress messages.
+
+    Raises:
+        FingerprintMismatch: The directory holds parts of another plan, teacher or generator.
     """
     _refuse_other_plan(job, directory / _PARTS)
     mine = [entry for number, entry in enumerate(_parts(job, directory)) if shard.holds(number)]
@@ -123,11 +152,11 @@ def label_shard(job: LabelJob, directory: Path, shard: Shard, report: Callable[[
         seconds = time.perf_counter() - started
         left = seconds / number * (len(missing) - number)
         done = len(mine) - len(missing) + number
-        report(f"labels: part {done}/{len(mine)}, {seconds:.0f} s; about {left:.0f} s are left")
+        report(f"labels: part {done}/{len(mine)} after {seconds:.0f} s; about {left:.0f} s remaining")
 
 
 def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, slice]]:
-    """Each part's file and queries."""
+    """File and row range of each part."""
     return [
         (directory / _PARTS / f"{start:06d}.npz", slice(start, start + job.queries_per_part))
         for start in range(0, len(job.planned), job.queries_per_part)
@@ -135,44 +164,47 @@ def _parts(job: LabelJob, directory: Path) -> list[tuple[Path, slice]]:
 
 
 def count_parts(queries: int) -> int:
-    """How many parts so many queries are labelled in."""
+    """Number of parts that a number of queries is labelled in."""
     return math.ceil(queries / QUERIES_PER_PART)
 
 
 def query_id(planned: PlannedQuery) -> str:
-    """The id that a planned query's noise belongs to."""
+    """Id of a planned query, which also seeds the noise of its labels."""
     return f"query-{planned.seed}"
 
 
 def _label_part(job: LabelJob, rows: slice) -> _Part:
-    planned, made = job.planned[rows], (job.pictures or ())[rows] or None
-    pictures = [read_png(each) for each in made] if made else sampled(job.generator, planned)
+    planned, stored = job.planned[rows], (job.pictures or ())[rows] or None
+    if stored:
+        pictures = [read_png(picture) for picture in stored]
+    else:
+        pictures = sample_pictures(job.generator, planned)
     queries = [
         Query(query_id(query), picture, query.prompt)
         for query, picture in zip(planned, pictures, strict=True)
     ]
-    judging = [query for query, plan in zip(queries, planned, strict=True) if plan.split != TRAIN]
+    evaluation = [query for query, plan in zip(queries, planned, strict=True) if plan.split != TRAIN]
     repeat = np.zeros((0, len(job.corpus)), dtype=np.float32)
-    if judging:
-        repeat = job.teacher.repeated(judging)
-    return _Part(made or tuple(png(pictures)), _influence(job, queries, rows), repeat)
+    if evaluation:
+        repeat = job.teacher.repeated(evaluation)
+    return _Part(stored or tuple(png(pictures)), _influence(job, queries, rows), repeat)
 
 
 def _influence(job: LabelJob, queries: Sequence[Query], rows: slice) -> NDArray[np.float32]:
-    """Labels of a part's candidates; what an earlier round knows is taken from there. (P, N + D)."""
+    """Influence of a part's candidates, (P, N + D); known labels of an earlier round are reused."""
     if job.inclusion is None:
         return job.teacher.influence(queries, job.decoys)
     wanted = job.inclusion[rows] > 0.0
     if job.known is None or job.known.inclusion is None:
         return job.teacher.influence(queries, job.decoys, wanted)
-    before = job.known.inclusion[rows] > 0.0
-    found = job.teacher.influence(queries, job.decoys, wanted & ~before)
-    works = before.shape[1]
-    found[:, :works] = np.where(before, job.known.influence[rows], found[:, :works])
-    return found
+    known = job.known.inclusion[rows] > 0.0
+    influence = job.teacher.influence(queries, job.decoys, wanted & ~known)
+    works = known.shape[1]
+    influence[:, :works] = np.where(known, job.known.influence[rows], influence[:, :works])
+    return influence
 
 
-def _joined(job: LabelJob, parts: Sequence[_Part]) -> LabelSet:
+def _join_parts(job: LabelJob, parts: Sequence[_Part]) -> LabelSet:
     works = len(job.corpus)
     pictures = [picture for part in parts for picture in part.pictures]
     influence = np.concatenate([part.influence for part in parts])
@@ -205,7 +237,7 @@ def _refuse_other_plan(job: LabelJob, directory: Path) -> None:
     }
     if path.is_file() and json.loads(path.read_text()) != plan:
         raise FingerprintMismatch(
-            f"{directory} holds labels of another plan, teacher or generator; choose another directory",
+            f"{directory} holds labels of another plan, teacher or generator; use another directory",
             field="labels",
         )
     with replace_file(path, durable=True) as draft:

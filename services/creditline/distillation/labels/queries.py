@@ -1,4 +1,4 @@
-"""Queries to distil from: prompts that resemble what is served."""
+"""Plans of queries for distillation, with prompts that resemble served queries."""
 
 from __future__ import annotations
 
@@ -18,28 +18,40 @@ from creditline.generator.pipeline import GUIDANCE
 
 @dataclass(frozen=True)
 class PlannedQuery:
-    """A picture to be made: its prompt, its seed, and which split it belongs to ("train", "heldout" or
-    "transfer")."""
+    """A picture to be generated."""
 
     prompt: str
+    """Prompt of the picture."""
     seed: int
+    """Seed of the sampler."""
     split: str
+    """"train", "heldout" or "transfer"."""
     guidance: float = GUIDANCE
+    """Scale of classifier-free guidance."""
 
 
 def plan_queries(
     corpus: Corpus, *, training: int, held_out: int, mixed_fraction: float, seed: int
 ) -> list[PlannedQuery]:
-    """Prompts from captions and from mixing two works' titles.
+    """Plan held-out and training queries, with captions of works or mixed titles of two works as prompts.
 
     The splits share no work, no prompt and no seed.
-    Raises InvalidInput when the corpus is too small for that many prompts.
+
+    Args:
+        corpus: Works whose captions and titles are used, each at most once.
+        training: Number of training queries.
+        held_out: Number of held-out queries.
+        mixed_fraction: Probability that a prompt mixes two titles.
+        seed: Seed of the draws; the queries' seeds are derived from it.
+
+    Raises:
+        InvalidInput: The corpus has too few works.
     """
     needed = int((training + held_out) * (1.0 + mixed_fraction)) + 2
     if needed > len(corpus):
         raise InvalidInput(
-            f"{training + held_out} queries need {needed} works to draw prompts from; "
-            f"the corpus has {len(corpus)}",
+            f"{training + held_out} queries need {needed} works to draw prompts from, but the corpus has"
+            f" {len(corpus)}; plan fewer queries",
             field="training",
         )
     random = np.random.default_rng(seed)
@@ -47,21 +59,21 @@ def plan_queries(
     planned: list[PlannedQuery] = []
     seen: set[str] = set()
     for split, count in ((HELD_OUT, held_out), (TRAIN, training)):
-        made = 0
-        while made < count:
+        drawn = 0
+        while drawn < count:
             prompt = _next_prompt(order, mixed=random.random() < mixed_fraction)
             if prompt.casefold() in seen:
                 continue
             seen.add(prompt.casefold())
             planned.append(PlannedQuery(prompt, seed=seed * 100_000 + len(planned), split=split))
-            made += 1
+            drawn += 1
     return planned
 
 
 def _next_prompt(order: list[Work], *, mixed: bool) -> str:
-    """Use up one work, or two."""
+    """A prompt from the last work of `order`, or from the last two, which are removed."""
     if len(order) < 2:
-        raise InvalidInput("no works are left to draw prompts from; ask for fewer queries", field="training")
+        raise InvalidInput("no works are left to draw prompts from; plan fewer queries", field="training")
     first = order.pop()
     return mixed_caption(first.title, order.pop().title) if mixed else first.caption
 
@@ -75,15 +87,27 @@ def plan_more(
     spared: Collection[str],
     seed: int,
 ) -> list[PlannedQuery]:
-    """Training queries from a small corpus: works are used again, in other pairs and from other seeds.
+    """Plan training queries from a small corpus: works are used repeatedly, in new pairs and with new seeds.
 
-    Guidances take turns. spared: prompts that others are judged by, which none of these has.
-    Raises InvalidInput when they leave nothing to draw from.
+    Args:
+        corpus: Works whose captions and titles are used.
+        count: Number of queries.
+        mixed_fraction: Probability that a prompt mixes two titles.
+        guidances: Guidance scales, used in turn.
+        spared: Prompts of evaluation queries, which are not used.
+        seed: Seed of the draws; the queries' seeds are derived from it.
+
+    Raises:
+        InvalidInput: No prompt is left to draw, or the corpus has fewer than two works.
     """
     spared = {prompt.casefold() for prompt in spared}
     singles = [work.caption for work in corpus if work.caption.casefold() not in spared]
     if not singles or len(corpus) < 2:
-        raise InvalidInput("no prompt is left to draw; spare fewer", field="spared")
+        raise InvalidInput(
+            "every caption is reserved for evaluation, or the corpus has fewer than two works; spare fewer"
+            " prompts",
+            field="spared",
+        )
     random = np.random.default_rng(seed)
     order: list[str] = []
     planned: list[PlannedQuery] = []
@@ -102,39 +126,64 @@ def plan_more(
 
 
 def read_prompts(path: Path) -> list[str]:
-    """A prompt a line; empty lines and those that begin with # are passed over.
+    """Read a file with one prompt per line; empty lines, comments (#) and repeated prompts are skipped.
 
-    Raises NotReady, InvalidInput.
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file holds no prompt.
     """
     if not path.is_file():
-        raise NotReady(f"no prompts at {path}; write one a line", field="prompts")
+        raise NotReady(
+            f"there is no file of prompts at {path}; write one with one prompt per line", field="prompts"
+        )
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     prompts = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not prompts:
-        raise InvalidInput(f"{path} holds no prompt; write one a line", field="prompts")
+        raise InvalidInput(f"{path} holds no prompt; write one prompt per line", field="prompts")
     return prompts
 
 
 def farthest_prompts(
     prompts: Sequence[str],
-    of_prompts: NDArray[np.float32],
-    of_captions: NDArray[np.float32],
+    prompt_features: NDArray[np.float32],
+    caption_features: NDArray[np.float32],
     count: int,
 ) -> list[str]:
-    """Those whose nearest caption is farthest: no work is close to what they ask for.
+    """The prompts whose nearest caption is farthest, so that no work is close to them.
 
-    of_prompts, of_captions: (P, F), (N, F) text features of length 1. Raises InvalidInput for too few.
+    Args:
+        prompts: P prompts.
+        prompt_features: (P, F) float32, L2-normalised text features of the prompts.
+        caption_features: (N, F) float32, L2-normalised text features of the works' captions.
+        count: Number of prompts to select.
+
+    Returns:
+        The selected prompts, farthest first.
+
+    Raises:
+        InvalidInput: There are fewer than `count` prompts.
     """
     if count > len(prompts):
-        raise InvalidInput(f"{count} of {len(prompts)} prompts were asked for; write more", field="transfer")
-    nearest = (of_prompts @ of_captions.T).max(axis=1)
+        raise InvalidInput(
+            f"{count} transfer prompts are needed, but the file has {len(prompts)}; write more, or lower"
+            " queries.transfer_count",
+            field="transfer",
+        )
+    nearest = (prompt_features @ caption_features.T).max(axis=1)
     return [prompts[int(row)] for row in np.argsort(nearest, kind="stable")[:count]]
 
 
 def plan_listed(
     prompts: Sequence[str], *, split: str, guidances: Sequence[float], seed: int
 ) -> list[PlannedQuery]:
-    """A query for each prompt, guidances in turn."""
+    """Plan one query for each prompt.
+
+    Args:
+        prompts: The prompts.
+        split: Split of all queries.
+        guidances: Guidance scales, used in turn.
+        seed: Seed that the queries' seeds are derived from.
+    """
     return [
         PlannedQuery(prompt, seed * 100_000 + number, split, guidances[number % len(guidances)])
         for number, prompt in enumerate(prompts)

@@ -1,4 +1,4 @@
-"""Pictures of planned queries: made part by part, so that a run that was cut off goes on."""
+"""Pictures of planned queries, generated in parts, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -20,28 +20,35 @@ QUERIES_PER_PART = 48
 def make_pictures(
     generator: Generator, planned: Sequence[PlannedQuery], directory: Path, report: Callable[[str], None]
 ) -> None:
-    """Make whatever is not made yet, a file for each part in `directory`."""
+    """Generate the pictures that do not exist yet, one file per part.
+
+    Args:
+        generator: The generator.
+        planned: The queries.
+        directory: Directory of the files.
+        report: Receives progress messages.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    started, made = time.perf_counter(), 0
+    started, generated = time.perf_counter(), 0
     for start in range(0, len(planned), QUERIES_PER_PART):
         path, part = _part(directory, start), planned[start : start + QUERIES_PER_PART]
         if path.is_file():
             continue
-        _write(png(sampled(generator, part)), path)
-        made += len(part)
+        _write(png(sample_pictures(generator, part)), path)
+        generated += len(part)
         seconds = time.perf_counter() - started
-        left = seconds / made * (len(planned) - start - len(part))
-        report(f"pictures: {start + len(part)}/{len(planned)}; about {left:.0f} s are left")
+        left = seconds / generated * (len(planned) - start - len(part))
+        report(f"pictures: {start + len(part)}/{len(planned)}; about {left:.0f} s remaining")
 
 
 def read_pictures(directory: Path, count: int) -> tuple[bytes, ...]:
-    """The PNG files that `make_pictures` made of so many queries, in order."""
+    """Read the pictures (PNG) of the first `count` queries that `make_pictures` wrote, in order."""
     parts = [_read(_part(directory, start)) for start in range(0, count, QUERIES_PER_PART)]
     return tuple(picture for part in parts for picture in part)
 
 
-def sampled(generator: Generator, planned: Sequence[PlannedQuery]) -> list[Image.Image]:
-    """Their pictures, in order; those of one guidance are made together."""
+def sample_pictures(generator: Generator, planned: Sequence[PlannedQuery]) -> list[Image.Image]:
+    """Generate the pictures of planned queries, in order; those of one guidance are sampled together."""
     pictures: dict[int, Image.Image] = {}
     for guidance in dict.fromkeys(query.guidance for query in planned):
         rows = [row for row, query in enumerate(planned) if query.guidance == guidance]

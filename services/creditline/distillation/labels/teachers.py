@@ -1,4 +1,4 @@
-"""Who labels queries: the first-order teacher, or any attribution method that `attribution` has."""
+"""Methods that label queries: first-order unlearning, or any attribution method of the registry."""
 
 from __future__ import annotations
 
@@ -34,28 +34,42 @@ class LabelTeacher(Protocol):
     """A method that labels queries of one generator with the influence of all works of one corpus."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the method."""
+        ...
 
     @property
-    def generator(self) -> Generator: ...
+    def generator(self) -> Generator:
+        """The generator whose pictures are labelled."""
+        ...
 
     def origin(self) -> dict[str, str]:
-        """What its labels depend on; labels of another origin are refused."""
+        """What the labels depend on, by name; parts of labels with another origin are refused."""
         ...
 
     def influence(
         self, queries: Sequence[Query], decoys: Corpus, wanted: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Of all works, then of the decoys: (Q, N + D); 0 where works are not wanted. wanted: (Q, N)."""
+        """Influence of the works, then of the decoys.
+
+        Args:
+            queries: Q queries.
+            decoys: D pictures that the generator never saw.
+            wanted: (Q, N) bool, mask of the works to label; None: all works.
+
+        Returns:
+            (Q, N + D) float32, or (Q, N) where the method does not label decoys; 0 for works outside the
+            mask.
+        """
         ...
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        """Of all works, with other noise: (Q, N)."""
+        """Influence of all works with other noise than in `influence`: (Q, N) float32."""
         ...
 
 
 class FirstOrder:
-    """The first-order limit of unlearning: no pass of the works, whose gradients are kept."""
+    """The first-order limit of unlearning, from stored gradients of the works, without a teacher pass."""
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher
@@ -72,10 +86,10 @@ class FirstOrder:
         self, queries: Sequence[Query], decoys: Corpus, wanted: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
         others = encode_works(self.generator, decoys.works) if len(decoys) else None
-        found = self.teacher.first_order(encode_queries(self.generator, queries), others=others)
+        influence = self.teacher.first_order(encode_queries(self.generator, queries), others=others)
         if wanted is not None:
-            found[:, : wanted.shape[1]][~wanted] = 0.0
-        return found
+            influence[:, : wanted.shape[1]][~wanted] = 0.0
+        return influence
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         draws = repeated(QUERY_DRAWS, salt=_REPEAT)
@@ -83,9 +97,15 @@ class FirstOrder:
 
 
 class MethodTeacher:
-    """Any attributor, prepared in `directory`. Decoys get no labels.
+    """Any attributor as a teacher; decoys are not labelled.
 
-    Noise belongs to a query's name, so that under another name it is labelled with other noise.
+    The noise of a query's labels is seeded by its id, so repeated labels are computed under another id.
+
+    Args:
+        attributor: The attribution method.
+        generator: The generator whose pictures are labelled.
+        works: Works of the corpus.
+        directory: Directory of the method's prepared artifacts.
     """
 
     def __init__(self, attributor: Attributor, generator: Generator, works: Gallery, directory: Path) -> None:
@@ -111,21 +131,21 @@ class MethodTeacher:
     ) -> NDArray[np.float32]:
         if wanted is None:
             return self._scores(queries)
-        asked = query_gallery(self._generator, queries)
-        found = attribute_among(self._attributor, self._works, asked, self._directory, wanted)
-        return found.astype(np.float32)
+        gallery = query_gallery(self._generator, queries)
+        scores = attribute_among(self._attributor, self._works, gallery, self._directory, wanted)
+        return scores.astype(np.float32)
 
     def repeated(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         renamed = [replace(query, id=f"{_REPEAT}-{query.id}") for query in queries]
         return self._scores(renamed)
 
     def _scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        asked = query_gallery(self._generator, queries)
-        return attribute(self._attributor, self._works, asked, self._directory).values.astype(np.float32)
+        gallery = query_gallery(self._generator, queries)
+        return attribute(self._attributor, self._works, gallery, self._directory).values.astype(np.float32)
 
 
 def query_gallery(generator: Generator, queries: Sequence[Query]) -> Gallery:
-    """Queries in every form that a method may ask for."""
+    """Queries as a gallery: encoded, as pictures and as prompts, whichever form a method needs."""
     names = "\n".join(query.id for query in queries)
     return Gallery(
         encode_queries(generator, queries),
@@ -136,7 +156,17 @@ def query_gallery(generator: Generator, queries: Sequence[Query]) -> Gallery:
 
 
 def method_teacher(name: str, generator: Generator, corpus: Corpus, artifacts: Path) -> MethodTeacher:
-    """The method of that name, on a corpus. Raises InvalidInput for a name that no method has."""
+    """The attribution method with the given name as a teacher on a corpus.
+
+    Args:
+        name: Name of the method in the registry.
+        generator: The generator whose pictures are labelled.
+        corpus: The works.
+        artifacts: Directory of all methods' prepared artifacts.
+
+    Raises:
+        InvalidInput: No method has this name.
+    """
     works = works_gallery(generator, corpus)
     context = MethodContext(generator, works, artifacts, GalleryFeatures(str(generator.device)))
     return MethodTeacher(method_named(name)(context), generator, works, artifacts / name)

@@ -1,1 +1,1 @@
-"""Writing of a release from a trained and calibrated encoder, and its verification."""
+"""Writing of a release from a trained and calibrated encoder, and verification of releases."""

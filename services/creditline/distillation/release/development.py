@@ -1,6 +1,7 @@
-"""A release with an untrained encoder, for tests and for work on the services: it ranks as raw features do.
+"""A release with an untrained encoder, for tests and development; it ranks as raw features do.
 
-`python -m creditline.distillation.release.development --output DIR` writes one. It states no figures.
+`python -m creditline.distillation.release.development --output DIR` writes one. Its model card has no
+figures.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from creditline.towers.towers import Towers
 
 _NAME = "development"
 _NO_GENERATOR = "0" * 64
-# Nothing below this cosine counts, and a cosine of 1 counts 1: near enough to tell works apart.
+# Influence 0 up to cosine 0.5, then linear to 1 at cosine 1: enough to distinguish works.
 _CALIBRATION = Calibration(cosine=(-1.0, 0.5, 1.0), influence=(0.0, 0.0, 1.0))
 _NOTES = "Untrained: the initial weights, which keep the raw features' cosine. For tests only."
 
@@ -37,7 +38,17 @@ def write_development_release(
     width: int = WIDTH,
     seed: int = 0,
 ) -> Release:
-    """Write a release of `corpus` with real towers and an encoder at its initial weights."""
+    """Write a release with real towers and an encoder with initial weights.
+
+    Args:
+        directory: Directory of the release.
+        corpus: Works of the release.
+        store: Source of the works' features.
+        generator_fingerprint: Fingerprint that the release names.
+        name: Name of the release.
+        width: Dimension of the vectors.
+        seed: Seed of the initial weights.
+    """
     features = store.works(corpus)
     scales = np.ones(features.shape[1], dtype=np.float32)
     projection = Projection.principal(features, width, scales=scales, centred=False)
@@ -60,18 +71,23 @@ def main(report: Callable[[str], None] = print) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m creditline.distillation.release.development", description=__doc__
     )
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--generator-fingerprint", default=_NO_GENERATOR)
+    parser.add_argument("--output", type=Path, required=True, help="directory of the release")
     parser.add_argument(
-        "--features", type=Path, default=None, help="where tower features are kept between runs"
+        "--generator-fingerprint",
+        default=_NO_GENERATOR,
+        help="fingerprint of the generator that the release names (default: 64 zeros)",
     )
-    given = parser.parse_args()
-    store = FeatureStore(Towers.open(), given.features, report)
+    parser.add_argument(
+        "--features", type=Path, default=None, help="directory that tower features are cached in"
+    )
+    arguments = parser.parse_args()
+    store = FeatureStore(Towers.open(), arguments.features, report)
     release = write_development_release(
-        given.output, reference_corpus(), store, generator_fingerprint=given.generator_fingerprint
+        arguments.output, reference_corpus(), store, generator_fingerprint=arguments.generator_fingerprint
     )
     report(
-        f"{release.directory}: release {release.name!r} of {release.works} works, {release.dimension} wide"
+        f"{release.directory}: release {release.name!r} of {release.works} works, dimension"
+        f" {release.dimension}"
     )
 
 

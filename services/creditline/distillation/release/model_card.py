@@ -1,4 +1,4 @@
-"""The model card of a release: data, teacher, figures, limits, how to make it again."""
+"""The model card of a release: data, teacher, figures, limits and reproduction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ _LIMITS = """\
 
 
 def model_card(description: Mapping[str, Any], notes: str) -> str:
-    """Markdown. `description` has the fields of `creditline.release.Release` that say what it is."""
+    """Compose the model card in Markdown.
+
+    Args:
+        description: Values of the keys of `release.json`, other than `collection` and `files`.
+        notes: Paragraphs on how the encoder was made.
+    """
     return f"""# Release {description["name"]}
 
 Encoder of Creditline: (picture, text) → unit vector of dimension {description["width"]}. The cosine of a

@@ -1,4 +1,4 @@
-"""Writes a release: encoder, works' vectors, calibration, model card, fingerprints."""
+"""Writing of a release: encoder, works' vectors, calibration, model card and manifest."""
 
 from __future__ import annotations
 
@@ -36,30 +36,46 @@ from creditline.release import (
 
 @dataclass(frozen=True, eq=False)
 class ReleaseContent:
-    """What a release is made of.
-
-    work_vectors: (N, width) float32, row i of `corpus.works[i]`; `figures` go into the model card and the
-    description; `notes` is a paragraph of the model card on how the encoder came about. intervals, familiar:
-    how sure answers are; evaluation: the figures with their intervals, of JSON's kinds. created: now if None.
-    """
+    """Contents of a release that is to be written."""
 
     name: str
+    """Name of the release."""
     encoder: Encoder
+    """The encoder."""
     work_vectors: NDArray[np.float32]
+    """(N, width) float32, vector i of `corpus.works[i]`."""
     calibration: Calibration
+    """Map from cosine to expected influence."""
     corpus: Corpus
+    """The works."""
     generator_fingerprint: str
+    """Fingerprint of the generator whose pictures are attributed."""
     towers_fingerprint: str
+    """Fingerprint of the towers that the encoder's features come from."""
     figures: Mapping[str, float] = field(default_factory=dict)
+    """Figures for the model card and the manifest, by name."""
     notes: str = ""
+    """Paragraphs of the model card on how the encoder was made, in Markdown."""
     intervals: AnswerIntervals | None = None
+    """Intervals of an answer; None: the release states none."""
     ood_detector: OodDetector | None = None
+    """Out-of-distribution detector; None: the release has none."""
     evaluation: Mapping[str, Any] | None = None
+    """Figures with their confidence intervals, as JSON values."""
     created: datetime.datetime | None = None
+    """Time of creation; None: the current time."""
 
 
 def write_release(content: ReleaseContent, directory: Path) -> Release:
-    """Write or replace a release; `release.json` comes last, so that a directory with one is complete."""
+    """Write or replace a release; `release.json` is written last, so a directory with it is complete.
+
+    Args:
+        content: Contents of the release.
+        directory: Directory to write to; it is created if needed.
+
+    Returns:
+        The release, read back from the directory.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for name in (MANIFEST, *FILES, *MORE_FILES):
         (directory / name).unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Training of the encoder on labels: features, losses, recipes and the fit itself."""
+"""Training of the encoder on labels: features, losses, recipes and the training itself."""

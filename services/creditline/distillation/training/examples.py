@@ -1,4 +1,4 @@
-"""The training queries of a label set as examples to train on."""
+"""Training examples from the training queries of a label set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from creditline.distillation.training.fitting import Examples
 
 
 def training_examples(labels: LabelSet, corpus: Corpus, store: FeatureStore) -> Examples:
-    """The training queries of a label set with all works, as features, on the common scale."""
+    """Features of the training queries and of all works, with the labels on the common scale.
+
+    Args:
+        labels: The label set.
+        corpus: The works, in the order of the labels' columns.
+        store: Source of the features.
+    """
     labels = on_common_scale(labels)
     rows = labels.rows(TRAIN)
     queries = store.queries(labels.queries)[rows]

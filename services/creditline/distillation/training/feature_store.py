@@ -1,4 +1,4 @@
-"""Tower features of works and queries, computed once and kept by content."""
+"""Tower features of works and queries, computed once and stored by content."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.works import Corpus
 from creditline.distillation.labels.label_set import LabelledQuery
 from creditline.files import replace_file
-from creditline.towers.precomputed import given_features
+from creditline.towers.precomputed import precomputed_features
 from creditline.towers.towers import Towers
 
 _ITEMS_PER_REPORT = 256
 
 
 class FeatureStore:
-    """Features by towers and content; in memory only, or in a directory that later runs read.
+    """A cache of joined features, keyed by the fingerprints of towers and content.
 
-    given: features of the works that were computed before, by the very towers that embed the queries.
+    Args:
+        towers: The towers that embed pictures and texts.
+        directory: Directory that later runs read the features from; None: in memory only.
+        report: Receives progress messages.
+        given: Precomputed features of the works, by the same towers; None: works are embedded.
     """
 
     def __init__(
@@ -38,13 +42,17 @@ class FeatureStore:
         self._given = given
         self._directory = directory
         self._report = report
-        self._computed_before: dict[str, NDArray[np.float32]] = {}
+        self._cache: dict[str, NDArray[np.float32]] = {}
 
     def works(self, corpus: Corpus) -> NDArray[np.float32]:
-        """(N, F) float32, row i of `corpus.works[i]`. Raises InvalidInput when given ones do not fit."""
+        """Joined features of works: (N, F) float32, row i of `corpus.works[i]`.
+
+        Raises:
+            InvalidInput: The precomputed features do not fit the towers or the corpus.
+        """
         if self._given is not None:
-            return given_features(self._given, self.towers, corpus)
-        return self._kept(
+            return precomputed_features(self._given, self.towers, corpus)
+        return self._cached(
             corpus.fingerprint,
             lambda rows: [corpus.works[row].picture() for row in rows],
             [work.caption for work in corpus],
@@ -52,46 +60,46 @@ class FeatureStore:
         )
 
     def queries(self, queries: Sequence[LabelledQuery]) -> NDArray[np.float32]:
-        """(Q, F) float32, in order."""
+        """Joined features of queries, in order: (Q, F) float32."""
         digest = hashlib.sha256()
         for query in queries:
             digest.update(
                 hashlib.sha256(query.picture).digest() + hashlib.sha256(query.prompt.encode()).digest()
             )
         prompts = [query.prompt for query in queries]
-        return self._kept(
+        return self._cached(
             digest.hexdigest(), lambda rows: [queries[row].image() for row in rows], prompts, what="queries"
         )
 
-    def _kept(
+    def _cached(
         self, content: str, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], *, what: str
     ) -> NDArray[np.float32]:
         key = hashlib.sha256(f"{self.towers.fingerprint} {content}".encode()).hexdigest()[:32]
-        if key not in self._computed_before:
-            self._computed_before[key] = self._read_or_computed(key, pictures, texts, what)
-        return self._computed_before[key]
+        if key not in self._cache:
+            self._cache[key] = self._read_or_compute(key, pictures, texts, what)
+        return self._cache[key]
 
-    def _read_or_computed(
+    def _read_or_compute(
         self, key: str, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], what: str
     ) -> NDArray[np.float32]:
         if self._directory is None:
-            return self._computed(pictures, texts, what)
+            return self._compute(pictures, texts, what)
         path = self._directory / f"features-{key}.npy"
         if not path.is_file():
             with build_lock(path, on_wait=self._report):
                 if not path.is_file():
-                    features = self._computed(pictures, texts, what)
+                    features = self._compute(pictures, texts, what)
                     with replace_file(path) as draft:
                         np.save(draft, features)
         stored: NDArray[np.float32] = np.load(path)
         return stored
 
-    def _computed(
+    def _compute(
         self, pictures: Callable[[range], list[Image.Image]], texts: Sequence[str], what: str
     ) -> NDArray[np.float32]:
-        parts = []
+        batches = []
         for start in range(0, len(texts), _ITEMS_PER_REPORT):
             rows = range(start, min(start + _ITEMS_PER_REPORT, len(texts)))
-            parts.append(self.towers.features(pictures(rows), [texts[row] for row in rows]))
+            batches.append(self.towers.features(pictures(rows), [texts[row] for row in rows]))
             self._report(f"tower features of {rows.stop}/{len(texts)} {what}")
-        return np.concatenate(parts)
+        return np.concatenate(batches)

@@ -1,4 +1,4 @@
-"""Trains the encoder on labels: which of several plans is best is decided on training queries set aside."""
+"""Training of the encoder on labels; the plan and the number of epochs are chosen on validation queries."""
 
 from __future__ import annotations
 
@@ -22,81 +22,108 @@ from creditline.evaluation.agreement import ndcg_at_k
 from creditline.towers.parts import Parts
 
 NDCG_DEPTH = 100
-# Raw features are mixed with these weights of image and layout before training; the rest is text.
+# Weights of image and of layout in the tried mixes of raw features; text has the rest of 1.
 _MIX_WEIGHTS = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Training queries and all works, as features, with the teacher's influence.
-
-    queries: (Q, F); works: (N, F); influence: (Q, N), all float32. weights: (Q, N), how many works of the
-    corpus each labelled one stands for, 0 where there is no label; None: every work is labelled.
-    """
+    """Training queries and all works as features, with the teacher's influence."""
 
     queries: NDArray[np.float32]
+    """(Q, F) float32, joined features of the queries."""
     works: NDArray[np.float32]
+    """(N, F) float32, joined features of the works."""
     influence: NDArray[np.float32]
+    """(Q, N) float32, the teacher's influence."""
     parts: Parts
+    """Parts of the joined features."""
     weights: NDArray[np.float32] | None = None
+    """(Q, N) float32, number of works that each labelled work represents, 0 for works without a label; None:
+    every work is labelled."""
 
     def rows(self, rows: NDArray[np.intp]) -> Examples:
-        """The named queries with all works."""
+        """Examples of some of the queries, by row number, with all works."""
         weights = None if self.weights is None else self.weights[rows]
         return replace(self, queries=self.queries[rows], influence=self.influence[rows], weights=weights)
 
     def ndcg(self, scores: NDArray[np.float32]) -> float:
-        """Mean nDCG@100 of scores, (Q, N), over works that are labelled."""
+        """Mean nDCG@100 of scores (Q, N) over the queries; only labelled works count."""
         if self.weights is None:
             return ndcg_of(scores, self.influence)
         labelled = [row > 0.0 for row in self.weights]
         triples = zip(scores, self.influence, labelled, strict=True)
-        return float(np.mean([ndcg_at_k(row[seen], truth[seen], NDCG_DEPTH) for row, truth, seen in triples]))
+        return float(np.mean([ndcg_at_k(row[mask], truth[mask], NDCG_DEPTH) for row, truth, mask in triples]))
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How to train. Each step takes some queries and one set of works, drawn for all of them.
+    """Hyperparameters of a training.
 
-    `top_draws` works are drawn from each query's first `top_fraction`, the rest from everywhere.
-    `feature_noise` is the length of the noise that is added to each part (of length 1). Averaged weights
-    are kept and judged. `nested`: smaller widths at which the first numbers of a vector must do as well
-    (Matryoshka, arXiv 2205.13147).
+    Each step uses some queries and one set of works, drawn for all of them. The encoder that is evaluated and
+    returned has the exponential moving average of the weights.
+
+    A plan's `repr` is part of the fingerprint of a run's stages: renaming or reordering fields invalidates
+    the stages of earlier runs.
     """
 
     loss: LossKind = LossKind.LISTWISE
+    """Loss between cosines and influence."""
     softness: float = 1.0
+    """Temperature of the teacher's softmax in the listwise loss."""
     epochs: int = 60
+    """Greatest number of epochs."""
     patience: int = 10
+    """Epochs without improvement after which training stops."""
     queries_per_step: int = 32
+    """Queries in a step."""
     works_per_step: int = 512
+    """Works in a step."""
     top_draws: int = 8
+    """Works drawn from each query's `top_fraction`; the others are drawn from all works."""
     top_fraction: float = 0.1
+    """Fraction of most influential works that `top_draws` are drawn from."""
     learning_rate: float = 5e-4
+    """Learning rate of AdamW."""
     weight_decay: float = 0.05
+    """Weight decay of AdamW."""
     feature_noise: float = 0.3
+    """Expected length of the Gaussian noise added to each part of the features, which has length 1."""
     average_decay: float = 0.97
+    """Decay per step of the moving average of the weights."""
     hidden: int = 768
+    """Units in each hidden layer."""
     layers: int = 3
+    """Number of hidden layers."""
     dropout: float = 0.1
+    """Dropout probability."""
     reduced: int = 0
+    """Dimension of a fixed projection applied to the features first; 0: no projection."""
     separate: bool = False
+    """Whether queries and works have separate heads."""
     width: int = WIDTH
+    """Dimension of the vectors."""
     nested: tuple[int, ...] = ()
+    """Smaller dimensions at which the first components of the vectors are trained by the same loss
+    (Matryoshka, arXiv 2205.13147)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """An encoder, with the agreement that its plan reached on queries set aside, before and after
-    training.
-    """
+    """A trained encoder, with the figures of its training."""
 
     encoder: Encoder
+    """The encoder, on the CPU, with weights rounded to float16."""
     plan: TrainingPlan
+    """The chosen plan."""
     epochs: int
+    """Number of epochs, chosen on the validation queries."""
     validation_ndcg: float
+    """nDCG@100 on the validation queries after training on the others."""
     start_ndcg: float
+    """nDCG@100 on the validation queries before training."""
     seconds: float
+    """Duration of all trainings, in seconds."""
 
 
 def train_encoder(
@@ -108,41 +135,54 @@ def train_encoder(
     device: str = CPU,
     report: Callable[[str], None] = lambda line: None,
 ) -> Trained:
-    """Train by each plan on most queries, and by the best one, for as long as it got better, on all of them.
+    """Choose plan and number of epochs on validation queries, then train on all queries.
 
-    device: where the encoder is trained; the one that is returned is on the processor. Draws are made on the
-    processor, so that a seed gives the same ones on every device.
+    Each plan is trained on the queries that are not for validation, with early stopping; the best plan is
+    then trained on all queries for its best number of epochs. Random draws are made on the CPU, so that a
+    seed gives the same draws on every device.
 
-    Raises InvalidInput when there are too few queries to set any aside.
+    Args:
+        examples: Training queries, works and labels.
+        plans: The plans to choose from.
+        seed: Seed of the validation split, of the initial weights and of all draws.
+        validation_fraction: Fraction of the queries that is used for validation.
+        device: Device to train on.
+        report: Receives progress messages.
+
+    Returns:
+        The encoder and its figures; the encoder is on the CPU.
+
+    Raises:
+        InvalidInput: There are too few queries for validation.
     """
-    started, where = time.perf_counter(), torch_device(device)
-    kept, aside = _set_aside(len(examples.queries), validation_fraction, seed)
+    started, placement = time.perf_counter(), torch_device(device)
+    training, validation = _split_validation(len(examples.queries), validation_fraction, seed)
     tried = []
     for plan in plans:
-        run = _Run(examples.rows(kept), plan, seed, where)
-        start = mean_ndcg(run.averaged, examples.rows(aside))
-        epochs, reached = _until_worse(run, examples.rows(aside), report)
+        run = _Run(examples.rows(training), plan, seed, placement)
+        start = mean_ndcg(run.averaged, examples.rows(validation))
+        epochs, reached = _train_until_worse(run, examples.rows(validation), report)
         report(
             f"{plan.loss.value}, softness {plan.softness:g}:"
             f" nDCG@100 {start:.4f} -> {reached:.4f}, epoch {epochs}"
         )
         tried.append((reached, epochs, start, plan))
     reached, epochs, start, plan = max(tried, key=lambda entry: entry[0])
-    run = _Run(examples, plan, seed, where)
+    run = _Run(examples, plan, seed, placement)
     for _ in range(epochs):
         run.epoch()
-    report(f"trained again on all {len(examples.queries)} queries: {plan.loss.value}, {epochs} epochs")
+    report(f"retrained on all {len(examples.queries)} queries: {plan.loss.value}, {epochs} epochs")
     trained = run.averaged.to(CPU).rounded()
     return Trained(trained, plan, epochs, reached, start, time.perf_counter() - started)
 
 
 def mean_ndcg(encoder: Encoder, examples: Examples) -> float:
-    """Mean nDCG@100 of the encoder's cosines over the examples' queries."""
+    """Mean nDCG@100 of an encoder's cosines over the queries of the examples."""
     return examples.ndcg(encoder_scores(encoder, examples.queries, examples.works))
 
 
 def ndcg_of(scores: NDArray[np.float32], influence: NDArray[np.float32]) -> float:
-    """Mean nDCG@100. scores, influence: (Q, N)."""
+    """Mean nDCG@100 over queries: scores (Q, N), influence (Q, N)."""
     pairs = zip(scores, influence, strict=True)
     return float(np.mean([ndcg_at_k(row, truth, NDCG_DEPTH) for row, truth in pairs]))
 
@@ -150,26 +190,31 @@ def ndcg_of(scores: NDArray[np.float32], influence: NDArray[np.float32]) -> floa
 def encoder_scores(
     encoder: Encoder, queries: NDArray[np.float32], works: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Cosines: (Q, N) float32."""
+    """Cosines of an encoder's vectors: queries (Q, F), works (N, F) -> (Q, N) float32."""
     return encoder.encode_features(queries, Side.QUERY) @ encoder.encode_features(works, Side.WORK).T
 
 
 @dataclass(frozen=True)
 class Mix:
-    """How raw features are weighed before any training: image, layout (the rest text), centring."""
+    """Weights of the parts of raw features, used to initialise the encoder."""
 
     image: float
+    """Weight of the image part."""
     layout: float
+    """Weight of the layout; the text part has the rest of 1."""
     centred: bool
+    """Whether the works' mean feature is subtracted."""
 
     @classmethod
     def grid(cls) -> tuple[Mix, ...]:
-        """All mixes that are tried."""
-        drawn = itertools.product(_MIX_WEIGHTS, _MIX_WEIGHTS, (False, True))
-        return tuple(cls(image, layout, centred) for image, layout, centred in drawn if image + layout <= 1.0)
+        """All mixes that `best_mix` tries."""
+        combinations = itertools.product(_MIX_WEIGHTS, _MIX_WEIGHTS, (False, True))
+        return tuple(
+            cls(image, layout, centred) for image, layout, centred in combinations if image + layout <= 1.0
+        )
 
     def scales(self, parts: Parts) -> NDArray[np.float32]:
-        """What each feature is multiplied by: (F,)."""
+        """Factor of each feature: (F,) float32."""
         weights = np.maximum([self.image, self.layout, 1.0 - self.image - self.layout], 0.0)
         scales: NDArray[np.float32] = np.repeat(np.sqrt(weights), list(parts.widths.values())).astype(
             np.float32
@@ -178,7 +223,7 @@ class Mix:
 
 
 def best_mix(examples: Examples) -> Mix:
-    """The mix of raw features whose cosine agrees best with the labels."""
+    """The mix of raw features whose cosine has the highest nDCG@100 with the labels."""
     fitting = [mix for mix in Mix.grid() if mix.layout == 0.0 or examples.parts.layout]
     return max(fitting, key=lambda mix: examples.ndcg(_mixed_cosines(mix, examples)))
 
@@ -195,28 +240,30 @@ def _mixed_cosines(mix: Mix, examples: Examples) -> NDArray[np.float32]:
 
 
 def start_projection(examples: Examples, width: int) -> Projection:
-    """Where the linear path starts: the principal directions of the best mix."""
+    """Initial projection of the linear path: the principal directions of the best mix."""
     mix = best_mix(examples)
     scales = mix.scales(examples.parts)
     return Projection.principal(examples.works, width, scales=scales, centred=mix.centred)
 
 
-def _set_aside(count: int, fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    aside = round(count * fraction)
-    if not 0 < aside < count:
+def _split_validation(count: int, fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of the training queries, and of the validation queries."""
+    validation = round(count * fraction)
+    if not 0 < validation < count:
         raise InvalidInput(
-            f"{count} training queries leave none to judge the training by; label more", field="queries"
+            f"{count} training queries are too few to set some aside for validation; label more",
+            field="queries",
         )
     order = np.random.default_rng(seed).permutation(count)
-    return np.sort(order[aside:]), np.sort(order[:aside])
+    return np.sort(order[validation:]), np.sort(order[:validation])
 
 
-def _until_worse(run: _Run, aside: Examples, report: Callable[[str], None]) -> tuple[int, float]:
-    """Train until nothing got better for a while; returns the best epoch (0: none helped) and its nDCG."""
-    best_epoch, best = 0, mean_ndcg(run.averaged, aside)
+def _train_until_worse(run: _Run, validation: Examples, report: Callable[[str], None]) -> tuple[int, float]:
+    """Train with early stopping; returns the best epoch (0: before training) and its nDCG@100."""
+    best_epoch, best = 0, mean_ndcg(run.averaged, validation)
     for epoch in range(1, run.plan.epochs + 1):
         loss = run.epoch()
-        reached = mean_ndcg(run.averaged, aside)
+        reached = mean_ndcg(run.averaged, validation)
         if reached > best:
             best_epoch, best = epoch, reached
         if epoch % 10 == 0:
@@ -227,9 +274,9 @@ def _until_worse(run: _Run, aside: Examples, report: Callable[[str], None]) -> t
 
 
 class _Run:
-    """One training: encoder, averaged encoder, optimiser, and the draws of a seed.
+    """One training: encoder, encoder with averaged weights, optimiser and random generator.
 
-    Models, features and labels are on the device; rows are drawn on the processor.
+    Models, features and labels are on the device; rows are drawn on the CPU.
     """
 
     def __init__(self, examples: Examples, plan: TrainingPlan, seed: int, device: torch.device) -> None:
@@ -251,7 +298,7 @@ class _Run:
         self._queries = torch.from_numpy(examples.queries).to(device)
         self._works = torch.from_numpy(examples.works).to(device)
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
-        # Sorted on the processor, so that ties come in the same order on every device.
+        # Sorted on the CPU, so that ties have the same order on every device.
         lists = Lists.of(torch.from_numpy(examples.influence), weights)
         self._lists = lists.to(device)
         self._widths = torch.tensor(list(examples.parts.widths.values()))
@@ -267,7 +314,7 @@ class _Run:
         self._optimizer = torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
 
     def epoch(self) -> float:
-        """Every query once; returns the mean loss."""
+        """Train one epoch, each query once, and return the mean loss of its steps."""
         self.encoder.train()
         order = torch.randperm(len(self._queries), generator=self._random)
         with torch.random.fork_rng(devices=[]):
@@ -276,7 +323,7 @@ class _Run:
         return float(np.mean(losses))
 
     def _step(self, queries: Tensor) -> float:
-        works = self._drawn_works(queries).to(self._device)
+        works = self._draw_works(queries).to(self._device)
         queries = queries.to(self._device)
         of_queries = self.encoder.directions(self._noisy(self._queries[queries]), Side.QUERY)
         of_works = self.encoder.directions(self._noisy(self._works[works]), Side.WORK)
@@ -291,34 +338,34 @@ class _Run:
         self._average()
         return float(loss.detach())
 
-    def _drawn_works(self, queries: Tensor) -> Tensor:
-        """Rows of works, on the processor: some of each query's most influential, and from everywhere."""
+    def _draw_works(self, queries: Tensor) -> Tensor:
+        """Rows of works, on the CPU: some of each query's most influential ones, the others from all."""
         plan, count = self.plan, len(self._works)
         if plan.works_per_step >= count:
             return torch.arange(count)
         picks = torch.randint(self._top, (len(queries), plan.top_draws), generator=self._random)
         top = self._best_first[queries].gather(1, picks).flatten()
-        anywhere = torch.randperm(count, generator=self._random)
-        return _first_distinct(torch.cat([top, anywhere]), plan.works_per_step)
+        others = torch.randperm(count, generator=self._random)
+        return _first_distinct(torch.cat([top, others]), plan.works_per_step)
 
     def _noisy(self, features: Tensor) -> Tensor:
-        """Each part with noise of about the plan's length."""
+        """Features with Gaussian noise of expected length `feature_noise` in each part."""
         widths = self._widths.repeat_interleave(self._widths)
         noise = torch.randn(features.shape, generator=self._random)
         return features + (self.plan.feature_noise * noise / widths.sqrt()).to(features.device)
 
     def _average(self) -> None:
         with torch.no_grad():
-            for kept, new in zip(self.averaged.parameters(), self.encoder.parameters(), strict=True):
-                kept.lerp_(new, 1.0 - self.plan.average_decay)
+            for average, new in zip(self.averaged.parameters(), self.encoder.parameters(), strict=True):
+                average.lerp_(new, 1.0 - self.plan.average_decay)
 
 
 def cosines(queries: Tensor, works: Tensor) -> Tensor:
-    """(Q, D), (W, D) of any length -> (Q, W)."""
+    """Cosines of vectors of any length: (Q, D), (W, D) -> (Q, W)."""
     return nn.functional.normalize(queries, dim=1) @ nn.functional.normalize(works, dim=1).T
 
 
 def _first_distinct(rows: Tensor, count: int) -> Tensor:
-    """The first `count` different rows, in order of appearance."""
+    """The first `count` distinct rows, in order of appearance."""
     distinct = dict.fromkeys(rows.tolist())
     return torch.tensor(list(distinct)[:count])

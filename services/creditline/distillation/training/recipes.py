@@ -1,4 +1,4 @@
-"""Recipes to train an encoder by: the paper's own, ours, and ours with one thing changed at a time."""
+"""Training recipes: the paper's, ours, and variants of ours that change one setting each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from creditline.distillation.training.losses import LossKind
 
 PAPER, OURS = "paper's recipe", "ours"
 
-# Fewer epochs than would harm: training stops when nothing got better for a while.
+# An upper limit on epochs: early stopping ends training sooner.
 _OURS = TrainingPlan(
     loss=LossKind.CORRELATION,
     epochs=40,
