@@ -33,19 +33,19 @@ def test_what_is_written_is_read_again() -> None:
 
 
 @pytest.mark.parametrize("without", ["level", "works", "remainder", "contributors"])
-def test_a_missing_part_is_refused(without: str) -> None:
+def test_intervals_with_a_missing_part_are_refused(without: str) -> None:
     content = json.loads(_SURE.to_json())
     del content[without]
-    with pytest.raises(InvalidInput, match="no intervals"):
+    with pytest.raises(InvalidInput, match="does not contain intervals"):
         AnswerIntervals.from_json(json.dumps(content))
 
 
-def test_a_stretch_upside_down_is_refused() -> None:
+def test_a_stretch_whose_low_end_is_above_its_high_end_is_refused() -> None:
     with pytest.raises(InvalidInput, match="fit it again"):
         Stretch(0.1, -0.1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"works": {"cosine": "x"}}'])
-def test_text_that_is_something_else_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="no intervals"):
+def test_text_without_intervals_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="does not contain intervals"):
         AnswerIntervals.from_json(text)
