@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
+from creditline.evaluation.lab.judging.groups import GroupScores, read_group_scores, write_group_scores
 from creditline.files import remove_drafts, replace_directory, replace_file, sync_tree
 from creditline.index.ingest.checkpoint import Checkpoint, Position
 from creditline.local.state import StackState, StateDirectory
-from creditline.tensor_files import write_arrays as write_array_file
+from creditline.tensor_files import write_arrays
 from tests.processes import start, wait_until
 
 
@@ -86,7 +86,7 @@ def test_permissions_are_those_of_an_ordinary_new_file(
     with replace_file(tmp_path / "plain") as draft:
         draft.write_text("new")
     # safetensors makes its files 0600.
-    write_array_file(tmp_path / "a.safetensors", {"a": np.zeros(2)})
+    write_arrays(tmp_path / "a.safetensors", {"a": np.zeros(2)})
     assert permissions(tmp_path / "plain") == permissions(tmp_path / "a.safetensors") == expected
 
 
@@ -107,12 +107,13 @@ def test_two_writers_of_one_process_number_do_not_share_a_draft(tmp_path: Path) 
 
 
 def _lab_arrays(directory: Path, number: int) -> None:
-    write_arrays(directory / "a.safetensors", {"a": np.full(1000, number)}, {})
+    scores = GroupScores(("Ann",), {"a": np.full((1000, 1), number, dtype=np.float32)})
+    write_group_scores(scores, directory / "a.safetensors")
 
 
 def _lab_arrays_are_whole(directory: Path) -> bool:
-    arrays, _ = read_arrays(directory / "a.safetensors", what="file", command="test")
-    return len(set(arrays["a"].tolist())) == 1
+    values = read_group_scores(directory / "a.safetensors").values["a"]
+    return len(np.unique(values)) == 1
 
 
 def _local_state(directory: Path, number: int) -> None:

@@ -94,5 +94,5 @@ def test_negative_influence_gains_nothing() -> None:
 def test_a_number_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidInput, match="NaN"):
         spearman([1.0, float("nan")], [1.0, 2.0])
-    with pytest.raises(InvalidInput, match="same works"):
+    with pytest.raises(InvalidInput, match="the same works"):
         ndcg_at_k([1.0], [1.0, 2.0], 1)

@@ -85,15 +85,15 @@ def test_one_seed_has_no_ceiling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "message"),
     [
-        (np.ones((_QUERIES, _WORKS + 1)), "not \\(queries, works\\)"),
-        (np.full((_QUERIES, _WORKS), np.nan), "no number"),
+        (np.ones((_QUERIES, _WORKS + 1)), "must have \\(queries, works\\)"),
+        (np.full((_QUERIES, _WORKS), np.nan), "is NaN or infinite"),
     ],
 )
-def test_scores_of_another_shape_or_with_a_nan_are_refused(scores: np.ndarray, said: str) -> None:
+def test_scores_of_another_shape_or_with_a_nan_are_refused(scores: np.ndarray, message: str) -> None:
     _, retrained = _world(noise=1.0)
-    with pytest.raises(InvalidInput, match=said):
+    with pytest.raises(InvalidInput, match=message):
         lds_by_query(scores, retrained)
 
 

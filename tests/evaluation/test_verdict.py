@@ -102,7 +102,7 @@ def test_a_list_or_a_sample_that_cannot_be_is_refused() -> None:
     one = [JudgedWork("a", 1.0)]
     with pytest.raises(InvalidInput, match="no listed work"):
         judge([], one, others=5, query_rise=1.0, seconds=0.0, seed=0)
-    with pytest.raises(InvalidInput, match="cannot stand for"):
+    with pytest.raises(InvalidInput, match="cannot represent"):
         judge(one, [], others=5, query_rise=1.0, seconds=0.0, seed=0)
-    with pytest.raises(InvalidInput, match="cannot stand for"):
+    with pytest.raises(InvalidInput, match="cannot represent"):
         judge(one, one, others=0, query_rise=1.0, seconds=0.0, seed=0)

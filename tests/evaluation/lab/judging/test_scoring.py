@@ -127,7 +127,7 @@ def test_a_file_that_is_cut_off_and_one_that_is_not_there_say_what_to_do(
         read_scores(tmp_path / "method.safetensors")
     path = write_scores(scores_of(truth), tmp_path)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(InvalidInput, match="no whole file of scores"):
+    with pytest.raises(InvalidInput, match="is not a complete file of scores"):
         read_scores(path)
 
 

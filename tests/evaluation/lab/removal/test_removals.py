@@ -193,5 +193,7 @@ def test_a_record_of_removals_that_is_missing_or_cut_off_is_refused(
     whole = path.read_bytes()
     for kept_bytes in (0, 100, -10):
         path.write_bytes(whole[:kept_bytes])
-        with pytest.raises(InvalidInput, match=r"no whole record of removals \(.*\); fetch it again"):
+        with pytest.raises(
+            InvalidInput, match=r"is not a complete record of removals \(.*\); fetch it again"
+        ):
             read_removals(path)

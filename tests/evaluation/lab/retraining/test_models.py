@@ -93,7 +93,7 @@ def test_a_directory_of_another_plan_is_refused(trained_lab: Workshop, small_cor
 def test_a_lab_without_whole_subsets_gives_no_record(
     small_plan: LabPlan, small_corpus: Corpus, tmp_path: Path
 ) -> None:
-    with pytest.raises(NotReady, match="0 whole subsets"):
+    with pytest.raises(NotReady, match="0 complete subsets"):
         collect(Workshop.open(tmp_path, small_corpus, small_plan))
 
 
@@ -114,8 +114,8 @@ def test_a_record_that_is_cut_off_missing_or_holds_a_nan_is_refused(
         read_record(path)
     record = collect(trained_lab)
     write_record(replace(record, losses=np.full_like(record.losses, np.nan)), path)
-    with pytest.raises(InvalidInput, match="no number"):
+    with pytest.raises(InvalidInput, match="is NaN or infinite"):
         read_record(path)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InvalidInput, match="no whole lab record"):
+    with pytest.raises(InvalidInput, match="is not a complete lab record"):
         read_record(path)
