@@ -1,4 +1,4 @@
-"""Reading a release: without torch, and never a broken one."""
+"""Reading of a release: without torch, and with damaged files refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Safetensors files hold the numbers that were given, however they lie in memory: by every writer."""
+"""Safetensors files of every writer hold the given numbers, whatever the arrays' memory layout."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fortran(*shape: int) -> _Array:
 
 
 def strided(*shape: int) -> _Array:
-    """Every second number along the last axis."""
+    """A strided array: every second number along the last axis."""
     return drawn(*shape[:-1], 2 * shape[-1])[..., ::2]
 
 
@@ -49,7 +49,7 @@ def backwards(*shape: int) -> _Array:
 
 
 def broadcast(*shape: int) -> _Array:
-    """One row, many times."""
+    """A broadcast array: one row, repeated."""
     return np.broadcast_to(drawn(*shape[1:]), shape)
 
 
@@ -213,7 +213,7 @@ def test_an_encoder_with_transposed_weights_comes_back_as_it_was(tmp_path: Path)
 
 
 def test_arrays_in_npy_and_npz_files_come_back_as_they_were(tmp_path: Path) -> None:
-    """numpy's own formats keep the order in memory themselves."""
+    """numpy's own formats record the memory layout."""
     for make in (fortran, strided, backwards, broadcast):
         array = make(3, 4)
         np.save(tmp_path / "a.npy", array)

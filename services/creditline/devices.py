@@ -1,8 +1,8 @@
 """The device of the models: one setting, `CREDITLINE_DEVICE`, for teacher, embedder, distillation, generator.
 
-`auto` takes the first GPU, or the processor where there is no GPU; `cpu` is the processor, `cuda` the first
-GPU, `cuda:N` the GPU with index N. Torch is imported inside the functions that need it, so that reading
-settings and parsing the command line do not import it.
+`auto` selects the first GPU, or the CPU where there is no GPU; `cpu` the CPU; `cuda` the first GPU; `cuda:N`
+the GPU with index N. Torch is imported inside the functions that need it, so that reading settings and
+parsing the command line do not import it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from creditline.generator.layout_checks import PREDICTIONS
 from creditline.generator.losses import Draws, Examples, noisy_batch
 from creditline.generator.pipeline import Generator
 
-# Enough to distinguish the two prediction types for any UNet that is not untrained.
+# Enough to distinguish the two prediction types for any UNet that has been trained at all.
 _DRAWS, _EXAMPLES = Draws(timesteps=10, salt="prediction"), 8
 # The check fails where the error under the other prediction type is below this part of the error under the
 # configured one.
