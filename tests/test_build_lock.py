@@ -1,4 +1,4 @@
-"""One process at a time builds: the others wait for it, and take over when it ends in any way."""
+"""One process at a time builds; the others wait for it, and take over however it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks themselves: what they let through, and what they find."""
+"""The device checks themselves: the code that they accept, and the faults that they find."""
 
 from __future__ import annotations
 

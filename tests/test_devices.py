@@ -1,4 +1,4 @@
-"""The device setting: what it means on which machine, and what is refused."""
+"""The device setting: the device that it selects on a machine, and the settings that are refused."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_an_absent_gpu_is_refused_with_those_that_are_present(
 @pytest.mark.parametrize(
     "setting", ["gpu", "", "cuda:", "cuda:-1", "cuda:x", "CPU", "meta", "cuda:0 ", "mps"]
 )
-def test_other_texts_are_no_device(setting: str) -> None:
+def test_other_settings_are_refused(setting: str) -> None:
     with pytest.raises(InvalidInput, match="none of auto, cpu, cuda and cuda:N"):
         choose_device(setting)
 
 
 @pytest.mark.parametrize("kind", _SETTINGS)
-def test_one_variable_sets_it_for_every_service(
+def test_one_variable_sets_the_device_of_every_service(
     kind: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CREDITLINE_DEVICE", raising=False)

@@ -1,4 +1,4 @@
-"""Replaced files and directories: whole or as before, whoever else writes, whatever ends the process."""
+"""Replaced files and directories are complete or unchanged, with concurrent writers and killed processes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
+from creditline.evaluation.lab.judging.groups import GroupScores, read_group_scores, write_group_scores
 from creditline.files import remove_drafts, replace_directory, replace_file, sync_tree
 from creditline.index.ingest.checkpoint import Checkpoint, Position
 from creditline.local.state import StackState, StateDirectory
-from creditline.tensor_files import write_arrays as write_array_file
+from creditline.tensor_files import write_arrays
 from tests.processes import start, wait_until
 
 
 class Failed(Exception):
-    """What ends a block in which a draft was being written."""
+    """An error in the block that writes a draft."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def _fail_while_writing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("existed", [False, True])
-def test_a_block_that_fails_leaves_what_was_there_and_no_draft(tmp_path: Path, existed: bool) -> None:
+def test_a_block_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path, existed: bool) -> None:
     path = tmp_path / "state.json"
     if existed:
         path.write_text("old")
@@ -86,11 +86,11 @@ def test_permissions_are_those_of_an_ordinary_new_file(
     with replace_file(tmp_path / "plain") as draft:
         draft.write_text("new")
     # safetensors makes its files 0600.
-    write_array_file(tmp_path / "a.safetensors", {"a": np.zeros(2)})
+    write_arrays(tmp_path / "a.safetensors", {"a": np.zeros(2)})
     assert permissions(tmp_path / "plain") == permissions(tmp_path / "a.safetensors") == expected
 
 
-def test_permissions_that_are_asked_for_hold_from_the_start(tmp_path: Path) -> None:
+def test_requested_permissions_hold_from_the_start(tmp_path: Path) -> None:
     with replace_file(tmp_path / "key", mode=0o600) as draft:
         assert permissions(draft) == 0o600
         assert permissions(draft.parent) == 0o700
@@ -107,12 +107,13 @@ def test_two_writers_of_one_process_number_do_not_share_a_draft(tmp_path: Path) 
 
 
 def _lab_arrays(directory: Path, number: int) -> None:
-    write_arrays(directory / "a.safetensors", {"a": np.full(1000, number)}, {})
+    scores = GroupScores(("Ann",), {"a": np.full((1000, 1), number, dtype=np.float32)})
+    write_group_scores(scores, directory / "a.safetensors")
 
 
 def _lab_arrays_are_whole(directory: Path) -> bool:
-    arrays, _ = read_arrays(directory / "a.safetensors", what="file", command="test")
-    return len(set(arrays["a"].tolist())) == 1
+    values = read_group_scores(directory / "a.safetensors").values["a"]
+    return len(np.unique(values)) == 1
 
 
 def _local_state(directory: Path, number: int) -> None:
@@ -168,7 +169,7 @@ def test_writers_of_one_file_at_once_all_succeed_and_leave_a_whole_file(
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the kernel is asked to put on disk, in order, as paths of that moment."""
+    """Paths that are passed to fsync, in order, as they are named at that moment."""
     paths: list[str] = []
     fsync = os.fsync
 
@@ -249,7 +250,7 @@ def test_directories_replaced_at_once_end_as_one_of_them(tmp_path: Path) -> None
     assert [found.name for found in (tmp_path / "model").iterdir()] == ["first"]
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_drafts_of_killed_processes_are_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "kept.json").write_text("kept")
     process = start(_write_for_ever, tmp_path / "deep" / "state.json")

@@ -1,4 +1,4 @@
-"""A release is read without torch, and a damaged one is refused."""
+"""Reading of a release: without torch, and with damaged files refused."""
 
 from __future__ import annotations
 

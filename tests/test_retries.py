@@ -19,7 +19,7 @@ _is_transient = any_of(Unavailable)
 
 
 class _Service:
-    """Fails `failures` times with `error`, then answers the number of its call."""
+    """Fails `failures` times with `error`, then returns the number of the call."""
 
     def __init__(self, failures: int, error: Exception) -> None:
         self.failures, self.error, self.calls = failures, error, 0
@@ -94,7 +94,7 @@ def test_no_retry_starts_after_the_time_limit(call: Any) -> None:
     assert time.monotonic() - started < 5.0
 
 
-def test_polling_asks_again_at_a_constant_interval_until_its_time_is_over() -> None:
+def test_polling_repeats_at_a_constant_interval_until_its_time_is_over() -> None:
     started = time.monotonic()
     times = [time.monotonic() - started for _ in RetryPolicy.polling(0.02, for_seconds=0.1).attempts()]
     assert 2 <= len(times) <= 6

@@ -1,4 +1,4 @@
-"""Settings of all services are read in one way: from the environment, with a sentence for a wrong value."""
+"""All services read their settings from the environment in one way, with a sentence for each wrong value."""
 
 from __future__ import annotations
 

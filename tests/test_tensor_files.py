@@ -1,4 +1,4 @@
-"""Safetensors files hold the numbers that were given, however they lie in memory: by every writer."""
+"""Safetensors files of every writer hold the given numbers, whatever the arrays' memory layout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from creditline.attribution.fisher.ekfac import EkfacFisher, LayerFisher
 from creditline.attribution.fisher.ekfac_store import read_fisher, write_fisher
 from creditline.encoder.encoder import Encoder, EncoderShape
 from creditline.encoder.ood import OodDetector
-from creditline.evaluation.lab import tensor_file
 from creditline.evaluation.lab.draws import DrawRecord, read_draws, write_draws
 from creditline.evaluation.lab.judging.groups import GroupScores, read_group_scores, write_group_scores
 from creditline.evaluation.lab.judging.scoring import MethodScores, read_scores, write_scores
@@ -28,7 +27,7 @@ from creditline.evaluation.lab.plan import LabPlan
 from creditline.evaluation.lab.record import LabRecord, read_record, write_record
 from creditline.evaluation.lab.removal.removals import Removal, RemovalRecord, read_removals, write_removals
 from creditline.evaluation.lab.retraining.workshop import save_tensors
-from creditline.tensor_files import read_arrays, write_arrays, write_tensors
+from creditline.tensor_files import read_arrays, read_artifact, write_arrays, write_tensors
 
 _Array = NDArray[Any]
 _Arrays = Mapping[str, _Array]
@@ -41,7 +40,7 @@ def fortran(*shape: int) -> _Array:
 
 
 def strided(*shape: int) -> _Array:
-    """Every second number along the last axis."""
+    """A strided array: every second number along the last axis."""
     return drawn(*shape[:-1], 2 * shape[-1])[..., ::2]
 
 
@@ -50,7 +49,7 @@ def backwards(*shape: int) -> _Array:
 
 
 def broadcast(*shape: int) -> _Array:
-    """One row, many times."""
+    """A broadcast array: one row, repeated."""
     return np.broadcast_to(drawn(*shape[1:]), shape)
 
 
@@ -61,15 +60,17 @@ def drawn(*shape: int) -> _Array:
 def _plain(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
     written = {"a": make(3, 4), "b": make(2, 3, 5), "c": make(7)}
     write_arrays(path, written, {"of": "words"})
-    read, words = read_arrays(path)
-    assert words == {"of": "words"}
+    read, metadata = read_arrays(path)
+    assert metadata == {"of": "words"}
     return written, read
 
 
-def _lab_file(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
+def _artifact(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
     written = {"a": make(3, 4), "b": make(2, 3, 5)}
-    tensor_file.write_arrays(path, written, {"of": "words"})
-    return written, tensor_file.read_arrays(path, what="file", command="test")[0]
+    write_arrays(path, written, {"of": "words"})
+    read, metadata = read_artifact(path, what="file", command="make", remedy="make it again", field="file")
+    assert metadata == {"of": "words"}
+    return written, read
 
 
 def _scores(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
@@ -123,7 +124,7 @@ def _removals(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays
     )
 
 
-def _familiar(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
+def _ood_detector(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
     written = OodDetector(make(6), make(3, 6), limit=2.5)
     written.save(path)
     read = OodDetector.load(path)
@@ -134,7 +135,7 @@ def _familiar(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays
     )
 
 
-_ROUND_TRIPS = (_plain, _lab_file, _scores, _groups, _draws, _record, _removals, _familiar)
+_ROUND_TRIPS = (_plain, _artifact, _scores, _groups, _draws, _record, _removals, _ood_detector)
 
 
 @pytest.mark.parametrize("make", [drawn, fortran, strided, backwards, broadcast])
@@ -212,7 +213,7 @@ def test_an_encoder_with_transposed_weights_comes_back_as_it_was(tmp_path: Path)
 
 
 def test_arrays_in_npy_and_npz_files_come_back_as_they_were(tmp_path: Path) -> None:
-    """numpy's own formats keep the order in memory themselves."""
+    """numpy's own formats record the memory layout."""
     for make in (fortran, strided, backwards, broadcast):
         array = make(3, 4)
         np.save(tmp_path / "a.npy", array)

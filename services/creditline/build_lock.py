@@ -1,4 +1,4 @@
-"""One process at a time builds a thing that several may start to build in one directory."""
+"""A lock under which one process at a time builds an artifact that several processes may start to build."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _LONGEST_OWNER_BYTES = 300
 
 
 def _ignore(line: str) -> None:
-    """Report to nowhere."""
+    """Discard a progress line."""
 
 
 @contextmanager
 def build_lock(
     target: Path, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] = _ignore
 ) -> Iterator[None]:
-    """Hold the right to build `target` while the block runs, after any process that holds it now.
+    """Hold the lock on building `target` while the block runs; waits for a process that holds it now.
 
-    Look inside the block whether `target` is there: the process that was waited for may have built it.
-    The lock is the kernel's (`flock` on `.NAME.lock` beside the target), so it ends with its process,
-    however that ends; the lock file itself stays. It works between containers on one volume, and on NFS. Two
-    locks of one target in one process exclude each other too, so it cannot be taken twice in a nest.
+    Check inside the block whether `target` exists: the previous holder may have built it. The lock is the
+    kernel's (`flock` on `.NAME.lock` beside the target), so it is released when its process ends, even when
+    the process is killed; the lock file itself stays. It works between containers on one volume, and on NFS.
+    Two locks on one target within one process exclude each other too, so the lock is not re-entrant.
 
     Args:
-        target: The file or directory to build. Directories above it are made.
-        wait_seconds: How long to wait for the holder.
-        on_wait: Receives one line that names the holder, when there is one to wait for.
+        target: The file or directory to build. Missing parent directories are created.
+        wait_seconds: Longest time to wait for the holder, in seconds.
+        on_wait: Receives one line that names the holder, when the lock is held by another.
 
     Raises:
-        Conflict: When the holder still builds after `wait_seconds`.
-        NotReady: When the file system has no locks.
+        Conflict: The holder is still building after `wait_seconds`.
+        NotReady: The file system does not support locks.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f".{target.name}.lock")
@@ -54,11 +54,11 @@ def build_lock(
 
 
 def _wait_for(descriptor: int, target: Path, wait_seconds: float, on_wait: Callable[[str], None]) -> None:
-    if _taken(descriptor, target):
+    if _try_lock(descriptor, target):
         return
     on_wait(f"{target.name}: waiting for {_owner(descriptor)}, which is building it")
     until = time.monotonic() + wait_seconds
-    while not _taken(descriptor, target):
+    while not _try_lock(descriptor, target):
         if time.monotonic() > until:
             raise Conflict(
                 f"{target} is still being built by {_owner(descriptor)} after {wait_seconds:g} s; wait for"
@@ -68,20 +68,21 @@ def _wait_for(descriptor: int, target: Path, wait_seconds: float, on_wait: Calla
         time.sleep(_POLL_SECONDS)
 
 
-def _taken(descriptor: int, target: Path) -> bool:
-    """Take the lock if it is free."""
+def _try_lock(descriptor: int, target: Path) -> bool:
+    """Take the lock if it is free; returns whether it was."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
         raise NotReady(
-            f"{target.parent} is on a file system without locks ({error}); use a directory on another",
+            f"{target.parent} is on a file system that does not support file locks ({error}); use a directory"
+            " on another file system",
             field="directory",
         ) from error
     return True
 
 
 def _owner(descriptor: int) -> str:
-    found = os.pread(descriptor, _LONGEST_OWNER_BYTES, 0).decode(errors="replace").strip()
-    return found or "another process"
+    owner = os.pread(descriptor, _LONGEST_OWNER_BYTES, 0).decode(errors="replace").strip()
+    return owner or "another process"

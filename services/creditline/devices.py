@@ -19,25 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Device:
-    """A device that is present.
-
-    name: as torch calls it, `cpu` or `cuda:N`.
-    model: what the hardware is, such as `NVIDIA H200`, for logs and metrics.
-    """
+    """A device that is present on this machine."""
 
     name: str
+    """Torch's name of the device: `cpu` or `cuda:N`."""
     model: str
+    """Hardware model, such as `NVIDIA H200`, for logs and metrics."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.model})"
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it is a GPU."""
+        """Whether the device is a GPU."""
         return self.name != CPU
 
     def labels(self) -> dict[str, str]:
-        """Labels of the metric `creditline_device_info`, and fields of the health answer."""
+        """Labels of the metric `creditline_device_info`, which are also the fields of the health response."""
         return {"device": self.name, "name": self.model}
 
 
@@ -45,15 +43,15 @@ PROCESSOR = Device(CPU, platform.machine())
 
 
 def pick_device(setting: str, gpus: Sequence[str]) -> Device:
-    """The device that a setting means on a machine with these GPUs.
+    """The device that a setting selects on a machine with the given GPUs.
 
     Args:
         setting: `auto`, `cpu`, `cuda` or `cuda:N`.
-        gpus: model of each GPU, in torch's order.
+        gpus: Model of each GPU, in torch's order.
 
     Raises:
-        InvalidInput: for any other text.
-        NotReady: when the GPU that it names is absent.
+        InvalidInput: The setting is none of these.
+        NotReady: The GPU that it names is absent.
     """
     checked_setting(setting)
     if setting == CPU or (setting == AUTO and not gpus):
@@ -70,7 +68,15 @@ def pick_device(setting: str, gpus: Sequence[str]) -> Device:
 
 
 def choose_device(setting: str) -> Device:
-    """The device that a setting means on this machine. Raises as `pick_device` does."""
+    """The device that a setting selects on this machine.
+
+    Args:
+        setting: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        InvalidInput: The setting is none of these.
+        NotReady: The GPU that it names is absent.
+    """
     checked_setting(setting)
     return pick_device(setting, () if setting == CPU else present_gpus())
 
@@ -85,7 +91,7 @@ def present_gpus() -> tuple[str, ...]:
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of that name for torch; for a GPU, `full_precision` is called as well."""
+    """The `torch.device` of a name (`cpu`, `cuda:N`); for a GPU, `full_precision` is called as well."""
     import torch
 
     device = torch.device(name)
@@ -97,7 +103,8 @@ def torch_device(name: str) -> torch.device:
 def full_precision() -> None:
     """Turn TF32 off in this process: float32 products and convolutions keep all 24 bits of the significand.
 
-    Torch leaves TF32 on for convolutions, where it keeps 11 bits; rankings of works differ by less than that.
+    By default torch leaves TF32 on for convolutions, which keeps only 11 bits; the differences that decide
+    the ranking of works are smaller than that.
     """
     import torch
 
@@ -107,5 +114,5 @@ def full_precision() -> None:
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
-    """The device of a module's parameters, all of which are on one."""
+    """The device of a module's parameters, which must all be on one device."""
     return next(module.parameters()).device

@@ -1,4 +1,4 @@
-"""The errors that Creditline raises on purpose: each says what was wrong, with which value, and what to do.
+"""Errors that Creditline raises on purpose: each message states the fault, the value and the remedy.
 
 The gateway maps each class to a gRPC status and an HTTP problem in one table
 (`creditline.gateway.transport.problems`).
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 
 class CreditlineError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of all errors that Creditline raises on purpose.
 
-    `field` names the part of the request or setting that was wrong, where there is one.
+    Attributes:
+        message: The fault, the value and the remedy, in one sentence.
+        field: Name of the part of the request or of the setting that was wrong; None where there is none.
     """
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
@@ -20,31 +22,35 @@ class CreditlineError(Exception):
 
 
 class InvalidInput(CreditlineError):
-    """The caller sent something that cannot be used; sending it again will not help."""
+    """The input of the caller is invalid; sending it again will not help."""
 
 
 class NotFound(CreditlineError):
-    """The thing named by the caller does not exist."""
+    """The object that the caller names does not exist."""
 
 
 class Conflict(CreditlineError):
-    """The request is well formed but contradicts what is there (e.g. the same id with another content)."""
+    """The request is well formed but contradicts the stored state (e.g. the same id with other content)."""
 
 
 class Unauthenticated(CreditlineError):
-    """No key, or a key that is not known."""
+    """The request has no API key, or an unknown one."""
 
 
 class FingerprintMismatch(CreditlineError):
-    """An artifact was made from another generator, corpus or tower than the one at hand."""
+    """An artifact was made from another generator, corpus or tower than the current one."""
 
 
 class NotReady(CreditlineError):
-    """An artifact or a state that is needed first is missing; the message says how to make it."""
+    """A required artifact or state is missing; the message states how to make it."""
 
 
 class Unavailable(CreditlineError):
-    """A service that this one needs does not answer; the message says which, where, and what to start."""
+    """A service that this one needs does not answer; the message states its address and what to start.
+
+    Attributes:
+        service: Name of the service that does not answer.
+    """
 
     def __init__(self, message: str, *, service: str, field: str | None = None) -> None:
         super().__init__(message, field=field)
@@ -52,8 +58,8 @@ class Unavailable(CreditlineError):
 
 
 class DeadlineExceeded(CreditlineError):
-    """The caller's deadline passed before the answer was ready."""
+    """The deadline of the caller passed before the response was ready."""
 
 
 class ResourceExhausted(CreditlineError):
-    """More was asked for than is allowed or than there is room for now."""
+    """The request exceeds a limit or the capacity that is free now."""

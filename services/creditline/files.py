@@ -1,7 +1,7 @@
-"""Files and directories replaced in one step: a reader sees the old content or the new, never a part.
+"""Atomic replacement of files and directories: a reader sees the old content or the new, never a part of it.
 
-What is being written lies in a temporary directory beside its target, under its final name. Two writers
-never share a draft, also when they run in two containers whose processes have the same number.
+The new content is written as a draft, under its final name, in a temporary directory beside the target. Two
+writers never share a draft, not even when they run in two containers and have the same process number.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from creditline.errors import Conflict
 
 _DRAFT = ".draft"
 _NEW_FILE_MODE = 0o666
-# The name in front of the random part is only for people; the longest name that a file may have is 255 bytes.
+# The target's name in front of the random part is only for human readers; a file name has at most 255 bytes.
 _NAME_CHARACTERS = 50
 _SWAP_ATTEMPTS = 20
 
 
 @contextmanager
 def replace_file(path: Path, *, durable: bool = False, mode: int | None = None) -> Iterator[Path]:
-    """Create or replace a file: the block writes a draft, which takes the file's name when the block ends.
+    """Create or replace a file atomically: the block writes a draft, which is renamed when the block ends.
 
     ``with replace_file(path) as draft: np.save(draft, rows)``
 
-    When the block raises, the draft is removed and the file stays as it was. Of two writers at once, the one
-    that ends last wins.
+    When the block raises, the draft is removed and the file stays unchanged. Of two concurrent writers, the
+    one that ends last wins.
 
     Args:
         path: The file to create or replace. Its directory must exist.
-        durable: Whether content and name are on disk (fsync) before this returns. A killed process loses
-            nothing either way; a power loss may.
-        mode: Permission bits of the file. None: those of an ordinary new file (0666 less the umask), also
-            where the writer sets others, as safetensors does.
+        durable: Whether content and name are flushed to disk (fsync) before this returns. Without it, a power
+            loss may lose the new content; the end of the process does not.
+        mode: Permission bits of the file. None: those of an ordinary new file (0666 less the umask), even
+            where the writing library sets others, as safetensors does.
 
     Yields:
-        Path of an empty file with the name of `path`, and so with its suffix, in a temporary directory.
+        Path of an empty file with the name (and so the suffix) of `path`, in a temporary directory.
 
     Raises:
-        OSError: When the directory is missing or cannot be written to.
+        OSError: The directory is missing or cannot be written to.
     """
     with _drafting(path) as draft:
         draft.touch(_NEW_FILE_MODE if mode is None else mode)
@@ -61,21 +61,21 @@ def replace_file(path: Path, *, durable: bool = False, mode: int | None = None) 
 
 @contextmanager
 def replace_directory(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Create or replace a directory: the block fills a draft, which takes the name when the block ends.
+    """Create or replace a directory: the block fills a draft, which is renamed when the block ends.
 
-    When the block raises, the draft is removed and the directory stays as it was. A directory that is not
-    empty cannot be renamed over, so for a moment between two renames there is none.
+    When the block raises, the draft is removed and the directory stays unchanged. A rename cannot replace a
+    directory that is not empty, so for a moment between two renames no directory has the name.
 
     Args:
         path: The directory to create or replace. Its parent must exist.
-        durable: Whether contents and names are on disk (fsync) before this returns.
+        durable: Whether contents and names are flushed to disk (fsync) before this returns.
 
     Yields:
         Path of an empty directory with the name of `path`.
 
     Raises:
-        Conflict: When other processes keep replacing the same directory.
-        OSError: When the parent is missing or cannot be written to, or `path` is a file.
+        Conflict: Other processes keep replacing the same directory.
+        OSError: The parent is missing or cannot be written to, or `path` is a file.
     """
     with _drafting(path) as draft:
         draft.mkdir()
@@ -88,22 +88,22 @@ def replace_directory(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def remove_drafts(directory: Path) -> None:
-    """Remove what killed processes left unfinished in a directory and below.
+    """Remove the drafts that killed processes left in a directory tree.
 
     Args:
-        directory: A directory to which no other process writes now; it may be missing.
+        directory: Root of the tree, to which no other process writes now; it may be missing.
     """
     for left in list(directory.rglob(f".*{_DRAFT}")):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def sync_directory(directory: Path) -> None:
-    """Put a directory's names on disk."""
+    """Flush a directory's entries (file names) to disk with fsync."""
     _sync(directory)
 
 
 def sync_tree(directory: Path) -> None:
-    """Put all files of a tree and their names on disk; files that vanish meanwhile are passed over."""
+    """Flush all files and directories of a tree to disk with fsync; files deleted meanwhile are skipped."""
     for root, _, names in os.walk(directory):
         for name in names:
             with suppress(FileNotFoundError):
@@ -114,7 +114,7 @@ def sync_tree(directory: Path) -> None:
 
 @contextmanager
 def _drafting(path: Path) -> Iterator[Path]:
-    """Where the draft of `path` goes; whatever is left there in the end is removed."""
+    """Path of the draft of `path`, in a temporary directory that is removed at the end."""
     with TemporaryDirectory(
         prefix=f".{path.name[:_NAME_CHARACTERS]}.", suffix=_DRAFT, dir=path.parent
     ) as folder:
@@ -130,12 +130,12 @@ def _swap_in(draft: Path, path: Path) -> None:
                 raise
         else:
             return
-        # Into the draft's own directory, which is removed at the end. Another process may be quicker.
+        # Move the old directory next to the draft, to be removed with it; another process may be faster.
         with suppress(FileNotFoundError):
             path.rename(draft.with_name(f"replaced-{attempt}"))
     raise Conflict(
-        f"{path} was replaced by other processes {_SWAP_ATTEMPTS} times meanwhile; let one process at a time"
-        " write it",
+        f"{path} was replaced by other processes {_SWAP_ATTEMPTS} times during this write; let only one"
+        " process at a time write it",
         field="directory",
     )
 

@@ -1,7 +1,7 @@
-"""The retry policy: how often a failed call is repeated, and how long to wait before each retry.
+"""The retry policy: how often a failed call is repeated, and the delay before each retry.
 
-Every retry, back-off and polling loop of the package takes its delays from here. Which errors are transient
-is decided by the caller.
+Every retry, back-off and polling loop of the package takes its delays from this module. The caller decides
+which errors are transient.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def any_of(*kinds: type[Exception]) -> IsTransient:
 class RetryPolicy:
     """Exponential back-off with a cap, limited by a number of attempts, by a duration, by both or by neither.
 
-    Raises InvalidInput for values out of range.
+    Raises:
+        InvalidInput: A value is out of range.
     """
 
     initial_delay_seconds: float = 0.1
@@ -70,12 +71,12 @@ class RetryPolicy:
         """Seconds to wait before retry number `retry`, counted from 0.
 
         Args:
-            retry: number of retries made before.
-            rng: source of the jitter, needed by a policy that has one. Processes that must not retry in step
-                need generators of different seeds.
+            retry: Number of retries made before.
+            rng: Source of the jitter, required by a policy that has jitter. Processes that must not retry in
+                step need generators with different seeds.
 
         Raises:
-            InvalidInput: the policy has jitter, and `rng` is missing.
+            InvalidInput: The policy has jitter, and `rng` is missing.
         """
         delay = min(self.initial_delay_seconds * self._growth(retry), self.max_delay_seconds)
         if not self.jitter:
@@ -85,7 +86,7 @@ class RetryPolicy:
         return delay * (1.0 - self.jitter * rng.random())
 
     def attempts(self, rng: random.Random | None = None) -> Iterator[int]:
-        """Numbers of the attempts, from 0; sleeps before every one but the first."""
+        """Numbers of the attempts, from 0; sleeps before each attempt except the first."""
         delays = self._delays(time.monotonic(), rng)
         yield 0
         for attempt, delay in enumerate(delays, start=1):
@@ -93,7 +94,7 @@ class RetryPolicy:
             yield attempt
 
     async def attempts_async(self, rng: random.Random | None = None) -> AsyncIterator[int]:
-        """`attempts` for an event loop."""
+        """`attempts` for an event loop: sleeps without blocking it."""
         delays = self._delays(time.monotonic(), rng)
         yield 0
         for attempt, delay in enumerate(delays, start=1):
@@ -106,12 +107,12 @@ class RetryPolicy:
         """Result of `action`, repeated while it fails with a transient error and the policy allows a retry.
 
         Args:
-            action: safe to repeat.
-            transient: whether a retry may help after this error.
-            rng: source of the jitter, needed by a policy that has one.
+            action: The call; it must be safe to repeat.
+            transient: Whether a retry may help after an error.
+            rng: Source of the jitter, required by a policy that has jitter.
 
         Raises:
-            Exception: the first error that is not transient, or the last transient one.
+            Exception: The first error that is not transient, or the last transient one.
         """
         failure: Exception | None = None
         for _ in self.attempts(rng):
@@ -128,7 +129,7 @@ class RetryPolicy:
         transient: IsTransient,
         rng: random.Random | None = None,
     ) -> Result:
-        """`call` for an event loop; each attempt awaits what `action` returns."""
+        """`call` for an event loop; each attempt awaits the result of `action`."""
         failure: Exception | None = None
         async for _ in self.attempts_async(rng):
             try:
@@ -138,7 +139,7 @@ class RetryPolicy:
         raise failure or AssertionError("a retry policy allows at least one attempt")
 
     def _delays(self, started: float, rng: random.Random | None) -> Iterator[float]:
-        """The delay before each allowed retry; `started`: monotonic time of the first attempt."""
+        """The delay in seconds before each allowed retry; `started`: monotonic time of the first attempt."""
         for retry in itertools.count():
             if self.max_attempts is not None and retry + 1 >= self.max_attempts:
                 return

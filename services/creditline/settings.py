@@ -1,4 +1,4 @@
-"""Reads a service's settings from the environment; a wrong value becomes one sentence that names it."""
+"""Reading of a service's settings from the environment; errors name each wrong variable in one sentence."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from creditline.errors import InvalidInput
 
-# A port to listen on or to connect to; 0 takes a free one.
+# A port to listen on or to connect to; 0 selects a free port.
 Port = Annotated[int, Field(ge=0, le=65535)]
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 _CREDENTIALS = re.compile(r"://[^/@]*@")
 
 
 class ServiceSettings(BaseSettings):
-    """Base of all settings classes; an empty variable in the environment means the default."""
+    """Base class of all settings classes; an empty environment variable means the default."""
 
     model_config = SettingsConfigDict(env_prefix="CREDITLINE_", env_ignore_empty=True, frozen=True)
 
 
 def read_settings(kind: type[_Settings]) -> _Settings:
-    """Read settings of class `kind` from the environment.
+    """Read settings from the environment.
+
+    Args:
+        kind: Class of the settings.
 
     Raises:
-        InvalidInput: a value is wrong; one sentence for each. `field` is the first wrong field, or "settings"
-            when the fields do not fit together.
+        InvalidInput: A value is wrong; the message has one sentence for each. `field` is the first wrong
+            field, or "settings" when the fields contradict each other.
     """
     try:
         return kind()
@@ -54,6 +57,6 @@ def _without_credentials(value: object) -> object:
 
 
 def user_state_directory() -> Path:
-    """Where this user's programs keep state: XDG_STATE_HOME, or `~/.local/state`."""
+    """The directory where this user's programs keep their state: XDG_STATE_HOME, or `~/.local/state`."""
     given = os.environ.get("XDG_STATE_HOME")
     return Path(given) if given else Path.home() / ".local" / "state"

@@ -1,8 +1,8 @@
-"""Safetensors files: named arrays with a few words about them, written in one step.
+"""Safetensors files: named arrays with string metadata, replaced atomically.
 
-All safetensors files of ours are written here. safetensors 0.8.0's numpy writer takes an array's memory as it
-lies, whatever its strides, and so writes other numbers for a transposed or strided array, silently; its
-files are readable only by their owner. Both are mended here. Importing this module imports no torch.
+The package writes all its safetensors files through this module. The numpy writer of safetensors 0.8.0
+ignores an array's strides and silently writes wrong numbers for a transposed or strided array; its files are
+readable only by their owner. This module corrects both. Importing it does not import torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from creditline.errors import InvalidInput, NotReady
 from creditline.files import replace_file
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def write_arrays(
     path: Path,
     arrays: Mapping[str, NDArray[Any]],
-    words: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
     *,
     durable: bool = False,
 ) -> None:
@@ -33,36 +34,66 @@ def write_arrays(
 
     Args:
         path: The file; its directory must exist.
-        arrays: By name, of any shape, strides and byte order.
-        words: Metadata. With several entries, safetensors writes them in another order each time.
-        durable: As in `replace_file`.
+        arrays: Arrays by name, of any shape, strides and byte order.
+        metadata: Strings by name. safetensors does not keep the order of several entries.
+        durable: Whether the file is flushed to disk before this returns, as in `replace_file`.
 
     Raises:
-        OSError: When the directory is missing or cannot be written to.
-        safetensors.SafetensorError: For arrays of a dtype that safetensors has no name for.
+        OSError: The directory is missing or cannot be written to.
+        safetensors.SafetensorError: safetensors does not support the dtype of an array.
     """
-    # Not ascontiguousarray, which makes a scalar an array of shape (1,).
+    # ascontiguousarray would turn a scalar into an array of shape (1,).
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with replace_file(path, durable=durable) as draft:
-        save_file(ordered, draft, metadata=dict(words or {}))
+        save_file(ordered, draft, metadata=dict(metadata or {}))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Read all arrays of a safetensors file by name, and its metadata.
+    """Read a safetensors file.
+
+    Returns:
+        All arrays by name, and the metadata.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        safetensors.SafetensorError: When it is cut off or is no safetensors file.
+        FileNotFoundError: The file does not exist.
+        safetensors.SafetensorError: The file is truncated or not a safetensors file.
     """
     with safe_open(path, framework="numpy") as opened:
-        words: dict[str, str] = opened.metadata() or {}
-        return {name: opened.get_tensor(name) for name in opened.keys()}, words  # noqa: SIM118
+        metadata: dict[str, str] = opened.metadata() or {}
+        return {name: opened.get_tensor(name) for name in opened.keys()}, metadata  # noqa: SIM118
+
+
+def read_artifact(
+    path: Path, *, what: str, command: str, remedy: str, field: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Read a safetensors file that a command makes; errors name the command.
+
+    Args:
+        path: The file.
+        what: The file's content in a few words, for errors, such as "lab record".
+        command: The command that makes the file.
+        remedy: Advice for a damaged file, such as "fetch it again".
+        field: `CreditlineError.field` of the errors.
+
+    Returns:
+        All arrays by name, and the metadata.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file cannot be read, because it is truncated or not a safetensors file.
+    """
+    if not path.is_file():
+        raise NotReady(f"no {what} at {path}; make it with `{command}`", field=field)
+    try:
+        return read_arrays(path)
+    except Exception as error:
+        raise InvalidInput(f"{path} is not a complete {what} ({error}); {remedy}", field=field) from error
 
 
 def write_tensors(
     path: Path,
     tensors: Mapping[str, Tensor],
-    words: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
     *,
     durable: bool = False,
 ) -> None:
@@ -70,16 +101,16 @@ def write_tensors(
 
     Args:
         path: The file; its directory must exist.
-        tensors: By name, of any strides.
-        words: Metadata, as in `write_arrays`.
-        durable: As in `replace_file`.
+        tensors: Tensors by name, of any strides.
+        metadata: Strings by name; None: no metadata.
+        durable: Whether the file is flushed to disk before this returns, as in `replace_file`.
 
     Raises:
-        OSError: When the directory is missing or cannot be written to.
-        RuntimeError: When two tensors share memory.
+        OSError: The directory is missing or cannot be written to.
+        RuntimeError: Two tensors share memory.
     """
     from safetensors.torch import save_file as save_torch_file
 
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replace_file(path, durable=durable) as draft:
-        save_torch_file(contiguous, draft, metadata=None if words is None else dict(words))
+        save_torch_file(contiguous, draft, metadata=None if metadata is None else dict(metadata))

@@ -1,4 +1,4 @@
-"""How unevenly influence is spread."""
+"""Concentration of influence, on cases with known values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_concentration_of_known_cases() -> None:
     assert concentration(half) == pytest.approx([(0.5 - 0.25) / 0.75])
 
 
-def test_a_single_work_has_it_all() -> None:
+def test_a_single_work_has_concentration_1() -> None:
     assert above_even(1.0, 1) == 1.0
 
 

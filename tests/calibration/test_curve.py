@@ -14,7 +14,7 @@ _CURVE = Calibration(cosine=(-0.2, 0.1, 0.5, 0.9), influence=(-1.0, 0.0, 0.5, 4.
 
 
 def _slow(curve: Calibration, cosine: float) -> float:
-    """Walk the knots one by one."""
+    """Linear interpolation, knot by knot."""
     if cosine <= curve.cosine[0]:
         return curve.influence[0]
     for left in range(len(curve.cosine) - 1):
@@ -26,7 +26,7 @@ def _slow(curve: Calibration, cosine: float) -> float:
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20))
-def test_expected_influence_matches_walking_the_knots(cosines: list[float]) -> None:
+def test_expected_influence_matches_linear_interpolation_between_knots(cosines: list[float]) -> None:
     expected = [_slow(_CURVE, cosine) for cosine in cosines]
     assert np.allclose(_CURVE.expected_influence(cosines), expected, atol=1e-12)
 
@@ -56,7 +56,7 @@ def test_a_calibration_survives_json() -> None:
         ((0.0, 0.5), (1.0, 0.0), "influence"),
     ],
 )
-def test_knots_that_are_no_monotone_curve_are_refused(
+def test_knots_that_are_not_a_monotone_curve_are_refused(
     cosine: tuple[float, ...], influence: tuple[float, ...], field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:

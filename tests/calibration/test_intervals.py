@@ -1,4 +1,4 @@
-"""Intervals of an answer: they hold what is expected, and survive being written down."""
+"""Intervals of an answer: they contain the expected value, and are the same after writing and reading."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SURE = AnswerIntervals(_BAND, Stretch(-0.5, 0.25), Stretch(-0.1, 0.3))
 
 
 @given(st.floats(0, 1), st.floats(-3, 0), st.floats(0, 3), st.floats(0, 1))
-def test_the_ends_hold_the_expected_part_and_stay_parts_of_a_whole(
+def test_the_bounds_enclose_the_expected_part_and_lie_between_0_and_1(
     expected: float, low: float, high: float, error: float
 ) -> None:
     below, above = Stretch(low, high).of(expected, error=error)
     assert 0.0 <= below <= expected <= above <= 1.0
 
 
-def test_a_sampled_sum_is_less_sure_than_a_counted_one() -> None:
+def test_a_sampled_sum_has_a_wider_interval_than_a_complete_one() -> None:
     counted, sampled = Stretch(-0.2, 0.2).of(0.3), Stretch(-0.2, 0.2).of(0.3, error=0.1)
     assert sampled[0] < counted[0] < counted[1] < sampled[1]
 
@@ -33,19 +33,19 @@ def test_what_is_written_is_read_again() -> None:
 
 
 @pytest.mark.parametrize("without", ["level", "works", "remainder", "contributors"])
-def test_a_missing_part_is_refused(without: str) -> None:
+def test_intervals_with_a_missing_part_are_refused(without: str) -> None:
     content = json.loads(_SURE.to_json())
     del content[without]
-    with pytest.raises(InvalidInput, match="no intervals"):
+    with pytest.raises(InvalidInput, match="does not contain intervals"):
         AnswerIntervals.from_json(json.dumps(content))
 
 
-def test_a_stretch_upside_down_is_refused() -> None:
+def test_a_stretch_whose_low_end_is_above_its_high_end_is_refused() -> None:
     with pytest.raises(InvalidInput, match="fit it again"):
         Stretch(0.1, -0.1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"works": {"cosine": "x"}}'])
-def test_text_that_is_something_else_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="no intervals"):
+def test_text_without_intervals_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="does not contain intervals"):
         AnswerIntervals.from_json(text)

@@ -1,4 +1,4 @@
-"""What all other works hold, exactly and from a sample."""
+"""The remainder, computed from all works and from a sample."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_same_seed_draws_the_same_sample() -> None:
     )
 
 
-def test_when_every_work_is_listed_nothing_remains() -> None:
+def test_the_remainder_is_0_when_every_work_is_listed() -> None:
     sample = CorpusSample.draw(["a", "b"], ["ana", "bo"], _unit_rows(2, 4, 6), seed=0)
     assert sample.others(_unit_rows(1, 4, 7)[0], _CURVE, {"a": "ana", "b": "bo"}) == Others(0.0)
 
@@ -84,7 +84,7 @@ def test_a_contributors_works_are_summed_over_the_whole_corpus() -> None:
         assert earned.error == 0.0
 
 
-def test_the_largest_sums_are_told_even_of_people_without_a_listed_work() -> None:
+def test_the_largest_sums_include_contributors_without_a_listed_work() -> None:
     ids = [f"w{row}" for row in range(200)]
     vectors, query = _unit_rows(200, 16, 1), _unit_rows(1, 16, 2)[0]
     others = CorpusSample.draw(ids, _CREATORS[:200], vectors, seed=0).others(query, _CURVE, {"w0": "nobody"})
@@ -108,7 +108,7 @@ def test_the_error_of_a_sampled_sum_is_its_deviation_over_samples() -> None:
     assert np.mean([earned.error for earned in drawn]) == pytest.approx(np.std(estimates), rel=0.15)
 
 
-def test_what_is_withheld_stays_in_the_remainder_and_is_nobodys() -> None:
+def test_withheld_influence_stays_in_the_remainder_and_is_credited_to_no_one() -> None:
     ids = [f"w{row}" for row in range(200)]
     vectors, query = _unit_rows(200, 16, 1), _unit_rows(1, 16, 2)[0]
     sample = CorpusSample.draw(ids, _CREATORS[:200], vectors, seed=0)
@@ -129,7 +129,7 @@ def test_what_is_withheld_stays_in_the_remainder_and_is_nobodys() -> None:
 
 
 def _release(works: int, *, size: int = 65_536) -> tuple[list[str], CorpusSample, NDArray[np.float32]]:
-    """Ids of so many works, a sample of them, and a query."""
+    """Ids of a release's works, a sample of them, and a query."""
     ids = [f"w{row}" for row in range(works)]
     vectors, query = _unit_rows(works, 16, 1), _unit_rows(1, 16, 2)[0]
     return ids, CorpusSample.draw(ids, _CREATORS[:works], vectors, seed=0, size=size), query
@@ -153,7 +153,7 @@ def test_a_build_may_hold_works_that_the_release_does_not_know(
         assert np.isfinite(earned.error)
 
 
-def test_works_of_the_build_that_are_not_listed_hold_what_those_of_the_release_do() -> None:
+def test_unlisted_works_of_the_build_have_the_mean_influence_of_those_of_the_release() -> None:
     ids, sample, query = _release(40)
     listed = {ids[0]: "ana", "new": "bo"}
     others = sample.others(query, _CURVE, listed, works=42 + 39)
@@ -161,7 +161,7 @@ def test_works_of_the_build_that_are_not_listed_hold_what_those_of_the_release_d
     assert others.influence == pytest.approx(79 / 39 * _slow(ids, sample.vectors, query, {ids[0]}))
 
 
-def test_works_that_the_release_does_not_know_earn_nobody_anything() -> None:
+def test_works_that_are_not_in_the_release_earn_no_credit() -> None:
     ids, sample, query = _release(40)
     listed = {work_id: sample.contributors[row] for row, work_id in enumerate(ids[:20])}
     own, added = sample.others(query, _CURVE, listed), sample.others(query, _CURVE, listed, works=4_000)
@@ -183,7 +183,7 @@ def test_where_all_known_works_are_listed_the_others_hold_no_more_than_the_least
     assert (others.influence, others.works, others.earned) == (pytest.approx(7 * least), 7, {})
 
 
-def test_a_sample_stands_for_a_build_with_more_works_too() -> None:
+def test_a_sample_represents_a_build_with_more_works_too() -> None:
     ids, sample, query = _release(200, size=100)
     listed = {f"new{row}": "bo" for row in range(150)} | {ids[0]: "ana"}
     others = sample.others(query, _CURVE, listed, works=400)

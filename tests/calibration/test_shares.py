@@ -1,4 +1,4 @@
-"""Shares and contributors: they sum up, copies share one credit, noise earns nothing."""
+"""Shares of works and contributors: they sum to 1, copies share one credit, noise earns nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_shares_and_the_remainder_sum_to_one(found: list[ScoredWork], others: fl
 
 
 @given(_found_works(), st.floats(0, 100))
-def test_contributors_together_have_what_the_works_have(found: list[ScoredWork], others: float) -> None:
+def test_contributors_shares_sum_to_the_works_shares(found: list[ScoredWork], others: float) -> None:
     line = credit_line(duplicate_groups(found), Others(others))
     assert sum(person.share for person in line.contributors) == pytest.approx(
         sum(work.share for work in line.works), abs=1e-9
@@ -66,14 +66,14 @@ def test_every_work_is_listed_once_and_each_group_on_one_line(found: list[Scored
 
 
 @given(_found_works(), st.floats(0, 100))
-def test_ranks_count_up_as_shares_fall(found: list[ScoredWork], others: float) -> None:
+def test_ranks_increase_as_shares_decrease(found: list[ScoredWork], others: float) -> None:
     line = credit_line(duplicate_groups(found), Others(others))
     shares = [work.share for work in line.works]
     assert [work.rank for work in line.works] == list(range(1, len(shares) + 1))
     assert shares == sorted(shares, reverse=True)
 
 
-def test_a_group_stands_under_its_best_score_with_the_sum_of_its_positive_parts() -> None:
+def test_a_group_is_listed_under_its_best_score_with_the_sum_of_its_positive_parts() -> None:
     found = [
         _work("a", 1.0, group="g", score=0.5),
         _work("b", 2.0, group="g", score=0.7),
@@ -83,13 +83,13 @@ def test_a_group_stands_under_its_best_score_with_the_sum_of_its_positive_parts(
     assert (line.work.work_id, line.copies, line.share) == ("b", ("a", "c"), 0.75)
 
 
-def test_copies_of_two_people_pay_each_for_the_own_copy() -> None:
+def test_copies_of_two_contributors_credit_each_for_their_own_copy() -> None:
     found = [_work("a", 3.0, group="g", contributor="ana"), _work("b", 1.0, group="g", contributor="bo")]
     line = credit_line(duplicate_groups(found), Others(0.0))
     assert [(p.name, p.share, p.works) for p in line.contributors] == [("ana", 0.75, 1), ("bo", 0.25, 1)]
 
 
-def test_where_nobody_has_influence_all_of_it_remains() -> None:
+def test_the_remainder_is_1_where_no_work_has_influence() -> None:
     line = credit_line(duplicate_groups([_work("a", -1.0), _work("b", 0.0)]), Others(0.0))
     assert [work.share for work in line.works] == [0.0, 0.0]
     assert line.remainder == 1.0

@@ -1,4 +1,4 @@
-"""Agreement measures against slow, obviously right versions of themselves."""
+"""Measures of agreement against slow, obviously right implementations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def slow_ranks(values: np.ndarray) -> list[float]:
 
 @given(lists)
 @settings(max_examples=60, deadline=None)
-def test_ndcg_is_what_counting_by_hand_gives(drawn: tuple[np.ndarray, np.ndarray, int]) -> None:
+def test_ndcg_matches_a_plain_computation(drawn: tuple[np.ndarray, np.ndarray, int]) -> None:
     assert ndcg_at_k(*drawn) == pytest.approx(slow_ndcg(*drawn))
 
 
@@ -67,7 +67,7 @@ def test_recall_is_the_shared_part_of_the_two_first_k(drawn: tuple[np.ndarray, n
 
 @given(lists)
 @settings(max_examples=60, deadline=None)
-def test_average_precision_is_what_counting_by_hand_gives(drawn: tuple[np.ndarray, np.ndarray, int]) -> None:
+def test_average_precision_matches_a_plain_computation(drawn: tuple[np.ndarray, np.ndarray, int]) -> None:
     assert average_precision(*drawn) == pytest.approx(slow_average_precision(*drawn))
 
 
@@ -91,8 +91,8 @@ def test_negative_influence_gains_nothing() -> None:
     assert ndcg_at_k([1.0, 2.0, 0.0], [-5.0, 4.0, 0.0], 1) == 1.0
 
 
-def test_a_number_that_is_none_is_refused() -> None:
+def test_values_that_are_not_finite_or_not_of_the_same_works_are_refused() -> None:
     with pytest.raises(InvalidInput, match="NaN"):
         spearman([1.0, float("nan")], [1.0, 2.0])
-    with pytest.raises(InvalidInput, match="same works"):
+    with pytest.raises(InvalidInput, match="the same works"):
         ndcg_at_k([1.0], [1.0, 2.0], 1)

@@ -45,7 +45,7 @@ def test_each_query_is_scipys_rank_correlation_over_the_subsets() -> None:
     assert lds_by_query(scores, retrained) == pytest.approx(oracle)
 
 
-def test_a_score_that_says_the_same_of_every_work_scores_0() -> None:
+def test_a_constant_score_has_an_lds_of_0() -> None:
     _, retrained = _world(noise=1.0)
     assert lds_by_query(np.ones((_QUERIES, _WORKS)), retrained) == pytest.approx(np.zeros(_QUERIES))
 
@@ -62,7 +62,7 @@ def test_the_interval_of_a_random_score_covers_0_and_that_of_the_truth_does_not(
     assert truth.low > 0.5
 
 
-def test_the_better_method_is_told_from_the_worse_and_a_method_not_from_itself() -> None:
+def test_the_better_method_exceeds_the_worse_and_a_method_differs_from_itself_by_0() -> None:
     worth, retrained = _world(noise=1.0)
     worse = worth + 2.0 * np.random.default_rng(3).standard_normal(worth.shape)
     better = lds_difference(worth, worse, retrained, seed=0, resamples=200)
@@ -71,7 +71,7 @@ def test_the_better_method_is_told_from_the_worse_and_a_method_not_from_itself()
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
 
 
-def test_the_ceiling_is_1_without_noise_and_near_0_when_noise_is_all() -> None:
+def test_the_ceiling_is_1_without_noise_and_near_0_with_pure_noise() -> None:
     _, quiet = _world(noise=0.0)
     _, loud = _world(noise=1e6)
     assert noise_ceiling(quiet, seed=0, resamples=20).value == pytest.approx(1.0)
@@ -85,15 +85,15 @@ def test_one_seed_has_no_ceiling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "message"),
     [
-        (np.ones((_QUERIES, _WORKS + 1)), "not \\(queries, works\\)"),
-        (np.full((_QUERIES, _WORKS), np.nan), "no number"),
+        (np.ones((_QUERIES, _WORKS + 1)), "must have \\(queries, works\\)"),
+        (np.full((_QUERIES, _WORKS), np.nan), "is NaN or infinite"),
     ],
 )
-def test_scores_of_another_shape_or_with_a_nan_are_refused(scores: np.ndarray, said: str) -> None:
+def test_scores_of_another_shape_or_with_a_nan_are_refused(scores: np.ndarray, message: str) -> None:
     _, retrained = _world(noise=1.0)
-    with pytest.raises(InvalidInput, match=said):
+    with pytest.raises(InvalidInput, match=message):
         lds_by_query(scores, retrained)
 
 

@@ -98,11 +98,11 @@ def test_the_same_seed_gives_the_same_verdict() -> None:
     assert judged(influence, listed, sample, seed=3) == judged(influence, listed, sample, seed=3)
 
 
-def test_a_list_or_a_sample_that_cannot_be_is_refused() -> None:
+def test_an_empty_list_and_an_impossible_sample_are_refused() -> None:
     one = [JudgedWork("a", 1.0)]
     with pytest.raises(InvalidInput, match="no listed work"):
         judge([], one, others=5, query_rise=1.0, seconds=0.0, seed=0)
-    with pytest.raises(InvalidInput, match="cannot stand for"):
+    with pytest.raises(InvalidInput, match="cannot represent"):
         judge(one, [], others=5, query_rise=1.0, seconds=0.0, seed=0)
-    with pytest.raises(InvalidInput, match="cannot stand for"):
+    with pytest.raises(InvalidInput, match="cannot represent"):
         judge(one, one, others=0, query_rise=1.0, seconds=0.0, seed=0)

@@ -1,4 +1,4 @@
-"""The pipeline directory: its layout, and a fingerprint that any change of it changes."""
+"""The pipeline directory: its layout, and a fingerprint that changes with any of its files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_prompts_are_padded_to_the_trained_length_and_padding_is_masked(random_g
     assert random_generator.pipeline.text_encoder.config.use_attention_mask is True
 
 
-def test_an_incomplete_assembly_is_refused_and_leaves_what_was_there(
+def test_an_incomplete_assembly_is_refused_and_leaves_the_directory_unchanged(
     random_generator_directory: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "generator").mkdir()
@@ -47,7 +47,7 @@ def _parts(generator: Path) -> dict[str, Path]:
     return {"unet": generator / "unet", "vae": generator / "vae"}
 
 
-def test_a_directory_with_the_same_files_is_left_as_it_is_because_somebody_may_read_it(
+def test_a_directory_with_the_same_files_is_left_unchanged_because_a_process_may_read_it(
     random_generator_directory: Path, tmp_path: Path
 ) -> None:
     parts, directory = _parts(random_generator_directory), tmp_path / "generator"
@@ -59,7 +59,7 @@ def test_a_directory_with_the_same_files_is_left_as_it_is_because_somebody_may_r
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["generator"]
 
 
-def test_whoever_assembles_one_directory_at_once_always_finds_it_whole(
+def test_concurrent_assemblies_of_one_directory_always_leave_it_complete(
     random_generator_directory: Path, tmp_path: Path
 ) -> None:
     expected = _files(random_generator_directory)

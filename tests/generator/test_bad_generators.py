@@ -1,4 +1,4 @@
-"""Pipelines, works and weights that nothing can be computed with are refused in a sentence that says why."""
+"""Unusable pipelines, works and weights are refused with a sentence that states the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def copied(random_generator_directory: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained_generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
-    """The one that comes with the package; it predicts v."""
+    """The reference generator of the package, which predicts v."""
     directory = tmp_path_factory.mktemp("generator") / "reference"
     weights = reference_weights()
     assemble(directory, unet=weights / "unet", vae=weights / "vae")
@@ -42,29 +42,29 @@ def changed(path: Path, **settings: object) -> None:
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "scheduler"])
 def test_a_pipeline_without_one_of_its_parts_names_it(copied: Path, part: str) -> None:
     shutil.rmtree(copied / part)
-    with pytest.raises(InvalidInput, match=rf"has no {part} that can be read"):
+    with pytest.raises(InvalidInput, match=rf"has no readable {part} "):
         Generator.open(copied)
 
 
 def test_latents_of_another_size_name_both(copied: Path) -> None:
     changed(copied / "vae" / "config.json", latent_channels=16)
-    with pytest.raises(InvalidInput, match="takes latents of 4 channels, its VAE makes 16"):
+    with pytest.raises(InvalidInput, match="takes latents of 4 channels, but its VAE makes 16"):
         Generator.open(copied)
 
 
 def test_texts_of_another_width_name_both(copied: Path) -> None:
     changed(copied / "text_encoder" / "config.json", hidden_size=768)
-    with pytest.raises(InvalidInput, match="width 384, its text encoder gives 768"):
+    with pytest.raises(InvalidInput, match="dimension 384, but its text encoder gives 768"):
         Generator.open(copied)
 
 
-def test_a_prediction_that_is_not_understood_names_those_that_are(copied: Path) -> None:
+def test_an_unsupported_prediction_type_is_refused_with_the_supported_ones(copied: Path) -> None:
     changed(copied / "scheduler" / "scheduler_config.json", prediction_type="sample")
     with pytest.raises(InvalidInput, match="'sample'; only epsilon and v_prediction"):
         Generator.open(copied)
 
 
-def test_a_trained_unet_whose_scheduler_says_the_other_prediction_is_found_out(
+def test_a_trained_unet_with_the_wrong_prediction_type_in_its_scheduler_is_refused(
     trained_generator: Generator, small_corpus: Corpus
 ) -> None:
     works = encode_works(trained_generator, small_corpus.works[:8])
@@ -72,14 +72,16 @@ def test_a_trained_unet_whose_scheduler_says_the_other_prediction_is_found_out(
     right = trained_generator.noising
     trained_generator.noising = replace(right, prediction="epsilon")
     try:
-        with pytest.raises(InvalidInput, match="says epsilon, but the UNet predicts v_prediction"):
+        with pytest.raises(
+            InvalidInput, match="is configured for epsilon, but the UNet predicts v_prediction"
+        ):
             refuse_other_prediction(trained_generator, works)
     finally:
         trained_generator.noising = right
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_an_untrained_unet_passes_whatever_its_scheduler_says(
+def test_an_untrained_unet_passes_with_either_prediction_type(
     random_generator: Generator, small_corpus: Corpus, prediction: str
 ) -> None:
     works = encode_works(random_generator, small_corpus.works[:8])
@@ -99,7 +101,7 @@ def _refusal(generator: Generator, works: Examples) -> str | None:
     return None
 
 
-def test_a_loss_that_is_no_number_names_the_work_and_the_timestep(
+def test_a_loss_that_is_nan_names_the_work_and_the_timestep(
     random_generator: Generator, small_corpus: Corpus
 ) -> None:
     works = encode_works(random_generator, small_corpus.works[:3])

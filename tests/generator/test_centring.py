@@ -1,4 +1,4 @@
-"""Centring the VAE's latents: the same pictures come out, and the latents are what the UNet expects."""
+"""Centring of the VAE's latents: reconstructions are unchanged, and latents have the scale for the UNet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from creditline.generator.reference_training import centre_latents
 
 
 def _vae() -> AutoencoderKL:
-    """Untrained, and pushed away from zero mean."""
+    """An untrained VAE whose latents have a non-zero mean."""
     torch.manual_seed(0)
     vae = build_vae().eval()
     with torch.no_grad():

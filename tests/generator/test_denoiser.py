@@ -1,4 +1,4 @@
-"""The UNet's training task: its attention, its timesteps, and that it goes on from given weights."""
+"""The UNet's training task: its attention, its timesteps, and training continued from given weights."""
 
 from __future__ import annotations
 

@@ -103,13 +103,13 @@ def test_a_model_is_trained_checkpointed_and_resumed_there(make: object, tmp_pat
 
 
 class HalfTask:
-    """Would be trained in half precision, were that faster."""
+    """A task that allows half precision, which is used where it is faster."""
 
     name = "line"
     precisions = ("float32", "bfloat16")
 
     def open(self) -> None:
-        """Nothing to load."""
+        """Load nothing: the task has no data."""
 
     def build(self) -> nn.Module:
         return nn.Linear(1, 1)
@@ -122,7 +122,7 @@ class HalfTask:
 
 
 def test_a_training_on_a_gpu_tries_no_half_precision(tmp_path: Path) -> None:
-    """`meta` stands for whatever is not the processor."""
+    """`meta` represents any device other than the CPU."""
     said: list[str] = []
     schedule = replace(_SCHEDULE, steps=None, keep=(), minutes=1e-9)
     with one_device():

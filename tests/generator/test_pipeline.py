@@ -1,4 +1,4 @@
-"""The generator, held against diffusers itself: prompts, pictures, the forward process."""
+"""The generator compared with diffusers itself: prompts, pictures, the forward process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_another_seed_gives_another_picture(random_generator: Generator) -> None
 
 
 def test_prompt_vectors_are_what_the_pipeline_feeds_its_unet(random_generator: Generator) -> None:
-    """The trap of the prototype: a UNet trained on other vectors than it is sampled with."""
+    """The UNet must be trained on the same text vectors that it is sampled with."""
     fed: list[torch.Tensor] = []
     hook = random_generator.unet.register_forward_pre_hook(
         lambda module, arguments, named: fed.append(named["encoder_hidden_states"]), with_kwargs=True
@@ -103,7 +103,7 @@ def test_a_perfect_prediction_gives_the_picture_back() -> None:
 
 
 def test_an_error_of_the_prediction_becomes_one_of_the_noise() -> None:
-    """ε = signal · v + noise · x_t: what a wrong v says of the noise, against what was drawn."""
+    """ε = signal · v + noise · x_t: the noise that a wrong v implies, against the drawn noise."""
     alphas = torch.linspace(0.99, 0.0, 1000)
     noising = Noising(alphas.sqrt(), (1 - alphas).sqrt(), "v_prediction")
     random = torch.Generator().manual_seed(2)
@@ -125,7 +125,7 @@ def test_timesteps_are_spread_evenly_over_the_schedule() -> None:
 
 
 def test_a_loss_is_that_of_one_plain_pass_per_draw(random_generator: Generator, small_corpus: Corpus) -> None:
-    """The oracle: each draw by itself through the UNet, the predicted noise by the formula for v."""
+    """The oracle: one pass of the UNet per draw, and the predicted noise by the formula for v."""
     from creditline.attribution.unlearning.teacher import encode_works
 
     works = encode_works(random_generator, small_corpus.works[:2])

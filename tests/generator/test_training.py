@@ -1,4 +1,4 @@
-"""The training loop: its schedule, and that a stopped training goes on as if it had not been stopped."""
+"""The training loop: its schedule, and resuming of a stopped training with the same result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LineTask:
         return (model(x) - (2 * x - 1)).square().mean()
 
 
-def test_the_rate_warms_up_in_a_line_and_falls_to_0_along_a_cosine() -> None:
+def test_the_learning_rate_rises_linearly_and_decays_to_0_along_a_cosine() -> None:
     schedule = replace(_SCHEDULE, learning_rate=1.0, warm_up=0.1)
     rates = [learning_rate_at(step, 1000, schedule) for step in range(1001)]
     assert rates[0] == pytest.approx(0.01)
@@ -71,7 +71,7 @@ def test_a_training_learns_and_averages_its_weights(tmp_path: Path) -> None:
 
 @dataclass
 class ReportingTask(LineTask):
-    """Its first step ends only when two have come to the training, whether they train or wait."""
+    """A task whose first step ends only when two processes have started the training or wait for it."""
 
     trains: set[int] = field(default_factory=set)
     waits: set[int] = field(default_factory=set)
@@ -86,7 +86,7 @@ class ReportingTask(LineTask):
             self.waits.add(threading.get_ident())
 
 
-def test_of_two_trainings_begun_at_once_one_trains_and_the_other_takes_its_weights(tmp_path: Path) -> None:
+def test_of_two_concurrent_trainings_one_trains_and_the_other_uses_its_weights(tmp_path: Path) -> None:
     task, schedule = ReportingTask(), replace(_SCHEDULE, steps=3)
     with ThreadPoolExecutor(2) as threads:
         found = threads.map(lambda _: train(task, schedule, tmp_path, task.report), range(2))
@@ -95,7 +95,7 @@ def test_of_two_trainings_begun_at_once_one_trains_and_the_other_takes_its_weigh
 
 
 def test_a_training_that_was_stopped_ends_in_the_same_state_as_one_that_was_not(tmp_path: Path) -> None:
-    """In next to no minutes both make the fewest steps there are, whatever the machine's speed."""
+    """With hardly any training time, both make the minimum number of steps, whatever the machine's speed."""
     schedule = replace(_SCHEDULE, checkpoint_minutes=0.0)
     train(LineTask(), schedule, tmp_path / "whole", print)
     with pytest.raises(KeyboardInterrupt):
@@ -132,7 +132,7 @@ def test_a_training_in_bfloat16_keeps_its_weights_in_float32_and_notes_its_preci
     assert json.loads((tmp_path / "line.progress.json").read_text())["precision"] == "bfloat16"
 
 
-def test_the_faster_of_several_precisions_is_taken(tmp_path: Path) -> None:
+def test_the_fastest_of_several_precisions_is_used(tmp_path: Path) -> None:
     @dataclass
     class SlowInFloat32(LineTask):
         precisions: tuple[str, ...] = ("float32", "bfloat16")

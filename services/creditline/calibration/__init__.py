@@ -1,4 +1,4 @@
-"""From cosine to expected influence, shares and the remainder: numpy only.
+"""Calibration: from cosines to expected influence, shares, the remainder and intervals; numpy only.
 
 Public modules: `concentration`, `intervals`, `remainder`, `shares`.
 """

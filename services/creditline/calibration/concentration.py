@@ -1,8 +1,8 @@
-"""Concentration of influence: does a picture owe a few works much, or many works little?
+"""Concentration of influence: whether a picture owes much to a few works or little to many.
 
-Concentration is Herfindahl's index Σ p² (p: each work's part of the total), less that of an even spread, in
-parts of its largest possible value. `above_even` computes it, and `equal_parts` turns it back into a number
-of works.
+Concentration is the normalised Herfindahl index: Σ p² (p: the part of each work in the total) less its value
+for an even spread, divided by the largest value of that difference. `above_even` computes it, and
+`equal_parts` converts it back into a number of works.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 
 def concentration(changes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The concentration of each query's loss changes.
+    """Concentration of the loss changes of each query.
 
     Args:
-        changes: (Q, N) ΔL of N works for Q queries; negative values count as 0.
+        changes: (Q, N) float64, ΔL of N works for Q queries; negative values count as 0.
 
     Returns:
-        (Q,) from 0 (all works have the same part) to 1 (one work has it all); 0 for a query without a
-        positive change.
+        (Q,) float64, from 0 (all works have the same part) to 1 (one work has all of it); 0 for a query
+        without a positive change.
     """
     positive = np.maximum(changes, 0.0)
     total = positive.sum(axis=1, keepdims=True)
@@ -30,14 +30,14 @@ def concentration(changes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def above_even(squares: float, works: int) -> float:
-    """The concentration of an influence that `works` works share.
+    """Concentration of the influence on one query, from the sum of squared parts.
 
     Args:
         squares: Σ p² over all works, 1/works to 1.
-        works: number of works N, those without influence included.
+        works: Number of works N, including those without influence.
 
     Returns:
-        (Σ p² - 1/N) / (1 - 1/N), from 0 (even spread) to 1 (one work has it all); 1 for fewer than two works.
+        (Σ p² - 1/N) / (1 - 1/N), from 0 (even spread) to 1 (one work has all); 1 for fewer than two works.
     """
     if works < 2:
         return 1.0
@@ -46,17 +46,17 @@ def above_even(squares: float, works: int) -> float:
 
 
 def equal_parts(concentration: float, works: int) -> float:
-    """The number of works that would be as concentrated if they had equal parts and all others none.
+    """The number of works with equal parts, all others having none, that gives the same concentration.
 
-    This is Hill's number of order 2, 1 / Σ p² (the inverse Simpson index). Every text and document that
-    states a number of equal parts takes it from here.
+    This is the Hill number of order 2, 1 / Σ p² (the inverse Simpson index). Every text and document that
+    states a number of equal parts uses this function.
 
     Args:
-        concentration: what `above_even` gave for `works`, 0 to 1.
-        works: number of works N among which the influence is shared, at least 1.
+        concentration: Result of `above_even` for `works`, 0 to 1.
+        works: Number of works N that share the influence, at least 1.
 
     Returns:
-        1 / (c (1 - 1/N) + 1/N), from 1 (one work has it all) to `works` (even spread).
+        1 / (c (1 - 1/N) + 1/N), from 1 (one work has all of it) to `works` (even spread).
     """
     even = 1.0 / max(works, 1)
     return 1.0 / (concentration * (1.0 - even) + even)

@@ -1,8 +1,9 @@
-"""The calibration of a release: which influence is to be expected at a cosine.
+"""The calibration curves of a release: expected influence as a function of the cosine.
 
-Two curves over the same knots. Influence is as often negative as positive where likeness says little: there
-its mean is about 0, and no single work earns anything. All those works together do hold positive influence,
-though: `positive` is the mean of the positive part, and what the remainder is made of.
+There are two curves over the same knots. At low cosines, similarity predicts little: influence is negative as
+often as positive, its mean is about 0, and no single work earns credit. Together, those works still have
+positive influence: `positive` is the mean of the positive part of the influence, from which the remainder is
+computed.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from creditline.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Calibration:
-    """Monotone knots from cosine to expected influence, joined by straight lines, flat beyond the ends.
+    """Piecewise linear, monotone curves from cosine to expected influence, constant beyond the end knots.
 
-    cosine: strictly rising; influence: never falling, of the same length (at least one knot); positive: the
-    expected positive part, never falling nor below 0 (by default the positive part of `influence`, which is
-    right where there is no doubt). Raises InvalidInput when the knots are not so.
+    Raises:
+        InvalidInput: The knots are not finite, not of equal number or not monotone, or `positive` is
+            negative.
     """
 
     cosine: tuple[float, ...]
+    """Cosines of the knots, strictly increasing; at least one."""
     influence: tuple[float, ...]
+    """Expected influence at each knot, non-decreasing."""
     positive: tuple[float, ...] = ()
+    """Expected positive part of the influence at each knot, non-decreasing and not negative. By default the
+    positive part of `influence`, which is exact where the influence at a cosine is certain."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cosine", tuple(float(value) for value in self.cosine))
@@ -40,44 +45,68 @@ class Calibration:
         counts = {len(self.cosine), len(self.influence), len(self.positive)}
         if len(counts) > 1 or not self.cosine:
             raise InvalidInput(
-                f"a calibration needs as many cosines as influences, at least one; got {len(self.cosine)},"
-                f" {len(self.influence)} and {len(self.positive)} positive parts; fit it again",
+                "a calibration needs equally many cosines, influences and positive parts, at least one each;"
+                f" got {len(self.cosine)}, {len(self.influence)} and {len(self.positive)}; fit it again",
                 field="calibration",
             )
         if not np.isfinite([*self.cosine, *self.influence, *self.positive]).all():
-            raise InvalidInput("a calibration's knots must be finite; fit it again", field="calibration")
+            raise InvalidInput(
+                "the knots of a calibration must be finite numbers; fit it again", field="calibration"
+            )
         if np.any(np.diff(self.cosine) <= 0):
-            raise InvalidInput("a calibration's cosines must rise strictly; fit it again", field="cosine")
+            raise InvalidInput(
+                "the cosines of a calibration must be strictly increasing; fit it again", field="cosine"
+            )
         for field in ("influence", "positive"):
             if np.any(np.diff(getattr(self, field)) < 0):
-                raise InvalidInput(f"a calibration's {field} must not fall; fit it again", field=field)
+                raise InvalidInput(
+                    f"the values of {field} in a calibration must not decrease; fit it again", field=field
+                )
         if self.positive[0] < 0.0:
             raise InvalidInput(
-                f"a positive part of {self.positive[0]:g} cannot be; fit the calibration again",
+                f"the positive part of a calibration starts at {self.positive[0]:g}, below 0; fit it again",
                 field="positive",
             )
 
     def expected_influence(self, cosines: ArrayLike) -> NDArray[np.float64]:
-        """Expected influence at each cosine. cosines: (N,). Returns (N,) float64."""
+        """Expected influence at each cosine.
+
+        Args:
+            cosines: (N,) float.
+
+        Returns:
+            (N,) float64.
+        """
         return np.interp(np.asarray(cosines, dtype=np.float64), self.cosine, self.influence)
 
     def expected_positive(self, cosines: ArrayLike) -> NDArray[np.float64]:
-        """Expected positive part of the influence at each cosine. cosines: (N,). Returns (N,) float64."""
+        """Expected positive part of the influence at each cosine.
+
+        Args:
+            cosines: (N,) float.
+
+        Returns:
+            (N,) float64.
+        """
         return np.interp(np.asarray(cosines, dtype=np.float64), self.cosine, self.positive)
 
     def to_json(self) -> str:
-        """The knots as `{"cosine": [...], "influence": [...], "positive": [...]}`."""
+        """The knots as JSON: `{"cosine": [...], "influence": [...], "positive": [...]}`."""
         return json.dumps({"cosine": self.cosine, "influence": self.influence, "positive": self.positive})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Calibration:
-        """Read what `to_json` wrote. Raises InvalidInput when it is something else."""
+        """Parse the output of `to_json`.
+
+        Raises:
+            InvalidInput: The text is not a calibration.
+        """
         try:
             knots = json.loads(text)
             parts = (knots["cosine"], knots["influence"], knots.get("positive", ()))
             return cls(*(tuple(map(float, part)) for part in parts))
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput(
-                f"not a calibration ({error}); it needs lists of numbers 'cosine' and 'influence'",
+                f"the text is not a calibration ({error}); it needs number lists 'cosine' and 'influence'",
                 field="calibration",
             ) from error

@@ -1,4 +1,4 @@
-"""Between which values the truth lies: a work's influence given its cosine, and sums over many works."""
+"""Prediction intervals: of a work's influence given its cosine, and of sums over many works."""
 
 from __future__ import annotations
 
@@ -14,35 +14,43 @@ from creditline.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Intervals:
-    """A band over cosines that holds `coverage` of all works; straight between knots, flat beyond the ends.
+    """A prediction band over cosines, piecewise linear, constant beyond the end knots.
 
-    cosine: strictly rising; low, high: the band there, low never above high. Raises InvalidInput when they
-    are not so.
+    Raises:
+        InvalidInput: The values are not finite, not of equal number or not ordered, or the coverage is not
+            between 0 and 1.
     """
 
     cosine: tuple[float, ...]
+    """Cosines of the knots, strictly increasing; at least one."""
     low: tuple[float, ...]
+    """Low end of the band at each knot."""
     high: tuple[float, ...]
+    """High end of the band at each knot, never below `low`."""
     coverage: float
+    """Fraction of all works whose influence lies in the band, between 0 and 1 exclusive."""
 
     def __post_init__(self) -> None:
         if len({len(self.cosine), len(self.low), len(self.high)}) > 1 or not self.cosine:
             raise InvalidInput(
-                f"{len(self.cosine)} cosines, {len(self.low)} low and {len(self.high)} high ends make no"
-                " band; fit it again",
+                f"{len(self.cosine)} cosines, {len(self.low)} lower and {len(self.high)} upper bounds make no"
+                " band, which needs one of each for every knot; fit it again",
                 field="intervals",
             )
         if not np.isfinite([*self.cosine, *self.low, *self.high]).all():
-            raise InvalidInput("a band's numbers must be finite; fit it again", field="intervals")
+            raise InvalidInput("the numbers of a band must be finite; fit it again", field="intervals")
         if np.any(np.diff(self.cosine) <= 0):
-            raise InvalidInput("a band's cosines must rise strictly; fit it again", field="cosine")
+            raise InvalidInput("the cosines of a band must rise strictly; fit it again", field="cosine")
         if np.any(np.array(self.low) > np.array(self.high)):
-            raise InvalidInput("a band's low end lies above its high one; fit it again", field="intervals")
+            raise InvalidInput("the low end of a band is above its high end; fit it again", field="intervals")
         if not 0.0 < self.coverage < 1.0:
-            raise InvalidInput(f"a level lies between 0 and 1, not at {self.coverage}", field="level")
+            raise InvalidInput(
+                f"the coverage of a band is {self.coverage}, but must be between 0 and 1; fit it again",
+                field="level",
+            )
 
     def of(self, cosines: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The ends of the band at each cosine, in its shape."""
+        """Lower and upper bounds at each cosine, float64 arrays of the shape of `cosines`."""
         low, high = (
             np.interp(np.asarray(cosines, dtype=np.float64), self.cosine, ends)
             for ends in (self.low, self.high)
@@ -50,69 +58,92 @@ class Intervals:
         return low, high
 
 
-# A sum of which next to nothing is expected has some width all the same.
-_LEAST_SPREAD = 1e-4
-# Standard errors to either side that hold 90 of 100 normal deviates.
-_ERRORS = 1.645
+# Variance that every sum has at least, so that an interval about an expectation near 0 has some width.
+_VARIANCE_FLOOR = 1e-4
+# Half-width, in standard errors, of the interval that contains 90 % of a normal distribution.
+_STANDARD_ERRORS = 1.645
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """How far a sum of works' parts lies from what is expected of it, low and high, in units of its spread.
+    """Interval of the deviation of a sum of works' parts from its expectation, in units of its spread.
 
-    A sum of which p is expected spreads by about √(p (1 − p)). Raises InvalidInput when low is above high.
+    A sum with expectation p has a spread of about √(p (1 − p)).
+
+    Raises:
+        InvalidInput: A bound is not finite, or `low` is above `high`.
     """
 
     low: float
+    """Lower bound of the deviation, in units of `spread`."""
     high: float
+    """Upper bound of the deviation, in units of `spread`."""
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.low, self.high]).all() and self.low <= self.high):
             raise InvalidInput(
-                f"a stretch from {self.low} to {self.high} is none; fit it again", field="intervals"
+                f"the deviation of a sum cannot range from {self.low} to {self.high}; fit it again",
+                field="intervals",
             )
 
     def of(self, expected: float, *, error: float = 0.0) -> tuple[float, float]:
-        """The ends about an expected part, which they hold, between 0 and 1.
+        """Lower and upper bound of a sum, both in [0, 1], with the expectation between them.
 
-        error: standard error of the expected part itself.
+        Args:
+            expected: Expectation of the sum, as a part of the whole.
+            error: Standard error of `expected` itself.
         """
         unit = float(spread(expected))
         below, above = (
-            math.hypot(unit * end, _ERRORS * error) for end in (min(self.low, 0.0), max(self.high, 0.0))
+            math.hypot(unit * end, _STANDARD_ERRORS * error)
+            for end in (min(self.low, 0.0), max(self.high, 0.0))
         )
         return max(expected - below, 0.0), min(expected + above, 1.0)
 
 
 def spread(expected: ArrayLike) -> NDArray[np.float64]:
-    """About how far sums spread of which parts of a whole are expected, in their shape."""
+    """Approximate spread of sums with the given expectations.
+
+    Args:
+        expected: Expected parts of the whole, of any shape.
+
+    Returns:
+        √(p (1 − p)), with a floor under the variance, float64 of the same shape.
+    """
     part = np.clip(np.asarray(expected, dtype=np.float64), 0.0, 1.0)
-    found: NDArray[np.float64] = np.sqrt(part * (1.0 - part) + _LEAST_SPREAD)
-    return found
+    deviations: NDArray[np.float64] = np.sqrt(part * (1.0 - part) + _VARIANCE_FLOOR)
+    return deviations
 
 
 @dataclass(frozen=True)
 class AnswerIntervals:
-    """How sure an answer is: of each work, of what remains for all others, of a contributor's sum."""
+    """The intervals of all numbers in an answer."""
 
     works: Intervals
+    """Intervals of the influence of single works."""
     remainder: Stretch
+    """Interval of the share of all works that are not listed."""
     contributors: Stretch
+    """Interval of the share of a contributor."""
 
     @property
     def coverage(self) -> float:
-        """The part of answers whose truth lies within, such as 0.9."""
+        """Fraction of the true values that lie in their intervals, such as 0.9."""
         return self.works.coverage
 
     def to_json(self) -> str:
-        """`{"level": 0.9, "works": {...}, "remainder": {...}, "contributors": {...}}`."""
+        """The intervals as JSON: `{"level": 0.9, "works": {}, "remainder": {}, "contributors": {}}`."""
         works = {name: getattr(self.works, name) for name in ("cosine", "low", "high")}
         sums = {name: vars(getattr(self, name)) for name in ("remainder", "contributors")}
         return json.dumps({"level": self.coverage, "works": works, **sums})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> AnswerIntervals:
-        """Read what `to_json` wrote. Raises InvalidInput when it is something else."""
+        """Parse the output of `to_json`.
+
+        Raises:
+            InvalidInput: The text does not contain intervals.
+        """
         try:
             content = json.loads(text)
             names = ("cosine", "low", "high")
@@ -121,7 +152,7 @@ class AnswerIntervals:
             return cls(works, Stretch(**content["remainder"]), Stretch(**content["contributors"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput(
-                f"no intervals ({error}); they need a 'level', 'works' with 'cosine', 'low' and 'high', and"
-                " 'remainder' and 'contributors' with 'low' and 'high'",
+                f"the text does not contain intervals ({error}); they need a 'level', 'works' with 'cosine',"
+                " 'low' and 'high', and 'remainder' and 'contributors' with 'low' and 'high'",
                 field="intervals",
             ) from error

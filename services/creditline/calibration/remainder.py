@@ -1,4 +1,4 @@
-"""The influence of all works that are not listed, from their calibrated scores or those of a sample."""
+"""The remainder: the influence of all works that are not listed, from the scores of all works or a sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from creditline.calibration.curve import Calibration
 
-# Above this, a query's cosines with all works would cost more than the search itself.
+# Largest sample of works; computing cosines with more works would take longer than the search itself.
 SAMPLE_SIZE = 65_536
 
 
@@ -21,24 +21,25 @@ class Earned:
     """The expected influence of a contributor's works that are not listed."""
 
     influence: float
+    """Sum of the expected influence of these works, negative values counted as 0."""
     error: float = 0.0
-    """Standard error of `influence` from sampling; 0 where every work was computed."""
+    """Standard error of `influence` from sampling; 0 where all works were computed."""
 
 
 @dataclass(frozen=True)
 class Others:
-    """All works that are not listed."""
+    """The influence of all works that are not listed."""
 
     influence: float
-    """Sum of their expected positive influence. It is known of all of them together, not of single works, so
-    no work is credited with it."""
+    """Sum of their expected positive influence. It is an estimate for all of these works together, not for
+    single works, so no work is credited with it."""
     squares: float = 0.0
     """Sum of the squares of their expected positive influence."""
     works: int = 0
     """Number of works that are not listed."""
     earned: Mapping[str, Earned] = field(default_factory=dict)
-    """By contributor, the sum of the positive part of each work's *expected* influence: cosines at which
-    nothing is expected earn nothing."""
+    """By contributor, the sum of the positive parts of the works' *expected* influence: a work whose expected
+    influence is not positive earns nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +47,9 @@ class Withheld:
     """Withdrawn works and contributors: their influence counts in the remainder and is credited to no one."""
 
     rows: NDArray[np.intp]
-    """(R,) rows of a sample."""
+    """(R,) rows of the withdrawn works in a sample."""
     people: frozenset[str]
-    """Contributors who are not named at all."""
+    """Withdrawn contributors, who are not named in any answer."""
 
 
 NOBODY_WITHHELD = Withheld(np.empty(0, dtype=np.intp), frozenset())
@@ -77,7 +78,15 @@ class CorpusSample:
         seed: int,
         size: int = SAMPLE_SIZE,
     ) -> CorpusSample:
-        """All rows of `vectors` (N, D), or, above `size`, as many of them, uniformly by `seed`."""
+        """All works, or a uniform sample of them where there are more than `size`.
+
+        Args:
+            work_ids: (N,) ids of the works.
+            contributors: (N,) contributors of the works.
+            vectors: (N, D) float32, L2-normalised rows.
+            seed: Seed of the sample.
+            size: Largest number of works in the sample.
+        """
         population = len(work_ids)
         if population <= size:
             return cls(tuple(work_ids), tuple(contributors), vectors, population)
@@ -95,12 +104,12 @@ class CorpusSample:
 
     @cached_property
     def _people(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-        """Contributors' names, and the number of each sampled work's: (M,)."""
+        """Names of the contributors, and for each sampled work the index of its contributor: (M,)."""
         numbers = [self._number_of[name] for name in self.contributors]
         return tuple(self._number_of), np.array(numbers, dtype=np.intp)
 
     def withheld(self, works: Collection[str], people: Collection[str]) -> Withheld:
-        """The rows of these works and of all works of these people."""
+        """The sampled rows of the given works and of all works of the given contributors."""
         rows = [
             row
             for row, (work_id, name) in enumerate(zip(self.work_ids, self.contributors, strict=True))
@@ -117,20 +126,20 @@ class CorpusSample:
         *,
         works: int | None = None,
     ) -> Others:
-        """What all works but the listed ones hold of a query's influence.
+        """Estimate the influence of all works that are not listed on a query.
 
-        The sampled works that are not listed stand for all works of the build that are not listed, so a
-        listed work is never counted twice (the Horvitz-Thompson estimator with one inclusion probability for
-        all works). Works that the build holds beside those of the release are taken to be like those of the
-        release; their contributors are unknown, so no one is credited with them.
+        The sampled works that are not listed represent all works of the build that are not listed, so a
+        listed work is never counted twice (Horvitz-Thompson estimator with equal inclusion probabilities).
+        Works of the build that are not in the release are assumed to be like those of the release; their
+        contributors are unknown, so no one is credited with them.
 
         Args:
             query: (D,) float32, L2-normalised.
-            calibration: from cosine to expected influence.
-            listed: contributors of the listed works, by work id; the release need not know the works.
-            withheld: counts like all that is not listed, and is credited to no one.
-            works: number of works of the build that answers, listed ones included; None: those of the
-                release.
+            calibration: Curves from cosine to expected influence.
+            listed: Contributors of the listed works, by work id; the works need not be in the release.
+            withheld: Withdrawn works and contributors: their influence is counted, but credited to no one.
+            works: Number of works in the build that answers, including the listed ones; None: the number of
+                works in the release.
         """
         cosines = self.vectors @ query
         rows = [self._row_of[work_id] for work_id in listed if work_id in self._row_of]
@@ -139,31 +148,35 @@ class CorpusSample:
         if unlisted == 0:
             return Others(0.0)
         if sampled == 0:
-            return _at_most(calibration.expected_positive(cosines), unlisted)
+            return _upper_bound(calibration.expected_positive(cosines), unlisted)
         positive = calibration.expected_positive(cosines)
         earned = np.maximum(calibration.expected_influence(cosines), 0.0)
         for parts in (positive, earned):
             parts[rows] = 0.0
         earned[withheld.rows] = 0.0
-        stand_for = _StandFor(sampled, unlisted)
+        expansion = _Expansion(sampled, unlisted)
         known = max(self.population - len(listed), sampled)
         return Others(
-            float(positive.sum()) * stand_for.each,
-            float(np.square(positive).sum()) * stand_for.each,
+            float(positive.sum()) * expansion.factor,
+            float(np.square(positive).sum()) * expansion.factor,
             unlisted,
-            self._earned(earned, _StandFor(sampled, min(known, unlisted)), listed, withheld.people),
+            self._earned(earned, _Expansion(sampled, min(known, unlisted)), listed, withheld.people),
         )
 
     def _earned(
         self,
         parts: NDArray[np.float64],
-        stand_for: _StandFor,
+        expansion: _Expansion,
         listed: Mapping[str, str],
         unnamed: frozenset[str],
     ) -> dict[str, Earned]:
-        """Sums of all contributors with a listed work, and of the largest others, one for each listed work.
+        """Sums of the contributors with a listed work, and of the largest contributors, one per listed work.
 
-        parts: (M,).
+        Args:
+            parts: (M,) expected influence of the sampled works, 0 for listed and withheld ones.
+            expansion: From the sampled works to all works of known contributors.
+            listed: Contributors of the listed works, by work id.
+            unnamed: Contributors who must not be named.
         """
         names, numbers = self._people
         sums, squares = (
@@ -173,36 +186,42 @@ class CorpusSample:
         largest = np.argpartition(-sums, most - 1)[:most] if most else np.empty(0, dtype=np.intp)
         wanted = ({names[number] for number in largest} | set(listed.values())) - unnamed
         people = [number for name in sorted(wanted) if (number := self._number_of.get(name)) is not None]
-        return {names[number]: stand_for.sum_of(sums[number], squares[number]) for number in people}
+        return {names[number]: expansion.total(sums[number], squares[number]) for number in people}
 
 
-def _at_most(positive: NDArray[np.float64], works: int) -> Others:
-    """The estimate where every sampled work is listed: the least of them stands for each of the others.
+def _upper_bound(positive: NDArray[np.float64], works: int) -> Others:
+    """The estimate where every sampled work is listed: the least listed work represents each of the others.
 
-    A search lists the nearest works, so a work that is not listed is not expected to hold more than the least
-    listed one.
+    A search lists the nearest works, so a work that is not listed is not expected to have more influence than
+    the least listed one.
 
     Args:
         positive: (M,) expected positive influence of the sampled works, all of which are listed.
-        works: number of works that are not listed.
+        works: Number of works that are not listed.
     """
     least = float(positive.min()) if len(positive) else 0.0
     return Others(least * works, least * least * works, works)
 
 
 @dataclass(frozen=True)
-class _StandFor:
-    """`sampled` works, at least one, stand for `works` works, at least one."""
+class _Expansion:
+    """Extrapolation from `sampled` works (at least one) to `works` works (at least one)."""
 
     sampled: int
     works: int
 
     @property
-    def each(self) -> float:
+    def factor(self) -> float:
+        """The number of works that each sampled work represents."""
         return self.works / self.sampled
 
-    def sum_of(self, total: float, squares: float) -> Earned:
-        """The sum over all works, from a sum over the sampled ones and that of its squares."""
+    def total(self, total: float, squares: float) -> Earned:
+        """The sum over all works with its standard error.
+
+        Args:
+            total: Sum over the sampled works.
+            squares: Sum of squares over the sampled works.
+        """
         variance = max(squares - total * total / self.sampled, 0.0) / max(self.sampled - 1, 1)
         unseen = max(1.0 - self.sampled / self.works, 0.0)
-        return Earned(float(total) * self.each, self.works * math.sqrt(variance * unseen / self.sampled))
+        return Earned(float(total) * self.factor, self.works * math.sqrt(variance * unseen / self.sampled))

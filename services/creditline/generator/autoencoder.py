@@ -1,4 +1,4 @@
-"""The reference generator's VAE: its shape, its training loss, its reconstruction error."""
+"""The reference generator's VAE: architecture, training loss and reconstruction error."""
 
 from __future__ import annotations
 
@@ -34,18 +34,31 @@ _VAE_CONFIG: dict[str, Any] = {
 
 
 def build_vae() -> AutoencoderKL:
-    """The VAE of the reference generator, freshly initialised: 64 × 64 pictures to (16, 8, 8) latents."""
+    """The VAE of the reference generator with initial weights: pictures (3, 64, 64) to latents (16, 8, 8)."""
     return AutoencoderKL(**_VAE_CONFIG)
 
 
 def picture_tensors(corpus: Corpus, *, side: int = RESOLUTION) -> Tensor:
-    """All pictures of a corpus in [−1, 1]: (N, 3, side, side) float32."""
+    """All pictures of a corpus as one tensor.
+
+    Args:
+        corpus: The works.
+        side: Height and width in pixels to which the pictures are scaled.
+
+    Returns:
+        (N, 3, side, side) float32 in [−1, 1].
+    """
     stacked = np.stack([pixels(work.picture(), side=side) for work in corpus])
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous() * 2.0 - 1.0
 
 
 def edge_difference(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error of the pictures' x and y differences (keeps outlines sharp)."""
+    """Mean absolute error of the horizontal and vertical pixel differences, which keeps outlines sharp.
+
+    Args:
+        prediction: (B, 3, H, W) float32.
+        target: (B, 3, H, W) float32.
+    """
     error = prediction - target
     along_x = (error[..., :, 1:] - error[..., :, :-1]).abs().mean()
     along_y = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
@@ -54,19 +67,25 @@ def edge_difference(prediction: Tensor, target: Tensor) -> Tensor:
 
 @dataclass
 class VaeTask:
-    """Reconstruction of the reference corpus, flipped at random (a `TrainingTask`)."""
+    """Reconstruction of the reference corpus, with random horizontal flips (a `TrainingTask`)."""
 
     name: str = "vae"
+    """Name of the task, used in file names."""
     precisions: tuple[str, ...] = ("float32",)
+    """Names of the float types in which the forward pass may be computed."""
     pictures: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    """(N, 3, 64, 64) float32 in [−1, 1]; empty until `open` is called."""
 
     def open(self) -> None:
+        """Load the pictures."""
         self.pictures = picture_tensors(reference_corpus())
 
     def build(self) -> nn.Module:
+        """The VAE with initial weights, as a module from pictures to reconstruction and KL divergence."""
         return _VaeForward(build_vae().to(memory_format=torch.channels_last))
 
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
+        """Loss of `batch` random pictures: absolute, squared and edge error, and KL divergence."""
         rows = torch.randint(len(self.pictures), (batch,), generator=generator)
         flips = torch.rand(batch, generator=generator) < 0.5
         pictures = self.pictures[rows]
@@ -83,7 +102,7 @@ class VaeTask:
 
 
 class _VaeForward(nn.Module):
-    """Encode, sample, decode: reconstruction and KL divergence per picture (summed over the latent)."""
+    """Encode, sample, decode: reconstruction, and KL divergence per picture (summed over the latent)."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -97,7 +116,16 @@ class _VaeForward(nn.Module):
 
 @torch.no_grad()
 def reconstruction_psnr(vae: AutoencoderKL, pictures: Tensor, *, batch: int = 64) -> Tensor:
-    """Peak signal-to-noise ratio of each reconstruction (latent mean), dB: (N,) float32, pixels in [0, 1]."""
+    """Peak signal-to-noise ratio of the reconstruction of each picture from its mean latent.
+
+    Args:
+        vae: The VAE.
+        pictures: (N, 3, H, W) float32 in [−1, 1].
+        batch: Pictures per forward pass.
+
+    Returns:
+        (N,) float32, in dB, for pixel values scaled to [0, 1].
+    """
     ratios = []
     for part in pictures.split(batch):
         decoded = vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1)

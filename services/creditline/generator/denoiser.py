@@ -1,4 +1,4 @@
-"""The reference generator's UNet: its shape and its training on the corpus's latents."""
+"""The reference generator's UNet: architecture, and training on the latents of the corpus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _TITLE_FRACTION = 0.20
 
 
 def build_unet(*, channels: tuple[int, int] = (128, 160), norm_groups: int = 32) -> UNet2DConditionModel:
-    """A UNet on the reference generator's latents and text, freshly initialised; by default its own."""
+    """A UNet with initial weights, on the latents and text vectors of the reference generator.
+
+    Args:
+        channels: Channels of the two levels; by default those of the reference generator.
+        norm_groups: Groups of the group normalisation.
+    """
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=16,
@@ -38,9 +43,9 @@ def build_unet(*, channels: tuple[int, int] = (128, 160), norm_groups: int = 32)
 
 
 class FullPrecisionAttention:
-    """Attention whose softmax is computed in float32 under autocast.
+    """Attention that is computed in float32 even under autocast.
 
-    PyTorch's attention in bfloat16 on processors takes ten times as long going backward.
+    On CPUs, the backward pass of PyTorch's attention takes ten times as long in bfloat16.
     """
 
     def __call__(
@@ -50,19 +55,28 @@ class FullPrecisionAttention:
         encoder_hidden_states: Tensor | None = None,
         **_unused: object,
     ) -> Tensor:
-        """hidden_states: (B, P, C); encoder_hidden_states: (B, L, D) or None; returns (B, P, C)."""
+        """Apply the attention layer.
+
+        Args:
+            attention: The diffusers `Attention` module.
+            hidden_states: (B, P, C).
+            encoder_hidden_states: (B, L, D) for cross-attention; None for self-attention.
+
+        Returns:
+            (B, P, C).
+        """
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         projected = (attention.to_q(hidden_states), attention.to_k(context), attention.to_v(context))
         heads = [part.unflatten(-1, (attention.heads, -1)).transpose(1, 2).float() for part in projected]
         with _no_autocast(hidden_states.device.type):
             mixed = nn.functional.scaled_dot_product_attention(*heads)
         project, dropout = attention.to_out
-        joined: Tensor = dropout(project(mixed.transpose(1, 2).flatten(2)))
-        return joined
+        output: Tensor = dropout(project(mixed.transpose(1, 2).flatten(2)))
+        return output
 
 
 def _no_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Autocast turned off, on devices that have it."""
+    """A context with autocast turned off, on device types that support autocast."""
     if torch.amp.is_autocast_available(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
@@ -70,22 +84,24 @@ def _no_autocast(device_type: str) -> AbstractContextManager[object]:
 
 @dataclass(frozen=True)
 class LatentSet:
-    """All that the UNet is trained on.
-
-    latents: (2, N, C, H, W) float32, the second of the flipped pictures; captions, titles: (N, L, D)
-    float32; empty: (L, D) float32; signal, noise: (1000,) float32.
-    """
+    """Training data of the UNet."""
 
     latents: Tensor
+    """(2, N, C, H, W) float32, latents of the pictures and of the flipped pictures."""
     captions: Tensor
+    """(N, L, D) float32, text vectors of the captions."""
     titles: Tensor
+    """(N, L, D) float32, text vectors of the titles."""
     empty: Tensor
+    """(L, D) float32, text vectors of the empty prompt."""
     signal: Tensor
+    """(1000,) float32, signal coefficient at each timestep."""
     noise: Tensor
+    """(1000,) float32, noise coefficient at each timestep."""
 
 
 def encode_reference(generator: Generator) -> LatentSet:
-    """The reference corpus as the pipeline itself encodes it: what the UNet will be fed when it is used."""
+    """Encode the reference corpus with the pipeline itself, as the inputs of the UNet are encoded in use."""
     corpus = reference_corpus()
     pictures = [work.picture() for work in corpus]
     flipped = [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]
@@ -101,22 +117,24 @@ def encode_reference(generator: Generator) -> LatentSet:
 
 @dataclass
 class UnetTask:
-    """Velocity prediction on the reference corpus's latents (a `TrainingTask`).
-
-    `latent_file` is a safetensors file of a `LatentSet`; `start` a UNet directory to go on from, for another
-    stretch of training.
-    """
+    """Velocity prediction on the latents of the reference corpus (a `TrainingTask`)."""
 
     latent_file: Path
+    """Safetensors file of a `LatentSet`."""
     start: Path | None = None
+    """Directory of a UNet whose training is continued; None: train from initial weights."""
     name: str = "unet"
+    """Name of the task, used in file names."""
     precisions: tuple[str, ...] = ("float32", "bfloat16")
+    """Names of the float types in which the forward pass may be computed."""
     _data: LatentSet | None = field(default=None, repr=False)
 
     def open(self) -> None:
+        """Load the latents and text vectors."""
         self._data = LatentSet(**load_file(self.latent_file))
 
     def build(self) -> nn.Module:
+        """The UNet to train, in training mode."""
         unet = (
             build_unet()
             if self.start is None
@@ -127,7 +145,8 @@ class UnetTask:
         return trainable(unet)
 
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
-        assert self._data is not None, "open() comes first"
+        """Velocity loss of `batch` random works, flipped at random, with a caption, a title or no prompt."""
+        assert self._data is not None, "open() must be called first"
         data = self._data
         rows = torch.randint(data.latents.shape[1], (batch,), generator=generator)
         flips = torch.randint(2, (batch,), generator=generator)
@@ -139,7 +158,7 @@ class UnetTask:
 
 
 def trainable(unet: UNet2DConditionModel) -> nn.Module:
-    """The UNet in training mode, with attention that any precision trains fast."""
+    """The UNet in training mode, with `FullPrecisionAttention`, which is fast in every precision."""
     unet.set_attn_processor(FullPrecisionAttention())
     module: nn.Module = unet.train()
     return module
@@ -148,10 +167,17 @@ def trainable(unet: UNet2DConditionModel) -> nn.Module:
 def velocity_loss(
     model: nn.Module, noising: Noising, latents: Tensor, text: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Mean squared error of the predicted velocity, at timesteps and noise drawn with the generator.
+    """Mean squared error of the predicted velocity, at random timesteps and noise.
 
-    latents: (B, C, H, W); text: (B, L, D). Batch, noise and schedule are taken to the model's device; the
-    generator is the processor's, so that every device sees the same draws.
+    Args:
+        model: The UNet.
+        noising: The forward process.
+        latents: (B, C, H, W) float32, on any device.
+        text: (B, L, D) float32, on any device.
+        generator: Random generator of the CPU, so that the draws are the same for every device of the model.
+
+    Returns:
+        A scalar on the model's device.
     """
     device = device_of(model)
     noising, latents, text = noising.to(device), latents.to(device), text.to(device)
@@ -162,13 +188,24 @@ def velocity_loss(
 
 
 def spread_timesteps(count: int, batch: int, generator: torch.Generator) -> Tensor:
-    """One timestep from each of `batch` equal parts of the schedule: uniform, with less noise: (B,) int64."""
+    """Stratified random timesteps, one from each of `batch` equal parts of the schedule.
+
+    A timestep is uniform over the schedule; the mean loss of a batch varies less than with independent draws.
+
+    Args:
+        count: Length of the schedule.
+        batch: Number of timesteps B.
+        generator: Random generator of the CPU.
+
+    Returns:
+        (B,) int64, in increasing order.
+    """
     places = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     return (places * count).long().clamp_max(count - 1)
 
 
 def _draw_text(data: LatentSet, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Mostly captions, sometimes titles, sometimes the empty prompt (for guidance): (B, L, D)."""
+    """Text vectors of a batch, (B, L, D): mostly captions, else titles or the empty prompt (for guidance)."""
     draw = torch.rand(len(rows), generator=generator)[:, None, None]
     text = torch.where(draw < 1.0 - _TITLE_FRACTION, data.captions[rows], data.titles[rows])
     return torch.where(draw < EMPTY_PROMPT_FRACTION, data.empty.expand_as(text), text)

@@ -1,4 +1,4 @@
-"""Whether a pipeline's parts are there and fit one another; each refusal says what to put right."""
+"""Checks that the parts of a pipeline directory exist and fit each other; each error states the remedy."""
 
 from __future__ import annotations
 
@@ -18,28 +18,32 @@ PREDICTIONS = ("epsilon", "v_prediction")
 
 
 def refuse_unusable(directory: Path) -> None:
-    """Raises InvalidInput when a pipeline's parts are missing or do not fit one another."""
+    """Check the configuration files of a pipeline directory.
+
+    Raises:
+        InvalidInput: A part is missing, the parts do not fit each other, or the prediction type is unknown.
+    """
     configs = {part: _config(directory, part) for part in _CONFIGS}
     unet, vae, text = configs["unet"], configs["vae"], configs["text_encoder"]
     channels, latents = unet.get("in_channels"), vae.get("latent_channels")
     if channels != latents:
         raise InvalidInput(
-            f"the UNet in {directory} takes latents of {channels} channels, its VAE makes {latents}; put the"
-            " VAE there that the UNet was trained with",
+            f"the UNet in {directory} takes latents of {channels} channels, but its VAE makes {latents}; use"
+            " the VAE that the UNet was trained with",
             field="generator",
         )
-    wanted, width = unet.get("cross_attention_dim"), text.get("hidden_size")
-    if None not in (wanted, width) and wanted != width:
+    expected, width = unet.get("cross_attention_dim"), text.get("hidden_size")
+    if None not in (expected, width) and expected != width:
         raise InvalidInput(
-            f"the UNet in {directory} listens to texts of width {wanted}, its text encoder gives {width}; put"
-            " the text encoder there that the UNet was trained with",
+            f"the UNet in {directory} takes text vectors of dimension {expected}, but its text encoder gives"
+            f" {width}; use the text encoder that the UNet was trained with",
             field="generator",
         )
     prediction = configs["scheduler"].get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS:
         raise InvalidInput(
-            f"the scheduler in {directory} says that the UNet predicts {prediction!r}; only"
-            f" {' and '.join(PREDICTIONS)} are understood",
+            f"the scheduler in {directory} has prediction_type {prediction!r}; only"
+            f" {' and '.join(PREDICTIONS)} are supported",
             field="prediction_type",
         )
 
@@ -47,11 +51,11 @@ def refuse_unusable(directory: Path) -> None:
 def _config(directory: Path, part: str) -> dict[str, Any]:
     path = directory / part / _CONFIGS[part]
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        config: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InvalidInput(
-            f"the pipeline in {directory} has no {part} that can be read ({path.name}: {error}); a"
+            f"the pipeline in {directory} has no readable {part} ({path.name}: {error}); a"
             " StableDiffusionPipeline has unet, vae, text_encoder, tokenizer and scheduler",
             field="generator",
         ) from None
-    return found
+    return config

@@ -1,4 +1,4 @@
-"""A generator: a diffusers pipeline on disk, opened once, with a fingerprint."""
+"""A generator: a diffusers pipeline loaded from its directory, with a fingerprint."""
 
 from __future__ import annotations
 
@@ -23,22 +23,26 @@ from creditline.pictures.preparation import pixels
 
 GUIDANCE = 2.5
 STEPS = 25
-# They warn for each prompt that is longer than the text encoder's window, with the whole prompt.
-_TALKATIVE = (
+# Loggers that print a warning with the whole prompt for each prompt longer than the text encoder's window.
+_VERBOSE_LOGGERS = (
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "transformers.tokenization_utils_base",
 )
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _SAMPLING_BATCH = 16
 _ENCODING_BATCH = 64
-# Bounds the VAE's memory: 64 pictures of 128 × 128, four of 512 × 512.
+# Largest batch of the VAE in pixels, which bounds memory: 64 pictures of 128 × 128, or four of 512 × 512.
 _ENCODING_PIXELS = 2**20
 
 
 def generator_fingerprint(directory: Path) -> str:
-    """SHA-256 over the names and contents of all parts' files: 64 hex digits.
+    """Fingerprint of a pipeline directory: SHA-256 over the names and contents of all files of its parts.
 
-    Raises NotReady when the directory is not a pipeline.
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        NotReady: The directory is not a pipeline.
     """
     if not (directory / "model_index.json").is_file():
         raise NotReady(
@@ -57,37 +61,67 @@ def generator_fingerprint(directory: Path) -> str:
 
 @dataclass(frozen=True)
 class Noising:
-    """The forward process: x_t = signal[t] · x_0 + noise[t] · ε, and what the UNet predicts of it."""
+    """The forward process x_t = signal[t] · x_0 + noise[t] · ε, and the quantity that the UNet predicts."""
 
     signal: Tensor
+    """(timesteps,) float32, coefficient of the clean latents."""
     noise: Tensor
+    """(timesteps,) float32, coefficient of the noise ε."""
     prediction: str
+    """"epsilon" or "v_prediction"."""
 
     def to(self, device: torch.device) -> Noising:
-        """The same on another device."""
+        """The process with its coefficients on another device."""
         return replace(self, signal=self.signal.to(device), noise=self.noise.to(device))
 
     def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """latents, noise: (B, C, H, W) float32; timesteps: (B,) int64."""
+        """Noisy latents x_t.
+
+        Args:
+            latents: (B, C, H, W) float32, clean latents x_0.
+            noise: (B, C, H, W) float32, noise ε.
+            timesteps: (B,) int64.
+
+        Returns:
+            (B, C, H, W) float32.
+        """
         return self._of(self.signal, timesteps) * latents + self._of(self.noise, timesteps) * noise
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What the UNet is trained to give: ε, or v = signal · ε − noise · x_0 (arXiv 2202.00512)."""
+        """Training target of the UNet: ε, or v = signal · ε − noise · x_0 (arXiv 2202.00512).
+
+        Args:
+            latents: (B, C, H, W) float32, clean latents x_0.
+            noise: (B, C, H, W) float32, noise ε.
+            timesteps: (B,) int64.
+
+        Returns:
+            (B, C, H, W) float32.
+        """
         if self.prediction == "epsilon":
             return noise
         return self._of(self.signal, timesteps) * noise - self._of(self.noise, timesteps) * latents
 
     def clean(self, noisy: Tensor, predicted: Tensor, timesteps: Tensor) -> Tensor:
-        """The picture's latents that a prediction at noisy latents amounts to: (B, C, H, W)."""
+        """The clean latents x_0 that a prediction implies.
+
+        Args:
+            noisy: (B, C, H, W) float32, noisy latents x_t.
+            predicted: (B, C, H, W) float32, output of the UNet.
+            timesteps: (B,) int64.
+
+        Returns:
+            (B, C, H, W) float32.
+        """
         signal, noise = self._of(self.signal, timesteps), self._of(self.noise, timesteps)
         if self.prediction == "epsilon":
             return (noisy - noise * predicted) / signal
         return signal * noisy - noise * predicted
 
     def noise_error(self, timesteps: Tensor) -> Tensor:
-        """What a squared error of the prediction is multiplied by to be one of the noise ε: (B,) float32.
+        """Factor from the squared error of the prediction to that of the noise ε: (B,) float32.
 
-        From v follows ε = signal · v + noise · x_t, and x_t is given.
+        For v-prediction, ε = signal · v + noise · x_t with known x_t, so the factor is signal².
         """
         if self.prediction == "epsilon":
             return torch.ones_like(self.signal)[timesteps]
@@ -99,7 +133,14 @@ class Noising:
 
 
 class Generator:
-    """A loaded pipeline. Use with `with Generator.open(directory) as generator`."""
+    """A loaded pipeline, for use as `with Generator.open(directory) as generator`.
+
+    Attributes:
+        pipeline: The diffusers pipeline; None after the `with` block.
+        fingerprint: Fingerprint of the pipeline directory (`generator_fingerprint`).
+        directory: The pipeline directory.
+        noising: The forward process, on the generator's device.
+    """
 
     def __init__(self, pipeline: Any, fingerprint: str, directory: Path) -> None:
         self.pipeline = pipeline
@@ -117,16 +158,16 @@ class Generator:
         """Load a `StableDiffusionPipeline` directory (safetensors only) in float32.
 
         Args:
-            directory: the pipeline's.
-            device: where all its models run, a name that `devices.choose_device` gives.
+            directory: The pipeline directory.
+            device: Device of all its models, a name as of `devices.choose_device`.
 
         Raises:
-            NotReady: when nothing is there.
-            InvalidInput: when a part is missing or does not fit the others.
+            NotReady: The directory is not a pipeline.
+            InvalidInput: A part is missing or does not fit the others.
         """
         fingerprint = generator_fingerprint(directory)
         refuse_unusable(directory)
-        for name in _TALKATIVE:
+        for name in _VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         pipeline = StableDiffusionPipeline.from_pretrained(
             directory,
@@ -150,26 +191,27 @@ class Generator:
 
     @property
     def unet(self) -> Any:
+        """The UNet of the pipeline."""
         return self.pipeline.unet
 
     @property
     def device(self) -> torch.device:
-        """Where its models run, and where whatever they take must be."""
+        """Device of the models, on which their inputs must be."""
         return device_of(self.unet)
 
     @property
     def timesteps(self) -> int:
-        """Length of the training schedule."""
+        """Number of timesteps of the training schedule."""
         return int(self.pipeline.scheduler.config.num_train_timesteps)
 
     @property
     def resolution(self) -> int:
-        """Side of the pictures it makes, pixels."""
+        """Height and width of generated pictures, in pixels."""
         return int(self.unet.config.sample_size * self.pipeline.vae_scale_factor)
 
     @torch.no_grad()
     def latents(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Mean latents, scaled as the UNet sees them, on the generator's device: (B, C, H, W) float32."""
+        """Mean latents of pictures, scaled for the UNet: (B, C, H, W) float32, on the generator's device."""
         encoded = []
         step = max(1, min(_ENCODING_BATCH, _ENCODING_PIXELS // self.resolution**2))
         for start in range(0, len(pictures), step):
@@ -183,7 +225,7 @@ class Generator:
 
     @torch.no_grad()
     def prompt_vectors(self, prompts: Sequence[str]) -> Tensor:
-        """The pipeline's own encoding of prompts, on the generator's device: (B, tokens, D) float32."""
+        """Text vectors of prompts by the text encoder: (B, tokens, D) float32, on the generator's device."""
         encoded = []
         for start in range(0, len(prompts), _ENCODING_BATCH):
             vectors, _ = self.pipeline.encode_prompt(
@@ -201,9 +243,16 @@ class Generator:
         guidance: float = GUIDANCE,
         steps: int = STEPS,
     ) -> list[Image.Image]:
-        """Generate one picture for each prompt; the same seed gives the same picture in any batch.
+        """Generate one picture per prompt.
 
-        The noise is drawn on the processor: the same numbers on every device.
+        The same seed gives the same picture in any batch. The noise is drawn on the CPU, so it is the same on
+        every device.
+
+        Args:
+            prompts: The prompts.
+            seeds: Seed of each picture.
+            guidance: Scale of classifier-free guidance.
+            steps: Number of sampling steps.
         """
         pictures: list[Image.Image] = []
         for start in range(0, len(prompts), _SAMPLING_BATCH):
@@ -217,14 +266,25 @@ class Generator:
     def journey(
         self, prompt: str, seed: int, *, guidance: float = GUIDANCE, steps: int = STEPS
     ) -> tuple[Tensor, Tensor]:
-        """What the UNet was given on the way to the picture of `sample`, but for the first step's noise.
+        """The noisy latents that the UNet receives while `sample` generates a picture.
 
-        Returns latents (steps − 1, C, H, W) and their timesteps (steps − 1,) int64, on its device.
+        The initial noise, which is the input of the first step, is left out.
+
+        Args:
+            prompt: Prompt of the picture.
+            seed: Seed of the picture.
+            guidance: Scale of classifier-free guidance.
+            steps: Number of sampling steps.
+
+        Returns:
+            Latents (steps − 1, C, H, W) float32 and timesteps (steps − 1,) int64, on the generator's device.
         """
-        passed: list[Tensor] = []
+        recorded: list[Tensor] = []
 
-        def keep(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            passed.append(tensors["latents"][0].detach().float())
+        def record(
+            pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]
+        ) -> dict[str, Tensor]:
+            recorded.append(tensors["latents"][0].detach().float())
             return tensors
 
         self.pipeline(
@@ -233,6 +293,6 @@ class Generator:
             guidance_scale=guidance,
             num_inference_steps=steps,
             output_type="latent",
-            callback_on_step_end=keep,
+            callback_on_step_end=record,
         )
-        return torch.stack(passed[:-1]), self.pipeline.scheduler.timesteps[1:].to(self.device, torch.long)
+        return torch.stack(recorded[:-1]), self.pipeline.scheduler.timesteps[1:].to(self.device, torch.long)

@@ -1,4 +1,4 @@
-"""The reference generator's corpus: which works it was trained on, and which were held out as decoys."""
+"""The reference generator's corpus: the works that it was trained on, and the works held out as decoys."""
 
 from __future__ import annotations
 
@@ -25,10 +25,18 @@ _DECOY_SEED = 20261124
 
 
 def split_decoys(corpus: Corpus, *, fraction: float, seed: int) -> tuple[Corpus, Corpus]:
-    """Split whole duplicate groups at random into works to train on and decoys.
+    """Split a corpus at random into training works and decoys.
 
-    Groups are drawn until at least `fraction` of the works are held out, so that no near copy of a decoy
-    is ever trained on.
+    Complete duplicate groups are drawn until at least `fraction` of the works are held out, so that no near
+    copy of a decoy is trained on.
+
+    Args:
+        corpus: The works.
+        fraction: Least fraction of the works that are held out.
+        seed: Seed of the split.
+
+    Returns:
+        The training works, and the decoys.
     """
     groups = sorted({work.duplicate_group for work in corpus})
     order = np.random.default_rng(seed).permutation(len(groups))
@@ -55,7 +63,7 @@ def _reference_split() -> tuple[Corpus, Corpus]:
 
 
 def reference_corpus() -> Corpus:
-    """The works that the reference generator was trained on: the corpus that is attributed."""
+    """The works that the reference generator was trained on, to which its pictures are attributed."""
     return _reference_split()[0]
 
 

@@ -1,4 +1,4 @@
-"""Trains the reference generator end to end: VAE, latents, UNet, and the fp16 weights that are shipped."""
+"""Training of the reference generator: VAE, latents, UNet, and the fp16 weights of the package."""
 
 from __future__ import annotations
 
@@ -27,21 +27,28 @@ _EMA_PREFIX = "vae."
 
 @dataclass(frozen=True)
 class Recipe:
-    """The two schedules of one training of the reference generator.
-
-    With `start` (a directory with `unet/` and `vae/`), another stretch: its VAE is kept as it is, so that the
-    latents stay the same, and its UNet is trained on.
-    """
+    """Schedules of one training of the reference generator."""
 
     vae: Schedule
+    """Schedule of the VAE."""
     unet: Schedule
+    """Schedule of the UNet."""
     start: Path | None = None
+    """Directory with `unet/` and `vae/` whose training is continued: the VAE is not changed, so the latents
+    stay the same, and the UNet is trained further. None: train both from initial weights."""
 
 
 def reference_recipe(
     *, vae_minutes: float, unet_minutes: float, workers: int, start: Path | None = None
 ) -> Recipe:
-    """The recipe of the shipped weights; only the time and the number of workers are the caller's."""
+    """The recipe of the package's weights, for a given time and number of workers.
+
+    Args:
+        vae_minutes: Training time of the VAE.
+        unet_minutes: Training time of the UNet.
+        workers: Number of processes.
+        start: Weights whose training is continued (`Recipe.start`).
+    """
     return Recipe(
         vae=Schedule(
             minutes=vae_minutes, batch=16, learning_rate=1.2e-3, workers=workers, seed=0, ema_decay=0.998
@@ -56,7 +63,20 @@ def reference_recipe(
 def train_reference(
     recipe: Recipe, directory: Path, report: Callable[[str], None], *, device: str = CPU
 ) -> Path:
-    """Run or resume all stages in `directory` on a device; returns the assembled pipeline directory."""
+    """Run or resume all stages of the training.
+
+    Args:
+        recipe: Schedules and starting weights.
+        directory: Directory of all results and checkpoints.
+        report: Receives progress lines.
+        device: Device on which the models are trained.
+
+    Returns:
+        The assembled pipeline directory.
+
+    Raises:
+        FingerprintMismatch: The directory holds checkpoints of another schedule.
+    """
     vae_directory = _vae(recipe, directory, report, device)
     latent_file = directory / "latents.safetensors"
     with build_lock(latent_file, on_wait=report):
@@ -76,7 +96,15 @@ def _vae(recipe: Recipe, directory: Path, report: Callable[[str], None], device:
 
 
 def finish_vae(weights: Path, output: Path) -> Path:
-    """Averaged weights → a centred VAE with unit-deviation latents, saved in fp16."""
+    """Save the trained VAE in fp16, with centred latents of unit standard deviation.
+
+    Args:
+        weights: Safetensors file of averaged weights.
+        output: Diffusers directory to write.
+
+    Returns:
+        `output`.
+    """
     vae = build_vae().eval()
     state = load_file(weights)
     vae.load_state_dict({name.removeprefix(_EMA_PREFIX): value for name, value in state.items()})
@@ -88,10 +116,14 @@ def finish_vae(weights: Path, output: Path) -> Path:
 
 @torch.no_grad()
 def centre_latents(vae: AutoencoderKL, pictures: Tensor) -> None:
-    """Fold each channel's mean into the VAE's 1 × 1 convolutions, and set the scaling factor.
+    """Fold the mean of each latent channel into the VAE's 1 × 1 convolutions, and set its scaling factor.
 
-    Afterwards mean latents have zero mean in every channel and unit deviation over all, and the pictures
-    that come out are the same.
+    Afterwards, mean latents have zero mean in each channel and, scaled, unit standard deviation over all
+    channels; reconstructions are unchanged.
+
+    Args:
+        vae: The VAE, changed in place.
+        pictures: (N, 3, H, W) float32 in [−1, 1], from which mean and deviation are computed.
     """
     means = torch.cat([vae.encode(part).latent_dist.mean for part in pictures.split(64)])
     shift = means.mean(dim=(0, 2, 3))
@@ -108,7 +140,14 @@ def _parameter(value: Tensor | None) -> Tensor:
 
 
 def encode_latents(vae_directory: Path, directory: Path, latent_file: Path, *, device: str = CPU) -> None:
-    """Encode the corpus by a pipeline with the finished VAE (the UNet in it is not used)."""
+    """Encode the reference corpus with a pipeline of the finished VAE and an unused, untrained UNet.
+
+    Args:
+        vae_directory: Diffusers directory of the VAE.
+        directory: Directory in which the pipeline is assembled.
+        latent_file: Safetensors file of a `LatentSet` to write.
+        device: Device on which the pipeline runs.
+    """
     untrained = directory / "untrained-unet"
     with replace_directory(untrained) as draft:
         build_unet().save_pretrained(draft)
@@ -119,7 +158,15 @@ def encode_latents(vae_directory: Path, directory: Path, latent_file: Path, *, d
 
 
 def finish_unet(weights: Path, output: Path) -> Path:
-    """Averaged weights, saved in fp16."""
+    """Save the trained UNet in fp16.
+
+    Args:
+        weights: Safetensors file of averaged weights.
+        output: Diffusers directory to write.
+
+    Returns:
+        `output`.
+    """
     unet = build_unet()
     unet.load_state_dict(load_file(weights))
     with replace_directory(output) as draft:

@@ -1,9 +1,9 @@
-"""One training loop for the generator's parts: data-parallel, measured, checkpointed, resumable.
+"""Training loop of the generator's parts: data-parallel, checkpointed, resumable, in the fastest precision.
 
-On processors, one process per core with one thread each trains small batches nearly twice as fast as
-one process with all threads; gradients are averaged by `DistributedDataParallel` over gloo. Where the
-processor has bfloat16 of its own, that is nearly twice as fast again; elsewhere it is ten times slower, so
-both are measured and the faster one is taken.
+On CPUs, one process per core with one thread each trains small batches nearly twice as fast as one process
+with all threads; `DistributedDataParallel` averages the gradients over gloo. On CPUs with native bfloat16,
+that type is nearly twice as fast again; on others it is ten times slower, so both types are measured and the
+faster one is used.
 """
 
 from __future__ import annotations
@@ -35,61 +35,77 @@ from creditline.tensor_files import write_tensors
 _FULL = "float32"
 _MEASURED_STEPS = 12
 _WARM_UP_STEPS = 3
-_FEWEST_STEPS = 24
+_MIN_STEPS = 24
 _LOG_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train. `batch` is the whole batch, over all workers.
-
-    steps: how many optimiser steps; where it is None, as many as fit into `minutes`. keep: after which steps
-    the averaged weights are kept as they are then (`kept_weights`).
-    """
+    """Length, batch size and optimiser settings of a training."""
 
     minutes: float
+    """Training time in minutes, where `steps` is None."""
     batch: int
+    """Examples per optimiser step, over all workers together."""
     learning_rate: float
+    """Peak learning rate of AdamW."""
     workers: int
+    """Number of processes."""
     seed: int
+    """Seed of the initial weights and of all examples."""
     warm_up: float = 0.02
+    """Fraction of the steps in which the learning rate rises linearly."""
     ema_decay: float = 0.999
+    """Decay per step of the exponential moving average of the weights."""
     weight_decay: float = 1e-4
+    """Weight decay of AdamW."""
     checkpoint_minutes: float = 3.0
+    """Minutes between checkpoints."""
     steps: int | None = None
+    """Number of optimiser steps; None: the number that fits into `minutes`."""
     keep: tuple[int, ...] = ()
+    """Steps after which a copy of the averaged weights is kept (`kept_weights`)."""
 
 
 def kept_weights(name: str, step: int, directory: Path) -> Path:
-    """Where a task's averaged weights after a step of `Schedule.keep` are."""
+    """Path of a task's averaged weights after a step in `Schedule.keep` (float16)."""
     return directory / f"{name}.step-{step}.safetensors"
 
 
 class TrainingTask(Protocol):
-    """What is trained: a model, its loss on a batch of rows, and how a row is augmented.
+    """A model to train, with its data and loss.
 
-    Must be picklable: each worker process builds its own. `precisions`: the names of the float types that its
-    forward may be computed in; weights and their updates are always float32.
+    A task must be picklable, because each worker process builds its own model.
     """
 
     name: str
+    """Name of the task, used in file names."""
     precisions: tuple[str, ...]
+    """Names of the float types in which the forward pass may be computed; weights and updates are float32."""
 
     def open(self) -> None:
-        """Load the data (once per worker)."""
+        """Load the data; called once in each worker."""
 
     def build(self) -> nn.Module:
-        """The model, freshly initialised."""
+        """Build the model with initial weights."""
 
     def loss(self, model: nn.Module, generator: torch.Generator, batch: int) -> Tensor:
-        """Draw `batch` examples with the generator, which is the processor's, and return their mean loss.
+        """Mean loss of randomly drawn examples.
 
-        What the data lack to be on the model's device is moved there.
+        The task moves the examples to the model's device.
+
+        Args:
+            model: The model.
+            generator: Random generator of the CPU.
+            batch: Number of examples.
+
+        Returns:
+            A scalar on the model's device.
         """
 
 
 class _LossModule(nn.Module):
-    """Puts a task's loss into `forward`, which is where DistributedDataParallel hooks in."""
+    """A task's loss as a module's `forward`, which DistributedDataParallel needs."""
 
     def __init__(self, task: TrainingTask, model: nn.Module) -> None:
         super().__init__()
@@ -102,17 +118,28 @@ class _LossModule(nn.Module):
 
 @dataclass
 class Progress:
-    """Where a training stands; what the checkpoint's JSON holds."""
+    """The progress of a training, stored as JSON in its checkpoint."""
 
     step: int
+    """Number of finished optimiser steps."""
     total_steps: int
+    """Number of steps of the whole training; 0 before it is known."""
     seconds: float
+    """Training time so far."""
     smoothed_loss: float
+    """Exponential moving average of the loss; NaN before the first step."""
     precision: str = "float32"
+    """Name of the float type in which the forward pass is computed."""
 
 
 def learning_rate_at(step: int, total_steps: int, schedule: Schedule) -> float:
-    """Linear warm-up, then a cosine to zero."""
+    """Learning rate of a step: linear warm-up, then cosine decay to zero.
+
+    Args:
+        step: Step, from 0.
+        total_steps: Number of steps of the whole training.
+        schedule: Peak learning rate and length of the warm-up.
+    """
     warm_up_steps = max(1, round(schedule.warm_up * total_steps))
     if step < warm_up_steps:
         return schedule.learning_rate * (step + 1) / warm_up_steps
@@ -128,12 +155,23 @@ def train(
     *,
     device: str = CPU,
 ) -> Path:
-    """Train to the end of the schedule, resuming from `directory` when a checkpoint is there.
+    """Train a task to the end of its schedule, resuming from a checkpoint if the directory holds one.
 
-    device: where the model is trained; a training may be resumed on another. On a GPU its forward is computed
-    in float32 only. Returns the path of the averaged (EMA) weights. One process at a time trains a task in a
-    directory; others wait for it. Raises FingerprintMismatch when the checkpoint was made with
-    another schedule.
+    One process at a time trains a task in a directory; others wait for it.
+
+    Args:
+        task: Model, data and loss.
+        schedule: Length, batch size and optimiser settings.
+        directory: Directory of checkpoints and results.
+        report: Receives progress lines, also while waiting for another process.
+        device: Device on which the model is trained; a training may be resumed on another. On a GPU, the
+            forward pass is computed in float32 only.
+
+    Returns:
+        Path of the averaged (EMA) weights.
+
+    Raises:
+        FingerprintMismatch: The checkpoint was made with another schedule.
     """
     averaged = directory / f"{task.name}.ema.safetensors"
     with build_lock(averaged, on_wait=report):
@@ -157,18 +195,19 @@ def _train(
 
 def _refuse_other_schedule(name: str, schedule: Schedule, directory: Path) -> None:
     path = directory / f"{name}.schedule.json"
-    wanted = json.loads(json.dumps(asdict(schedule)))
-    if path.exists() and json.loads(path.read_text()) != wanted:
+    expected = json.loads(json.dumps(asdict(schedule)))
+    if path.exists() and json.loads(path.read_text()) != expected:
         raise FingerprintMismatch(
-            f"{path} was begun with another schedule; use the same one, or another directory",
+            f"the training of {path} was started with another schedule; use the same one, or another"
+            " directory",
             field="schedule",
         )
     with replace_file(path) as draft:
-        draft.write_text(json.dumps(wanted, indent=1))
+        draft.write_text(json.dumps(expected, indent=1))
 
 
 class _Trainer:
-    """One worker's training state: model, optimiser, averaged weights, progress."""
+    """The training state of one worker: model, optimiser, averaged weights, progress."""
 
     def __init__(
         self, rank: int, task: TrainingTask, schedule: Schedule, directory: Path, device: torch.device
@@ -192,7 +231,7 @@ class _Trainer:
             self.loss_module = DistributedDataParallel(loss_module)
 
     def step(self, total_steps: int) -> float:
-        """One optimiser step; the examples depend on seed, step and rank alone. Returns the loss."""
+        """Take one optimiser step, and return the loss; the examples depend only on seed, step and rank."""
         schedule = self.schedule
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.progress.step, total_steps, schedule)
@@ -224,7 +263,7 @@ class _Trainer:
         return self.directory / f"{self.task.name}.{part}"
 
     def save(self) -> None:
-        """Write weights, averaged weights, optimiser state and progress; the progress file comes last."""
+        """Write weights, averaged weights and optimiser state, and then the progress file."""
         state = self.optimizer.state_dict()["state"]
         moments = {f"{i}.{k}": v for i, entry in state.items() for k, v in entry.items()}
         for part, tensors in (
@@ -237,7 +276,7 @@ class _Trainer:
             draft.write_text(json.dumps(asdict(self.progress)))
 
     def keep(self) -> None:
-        """Keep the averaged weights as they are now, in half precision."""
+        """Write a copy of the current averaged weights, in half precision."""
         halves = {name: value.half() for name, value in self.ema.items()}
         write_tensors(kept_weights(self.task.name, self.progress.step, self.directory), halves)
 
@@ -277,16 +316,16 @@ def _work(
 
 
 def _measure(trainer: _Trainer) -> None:
-    """Time a few real steps in each precision; keep the fastest, and as many steps as fit the schedule.
+    """Time a few real steps in each precision; select the fastest, and the number of steps that fits.
 
-    On a GPU only float32 is tried: half precision has not been held against it there.
+    On a GPU, only float32 is measured: half precision has not been compared with it there.
     """
     allowed = trainer.task.precisions if trainer.device.type == CPU else (_FULL,)
     seconds = {precision: _seconds_per_step(trainer, precision) for precision in allowed}
     progress, schedule = trainer.progress, trainer.schedule
     progress.precision = min(seconds, key=lambda precision: seconds[precision])
     fastest = seconds[progress.precision]
-    progress.total_steps = max(_FEWEST_STEPS, progress.step, round(schedule.minutes * 60.0 / fastest))
+    progress.total_steps = max(_MIN_STEPS, progress.step, round(schedule.minutes * 60.0 / fastest))
     if trainer.rank == 0:
         rates = ", ".join(
             f"{schedule.batch / taken:.1f} samples/s in {name}" for name, taken in seconds.items()
@@ -296,14 +335,14 @@ def _measure(trainer: _Trainer) -> None:
 
 
 def _seconds_per_step(trainer: _Trainer, precision: str) -> float:
-    """The slowest worker's time, so that all of them decide alike."""
+    """Seconds per step of the slowest worker, so that all workers make the same decision."""
     trainer.progress.precision = precision
-    guess = 1_000_000
+    assumed_total_steps = 1_000_000
     for _ in range(_WARM_UP_STEPS):
-        trainer.step(guess)
+        trainer.step(assumed_total_steps)
     started = time.perf_counter()
     for _ in range(_MEASURED_STEPS):
-        trainer.step(guess)
+        trainer.step(assumed_total_steps)
     seconds = torch.tensor((time.perf_counter() - started) / _MEASURED_STEPS)
     if trainer.schedule.workers > 1:
         distributed.all_reduce(seconds, op=distributed.ReduceOp.MAX)
@@ -317,7 +356,7 @@ def _run(trainer: _Trainer) -> None:
     parent = parent_process()
     while progress.step < progress.total_steps:
         if parent is not None and not parent.is_alive():
-            raise SystemExit("the training's parent process is gone; stopping, start it again to resume")
+            raise SystemExit("the parent process has ended, so the training stops; start it again to resume")
         loss = trainer.step(progress.total_steps)
         if trainer.rank == 0 and progress.step in schedule.keep:
             trainer.keep()

@@ -1,4 +1,4 @@
-"""A lab so small that it is trained within seconds: every stage real, nothing learnt."""
+"""A lab that is small enough to be trained within seconds: all stages are real, but nothing is learnt."""
 
 from __future__ import annotations
 

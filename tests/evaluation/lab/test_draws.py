@@ -1,4 +1,4 @@
-"""The record of draws: its sums are what the full and the fast teacher say, and it resumes."""
+"""The record of draws: its sums are the scores of the full and the fast teacher, and it resumes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def record(setting: LabSetting, directory: Path) -> DrawRecord:
     return collect_draws(setting, forgetting, _ROWS, directory)
 
 
-def test_the_mean_over_draws_is_what_unlearning_says_at_them(
+def test_the_mean_over_draws_is_the_change_by_unlearning(
     setting: LabSetting, record: DrawRecord, tmp_path: Path
 ) -> None:
     method = Unlearning("again", setting.generator, natural_ascent(setting.generator), draws=EACH_DRAW)
@@ -58,7 +58,7 @@ def test_the_controls_are_the_fast_teachers_first_order_part(
     np.testing.assert_allclose(record.controls, found, rtol=1e-2, atol=1e-5 * np.abs(found).max())
 
 
-def test_it_is_read_as_it_was_written(record: DrawRecord, tmp_path: Path) -> None:
+def test_a_record_of_draws_is_read_as_it_was_written(record: DrawRecord, tmp_path: Path) -> None:
     write_draws(record, tmp_path / "draws.safetensors")
     read = read_draws(tmp_path / "draws.safetensors")
     for name in ("rows", "controls", "step_passes"):
@@ -68,7 +68,7 @@ def test_it_is_read_as_it_was_written(record: DrawRecord, tmp_path: Path) -> Non
         np.testing.assert_allclose(ours, theirs, atol=1e-3 * np.abs(theirs).max())
 
 
-def test_other_queries_are_not_mixed_with_what_is_there(
+def test_results_of_other_queries_are_refused(
     setting: LabSetting, record: DrawRecord, directory: Path
 ) -> None:
     forgetting = natural_ascent(setting.generator)(setting.works, directory)

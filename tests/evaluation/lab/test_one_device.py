@@ -1,4 +1,4 @@
-"""The lab's models, their training and what is recorded of them follow the lab's device."""
+"""The lab's models, their training and their record use the lab's device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lab draws: works, subsets, queries and models."""
+"""The draws of the lab: works, subsets, queries and models."""
 
 from __future__ import annotations
 

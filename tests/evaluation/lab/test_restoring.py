@@ -1,4 +1,4 @@
-"""A lab's directory made again from its record and its generator's weights."""
+"""A lab's directory is restored from its record and its generator's weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_restored_lab_trains_and_judges_as_the_first_one(
             torch.testing.assert_close(values, theirs[key], rtol=1e-4, atol=1e-4)
 
 
-def test_weights_that_are_not_the_record_s_are_refused(
+def test_weights_of_another_record_are_refused(
     trained_lab: Workshop, small_corpus: Corpus, tmp_path: Path
 ) -> None:
     record = replace(collect(trained_lab), generator="another")

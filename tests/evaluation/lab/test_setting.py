@@ -1,4 +1,4 @@
-"""The lab's methods on a lab that is trained within seconds: every one really runs."""
+"""All methods run on a lab that is trained within seconds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_method_scores_every_work_for_every_query(
     assert found.cost.seconds_per_query > 0
 
 
-def test_a_method_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match=f"none of {', '.join(METHODS)}"):
         method_named("astrology")
 

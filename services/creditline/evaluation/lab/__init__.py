@@ -1,1 +1,1 @@
-"""The lab: a small generator that is really retrained on subsets of its works, and its recorded losses."""
+"""The lab: a small generator that is retrained on subsets of its works, and the recorded losses."""

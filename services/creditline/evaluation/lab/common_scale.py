@@ -1,8 +1,9 @@
-"""Fits a method's map to expected ΔL on some of the lab's subsets, and tests it on others.
+"""Fitting of a method's map from scores to expected ΔL on some of the lab's subsets, and its test on others.
 
-A half subset's loss is taken to be that of all works plus the ΔL of every work that it left out; least
-squares then give the map's heights, none falling. Subsets all leave out as many works, so that what any work
-is worth cancels: that part comes from models of all works.
+The loss of a model trained on a half of the works is modelled as the loss with all works plus the ΔL of each
+work that was left out; non-negative least squares then give non-decreasing heights of the map. All subsets
+leave out equally many works, so a ΔL that all works have in common cancels: that part is fitted with the
+models of all works.
 """
 
 from __future__ import annotations
@@ -33,10 +34,15 @@ def fit_expected_change(
     whole_loss: float | None = None,
     comparable: bool = False,
 ) -> ExpectedChange:
-    """scores: (Q, N), of the queries of `retrained`; whole_loss: their mean loss under models of all works.
+    """Fit the map from a method's scores to expected ΔL.
 
-    Where `whole_loss` is not given, what any work is worth is taken to be 0. comparable: whether how far a
-    query's scores spread means the same for every query, as it does for a consensus: its members agree.
+    Args:
+        scores: (Q, N) float64, scores of the works for the queries of `retrained`.
+        retrained: Models of half subsets of the works.
+        whole_loss: Mean loss of these queries under models of all works; None: the ΔL that all works have in
+            common is taken to be 0.
+        comparable: Whether the spread of a query's scores has the same meaning for every query, as it has for
+            a consensus, where it reflects the agreement of the members.
     """
     spread = float(np.median(scores.std(axis=1))) if comparable else 0.0
     steps = _steps(standardised(scores, spread=spread))
@@ -45,57 +51,72 @@ def fit_expected_change(
     losses = _centred(retrained.losses.mean(axis=1))
     rises, _ = nnls(design.reshape(-1, design.shape[2]), losses.ravel())
     heights = np.concatenate([[0.0], np.cumsum(rises)])
-    found = ExpectedChange(KNOTS, tuple(float(height) for height in heights), spread=spread)
+    fitted = ExpectedChange(KNOTS, tuple(float(height) for height in heights), spread=spread)
     if whole_loss is None:
-        return found
-    gone = float(left_out.sum(axis=1).mean())
-    of_a_work = (float(retrained.losses.mean()) - whole_loss) / gone
-    common = max(0.0, of_a_work - float(found.excess(scores).mean()))
-    return ExpectedChange(KNOTS, found.heights, common, spread)
+        return fitted
+    works_left_out = float(left_out.sum(axis=1).mean())
+    change_per_work = (float(retrained.losses.mean()) - whole_loss) / works_left_out
+    common = max(0.0, change_per_work - float(fitted.excess(scores).mean()))
+    return ExpectedChange(KNOTS, fitted.heights, common, spread)
 
 
 def write_maps(maps: Mapping[str, ExpectedChange]) -> None:
-    """The maps that labels are brought into one unit by, by method."""
+    """Write the maps that convert labels to one unit, by method, into the committed reference directory."""
     written = {name: expected.to_json() for name, expected in maps.items()}
     _MAPS.write_text(json.dumps(written, indent=1) + "\n")
 
 
 def read_maps() -> dict[str, ExpectedChange]:
-    """What `write_maps` wrote: fitted on all of the lab's subsets."""
+    """The committed maps by method, which were fitted on all of the lab's subsets."""
     return {
         name: ExpectedChange.from_json(content) for name, content in json.loads(_MAPS.read_text()).items()
     }
 
 
 def _steps(scores: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """How far each score is through each stretch between knots, 0 to 1: one (Q, N) a stretch."""
+    """Position of each score within each interval of the knots, clipped to 0 … 1: one (Q, N) per interval."""
     return [np.clip((scores - low) / (high - low), 0.0, 1.0) for low, high in pairwise(KNOTS)]
 
 
 def predicted_losses(
     expected: ExpectedChange, scores: NDArray[np.float64], subsets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The sum of ΔL over the works that each subset left out: (M, Q)."""
+    """Predicted rise of each query's loss: the sum of ΔL over the works that each subset leaves out.
+
+    Args:
+        expected: The map from scores to expected ΔL.
+        scores: (Q, N) scores of the works.
+        subsets: (M, N), 1 where subset m holds work n, else 0.
+
+    Returns:
+        (M, Q) float64.
+    """
     predicted: NDArray[np.float64] = (1.0 - subsets.astype(np.float64)) @ expected.of(scores).T
     return predicted
 
 
 @dataclass(frozen=True)
 class UnitTest:
-    """A map on subsets that it was not fitted on.
-
-    slope: of measured over foretold differences between subsets, 1 where the map is right; explained: the
-    part of their variance that it explains; correlation: of both; ceiling: of one seed with the other.
-    """
+    """Agreement of a map's predictions with subsets that the map was not fitted on."""
 
     slope: Estimate
+    """Slope of measured over predicted differences between subsets; 1 where the map is right."""
     explained: float
+    """Fraction of the variance of the measured differences that the predictions explain."""
     correlation: float
+    """Correlation of predicted and measured differences."""
     ceiling: float
+    """Correlation of the differences between the models of two seeds."""
 
 
 def unit_test(predicted: NDArray[np.float64], retrained: Retrained, *, seed: int) -> UnitTest:
-    """foretold: (M, Q), for the subsets of `retrained`. Intervals over subsets and queries together."""
+    """Compare predicted with measured losses; intervals are over subsets and queries together.
+
+    Args:
+        predicted: (M, Q) predicted losses for the subsets of `retrained`.
+        retrained: Models of subsets that the map was not fitted on, from at least two seeds.
+        seed: Seed of the resampling.
+    """
     measured = retrained.losses.mean(axis=1)
     random = np.random.default_rng(seed)
     subsets, queries = measured.shape
@@ -119,7 +140,7 @@ def unit_test(predicted: NDArray[np.float64], retrained: Retrained, *, seed: int
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each query's, less its mean over the subsets."""
+    """Values minus the mean of each query (column) over the subsets."""
     return values - values.mean(axis=0)
 
 

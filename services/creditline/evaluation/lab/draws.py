@@ -1,7 +1,7 @@
-"""What each single draw says of the works once a query is forgotten: what a fast teacher is chosen by.
+"""Changes of the works' losses draw by draw after a query is forgotten, from which a fast teacher is chosen.
 
-For some queries the full teacher's step is taken, and every work's change of loss is kept draw by draw, with
-the first-order part of the same draw beside it. Any estimator from fewer passes is then a sum over these.
+For some queries, the full teacher's step is taken; for each draw (timestep and noise), the change of every
+work's loss is recorded with its first-order part. Any estimator that uses fewer passes is a sum over these.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ from creditline.attribution.gradients.row_store import stored_rows
 from creditline.attribution.unlearning.fast_teacher import CONTROL_DRAWS
 from creditline.attribution.unlearning.forgetting import Forgetting
 from creditline.evaluation.lab.setting import LabSetting
-from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.generator.losses import LOSS, Draws, denoising_losses
+from creditline.tensor_files import read_artifact, write_arrays
 
-# Other noise than the full teacher's own.
+# The salt makes the noise differ from that of the full teacher.
 EACH_DRAW = Draws(timesteps=20, repeats=1, salt="again")
 _WORKS_PER_BLOCK = 20
 
 
 @dataclass(frozen=True)
 class DrawRecord:
-    """rows: (Q,) the lab's queries; changes, first_order: (Q, N, draws), of the loss at each of `EACH_DRAW`;
-    controls: (Q, N), the first-order part over `CONTROL_DRAWS`; step_passes: (Q,), what the steps cost."""
+    """Changes of the works' losses by the full teacher's steps, draw by draw."""
 
     rows: NDArray[np.int64]
+    """(Q,) rows of the queries in the lab's record."""
     changes: NDArray[np.float32]
+    """(Q, N, draws) change of each work's loss at each draw of `EACH_DRAW`."""
     first_order: NDArray[np.float32]
+    """(Q, N, draws) first-order part of `changes`: gradient times step."""
     controls: NDArray[np.float32]
+    """(Q, N) first-order part averaged over `CONTROL_DRAWS`, the control variate."""
     step_passes: NDArray[np.float32]
+    """(Q,) teacher passes that each step took."""
 
 
 def collect_draws(
@@ -48,9 +52,19 @@ def collect_draws(
     directory: Path,
     parameters: ParameterChoice = "cross-attn",
 ) -> DrawRecord:
-    """Take the steps, then walk over the works' gradients once; resumes at any query and any block of works.
+    """Take the step of each query, then compute the works' gradients once.
 
-    forgetting: moves no other layers than `parameters` chooses.
+    The work is saved by query and by block of works, and resumes there.
+
+    Args:
+        setting: The open lab.
+        forgetting: The teacher's way of forgetting; it changes only the layers that `parameters` selects.
+        rows: Rows of the queries in the lab's record.
+        directory: Directory of the intermediate results.
+        parameters: The layers whose gradients are computed.
+
+    Raises:
+        FingerprintMismatch: The directory holds results of another generator, corpus, loss or query list.
     """
     generator, works, draws = setting.generator, setting.works.examples, len(EACH_DRAW)
     layers = chosen_layers(generator.unet, parameters)
@@ -66,7 +80,7 @@ def collect_draws(
     weights = _flat(layers)
 
     def forget(part: range) -> NDArray[np.float32]:
-        """A row of what the step cost, the works' changes, and the step itself."""
+        """One row: the passes of the step, the changes of the works' losses, and the step itself."""
         query = setting.queries.examples.rows([rows[part.start]])
         with forgetting.forget(generator, query) as forgotten:
             step = _flat(layers) - weights
@@ -81,7 +95,7 @@ def collect_draws(
     steps = torch.from_numpy(np.array(forgotten[:, columns:])).to(generator.device)
 
     def multiply(part: range) -> NDArray[np.float32]:
-        """(works, queries, draws + 1): each draw's gradient times each step, and the control's last."""
+        """(works, queries, draws + 1): the gradient of each draw, then of the control, times each step."""
         examples = works.rows(part)
         each = per_sample_gradients(generator, examples, EACH_DRAW, layers, by_timestep=True)
         control = per_sample_gradients(generator, examples, CONTROL_DRAWS, layers)
@@ -100,7 +114,10 @@ def collect_draws(
 
 
 def write_draws(record: DrawRecord, path: Path) -> None:
-    """One safetensors file; numbers by draw in float16, after division by their largest."""
+    """Write a record as a safetensors file.
+
+    Values by draw are stored in float16, divided by their largest magnitude.
+    """
     arrays = {name: getattr(record, name) for name in ("rows", "controls", "step_passes")}
     for name in ("changes", "first_order"):
         values = getattr(record, name)
@@ -109,17 +126,25 @@ def write_draws(record: DrawRecord, path: Path) -> None:
             name: (values / scale).astype(np.float16),
             f"{name}_scale": np.array([scale], dtype=np.float32),
         }
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(path, arrays, {})
 
 
 def read_draws(path: Path) -> DrawRecord:
-    """Raises NotReady when there is none, InvalidInput when it is cut off."""
-    arrays, _ = read_arrays(path, what="record of draws", command="creditline lab draws")
+    """Read a record of draws.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file is damaged.
+    """
+    arrays, _ = read_artifact(
+        path, what="record of draws", command="creditline lab draws", remedy="fetch it again", field="lab"
+    )
     for name in ("changes", "first_order"):
         arrays[name] = arrays[name].astype(np.float32) * arrays.pop(f"{name}_scale")
     return DrawRecord(**arrays)
 
 
 def _flat(layers: dict[str, torch.nn.Module]) -> Tensor:
-    """All parameters as they are now: (P,)."""
+    """Current values of all parameters, concatenated: (P,)."""
     return torch.cat([values.detach().flatten() for values in moved_parameters(layers)])

@@ -1,4 +1,4 @@
-"""The lab's record: which works each model saw, and how well it then knew each query. A few megabytes."""
+"""The lab's record: the training works of each model and its loss on each query (a few megabytes)."""
 
 from __future__ import annotations
 
@@ -14,43 +14,51 @@ from numpy.typing import NDArray
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
 from creditline.evaluation.lab.retraining.workshop import Workshop
-from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.evaluation.lds import Retrained
 from creditline.generator.pipeline import generator_fingerprint
+from creditline.tensor_files import read_artifact, write_arrays
 
-# "noise": the error of the predicted noise, as in the papers, where the few timesteps at which the picture is
-# almost clean make up most of the sum and vary least with the training works; "relative": each timestep's
-# error in units of its mean over models and queries, so that all timesteps count alike.
+# "noise": the error of the predicted noise, as in the papers; a few timesteps at which the picture is almost
+# clean make up most of the sum and vary least with the training works. "relative": the error at each timestep
+# in units of its mean over models and queries, so that all timesteps have equal weight.
 LossUnit = Literal["noise", "relative"]
 _ARRAYS = ("subsets", "losses", "pictures", "latents")
 
 
 @dataclass(frozen=True)
 class LabRecord:
-    """What the retrained models say.
-
-    subsets: (M, N) bool, which works a model saw; losses: (M, seeds, Q, timesteps) float32, of the predicted
-    noise; work_ids and queries name the columns; generator: fingerprint of the model of all works; pictures:
-    (G, H, W, 3) uint8, those that it made (generated queries come first); latents: (Q, C, H, W) float32, of
-    all queries.
-    """
+    """The losses of the retrained models on the lab's queries."""
 
     plan: LabPlan
+    """Sizes and seeds of the lab."""
     generator: str
+    """Fingerprint of the model of all works."""
     corpus: str
+    """Fingerprint of the lab's works."""
     work_ids: tuple[str, ...]
+    """(N,) ids of the works, in the column order of `subsets`."""
     queries: tuple[LabQuery, ...]
+    """(Q,) queries, generated ones first, in the order of `losses` and `latents`."""
     subsets: NDArray[np.bool_]
+    """(M, N) bool, true where a subset holds a work."""
     losses: NDArray[np.float32]
+    """(M, seeds, Q, timesteps) float32, mean squared error of the predicted noise."""
     pictures: NDArray[np.uint8]
+    """(G, H, W, 3) uint8, pictures of the generated queries."""
     latents: NDArray[np.float32]
+    """(Q, C, H, W) float32, latents of all queries."""
 
     def query_rows(self, kind: str) -> NDArray[np.intp]:
         """Rows of the queries of one kind ("generated" or "heldout")."""
         return np.flatnonzero([query.kind == kind for query in self.queries])
 
     def spread_rows(self, count: int, kinds: Sequence[str] = ("generated", "heldout")) -> list[int]:
-        """`count` queries of each of these kinds, every so many; all where it is 0."""
+        """Rows of evenly spaced queries.
+
+        Args:
+            count: Number of queries of each kind; 0: all.
+            kinds: Kinds of queries.
+        """
         chosen: list[int] = []
         for kind in kinds:
             rows = self.query_rows(kind)
@@ -59,13 +67,18 @@ class LabRecord:
         return chosen
 
     def retrained(self, kind: str, unit: LossUnit = "relative") -> Retrained:
-        """The subsets with the losses of the queries of one kind, averaged over timesteps in that unit."""
+        """The subsets with the losses of the queries of one kind, averaged over timesteps.
+
+        Args:
+            kind: Kind of queries.
+            unit: Unit of the loss at each timestep.
+        """
         weights = self.timestep_weights(unit)
         losses = (self.losses[:, :, self.query_rows(kind)].astype(np.float64) * weights).mean(axis=3)
         return Retrained(self.subsets.astype(np.float64), losses)
 
     def timestep_weights(self, unit: LossUnit) -> NDArray[np.float64]:
-        """What the loss of the noise at each timestep counts for: (timesteps,)."""
+        """Weight of the loss at each timestep in a unit: (timesteps,) float64."""
         if unit == "noise":
             return np.ones(self.losses.shape[3])
         mean: NDArray[np.float64] = self.losses.astype(np.float64).mean(axis=(0, 1, 2))
@@ -73,7 +86,11 @@ class LabRecord:
 
 
 def collect(workshop: Workshop) -> LabRecord:
-    """The record of all subsets of which every seed is done. Raises NotReady when those are fewer than 2."""
+    """Collect the record of all subsets whose models are finished for every seed.
+
+    Raises:
+        NotReady: Fewer than 2 subsets are finished.
+    """
     plan = workshop.plan
     jobs = subset_jobs(plan)
     by_subset = [jobs[start : start + plan.seeds] for start in range(0, len(jobs), plan.seeds)]
@@ -84,7 +101,8 @@ def collect(workshop: Workshop) -> LabRecord:
     ]
     if len(done) < 2:
         raise NotReady(
-            f"{workshop.directory} holds {len(done)} whole subsets; go on with `creditline lab train`",
+            f"{workshop.directory} holds {len(done)} complete subsets, but a record needs 2; continue with"
+            " `creditline lab train`",
             field="lab",
         )
     generated = [query.kind == "generated" for query in workshop.queries].count(True)
@@ -103,7 +121,7 @@ def collect(workshop: Workshop) -> LabRecord:
 
 
 def write_record(record: LabRecord, path: Path) -> None:
-    """One safetensors file."""
+    """Write a record as a safetensors file."""
     metadata = {
         "plan": json.dumps(record.plan.to_json()),
         "generator": record.generator,
@@ -111,14 +129,24 @@ def write_record(record: LabRecord, path: Path) -> None:
         "work_ids": json.dumps(record.work_ids),
         "queries": json.dumps([vars(query) for query in record.queries], ensure_ascii=False),
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(path, {name: getattr(record, name) for name in _ARRAYS}, metadata)
 
 
 def read_record(path: Path) -> LabRecord:
-    """Raises NotReady when there is none, InvalidInput when it is cut off or holds a loss of no number."""
-    arrays, metadata = read_arrays(path, what="lab record", command="creditline lab train")
+    """Read a lab record.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file is damaged, or a loss is NaN or infinite.
+    """
+    arrays, metadata = read_artifact(
+        path, what="lab record", command="creditline lab train", remedy="fetch it again", field="lab"
+    )
     if not np.isfinite(arrays["losses"]).all():
-        raise InvalidInput(f"{path} holds a loss that is no number; train that model again", field="lab")
+        raise InvalidInput(
+            f"{path} holds a loss that is NaN or infinite; train that model again", field="lab"
+        )
     return LabRecord(
         plan=LabPlan.from_json(json.loads(metadata["plan"])),
         generator=metadata["generator"],

@@ -1,4 +1,4 @@
-"""A lab's directory made again from what is committed, so that nobody need train the generator anew."""
+"""Restoring of a lab's directory from the committed record and weights, without training the generator."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from creditline.generator.assembly import assemble, assemble_reference, referenc
 
 
 def restore(workshop: Workshop, record: LabRecord, unet: Path) -> None:
-    """Put the record's generator, works and queries into the directory; only what is missing.
+    """Create the missing files of the record's generator, works and queries in the lab's directory.
 
-    unet: the weights of the model of all works, in a diffusers folder. Raises FingerprintMismatch when they
-    are not those of the record.
+    Args:
+        workshop: The lab's open directory.
+        record: The lab's record.
+        unet: Diffusers directory with the weights of the model of all works.
+
+    Raises:
+        FingerprintMismatch: The weights are not those of the record.
     """
     if not is_prepared(workshop):
         with preparation_lock(workshop, lambda line: None):

@@ -1,4 +1,4 @@
-"""The lab's generator, works and queries, opened from what is committed: all that a method needs to score."""
+"""The lab's generator, works and queries, opened from committed files, as attribution methods need them."""
 
 from __future__ import annotations
 
@@ -27,34 +27,36 @@ from creditline.generator.pipeline import Generator
 from creditline.towers.gallery_features import GalleryFeatures
 
 REFERENCE = Path(__file__).parent / "reference"
-# Seeds of the models of all works that D-TRAK's ensemble averages over (`creditline lab remove`).
+# Seeds of the further models of all works in D-TRAK's ensemble, which `creditline lab remove` trains.
 _ENSEMBLE_SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
 class LabSetting:
-    """An open lab. corpus: the works with their contributors, in the order of `works`.
-
-    seeds: from which the generator made a query's picture, by the query's id; real pictures have none.
-    """
+    """An open lab."""
 
     generator: Generator
+    """The model of all works, whose pictures are attributed."""
     corpus: Corpus
+    """The works with their contributors, in the order of `works`."""
     works: Gallery
+    """The works, encoded for the generator."""
     queries: Gallery
+    """The queries, encoded for the generator."""
     seeds: Mapping[str, int]
+    """Seeds of the generated queries' pictures, by query id; real pictures have no seed."""
 
 
 def method_context(
     setting: LabSetting, directory: Path, runs: Path = Path("runs/lab"), features: TowerFeatures | None = None
 ) -> MethodContext:
-    """The lab as the registry's methods need it.
+    """The context of the registry's methods in the lab.
 
     Args:
         setting: The open lab.
-        directory: Directory of the methods' artifacts.
-        runs: Directory of the lab's training runs, for methods that need further models of it.
-        features: Features by tower; None opens the embedded towers when they are first needed.
+        directory: Directory of the methods' stored gradients.
+        runs: Directory of the lab's training runs, for methods that need further models.
+        features: Features by tower; None: those of the embedded towers, opened at first use.
     """
     return MethodContext(
         setting.generator,
@@ -76,10 +78,16 @@ def method_context(
 def open_setting(
     record: LabRecord, corpus: Corpus, unet: Path = REFERENCE / "unet", *, device: str = CPU
 ) -> Iterator[LabSetting]:
-    """Assemble the record's generator and encode its works.
+    """Assemble the record's generator and encode its works and queries.
 
-    corpus: what the lab's works were drawn from; device: where the generator runs. Raises FingerprintMismatch
-    when the UNet or the works are not those of the record.
+    Args:
+        record: The lab's record.
+        corpus: The corpus from which the lab's works were drawn.
+        unet: Diffusers directory with the weights of the model of all works.
+        device: Device of the generator.
+
+    Raises:
+        FingerprintMismatch: The UNet or the works are not those of the record.
     """
     works, held_out = draw_works(corpus, record.plan)
     if works.ids != record.work_ids or works.fingerprint != record.corpus:
@@ -117,7 +125,13 @@ def _pictures(record: LabRecord, held_out: Corpus) -> Sequence[Image.Image]:
 
 
 def noise_queries(setting: LabSetting, count: int, *, seed: int = 0) -> Gallery:
-    """Pictures of random pixels with an empty prompt: they owe nothing to anybody in particular."""
+    """Pictures of random pixels with an empty prompt, on which no work has particular influence.
+
+    Args:
+        setting: The open lab.
+        count: Number of pictures.
+        seed: Seed of the pixels.
+    """
     height, width = np.asarray(setting.queries.pictures[0]).shape[:2]
     random = np.random.default_rng(seed)
     pictures = tuple(

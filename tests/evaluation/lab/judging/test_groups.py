@@ -17,13 +17,13 @@ from creditline.evaluation.lab.judging.groups import (
 )
 
 
-def test_what_agrees_in_rank_agrees_both_ways() -> None:
+def test_predictions_with_equal_ranks_agree_by_query_and_by_contributor() -> None:
     measured = np.random.default_rng(1).normal(size=(9, 5))
     found = group_agreement(np.exp(measured), measured)
     assert found.by_query.value == found.by_contributor.value == 1.0
 
 
-def test_how_many_works_one_has_says_nothing_of_which_pictures_owe_it() -> None:
+def test_the_number_of_works_does_not_affect_the_agreement_by_contributor() -> None:
     random = np.random.default_rng(2)
     sizes = np.array([1.0, 5.0, 20.0, 80.0])
     measured = sizes + 0.1 * random.normal(size=(30, 4))

@@ -1,4 +1,4 @@
-"""Scores on disk and their judge, on a record whose truth is known."""
+"""Stored scores and their comparison with retraining, on a record with known influences."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ COST = Cost(1.0, 2.0, 3.0, 4.0)
 
 @pytest.fixture
 def truth() -> NDArray[np.float64]:
-    """What each work does to each of five queries' losses: (5, works)."""
+    """Influence of each work on the losses of five queries: (5, works)."""
     return np.random.default_rng(3).normal(size=(5, _WORKS))
 
 
 @pytest.fixture
 def record(truth: NDArray[np.float64]) -> LabRecord:
-    """Losses that are exactly the sum of the works' influences, but for a little noise of each seed."""
+    """Losses that are the sum of the works' influences, plus a little noise for each seed."""
     draw = np.random.default_rng(4)
     subsets = draw.random((_SUBSETS, _WORKS)) < 0.5
     clean = 20.0 - subsets @ truth.T
@@ -67,7 +67,7 @@ def test_the_true_influences_score_nearly_1_and_their_opposite_nearly_minus_1(
         assert Judge(record, kind).lds(scores_of(-truth)).value < -0.98
 
 
-def test_a_judge_looks_at_no_subset_that_was_for_choosing(
+def test_judging_uses_no_subset_that_was_used_for_choosing(
     record: LabRecord, truth: NDArray[np.float64]
 ) -> None:
     spoilt = record.losses.copy()
@@ -96,7 +96,7 @@ def test_a_difference_is_over_the_queries_that_both_scored(
     assert judge.difference(scores_of(truth), scores_of(truth)).value == 0.0
 
 
-def test_relative_losses_hold_every_timestep_as_dear(record: LabRecord) -> None:
+def test_relative_losses_give_every_timestep_equal_weight(record: LabRecord) -> None:
     assert (record.losses.mean(axis=(0, 1, 2)) * record.timestep_weights("relative")) == pytest.approx(
         np.ones(_TIMESTEPS), rel=1e-4
     )
@@ -120,17 +120,17 @@ def test_scores_are_read_as_they_were_written(truth: NDArray[np.float64], tmp_pa
     assert np.array_equal(found["method"].values, written.values)
 
 
-def test_a_file_that_is_cut_off_and_one_that_is_not_there_say_what_to_do(
+def test_a_truncated_file_and_a_missing_one_are_refused_with_the_remedy(
     truth: NDArray[np.float64], tmp_path: Path
 ) -> None:
     with pytest.raises(NotReady, match="creditline lab score method"):
         read_scores(tmp_path / "method.safetensors")
     path = write_scores(scores_of(truth), tmp_path)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(InvalidInput, match="no whole file of scores"):
+    with pytest.raises(InvalidInput, match="is not a complete file of scores"):
         read_scores(path)
 
 
-def test_scores_of_a_query_that_was_not_asked_for_are_refused(truth: NDArray[np.float64]) -> None:
+def test_scores_of_a_query_that_was_not_scored_are_refused(truth: NDArray[np.float64]) -> None:
     with pytest.raises(InvalidInput, match=r"did not score queries \[4\]"):
         scores_of(truth[:2], (0, 1)).of_rows([1, 4])

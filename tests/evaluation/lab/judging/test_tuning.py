@@ -1,4 +1,4 @@
-"""The search for λ: by the choosing subsets alone."""
+"""The search of λ uses the choosing subsets alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scores() -> np.ndarray:
 
 @pytest.fixture
 def record(scores: np.ndarray) -> LabRecord:
-    """Losses that the scores foretell in the choosing subsets, and their negative in the judging ones."""
+    """Losses that the scores predict on the choosing subsets; their negatives on the judging subsets."""
     random = np.random.default_rng(2)
     subsets = random.random((CHOOSING + 20, 30)) < 0.5
     losses = 100.0 - subsets @ scores.T
@@ -36,7 +36,7 @@ def record(scores: np.ndarray) -> LabRecord:
     )
 
 
-def test_the_best_is_that_of_the_choosing_subsets(record: LabRecord, scores: np.ndarray) -> None:
+def test_the_best_value_is_chosen_on_the_choosing_subsets(record: LabRecord, scores: np.ndarray) -> None:
     found = tried(record, [0, 1, 2], {0.1: scores, 1.0: -scores})
     assert found == [
         Tried(0.1, pytest.approx(1.0), pytest.approx(-1.0)),

@@ -1,4 +1,4 @@
-"""Weights of a consensus: on a truth that is known, and those that are committed."""
+"""Weights of a consensus: on known influences, and the committed ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scores_of(name: str, values: np.ndarray, rows: tuple[int, ...]) -> MethodSco
     return MethodScores(name, rows, values.astype(np.float32), Cost(1.0, 2.0, 3.0, 4.0))
 
 
-def test_what_foretells_everything_gets_all_the_weight(record: LabRecord) -> None:
+def test_a_perfect_predictor_gets_all_the_weight(record: LabRecord) -> None:
     draw = np.random.default_rng(5)
     works, rows = len(record.work_ids), tuple(range(10))
     truth, noise = draw.normal(size=(2, 10, works))
@@ -43,7 +43,7 @@ def members_of(name: str) -> list[MethodScores]:
     return [read_scores(REFERENCE / "scores" / f"{member}.safetensors") for member in CONSENSUSES[name]]
 
 
-def test_subsets_that_judge_have_no_say(record: LabRecord) -> None:
+def test_judging_subsets_do_not_affect_the_weights(record: LabRecord) -> None:
     spoilt = record.losses.copy()
     spoilt[CHOOSING:] *= np.random.default_rng(1).uniform(0.9, 1.1, spoilt[CHOOSING:].shape)
     # A timestep's mean over all models is its unit: put back what the spoiling did to it.

@@ -1,4 +1,4 @@
-"""What removals did, on hand-made records whose answers are known."""
+"""Effects of removals, on hand-made records with known results."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def found(record: LabRecord, removals: RemovalRecord) -> Counterfactuals:
     return Counterfactuals(record, removals)
 
 
-def test_losses_are_held_against_models_that_were_only_trained_again(found: Counterfactuals) -> None:
+def test_losses_are_compared_with_models_of_all_works_from_other_seeds(found: Counterfactuals) -> None:
     """Untouched models have 1.1 and 1.0 of the mean loss, at every timestep."""
     assert found.loss_changes("ours") == pytest.approx([0.6, 0.6], abs=1e-6)
     assert found.random_loss_changes(_QUERIES) == pytest.approx([0.1, 0.1], abs=1e-6)
     assert found.over_random("ours").value == pytest.approx(6.0, rel=1e-4)
 
 
-def test_a_contributors_works_are_missed_by_every_query(found: Counterfactuals) -> None:
+def test_a_contributors_changes_cover_every_query(found: Counterfactuals) -> None:
     changes = found.contributor_changes()
     assert list(changes) == ["Ada"]
     assert changes["Ada"] == pytest.approx([0.0, 2.0], abs=1e-6)
@@ -102,7 +102,7 @@ def test_the_change_of_a_picture_is_in_units_of_full_contrast() -> None:
     assert structural_dissimilarity(noise, 255 - noise) > 0.5
 
 
-def test_pictures_are_held_against_the_untouched_model_of_the_same_seed(found: Counterfactuals) -> None:
+def test_pictures_are_compared_with_the_model_of_all_works_of_the_same_seed(found: Counterfactuals) -> None:
     expected = (30 - 10) ** 2 / 255**2, (20 - 10) ** 2 / 255**2
     changes = found.picture_changes("ours", mean_squared_error)
     assert [change for one in changes for change in one.values()] == pytest.approx(expected)
@@ -117,7 +117,7 @@ def test_a_towers_distance_is_that_of_its_features() -> None:
     assert brightness(flat(0), flat(255)) == pytest.approx(1.0 - 0.5**0.5, abs=1e-6)
 
 
-def test_without_controls_nothing_is_claimed(record: LabRecord, removals: RemovalRecord) -> None:
+def test_missing_controls_are_refused(record: LabRecord, removals: RemovalRecord) -> None:
     def without(reason: str) -> Counterfactuals:
         kept = [row for row, removal in enumerate(removals.removals) if removal.reason != reason]
         return Counterfactuals(

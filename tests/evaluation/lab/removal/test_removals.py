@@ -1,4 +1,4 @@
-"""Leave-K-out: which works a model must do without, and what is kept of models that did."""
+"""Leave-K-out: the works that each model is trained without, and the record of these models."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_scores_of_another_number_of_queries_are_refused() -> None:
         method_removals("trak", np.zeros((2, 6)), ["query"], 2)
 
 
-def test_random_removals_are_different_works_of_the_asked_number_drawn_from_the_seed() -> None:
+def test_random_removals_are_distinct_works_of_the_given_number_drawn_from_the_seed() -> None:
     drawn = random_removals(50, 8, 5, ["a", "b"], seed=3)
     assert [len(set(removal.rows)) for removal in drawn] == [8] * 5
     assert all(removal.rows == tuple(sorted(removal.rows)) for removal in drawn)
@@ -76,7 +76,7 @@ def test_contributors_are_removed_with_all_their_works_the_largest_first(small_c
         assert removal.queries == ()
 
 
-def test_contributors_of_as_many_works_come_by_name(small_corpus: Corpus) -> None:
+def test_contributors_with_equally_many_works_are_ordered_by_name(small_corpus: Corpus) -> None:
     names = ("zoe", "amy", "zoe", "bob", "amy", "eve")
     works = tuple(
         replace(work, contributor=name) for work, name in zip(small_corpus.works, names, strict=False)
@@ -117,7 +117,7 @@ def record(retrained: Workshop) -> RemovalRecord:
 
 
 @pytest.mark.slow
-def test_the_record_holds_what_each_model_says_of_all_queries_and_makes_of_its_own(
+def test_the_record_holds_each_models_losses_of_all_queries_and_pictures_of_its_own(
     retrained: Workshop, record: RemovalRecord
 ) -> None:
     prompts = {query.id: query for query in retrained.queries}
@@ -136,7 +136,7 @@ def test_the_record_holds_what_each_model_says_of_all_queries_and_makes_of_its_o
 
 
 @pytest.mark.slow
-def test_models_without_other_works_say_something_else(record: RemovalRecord) -> None:
+def test_models_without_other_works_have_other_losses(record: RemovalRecord) -> None:
     assert len({losses.tobytes() for losses in record.losses}) == len(REMOVALS)
     assert record.rows("nothing") == [1]
     assert record.rows("contributor") == [2]
@@ -183,7 +183,7 @@ def test_a_record_of_removals_is_read_as_it_was_written(record: RemovalRecord, t
 
 
 @pytest.mark.slow
-def test_a_record_of_removals_that_is_missing_or_cut_off_is_refused(
+def test_a_record_of_removals_that_is_missing_or_truncated_is_refused(
     record: RemovalRecord, tmp_path: Path
 ) -> None:
     path = tmp_path / "removals.safetensors"
@@ -193,5 +193,7 @@ def test_a_record_of_removals_that_is_missing_or_cut_off_is_refused(
     whole = path.read_bytes()
     for kept_bytes in (0, 100, -10):
         path.write_bytes(whole[:kept_bytes])
-        with pytest.raises(InvalidInput, match=r"no whole record of removals \(.*\); fetch it again"):
+        with pytest.raises(
+            InvalidInput, match=r"is not a complete record of removals \(.*\); fetch it again"
+        ):
             read_removals(path)

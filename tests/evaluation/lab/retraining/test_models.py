@@ -1,4 +1,4 @@
-"""The lab from works to record, on models that are really trained."""
+"""The lab from works to record, with models that are actually trained."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_other_works_and_other_seeds_give_other_models(trained_lab: Workshop) ->
     assert len({tuple(losses[subset, seed]) for subset in range(2) for seed in range(2)}) == 4
 
 
-def test_relative_losses_count_every_timestep_alike(trained_lab: Workshop) -> None:
+def test_relative_losses_weight_every_timestep_equally(trained_lab: Workshop) -> None:
     record = collect(trained_lab)
     weighted = record.losses * record.timestep_weights("relative")
     assert weighted.mean(axis=(0, 1, 2)) == pytest.approx(np.ones(LOSS_DRAWS.timesteps), rel=1e-5)
 
 
-def test_a_lab_that_was_killed_goes_on_and_ends_with_the_same_bytes(
+def test_a_killed_lab_resumes_and_ends_with_the_same_bytes(
     trained_lab: Workshop, small_corpus: Corpus, tmp_path: Path
 ) -> None:
     plan, spawn = trained_lab.plan, multiprocessing.get_context("spawn")
@@ -73,7 +73,7 @@ def _retrain_aloud(directory: Path, corpus: Corpus, plan: LabPlan, subsets: int 
     retrain(directory, corpus, plan, subsets=subsets, workers=1, report=lambda line: None)
 
 
-def test_two_processes_that_retrain_one_lab_at_once_come_to_the_losses_of_one(
+def test_two_concurrent_retrainings_of_one_lab_give_the_losses_of_one(
     trained_lab: Workshop, small_corpus: Corpus, tmp_path: Path
 ) -> None:
     plan = trained_lab.plan
@@ -90,10 +90,10 @@ def test_a_directory_of_another_plan_is_refused(trained_lab: Workshop, small_cor
         Workshop.open(trained_lab.directory, small_corpus, replace(trained_lab.plan, epochs=4))
 
 
-def test_a_lab_without_whole_subsets_gives_no_record(
+def test_a_lab_without_complete_subsets_gives_no_record(
     small_plan: LabPlan, small_corpus: Corpus, tmp_path: Path
 ) -> None:
-    with pytest.raises(NotReady, match="0 whole subsets"):
+    with pytest.raises(NotReady, match="0 complete subsets"):
         collect(Workshop.open(tmp_path, small_corpus, small_plan))
 
 
@@ -106,7 +106,7 @@ def test_a_record_is_read_as_it_was_written(trained_lab: Workshop, tmp_path: Pat
     assert (found.plan, found.queries, found.work_ids) == (record.plan, record.queries, record.work_ids)
 
 
-def test_a_record_that_is_cut_off_missing_or_holds_a_nan_is_refused(
+def test_a_record_that_is_truncated_missing_or_holds_a_nan_is_refused(
     trained_lab: Workshop, tmp_path: Path
 ) -> None:
     path = tmp_path / "record.safetensors"
@@ -114,8 +114,8 @@ def test_a_record_that_is_cut_off_missing_or_holds_a_nan_is_refused(
         read_record(path)
     record = collect(trained_lab)
     write_record(replace(record, losses=np.full_like(record.losses, np.nan)), path)
-    with pytest.raises(InvalidInput, match="no number"):
+    with pytest.raises(InvalidInput, match="is NaN or infinite"):
         read_record(path)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InvalidInput, match="no whole lab record"):
+    with pytest.raises(InvalidInput, match="is not a complete lab record"):
         read_record(path)

@@ -1,1 +1,1 @@
-"""Judging of attribution methods by the lab's record: LDS, tuning, weights of an ensemble."""
+"""Assessment of attribution methods by the lab's record: LDS, tuning, and weights of an ensemble."""

@@ -1,4 +1,4 @@
-"""Contributors in the lab: what methods foretell of leaving all works of one out, and what it really did."""
+"""Contributors in the lab: predicted against measured effect of leaving out all works of one contributor."""
 
 from __future__ import annotations
 
@@ -12,63 +12,95 @@ from numpy.typing import NDArray
 from creditline.errors import InvalidInput
 from creditline.evaluation.agreement import spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean
-from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
+from creditline.tensor_files import read_artifact, write_arrays
 
 SEED = 29
 
 
 @dataclass(frozen=True)
 class GroupScores:
-    """values: by score's name, (Q, G) float32 of all the lab's queries; contributors name the columns."""
+    """Scores of contributors for all queries of the lab."""
 
     contributors: tuple[str, ...]
+    """(G,) contributors, in the column order of `values`."""
     values: Mapping[str, NDArray[np.float32]]
+    """(Q, G) float32 by name of the score."""
 
 
 def write_group_scores(scores: GroupScores, path: Path) -> None:
-    """One safetensors file."""
+    """Write contributors' scores as a safetensors file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(path, dict(scores.values), {"contributors": "\n".join(scores.contributors)})
 
 
 def read_group_scores(path: Path) -> GroupScores:
-    """Raises NotReady when there is none, InvalidInput when it is cut off."""
-    arrays, words = read_arrays(
+    """Read contributors' scores.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file is damaged.
+    """
+    arrays, metadata = read_artifact(
         path,
         what="file of contributors' scores",
         command="creditline lab contributors",
-        again="make it again",
+        remedy="make it again",
+        field="lab",
     )
-    return GroupScores(tuple(words["contributors"].split("\n")), arrays)
+    return GroupScores(tuple(metadata["contributors"].split("\n")), arrays)
 
 
 @dataclass(frozen=True)
 class GroupAgreement:
-    """Rank correlation of foretold with measured ΔL.
-
-    by_query: over the contributors, mean over queries (whom does this picture owe?); by_contributor: over the
-    queries, mean over contributors (which pictures owe this one?), where how many works one has says nothing.
-    """
+    """Rank correlation of predicted and measured ΔL."""
 
     by_query: Estimate
+    """Correlation over the contributors, averaged over the queries: which contributors does a picture owe?"""
     by_contributor: Estimate
+    """Correlation over the queries, averaged over the contributors: which pictures owe a contributor? The
+    number of a contributor's works has no effect on it."""
 
 
 def group_agreement(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> GroupAgreement:
-    """foretold, measured: (Q, G). Raises InvalidInput when they are not alike."""
+    """Compare predicted with measured effects.
+
+    Args:
+        predicted: (Q, G) float64, predicted ΔL of each query without each contributor.
+        measured: (Q, G) float64, measured ΔL.
+
+    Raises:
+        InvalidInput: The shapes differ.
+    """
     if predicted.shape != measured.shape:
-        raise InvalidInput(f"foretold {predicted.shape} and measured {measured.shape} are not of one shape")
+        raise InvalidInput(
+            f"predicted and measured values must have one shape; got {predicted.shape} and {measured.shape}"
+        )
     return GroupAgreement(_mean_spearman(predicted, measured), _mean_spearman(predicted.T, measured.T))
 
 
 def _mean_spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estimate:
-    """Over rows."""
+    """Rank correlation row by row, averaged over the rows."""
     return bootstrap_mean([spearman(one, other) for one, other in zip(first, second, strict=True)], seed=SEED)
 
 
 def rows_by_contributor(contributors: Sequence[str], wanted: Sequence[str]) -> list[list[int]]:
-    """contributors: of each work. Raises InvalidInput for one who has none."""
+    """The rows of each wanted contributor's works.
+
+    Args:
+        contributors: Contributor of each work.
+        wanted: Names of contributors.
+
+    Returns:
+        Row indices of the works, one list per wanted contributor.
+
+    Raises:
+        InvalidInput: A wanted contributor has no work.
+    """
     rows = {name: [row for row, one in enumerate(contributors) if one == name] for name in wanted}
-    for name, found in rows.items():
-        if not found:
-            raise InvalidInput(f"contributor {name!r} has no work here", field="contributor")
+    for name, works in rows.items():
+        if not works:
+            raise InvalidInput(
+                f"contributor {name!r} has no work among the lab's works; name one who has",
+                field="contributor",
+            )
     return [rows[name] for name in wanted]

@@ -1,4 +1,4 @@
-"""Methods' scores of the lab's works, kept with their cost, and judged against retraining."""
+"""Scores of the lab's works by attribution methods, stored with their cost and compared with retraining."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ from creditline.attribution.attributor import Attributed, Cost
 from creditline.errors import InvalidInput
 from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.record import LabRecord, LossUnit
-from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.evaluation.lds import Retrained, lds, lds_difference, noise_ceiling
+from creditline.tensor_files import read_artifact, write_arrays
 
-# Whatever a method has to choose (λ, damping, weights) is chosen on the first subsets, and it is judged on
-# the others.
+# Number of subsets, from the first, on which hyperparameters (λ, damping, weights) are chosen; methods are
+# compared on the others.
 CHOOSING = 16
-# Whose first works are really left out.
+# Methods whose first works are left out by retraining.
 LEADING = ("abu-plus", "consensus", "d-trak")
 SEED = 17
 
 
 @dataclass(frozen=True)
 class MethodScores:
-    """rows: which of the lab's queries were scored; values: (rows, N) float32."""
+    """Scores of the lab's works by one method."""
 
     method: str
+    """Name of the method."""
     rows: tuple[int, ...]
+    """Rows of the scored queries in the lab's record."""
     values: NDArray[np.float32]
+    """(rows, N) float32, score of each work for each scored query."""
     cost: Cost
+    """Time, passes and memory of the method."""
 
     @classmethod
     def of(cls, method: str, rows: Sequence[int], attributed: Attributed) -> MethodScores:
+        """The scores that a run of a method gave for queries of the lab."""
         return cls(method, tuple(rows), attributed.values.astype(np.float32), attributed.cost)
 
     def kinds(self, record: LabRecord) -> list[str]:
@@ -43,16 +48,21 @@ class MethodScores:
         return list(dict.fromkeys(record.queries[row].kind for row in sorted(self.rows)))
 
     def of_rows(self, rows: Sequence[int]) -> NDArray[np.float64]:
-        """The scores of the named queries: (queries, N). Raises InvalidInput when one was not scored."""
-        place = {row: number for number, row in enumerate(self.rows)}
-        missing = [row for row in rows if row not in place]
+        """The scores of the given queries: (queries, N) float64.
+
+        Raises:
+            InvalidInput: A query was not scored.
+        """
+        position = {row: number for number, row in enumerate(self.rows)}
+        missing = [row for row in rows if row not in position]
         if missing:
             raise InvalidInput(f"{self.method} did not score queries {missing}; score them first")
-        return self.values[[place[row] for row in rows]].astype(np.float64)
+        return self.values[[position[row] for row in rows]].astype(np.float64)
 
 
 def write_scores(scores: MethodScores, directory: Path) -> Path:
-    """One safetensors file a method."""
+    """Write a method's scores as METHOD.safetensors in a directory, which is created; returns the path."""
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{scores.method}.safetensors"
     metadata = {"cost": json.dumps(asdict(scores.cost)), "rows": json.dumps(scores.rows)}
     write_arrays(path, {"scores": scores.values}, metadata)
@@ -60,47 +70,72 @@ def write_scores(scores: MethodScores, directory: Path) -> Path:
 
 
 def read_scores(path: Path) -> MethodScores:
-    """Raises NotReady when there is none, InvalidInput when it is cut off."""
-    arrays, metadata = read_arrays(
-        path, what="file of scores", command=f"creditline lab score {path.stem}", again="make it again"
+    """Read a method's scores; the method's name is that of the file.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file is damaged.
+    """
+    arrays, metadata = read_artifact(
+        path,
+        what="file of scores",
+        command=f"creditline lab score {path.stem}",
+        remedy="make it again",
+        field="lab",
     )
     rows = tuple(json.loads(metadata["rows"]))
     return MethodScores(path.stem, rows, arrays["scores"], Cost(**json.loads(metadata["cost"])))
 
 
 def read_all_scores(directory: Path) -> dict[str, MethodScores]:
-    """Every method that has a file, by name."""
+    """Scores of all methods with a file in a directory, by name of the method."""
     return {path.stem: read_scores(path) for path in sorted(directory.glob("*.safetensors"))}
 
 
 @dataclass(frozen=True)
 class Judge:
-    """The queries of one kind under the judging subsets' models, in one unit of loss."""
+    """Comparison of methods by the queries of one kind, on the subsets that are not used for choosing."""
 
     record: LabRecord
+    """The lab's record."""
     kind: str
+    """Kind of the queries: "generated" or "heldout"."""
     unit: LossUnit = "relative"
+    """Unit of the loss at each timestep."""
 
     def ceiling(self) -> Estimate:
-        """What one seed's losses tell of the other's, over all subsets."""
+        """Agreement between the losses of two seeds, over all subsets (`noise_ceiling`)."""
         return noise_ceiling(self.record.retrained(self.kind, self.unit), seed=SEED)
 
     def lds(self, scores: MethodScores, *beside: MethodScores) -> Estimate:
-        """Over the queries of this kind that were scored, by those `beside` it as well.
+        """LDS over the queries of this kind that the method scored.
 
-        Raises InvalidInput when none was.
+        Args:
+            scores: The method's scores.
+            beside: Scores of other methods; only queries that these scored, too, are counted.
+
+        Raises:
+            InvalidInput: No query was scored by all of the methods.
         """
         queries = self._scored([scores, *beside])
         return lds(scores.of_rows(queries), self._retrained(queries), seed=SEED)
 
     def difference(self, ours: MethodScores, theirs: MethodScores) -> Estimate:
-        """Of two methods' scores, over the queries that both scored."""
+        """LDS of one method minus that of another, over the queries that both scored.
+
+        Raises:
+            InvalidInput: No query was scored by both methods.
+        """
         queries = self._scored([ours, theirs])
         first, second = ours.of_rows(queries), theirs.of_rows(queries)
         return lds_difference(first, second, self._retrained(queries), seed=SEED)
 
     def queries(self, scores: MethodScores) -> int:
-        """How many queries of this kind the method scored."""
+        """Number of queries of this kind that the method scored.
+
+        Raises:
+            InvalidInput: The method scored none.
+        """
         return len(self._scored([scores]))
 
     def _scored(self, methods: Iterable[MethodScores]) -> list[int]:
@@ -108,7 +143,9 @@ class Judge:
         for scores in methods:
             rows &= set(scores.rows)
         if not rows:
-            raise InvalidInput(f"no {self.kind} query was scored by all methods that are compared")
+            raise InvalidInput(
+                f"no {self.kind} query was scored by all methods that are compared; score some first"
+            )
         return sorted(rows)
 
     def _retrained(self, queries: Sequence[int]) -> Retrained:

@@ -1,4 +1,4 @@
-"""Which λ a kernel has: searched on the choosing subsets, shown with what the judging ones say of it."""
+"""Search of a kernel's λ on the choosing subsets, reported with its LDS on the judging subsets."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ from creditline.evaluation.lds import Retrained, lds_by_query
 
 @dataclass(frozen=True)
 class Tried:
-    """Mean linear datamodelling scores of generated queries with one λ."""
+    """Mean LDS of generated queries with one λ."""
 
     regularisation: float
+    """The λ of the kernel."""
     choosing: float
+    """Mean LDS on the subsets for choosing."""
     judging: float
+    """Mean LDS on the other subsets."""
 
 
 def tried(
     record: LabRecord, rows: Sequence[int], by_regularisation: Mapping[float, NDArray[np.float64]]
 ) -> list[Tried]:
-    """rows: the generated queries of the scores (Q, N), which are given by λ."""
+    """Compute the LDS of each λ.
+
+    Args:
+        record: The lab's record.
+        rows: Rows of the scored queries in the record, all of them generated.
+        by_regularisation: (Q, N) scores of these queries by λ.
+    """
     whole = record.retrained("generated")
     columns = np.searchsorted(record.query_rows("generated"), rows)
 
@@ -40,5 +49,5 @@ def tried(
 
 
 def best(found: Sequence[Tried]) -> Tried:
-    """By the choosing subsets alone."""
+    """The λ with the highest LDS on the choosing subsets; the judging subsets are not considered."""
     return max(found, key=lambda one: one.choosing)

@@ -1,4 +1,4 @@
-"""How much each method counts in a consensus: fitted on the subsets that are for choosing."""
+"""Weights of the methods in a consensus, fitted on the choosing subsets."""
 
 from __future__ import annotations
 
@@ -15,31 +15,45 @@ from creditline.evaluation.lab.record import LabRecord
 
 
 def shared_rows(members: Sequence[MethodScores]) -> list[int]:
-    """The queries that all of them scored."""
+    """Rows of the queries that all members scored, sorted."""
     return sorted(set.intersection(*(set(member.rows) for member in members)))
 
 
 def fitted_weights(record: LabRecord, members: Sequence[MethodScores]) -> NDArray[np.float64]:
-    """Weights, none negative and the largest 1, by least squares on generated queries: (members,).
+    """Fit the weights of a consensus by non-negative least squares on generated queries.
 
-    Each member foretells a query's benefit in every choosing subset; both are taken less their means over
-    subsets, the benefit over its spread as well, so that every query counts alike.
+    The scores of each member predict the benefit of each query under every choosing subset. Predictions and
+    benefits are centred over the subsets, and benefits are divided by their standard deviation as well, so
+    that all queries have equal weight.
+
+    Args:
+        record: The lab's record.
+        members: Scores of the members.
+
+    Returns:
+        (members,) float64, not negative, the largest 1.
     """
     generated = record.query_rows("generated")
     rows = np.intersect1d(shared_rows(members), generated).tolist()
     retrained = record.retrained("generated")
     subsets = retrained.subsets[:CHOOSING]
     benefit = retrained.benefit()[:CHOOSING][:, np.searchsorted(generated, rows)]
-    wanted = (benefit - benefit.mean(axis=0)) / benefit.std(axis=0)
+    target = (benefit - benefit.mean(axis=0)) / benefit.std(axis=0)
     predicted = np.stack([subsets @ standardised(member.of_rows(rows)).T for member in members], axis=-1)
     predicted -= predicted.mean(axis=0)
-    weights, _ = nnls(predicted.reshape(-1, len(members)), wanted.ravel())
-    largest: NDArray[np.float64] = weights / weights.max()
-    return largest
+    weights, _ = nnls(predicted.reshape(-1, len(members)), target.ravel())
+    scaled: NDArray[np.float64] = weights / weights.max()
+    return scaled
 
 
 def joined(name: str, members: Sequence[MethodScores], weights: Sequence[float]) -> MethodScores:
-    """The consensus of scores that are there already, over the queries that all members scored."""
+    """The consensus of existing scores, over the queries that all members scored.
+
+    Args:
+        name: Name of the consensus.
+        members: Scores of the members, whose costs are added up.
+        weights: Weight of each member.
+    """
     rows = shared_rows(members)
     values = consensus([member.of_rows(rows) for member in members], weights)
     costs = [member.cost for member in members]

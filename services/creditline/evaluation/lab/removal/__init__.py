@@ -1,1 +1,1 @@
-"""Leave-K-out and leave-one-contributor-out by retraining."""
+"""Leave-K-out and leave-one-contributor-out experiments by retraining."""

@@ -1,4 +1,4 @@
-"""What leaving works out did to the queries: loss and picture, beyond leaving out random works."""
+"""Effect of leaving out works on the loss and picture of queries, compared with leaving out random works."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ from creditline.evaluation.lab.removal.removals import NOTHING, RANDOM, RETRAINI
 
 SEED = 23
 
-# (first (H, W, 3) uint8, second) -> how far apart; larger is farther.
+# (first (H, W, 3) uint8, second (H, W, 3) uint8) -> distance between the pictures.
 PictureChange = Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
 
 
 def mean_squared_error(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Of pixels in 0 … 1."""
+    """Mean squared error of two pictures, pixel values scaled to 0 … 1; both (H, W, 3) uint8."""
     return float(np.square(first.astype(np.float64) - second.astype(np.float64)).mean() / 255.0**2)
 
 
 def feature_distance(features: Callable[[Sequence[Image.Image]], NDArray[np.float32]]) -> PictureChange:
-    """1 − cosine of what a tower sees. features: pictures -> (B, D)."""
+    """The distance 1 − cosine between the features of two pictures.
+
+    Args:
+        features: From pictures to their features by a tower, (B, D) float32.
+    """
 
     def distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
         rows = features([Image.fromarray(first), Image.fromarray(second)]).astype(np.float64)
@@ -39,62 +43,75 @@ def feature_distance(features: Callable[[Sequence[Image.Image]], NDArray[np.floa
 
 
 def structural_dissimilarity(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """1 − SSIM."""
+    """1 − SSIM (structural similarity) of two pictures, both (H, W, 3) uint8."""
     similarity: float = structural_similarity(first, second, channel_axis=2, data_range=255)  # type: ignore[no-untyped-call]
     return 1.0 - float(similarity)
 
 
 @dataclass(frozen=True)
 class Counterfactuals:
-    """A lab's record and its record of removals; all loss changes are relative ones (`LossUnit`).
+    """Loss and picture changes by removals of works; loss changes are in relative units (`LossUnit`).
 
-    A loss is held against the mean over models from which nothing was taken, of other seeds than the
-    generator's own: what training again does by itself is not influence. A picture is held against that of
-    the model of all works that began from the same seed as the removals'.
+    A loss is compared with the mean over models of all works from other seeds than the generator's, because
+    the effect of retraining as such is not influence. A picture is compared with that of the model of all
+    works with the seed of the removals.
     """
 
     record: LabRecord
+    """The lab's record."""
     removals: RemovalRecord
+    """Losses and pictures of the models without some works."""
 
     def methods(self) -> list[str]:
-        """Reasons of removals that are for one query each."""
+        """Names of the methods whose first works were removed, sorted."""
         return sorted(
-            {removal.reason for removal in self.removals.removals if removal.subject in self._places}
+            {removal.reason for removal in self.removals.removals if removal.subject in self._query_rows}
         )
 
     def queries(self, method: str) -> list[str]:
-        """The queries that the method's removals are for."""
+        """Ids of the queries for which the method's first works were removed."""
         return [self.removals.removals[row].subject for row in self.removals.rows(method)]
 
     def loss_changes(self, method: str) -> NDArray[np.float64]:
-        """ΔL of each of the method's queries without its first works: (queries,)."""
-        places = [self._places[query] for query in self.queries(method)]
-        return self._changes(self.removals.rows(method))[np.arange(len(places)), places]
+        """ΔL of each of the method's queries without the works that it ranks first: (queries,) float64."""
+        columns = [self._query_rows[query] for query in self.queries(method)]
+        return self._changes(self.removals.rows(method))[np.arange(len(columns)), columns]
 
     def random_loss_changes(self, queries: Sequence[str]) -> NDArray[np.float64]:
-        """ΔL of those queries without random works, mean over the models: (queries,)."""
-        places = [self._places[query] for query in queries]
-        averaged: NDArray[np.float64] = self._changes(self.removals.rows(RANDOM))[:, places].mean(axis=0)
+        """ΔL of the given queries without random works, averaged over the models: (queries,) float64."""
+        columns = [self._query_rows[query] for query in queries]
+        averaged: NDArray[np.float64] = self._changes(self.removals.rows(RANDOM))[:, columns].mean(axis=0)
         return averaged
 
     def over_random(self, method: str) -> Estimate:
-        """ΔL without the method's works over ΔL without as many random ones.
+        """Ratio of ΔL without the works that a method ranks first to ΔL without equally many random works.
 
-        Any generated query tells what random works are worth, so that the control is a mean over all of them;
-        both sides are resampled over their queries.
+        The denominator is a mean over all generated queries, because random works are unrelated to the query;
+        numerator and denominator are resampled separately over their queries.
         """
         generated = [query.id for query in self.record.queries if query.kind == "generated"]
         ours, control = self.loss_changes(method), self.random_loss_changes(generated)
         random = np.random.default_rng(SEED)
 
-        def drawn_mean(values: NDArray[np.float64]) -> float:
+        def resampled_mean(values: NDArray[np.float64]) -> float:
             return float(values[random.integers(len(values), size=len(values))].mean())
 
-        ratios = [drawn_mean(ours) / drawn_mean(control) for _ in range(RESAMPLES)]
+        ratios = [resampled_mean(ours) / resampled_mean(control) for _ in range(RESAMPLES)]
         return interval_of(float(ours.mean() / control.mean()), ratios)
 
     def picture_changes(self, reason: str, change: PictureChange) -> list[dict[str, float]]:
-        """For each removal of a reason: how far its queries' pictures are from the untouched model's."""
+        """Distance of each query's picture from that of the model of all works.
+
+        Args:
+            reason: Reason of the removals.
+            change: Distance between two pictures.
+
+        Returns:
+            For each removal of the reason, the distance by query id.
+
+        Raises:
+            InvalidInput: No model of all works with the seed of the removals is recorded.
+        """
         untouched = self.untouched_pictures
         return [
             {
@@ -107,17 +124,36 @@ class Counterfactuals:
 
     @cached_property
     def untouched_pictures(self) -> dict[str, NDArray[np.uint8]]:
-        """What the model of all works made, of the removals' own seed. Raises InvalidInput without one."""
+        """Pictures by the model of all works with the seed of the removals, by query id.
+
+        Raises:
+            InvalidInput: No such model is recorded.
+        """
         for row in self.removals.rows(NOTHING):
             if self.removals.removals[row].seed == RETRAINING_SEED:
                 return self.removals.pictures[row]
-        raise InvalidInput("no model of all works of the removals' seed; run `creditline lab remove` on")
+        raise InvalidInput(
+            f"no model of all works with seed {RETRAINING_SEED} is recorded; continue with"
+            " `creditline lab remove`"
+        )
 
     def auroc(self, method: str, change: PictureChange) -> Estimate:
-        """How often a query's picture changes more without the method's works than without random ones."""
+        """AUROC of picture changes.
+
+        This is how often a picture changes more without the method's works than without random works.
+
+        Args:
+            method: Name of the method.
+            change: Distance between two pictures.
+
+        Raises:
+            InvalidInput: No model without random works is recorded.
+        """
         random = self.picture_changes(RANDOM, change)
         if not random:
-            raise InvalidInput("no model without random works is recorded; run `creditline lab remove` on")
+            raise InvalidInput(
+                "no model without random works is recorded; continue with `creditline lab remove`"
+            )
         ours = {query: value for one in self.picture_changes(method, change) for query, value in one.items()}
         wins = [
             np.mean([_beats(value, control[query]) for control in random]) for query, value in ours.items()
@@ -125,7 +161,7 @@ class Counterfactuals:
         return bootstrap_mean(wins, seed=SEED)
 
     def mean_change(self, reason: str, change: PictureChange) -> Estimate:
-        """Mean change of the pictures, over queries (and models of random removals)."""
+        """Mean distance of the pictures from those of the model of all works (interval over queries)."""
         by_query: dict[str, list[float]] = {}
         for one in self.picture_changes(reason, change):
             for query, value in one.items():
@@ -133,7 +169,7 @@ class Counterfactuals:
         return bootstrap_mean([float(np.mean(values)) for values in by_query.values()], seed=SEED)
 
     def contributor_changes(self) -> Mapping[str, NDArray[np.float64]]:
-        """ΔL of every query without all works of a contributor: name -> (Q,)."""
+        """ΔL of all queries without all works of a contributor, by contributor: (Q,) float64."""
         rows = self.removals.rows("contributor")
         changes = self._changes(rows)
         return {self.removals.removals[row].subject: changes[number] for number, row in enumerate(rows)}
@@ -143,13 +179,13 @@ class Counterfactuals:
         losses = self.removals.losses.astype(np.float64) @ weights / len(weights)
         untouched = losses[self.removals.rows(NOTHING)]
         if not len(untouched):
-            raise InvalidInput("no model of all works is recorded; run `creditline lab remove` on")
+            raise InvalidInput("no model of all works is recorded; continue with `creditline lab remove`")
         changed: NDArray[np.float64] = losses[list(rows)] - untouched.mean(axis=0)
         return changed
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {query.id: place for place, query in enumerate(self.record.queries)}
+    def _query_rows(self) -> dict[str, int]:
+        return {query.id: row for row, query in enumerate(self.record.queries)}
 
 
 def _beats(ours: float, control: float) -> float:

@@ -1,8 +1,8 @@
-"""Leave-K-out: the lab's generator trained again without some works, and what it then makes of the queries.
+"""Leave-K-out: the lab's generator retrained without some works, and its losses and pictures of the queries.
 
-A removal names the works that a model must do without and why: a method's first K for one query, K random
-works, all works of one contributor, or none (what training again does by itself). All models of removals are
-trained from one seed that is not the generator's own.
+A removal names the works that a model is trained without, and the reason: the first K works of a method for
+one query, K random works, all works of one contributor, or no works (the effect of retraining as such). All
+models of removals are trained from one seed, which differs from the generator's.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from creditline.evaluation.lab.plan import LabPlan, ModelJob
 from creditline.evaluation.lab.record import LabRecord
 from creditline.evaluation.lab.retraining.models import spread
 from creditline.evaluation.lab.retraining.workshop import Workshop, load_weights, train_model, write_losses
-from creditline.evaluation.lab.tensor_file import read_arrays, write_arrays
 from creditline.files import replace_file
 from creditline.generator.losses import Examples
 from creditline.generator.pipeline import Generator
+from creditline.tensor_files import read_artifact, write_arrays
 
 RETRAINING_SEED = 1
 RANDOM, NOTHING, CONTRIBUTOR = "random", "nothing", "contributor"
@@ -37,20 +37,23 @@ RANDOM, NOTHING, CONTRIBUTOR = "random", "nothing", "contributor"
 
 @dataclass(frozen=True)
 class Removal:
-    """reason: a method's name, "random", "nothing" or "contributor"; subject: a query's id or a contributor.
-
-    rows: the lab's works that are left out; queries: ids of those whose pictures are made again.
-    """
+    """Works that a model is trained without."""
 
     name: str
+    """Name of the removal, used in file names."""
     reason: str
+    """Name of a method, or "random", "nothing" or "contributor"."""
     subject: str
+    """Id of the query for a method, name of the contributor for "contributor", else empty."""
     rows: tuple[int, ...]
+    """Rows of the lab's works that are left out."""
     queries: tuple[str, ...]
+    """Ids of the queries whose pictures are generated again."""
     seed: int = RETRAINING_SEED
+    """Seed of the model."""
 
     def job(self, works: int) -> ModelJob:
-        """The model to train: on all works but these."""
+        """The model to train, on all of the lab's `works` works except the removed ones."""
         removed = set(self.rows)
         kept = tuple(row for row in range(works) if row not in removed)
         return ModelJob(f"without-{self.name}", kept, self.seed)
@@ -59,7 +62,14 @@ class Removal:
 def method_removals(
     method: str, scores: NDArray[np.float64], queries: Sequence[str], count: int
 ) -> list[Removal]:
-    """One removal a query: the `count` works that the method ranks first. scores: (queries, N)."""
+    """One removal per query: the `count` works that a method ranks first.
+
+    Args:
+        method: Name of the method.
+        scores: (queries, N) float64, scores of the works for each query.
+        queries: Ids of the queries.
+        count: Number of works to remove.
+    """
     return [
         Removal(
             f"{method}-{query}",
@@ -75,7 +85,15 @@ def method_removals(
 def random_removals(
     works: int, count: int, models: int, queries: Sequence[str], *, seed: int
 ) -> list[Removal]:
-    """Models without `count` random works each, the control of every query."""
+    """Removals of random works, the control for every query.
+
+    Args:
+        works: Number of works in the lab.
+        count: Number of works to remove.
+        models: Number of removals.
+        queries: Ids of the queries whose pictures are generated again.
+        seed: Seed of the random works.
+    """
     random = np.random.default_rng(seed)
     return [
         Removal(
@@ -90,12 +108,12 @@ def random_removals(
 
 
 def nothing_removed(queries: Sequence[str], seeds: Sequence[int]) -> list[Removal]:
-    """Models of all works from other seeds: what training again does by itself."""
+    """Models of all works from other seeds, which show the effect of retraining as such."""
     return [Removal(f"{NOTHING}-{seed}", NOTHING, "", (), tuple(queries), seed) for seed in seeds]
 
 
 def contributor_removals(works: Corpus, count: int) -> list[Removal]:
-    """The `count` contributors with most works, each with all its works."""
+    """One removal for each of the `count` contributors with the most works: all works of the contributor."""
     by_contributor: dict[str, list[int]] = {}
     for row, work in enumerate(works.works):
         by_contributor.setdefault(work.contributor, []).append(row)
@@ -108,22 +126,33 @@ def contributor_removals(works: Corpus, count: int) -> list[Removal]:
 
 @dataclass(frozen=True)
 class RemovalPlan:
-    """Which removals a lab tries. The K works are a twentieth of all."""
+    """The removals of a lab; K is a twentieth of all works."""
 
     queries: int = 12
+    """Number of generated queries for which each method's first works are removed."""
     random_models: int = 4
+    """Number of models without K random works."""
     contributors: int = 12
+    """Number of contributors whose works are removed."""
     nothing_seeds: tuple[int, ...] = (1, 2, 3)
+    """Seeds of the models of all works."""
     seed: int = 77
+    """Seed of the random works."""
 
     def query_rows(self, record: LabRecord) -> list[int]:
-        """Generated queries, every so many."""
+        """Rows of the generated queries, evenly spaced."""
         return record.spread_rows(self.queries, ["generated"])
 
     def removals(self, record: LabRecord, works: Corpus, scores: Mapping[str, MethodScores]) -> list[Removal]:
-        """Controls first, then query by query what each method ranks first, then contributors.
+        """All removals: controls first, then each method's first works query by query, then contributors.
 
-        Raises InvalidInput when a method did not score one of the queries.
+        Args:
+            record: The lab's record.
+            works: The lab's works.
+            scores: Scores of the methods, by name.
+
+        Raises:
+            InvalidInput: A method did not score one of the queries.
         """
         rows = self.query_rows(record)
         queries, count = [record.queries[row].id for row in rows], len(works) // 20
@@ -147,7 +176,18 @@ def retrain_without(
     workers: int,
     device: str = CPU,
 ) -> None:
-    """Train every removal's model, resuming at any; writes its queries' losses and pictures."""
+    """Train the model of every removal; write the losses and pictures of its queries.
+
+    An interrupted run resumes at the first missing model.
+
+    Args:
+        directory: The lab's directory.
+        corpus: The corpus from which the lab's works were drawn.
+        plan: Sizes and seeds of the lab.
+        removals: The removals.
+        workers: Number of processes, of one thread each.
+        device: Device on which the models run.
+    """
     spread(_retrain_share, (directory, corpus, plan, tuple(removals), workers, device), workers)
 
 
@@ -160,7 +200,7 @@ def _retrain_share(
     workers: int,
     device: str,
 ) -> None:
-    """Every `workers`-th removal, beginning with number `worker`."""
+    """Train every `workers`-th removal, starting with number `worker`."""
     torch.set_num_threads(1)
     workshop = Workshop.open(directory, corpus, plan, device=device)
     examples, share = workshop.examples(), removals[worker::workers]
@@ -187,38 +227,42 @@ def _retrain_and_sample(
     job, pictures = removal.job(len(workshop.works)), pictures_path(workshop, removal)
     load_weights(generator, train_model(workshop, job, lambda line: None))
     write_losses(workshop, generator, examples, job)
-    asked = [query for query in workshop.queries if query.id in removal.queries]
-    made = generator.sample([query.prompt for query in asked], [query.seed for query in asked])
+    queries = [query for query in workshop.queries if query.id in removal.queries]
+    generated = generator.sample([query.prompt for query in queries], [query.seed for query in queries])
     arrays: dict[str, Any] = {
-        query.id: np.asarray(picture) for query, picture in zip(asked, made, strict=True)
+        query.id: np.asarray(picture) for query, picture in zip(queries, generated, strict=True)
     }
     with replace_file(pictures) as draft:
         np.savez(draft, **arrays)
 
 
 def pictures_path(workshop: Workshop, removal: Removal) -> Path:
-    """Where the pictures are that a removal's model made of its queries."""
+    """Path of the pictures that the model of a removal generated for its queries."""
     return workshop.directory / "losses" / f"without-{removal.name}.npz"
 
 
 @dataclass(frozen=True)
 class RemovalRecord:
-    """What the models of removals say. losses: (R, Q, timesteps) float32, of all the lab's queries.
-
-    pictures: for each removal, each of its queries' picture made again, (H, W, 3) uint8.
-    """
+    """Losses and pictures of the models of removals."""
 
     removals: tuple[Removal, ...]
+    """The R removals."""
     losses: NDArray[np.float32]
+    """(R, Q, timesteps) float32, losses of all queries of the lab under each model."""
     pictures: tuple[dict[str, NDArray[np.uint8]], ...]
+    """For each removal, the newly generated pictures by query id: (H, W, 3) uint8."""
 
     def rows(self, reason: str) -> list[int]:
-        """The removals of one reason."""
+        """Rows of the removals with the given reason."""
         return [row for row, removal in enumerate(self.removals) if removal.reason == reason]
 
 
 def collect_removals(workshop: Workshop, removals: Sequence[Removal]) -> RemovalRecord:
-    """Those whose model is done. Raises NotReady when none is."""
+    """Collect the record of all removals whose models are finished.
+
+    Raises:
+        NotReady: No model is finished.
+    """
     works = len(workshop.works)
     done = [removal for removal in removals if _retrained(workshop, removal)]
     if not done:
@@ -232,17 +276,25 @@ def collect_removals(workshop: Workshop, removals: Sequence[Removal]) -> Removal
 
 
 def write_removals(record: RemovalRecord, path: Path) -> None:
-    """One safetensors file."""
+    """Write a record of removals as a safetensors file."""
     tensors: dict[str, NDArray[Any]] = {"losses": record.losses}
     for removal, pictures in zip(record.removals, record.pictures, strict=True):
         tensors |= {f"{removal.name}|{query}": picture for query, picture in pictures.items()}
     metadata = {"removals": json.dumps([asdict(removal) for removal in record.removals], ensure_ascii=False)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(path, tensors, metadata)
 
 
 def read_removals(path: Path) -> RemovalRecord:
-    """Raises NotReady when there is none, InvalidInput when it is cut off."""
-    tensors, metadata = read_arrays(path, what="record of removals", command="creditline lab remove")
+    """Read a record of removals.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file is damaged.
+    """
+    tensors, metadata = read_artifact(
+        path, what="record of removals", command="creditline lab remove", remedy="fetch it again", field="lab"
+    )
     removals = tuple(removal_from_json(content) for content in json.loads(metadata["removals"]))
     pictures = tuple(
         {query: tensors[f"{removal.name}|{query}"] for query in removal.queries} for removal in removals
@@ -251,6 +303,6 @@ def read_removals(path: Path) -> RemovalRecord:
 
 
 def removal_from_json(content: dict[str, object]) -> Removal:
-    """From `asdict` after JSON, where tuples have become lists."""
+    """Restore a removal from the JSON form of `asdict`, in which tuples are lists."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     return Removal(**values)  # type: ignore[arg-type]

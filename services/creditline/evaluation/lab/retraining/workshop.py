@@ -1,4 +1,4 @@
-"""The lab's directory: what all its models share, made once, and where each model's results go."""
+"""The lab's directory: files that all models share, made once, and the results of each model."""
 
 from __future__ import annotations
 
@@ -36,27 +36,41 @@ from creditline.generator.training import Schedule, kept_weights, learning_rate_
 from creditline.tensor_files import write_tensors
 
 _EMA_DECAY = 0.99
-# Where TracIn looks: at the end the learning rate is 0, and nothing is learnt any more.
+# Points of the training, as fractions, whose checkpoints TracIn uses. The end is not among them: the learning
+# rate is 0 there, and nothing is learnt.
 CHECKPOINTS = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """An open lab directory.
-
-    works: the lab's own; queries: generated first, then held out; device: where its models run.
-    """
+    """An open lab directory."""
 
     directory: Path
+    """Path of the directory."""
     plan: LabPlan
+    """Sizes and seeds of the lab."""
     works: Corpus
+    """The works on which models are trained."""
     held_out: Corpus
+    """The real works that are queries."""
     queries: tuple[LabQuery, ...]
+    """All queries: the generated ones first, then the held-out works."""
     device: str = CPU
+    """Device on which the models run."""
 
     @classmethod
     def open(cls, directory: Path, corpus: Corpus, plan: LabPlan, *, device: str = CPU) -> Workshop:
-        """Begin a lab, or go on with one. Raises FingerprintMismatch when it was begun with another plan."""
+        """Open a lab's directory, which is created where it does not exist.
+
+        Args:
+            directory: Path of the directory.
+            corpus: The corpus from which the lab's works are drawn.
+            plan: Sizes and seeds of the lab.
+            device: Device on which the models run.
+
+        Raises:
+            FingerprintMismatch: The directory was started with another plan, corpus or loss.
+        """
         works, held_out = draw_works(corpus, plan)
         origin = {"plan": plan.to_json(), "corpus": corpus.fingerprint, "loss": LOSS}
         directory.mkdir(parents=True, exist_ok=True)
@@ -64,11 +78,12 @@ class Workshop:
         if not path.exists():
             with replace_file(path) as draft:
                 draft.write_text(json.dumps(origin, indent=1))
-        found = json.loads(path.read_text())
-        for key, wanted in origin.items():
-            if found.get(key) != wanted:
+        stored = json.loads(path.read_text())
+        for key, expected in origin.items():
+            if stored.get(key) != expected:
                 raise FingerprintMismatch(
-                    f"{path} was begun with {key} {found.get(key)!r}, not {wanted!r}; use another directory",
+                    f"{path} was started with {key} {stored.get(key)!r}, not {expected!r}; use another"
+                    " directory",
                     field=key,
                 )
         queries = draw_queries(works, held_out, plan)
@@ -76,29 +91,33 @@ class Workshop:
 
     @property
     def works_file(self) -> Path:
-        """Latents and captions of the works, as models are trained on them."""
+        """Path of the works' latents and text vectors, on which models are trained."""
         return self.directory / "works.safetensors"
 
     @property
     def queries_file(self) -> Path:
-        """Latents and text vectors of the queries."""
+        """Path of the queries' latents and text vectors."""
         return self.directory / "queries.safetensors"
 
     @property
     def generator(self) -> Path:
-        """The pipeline directory of the model of all works: the lab's generator."""
+        """Pipeline directory of the lab's generator, which is the model of all works."""
         return self.directory / "generator"
 
     def weights(self, job: ModelJob) -> Path:
-        """Where a finished model's averaged weights are (float16)."""
+        """Path of a finished model's averaged weights (float16)."""
         return self.directory / "models" / f"{job.name}.safetensors"
 
     def losses(self, job: ModelJob) -> Path:
-        """Where the queries' losses under a finished model are: (Q, timesteps) float32."""
+        """Path of the queries' losses under a finished model: (Q, timesteps) float32."""
         return self.directory / "losses" / f"{job.name}.npy"
 
     def pictures(self) -> list[Image.Image]:
-        """The queries' pictures, in order. Raises NotReady before the lab is prepared."""
+        """The pictures of all queries, in order.
+
+        Raises:
+            NotReady: The pictures have not been generated.
+        """
         folder = self.directory / "pictures"
         drawn = [folder / f"{query.id}.png" for query in self.queries if query.kind == "generated"]
         if not all(path.is_file() for path in drawn):
@@ -108,19 +127,23 @@ class Workshop:
         ]
 
     def open_generator(self, directory: Path) -> Generator:
-        """A pipeline on the lab's device, to be closed by `with`."""
+        """Open a pipeline directory on the lab's device, for use with `with`."""
         return Generator.open(directory, device=self.device)
 
     def examples(self) -> Examples:
-        """The queries as the UNet sees them, on the processor."""
+        """The queries as inputs of the UNet, on the CPU."""
         encoded = load_file(self.queries_file)
         return Examples(tuple(query.id for query in self.queries), encoded["latents"], encoded["text"])
 
 
 def prepare(workshop: Workshop, report: Callable[[str], None]) -> None:
-    """Encode the works, train the lab's generator, make the queries' pictures; does only what is missing.
+    """Encode the works, train the lab's generator and generate the queries' pictures, where they are missing.
 
-    One process at a time prepares a lab; others wait for it, and `report` reports that.
+    One process at a time prepares a lab; others wait for it.
+
+    Args:
+        workshop: The lab's open directory.
+        report: Receives progress lines, also while waiting for another process.
     """
     if not is_prepared(workshop):
         with preparation_lock(workshop, report):
@@ -128,13 +151,13 @@ def prepare(workshop: Workshop, report: Callable[[str], None]) -> None:
 
 
 def is_prepared(workshop: Workshop) -> bool:
-    """Whether the works, the generator and the queries are there."""
-    made = (workshop.works_file, workshop.generator, workshop.queries_file)
-    return all(path.exists() for path in made)
+    """Whether the files of works, generator and queries exist."""
+    shared = (workshop.works_file, workshop.generator, workshop.queries_file)
+    return all(path.exists() for path in shared)
 
 
 def preparation_lock(workshop: Workshop, report: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Held by the process that makes what all models of the lab share."""
+    """The lock that a process holds while it makes the files that all models of the lab share."""
     return build_lock(workshop.directory / "preparation", on_wait=report)
 
 
@@ -150,11 +173,11 @@ def _prepare_missing(workshop: Workshop, report: Callable[[str], None]) -> None:
         with workshop.open_generator(workshop.generator) as generator:
             _make_queries(workshop, generator)
             write_losses(workshop, generator, workshop.examples(), job)
-        report(f"{len(workshop.queries)} queries made")
+        report(f"{len(workshop.queries)} queries generated")
 
 
 def encode_works(workshop: Workshop, reference: Generator) -> None:
-    """Write the works' latents and text vectors, as models are trained on them."""
+    """Encode the works with the reference generator, and write them to `Workshop.works_file`."""
     tensors = {
         "latents": reference.latents([work.picture() for work in workshop.works]),
         "text": reference.prompt_vectors([work.caption for work in workshop.works]),
@@ -189,9 +212,17 @@ def _make_queries(workshop: Workshop, generator: Generator) -> None:
 
 
 def train_model(workshop: Workshop, job: ModelJob, report: Callable[[str], None]) -> Path:
-    """Train one model, resuming where it was stopped; returns its averaged weights.
+    """Train one model; an interrupted training is resumed.
 
-    One process at a time trains a model; others wait for it, and `report` reports that.
+    One process at a time trains a model; others wait for it.
+
+    Args:
+        workshop: The lab's open directory.
+        job: The model to train.
+        report: Receives progress lines, also while waiting for another process.
+
+    Returns:
+        Path of the averaged weights.
     """
     finished = workshop.weights(job)
     if not finished.exists():
@@ -211,7 +242,7 @@ def _train_missing(workshop: Workshop, job: ModelJob, report: Callable[[str], No
 
 
 def train_checkpoints(workshop: Workshop, report: Callable[[str], None]) -> None:
-    """Train the model of all works again, and keep it at `CHECKPOINTS` of the way."""
+    """Train the model of all works again, and keep its weights at the `CHECKPOINTS` of the training."""
     job, plan = whole_job(workshop.plan), workshop.plan
     paths = checkpoint_rates(workshop.directory, plan)
     if not all(path.exists() for path in paths):
@@ -221,7 +252,7 @@ def train_checkpoints(workshop: Workshop, report: Callable[[str], None]) -> None
 
 
 def checkpoint_rates(directory: Path, plan: LabPlan) -> dict[Path, float]:
-    """Where the checkpoints of a lab's directory are, and each one's learning rate."""
+    """Paths of the checkpoints in a lab's directory, with the learning rate at each."""
     schedule, steps = _schedule(plan, whole_job(plan)), plan.steps(plan.works)
     return {
         kept_weights("unet", step, _checkpoints(directory)): learning_rate_at(step, steps, schedule)
@@ -250,12 +281,18 @@ def _schedule(plan: LabPlan, job: ModelJob) -> Schedule:
 
 
 def load_weights(generator: Generator, weights: Path) -> None:
-    """Put a lab model's weights (float16) into the UNet of the lab's open generator."""
+    """Load the weights of a lab's model (a float16 file) into the UNet of the lab's open generator."""
     generator.unet.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
 
 
 def train_models(workshop: Workshop, jobs: Sequence[ModelJob], report: Callable[[str], None]) -> None:
-    """Train every job's model and record the queries' losses under it; what is done is not done again."""
+    """Train the missing models, and write the queries' losses under each.
+
+    Args:
+        workshop: The lab's open directory.
+        jobs: The models.
+        report: Receives progress lines, also while waiting for another process.
+    """
     examples = workshop.examples()
     with workshop.open_generator(workshop.generator) as generator:
         for number, job in enumerate(jobs):
@@ -269,7 +306,7 @@ def train_models(workshop: Workshop, jobs: Sequence[ModelJob], report: Callable[
 
 
 def write_losses(workshop: Workshop, generator: Generator, examples: Examples, job: ModelJob) -> None:
-    """The queries' losses under the model that is loaded, timestep by timestep."""
+    """Compute and write the queries' losses by timestep under a job's model, which `generator` has loaded."""
     losses = denoising_losses(generator, examples.to(generator.device), LOSS_DRAWS)
     by_timestep = losses.view(len(examples), LOSS_DRAWS.timesteps, LOSS_DRAWS.repeats).mean(dim=2)
     path = workshop.losses(job)
@@ -279,6 +316,6 @@ def write_losses(workshop: Workshop, generator: Generator, examples: Examples, j
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """One safetensors file, there only when it is complete."""
+    """Write tensors as a safetensors file; its directory is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, tensors)
