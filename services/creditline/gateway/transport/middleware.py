@@ -94,7 +94,7 @@ def _limited(receive: Receive) -> Receive:
 
 def _too_large(size: str) -> InvalidInput:
     return InvalidInput(
-        f"the request has {size} bytes; an image may have at most {MOST_BYTES:,}: scale it down",
+        f"the request has {size} bytes; an image may have at most {MOST_BYTES:,} bytes: scale it down",
         field="image",
     )
 

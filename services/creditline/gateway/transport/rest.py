@@ -46,17 +46,24 @@ class AuditSubmission(BaseModel):
     """The body of `POST /v1/audits`."""
 
     attribution_id: str
+    """Id of the attribution to audit."""
 
 
 class WithdrawalSubmission(BaseModel):
     """The body of `POST /v1/withdrawals`. Reason and requester are kept permanently: no personal data."""
 
     kind: str
+    """WORK or CONTRIBUTOR."""
     subject: str
+    """Id of the work, or name of the contributor."""
     action: Literal["WITHDRAWN", "REVOKED"] = "WITHDRAWN"
+    """WITHDRAWN to withdraw the subject, REVOKED to revoke its withdrawal."""
     reason: str = ""
+    """Reason for the request."""
     requested_by: str = ""
+    """The requester."""
     allow_unknown: bool = False
+    """Accept a subject that the corpus does not hold."""
 
     def request(self) -> WithdrawalRequest:
         """The request that the use case accepts."""

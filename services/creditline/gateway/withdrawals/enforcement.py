@@ -57,6 +57,7 @@ class WithdrawalEnforcer:
         self._wait_seconds = _LEDGER_INTERVAL_SECONDS
         self._due = 0.0
         self._carried_out = -1
+        # Why withdrawals are not carried out in the index; empty when they are.
         self.problem = _NOT_CARRIED_OUT
 
     async def carried_out(self) -> None:
