@@ -218,11 +218,25 @@ class CreditlineClient:
         return read_withdrawal_status(response.status)
 
     def revoke_work(self, work_id: str, *, reason: str = "", requested_by: str = "") -> WithdrawalStatus:
-        """Revoke a work's withdrawal. Raises NotFound when there was none."""
+        """Revoke a work's withdrawal.
+
+        Args:
+            work_id: Id of the work.
+            reason: Reason for the revocation; it is kept permanently.
+            requested_by: The requester; kept permanently.
+
+        Raises:
+            NotFound: The work was never withdrawn.
+        """
         return self._revoke(_WORK, work_id, reason, requested_by)
 
     def revoke_contributor(self, name: str, *, reason: str = "", requested_by: str = "") -> WithdrawalStatus:
         """Revoke a contributor's withdrawal; works that were withdrawn by id stay withdrawn.
+
+        Args:
+            name: Name of the contributor.
+            reason: Reason for the revocation; it is kept permanently.
+            requested_by: The requester; kept permanently.
 
         Raises:
             NotFound: The contributor was never withdrawn.

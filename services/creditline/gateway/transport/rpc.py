@@ -65,6 +65,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """Wrap the handler of a call of `creditline.v1`; other handlers are returned unchanged."""
         handler = await continuation(details)
         if handler is None or not details.method.startswith(_METHOD_PREFIX):
             return handler
