@@ -60,7 +60,7 @@ def test_an_attribution_survives_the_wire(accuracy: answers.AuditedAccuracy) -> 
     assert read_attribution(attribution_message(answer)) == answer
 
 
-def test_what_a_release_cannot_say_stays_unsaid_over_the_wire() -> None:
+def test_fields_that_a_release_does_not_provide_stay_absent_over_the_wire() -> None:
     work = dataclasses.replace(_WORK, share_low=None, share_high=None)
     timings = answers.Timings(6.0, 1.0, 2.0, 0.5, 0.25, 0.125)
     answer = answers.AttributionAnswer("0" * 32, (work,), (), 0.75, _RELEASE, timings, _UNKNOWN)
@@ -95,7 +95,7 @@ def test_an_audit_in_every_state_survives_the_wire(
     assert read_audit(audit_message(audit)) == audit
 
 
-def test_without_a_gateway_the_error_says_where_it_was_sought_and_what_to_start() -> None:
+def test_without_a_gateway_the_error_names_its_address_and_what_to_start() -> None:
     with CreditlineClient(_NOBODY, timeout_seconds=5) as client, pytest.raises(Unavailable) as down:
         client.release()
     assert down.value.service == "gateway"
@@ -137,7 +137,7 @@ def test_marks_of_a_past_answer_survive_the_wire() -> None:
 
 @pytest.mark.parametrize("kind", ["WORK", "CONTRIBUTOR"])
 @pytest.mark.parametrize("action", ["WITHDRAWN", "REVOKED"])
-def test_a_wish_survives_the_wire(kind: str, action: str) -> None:
+def test_a_withdrawal_request_survives_the_wire(kind: str, action: str) -> None:
     withdrawal = answers.WithdrawalAnswer(7, "2" * 32, _MOMENT, kind, "Ana", action, "asked", "the office")
     for status in (
         answers.WithdrawalStatus(withdrawal, 3, True, ""),

@@ -160,7 +160,7 @@ def test_a_full_queue_refuses_all_of_a_request_and_keeps_what_it_has() -> None:
     assert forward.batches == [[1], [2, 3]]
 
 
-def test_a_forward_that_fails_fails_its_callers_and_nobody_after_them() -> None:
+def test_a_forward_that_fails_fails_its_own_callers_only() -> None:
     forward = Doubling()
 
     async def use(batcher: Batcher[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""The embedder as a process: it starts from its environment, refuses what is wrong, and stops when told."""
+"""The embedder as a process: starts from its environment, refuses wrong settings, stops on a signal."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def refused(release: Path, **settings: object) -> str:
 
 
 @pytest.mark.slow
-def test_a_call_in_flight_is_answered_when_the_process_is_told_to_stop(
+def test_a_call_in_flight_is_answered_when_the_process_gets_a_stop_signal(
     embedder_release: Release, small_corpus: Corpus
 ) -> None:
     metrics = free_port()
@@ -113,7 +113,7 @@ def test_a_wrong_setting_or_a_missing_release_stops_the_start_with_one_sentence(
         ("cuda:77", "CREDITLINE_DEVICE or --device is 'cuda:77', but that GPU is absent"),
     ],
 )
-def test_a_device_that_is_none_or_absent_stops_the_start_with_one_sentence(
+def test_an_unknown_or_absent_device_stops_the_start_with_one_sentence(
     device: str, said: str, embedder_release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CREDITLINE_DEVICE", device)

@@ -59,7 +59,7 @@ def test_callers_that_come_together_get_the_vectors_of_callers_that_come_alone(
     assert together == pytest.approx(alone, abs=1e-5)
 
 
-def test_it_says_which_encoder_is_loaded(served: Served, embedder_release: Release) -> None:
+def test_it_reports_which_encoder_is_loaded(served: Served, embedder_release: Release) -> None:
     answer = served.stub.GetEncoder(proto.GetEncoderRequest())
     assert (answer.release, answer.dimension) == ("development", 16)
     assert answer.towers_fingerprint == embedder_release.towers_fingerprint
@@ -86,7 +86,7 @@ def test_a_bad_picture_is_named_and_the_next_good_one_is_answered(
     assert len(served.stub.Embed(proto.EmbedRequest(items=good, side=proto.SIDE_QUERY)).vectors) == 1
 
 
-def test_requests_that_make_no_sense_name_the_field(served: Served, small_corpus: Corpus) -> None:
+def test_invalid_requests_are_refused_naming_the_field(served: Served, small_corpus: Corpus) -> None:
     good = items(small_corpus.works[:1])
     long = proto.EmbedRequest.Item(image=good[0].image, text="x" * 10_001)
     for request, field in (
@@ -99,7 +99,7 @@ def test_requests_that_make_no_sense_name_the_field(served: Served, small_corpus
         assert field in details
 
 
-def test_an_empty_text_is_taken(served: Served, small_corpus: Corpus) -> None:
+def test_an_empty_text_is_accepted(served: Served, small_corpus: Corpus) -> None:
     item = proto.EmbedRequest.Item(image=small_corpus.works[0].thumbnail, text="")
     response = served.stub.Embed(proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY))
     assert np.isfinite(vectors(response)).all()
@@ -112,7 +112,7 @@ def test_more_pictures_than_may_wait_are_refused(served: Served, small_corpus: C
     assert "32" in details
 
 
-def test_a_deadline_that_cannot_be_met_is_said_to_have_passed(served: Served, small_corpus: Corpus) -> None:
+def test_a_deadline_that_cannot_be_met_is_reported_as_passed(served: Served, small_corpus: Corpus) -> None:
     request = proto.EmbedRequest(items=items(small_corpus.works[:16]), side=proto.SIDE_QUERY)
     assert refusal(served, request, timeout=0.005)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
 

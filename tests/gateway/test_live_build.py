@@ -117,7 +117,7 @@ def _until(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_check_that_failed_or_was_cancelled_is_nobody_elses(
+def test_a_failed_or_cancelled_check_is_not_shared(
     index: WorkIndex, port: int, release: Release, served_release: ServedRelease
 ) -> None:
     async def ask() -> tuple[list[AnsweringBuild | BaseException], AnsweringBuild]:
@@ -138,6 +138,6 @@ def test_a_check_that_failed_or_was_cancelled_is_nobody_elses(
     assert last == right
 
 
-def test_without_qdrant_each_caller_is_told(served_release: ServedRelease) -> None:
+def test_without_qdrant_each_caller_gets_an_error(served_release: ServedRelease) -> None:
     with pytest.raises(Unavailable, match="Qdrant does not answer"):
         _now(9, served_release)

@@ -1,4 +1,4 @@
-"""`python -m creditline.gateway` as a process: it serves, it stops when told, and it never loads torch."""
+"""`python -m creditline.gateway` as a process: it serves, stops on a signal, and never loads torch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _environment(directory: Path, release: Release, ports: StackPorts) -> dict[s
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_serves_until_it_is_told_to_stop_and_ends_with_0(
+def test_a_process_serves_until_it_gets_a_stop_signal_and_ends_with_0(
     tmp_path: Path, release: Release, number: signal.Signals
 ) -> None:
     ports = StackPorts.free()

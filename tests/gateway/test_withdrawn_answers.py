@@ -195,13 +195,13 @@ def test_another_gateway_shows_it_to_no_query_that_comes_after_the_acknowledgeme
     with (
         running_gateway(place.settings) as one,
         running_gateway(place.settings) as two,
-        one.client() as told,
+        one.client() as first,
         two.client() as asked,
     ):
         one_of_each = {work.contributor: work for work in place.corpus}
         for work in list(one_of_each.values())[:6]:
             assert work.id in _shown(_ask(asked, work))
-            told.withdraw_contributor(work.contributor)
+            first.withdraw_contributor(work.contributor)
             answer = _ask(asked, work)
             assert work.id not in _shown(answer)
             assert work.contributor not in _named(answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,12 @@ from creditline.ledger import OutboxEntry
 from creditline.local.services import StackPorts, redis_executable
 from creditline.settings import read_settings
 from creditline.teacher.settings import TeacherSettings
+from tests.real_parts.redis_server import RedisServer
 
 _START_SECONDS = 30.0
 _PASSWORD = "5f0c"
+# One byte: every command that stores something is refused.
+_FULL = ("--maxmemory", "1", "--maxmemory-policy", "noeviction", "--save", "")
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,20 @@ def test_a_check_of_the_broker_leaves_no_connection_behind(server: Redis, queues
         time.sleep(0.02)
 
 
-def test_a_wrong_password_is_said_without_showing_it(server: Redis) -> None:
+def test_a_wrong_password_is_reported_without_showing_it(server: Redis) -> None:
     with pytest.raises(Unavailable, match=r"Redis does not answer at redis://127\.0\.0\.1") as refused:
         ping_broker(f"redis://:wrong-one@127.0.0.1:{server.port}/0")
     assert "wrong-one" not in refused.value.message
+    assert refused.value.service == "redis"
+
+
+def test_a_job_that_a_full_redis_refuses_is_reported_as_out_of_memory(
+    start_redis: Callable[..., RedisServer],
+) -> None:
+    full = start_redis(*_FULL)
+    job = OutboxEntry(id=1, audit_id="one", task=AUDIT_TASK, payload={"attribution_id": "a"})
+    sentence = rf"^Redis at redis://127\.0\.0\.1:{full.port}/0 is out of memory [^\n]*raise its maxmemory"
+    with pytest.raises(Unavailable, match=sentence) as refused:
+        Broker(full.url).send(job)
+    assert "LLEN" not in refused.value.message
     assert refused.value.service == "redis"

@@ -1,5 +1,8 @@
-"""What the gateway answers, as frozen dataclasses: made by its use cases, served as protobuf and JSON, and
-handed out by the Python client. The fields are those of `protos/creditline/v1`."""
+"""The gateway's answers as frozen dataclasses.
+
+The gateway's use cases make them, its transports serve them as protobuf and JSON, and the Python client
+returns them. The fields are those of `protos/creditline/v1`.
+"""
 
 from __future__ import annotations
 
@@ -9,90 +12,127 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class CreditedWork:
-    """One listed work. `score`: cosine with the query; `share`: of all its `copies` together, 0 to 1.
-
-    `share_low`, `share_high`: nine true shares of ten lie between them; None where the release cannot say.
-    Of an answer from the past: whether the work, and which of its copies, have been withdrawn by now.
-    """
+    """One listed work with its share of the credit."""
 
     id: str
+    """Id of the work."""
     title: str
+    """Title of the work."""
     caption: str
+    """Caption of the work."""
     contributor: str
+    """Name of the contributor."""
     licence: str
+    """Licence of the work."""
     score: float
+    """Cosine between query and work in the encoder's space."""
     expected_influence: float
+    """Expected influence of the work, calibrated from `score`."""
     share: float
+    """Part of the query's total influence, 0 to 1; of the work and all its `copies` together."""
     rank: int
+    """Position in the list; 1 is the largest share."""
     copies: tuple[str, ...]
+    """Ids of the other works of the same duplicate group, which share this credit."""
     share_low: float | None = None
+    """Lower end of the interval of the true share; None where the release has no intervals."""
     share_high: float | None = None
+    """Upper end of the interval of the true share; None where the release has no intervals."""
     withdrawn: bool = False
+    """In a recorded answer: whether the work is withdrawn now, by itself or by a rights holder."""
     withdrawn_since: datetime | None = None
+    """Start of the withdrawal; None when the work is not withdrawn."""
     withdrawn_copies: tuple[str, ...] = ()
+    """In a recorded answer: those of `copies` that are withdrawn now."""
 
 
 @dataclass(frozen=True)
 class CreditedContributor:
-    """A contributor's share over all their works in the corpus; `works` of them (with copies) are listed.
-
-    `listed_share` is what those alone have: who made many works has a little of most pictures. Of an answer
-    from the past: whether they have withdrawn by now.
-    """
+    """One contributor with the share of all their works."""
 
     name: str
+    """Name of the contributor."""
     share: float
+    """Sum of the shares of all their works in the corpus, listed or not, 0 to 1."""
     works: int
+    """Number of their listed works, copies included."""
     share_low: float | None = None
+    """Lower end of the interval of the true share; None where the release has no intervals."""
     share_high: float | None = None
+    """Upper end of the interval of the true share; None where the release has no intervals."""
     listed_share: float = 0.0
+    """The part of `share` of their listed works. A contributor of many works has a small share of
+    most pictures without any listed work."""
     withdrawn: bool = False
+    """In a recorded answer: whether the contributor is withdrawn now."""
     withdrawn_since: datetime | None = None
+    """Start of the withdrawal; None when the contributor is not withdrawn."""
 
 
 @dataclass(frozen=True)
 class ReleaseSummary:
-    """The release that answered. Fingerprints are SHA-256, 64 hex digits."""
+    """The release that an answer was made with. Fingerprints are SHA-256, 64 hex digits."""
 
     name: str
+    """Name of the release."""
     created: datetime
+    """Time at which the release was made."""
     generator_fingerprint: str
+    """Fingerprint of the generator whose pictures the release attributes."""
     corpus_fingerprint: str
+    """Fingerprint of the corpus that the generator was trained on."""
     towers_fingerprint: str
+    """Fingerprint of the frozen towers under the encoder."""
     dimension: int
+    """Dimension of the encoder's vectors."""
     works: int
+    """Number of works of the release."""
     collection: str
+    """Qdrant collection that holds the works' vectors."""
 
 
 @dataclass(frozen=True)
 class AuditedAccuracy:
-    """What audits found of a release so far: means with a 95 % interval; None while there is no audit."""
+    """Accuracy of a release's answers according to its audits so far; None while there is no audit."""
 
     audits: int
+    """Number of finished audits."""
     recall: float | None
+    """Mean recall of the served lists."""
     recall_low: float | None
+    """Lower end of the 95 % interval of the mean recall."""
     recall_high: float | None
+    """Upper end of the 95 % interval of the mean recall."""
     missed_influence: float | None
+    """Mean part of the total influence that the served lists did not name."""
 
 
 @dataclass(frozen=True)
 class ReleaseAnswer:
-    """A release and how accurate audits found it."""
+    """A release with its audited accuracy."""
 
     release: ReleaseSummary
+    """The release."""
     accuracy: AuditedAccuracy
+    """Accuracy of the release's answers according to its audits."""
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds of each stage of one answer, as the gateway saw them."""
+    """Duration of each stage of one answer in the gateway, in milliseconds."""
 
     total_ms: float
+    """Total, from the arrival of the request."""
     check_ms: float
+    """Checking the request and decoding its picture."""
     embed_ms: float
+    """Embedding picture and prompt; the withdrawals are read at the same time."""
     search_ms: float
+    """Searching the index."""
     share_ms: float
+    """Calibrating scores and computing shares."""
     record_ms: float
+    """Recording the answer in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +140,32 @@ class AttributionAnswer:
     """The works and contributors that a picture owes. Shares of works and `remainder` sum to 1."""
 
     attribution_id: str
+    """Id under which the ledger holds the answer."""
     works: tuple[CreditedWork, ...]
+    """The listed works, largest share first."""
     contributors: tuple[CreditedContributor, ...]
+    """All contributors of listed works, and as many of the largest others as works are listed; the largest
+    share first."""
     remainder: float
+    """Share of all works that are not listed."""
     release: ReleaseSummary
+    """The release that the answer was made with."""
     timings: Timings
+    """Duration of each stage."""
     accuracy: AuditedAccuracy
+    """Accuracy of the release's answers according to its audits."""
     concentration: float = 0.0
     """How unevenly the influence is spread, above an even spread over `corpus_works` works: 0 where all of
     them have the same part, 1 where one has it all."""
     remainder_low: float | None = None
+    """Lower end of the interval of the true remainder; None where the release has no intervals."""
     remainder_high: float | None = None
+    """Upper end of the interval of the true remainder; None where the release has no intervals."""
     coverage: float | None = None
-    """Fraction of answers whose true values lie in the intervals; None where the release has none."""
+    """Fraction of answers whose true values lie in the intervals; None where the release has no intervals."""
     ood_score: float | None = None
-    """Above 1, the picture is unlike those that the release was calibrated on, and shares mean little; None
-    where the release cannot say."""
+    """Out-of-distribution score. Above 1, the picture is unlike those that the release was calibrated on, and
+    its shares are unreliable. None where the release has no out-of-distribution detector."""
     corpus_works: int = 0
     """Number of works that share the influence: those of the build that answered; 0 where an answer from the
     past does not record it."""
@@ -126,64 +176,80 @@ class AttributionAnswer:
 
 @dataclass(frozen=True)
 class RecordedAttribution:
-    """An answer as it was served, from the ledger; what has been withdrawn by now is marked in it.
-
-    `answer.accuracy` is that of now; `answer.timings` lack the recording itself. `audit` as it stands; None
-    where none was asked for.
-    """
+    """An answer from the ledger as it was served, with marks on works and contributors withdrawn since."""
 
     answer: AttributionAnswer
+    """The answer. Its `accuracy` is the current one; its `timings` lack the recording itself."""
     created: datetime
+    """Time at which the answer was recorded."""
     prompt: str
+    """Prompt of the query."""
     generator: str
+    """Fingerprint of the generator that made the picture."""
     audit: AuditAnswer | None
+    """Current state of the answer's audit; None when no audit was requested."""
 
 
 @dataclass(frozen=True)
 class WorkAnswer:
-    """One work of the corpus. Its thumbnail is asked for by itself in REST; a withdrawn work has none."""
+    """One work of the corpus. REST serves its thumbnail at a URL of its own; a withdrawn work has none."""
 
     id: str
+    """Id of the work."""
     title: str
+    """Title of the work."""
     caption: str
+    """Caption of the work."""
     keywords: tuple[str, ...]
+    """Keywords of the work."""
     contributor: str
+    """Name of the contributor."""
     licence: str
+    """Licence of the work."""
     source: str
+    """Path of the work in the collection that it comes from."""
     duplicate_group: str
+    """Id of the group of copies that the work belongs to."""
     withdrawn: bool = False
+    """Whether the work is withdrawn now, by itself or by a rights holder."""
     withdrawn_since: datetime | None = None
+    """Start of the withdrawal; None when the work is not withdrawn."""
 
 
 @dataclass(frozen=True)
 class WithdrawalAnswer:
-    """One wish about one subject. `kind` is WORK or CONTRIBUTOR, `action` WITHDRAWN or TAKEN_BACK.
-
-    `created` is when the wish that stands was written: asking for the same again changes nothing.
-    """
+    """One withdrawal request about one subject, or its revocation."""
 
     sequence: int
+    """Position among all withdrawal requests in the ledger."""
     id: str
+    """Id of the request."""
     created: datetime
+    """Time at which the request in force was recorded; a repeated request does not change it."""
     kind: str
+    """WORK or CONTRIBUTOR."""
     subject: str
+    """Id of the work, or name of the contributor."""
     action: str
+    """WITHDRAWN or REVOKED."""
     reason: str
+    """Reason given by the requester."""
     requested_by: str
+    """The requester."""
 
 
 @dataclass(frozen=True)
 class WithdrawalStatus:
-    """A wish that is in the ledger now, and how far it has come.
-
-    `works`: how many works of the gateway's corpus it is about. `carried_out`: the index agrees in every
-    collection; until then `pending` says why not, and answers leave the works out all the same.
-    """
+    """A withdrawal request that the ledger holds, and how far it has been carried out."""
 
     withdrawal: WithdrawalAnswer
+    """The request."""
     works: int
+    """Number of works of the gateway's corpus that it concerns."""
     carried_out: bool
+    """Whether every collection of the index agrees. Answers leave the works out even before that."""
     pending: str
+    """Why the request is not carried out yet; empty when it is."""
 
 
 @dataclass(frozen=True)
@@ -191,8 +257,11 @@ class Estimate:
     """A figure with its 95 % interval."""
 
     value: float
+    """Point estimate."""
     low: float
+    """Lower end of the interval."""
     high: float
+    """Upper end of the interval."""
 
     @classmethod
     def certain(cls, value: float) -> Estimate:
@@ -202,11 +271,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class AuditedWork:
-    """A work that the teacher scored for an audit, and whether it had been listed."""
+    """A work that the teacher scored for an audit."""
 
     id: str
+    """Id of the work."""
     influence: float
+    """The teacher's influence."""
     listed: bool
+    """Whether the served answer listed the work."""
 
 
 @dataclass(frozen=True)
@@ -235,12 +307,19 @@ class Verdict:
 
 @dataclass(frozen=True)
 class AuditAnswer:
-    """An audit as it stands. `state` is QUEUED, RUNNING, DONE (with a verdict) or FAILED (with an error)."""
+    """Current state of an audit."""
 
     id: str
+    """Id of the audit."""
     attribution_id: str
+    """Id of the audited answer."""
     state: str
+    """QUEUED, RUNNING, DONE or FAILED."""
     created: datetime
+    """Time at which the audit was requested."""
     finished: datetime | None
+    """Time at which the audit ended; None before that."""
     verdict: Verdict | None
+    """Result of the audit; None unless `state` is DONE."""
     error: str | None
+    """What went wrong and what to do; None unless `state` is FAILED."""

@@ -1,4 +1,4 @@
-"""Attributions, served and recorded, to and from protobuf."""
+"""Conversion of served and recorded attributions to and from protobuf."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from creditline.v1 import attribution_pb2
 
 
 def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeResponse:
-    """`creditline.v1.AttributeResponse` of an answer."""
+    """Convert an answer to `creditline.v1.AttributeResponse`."""
     return attribution_pb2.AttributeResponse(
         attribution_id=answer.attribution_id,
         works=[attribution_pb2.CreditedWork(**_fields(work)) for work in answer.works],
@@ -39,7 +39,7 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
 
 
 def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionAnswer:
-    """The answer of `creditline.v1.AttributeResponse`."""
+    """Convert `creditline.v1.AttributeResponse` to an answer."""
     return AttributionAnswer(
         attribution_id=message.attribution_id,
         works=tuple(_credited_work(work) for work in message.works),
@@ -59,7 +59,12 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
 
 
 def recorded_message(recorded: RecordedAttribution, image: bytes) -> attribution_pb2.GetAttributionResponse:
-    """`creditline.v1.GetAttributionResponse` of a recorded answer and its picture (PNG)."""
+    """Convert a recorded answer to `creditline.v1.GetAttributionResponse`.
+
+    Args:
+        recorded: The answer.
+        image: The query's picture as a PNG file.
+    """
     return attribution_pb2.GetAttributionResponse(
         attribution=attribution_message(recorded.answer),
         created=timestamp_message(recorded.created),
@@ -71,7 +76,7 @@ def recorded_message(recorded: RecordedAttribution, image: bytes) -> attribution
 
 
 def read_recorded(message: attribution_pb2.GetAttributionResponse) -> RecordedAttribution:
-    """The recorded answer of `creditline.v1.GetAttributionResponse`, without its picture."""
+    """Convert `creditline.v1.GetAttributionResponse` to a recorded answer; the picture is left out."""
     return RecordedAttribution(
         answer=read_attribution(message.attribution),
         created=read_timestamp(message.created),

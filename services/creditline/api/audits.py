@@ -1,4 +1,4 @@
-"""Audits and their verdicts, to and from protobuf and JSON."""
+"""Conversion of audits and their verdicts to and from protobuf and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATE_PREFIX = "AUDIT_STATE_"
 
 
 def audit_message(audit: AuditAnswer) -> audit_pb2.Audit:
-    """`creditline.v1.Audit` of an audit."""
+    """Convert an audit to `creditline.v1.Audit`."""
     return audit_pb2.Audit(
         id=audit.id,
         attribution_id=audit.attribution_id,
@@ -28,7 +28,7 @@ def audit_message(audit: AuditAnswer) -> audit_pb2.Audit:
 
 
 def read_audit(message: audit_pb2.Audit) -> AuditAnswer:
-    """The audit of `creditline.v1.Audit`."""
+    """Convert `creditline.v1.Audit` to an audit."""
     return AuditAnswer(
         id=message.id,
         attribution_id=message.attribution_id,
@@ -41,12 +41,12 @@ def read_audit(message: audit_pb2.Audit) -> AuditAnswer:
 
 
 def verdict_message(verdict: Verdict) -> audit_pb2.Verdict:
-    """`creditline.v1.Verdict` of a verdict."""
+    """Convert a verdict to `creditline.v1.Verdict`."""
     return audit_pb2.Verdict(**verdict_to_json(verdict))
 
 
 def read_verdict(message: audit_pb2.Verdict) -> Verdict:
-    """The verdict of `creditline.v1.Verdict`."""
+    """Convert `creditline.v1.Verdict` to a verdict."""
     return Verdict(
         query_rise=message.query_rise,
         recall=_read_estimate(message.recall),
@@ -61,13 +61,13 @@ def read_verdict(message: audit_pb2.Verdict) -> Verdict:
 
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as the ledger stores it: protobuf JSON of `creditline.v1.Verdict`, in snake_case."""
+    """Convert a verdict to the ledger's form: protobuf JSON of `creditline.v1.Verdict` in snake_case."""
     fields = asdict(verdict)
     return {**fields, "works": list(fields["works"])}
 
 
 def verdict_from_json(stored: Mapping[str, Any]) -> Verdict:
-    """The verdict of its stored form. As in protobuf JSON, a number that is left out is 0."""
+    """Convert the ledger's form to a verdict. As in protobuf JSON, a missing number is 0."""
     return Verdict(
         query_rise=float(stored.get("query_rise", 0.0)),
         recall=_estimate_from_json(stored.get("recall", {})),

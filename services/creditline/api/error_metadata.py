@@ -1,4 +1,4 @@
-"""Errors in the trailing metadata of a failed call: written by the gateway, read by the client."""
+"""Errors in the trailing metadata of a failed gRPC call: the gateway writes them, the client reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ERROR_KEY = "creditline-error"
 FIELD_KEY = "creditline-field"
 SERVICE_KEY = "creditline-service"
 
-# Errors of the contract by the name that the metadata carry. `Unavailable` is made from its service instead.
+# Errors of the API by their name in the metadata. `Unavailable` is recognised by its service instead.
 ERRORS: Mapping[str, type[errors.CreditlineError]] = {
     kind.__name__: kind
     for kind in (
@@ -27,7 +27,7 @@ ERRORS: Mapping[str, type[errors.CreditlineError]] = {
 
 
 def error_metadata(error: errors.CreditlineError) -> tuple[tuple[str, str], ...]:
-    """The error's class, field and service, where it has them; ASCII, as gRPC requires."""
+    """Metadata with the error's class, field and service, where it has them; ASCII, as gRPC requires."""
     entries = {
         ERROR_KEY: type(error).__name__,
         FIELD_KEY: error.field,
@@ -37,7 +37,15 @@ def error_metadata(error: errors.CreditlineError) -> tuple[tuple[str, str], ...]
 
 
 def read_error(metadata: Mapping[str, str], message: str) -> errors.CreditlineError | None:
-    """The error that the metadata stand for; None where they name none of the contract."""
+    """Rebuild the error that the gateway raised.
+
+    Args:
+        metadata: Trailing metadata of the failed call.
+        message: Details of the call's status.
+
+    Returns:
+        The error; None when the metadata name no error of the API.
+    """
     field, service = metadata.get(FIELD_KEY), metadata.get(SERVICE_KEY)
     if service:
         return errors.Unavailable(message, service=service, field=field)

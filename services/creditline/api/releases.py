@@ -1,4 +1,4 @@
-"""Releases and their audited accuracy, to and from protobuf."""
+"""Conversion of releases and their audited accuracy to and from protobuf."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from creditline.v1 import release_pb2
 
 
 def release_message(release: ReleaseSummary) -> release_pb2.Release:
-    """`creditline.v1.Release` of a summary."""
+    """Convert a summary to `creditline.v1.Release`."""
     return release_pb2.Release(**{**vars(release), "created": timestamp_message(release.created)})
 
 
 def read_release(message: release_pb2.Release) -> ReleaseSummary:
-    """The summary of `creditline.v1.Release`."""
+    """Convert `creditline.v1.Release` to a summary."""
     return ReleaseSummary(
         name=message.name,
         created=read_timestamp(message.created),
@@ -28,12 +28,12 @@ def read_release(message: release_pb2.Release) -> ReleaseSummary:
 
 
 def accuracy_message(accuracy: AuditedAccuracy) -> release_pb2.AuditedAccuracy:
-    """`creditline.v1.AuditedAccuracy`; fields that are None stay absent."""
+    """Convert an accuracy to `creditline.v1.AuditedAccuracy`; fields that are None stay absent."""
     return release_pb2.AuditedAccuracy(**vars(accuracy))
 
 
 def read_accuracy(message: release_pb2.AuditedAccuracy) -> AuditedAccuracy:
-    """The accuracy of `creditline.v1.AuditedAccuracy`; absent fields are None."""
+    """Convert `creditline.v1.AuditedAccuracy` to an accuracy; absent fields become None."""
     return AuditedAccuracy(
         audits=message.audits,
         recall=present_number(message, "recall"),
@@ -44,12 +44,12 @@ def read_accuracy(message: release_pb2.AuditedAccuracy) -> AuditedAccuracy:
 
 
 def release_response(answer: ReleaseAnswer) -> release_pb2.GetReleaseResponse:
-    """`creditline.v1.GetReleaseResponse` of a release with its accuracy."""
+    """Convert a release with its accuracy to `creditline.v1.GetReleaseResponse`."""
     return release_pb2.GetReleaseResponse(
         release=release_message(answer.release), accuracy=accuracy_message(answer.accuracy)
     )
 
 
 def read_release_response(message: release_pb2.GetReleaseResponse) -> ReleaseAnswer:
-    """A release with its accuracy, of `creditline.v1.GetReleaseResponse`."""
+    """Convert `creditline.v1.GetReleaseResponse` to a release with its accuracy."""
     return ReleaseAnswer(read_release(message.release), read_accuracy(message.accuracy))

@@ -1,4 +1,4 @@
-"""Moments in time as protobuf timestamps, in UTC."""
+"""Conversion of times to and from protobuf timestamps, in UTC."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def timestamp_message(moment: datetime | None) -> Timestamp | None:
-    """A moment as a message; None stays absent."""
+    """Convert a time to a timestamp; None gives None, an absent field."""
     if moment is None:
         return None
     stamp = Timestamp()
@@ -17,5 +17,5 @@ def timestamp_message(moment: datetime | None) -> Timestamp | None:
 
 
 def read_timestamp(stamp: Timestamp) -> datetime:
-    """The moment of a message, in UTC."""
+    """Convert a timestamp to a time in UTC."""
     return stamp.ToDatetime(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Withdrawals, to and from protobuf."""
+"""Conversion of withdrawal requests to and from protobuf."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KIND_PREFIX, ACTION_PREFIX = "WITHDRAWAL_KIND_", "WITHDRAWAL_ACTION_"
 
 
 def withdrawal_message(withdrawal: WithdrawalAnswer) -> withdrawal_pb2.Withdrawal:
-    """`creditline.v1.Withdrawal` of an entry of the ledger."""
+    """Convert a withdrawal request to `creditline.v1.Withdrawal`."""
     return withdrawal_pb2.Withdrawal(
         **{
             **vars(withdrawal),
@@ -22,7 +22,7 @@ def withdrawal_message(withdrawal: WithdrawalAnswer) -> withdrawal_pb2.Withdrawa
 
 
 def read_withdrawal(message: withdrawal_pb2.Withdrawal) -> WithdrawalAnswer:
-    """The entry of `creditline.v1.Withdrawal`."""
+    """Convert `creditline.v1.Withdrawal` to a withdrawal request."""
     return WithdrawalAnswer(
         sequence=message.sequence,
         id=message.id,
@@ -36,14 +36,14 @@ def read_withdrawal(message: withdrawal_pb2.Withdrawal) -> WithdrawalAnswer:
 
 
 def withdrawal_status_message(status: WithdrawalStatus) -> withdrawal_pb2.WithdrawalStatus:
-    """`creditline.v1.WithdrawalStatus` of a withdrawal request and its progress."""
+    """Convert a withdrawal request with its progress to `creditline.v1.WithdrawalStatus`."""
     return withdrawal_pb2.WithdrawalStatus(
         **{**vars(status), "withdrawal": withdrawal_message(status.withdrawal)}
     )
 
 
 def read_withdrawal_status(message: withdrawal_pb2.WithdrawalStatus) -> WithdrawalStatus:
-    """The withdrawal request of `creditline.v1.WithdrawalStatus`, with its progress."""
+    """Convert `creditline.v1.WithdrawalStatus` to a withdrawal request with its progress."""
     return WithdrawalStatus(
         withdrawal=read_withdrawal(message.withdrawal),
         works=message.works,

@@ -1,4 +1,4 @@
-"""Works of the corpus, to and from protobuf."""
+"""Conversion of works of the corpus to and from protobuf."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from creditline.v1 import catalog_pb2
 
 
 def work_message(work: WorkAnswer, thumbnail: bytes) -> catalog_pb2.Work:
-    """`creditline.v1.Work` of a work and its thumbnail (WebP; empty for a withdrawn work)."""
+    """Convert a work to `creditline.v1.Work`.
+
+    Args:
+        work: The work.
+        thumbnail: Its thumbnail as a WebP file; empty for a withdrawn work.
+    """
     since = timestamp_message(work.withdrawn_since)
     return catalog_pb2.Work(**{**vars(work), "withdrawn_since": since, "thumbnail": thumbnail})
 
 
 def read_work(message: catalog_pb2.Work) -> WorkAnswer:
-    """The work of `creditline.v1.Work`, without its thumbnail."""
+    """Convert `creditline.v1.Work` to a work; the thumbnail is left out."""
     return WorkAnswer(
         id=message.id,
         title=message.title,

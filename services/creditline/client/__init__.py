@@ -1,6 +1,6 @@
 """The typed Python client of the gateway.
 
-`CreditlineClient` is public.
+Public names: `CreditlineClient`.
 """
 
 from creditline.client.client import CreditlineClient as CreditlineClient

@@ -1,7 +1,8 @@
 """`CreditlineClient`: the gateway's gRPC API in Python, synchronous and typed.
 
-with CreditlineClient("127.0.0.1:7100") as client:
-    answer = client.attribute(picture, prompt="a red ladybug", generator=fingerprint)
+Example:
+    with CreditlineClient("127.0.0.1:7100") as client:
+        answer = client.attribute(picture, prompt="a red ladybug", generator=fingerprint)
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ from creditline.v1.withdrawal_pb2_grpc import WithdrawalsStub
 _CALL_SECONDS = 10.0
 _AUDIT_SECONDS = 900.0
 _POLL_SECONDS = 0.5
-# What the message can carry; the gateway takes far less.
+# The largest value of the message's field; the gateway's limit is far lower.
 _LARGEST_K = (1 << 32) - 1
 _MOST_MESSAGE_BYTES = 64 << 20
 _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
 )
-# A wish waits for every collection of the index.
+# A withdrawal request waits until every collection of the index is changed.
 _WITHDRAWAL_SECONDS = 30.0
 _FINAL_STATES = ("DONE", "FAILED")
 _WORK = withdrawal_pb2.WITHDRAWAL_KIND_WORK
@@ -57,15 +58,21 @@ _CONTRIBUTOR = withdrawal_pb2.WITHDRAWAL_KIND_CONTRIBUTOR
 
 
 class CreditlineClient:
-    """One connection to the gateway at `target` (host:port). Safe for several threads.
+    """A connection to the gateway, safe to use from several threads.
 
-    Every call raises the CreditlineError that the gateway raised, with the field it names; Unavailable
-    when the gateway does not answer; DeadlineExceeded after `timeout_seconds`.
+    Every call raises the CreditlineError that the gateway raised, with the field that it names; Unavailable
+    when the gateway does not answer; DeadlineExceeded when the call's time is over.
     """
 
     def __init__(
         self, target: str, *, api_key: str | None = None, timeout_seconds: float = _CALL_SECONDS
     ) -> None:
+        """
+        Args:
+            target: Address of the gateway, `host:port`.
+            api_key: Key that is sent with every call; None sends none.
+            timeout_seconds: Longest duration of a call. Withdrawal requests have 30 seconds.
+        """
         self._target = target
         self._timeout = timeout_seconds
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
@@ -98,9 +105,20 @@ class CreditlineClient:
         release: str = "",
         timeout_seconds: float | None = None,
     ) -> AttributionAnswer:
-        """Which works does this picture owe, how much to each, and who made them?
+        """The works that a picture owes, how much to each, and their contributors.
 
-        image: a file's bytes, its path, or a picture; generator: the fingerprint of what made it.
+        Args:
+            image: The picture: a file's content, its path, or a decoded picture.
+            prompt: The prompt that the picture was made from.
+            generator: Fingerprint of the generator that made the picture, 64 hex digits.
+            k: Number of works to list, 1 to 1,000.
+            release: Name of the release to answer with; empty for the live one.
+            timeout_seconds: Longest duration of this call; None for the client's.
+
+        Raises:
+            InvalidInput: The picture, the prompt, the fingerprint or `k` cannot be used.
+            FingerprintMismatch: The release was made for another generator.
+            NotFound: The gateway does not serve the release.
         """
         if not 0 <= k <= _LARGEST_K:
             raise InvalidInput(f"k is {k}; ask for 1 or more works", field="k")
@@ -114,11 +132,11 @@ class CreditlineClient:
         return read_attribution(response)
 
     def attribution(self, attribution_id: str) -> RecordedAttribution:
-        """An answer from the past, what has been withdrawn since marked in it. Raises NotFound."""
+        """A recorded answer, with marks on what has been withdrawn since. Raises NotFound."""
         return read_recorded(self._get_attribution(attribution_id))
 
     def attributed_picture(self, attribution_id: str) -> bytes:
-        """The picture that an answer from the past is about, PNG. Raises NotFound."""
+        """The picture of a recorded answer's query, as a PNG file. Raises NotFound."""
         return bytes(self._get_attribution(attribution_id).image)
 
     def _get_attribution(self, attribution_id: str) -> attribution_pb2.GetAttributionResponse:
@@ -135,7 +153,7 @@ class CreditlineClient:
         return read_work(self._get_work(work_id))
 
     def thumbnail(self, work_id: str) -> bytes:
-        """A small picture of a work, WebP. Raises NotFound, also for a work that is withdrawn."""
+        """The thumbnail of a work, as a WebP file. Raises NotFound, also for a withdrawn work."""
         work = self._get_work(work_id)
         if work.withdrawn:
             raise NotFound(f"work {work_id!r} is withdrawn, and its picture is not shown", field="id")
@@ -151,16 +169,35 @@ class CreditlineClient:
     def withdraw_work(
         self, work_id: str, *, reason: str = "", requested_by: str = "", allow_unknown: bool = False
     ) -> WithdrawalStatus:
-        """Leave a work out of every answer to come, now and in later releases; asking twice changes nothing.
+        """Withdraw a work: leave it out of all later answers, of this and of later releases.
 
-        Raises NotFound for a work that the corpus does not hold, unless `allow_unknown`.
+        A repeated request changes nothing.
+
+        Args:
+            work_id: Id of the work.
+            reason: Reason for the withdrawal; it is kept permanently.
+            requested_by: The requester; kept permanently.
+            allow_unknown: Accept a work that the gateway's corpus does not hold.
+
+        Raises:
+            NotFound: The corpus does not hold the work, and `allow_unknown` is not set.
         """
         return self._withdraw(_WORK, work_id, reason, requested_by, allow_unknown)
 
     def withdraw_contributor(
         self, name: str, *, reason: str = "", requested_by: str = "", allow_unknown: bool = False
     ) -> WithdrawalStatus:
-        """The same for every work that this contributor is a rights holder of."""
+        """Withdraw every work that a contributor is a rights holder of; see `withdraw_work`.
+
+        Args:
+            name: Name of the contributor.
+            reason: Reason for the withdrawal; it is kept permanently.
+            requested_by: The requester; kept permanently.
+            allow_unknown: Accept a contributor that the gateway's corpus does not name.
+
+        Raises:
+            NotFound: The corpus does not name the contributor, and `allow_unknown` is not set.
+        """
         return self._withdraw(_CONTRIBUTOR, name, reason, requested_by, allow_unknown)
 
     def _withdraw(
@@ -181,11 +218,29 @@ class CreditlineClient:
         return read_withdrawal_status(response.status)
 
     def revoke_work(self, work_id: str, *, reason: str = "", requested_by: str = "") -> WithdrawalStatus:
-        """Undo a work's withdrawal. Raises NotFound when there was none."""
+        """Revoke a work's withdrawal.
+
+        Args:
+            work_id: Id of the work.
+            reason: Reason for the revocation; it is kept permanently.
+            requested_by: The requester; kept permanently.
+
+        Raises:
+            NotFound: The work was never withdrawn.
+        """
         return self._revoke(_WORK, work_id, reason, requested_by)
 
     def revoke_contributor(self, name: str, *, reason: str = "", requested_by: str = "") -> WithdrawalStatus:
-        """Undo a contributor's withdrawal; works withdrawn by themselves stay withdrawn. Raises NotFound."""
+        """Revoke a contributor's withdrawal; works that were withdrawn by id stay withdrawn.
+
+        Args:
+            name: Name of the contributor.
+            reason: Reason for the revocation; it is kept permanently.
+            requested_by: The requester; kept permanently.
+
+        Raises:
+            NotFound: The contributor was never withdrawn.
+        """
         return self._revoke(_CONTRIBUTOR, name, reason, requested_by)
 
     def _revoke(
@@ -199,18 +254,18 @@ class CreditlineClient:
         return read_withdrawal_status(response.status)
 
     def withdrawals(self, *, history: bool = False) -> Iterator[WithdrawalAnswer]:
-        """What is withdrawn now, oldest first; with `history` every wish ever. Asked for in parts."""
+        """The withdrawals in force, or with `history` all requests ever made; oldest first, read in pages."""
         after = 0
         while True:
             request = withdrawal_pb2.ListWithdrawalsRequest(history=history, after=after)
             with translate_errors(self._target):
-                part = self._withdrawals.ListWithdrawals(
+                page = self._withdrawals.ListWithdrawals(
                     request, timeout=self._timeout, metadata=self._metadata
                 ).withdrawals
-            if not part:
+            if not page:
                 return
-            yield from (read_withdrawal(each) for each in part)
-            after = part[-1].sequence
+            yield from (read_withdrawal(each) for each in page)
+            after = page[-1].sequence
 
     def release(self, name: str = "") -> ReleaseAnswer:
         """The live release, or a named one, with its audited accuracy. Raises NotFound."""
@@ -221,7 +276,7 @@ class CreditlineClient:
         return read_release_response(response)
 
     def submit_audit(self, attribution_id: str) -> AuditAnswer:
-        """Ask the teacher to check an attribution. Asking twice gives the same audit. Raises NotFound."""
+        """Request an audit of an attribution; a repeated request returns the same audit. Raises NotFound."""
         with translate_errors(self._target):
             response = self._audits.SubmitAudit(
                 audit_pb2.SubmitAuditRequest(attribution_id=attribution_id),
@@ -231,7 +286,7 @@ class CreditlineClient:
         return read_audit(response.audit)
 
     def audit(self, audit_id: str) -> AuditAnswer:
-        """An audit as it stands. Raises NotFound."""
+        """The current state of an audit. Raises NotFound."""
         with translate_errors(self._target):
             response = self._audits.GetAudit(
                 audit_pb2.GetAuditRequest(id=audit_id), timeout=self._timeout, metadata=self._metadata
@@ -241,7 +296,17 @@ class CreditlineClient:
     def wait_for_audit(
         self, audit_id: str, *, timeout_seconds: float = _AUDIT_SECONDS, poll_seconds: float = _POLL_SECONDS
     ) -> AuditAnswer:
-        """The audit once it is DONE or FAILED. Raises DeadlineExceeded when it is neither in time."""
+        """Wait until an audit is DONE or FAILED, and return it.
+
+        Args:
+            audit_id: Id of the audit.
+            timeout_seconds: Longest time to wait.
+            poll_seconds: Time between two calls of the gateway.
+
+        Raises:
+            DeadlineExceeded: The audit is neither DONE nor FAILED after that time.
+            NotFound: There is no such audit.
+        """
         for _ in RetryPolicy.polling(poll_seconds, for_seconds=timeout_seconds).attempts():
             audit = self.audit(audit_id)
             if audit.state in _FINAL_STATES:

@@ -1,4 +1,4 @@
-"""Failed calls as the CreditlineErrors that the gateway raised, with the field that was wrong."""
+"""Translation of failed gRPC calls to the CreditlineErrors that the gateway raised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 from creditline import errors
 from creditline.api.error_metadata import read_error
 
-# For failures that never reached the gateway's own code.
+# For failures outside the gateway's own code.
 _BY_STATUS: dict[grpc.StatusCode, type[errors.CreditlineError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidInput,
     grpc.StatusCode.NOT_FOUND: errors.NotFound,
@@ -22,7 +22,7 @@ _BY_STATUS: dict[grpc.StatusCode, type[errors.CreditlineError]] = {
 
 @contextmanager
 def translate_errors(target: str) -> Iterator[None]:
-    """Raise the error that a failed call inside the block stands for.
+    """Translate the error of a failed call inside the block.
 
     Args:
         target: Address of the gateway, named in errors about an unreachable gateway.
@@ -33,10 +33,10 @@ def translate_errors(target: str) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as failure:
-        raise _error(failure, target) from failure
+        raise _translated(failure, target) from failure
 
 
-def _error(failure: grpc.RpcError, target: str) -> errors.CreditlineError:
+def _translated(failure: grpc.RpcError, target: str) -> errors.CreditlineError:
     message = failure.details() or failure.code().name
     known = read_error(dict(failure.trailing_metadata() or ()), message)
     if known is not None:
@@ -44,10 +44,10 @@ def _error(failure: grpc.RpcError, target: str) -> errors.CreditlineError:
     kind = _BY_STATUS.get(failure.code())
     if kind is not None:
         return kind(message)
-    return errors.Unavailable(_unanswered(failure.code(), message, target), service="gateway")
+    return errors.Unavailable(_unavailable_message(failure.code(), message, target), service="gateway")
 
 
-def _unanswered(code: grpc.StatusCode, message: str, target: str) -> str:
+def _unavailable_message(code: grpc.StatusCode, message: str, target: str) -> str:
     if code == grpc.StatusCode.UNAVAILABLE:
         return (
             f"the gateway does not answer at {target} ({message}); start it with `creditline local up`, or "

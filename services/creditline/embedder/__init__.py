@@ -1,4 +1,4 @@
-"""The embedder: a gRPC service that turns pictures with their texts into the encoder's vectors, in batches.
+"""The embedder: a gRPC service that encodes pictures with their texts to vectors, in dynamic batches.
 
 No other room imports its modules.
 """

@@ -1,4 +1,4 @@
-"""Dynamic batches: items of many callers go through one forward together, and late ones not at all."""
+"""Dynamic batches: items of many callers share one forward pass; items past their deadline are dropped."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """max_batch items go forward at once; the first waits for others at most `max_wait_seconds`.
-
-    `queue` items may wait; more are refused.
-    """
+    """Limits of batches and of the queue."""
 
     max_batch: int
+    """Largest number of items in one forward pass."""
     max_wait_seconds: float
+    """Longest time that the first item of a batch waits for others."""
     queue: int
+    """Largest number of queued items; more are refused."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Waiting(Generic[Item, Result]):
-    """One item; `arrived` and `deadline` are the event loop's times, seconds."""
+class _Queued(Generic[Item, Result]):
+    """One queued item. Times are those of the event loop's clock, in seconds."""
 
     item: Item
     result: asyncio.Future[Result]
@@ -39,10 +39,16 @@ class _Waiting(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls `forward` with lists of items in one thread of its own: `async with Batcher(...) as batcher`.
+    """Calls a function with batches of items, in a thread of its own.
 
-    `forward` returns one result per item. `observe` is told each batch's size and how long its first item
-    waited, in seconds. At the end of the block all that waits is still answered.
+    Use it as `async with Batcher(...) as batcher`. At the end of the block, all queued items are still
+    answered.
+
+    Args:
+        forward: Computes one result per item of a batch.
+        limits: Limits of batches and of the queue.
+        observe: Called at the start of each batch with its size and the time that its first item waited, in
+            seconds.
     """
 
     def __init__(
@@ -54,7 +60,7 @@ class Batcher(Generic[Item, Result]):
         self._forward = forward
         self._limits = limits
         self._observe = observe
-        self._waiting: collections.deque[_Waiting[Item, Result]] = collections.deque()
+        self._queue: collections.deque[_Queued[Item, Result]] = collections.deque()
         self._changed = asyncio.Condition()
         self._stopping = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
@@ -74,37 +80,45 @@ class Batcher(Generic[Item, Result]):
         self._thread.shutdown()
 
     def __len__(self) -> int:
-        """Items that wait."""
-        return len(self._waiting)
+        """Number of queued items."""
+        return len(self._queue)
 
     async def submit(self, items: Sequence[Item], *, seconds: float | None = None) -> list[Result]:
-        """Results of all items, which may go forward in different batches.
+        """Queue items and wait for their results; they may be computed in different batches.
 
-        `seconds` is what the caller has left. Raises DeadlineExceeded when that is over before the last
-        item went forward, ResourceExhausted when the queue is full (then none was taken), Unavailable
-        after the end.
+        Args:
+            items: The items.
+            seconds: Time that the caller has left; None for no deadline.
+
+        Returns:
+            One result per item, in order.
+
+        Raises:
+            DeadlineExceeded: The time was over before the last item's batch started.
+            ResourceExhausted: The queue has no room for all items; none was queued.
+            Unavailable: The batcher is stopping.
         """
         now = self._loop.time()
         deadline = float("inf") if seconds is None else now + seconds
-        waiting = [_Waiting(item, self._loop.create_future(), now, deadline) for item in items]
+        queued = [_Queued(item, self._loop.create_future(), now, deadline) for item in items]
         async with self._changed:
-            self._refuse(len(waiting))
-            self._waiting.extend(waiting)
+            self._check_room(len(queued))
+            self._queue.extend(queued)
             self._changed.notify_all()
         try:
-            return list(await asyncio.gather(*(each.result for each in waiting)))
+            return list(await asyncio.gather(*(each.result for each in queued)))
         finally:
-            for each in waiting:
+            for each in queued:
                 if not each.result.cancel() and not each.result.cancelled():
-                    each.result.exception()  # now it counts as seen
+                    each.result.exception()  # marks the exception as retrieved
 
-    def _refuse(self, more: int) -> None:
+    def _check_room(self, more: int) -> None:
         if self._stopping:
-            raise Unavailable("the embedder is stopping; ask another one", service="embedder")
-        if len(self._waiting) + more > self._limits.queue:
+            raise Unavailable("the embedder is stopping; call another one", service="embedder")
+        if len(self._queue) + more > self._limits.queue:
             raise ResourceExhausted(
-                f"{len(self._waiting)} pictures wait, {more} more would pass the limit"
-                f" of {self._limits.queue}; send fewer at once, or again later"
+                f"{len(self._queue)} pictures are queued, {more} more would exceed the limit"
+                f" of {self._limits.queue}; send fewer at once, or retry later"
             )
 
     async def _run(self) -> None:
@@ -114,9 +128,7 @@ class Batcher(Generic[Item, Result]):
                 results = await self._loop.run_in_executor(
                     self._thread, self._forward, [each.item for each in batch]
                 )
-            except (
-                Exception
-            ) as error:  # whatever it was, it is these callers' answer, and the next batch goes on
+            except Exception as error:  # raised to this batch's callers; the next batch is not affected
                 for each in batch:
                     if not each.result.done():
                         each.result.set_exception(error)
@@ -125,22 +137,22 @@ class Batcher(Generic[Item, Result]):
                 if not each.result.done():
                     each.result.set_result(result)
 
-    async def _next_batch(self) -> list[_Waiting[Item, Result]]:
-        """At least one item whose caller still waits; empty when stopping and nothing is left."""
+    async def _next_batch(self) -> list[_Queued[Item, Result]]:
+        """At least one item whose caller still waits; empty when stopping and the queue is empty."""
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._waiting or self._stopping)
-                if not self._waiting:
+                await self._changed.wait_for(lambda: self._queue or self._stopping)
+                if not self._queue:
                     return []
-                await self._fill()
-                batch = self._taken()
+                await self._wait_for_full_batch()
+                batch = self._pop_batch()
             if batch:
                 return batch
 
-    async def _fill(self) -> None:
-        """Wait until a batch is full, or its first item has waited long enough."""
-        until = self._waiting[0].arrived + self._limits.max_wait_seconds
-        while len(self._waiting) < self._limits.max_batch and not self._stopping:
+    async def _wait_for_full_batch(self) -> None:
+        """Wait until a batch is full, or its first item has waited `max_wait_seconds`."""
+        until = self._queue[0].arrived + self._limits.max_wait_seconds
+        while len(self._queue) < self._limits.max_batch and not self._stopping:
             left = until - self._loop.time()
             if left <= 0:
                 return
@@ -149,18 +161,18 @@ class Batcher(Generic[Item, Result]):
             except TimeoutError:
                 return
 
-    def _taken(self) -> list[_Waiting[Item, Result]]:
-        """Up to a batch of items from the queue's head, without those that nobody waits for any more."""
-        batch: list[_Waiting[Item, Result]] = []
+    def _pop_batch(self) -> list[_Queued[Item, Result]]:
+        """The next items of the queue, at most a batch; cancelled and overdue ones are dropped."""
+        batch: list[_Queued[Item, Result]] = []
         now = self._loop.time()
-        while self._waiting and len(batch) < self._limits.max_batch:
-            each = self._waiting.popleft()
+        while self._queue and len(batch) < self._limits.max_batch:
+            each = self._queue.popleft()
             if each.result.done():
                 continue
             if each.deadline <= now:
                 each.result.set_exception(
                     DeadlineExceeded(
-                        f"the deadline passed after {now - each.arrived:.3f} s in the queue; allow more"
+                        f"the deadline passed after {now - each.arrived:.3f} s in the queue; allow more time"
                     )
                 )
                 continue

@@ -1,4 +1,4 @@
-"""What the embedder counts for Prometheus."""
+"""Prometheus metrics of the embedder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 
 class EmbedderMetrics:
-    """One registry per embedder, so that two in one process do not share counts."""
+    """Metrics of one embedder, in a registry of its own: two in one process do not share counts."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -24,30 +24,40 @@ class EmbedderMetrics:
         )
         self._batch = Histogram(
             "creditline_embedder_batch_size",
-            "Pictures in a forward.",
+            "Pictures in a forward pass.",
             buckets=_BATCH_BUCKETS,
             registry=self.registry,
         )
         self._waited = Histogram(
             "creditline_embedder_wait_seconds",
-            "How long the first picture of a batch waited.",
+            "Waiting time of the first picture of a batch.",
             buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
         )
-        self.waiting = Gauge("creditline_embedder_waiting", "Pictures that wait.", registry=self.registry)
+        self.waiting = Gauge("creditline_embedder_waiting", "Queued pictures.", registry=self.registry)
         self.release = Gauge(
-            "creditline_embedder_release", "The loaded release: 1.", ["release"], registry=self.registry
+            "creditline_embedder_release", "1 for the loaded release.", ["release"], registry=self.registry
         )
         self.device = Info(
-            "creditline_device", "Where the process's models run, and what that is.", registry=self.registry
+            "creditline_device", "Device on which the process's models run.", registry=self.registry
         )
 
     def batch(self, size: int, waited_seconds: float) -> None:
-        """One forward begins."""
+        """Count a forward pass at its start.
+
+        Args:
+            size: Number of pictures.
+            waited_seconds: Waiting time of the first picture.
+        """
         self._batch.observe(size)
         self._waited.observe(waited_seconds)
 
     def call(self, code: str, seconds: float) -> None:
-        """One call ended."""
+        """Count a finished call.
+
+        Args:
+            code: Name of its gRPC status.
+            seconds: Duration of the call.
+        """
         self._calls.labels(code).inc()
         self._seconds.observe(seconds)

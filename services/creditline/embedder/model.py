@@ -1,4 +1,4 @@
-"""What the embedder loads once: a release's encoder and the towers that it was trained on."""
+"""The embedder's model: a release's encoder with the towers that it was trained on."""
 
 from __future__ import annotations
 
@@ -22,29 +22,42 @@ from creditline.towers.towers import Towers
 
 @dataclass(frozen=True)
 class EmbedItem:
-    """A picture (RGB) with its text, and which side it is encoded for."""
+    """A picture with its text, to be embedded."""
 
     picture: Image.Image
+    """The picture, RGB."""
     text: str
+    """Prompt of a query, or caption of a work."""
     side: Side
+    """Side of the encoder: query or work."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """vector: (width,) float32 of length 1.
-
-    unfamiliarity: of a query's picture, None for a work or where the release cannot say. Milliseconds that
-    its batch took in the towers and in the head.
-    """
+    """Result for one item."""
 
     vector: NDArray[np.float32]
+    """(D,) float32, L2-normalised."""
     ood_score: float | None
+    """Out-of-distribution score of a query's picture; None for a work, or without a detector."""
     tower_ms: float
+    """Time of the item's batch in the towers, in milliseconds."""
     head_ms: float
+    """Time of the item's batch in the encoder's head, in milliseconds."""
 
 
 class EmbedderModel:
-    """Towers and encoder of one release on one device; `forward` is for one thread at a time."""
+    """Towers and encoder of one release on one device.
+
+    `forward` must not be called from several threads at the same time.
+
+    Args:
+        release: The release.
+        towers: The frozen towers that the release was trained on.
+        encoder: The release's encoder, on `device`.
+        ood_detector: The release's out-of-distribution detector; None: scores are None.
+        device: Device of towers and encoder.
+    """
 
     def __init__(
         self,
@@ -57,16 +70,22 @@ class EmbedderModel:
     ) -> None:
         self.release = release
         self.device = device
-        self._familiar = ood_detector
+        self._ood_detector = ood_detector
         self._towers = towers
         self._encoder = encoder
 
     @classmethod
     def open(cls, release_directory: Path, spec: TowerSpec, device: Device = PROCESSOR) -> EmbedderModel:
-        """Load a release and its towers, and run them once, so that the first caller need not wait.
+        """Load a release and its towers, and run them once to warm up.
 
-        device: where they run. Raises NotReady, and FingerprintMismatch when the
-        release was trained on other towers or was changed.
+        Args:
+            release_directory: Directory of the release.
+            spec: The towers.
+            device: Device for towers and encoder.
+
+        Raises:
+            NotReady: The release or the towers are missing.
+            FingerprintMismatch: The release was trained on other towers, or its files were changed.
         """
         release = open_release(release_directory)
         release.verify_files()
@@ -87,7 +106,7 @@ class EmbedderModel:
         return model
 
     def forward(self, items: Sequence[EmbedItem]) -> list[Embedded]:
-        """Encode items of either side together."""
+        """Embed items of both sides in one batch; one result per item, in order."""
         started = time.perf_counter()
         features = self._towers.features([item.picture for item in items], [item.text for item in items])
         towers_done = time.perf_counter()
@@ -96,16 +115,17 @@ class EmbedderModel:
             rows = [row for row, item in enumerate(items) if item.side is side]
             if rows:
                 vectors[rows] = self._encoder.encode_features(features[rows], side)
-        unfamiliar = self._unfamiliarity(items, features)
+        ood_scores = self._ood_scores(items, features)
         tower_ms = (towers_done - started) * 1e3
         head_ms = (time.perf_counter() - towers_done) * 1e3
         return [
-            Embedded(vector, far, tower_ms, head_ms) for vector, far in zip(vectors, unfamiliar, strict=True)
+            Embedded(vector, score, tower_ms, head_ms)
+            for vector, score in zip(vectors, ood_scores, strict=True)
         ]
 
-    def _unfamiliarity(self, items: Sequence[EmbedItem], features: NDArray[np.float32]) -> list[float | None]:
-        if self._familiar is None:
+    def _ood_scores(self, items: Sequence[EmbedItem], features: NDArray[np.float32]) -> list[float | None]:
+        if self._ood_detector is None:
             return [None] * len(items)
         image = features[:, self._towers.parts.slices()["image"]]
-        pairs = zip(items, self._familiar.ood_score(image).tolist(), strict=True)
-        return [far if item.side is Side.QUERY else None for item, far in pairs]
+        scores = self._ood_detector.ood_score(image).tolist()
+        return [score if item.side is Side.QUERY else None for item, score in zip(items, scores, strict=True)]

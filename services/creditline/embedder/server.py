@@ -1,4 +1,4 @@
-"""The embedder's process: gRPC with health, metrics over HTTP, and a stop that answers what was taken."""
+"""The embedder's process: gRPC with health checks, metrics over HTTP, and a graceful stop."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from creditline.towers.spec import TowerSpec
 from creditline.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
 
 _LARGEST_MESSAGE_BYTES = 64 << 20
-# A call that still runs this long after the end of its connection's age is cut off. Ingests wait two minutes.
+# A call that runs longer than this after its connection's maximum age is cut off. Ingests wait two minutes.
 _LONGEST_CALL_SECONDS = 150.0
-# Decoded pictures are large: so many at once, the others wait.
+# Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
 _SERVICE = "creditline.v1.Embedder"
 _LOGGER = logging.getLogger(__name__)
 
 
 class EmbedderServer:
-    """Serves inside `async with EmbedderServer(settings, model) as server`, on `grpc_port` and
-    `metrics_port`.
+    """gRPC server and metrics server of one embedder: `async with EmbedderServer(settings, model) as server`.
 
-    At its end it says NOT_SERVING, takes no more calls and answers those it has, within the grace time.
+    Inside the block it serves on `grpc_port` and `metrics_port`. At the end of the block its health becomes
+    NOT_SERVING, new calls are refused, and running calls are answered within the grace time.
     """
 
     def __init__(self, settings: EmbedderSettings, model: EmbedderModel) -> None:
@@ -49,7 +49,7 @@ class EmbedderServer:
         self.metrics_port = 0
 
     async def __aenter__(self) -> Self:
-        """Raises Conflict when a port is taken."""
+        """Start both servers. Raises Conflict when a port is in use."""
         async with contextlib.AsyncExitStack() as opening:
             await self._start(opening)
             self._resources = opening.pop_all()
@@ -86,7 +86,7 @@ class EmbedderServer:
         try:
             server, thread = start_http_server(port, host, metrics.registry)
         except OSError as failure:
-            raise _taken(host, port, "CREDITLINE_EMBEDDER_METRICS_PORT") from failure
+            raise _port_in_use(host, port, "CREDITLINE_EMBEDDER_METRICS_PORT") from failure
         resources.callback(thread.join)
         resources.callback(server.server_close)
         resources.callback(server.shutdown)
@@ -95,21 +95,21 @@ class EmbedderServer:
     async def _serve(self, resources: contextlib.AsyncExitStack, service: EmbedderService) -> int:
         host, port = self._settings.embedder_host, self._settings.embedder_port
         server = grpc.aio.server(options=_server_options(self._settings))
-        health_of = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
+        health_servicer = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         add_EmbedderServicer_to_server(service, server)
         try:
             bound = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as failure:
-            raise _taken(host, port, "CREDITLINE_EMBEDDER_PORT") from failure
+            raise _port_in_use(host, port, "CREDITLINE_EMBEDDER_PORT") from failure
         await server.start()
         for name in ("", _SERVICE):
-            await health_of.set(name, health_pb2.HealthCheckResponse.SERVING)
-        resources.push_async_callback(self._stop, server, health_of)
+            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        resources.push_async_callback(self._stop, server, health_servicer)
         return int(bound)
 
-    async def _stop(self, server: Any, health_of: Any) -> None:
-        await health_of.enter_graceful_shutdown()
+    async def _stop(self, server: Any, health_servicer: Any) -> None:
+        await health_servicer.enter_graceful_shutdown()
         await server.stop(self._settings.embedder_stop_grace_seconds)
 
 
@@ -122,15 +122,21 @@ def _server_options(settings: EmbedderSettings) -> list[tuple[str, int]]:
     return [*size, *age, ("grpc.so_reuseport", 0)]
 
 
-def _taken(host: str, port: int, variable: str) -> Conflict:
+def _port_in_use(host: str, port: int, variable: str) -> Conflict:
     return Conflict(
-        f"port {port} on {host} cannot be bound; another process may hold it, set {variable} to a free one",
+        f"port {port} on {host} cannot be bound; another process may use it: set {variable} to a free one",
         field="port",
     )
 
 
 async def serve(settings: EmbedderSettings) -> None:
-    """Load the release and serve until SIGTERM or SIGINT. Raises NotReady when the device is absent."""
+    """Load the release and serve until SIGTERM or SIGINT.
+
+    Raises:
+        NotReady: The device, the release or the towers are missing.
+        FingerprintMismatch: The release was trained on other towers, or its files were changed.
+        Conflict: A port is in use.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -149,4 +155,4 @@ async def serve(settings: EmbedderSettings) -> None:
             server.metrics_port,
         )
         await stop.wait()
-        _LOGGER.info("embedder stops: finishing what it has")
+        _LOGGER.info("embedder stopping: finishing the calls that it has accepted")

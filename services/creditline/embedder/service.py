@@ -1,6 +1,6 @@
 """The Embedder service of `creditline.v1`.
 
-Checks a request, decodes its pictures, and lets them be batched.
+It checks a request, decodes its pictures, and queues them for a batch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,16 @@ Answer = TypeVar("Answer")
 
 
 class EmbedderService(EmbedderServicer):
-    """Embed and GetEncoder for one loaded release; pictures are decoded in `decoders`."""
+    """The calls Embed and GetEncoder, for one loaded release.
+
+    Args:
+        release: The loaded release.
+        batcher: Computes vectors in batches.
+        decoders: Executor in which pictures are decoded.
+        metrics: Counts calls.
+        max_batch: Size of a batch, which callers can adapt to.
+        device: Device of the model.
+    """
 
     def __init__(
         self,
@@ -69,13 +78,13 @@ class EmbedderService(EmbedderServicer):
     async def Embed(  # noqa: N802
         self, request: proto.EmbedRequest, context: Any
     ) -> proto.EmbedResponse:
-        """Vectors of all items, in order."""
+        """The vectors of all items, in order."""
         return await self._answered(self._embed(request, context.time_remaining()), context)
 
     async def GetEncoder(  # noqa: N802
         self, request: proto.GetEncoderRequest, context: Any
     ) -> proto.GetEncoderResponse:
-        """What is loaded."""
+        """The loaded release, its dimension and towers, and the size of a batch."""
         return proto.GetEncoderResponse(
             release=self._release.name,
             dimension=self._release.dimension,
@@ -87,7 +96,7 @@ class EmbedderService(EmbedderServicer):
     async def _embed(self, request: proto.EmbedRequest, seconds: float | None) -> proto.EmbedResponse:
         loop = asyncio.get_running_loop()
         deadline = None if seconds is None else loop.time() + seconds
-        side = self._checked(request)
+        side = self._checked_side(request)
         pictures = await asyncio.gather(
             *(
                 loop.run_in_executor(self._decoders, _decoded, item.image, f"items[{row}].image")
@@ -109,15 +118,16 @@ class EmbedderService(EmbedderServicer):
             head_ms=max(each.head_ms for each in embedded),
         )
 
-    def _checked(self, request: proto.EmbedRequest) -> Side:
+    def _checked_side(self, request: proto.EmbedRequest) -> Side:
+        """The side of a request whose fields have been checked. Raises NotFound, InvalidInput."""
         if request.release and request.release != self._release.name:
             raise NotFound(
-                f"release {request.release!r} is not loaded here, {self._release.name!r} is; ask for that"
+                f"release {request.release!r} is not loaded here, {self._release.name!r} is; request that"
                 " one, or start an embedder with the other's CREDITLINE_RELEASE_DIRECTORY",
                 field="release",
             )
         if request.side not in _SIDES:
-            raise InvalidInput("side is not set; say SIDE_QUERY or SIDE_WORK", field="side")
+            raise InvalidInput("side is not set; send SIDE_QUERY or SIDE_WORK", field="side")
         if not 1 <= len(request.items) <= MOST_ITEMS:
             raise InvalidInput(
                 f"items has {len(request.items)} entries; send 1 to {MOST_ITEMS}", field="items"
@@ -126,13 +136,13 @@ class EmbedderService(EmbedderServicer):
             if len(item.text) > MOST_CHARACTERS:
                 raise InvalidInput(
                     f"items[{row}].text has {len(item.text):,} characters; at most {MOST_CHARACTERS:,} are"
-                    " taken",
+                    " allowed: shorten it",
                     field=f"items[{row}].text",
                 )
         return _SIDES[request.side]
 
     async def _answered(self, answer: Awaitable[Answer], context: Any) -> Answer:
-        """The answer, or the status that its error stands for."""
+        """Await the answer; on an error, end the call with the status of its class."""
         started, code = time.perf_counter(), grpc.StatusCode.OK
         try:
             return await answer
@@ -143,10 +153,10 @@ class EmbedderService(EmbedderServicer):
             code = _STATUS.get(type(error), grpc.StatusCode.FAILED_PRECONDITION)
             message = error.message
         except Exception:
-            _LOGGER.exception("a call failed in a way that nobody foresaw")
+            _LOGGER.exception("unhandled error in a call")
             code, message = (
                 grpc.StatusCode.INTERNAL,
-                "the embedder failed on this request; its log says where",
+                "the embedder failed on this request; see its log for the reason",
             )
         finally:
             self._metrics.call(code.name, time.perf_counter() - started)

@@ -12,23 +12,28 @@ from creditline.settings import Port, ServiceSettings
 
 
 class EmbedderSettings(ServiceSettings):
-    """Where the embedder listens, what it loads, and how it batches; port 0 takes a free one.
-
-    `device`: where towers and encoder run: `auto`, `cpu`, `cuda` or `cuda:N` (`creditline.devices`).
-    `embedder_towers`: `embedded`, `NAME@CHECKPOINT` (an open_clip name and a local file) or a directory.
-    `embedder_queue`: pictures that may wait; `embedder_max_wait_ms`: how long the first of a batch waits.
-    `embedder_connection_age_seconds`: a client's connection is closed after it, give or take 10 %, when its
-    calls have ended; the client then resolves the embedder's name again and finds added replicas.
-    """
+    """Addresses, model and batch limits of the embedder."""
 
     device: DeviceSetting = AUTO
+    """Device of towers and encoder: `auto`, `cpu`, `cuda` or `cuda:N` (see `creditline.devices`)."""
     embedder_host: str = "127.0.0.1"
+    """Address on which gRPC and metrics are served."""
     embedder_port: Port = 7200
+    """Port of gRPC; 0 picks a free one."""
     embedder_metrics_port: Port = 7290
+    """Port of the metrics; 0 picks a free one."""
     embedder_towers: str = "embedded"
+    """The towers: `embedded`, `NAME@CHECKPOINT` (an open_clip name and a local file) or a directory."""
     embedder_max_batch: int = Field(default=16, ge=1, le=1024)
+    """Largest number of pictures in one forward pass."""
     embedder_max_wait_ms: float = Field(default=2.0, ge=0, le=1000)
+    """Longest time that the first picture of a batch waits for others, in milliseconds."""
     embedder_queue: int = Field(default=256, ge=1, le=65536)
+    """Largest number of queued pictures; more are refused."""
     embedder_stop_grace_seconds: float = Field(default=5.0, ge=0, le=600)
+    """Time that running calls have to finish after a stop."""
     embedder_connection_age_seconds: float = Field(default=30.0, gt=0, le=86_400)
+    """Age, give or take 10 %, at which a client's connection is closed once its calls have ended. The client
+    then resolves the embedder's name again and finds new replicas."""
     release_directory: Path = Field(default_factory=reference_release_directory)
+    """Directory of the release to serve."""

@@ -1,9 +1,9 @@
-"""The gRPC channel to the embedder: calls are spread over all replicas, and retried on another one.
+"""Options of the gRPC channel to the embedder: calls are spread over all replicas and retried on another.
 
-Without a load-balancing policy gRPC uses the first address of a name for as long as it answers. Here all
-addresses that the name resolves to take turns (`round_robin`). gRPC resolves a name again when one of its
+Without a load-balancing policy gRPC uses the first address of a name as long as it answers. Here calls
+rotate through all addresses of the name (`round_robin`). gRPC resolves a name again when one of its
 connections ends; the embedder limits the age of connections (`CREDITLINE_EMBEDDER_CONNECTION_AGE_SECONDS`),
-so that added replicas are found.
+so that new replicas are found.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from creditline.retries import RetryPolicy
 
 ChannelOptions = tuple[tuple[str, int | str], ...]
 
-# A call that one replica fails is retried on the next; embedding twice has the effect of embedding once. gRPC
-# itself retries, makes at most five attempts, and adds jitter.
+# A call that fails on one replica is retried on the next; embedding is idempotent. gRPC itself does the
+# retries, with at most five attempts, and adds jitter.
 _RETRIES = RetryPolicy(initial_delay_seconds=0.05, max_delay_seconds=0.5, max_attempts=4)
-# A server of grpcio 1.85.1 answers CANCELLED to some calls that arrive while it stops, gracefully too. A call
-# that its caller cancels is never retried.
+# A server of grpcio 1.85.1 answers CANCELLED to some calls that arrive during its shutdown, even a graceful
+# one. A call that is cancelled by its caller is never retried.
 _RETRYABLE = ("UNAVAILABLE", "CANCELLED")
 _SERVICE = "creditline.v1.Embedder"
 _MAX_MESSAGE_BYTES = 64 << 20
@@ -27,22 +27,22 @@ _RESOLUTION_INTERVAL_MS = 1_000
 
 
 def channel_options() -> ChannelOptions:
-    """Options for a synchronous or an asyncio channel to the embedder."""
+    """Options for a synchronous or asyncio channel to the embedder."""
     return (
         ("grpc.service_config", json.dumps(_service_config(_RETRIES))),
         ("grpc.enable_retries", 1),
-        # A call whose request does not fit into this buffer is never repeated; the default is 256 KiB.
+        # A call whose request does not fit into this buffer is never retried; the default is 256 KiB.
         ("grpc.per_rpc_retry_buffer_size", _MAX_MESSAGE_BYTES),
         # The default is 30 s.
         ("grpc.dns_min_time_between_resolutions_ms", _RESOLUTION_INTERVAL_MS),
-        # A caller that outlives its embedder must find the next one within a second.
+        # A client whose embedder is replaced must connect to the new one within a second.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        # This is also how long one attempt to connect may take.
+        # This is also the time limit of one attempt to connect.
         ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),
-        # Else a new channel would share the pause of one that failed just before.
+        # Otherwise a new channel shares the back-off of a channel that failed just before.
         ("grpc.use_local_subchannel_pool", 1),
-        # The embedder stands beside its callers; a proxy for the outside must not come between.
+        # The embedder is in the callers' own network; calls must not go through an HTTP proxy.
         ("grpc.enable_http_proxy", 0),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -50,7 +50,7 @@ def channel_options() -> ChannelOptions:
 
 
 def _service_config(retries: RetryPolicy) -> dict[str, Any]:
-    """gRPC's service config: https://github.com/grpc/grpc-proto/blob/master/grpc/service_config/."""
+    """gRPC service config, see https://github.com/grpc/grpc-proto/blob/master/grpc/service_config/."""
     return {
         "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [

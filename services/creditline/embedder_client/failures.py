@@ -1,4 +1,4 @@
-"""What an embedder that fails says to whoever asked it: one sentence for each status."""
+"""Translation of failed calls of the embedder: one error class and one sentence for each gRPC status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from creditline.errors import (
 
 @contextmanager
 def translate_errors(target: str) -> Iterator[None]:
-    """Raise gRPC errors of the block as CreditlineErrors that name the embedder's `target`."""
+    """Translate gRPC errors of the block to CreditlineErrors that name `target`, the embedder's address."""
     try:
         yield
     except grpc.RpcError as failure:
@@ -27,7 +27,7 @@ def translate_errors(target: str) -> Iterator[None]:
 
 
 def embedder_failure(target: str, failure: grpc.RpcError) -> CreditlineError:
-    """The error to raise for a failed call of the embedder at `target` (host:port)."""
+    """The error that a failed call of the embedder at `target` (host:port) is translated to."""
     code, details = failure.code(), failure.details() or ""
     match code:
         case grpc.StatusCode.DEADLINE_EXCEEDED:

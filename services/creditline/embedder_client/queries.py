@@ -1,4 +1,4 @@
-"""The embedder, seen from the gateway: a picture and its prompt become a unit vector."""
+"""The gateway's client of the embedder: a picture and its prompt become a unit vector."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedQuery:
-    """vector: (width,) float32 of length 1; unfamiliarity: None where the release cannot say."""
+    """A query as the encoder sees it."""
 
     vector: NDArray[np.float32]
+    """(D,) float32, L2-normalised."""
     ood_score: float | None
+    """Out-of-distribution score of the picture; None where the release has no detector."""
 
 
 class EmbedderClient:
-    """One channel to all replicas of the embedder.
+    """Asyncio client of all replicas of the embedder, over one channel.
 
     Args:
         target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
@@ -42,23 +44,43 @@ class EmbedderClient:
     async def embed(
         self, image: bytes, prompt: str, *, release: str, dimension: int, deadline_seconds: float
     ) -> EmbeddedQuery:
-        """The query's vector and how unfamiliar the picture is.
+        """Embed a query.
 
-        Raises Unavailable, DeadlineExceeded, NotReady (another release is loaded) and what the embedder says.
+        Args:
+            image: The picture as a file that the embedder can decode.
+            prompt: The prompt that the picture was made from.
+            release: Name of the release whose encoder is required.
+            dimension: Dimension of that release's vectors.
+            deadline_seconds: Time that the call may take.
+
+        Returns:
+            The query's vector and out-of-distribution score.
+
+        Raises:
+            NotReady: The embedder has another release loaded, or returned a vector that is not of `release`.
+            InvalidInput: The embedder refused the picture or the prompt.
+            ResourceExhausted: The embedder is overloaded.
+            Unavailable: The embedder does not answer, or failed.
+            DeadlineExceeded: The embedder did not answer in time.
         """
         item = proto.EmbedRequest.Item(image=image, text=prompt)
         request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release)
         with translate_errors(self.target):
             response = await self._stub.Embed(request, timeout=deadline_seconds)
-        return self._checked(response, release, dimension)
+        return self._checked_query(response, release, dimension)
 
     async def loaded_release(self, *, deadline_seconds: float) -> str:
-        """Name of the release whose encoder is loaded: tells readiness. Raises Unavailable."""
+        """Name of the release whose encoder is loaded, for readiness checks.
+
+        Raises:
+            Unavailable: The embedder does not answer, or failed.
+            DeadlineExceeded: The embedder did not answer in time.
+        """
         with translate_errors(self.target):
             answer = await self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=deadline_seconds)
         return str(answer.release)
 
-    def _checked(self, response: proto.EmbedResponse, release: str, dimension: int) -> EmbeddedQuery:
+    def _checked_query(self, response: proto.EmbedResponse, release: str, dimension: int) -> EmbeddedQuery:
         if response.release != release:
             raise NotReady(
                 f"the embedder at {self.target} has release {response.release!r} loaded, the gateway serves "
@@ -69,9 +91,9 @@ class EmbedderClient:
         vector = np.asarray(embedded.values, dtype=np.float32)
         if vector.shape != (dimension,) or not np.isfinite(vector).all():
             raise NotReady(
-                f"the embedder at {self.target} gave a vector of shape {vector.shape} where release "
-                f"{release!r} has width {dimension}; see its log",
+                f"the embedder at {self.target} returned a vector of shape {vector.shape} where "
+                f"release {release!r} has dimension {dimension}, or one that is not finite; see its log",
                 field="release",
             )
-        known = embedded.HasField("ood_score")
-        return EmbeddedQuery(vector, embedded.ood_score if known else None)
+        has_score = embedded.HasField("ood_score")
+        return EmbeddedQuery(vector, embedded.ood_score if has_score else None)

@@ -1,4 +1,4 @@
-"""Works' vectors from the embedder service: what an ingest of pictures asks."""
+"""The ingest's client of the embedder: pictures and captions of works become vectors."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ from creditline.retries import RetryPolicy, any_of
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
-_SECONDS_A_BATCH = 120.0
+_BATCH_SECONDS = 120.0
 _is_transient = any_of(Unavailable, ResourceExhausted)
 
 ONE_MINUTE = RetryPolicy(max_seconds=60.0, jitter=0.5)
+"""Retries for one minute, with jitter."""
 
 
 class WorkEmbedder:
-    """Pictures and captions of works become vectors of the release that the embedder at `target` has loaded.
+    """Embeds pictures and captions of works with the release that the embedder has loaded.
 
-    A work whose picture the embedder refuses gets a row of NaN, which no collection takes.
+    A work whose picture the embedder refuses gets a row of NaN, which no collection accepts.
 
     Args:
         target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
-        retries: used for a batch while the embedder is unavailable or overloaded.
+        retries: Policy for a batch while the embedder is unavailable or overloaded.
 
     Raises:
-        Unavailable: no embedder answers at the start.
+        Unavailable: No embedder answers at the start.
     """
 
     def __init__(self, target: str, retries: RetryPolicy = ONE_MINUTE) -> None:
         self._target = target
         self._retries = retries
-        # Differs from process to process: loaders that failed together must not come back together.
+        # Differs from process to process, so that loaders that failed together do not retry together.
         self._rng = random.Random()
         self._channel = grpc.insecure_channel(target, options=channel_options())
         self._stub = EmbedderStub(self._channel)
         try:
-            self._encoder = self._asked_for_encoder()
+            self._encoder = self._loaded_encoder()
         except BaseException:
             self._channel.close()
             raise
@@ -63,33 +64,44 @@ class WorkEmbedder:
 
     @property
     def dimension(self) -> int:
-        """Of the vectors."""
+        """Dimension of the vectors."""
         return int(self._encoder.dimension)
 
     @property
     def fingerprint(self) -> str:
-        """The release and its towers."""
+        """Name of the release and fingerprint of its towers, as one string."""
         return f"release {self._encoder.release}, towers {self._encoder.towers_fingerprint}"
 
     def __call__(self, found: Sequence[Found]) -> NDArray[np.float32]:
-        """(B, width) float32, unit rows.
+        """Embed works.
 
-        Raises InvalidInput for a work without a picture, and what the embedder says.
+        Args:
+            found: Rows of a source, each with a work that holds a thumbnail.
+
+        Returns:
+            (B, D) float32, L2-normalised rows; NaN where the embedder refuses the picture.
+
+        Raises:
+            InvalidInput: A row has no picture.
+            NotReady: The embedder has another release loaded by now.
+            ResourceExhausted: The embedder is overloaded for longer than the retries last.
+            Unavailable: The embedder does not answer for longer than the retries last.
+            DeadlineExceeded: A batch took longer than two minutes.
         """
         items = [self._item(each) for each in found]
-        most = max(int(self._encoder.max_batch), 1)
-        # The embedder works on one batch while the next one travels.
-        calls = [(items[first : first + most]) for first in range(0, len(items), most)]
-        futures = [self._start(part) for part in calls]
-        rows = [self._rows(future, part) for future, part in zip(futures, calls, strict=True)]
+        batch_size = max(int(self._encoder.max_batch), 1)
+        # All calls are started first, so that the embedder computes one batch while the next one is sent.
+        batches = [(items[first : first + batch_size]) for first in range(0, len(items), batch_size)]
+        futures = [self._start(batch) for batch in batches]
+        rows = [self._rows(future, batch) for future, batch in zip(futures, batches, strict=True)]
         return np.concatenate(rows)
 
     def _item(self, found: Found) -> proto.EmbedRequest.Item:
         work = found.work
         if work is None or not work.thumbnail:
             raise InvalidInput(
-                f"row {found.row} of {found.part} has no picture to embed; give the features of its picture,"
-                " or a source that holds pictures",
+                f"row {found.row} of {found.part} has no picture to embed; provide the features of its"
+                " picture, or a source that holds pictures",
                 field="source",
             )
         return proto.EmbedRequest.Item(image=work.thumbnail, text=work.caption)
@@ -99,16 +111,18 @@ class WorkEmbedder:
 
     def _rows(self, future: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
         try:
-            answer = self._answer(future, items)
+            response = self._response(future, items)
         except InvalidInput:
-            return self._one_by_one(items)
-        return np.array([vector.values for vector in answer.vectors], dtype=np.float32)
+            return self._rows_one_by_one(items)
+        return np.array([vector.values for vector in response.vectors], dtype=np.float32)
 
     def _start(self, items: Sequence[proto.EmbedRequest.Item]) -> grpc.Future:
-        return self._stub.Embed.future(self._request(items), timeout=_SECONDS_A_BATCH)
+        return self._stub.Embed.future(self._request(items), timeout=_BATCH_SECONDS)
 
-    def _answer(self, started: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> proto.EmbedResponse:
-        """The response to `started`, or to the same call made again after a transient error."""
+    def _response(
+        self, started: grpc.Future, items: Sequence[proto.EmbedRequest.Item]
+    ) -> proto.EmbedResponse:
+        """The response to the call `started`, or to one of its retries after a transient error."""
         calls = itertools.chain([started], (self._start(items) for _ in itertools.count()))
 
         def attempt() -> proto.EmbedResponse:
@@ -117,14 +131,14 @@ class WorkEmbedder:
 
         return self._retries.call(attempt, transient=_is_transient, rng=self._rng)
 
-    def _one_by_one(self, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
-        """After a refusal: all but the refused."""
+    def _rows_one_by_one(self, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
+        """Rows of a refused batch: each work is embedded alone, and refused ones stay NaN."""
         rows = np.full((len(items), self.dimension), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
             with suppress(InvalidInput):
-                rows[row] = self._answer(self._start([item]), [item]).vectors[0].values
+                rows[row] = self._response(self._start([item]), [item]).vectors[0].values
         return rows
 
-    def _asked_for_encoder(self) -> proto.GetEncoderResponse:
+    def _loaded_encoder(self) -> proto.GetEncoderResponse:
         with translate_errors(self._target):
-            return self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=_SECONDS_A_BATCH)
+            return self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=_BATCH_SECONDS)

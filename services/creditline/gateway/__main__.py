@@ -1,4 +1,4 @@
-"""`python -m creditline.gateway`: one gateway, set up by `CREDITLINE_*` environment variables."""
+"""`python -m creditline.gateway`: one gateway, configured by `CREDITLINE_*` environment variables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from creditline.settings import read_settings
 
 
 def main() -> int:
-    """Serve until told to stop; 2 when the settings or what they name do not allow a start."""
+    """Serve until SIGTERM or SIGINT.
+
+    Returns:
+        The exit status: 2 when the settings, or the files that they name, do not permit a start; else 0.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(serve(read_settings(GatewaySettings)))

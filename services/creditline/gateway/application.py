@@ -1,4 +1,4 @@
-"""What the gateway can do, whatever the protocol: gRPC and REST call nothing else."""
+"""The gateway's use cases, independent of the protocol: gRPC and REST call only these."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ from creditline.gateway.use_cases.withdrawals import Withdrawals
 
 @dataclass(frozen=True)
 class UseCases:
-    """One object per use case; `request_timeout_seconds` is the longest that an attribution may take."""
+    """One object per use case."""
 
     attribute: Attribute
+    """Attributes a picture."""
     attributions: Attributions
+    """Reads recorded attributions."""
     catalog: Catalog
+    """Reads works of the corpus."""
     audits: Audits
+    """Requests and reads audits."""
     releases: Releases
+    """Reads releases with their audited accuracy."""
     withdrawals: Withdrawals
+    """Records, revokes and lists withdrawals."""
     readiness: ReadinessCheck
+    """Checks the services that the gateway depends on."""
     request_timeout_seconds: float
+    """Longest duration of an attribution."""

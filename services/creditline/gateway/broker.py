@@ -1,4 +1,4 @@
-"""The gateway's way to the workers: jobs are sent by name, nothing of the worker is imported."""
+"""The gateway's connection to the workers: jobs are sent by name, no module of the worker is imported."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from creditline.ledger import OutboxEntry
 
 
 class Broker:
-    """Sends jobs to the Redis at `url`. Calls block; each raises Unavailable when it does not answer."""
+    """Sends jobs to Redis. Calls block.
+
+    Every call raises Unavailable when Redis does not answer, or has no memory left for a job.
+
+    Args:
+        url: URL of the Redis.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._app = publisher_app(url)
 
     def send(self, entry: OutboxEntry) -> None:
-        """Publish a job; its audit's id is the task's id, so that a repeated one can be told."""
+        """Publish a job. The task has the audit's id, so that a repeated job can be recognised."""
         try:
             self._app.send_task(entry.task, kwargs=dict(entry.payload), task_id=entry.audit_id, retry=False)
         except BROKER_ERRORS as error:
             raise broker_unavailable(self._url, error) from error
 
     def ping(self) -> None:
-        """Check that Redis answers."""
+        """Check that Redis is reachable."""
         ping_broker(self._url)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The moment by which an answer must be there."""
+"""The time by which an answer must be ready."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from creditline.errors import DeadlineExceeded
 
 @dataclass(frozen=True)
 class Deadline:
-    """`allowed_seconds` from the moment it was made; `expires` is on the monotonic clock."""
+    """A time limit that all stages of one answer share."""
 
     expires: float
+    """Time at which the deadline passes, on the monotonic clock."""
     allowed_seconds: float
+    """Duration of the limit, for errors."""
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
@@ -24,20 +26,27 @@ class Deadline:
         return cls(time.monotonic() + seconds, seconds)
 
     def remaining(self, before: str) -> float:
-        """Seconds left, more than 0. Raises DeadlineExceeded, naming what could not be done any more."""
+        """Remaining time in seconds, more than 0.
+
+        Args:
+            before: The next stage, named in the error, such as "searching the index".
+
+        Raises:
+            DeadlineExceeded: No time remains.
+        """
         left = self.expires - time.monotonic()
         if left <= 0:
             raise self._passed(f"before {before}")
         return left
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Break the block off when the deadline passes. Raises DeadlineExceeded."""
+    async def enforced(self) -> AsyncIterator[None]:
+        """Cancel the block when the deadline passes, and raise DeadlineExceeded."""
         try:
             async with asyncio.timeout(max(self.expires - time.monotonic(), 0.0)):
                 yield
         except TimeoutError as error:
-            raise self._passed("before the answer was there") from error
+            raise self._passed("before the answer was ready") from error
 
     def _passed(self, when: str) -> DeadlineExceeded:
         return DeadlineExceeded(

@@ -1,4 +1,4 @@
-"""The build that answers for a release: its name, its number of works, and whether it can serve."""
+"""The live build of a release: its name, its number of works, and a check that it can serve the release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AnsweringBuild:
     """A build that can answer for the release."""
 
     name: str
-    """The collection."""
+    """Name of its collection."""
     works: int
     """Number of works that it holds, withdrawn ones included."""
 
@@ -31,9 +31,9 @@ class AnsweringBuild:
 class LiveBuild:
     """Resolves a release's alias to a build, and checks that the build can serve the release.
 
-    Answers and readiness both ask here, so readiness is true exactly where answers are given. A check that
-    succeeded is shared for a while; one that failed, or whose caller was cancelled, is not, and the next
-    caller makes its own. To be used on one event loop.
+    Answers and readiness use the same check, so readiness is true exactly when answers are given. A
+    successful check is cached for a while; after a failed or cancelled one, the next caller checks again. An
+    object belongs to one event loop.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class LiveBuild:
     ) -> None:
         """
         Args:
-            release: the release that the build answers for.
-            search: where the builds are.
-            state_seconds: how long a build's dimension and number of works are taken to be unchanged.
-            vectors_seconds: how long its vectors are taken to be those of the release's encoder.
+            release: The release that the build answers for.
+            search: Connection to the index.
+            state_seconds: Time for which a build's dimension and number of works are cached.
+            vectors_seconds: Time for which a successful comparison of its vectors is cached.
         """
         self._release = release
         self._search = search
@@ -64,8 +64,9 @@ class LiveBuild:
         """The build that answers now.
 
         Raises:
-            NotReady: the alias's build is missing, empty, or cannot serve the release.
-            Unavailable, DeadlineExceeded: Qdrant does not answer, or not in time.
+            NotReady: The alias's build is missing, empty, or cannot serve the release.
+            Unavailable: Qdrant does not answer.
+            DeadlineExceeded: Qdrant did not answer in time.
         """
         alias = self._release.summary.collection
         name = await self._search.build_of(alias, deadline_seconds=deadline_seconds)
@@ -92,18 +93,18 @@ class LiveBuild:
         self._state_until = time.monotonic() + self._state_seconds
 
     def _is_compared(self, name: str, dimension: int) -> bool:
-        same = name == self._known.name and dimension == self._expected.vectors.shape[1]
-        return same and time.monotonic() < self._vectors_until
+        unchanged = name == self._known.name and dimension == self._expected.vectors.shape[1]
+        return unchanged and time.monotonic() < self._vectors_until
 
     async def _compare_vectors(self, name: str, dimension: int, deadline_seconds: float) -> None:
         stored = await self._search.vectors(name, self._expected.ids, deadline_seconds=deadline_seconds)
-        why = why_unfit(dimension, stored, self._expected)
-        if why:
+        reason = why_unfit(dimension, stored, self._expected)
+        if reason:
             release = self._release.summary
             raise NotReady(
                 f"build {name!r}, which answers as {release.collection!r}, cannot serve release"
-                f" {release.name!r}: {why}; go back with `creditline index rollback {release.collection}`, or"
-                " load the release with `creditline index load`",
+                f" {release.name!r}: {reason}; go back with `creditline index rollback {release.collection}`,"
+                " or load the release with `creditline index load`",
                 field="collection",
             )
 

@@ -1,4 +1,4 @@
-"""What the gateway tells Prometheus."""
+"""Prometheus metrics of the gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STAGE_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.
 
 
 class GatewayMetrics:
-    """Counters of one gateway, in a registry of its own."""
+    """Metrics of one gateway, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -23,21 +23,21 @@ class GatewayMetrics:
         )
         self._request_seconds = Histogram(
             "creditline_gateway_request_seconds",
-            "Time from request to answer.",
+            "Duration of a request.",
             ("protocol", "method"),
             buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
         )
         self._stage_seconds = Histogram(
             "creditline_gateway_stage_seconds",
-            "Time of each stage of an attribution.",
+            "Duration of each stage of an attribution.",
             ("stage",),
             buckets=_STAGE_BUCKETS_SECONDS,
             registry=self.registry,
         )
         self.outbox_waiting = Gauge(
             "creditline_gateway_outbox_waiting",
-            "Jobs in the outbox that are not published.",
+            "Jobs in the outbox that are not published yet.",
             registry=self.registry,
         )
         self.withdrawals_waiting = Gauge(
@@ -47,7 +47,7 @@ class GatewayMetrics:
         )
         self.withheld_hits = Counter(
             "creditline_gateway_withheld_hits",
-            "Withdrawn works that a search found and that were left out: the index is behind.",
+            "Withdrawn works that a search returned and that were left out: the index is behind the ledger.",
             registry=self.registry,
         )
         self.dependency_up = Gauge(
@@ -58,16 +58,23 @@ class GatewayMetrics:
         )
 
     def observe_request(self, protocol: str, method: str, code: str, seconds: float) -> None:
-        """Count one request."""
+        """Count one request.
+
+        Args:
+            protocol: `grpc` or `http`.
+            method: Name of the call, or method and route.
+            code: gRPC or HTTP status.
+            seconds: Duration of the request.
+        """
         self._requests.labels(protocol, method, code).inc()
         self._request_seconds.labels(protocol, method).observe(seconds)
 
     def observe_stages(self, stopwatch: Stopwatch) -> None:
-        """Note the stages that an attribution came to, also when it failed."""
+        """Record the duration of each stage that an attribution reached, also of a failed one."""
         for stage in STAGES:
             if stopwatch.seconds(stage) > 0.0:
                 self._stage_seconds.labels(stage).observe(stopwatch.seconds(stage))
 
     def exposition(self) -> bytes:
-        """All metrics as Prometheus' text."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

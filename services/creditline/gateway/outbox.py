@@ -1,4 +1,4 @@
-"""The outbox publisher: takes queued jobs from the ledger to the broker until they arrive."""
+"""The outbox publisher: sends queued jobs from the ledger to the broker, and retries until they are sent."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ _log = logging.getLogger(__name__)
 
 
 class OutboxPublisher:
-    """Runs as one task of the gateway. While broker or ledger are down, jobs wait in the ledger.
+    """Publishes the ledger's queued jobs, as one task of the gateway.
 
-    Several gateways may publish the same job; the worker runs it once.
+    While the broker or the ledger is down, jobs wait in the ledger. Several gateways may publish the same
+    job; the worker runs it once.
     """
 
     def __init__(
         self, ledger: Ledger, broker: Broker, metrics: GatewayMetrics, rng: random.Random | None = None
     ) -> None:
-        """`rng`: source of the back-off's jitter; None for one that differs from gateway to gateway."""
+        """
+        Args:
+            ledger: Ledger that holds the outbox.
+            broker: Broker that the jobs are sent to.
+            metrics: Counts waiting jobs.
+            rng: Source of the back-off's jitter; None for one that differs from gateway to gateway.
+        """
         self._ledger = ledger
         self._broker = broker
         self._metrics = metrics
@@ -37,11 +44,11 @@ class OutboxPublisher:
         self._wait_seconds = _IDLE_SECONDS
 
     def wake(self) -> None:
-        """Look into the outbox now."""
+        """Publish the outbox now instead of at the next interval."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Publish jobs until the task is cancelled."""
         while True:
             self._woken.clear()
             await self._round()
@@ -60,12 +67,19 @@ class OutboxPublisher:
             self._wait_seconds = _BACK_OFF.delay(self._failures, self._rng)
             self._failures += 1
         except Exception:
-            _log.exception("publishing the outbox failed; it is tried again")
+            _log.exception("unhandled error while publishing the outbox; it is retried")
         else:
             self._failures, self._wait_seconds = 0, _IDLE_SECONDS
 
     def publish_waiting(self) -> int:
-        """Publish what waits, oldest first, and return how many. Blocks. Raises Unavailable."""
+        """Publish a batch of waiting jobs, oldest first. Blocks.
+
+        Returns:
+            Number of published jobs.
+
+        Raises:
+            Unavailable: The ledger or the broker does not answer.
+        """
         entries = self._ledger.unpublished(_BATCH)
         self._metrics.outbox_waiting.set(len(entries))
         for entry in entries:

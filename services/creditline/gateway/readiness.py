@@ -1,4 +1,4 @@
-"""Readiness: which of the services that the gateway needs answer."""
+"""Readiness: the state of each service that the gateway depends on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from creditline.ledger import Ledger
 
 _CHECK_SECONDS = 2.0
 _WITHDRAWALS = "withdrawals"
-_CAN_WAIT = ("redis", _WITHDRAWALS)
+_NOT_REQUIRED = ("redis", _WITHDRAWALS)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Dependency:
     """The state of one service."""
 
     service: str
+    """Name of the service, such as `qdrant`."""
     up: bool
+    """Whether it answers."""
     message: str
     """What is wrong and what to do; empty when the service is up."""
 
@@ -35,14 +37,14 @@ class Readiness:
     """Whether attributions can be answered, and the state of each service."""
 
     ready: bool
-    """False when a service is down that answers need. Redis is none: audits wait in the outbox meanwhile. Nor
-    are withdrawals that still have to be carried out in the index: every answer reads them from the
-    ledger."""
+    """False when a service that answers need is down. Redis is not one of these: audits wait in the outbox.
+    Nor are withdrawals that are not carried out in the index yet: every answer reads them from the ledger."""
     dependencies: tuple[Dependency, ...]
+    """State of each service."""
 
 
 class ReadinessCheck:
-    """Checks all services at the same time."""
+    """Checks all services concurrently."""
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class ReadinessCheck:
         self._metrics = metrics
 
     async def __call__(self) -> Readiness:
-        """The state of all dependencies, within about two seconds."""
+        """The state of all dependencies, within four seconds."""
         dependencies = await asyncio.gather(
             _state("embedder", self._check_embedder()),
             _state("qdrant", self._check_qdrant()),
@@ -74,7 +76,7 @@ class ReadinessCheck:
         )
         for dependency in dependencies:
             self._metrics.dependency_up.labels(dependency.service).set(dependency.up)
-        ready = all(each.up for each in dependencies if each.service not in _CAN_WAIT)
+        ready = all(each.up for each in dependencies if each.service not in _NOT_REQUIRED)
         return Readiness(ready, tuple(dependencies))
 
     async def _check_embedder(self) -> None:

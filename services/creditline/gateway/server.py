@@ -33,16 +33,17 @@ from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex, WorkSearch
 from creditline.ledger import Ledger
 
-# Decoded pictures are large: so many at once, the others wait.
+# Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
 _INDEX_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """Owns every connection and both servers: `async with Gateway(settings) as gateway`.
+    """Owner of all connections and of both servers: `async with Gateway(settings) as gateway`.
 
-    Inside the block it serves on `grpc_port` and `http_port`; at its end, running requests are let finish.
+    Inside the block it serves on `grpc_port` and `http_port`; at the end of the block, running requests
+    finish.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -52,7 +53,7 @@ class Gateway:
         self.http_port = 0
 
     async def __aenter__(self) -> Self:
-        """Open everything and serve. Raises what is wrong with the settings, the release or the corpus."""
+        """Open all connections and serve. Raises CreditlineError for wrong settings, release or corpus."""
         async with contextlib.AsyncExitStack() as opening:
             await self._start(opening)
             self._resources = opening.pop_all()
@@ -85,7 +86,7 @@ class Gateway:
         search = WorkSearch.connect(settings.qdrant_host, settings.qdrant_grpc_port)
         resources.push_async_callback(search.close)
         publisher = OutboxPublisher(ledger, broker, metrics)
-        resources.push_async_callback(_cancelled, asyncio.create_task(publisher.run()))
+        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(publisher.run()))
         register = WithdrawnRegister(ledger)
         register.load()
         enforcer = self._open_enforcer(resources, register, metrics)
@@ -130,18 +131,22 @@ class Gateway:
         index = WorkIndex.connect(settings.qdrant_host, settings.qdrant_grpc_port, _INDEX_SECONDS)
         resources.callback(index.close)
         enforcer = WithdrawalEnforcer(register, index, metrics)
-        resources.push_async_callback(_cancelled, asyncio.create_task(enforcer.run()))
+        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(enforcer.run()))
         return enforcer
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
 async def serve(settings: GatewaySettings) -> None:
-    """Run a gateway until SIGTERM or SIGINT."""
+    """Run a gateway until SIGTERM or SIGINT.
+
+    Raises:
+        CreditlineError: The settings, the release or the corpus do not permit a start.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

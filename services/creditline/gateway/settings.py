@@ -15,30 +15,41 @@ from creditline.settings import Port, ServiceSettings
 
 
 class GatewaySettings(ServiceSettings):
-    """Where the gateway listens, which services it needs and where they are.
-
-    `api_keys` is a comma-separated list; without any the gateway answers everybody, and therefore only
-    starts on a loopback address. Port 0 takes a free one.
-    """
+    """Addresses of the gateway and of the services that it depends on, and its limits."""
 
     gateway_host: str = "127.0.0.1"
+    """Address on which gRPC and HTTP are served."""
     gateway_grpc_port: Port = 7100
+    """Port of gRPC; 0 picks a free one."""
     gateway_http_port: Port = 7180
+    """Port of HTTP; 0 picks a free one."""
     api_keys: str = ""
+    """Accepted API keys, separated by commas. Without any key the gateway accepts all callers, and therefore
+    starts on a loopback address only."""
     embedder_target: str = "127.0.0.1:7200"
+    """Address of the embedder: `host:port`, or `dns:///host:port`."""
     qdrant_host: str = "127.0.0.1"
+    """Host of Qdrant."""
     qdrant_grpc_port: Port = 6334
+    """Port of Qdrant's gRPC."""
     broker_url: BrokerUrl = DEFAULT_BROKER_URL
+    """URL of the Redis that carries jobs."""
     ledger_url: str = Field(default_factory=default_ledger_url)
+    """SQLAlchemy URL of the ledger's database."""
     release_directory: Path | None = None
+    """Directory of the release to serve; None: the reference release."""
     corpus_file: Path | None = None
+    """Parquet file of the corpus; None: the embedded corpus."""
     request_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
+    """Longest duration of an attribution."""
     stop_grace_seconds: float = Field(default=5.0, ge=0, le=600)
+    """Time that running requests have to finish after a stop."""
     audit_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of answers that are sampled for an automatic audit."""
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """The API keys that are let in; empty lets everybody in."""
+        """The accepted API keys; empty: all callers are accepted."""
         return frozenset(key.strip() for key in self.api_keys.split(",") if key.strip())
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""How long each stage of an answer took."""
+"""Duration of each stage of an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STAGES = ("check", "embed", "search", "share", "record")
 
 
 class Stopwatch:
-    """Runs from when it is made; counts the seconds of named stages."""
+    """Measures the total time since its creation, and the time of named stages."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -20,7 +20,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to the stage, also when the block fails."""
+        """Add the duration of the block to the stage, also when the block fails."""
         started = time.perf_counter()
         try:
             yield
@@ -28,10 +28,10 @@ class Stopwatch:
             self._seconds[name] += time.perf_counter() - started
 
     def seconds(self, stage: str) -> float:
-        """Seconds of a stage so far."""
+        """Time of a stage so far, in seconds."""
         return self._seconds[stage]
 
     def timings(self) -> Timings:
-        """All stages and the total until now, in milliseconds."""
+        """Time of all stages and in total until now."""
         total = (time.perf_counter() - self._started) * 1e3
         return Timings(total, *(self._seconds[name] * 1e3 for name in STAGES))

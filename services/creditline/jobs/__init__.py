@@ -1,4 +1,4 @@
-"""Jobs on their way to Celery workers: names, queues, the broker, and Celery's one configuration.
+"""Jobs for Celery workers: task and queue names, the broker's address, and Celery's configuration.
 
 Public modules: `broker`, `celery_app`, `tasks`.
 """

@@ -1,4 +1,4 @@
-"""The Redis that carries the jobs: its address as a setting, and whether it answers."""
+"""The Redis that carries the jobs: its address as a setting, a reachability check, and its errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from creditline.errors import Unavailable
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
-# What connecting and sending raise. A broken connection in the middle of a command is an OSError.
+# Raised by connecting and sending. A connection that breaks in the middle of a command is an OSError.
 BROKER_ERRORS: Final = (KombuError, OSError)
 _SCHEMES = ("redis://", "rediss://", "redis+socket://")
+# Part of Redis's own reply. kombu reports it as a failure of its first command, `LLEN`.
+_OUT_OF_MEMORY = "used memory > 'maxmemory'"
 
 
 def _with_known_scheme(url: str) -> str:
@@ -29,7 +31,7 @@ BrokerUrl = Annotated[str, AfterValidator(_with_known_scheme)]
 
 
 def fail_fast() -> dict[str, Any]:
-    """Options of kombu's Redis transport for a caller that would rather fail than wait."""
+    """Options of kombu's Redis transport that limit waiting to a few seconds and switch retries off."""
     return {
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": ANSWER_SECONDS,
@@ -38,10 +40,10 @@ def fail_fast() -> dict[str, Any]:
 
 
 def ping_broker(url: str) -> None:
-    """Check that Redis answers at `url`; the connection is closed again.
+    """Check that Redis is reachable at `url`, on a connection that is closed afterwards.
 
     Raises:
-        Unavailable: nothing answers there within a few seconds, or the password is wrong.
+        Unavailable: Nothing answers there within a few seconds, or the password is wrong.
     """
     try:
         with Connection(url, connect_timeout=CONNECT_SECONDS, transport_options=fail_fast()) as connection:
@@ -51,9 +53,16 @@ def ping_broker(url: str) -> None:
 
 
 def broker_unavailable(url: str, error: Exception) -> Unavailable:
-    """The error for a broker that does not answer; the message holds no password."""
+    """The error to raise when connecting or sending failed with `error`; its message holds no password."""
+    address = _without_password(url)
+    if _OUT_OF_MEMORY in str(error):
+        return Unavailable(
+            f"Redis at {address} is out of memory and accepts no more jobs; raise its maxmemory, or free"
+            " memory in it",
+            service="redis",
+        )
     return Unavailable(
-        f"Redis does not answer at {_without_password(url)} ({error}); start it with "
+        f"Redis does not answer at {address} ({error}); start it with "
         "`creditline local up`, or correct CREDITLINE_BROKER_URL",
         service="redis",
     )

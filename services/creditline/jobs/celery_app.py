@@ -1,4 +1,4 @@
-"""Celery's one configuration: JSON only, one queue per kind of job, jobs acknowledged when they end."""
+"""The Celery configuration of all processes: JSON only, one queue per kind of job, late acknowledgement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _NAME = "creditline"
 def publisher_app(url: str) -> Celery:
     """The application of a process that sends jobs and does not wait for their results.
 
-    Sending fails after a few seconds and is not repeated: the caller keeps the job until it is published.
+    Sending fails after a few seconds and is not retried: the caller keeps the job until it is published.
+
+    Args:
+        url: URL of the Redis that is the broker.
     """
     app = Celery(_NAME, broker=url, set_as_current=False)
     app.conf.update(
@@ -35,9 +38,9 @@ def worker_app(
     """The application of a worker, and of a process that sends jobs and waits for their results.
 
     Args:
-        url: Redis, as broker and as result backend.
-        visibility_seconds: after this time, a fetched job that is not finished goes to another worker.
-        result_seconds: lifetime of a finished job's result.
+        url: URL of the Redis that is both broker and result backend.
+        visibility_seconds: Time after which a fetched job that is not finished goes to another worker.
+        result_seconds: Lifetime of a finished job's result.
     """
     app = Celery(_NAME, broker=url, backend=url)
     app.conf.update(
@@ -48,7 +51,7 @@ def worker_app(
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_keepalive": True,
         },
-        # A worker checks the broker before it starts, for a clear error; later it waits for it without limit.
+        # A worker checks the broker before it starts, for a clear error; later it waits without a limit.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_enable_remote_control=False,
@@ -59,7 +62,7 @@ def worker_app(
 
 
 def _shared() -> dict[str, Any]:
-    """What publishers and workers must agree on."""
+    """Options on which publishers and workers must agree."""
     return {
         "task_serializer": "json",
         "result_serializer": "json",

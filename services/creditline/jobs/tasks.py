@@ -1,4 +1,4 @@
-"""Names of the Celery tasks, and of the queues that they wait in."""
+"""Names of the Celery tasks and of their queues."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Pictures of a request: decoded with care, on white.
+"""Decoding of untrusted pictures for the embedder: RGB on a white background.
 
-One bad picture is its sender's error and nobody else's.
+A bad picture raises an error of its own request, so that it does not fail the other items of a batch.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ from PIL import Image, UnidentifiedImageError
 from creditline.errors import InvalidInput
 
 MOST_PIXELS = 40_000_000
-# The towers see less than this.
+# The towers' input is smaller than this.
 _LONGEST_SIDE_PIXELS = 512
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 def decode(image: bytes, *, field: str) -> Image.Image:
-    """RGB on white, at most 512 pixels long; of an animation the first frame.
+    """Decode a picture to RGB on white, its longest side at most 512 pixels.
 
-    Raises InvalidInput naming `field`.
+    Args:
+        image: Content of a PNG, JPEG, WebP, GIF, BMP or TIFF file; of an animation, the first frame is used.
+        field: Name of the request's field, for errors.
+
+    Raises:
+        InvalidInput: The picture is empty, in another format, damaged, or has more than `MOST_PIXELS` pixels.
     """
     if not image:
         raise InvalidInput(f"{field} has 0 bytes; send a picture as a file's content", field=field)
@@ -39,9 +44,9 @@ def decode(image: bytes, *, field: str) -> Image.Image:
             " WebP, GIF, BMP or TIFF",
             field=field,
         ) from error
-    except Exception as error:  # Pillow raises nearly anything on hostile or damaged files
+    except Exception as error:  # Pillow raises many types of errors on hostile or damaged files
         raise InvalidInput(
-            f"{field} is a damaged picture of {len(image):,} bytes ({error}); it may be cut short, send the"
+            f"{field} is a damaged picture of {len(image):,} bytes ({error}); it may be cut short: send the"
             " whole file",
             field=field,
         ) from error
@@ -51,7 +56,7 @@ def _refuse_large(opened: Image.Image, field: str) -> None:
     if opened.width * opened.height > MOST_PIXELS:
         raise InvalidInput(
             f"{field} is {opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are"
-            " taken, scale it down",
+            " allowed: scale it down",
             field=field,
         )
 

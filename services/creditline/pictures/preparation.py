@@ -1,4 +1,4 @@
-"""Pictures of works: composited on white, cropped to their content, centred in a square."""
+"""Preparation of works' pictures: composited on white, cropped to their content, centred in a square."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 WHITE = (255, 255, 255)
-# Content is what differs from white by more than this in some channel (of 255).
+# A pixel is content when one of its channels (0 to 255) differs from white by more than this.
 _CONTENT_THRESHOLD = 12
 _MARGIN = 0.04
-# A picture larger than this is reduced while it is decoded; nothing here needs more.
+# A larger picture is reduced while it is decoded; no later step needs more.
 _LONGEST_SIDE_PIXELS = 1024
 
 
 def open_on_white(path: Path) -> Image.Image:
-    """Open a picture of any size and mode as RGB on white, at most `_LONGEST_SIDE_PIXELS` long.
+    """Open a picture of any size and mode as RGB on white, its longest side at most 1,024 pixels.
 
-    The files are local and trusted (a distribution's package), so Pillow's limit on pixels is lifted
-    for the one call; they are reduced at once.
+    The files are local and trusted (a distribution's package), so Pillow's limit on pixels is lifted for
+    this call. Large pictures are reduced while they are decoded.
     """
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
@@ -41,10 +41,10 @@ def open_on_white(path: Path) -> Image.Image:
 
 
 def crop_to_content(picture: Image.Image) -> Image.Image | None:
-    """The square around everything that is not white, with a small margin; None for a blank picture."""
+    """The square around all content that is not white, with a margin of 4 %; None for a blank picture."""
     difference = ImageChops.difference(picture, Image.new("RGB", picture.size, WHITE))
-    strongest = difference.split()
-    mask = ImageChops.lighter(ImageChops.lighter(strongest[0], strongest[1]), strongest[2])
+    red, green, blue = difference.split()
+    mask = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     box = mask.point(lambda value: 255 if value > _CONTENT_THRESHOLD else 0).getbbox()
     if box is None:
         return None
@@ -58,7 +58,13 @@ def crop_to_content(picture: Image.Image) -> Image.Image | None:
 
 
 def encode_thumbnail(square: Image.Image, *, side: int, quality: int) -> bytes:
-    """Resize a square picture and encode it as WebP."""
+    """Resize a square picture and encode it as WebP.
+
+    Args:
+        square: The picture.
+        side: Side of the thumbnail in pixels.
+        quality: WebP quality, 0 to 100.
+    """
     resized = square.resize((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     resized.save(buffer, format="WEBP", quality=quality, method=6)
@@ -66,7 +72,7 @@ def encode_thumbnail(square: Image.Image, *, side: int, quality: int) -> bytes:
 
 
 def pixels(picture: Image.Image, *, side: int) -> NDArray[np.float32]:
-    """RGB pixels in [0, 1]: (side, side, 3) float32."""
+    """RGB pixels of a picture, resized to a square of `side` pixels: (side, side, 3) float32 in [0, 1]."""
     rgb = picture.convert("RGB")
     if rgb.size != (side, side):
         rgb = rgb.resize((side, side), Image.Resampling.LANCZOS)

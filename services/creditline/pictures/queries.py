@@ -1,4 +1,4 @@
-"""Pictures that callers send: checked, decoded with care, and made ready for the embedder."""
+"""Untrusted pictures of queries: checked, decoded within limits, and prepared for the embedder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from creditline.errors import InvalidInput
 
 MOST_BYTES = 20_000_000
 _MOST_PIXELS = 40_000_000
-_MOST_ALLOWED = f"at most {_MOST_PIXELS:,} pixels are taken: scale it down"
-# The encoder's towers see less than this; a larger picture would only cost time on the way.
+_MOST_ALLOWED = f"at most {_MOST_PIXELS:,} pixels are allowed: scale it down"
+# The towers' input is smaller than this; a larger picture would only cost time to send.
 _LONGEST_SIDE_PIXELS = 512
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _FIELD = "image"
@@ -22,14 +22,19 @@ _PNG_LEVEL = 1
 
 
 def query_picture(image: bytes) -> bytes:
-    """The picture as PNG: RGB on white, at most 512 pixels long; of an animation, its first frame.
+    """The picture as a PNG file: RGB on white, upright, its longest side at most 512 pixels.
 
-    Raises InvalidInput when there is no picture, it is too large, in another format, or damaged.
+    Args:
+        image: Content of a PNG, JPEG, WebP, GIF, BMP or TIFF file; of an animation, the first frame is used.
+
+    Raises:
+        InvalidInput: The picture is empty, in another format, damaged, or larger than 20,000,000 bytes or
+            40,000,000 pixels.
     """
-    opened = _opened(_sized(image))
+    opened = _opened(_checked_size(image))
     try:
         return _png(_on_white(opened))
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+    except Exception as error:  # Pillow's decoders raise many types of errors on damaged files
         raise InvalidInput(
             f"image is a damaged {opened.format} file of {len(image):,} bytes ({_reason(error)}); it may be "
             "cut short: send the whole file",
@@ -39,23 +44,23 @@ def query_picture(image: bytes) -> bytes:
         opened.close()
 
 
-def _sized(image: bytes) -> bytes:
+def _checked_size(image: bytes) -> bytes:
     if not image:
         raise InvalidInput("image has 0 bytes; send a picture as a file's content", field=_FIELD)
     if len(image) > MOST_BYTES:
         raise InvalidInput(
-            f"image has {len(image):,} bytes; at most {MOST_BYTES:,} are taken: scale it down", field=_FIELD
+            f"image has {len(image):,} bytes; at most {MOST_BYTES:,} are allowed: scale it down", field=_FIELD
         )
     return image
 
 
 def _opened(image: bytes) -> Image.Image:
-    """The picture with only its header read. Raises InvalidInput."""
+    """The picture, of which only the header has been read."""
     try:
         opened = Image.open(io.BytesIO(image), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise InvalidInput(f"image is too large ({error}); {_MOST_ALLOWED}", field=_FIELD) from error
-    except Exception as error:  # as above: a hostile header may raise nearly anything
+    except Exception as error:  # as above: a hostile header may raise many types of errors
         raise InvalidInput(
             f"image is not a picture ({len(image):,} bytes starting with {image[:8]!r}); send PNG, JPEG, "
             "WebP, GIF, BMP or TIFF",
@@ -67,7 +72,7 @@ def _opened(image: bytes) -> Image.Image:
 
 
 def _on_white(opened: Image.Image) -> Image.Image:
-    """RGB on white, upright, small."""
+    """The picture as RGB on white, upright, its longest side at most `_LONGEST_SIDE_PIXELS`."""
     opened.draft("RGB", (_LONGEST_SIDE_PIXELS * 2, _LONGEST_SIDE_PIXELS * 2))
     opened.load()
     small = _eight_bits(opened)
@@ -81,7 +86,7 @@ def _on_white(opened: Image.Image) -> Image.Image:
 
 
 def _eight_bits(opened: Image.Image) -> Image.Image:
-    """RGB, or RGBA where the picture has any transparency (an alpha channel or a palette's)."""
+    """The picture as RGB, or as RGBA when it has an alpha channel or a transparent palette entry."""
     if opened.mode in _SIXTEEN_BIT_MODES:
         return (
             opened.convert("I")

@@ -1,4 +1,4 @@
-"""The table of problems: every error has its row, and says what it is about."""
+"""The table of problems: every class of errors has a row of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_class_below_takes_the_row_above() -> None:
     assert problem_of(WrongPicture("no")).http_status == 400
 
 
-def test_what_nobody_foresaw_is_internal() -> None:
+def test_an_error_without_a_row_is_internal() -> None:
     assert problem_of(errors.CreditlineError("?")).grpc_status is grpc.StatusCode.INTERNAL
 
 

@@ -241,7 +241,7 @@ def test_without_the_releases_collection_the_error_says_how_to_fill_it(
             client.attribute(as_file(red_square(), "PNG"), prompt="a red square", generator=GENERATOR)
 
 
-def test_an_embedder_with_another_release_is_told_apart(
+def test_an_embedder_with_another_release_is_recognised(
     served: Served, release: Release, tmp_path: Path
 ) -> None:
     settings = gateway_settings(tmp_path, release, embedder_target=served.embedder_target)

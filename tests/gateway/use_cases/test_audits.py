@@ -129,7 +129,7 @@ def test_a_failed_audit_shows_its_reason(tmp_path: Path, release: Release) -> No
     assert (failed.state, failed.error) == ("FAILED", "there is no generator; assemble one")
 
 
-def test_waiting_for_an_audit_that_nobody_runs_ends_in_time(
+def test_waiting_for_an_audit_that_no_worker_runs_ends_in_time(
     lonely_gateway: RunningGateway, release: Release
 ) -> None:
     with lonely_gateway.client() as client:

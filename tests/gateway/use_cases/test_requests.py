@@ -9,7 +9,7 @@ from creditline.gateway.use_cases.requests import (
     AttributionRequest,
     checked_ledger_id,
     checked_work_id,
-    shown,
+    quoted,
 )
 from tests.gateway.conftest import GENERATOR
 
@@ -71,5 +71,5 @@ def test_a_work_id_of_no_sensible_length_is_refused(value: str) -> None:
 
 
 def test_a_long_value_is_quoted_with_its_end_left_out() -> None:
-    assert shown("x" * 10_000) == f"'{'x' * 60}'… (10,000 characters)"
-    assert shown("käfer") == "'k\\xe4fer'"
+    assert quoted("x" * 10_000) == f"'{'x' * 60}'… (10,000 characters)"
+    assert quoted("käfer") == "'k\\xe4fer'"

@@ -83,7 +83,7 @@ def _past_answer(gateway: RunningGateway, works: tuple[Work, ...], copies: tuple
         )
 
 
-def test_a_wish_is_in_the_ledger_although_qdrant_is_down_and_the_answer_says_so(
+def test_a_request_is_recorded_although_qdrant_is_down_and_the_answer_reports_it(
     gateway: RunningGateway, client: CreditlineClient
 ) -> None:
     status = client.withdraw_work(_WORK.id, reason="asked by letter", requested_by="the office")
@@ -100,7 +100,7 @@ def test_a_wish_is_in_the_ledger_although_qdrant_is_down_and_the_answer_says_so(
     )
 
 
-def test_what_waits_is_told_by_readiness_and_carried_out_once_qdrant_is_there(
+def test_a_waiting_request_is_reported_by_readiness_and_carried_out_once_qdrant_is_up(
     tmp_path: Path, release: Release
 ) -> None:
     first = start_qdrant(tmp_path / "qdrant")
@@ -130,7 +130,7 @@ def test_what_waits_is_told_by_readiness_and_carried_out_once_qdrant_is_there(
             again.process.wait(60)
 
 
-def test_asking_again_changes_nothing_and_gives_the_standing_wish(client: CreditlineClient) -> None:
+def test_a_repeated_request_changes_nothing_and_returns_the_one_in_force(client: CreditlineClient) -> None:
     first = client.withdraw_contributor(_WORK.contributor)
     assert client.withdraw_contributor(_WORK.contributor, reason="again").withdrawal == first.withdrawal
     assert list(client.withdrawals(history=True)) == [first.withdrawal]
@@ -180,7 +180,7 @@ def test_a_work_of_a_corpus_to_come_can_be_withdrawn_on_purpose(client: Creditli
         ("action", {"kind": "WORK", "subject": _WORK.id, "action": "HIDE"}),
     ],
 )
-def test_a_wish_that_cannot_be_used_is_refused_by_name(
+def test_an_invalid_request_is_refused_naming_the_field(
     gateway: RunningGateway, field: str, body: dict[str, str]
 ) -> None:
     with gateway.http() as http:
@@ -218,11 +218,13 @@ def test_without_a_key_nobody_withdraws_or_lists(tmp_path: Path, release: Releas
             assert known.withdraw_work(_WORK.id).withdrawal.subject == _WORK.id
 
 
-def test_a_withdrawn_work_is_told_of_but_not_shown(gateway: RunningGateway, client: CreditlineClient) -> None:
+def test_a_withdrawn_work_is_described_but_not_shown(
+    gateway: RunningGateway, client: CreditlineClient
+) -> None:
     assert not client.work(_WORK.id).withdrawn
     status = client.withdraw_contributor(_WORK.contributor).withdrawal
-    told = client.work(_WORK.id)
-    assert (told.title, told.withdrawn, told.withdrawn_since) == (_WORK.title, True, status.created)
+    work = client.work(_WORK.id)
+    assert (work.title, work.withdrawn, work.withdrawn_since) == (_WORK.title, True, status.created)
     with pytest.raises(NotFound, match="is withdrawn"):
         client.thumbnail(_WORK.id)
     with gateway.http() as http:
@@ -279,16 +281,16 @@ def test_a_gateway_that_starts_again_still_knows(tmp_path: Path, release: Releas
         assert client.work(_WORK.id).withdrawn
 
 
-def test_what_one_gateway_is_told_another_knows_within_seconds(tmp_path: Path, release: Release) -> None:
+def test_a_request_to_one_gateway_reaches_another_within_seconds(tmp_path: Path, release: Release) -> None:
     settings = gateway_settings(tmp_path, release)
     with (
         running_gateway(settings) as one,
         running_gateway(settings) as two,
-        one.client() as told,
+        one.client() as first,
         two.client() as asked,
     ):
         assert not asked.work(_WORK.id).withdrawn
-        told.withdraw_work(_WORK.id)
+        first.withdraw_work(_WORK.id)
         _wait_until(lambda: asked.work(_WORK.id).withdrawn)
 
 
@@ -328,12 +330,12 @@ def test_another_gateway_shows_no_picture_once_the_withdrawal_is_acknowledged(
     with (
         running_gateway(settings) as one,
         running_gateway(settings) as two,
-        one.client() as told,
+        one.client() as first,
         two.client() as asked,
     ):
         for work in embedded_corpus().works[40:50]:
             assert asked.thumbnail(work.id) == work.thumbnail
-            told.withdraw_work(work.id)
+            first.withdraw_work(work.id)
             assert asked.work(work.id).withdrawn
             with pytest.raises(NotFound, match="is withdrawn"):
                 asked.thumbnail(work.id)

@@ -56,10 +56,10 @@ def test_who_waits_while_the_gateway_stops_gets_an_answer(ledger: Ledger) -> Non
     asyncio.run(stop_while_two_wait())
 
 
-def test_a_check_that_is_asked_for_while_one_runs_is_made(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_check_that_is_requested_while_one_runs_is_made(ledger: Ledger, tmp_path: Path) -> None:
     threads = SteppedThreads()
 
-    async def look_again_while_it_looks(index: WorkIndex) -> int:
+    async def request_checks_during_a_check(index: WorkIndex) -> int:
         asyncio.get_running_loop().set_default_executor(threads)
         enforcer = WithdrawalEnforcer(WithdrawnRegister(ledger), index, GatewayMetrics())
         running = asyncio.create_task(enforcer.run())
@@ -73,14 +73,14 @@ def test_a_check_that_is_asked_for_while_one_runs_is_made(ledger: Ledger, tmp_pa
                     checks += 1
                     if checks == 1:
                         # Something showed a withdrawn work just now, in a collection that is checked already.
-                        enforcer.look_again()
+                        enforcer.request_check()
                 threads.run_oldest()
         finally:
             running.cancel()
         return checks
 
     with local_qdrant(tmp_path / "qdrant") as qdrant, WorkIndex.connect(grpc_port=qdrant.port) as index:
-        assert asyncio.run(look_again_while_it_looks(index)) == 2
+        assert asyncio.run(request_checks_during_a_check(index)) == 2
 
 
 def _is_check(threads: SteppedThreads, enforcer: WithdrawalEnforcer) -> bool:

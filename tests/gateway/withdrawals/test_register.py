@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import Unavailable
-from creditline.gateway.use_cases.withdrawals import nearest
+from creditline.gateway.use_cases.withdrawals import similar_names
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, WithdrawalKind
 from tests.gateway.stepped_threads import SteppedThreads
@@ -199,7 +199,7 @@ def test_of_many_at_once_those_that_are_not_cancelled_know_all_that_was_acknowle
         assert answers.count(True) >= 30, "those with a minute's patience are answered"
 
 
-def test_it_follows_wishes_and_knows_since_when_each_stands(url: str) -> None:
+def test_it_follows_withdrawals_and_knows_the_start_of_each(url: str) -> None:
     clock = MovableClock()
     with Ledger.open(url, clock=clock) as ledger:
         by_work = ledger.withdraw(WithdrawalKind.WORK, "w1").created
@@ -221,4 +221,4 @@ def test_it_follows_wishes_and_knows_since_when_each_stands(url: str) -> None:
 
 @pytest.mark.parametrize("slip", ["ana example", "Ana Exmaple", "ANA EXAMPLE "])
 def test_the_nearest_name_is_found_whatever_the_case(slip: str) -> None:
-    assert nearest(slip, frozenset({"Ana Example", "Bo", "Cleo Sample"}))[0] == "Ana Example"
+    assert similar_names(slip, frozenset({"Ana Example", "Bo", "Cleo Sample"}))[0] == "Ana Example"

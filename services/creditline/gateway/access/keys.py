@@ -1,4 +1,4 @@
-"""API keys: who is let in."""
+"""Check of API keys."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ _SCHEME = "bearer "
 
 
 class ApiKeys:
-    """The known keys; when there are none, everybody is let in."""
+    """The accepted API keys.
+
+    Args:
+        keys: The keys; empty: all callers are accepted.
+    """
 
     def __init__(self, keys: Collection[str]) -> None:
         self._keys = tuple(key.encode() for key in keys)
 
     def check(self, authorization: str | None) -> None:
-        """Let a caller in by the `authorization` header's value. Raises Unauthenticated."""
+        """Check the value of a caller's `authorization` header or metadata.
+
+        Raises:
+            Unauthenticated: The value is missing, is no bearer token, or is not an accepted key.
+        """
         if not self._keys:
             return
         if not authorization:
@@ -32,5 +40,5 @@ class ApiKeys:
 
     def _knows(self, key: str) -> bool:
         given = key.strip().encode(errors="surrogateescape")
-        # Every key is compared, each in constant time, so that timing tells nothing.
+        # Every key is compared, each in constant time, so that timing reveals nothing.
         return sum(hmac.compare_digest(given, known) for known in self._keys) > 0

@@ -1,4 +1,4 @@
-"""uvicorn inside our event loop: we bind the socket, and signals are ours."""
+"""uvicorn inside the gateway's event loop, with the gateway's own socket and signal handling."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ _POLL_SECONDS = 0.01
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The gateway handles signals, for gRPC too."""
+        """Install no handlers: the gateway handles signals, for gRPC too."""
         yield
 
 
 class HttpServer:
-    """Serves one application until it is stopped."""
+    """HTTP server of one application.
+
+    Args:
+        app: The application.
+        grace_seconds: Time that running requests have to finish after a stop.
+    """
 
     def __init__(self, app: FastAPI, *, grace_seconds: float) -> None:
         config = uvicorn.Config(
@@ -37,21 +42,21 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and return the port. Raises InvalidInput when the address cannot be had."""
-        listener = _listener(host, port)
+        """Start to listen, and return the port. Raises InvalidInput when the address cannot be bound."""
+        listener = _bound_socket(host, port)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(_POLL_SECONDS)
         return int(listener.getsockname()[1])
 
     async def stop(self) -> None:
-        """Take no more requests, and let those that run finish."""
+        """Refuse new requests, and wait until running ones finish."""
         if self._serving is not None:
             self._server.should_exit = True
             await self._serving
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def _bound_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,7 +66,7 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.close()
         raise InvalidInput(
             f"the gateway cannot listen on {host}:{port} ({error.strerror}); set "
-            "CREDITLINE_GATEWAY_HTTP_PORT",
+            "CREDITLINE_GATEWAY_HTTP_PORT to a free port",
             field="gateway_http_port",
         ) from error
     return listener

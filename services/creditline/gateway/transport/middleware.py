@@ -1,4 +1,4 @@
-"""What every HTTP request passes before the application sees its body: size, API key, metrics."""
+"""HTTP middleware: API key, size limit and metrics of every request."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.transport.problems import PROBLEM_TYPE, problem_body, problem_of
 from creditline.pictures.queries import MOST_BYTES
 
-# A picture and the fields and boundaries around it.
+# The largest picture, and room for the form's other fields and boundaries.
 _MOST_BODY_BYTES = MOST_BYTES + (1 << 20)
-_GUARDED = "/v1/"
+_PROTECTED_PREFIX = "/v1/"
 
 
 class AccessMiddleware:
-    """ASGI middleware; what it refuses, it refuses as a problem."""
+    """ASGI middleware that checks API key and size before the application reads the body.
+
+    Refused requests are answered with a problem document (RFC 9457).
+
+    Args:
+        app: The next ASGI application.
+        keys: The accepted API keys, required for paths under /v1/.
+        metrics: Counts requests.
+    """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, metrics: GatewayMetrics) -> None:
         self._app = app
@@ -33,22 +41,22 @@ class AccessMiddleware:
             return
         started, status = time.perf_counter(), 500
 
-        async def noting(message: Message) -> None:
+        async def send_and_keep_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._enter(scope, receive, noting)
+            await self._check_and_forward(scope, receive, send_and_keep_status)
         finally:
             seconds = time.perf_counter() - started
             self._metrics.observe_request("http", _method(scope), str(status), seconds)
 
-    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_and_forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         try:
-            if scope["path"].startswith(_GUARDED):
+            if scope["path"].startswith(_PROTECTED_PREFIX):
                 self._keys.check(headers.get("authorization"))
             _check_length(headers.get("content-length"))
         except CreditlineError as error:
@@ -58,7 +66,7 @@ class AccessMiddleware:
 
 
 def problem_response(error: CreditlineError) -> JSONResponse:
-    """An error as `application/problem+json`."""
+    """The response to an error: `application/problem+json`."""
     return JSONResponse(
         problem_body(error), status_code=problem_of(error).http_status, media_type=PROBLEM_TYPE
     )
@@ -70,7 +78,7 @@ def _check_length(content_length: str | None) -> None:
 
 
 def _limited(receive: Receive) -> Receive:
-    """The same, for a body that did not say its length."""
+    """Limit the size of a body while it is received; its length header may be absent."""
     received = 0
 
     async def counting() -> Message:
@@ -86,12 +94,12 @@ def _limited(receive: Receive) -> Receive:
 
 def _too_large(size: str) -> InvalidInput:
     return InvalidInput(
-        f"the request has {size} bytes; an image of at most {MOST_BYTES:,} is taken: scale it down",
+        f"the request has {size} bytes; an image may have at most {MOST_BYTES:,} bytes: scale it down",
         field="image",
     )
 
 
 def _method(scope: Scope) -> str:
-    """The route's pattern, so that ids make no new time series."""
+    """Method and route pattern; without ids, which would each add a time series."""
     route = scope.get("route")
     return f"{scope['method']} {getattr(route, 'path', 'other')}"

@@ -1,4 +1,4 @@
-"""The one table from our errors to gRPC statuses and HTTP problems (RFC 9457)."""
+"""Table of errors with their gRPC statuses and HTTP problems (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ PROBLEM_TYPE = "application/problem+json"
 
 @dataclass(frozen=True)
 class Problem:
-    """How one class of errors is told to callers."""
+    """How callers see one class of errors."""
 
     grpc_status: grpc.StatusCode
+    """Status of the gRPC call."""
     http_status: int
+    """Status of the HTTP response."""
     title: str
+    """Title of the HTTP problem."""
 
 
-_INTERNAL = Problem(grpc.StatusCode.INTERNAL, 500, "The gateway failed")
+_INTERNAL = Problem(grpc.StatusCode.INTERNAL, 500, "Internal error")
 _PROBLEMS: dict[type[errors.CreditlineError], Problem] = {
-    errors.InvalidInput: Problem(grpc.StatusCode.INVALID_ARGUMENT, 400, "The request cannot be used"),
-    errors.NotFound: Problem(grpc.StatusCode.NOT_FOUND, 404, "There is no such thing"),
-    errors.Conflict: Problem(grpc.StatusCode.ALREADY_EXISTS, 409, "The request contradicts what is there"),
+    errors.InvalidInput: Problem(grpc.StatusCode.INVALID_ARGUMENT, 400, "Invalid request"),
+    errors.NotFound: Problem(grpc.StatusCode.NOT_FOUND, 404, "Not found"),
+    errors.Conflict: Problem(grpc.StatusCode.ALREADY_EXISTS, 409, "Conflict with existing state"),
     errors.Unauthenticated: Problem(grpc.StatusCode.UNAUTHENTICATED, 401, "No valid API key"),
-    errors.FingerprintMismatch: Problem(grpc.StatusCode.FAILED_PRECONDITION, 409, "Made from something else"),
-    errors.NotReady: Problem(grpc.StatusCode.FAILED_PRECONDITION, 503, "Something must be made first"),
-    errors.Unavailable: Problem(grpc.StatusCode.UNAVAILABLE, 503, "A service does not answer"),
-    errors.DeadlineExceeded: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 504, "Out of time"),
-    errors.ResourceExhausted: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Too much at once"),
+    errors.FingerprintMismatch: Problem(grpc.StatusCode.FAILED_PRECONDITION, 409, "Fingerprint mismatch"),
+    errors.NotReady: Problem(grpc.StatusCode.FAILED_PRECONDITION, 503, "Not ready"),
+    errors.Unavailable: Problem(grpc.StatusCode.UNAVAILABLE, 503, "Service unavailable"),
+    errors.DeadlineExceeded: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 504, "Deadline exceeded"),
+    errors.ResourceExhausted: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Too many requests"),
 }
-INTERNAL_MESSAGE = "the gateway failed on this request; its log holds the reason"
+INTERNAL_MESSAGE = "the gateway failed on this request; see its log for the reason"
 
 
 def problem_of(error: errors.CreditlineError) -> Problem:
-    """The row of the error's class, or of the nearest class above it."""
+    """The table's row for the error's class, or for its nearest base class."""
     return next((_PROBLEMS[kind] for kind in type(error).__mro__ if kind in _PROBLEMS), _INTERNAL)
 
 
 def problem_body(error: errors.CreditlineError) -> dict[str, Any]:
-    """The body of an HTTP problem: type, title, status, detail, and field and service where there are."""
+    """The body of an HTTP problem: type, title, status, detail, and field and service where present."""
     problem = problem_of(error)
     body = {
         "type": f"urn:creditline:error:{type(error).__name__}",

@@ -1,4 +1,4 @@
-"""The REST side: routes that translate between HTTP and use cases."""
+"""The REST API: routes that translate between HTTP and use cases."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.readiness import Readiness
 from creditline.gateway.transport.middleware import AccessMiddleware, problem_response
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
-from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest, shown
+from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest, quoted
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
 
 _LIVE = "live"
@@ -46,25 +46,38 @@ class AuditSubmission(BaseModel):
     """The body of `POST /v1/audits`."""
 
     attribution_id: str
+    """Id of the attribution to audit."""
 
 
 class WithdrawalSubmission(BaseModel):
-    """The body of `POST /v1/withdrawals`. Reason and requester are kept for ever: no personal data."""
+    """The body of `POST /v1/withdrawals`. Reason and requester are kept permanently: no personal data."""
 
     kind: str
+    """WORK or CONTRIBUTOR."""
     subject: str
+    """Id of the work, or name of the contributor."""
     action: Literal["WITHDRAWN", "REVOKED"] = "WITHDRAWN"
+    """WITHDRAWN to withdraw the subject, REVOKED to revoke its withdrawal."""
     reason: str = ""
+    """Reason for the request."""
     requested_by: str = ""
+    """The requester."""
     allow_unknown: bool = False
+    """Accept a subject that the corpus does not hold."""
 
     def request(self) -> WithdrawalRequest:
-        """What the use case takes."""
+        """The request that the use case accepts."""
         return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.allow_unknown)
 
 
 def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> FastAPI:
-    """The application: routes under /v1, health, metrics, and OpenAPI at /openapi.json and /docs."""
+    """The REST application: routes under /v1, health, metrics, and OpenAPI at /openapi.json and /docs.
+
+    Args:
+        use_cases: The use cases behind the routes.
+        keys: The accepted API keys.
+        metrics: Counts requests, and is served at /metrics.
+    """
     app = FastAPI(
         title="Creditline",
         version=__version__,
@@ -85,24 +98,26 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
     @app.post("/v1/attributions")
     async def attribute(
         image: Annotated[UploadFile, File(description="The picture: PNG, JPEG, WebP, GIF, BMP or TIFF.")],
-        prompt: Annotated[str, Form(description="The prompt it was made from.")] = "",
-        generator: Annotated[str, Form(description="Fingerprint of the generator that made it.")] = "",
-        k: Annotated[int, Form(description="How many works to list: 1 to 1,000.")] = DEFAULT_K,
+        prompt: Annotated[str, Form(description="The prompt that the picture was made from.")] = "",
+        generator: Annotated[
+            str, Form(description="Fingerprint of the generator that made the picture.")
+        ] = "",
+        k: Annotated[int, Form(description="Number of works to list: 1 to 1,000.")] = DEFAULT_K,
         release: Annotated[str, Form(description="Release to answer with; empty for the live one.")] = "",
     ) -> AttributionAnswer:
-        """Which works does this picture owe, how much to each, and who made them?"""
+        """The works that a picture owes, how much to each, and their contributors."""
         deadline = Deadline.after(use_cases.request_timeout_seconds)
-        asked = AttributionRequest(await image.read(), prompt, generator, k, release)
-        return await use_cases.attribute(asked, deadline)
+        request = AttributionRequest(await image.read(), prompt, generator, k, release)
+        return await use_cases.attribute(request, deadline)
 
     @app.get("/v1/attributions/{attribution_id}")
     async def attribution(attribution_id: str) -> RecordedAttribution:
-        """An answer from the past, as it was served; what has been withdrawn since is marked in it."""
+        """A recorded answer as it was served, with marks on works and contributors withdrawn since."""
         return await use_cases.attributions.get(attribution_id)
 
     @app.get("/v1/attributions/{attribution_id}/picture", response_class=Response)
     async def picture(attribution_id: str) -> Response:
-        """The picture that was asked about, PNG."""
+        """The picture of a recorded answer's query, PNG."""
         return Response(await use_cases.attributions.picture(attribution_id), media_type=_PICTURE_TYPE)
 
 
@@ -114,7 +129,7 @@ def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:
 
     @app.get("/v1/works/{work_id}/thumbnail", response_class=Response)
     async def thumbnail(work_id: str) -> Response:
-        """A small picture of the work, WebP."""
+        """The thumbnail of a work, WebP."""
         picture = await use_cases.catalog.thumbnail(work_id)
         return Response(picture, media_type=_THUMBNAIL_TYPE, headers=_CACHE_FOR_A_DAY)
 
@@ -122,33 +137,33 @@ def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:
 def _add_audits(app: FastAPI, use_cases: UseCases) -> None:
     @app.post("/v1/audits", status_code=202)
     async def submit_audit(submission: AuditSubmission) -> AuditAnswer:
-        """Ask the teacher to check an attribution that was served. Asking twice gives the same audit."""
+        """Request an audit of an attribution. A repeated request returns the same audit."""
         return await use_cases.audits.submit(submission.attribution_id)
 
     @app.get("/v1/audits/{audit_id}")
     async def audit(audit_id: str) -> AuditAnswer:
-        """An audit as it stands."""
+        """The current state of an audit."""
         return await use_cases.audits.get(audit_id)
 
 
 def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
     @app.get("/v1/releases/{name}")
     async def release(name: str) -> ReleaseAnswer:
-        """A release with its audited accuracy; `live` for the one that answers."""
-        wanted = "" if name == _LIVE else name
-        return await asyncio.to_thread(use_cases.releases.answer, wanted)
+        """A release with its audited accuracy; the name `live` means the live release."""
+        requested = "" if name == _LIVE else name
+        return await asyncio.to_thread(use_cases.releases.answer, requested)
 
 
 def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
     @app.post("/v1/withdrawals")
     async def withdraw(submission: WithdrawalSubmission, response: Response) -> WithdrawalStatus:
-        """Leave a work or a contributor out of every answer to come, or take that back.
+        """Withdraw a work or a contributor from all later answers, or revoke a withdrawal.
 
-        202 while it still has to be carried out in the index; answers leave the works out all the same.
+        Status 202 until it is carried out in the index; answers leave the works out even before that.
         """
-        withdrawals, asked = use_cases.withdrawals, submission.request()
-        back = submission.action == "REVOKED"
-        status = await (withdrawals.revoke(asked) if back else withdrawals.withdraw(asked))
+        withdrawals, request = use_cases.withdrawals, submission.request()
+        revoked = submission.action == "REVOKED"
+        status = await (withdrawals.revoke(request) if revoked else withdrawals.withdraw(request))
         response.status_code = 200 if status.carried_out else 202
         return status
 
@@ -156,26 +171,26 @@ def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
     async def withdrawals(
         history: bool = False, after: int = 0, limit: int = MOST_LISTED
     ) -> tuple[WithdrawalAnswer, ...]:
-        """What is withdrawn now, oldest first; with `history` every wish ever."""
+        """The withdrawals in force, oldest first; with `history`, all requests ever made."""
         return await use_cases.withdrawals.listed(history=history, after=after, limit=limit)
 
 
 def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> None:
     @app.get("/healthz")
     async def alive() -> dict[str, str]:
-        """200 while the process runs."""
+        """Status 200 while the process runs."""
         return {"status": "ok"}
 
     @app.get("/readyz")
     async def ready(response: Response) -> Readiness:
-        """200 when attributions can be answered, else 503; either way, which service is down."""
+        """The state of each service; status 200 when attributions can be answered, else 503."""
         readiness = await use_cases.readiness()
         response.status_code = 200 if readiness.ready else 503
         return readiness
 
     @app.get("/metrics", response_class=Response)
     async def exposition() -> Response:
-        """Prometheus' text."""
+        """Metrics in Prometheus' text format."""
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -190,7 +205,7 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused_by_http(_request: Request, error: HTTPException) -> JSONResponse:
-        # FastAPI hides what was raised while it read the body: a refusal of the entrance's.
+        # FastAPI wraps an error that was raised while it read the body, such as the middleware's size limit.
         if isinstance(error.__cause__, CreditlineError):
             return problem_response(error.__cause__)
         body = {"type": "about:blank", "title": error.detail, "status": error.status_code}
@@ -205,11 +220,11 @@ def _add_problems(app: FastAPI) -> None:
         return JSONResponse(body, status_code=500, media_type=PROBLEM_TYPE)
 
 
-def _invalid_input(wrong: Sequence[Mapping[str, Any]]) -> InvalidInput:
-    """The first thing that is wrong with a request's form or body."""
-    first = wrong[0]
+def _invalid_input(errors: Sequence[Mapping[str, Any]]) -> InvalidInput:
+    """The error for the first invalid field of a request's form or body."""
+    first = errors[0]
     names = [str(part) for part in first["loc"][1:] if isinstance(part, str)]
     field = names[-1] if names else "body"
     value = first.get("input")
-    given = f" is {shown(value)}" if isinstance(value, str) else ""
+    given = f" is {quoted(value)}" if isinstance(value, str) else ""
     return InvalidInput(f"{field}{given}: {first['msg']}; see /docs for what is expected", field=field)

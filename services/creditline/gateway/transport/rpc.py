@@ -1,4 +1,4 @@
-"""The gRPC side: servicers that translate between messages and use cases, and a guard around them."""
+"""The gRPC API: servicers that translate between messages and use cases, and an interceptor."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from creditline.v1 import (
     withdrawal_pb2_grpc,
 )
 
-# Larger than the largest picture, so that we can refuse a picture with a sentence of our own.
+# Larger than the largest picture, so that a picture that is too large is refused by the gateway itself.
 _MOST_MESSAGE_BYTES = 64 << 20
-_OURS = "/creditline.v1."
+_METHOD_PREFIX = "/creditline.v1."
 _SERVICES = ("Attribution", "Catalog", "Audits", "Releases", "Withdrawals")
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
@@ -52,25 +52,31 @@ _log = logging.getLogger(__name__)
 _Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Around every call of ours: the API key first, errors by the table of problems, metrics at the end."""
+class AccessInterceptor(grpc.aio.ServerInterceptor):
+    """Interceptor of every call of `creditline.v1`: checks the API key, translates errors, counts calls.
+
+    Args:
+        keys: The accepted API keys.
+        metrics: Counts calls.
+    """
 
     def __init__(self, keys: ApiKeys, metrics: GatewayMetrics) -> None:
         self._keys = keys
         self._metrics = metrics
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """Wrap the handler of a call of `creditline.v1`; other handlers are returned unchanged."""
         handler = await continuation(details)
-        if handler is None or not details.method.startswith(_OURS):
+        if handler is None or not details.method.startswith(_METHOD_PREFIX):
             return handler
         return grpc.unary_unary_rpc_method_handler(
-            self._guarded(details.method.removeprefix(_OURS), handler.unary_unary),
+            self._intercepted(details.method.removeprefix(_METHOD_PREFIX), handler.unary_unary),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
-    def _guarded(self, method: str, call: _Handler) -> _Handler:
-        async def guarded(request: Any, context: Any) -> Any:
+    def _intercepted(self, method: str, call: _Handler) -> _Handler:
+        async def checked_call(request: Any, context: Any) -> Any:
             started, code = time.perf_counter(), grpc.StatusCode.CANCELLED
             try:
                 self._keys.check(_authorization(context))
@@ -87,7 +93,7 @@ class Guard(grpc.aio.ServerInterceptor):
             finally:
                 self._metrics.observe_request("grpc", method, code.name, time.perf_counter() - started)
 
-        return guarded
+        return checked_call
 
 
 def _authorization(context: Any) -> str | None:
@@ -105,8 +111,8 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
     async def Attribute(  # noqa: N802
         self, request: attribution_pb2.AttributeRequest, context: Any
     ) -> attribution_pb2.AttributeResponse:
-        """The caller's deadline holds, but never more than the gateway's own."""
-        asked = AttributionRequest(
+        """Attribute a picture within the caller's deadline, and never longer than the gateway's own limit."""
+        attribution_request = AttributionRequest(
             image=request.image,
             prompt=request.prompt,
             generator=request.generator,
@@ -114,11 +120,12 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             release=request.release,
         )
         deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
-        return attribution_message(await self._use_cases.attribute(asked, deadline))
+        return attribution_message(await self._use_cases.attribute(attribution_request, deadline))
 
     async def GetAttribution(  # noqa: N802
         self, request: attribution_pb2.GetAttributionRequest, context: Any
     ) -> attribution_pb2.GetAttributionResponse:
+        """Return a recorded attribution with its picture."""
         attributions = self._use_cases.attributions
         recorded = await attributions.get(request.id)
         return recorded_message(recorded, await attributions.picture(request.id))
@@ -138,6 +145,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
     async def GetWork(  # noqa: N802
         self, request: catalog_pb2.GetWorkRequest, context: Any
     ) -> catalog_pb2.GetWorkResponse:
+        """Return a work with its thumbnail."""
         work = await self._catalog.work(request.id)
         message = work_message(work, self._catalog.picture_of(work))
         return catalog_pb2.GetWorkResponse(work=message)
@@ -152,12 +160,14 @@ class AuditsServicer(audit_pb2_grpc.AuditsServicer):
     async def SubmitAudit(  # noqa: N802
         self, request: audit_pb2.SubmitAuditRequest, context: Any
     ) -> audit_pb2.SubmitAuditResponse:
+        """Queue an audit of an attribution."""
         audit = await self._audits.submit(request.attribution_id)
         return audit_pb2.SubmitAuditResponse(audit=audit_message(audit))
 
     async def GetAudit(  # noqa: N802
         self, request: audit_pb2.GetAuditRequest, context: Any
     ) -> audit_pb2.GetAuditResponse:
+        """Return the current state of an audit."""
         return audit_pb2.GetAuditResponse(audit=audit_message(await self._audits.get(request.id)))
 
 
@@ -170,6 +180,7 @@ class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
     async def GetRelease(  # noqa: N802
         self, request: release_pb2.GetReleaseRequest, context: Any
     ) -> release_pb2.GetReleaseResponse:
+        """Return a release with its audited accuracy."""
         return release_response(await asyncio.to_thread(self._releases.answer, request.name))
 
 
@@ -182,29 +193,34 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
     async def Withdraw(  # noqa: N802
         self, request: withdrawal_pb2.WithdrawRequest, context: Any
     ) -> withdrawal_pb2.WithdrawResponse:
-        status = await self._withdrawals.withdraw(_asked(request, allow_unknown=request.allow_unknown))
+        """Withdraw a work or a contributor."""
+        status = await self._withdrawals.withdraw(
+            _withdrawal_request(request, allow_unknown=request.allow_unknown)
+        )
         return withdrawal_pb2.WithdrawResponse(status=withdrawal_status_message(status))
 
     async def Revoke(  # noqa: N802
         self, request: withdrawal_pb2.RevokeRequest, context: Any
     ) -> withdrawal_pb2.RevokeResponse:
-        status = await self._withdrawals.revoke(_asked(request))
+        """Revoke a withdrawal."""
+        status = await self._withdrawals.revoke(_withdrawal_request(request))
         return withdrawal_pb2.RevokeResponse(status=withdrawal_status_message(status))
 
     async def ListWithdrawals(  # noqa: N802
         self, request: withdrawal_pb2.ListWithdrawalsRequest, context: Any
     ) -> withdrawal_pb2.ListWithdrawalsResponse:
+        """List the withdrawals in force, or all requests."""
         limit = request.limit if request.HasField("limit") else MOST_LISTED
         listed = await self._withdrawals.listed(history=request.history, after=request.after, limit=limit)
         return withdrawal_pb2.ListWithdrawalsResponse(
-            withdrawals=[withdrawal_message(status) for status in listed]
+            withdrawals=[withdrawal_message(withdrawal) for withdrawal in listed]
         )
 
 
-def _asked(
+def _withdrawal_request(
     request: withdrawal_pb2.WithdrawRequest | withdrawal_pb2.RevokeRequest, *, allow_unknown: bool = False
 ) -> WithdrawalRequest:
-    # A kind that a newer client knows is a number without a name here.
+    # A kind that only newer clients know is a number without a name here.
     names = withdrawal_pb2.WithdrawalKind.DESCRIPTOR.values_by_number
     name = names[request.kind].name if request.kind in names else str(request.kind)
     return WithdrawalRequest(
@@ -217,10 +233,16 @@ def _asked(
 
 
 class RpcServer:
-    """The gRPC server with its health service; it must be made on a running event loop."""
+    """The gRPC server with its health service; to be created on a running event loop.
+
+    Args:
+        use_cases: The use cases behind the calls.
+        keys: The accepted API keys.
+        metrics: Counts calls.
+    """
 
     def __init__(self, use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> None:
-        self._server = grpc.aio.server(interceptors=(Guard(keys, metrics),), options=_OPTIONS)
+        self._server = grpc.aio.server(interceptors=(AccessInterceptor(keys, metrics),), options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)
         catalog_pb2_grpc.add_CatalogServicer_to_server(CatalogServicer(use_cases), self._server)
@@ -230,14 +252,14 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and return the port. Raises InvalidInput when the address cannot be had."""
+        """Start to listen, and return the port. Raises InvalidInput when the address cannot be bound."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise InvalidInput(
-                f"the gateway cannot listen on {address}, another process may; set "
-                "CREDITLINE_GATEWAY_GRPC_PORT",
+                f"the gateway cannot listen on {address}; another process may use it: set "
+                "CREDITLINE_GATEWAY_GRPC_PORT to a free port",
                 field="gateway_grpc_port",
             ) from error
         await self._server.start()
@@ -246,6 +268,10 @@ class RpcServer:
         return int(bound)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Tell health checks, take no more calls, and give those that run `grace_seconds`."""
+        """Report NOT_SERVING, refuse new calls, and wait for running ones.
+
+        Args:
+            grace_seconds: Time that running calls have to finish.
+        """
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)

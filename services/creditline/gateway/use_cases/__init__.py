@@ -1,1 +1,1 @@
-"""Use cases of the gateway, one module each, independent of the transport."""
+"""Use cases of the gateway, independent of the transport."""

@@ -1,6 +1,6 @@
-"""Attribute: which works does this picture owe, how much to each, and who made them?
+"""Attribution of a picture: the works that it owes, how much to each, and their contributors.
 
-check → embed → search → share → record, each timed, all under one deadline.
+Stages: check → embed → search → share → record. Each is timed, and all share one deadline.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ from creditline.ledger import Ledger
 from creditline.ledger.verification import WITHDRAWALS_KNOWN
 from creditline.pictures.queries import query_picture
 
-# Copies share a line of the list, so more hits than lines are searched for, and more again when needed.
+# Copies share one line of the list, so the search fetches more hits than lines, and again more when too few
+# lines result: initial over-fetch, and its growth per retry.
 _SPARE_HITS = 10
 _HITS_PER_LINE = 2
-_GROWTH = 4
+_OVER_FETCH_GROWTH = 4
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a search found."""
+class _SearchResult:
+    """Result of a search."""
 
     build: AnsweringBuild
     """The build that was searched."""
@@ -73,9 +74,16 @@ class Attribute:
     ) -> None:
         """
         Args:
-            live_build: the build that answers for the live release.
-            decoders: runs the decoding of pictures.
-            audit_fraction: fraction of the answers that are sampled for an automatic audit.
+            releases: The served releases.
+            embedder: Client of the embedder.
+            live_build: The build that answers for the live release.
+            search: Connection to the index.
+            ledger: Ledger that records answers.
+            register: The withdrawals in force.
+            enforcer: Is notified when a search returns a withdrawn work.
+            metrics: Durations of stages, and withheld hits.
+            decoders: Executor in which pictures are decoded.
+            audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1.
         """
         self._releases = releases
         self._embedder = embedder
@@ -87,14 +95,27 @@ class Attribute:
         self._metrics = metrics
         self._decoders = decoders
         self._audit_fraction = audit_fraction
-        # From the system, so that no caller can foresee which answers are audited.
+        # Random numbers of the operating system, so that callers cannot predict which answers are audited.
         self._random = random.SystemRandom()
 
     async def __call__(self, request: AttributionRequest, deadline: Deadline) -> AttributionAnswer:
-        """Answer one request. Raises the CreditlineErrors of its stages and DeadlineExceeded."""
+        """Attribute a picture and record the answer.
+
+        Args:
+            request: Picture, prompt, generator, and what to list.
+            deadline: Time limit of all stages.
+
+        Raises:
+            InvalidInput: The picture, the prompt, the generator's fingerprint or `k` cannot be used.
+            NotFound: The release is not served here.
+            FingerprintMismatch: The release was made for another generator.
+            NotReady: The embedder or the live build cannot serve the release.
+            Unavailable: The embedder, Qdrant or the ledger does not answer.
+            DeadlineExceeded: The deadline passed.
+        """
         stopwatch = Stopwatch()
         try:
-            async with deadline.held():
+            async with deadline.enforced():
                 return await self._answer(request, deadline, stopwatch)
         finally:
             self._metrics.observe_stages(stopwatch)
@@ -108,21 +129,21 @@ class Attribute:
             release.check_generator(request.generator)
             picture = await self._decoded(request.image)
         with stopwatch.stage("embed"):
-            # Beside the embedding, so that it costs no time.
+            # The withdrawals are read during the embedding, so that they cost no time.
             query, withdrawn = await asyncio.gather(
                 self._embedded(picture, request.prompt, release, deadline), self._register.as_of_now()
             )
         with stopwatch.stage("search"):
-            found = await self._find(query.vector, request.k, release, withdrawn, deadline)
+            result = await self._find(query.vector, request.k, release, withdrawn, deadline)
         with stopwatch.stage("share"):
             withheld = _withheld(release.sample, withdrawn)
             line = credited(
-                found.groups[: request.k],
-                found.hits,
+                result.groups[: request.k],
+                result.hits,
                 query.vector,
                 release,
                 withheld,
-                works=found.build.works,
+                works=result.build.works,
             )
         with stopwatch.stage("record"):
             stored = {**_stored(line, query, release, stopwatch), WITHDRAWALS_KNOWN: withdrawn.sequence}
@@ -168,8 +189,8 @@ class Attribute:
         release: ServedRelease,
         withdrawn: Withdrawn,
         deadline: Deadline,
-    ) -> _Found:
-        """Search until the hits form `k` duplicate groups or there are no more works."""
+    ) -> _SearchResult:
+        """Search until the hits form `k` duplicate groups, or all works have been returned."""
         build = await self._live_build.now(deadline_seconds=deadline.remaining("searching the index"))
         most = min(build.works, MOST_HITS)
         limit = min(_HITS_PER_LINE * k + _SPARE_HITS, most)
@@ -183,21 +204,21 @@ class Attribute:
             kept = self._without_withdrawn(hits, withdrawn)
             groups = duplicate_groups(scored(kept, release.calibration))
             if len(groups) >= k or len(hits) < limit or limit == most:
-                return _Found(build, groups, {hit.work_id: hit for hit in kept})
-            limit = min(limit * _GROWTH, most)
+                return _SearchResult(build, groups, {hit.work_id: hit for hit in kept})
+            limit = min(limit * _OVER_FETCH_GROWTH, most)
 
     def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
-        """Drop withdrawn works, which the index hides itself unless its state is an old one."""
+        """Drop withdrawn works. The index filters them out itself, unless its state is behind the ledger."""
         kept = [hit for hit in hits if not withdrawn.covers(hit.work_id, *holders_of(hit))]
         if len(kept) < len(hits):
             self._metrics.withheld_hits.inc(len(hits) - len(kept))
-            self._enforcer.look_again()
+            self._enforcer.request_check()
         return kept
 
     def _record(
         self, request: AttributionRequest, release: ServedRelease, picture: bytes, stored: dict[str, Any]
     ) -> tuple[str, AuditedAccuracy]:
-        """Write the answer into the ledger, from where audits take it. Blocks."""
+        """Record the answer in the ledger, with an audit for a sampled few. Blocks."""
         attribution_id = self._ledger.record_attribution(
             release=release.summary.name,
             generator=request.generator,
@@ -211,7 +232,7 @@ class Attribute:
         return attribution_id, self._releases.accuracy(release.summary.name)
 
 
-# Finding the rows takes milliseconds, and they change with each withdrawal only.
+# Looking up the rows takes milliseconds, and they change only with a withdrawal.
 @lru_cache(maxsize=2)
 def _withheld(sample: CorpusSample, withdrawn: Withdrawn) -> Withheld:
     return sample.withheld(withdrawn.works, withdrawn.contributors)
@@ -220,7 +241,7 @@ def _withheld(sample: CorpusSample, withdrawn: Withdrawn) -> Withheld:
 def _stored(
     line: Credited, query: EmbeddedQuery, release: ServedRelease, stopwatch: Stopwatch
 ) -> dict[str, Any]:
-    """The answer as the ledger keeps it."""
+    """The answer in the form that the ledger stores."""
     return {
         "works": [stored_work(work) for work in line.works],
         "contributors": [stored_contributor(person) for person in line.contributors],
@@ -232,7 +253,7 @@ def _stored(
         "corpus_works": line.corpus_works,
         "equal_parts": line.equal_parts,
         "ood_score": query.ood_score,
-        # For audits: what would have been served for works that were not listed.
+        # For audits: the scores of works that were not listed can be computed from it.
         "vector": query.vector.tolist(),
         "release": stored_release(release.summary),
         "timings": asdict(stopwatch.timings()),

@@ -1,4 +1,4 @@
-"""Answers from the past: as they were served, with marks on what has been withdrawn since."""
+"""Recorded answers: as they were served, with marks on works and contributors withdrawn since."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, StoredAttribution
 
-# Names that answers recorded before version 0.2 have for fields of the release.
+# Former names of the release's fields, in answers recorded before version 0.2.
 _FORMER_NAMES = {"width": "dimension"}
 
 
@@ -40,13 +40,19 @@ class Attributions:
         self._catalog = catalog
 
     async def get(self, attribution_id: str) -> RecordedAttribution:
-        """One answer. The ledger keeps it unchanged; the marks are those of now. Raises NotFound."""
+        """Read a recorded answer; its withdrawal marks are current.
+
+        Raises:
+            InvalidInput: `attribution_id` is not an id of the ledger.
+            NotFound: The ledger holds no such answer.
+            Unavailable: The ledger does not answer.
+        """
         stored = await self._stored(attribution_id)
         await self._register.as_of_now()
         return await asyncio.to_thread(self._recorded, stored)
 
     async def picture(self, attribution_id: str) -> bytes:
-        """The picture that was asked about, PNG. Raises NotFound."""
+        """The picture of a recorded answer's query, PNG. Raises InvalidInput, NotFound, Unavailable."""
         return (await self._stored(attribution_id)).image
 
     async def _stored(self, attribution_id: str) -> StoredAttribution:
@@ -95,7 +101,7 @@ class Attributions:
         return replace(person, withdrawn=since is not None, withdrawn_since=since)
 
     def _release_of(self, stored: StoredAttribution) -> ReleaseSummary:
-        """As it was told with the answer. Answers from before that was kept know its names only."""
+        """The release as recorded with the answer. Older answers record only its name and fingerprints."""
         held, live = stored.answer.get("release"), self._releases.live.summary
         if held is not None:
             fields = {_FORMER_NAMES.get(name, name): value for name, value in held.items()}
@@ -115,7 +121,7 @@ class Attributions:
 
 
 def _equal_parts(held: Mapping[str, Any], release_works: int) -> float | None:
-    """As recorded, else from the concentration among the release's works; None where either is unknown."""
+    """The recorded value, or else the one computed from the concentration; None where that is unknown."""
     if "equal_parts" in held:
         return float(held["equal_parts"])
     if "concentration" not in held or release_works == 0:
@@ -124,17 +130,17 @@ def _equal_parts(held: Mapping[str, Any], release_works: int) -> float | None:
 
 
 def stored_release(release: ReleaseSummary) -> dict[str, Any]:
-    """A release as answers in the ledger carry it."""
+    """A release in the form that the ledger stores with an answer."""
     return {**asdict(release), "created": release.created.isoformat()}
 
 
 def stored_work(work: CreditedWork) -> dict[str, Any]:
-    """A listed work as the ledger keeps it: marks are never stored, they are made when it is read."""
+    """A listed work in the form that the ledger stores. Withdrawal marks are made on reading."""
     return _without_marks(asdict(work))
 
 
 def stored_contributor(person: CreditedContributor) -> dict[str, Any]:
-    """A contributor in the same way."""
+    """A contributor in the form that the ledger stores, without withdrawal marks."""
     return _without_marks(asdict(person))
 
 

@@ -1,4 +1,4 @@
-"""Audits: asking the teacher to check an answer that was served, and reading what it found."""
+"""Audits: requests to check a served answer with the teacher, and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from creditline.ledger import Audit, Ledger
 class Audits:
     """The use cases behind the service `Audits` and `/v1/audits`.
 
-    `wake_publisher` is called when a job may be waiting in the outbox.
+    Args:
+        ledger: Ledger that holds audits and their outbox.
+        wake_publisher: Called when a job may be waiting in the outbox.
     """
 
     def __init__(self, ledger: Ledger, wake_publisher: Callable[[], None]) -> None:
@@ -21,9 +23,12 @@ class Audits:
         self._wake_publisher = wake_publisher
 
     async def submit(self, attribution_id: str) -> AuditAnswer:
-        """The attribution's audit, queued now if there was none; it needs no broker to be up.
+        """Queue an audit of an attribution, or return the one that it has. The broker may be down.
 
-        Raises InvalidInput, NotFound.
+        Raises:
+            InvalidInput: `attribution_id` is not an id of the ledger.
+            NotFound: The ledger holds no such attribution.
+            Unavailable: The ledger does not answer.
         """
         checked = checked_ledger_id(attribution_id, field="attribution_id")
         audit = await asyncio.to_thread(self._ledger.submit_audit, checked)
@@ -31,13 +36,13 @@ class Audits:
         return audit_answer(audit)
 
     async def get(self, audit_id: str) -> AuditAnswer:
-        """An audit as it stands. Raises InvalidInput, NotFound."""
+        """The current state of an audit. Raises InvalidInput, NotFound, Unavailable."""
         checked = checked_ledger_id(audit_id, field="id")
         return audit_answer(await asyncio.to_thread(self._ledger.audit, checked))
 
 
 def audit_answer(audit: Audit) -> AuditAnswer:
-    """An audit as callers see it."""
+    """Convert the ledger's audit to the answer for callers."""
     return AuditAnswer(
         id=audit.id,
         attribution_id=audit.attribution_id,

@@ -1,4 +1,4 @@
-"""The catalog: works of the corpus by id."""
+"""Catalog: works of the corpus by id."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus, Work, read_corpus
 from creditline.errors import NotFound
-from creditline.gateway.use_cases.requests import checked_work_id, shown
+from creditline.gateway.use_cases.requests import checked_work_id, quoted
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 
 
 def open_corpus(path: Path | None) -> Corpus:
-    """The corpus in a Parquet file; None for the embedded one. Raises NotReady, InvalidInput."""
+    """Open the corpus.
+
+    Args:
+        path: Parquet file of the corpus; None: the embedded corpus.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: The file is not a corpus.
+    """
     return embedded_corpus() if path is None else read_corpus(path)
 
 
 class Catalog:
     """The use cases behind `Catalog.GetWork` and `GET /v1/works`.
 
-    A withdrawn work keeps its description, with a mark, since earlier credit lines name it. Its picture is
-    not shown. Both hold from the moment that the withdrawal was acknowledged, by whichever gateway.
+    A withdrawn work keeps its description, with a mark, since earlier credit lines name it; its picture is
+    not shown. This applies as soon as any gateway has acknowledged the withdrawal.
+
+    Args:
+        corpus: The corpus.
+        register: The withdrawals in force.
     """
 
     def __init__(self, corpus: Corpus, register: WithdrawnRegister) -> None:
@@ -33,24 +45,32 @@ class Catalog:
 
     @cached_property
     def ids(self) -> frozenset[str]:
+        """Ids of all works."""
         return frozenset(self._works)
 
     @cached_property
     def contributors(self) -> frozenset[str]:
+        """Names of all contributors and rights holders."""
         return frozenset(name for work in self._works.values() for name in work.people)
 
     def holders(self, work_id: str) -> tuple[str, ...]:
-        """The names of everyone who may withdraw a work; none for one that the corpus does not hold."""
+        """Names of all who may withdraw a work; empty for a work that the corpus does not hold."""
         work = self._works.get(work_id)
         return () if work is None else work.people
 
     def count(self, withdrawn: Withdrawn) -> int:
-        """The number of works that are withdrawn."""
+        """Number of works of the corpus that are withdrawn."""
         return sum(withdrawn.leaves_out(work) for work in self._works.values())
 
     async def work(self, work_id: str) -> WorkAnswer:
-        """One work. Raises InvalidInput, NotFound, and Unavailable when the ledger does not answer."""
-        work = self._found(work_id)
+        """Read one work.
+
+        Raises:
+            InvalidInput: `work_id` cannot be an id.
+            NotFound: The corpus holds no such work.
+            Unavailable: The ledger does not answer.
+        """
+        work = self._work(work_id)
         await self._register.as_of_now()
         since = self._register.since(work.id, *self.holders(work.id))
         return WorkAnswer(
@@ -67,28 +87,28 @@ class Catalog:
         )
 
     async def thumbnail(self, work_id: str) -> bytes:
-        """A small picture of the work, WebP.
+        """The thumbnail of a work, WebP.
 
         Raises:
             InvalidInput: `work_id` cannot be an id.
-            NotFound: there is no such work, or it is withdrawn.
-            Unavailable: the ledger does not answer.
+            NotFound: The corpus holds no such work, or it is withdrawn.
+            Unavailable: The ledger does not answer.
         """
         work = await self.work(work_id)
         if work.withdrawn:
-            raise NotFound(f"work {shown(work_id)} is withdrawn, and its picture is not shown", field="id")
+            raise NotFound(f"work {quoted(work_id)} is withdrawn, and its picture is not shown", field="id")
         return self.picture_of(work)
 
     def picture_of(self, work: WorkAnswer) -> bytes:
-        """The thumbnail that belongs to an answer, WebP; empty for a withdrawn work."""
-        return b"" if work.withdrawn else self._found(work.id).thumbnail
+        """The thumbnail of a work that was read, WebP; empty for a withdrawn work."""
+        return b"" if work.withdrawn else self._work(work.id).thumbnail
 
-    def _found(self, work_id: str) -> Work:
+    def _work(self, work_id: str) -> Work:
         try:
             return self._works[checked_work_id(work_id)]
         except KeyError:
             raise NotFound(
-                f"work {shown(work_id)} is not in corpus {self.name!r} ({len(self._works):,} works); use "
+                f"work {quoted(work_id)} is not in corpus {self.name!r} ({len(self._works):,} works); use "
                 "the id of a listed work",
                 field="id",
             ) from None

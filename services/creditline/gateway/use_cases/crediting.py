@@ -1,4 +1,4 @@
-"""What an answer says of the works that were found: shares, contributors, and how sure they are."""
+"""Shares of works and contributors in an answer, with their intervals."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ class Credited:
     """The part of an answer that is about works and contributors."""
 
     works: tuple[CreditedWork, ...]
+    """The listed works, largest share first."""
     contributors: tuple[CreditedContributor, ...]
+    """The listed contributors, largest share first."""
     remainder: float
+    """Share of all works that are not listed."""
     remainder_ends: Ends
     """Interval of the remainder; None where the release has no intervals."""
     concentration: float
+    """How unevenly the influence is spread: 0 evenly over all works, 1 where one work has it all."""
     corpus_works: int
     """Number of works that share the influence, listed or not."""
     equal_parts: float
@@ -39,7 +43,7 @@ class Credited:
 
 
 def scored(hits: Sequence[Hit], calibration: Calibration) -> list[ScoredWork]:
-    """Hits with what the calibration expects of their cosines."""
+    """Hits with their expected influence, calibrated from their cosines."""
     influences = calibration.expected_influence([hit.score for hit in hits])
     return [
         ScoredWork(hit.work_id, hit.contributor, hit.duplicate_group, hit.score, float(influence))
@@ -59,12 +63,12 @@ def credited(
     """Share the credit of a query between the listed groups and all other works.
 
     Args:
-        listed: duplicate groups that the answer lists.
-        hits: the search's hits by work id.
-        vector: (D,) the query, L2-normalised.
-        release: calibration, intervals, and works of the release.
-        withheld: withdrawn works and contributors.
-        works: number of works of the build that was searched; None: those of the release.
+        listed: Duplicate groups that the answer lists.
+        hits: The search's hits by work id.
+        vector: (D,) float32, the query's vector, L2-normalised.
+        release: The release, with calibration, intervals and a sample of its works.
+        withheld: Withdrawn works and contributors.
+        works: Number of works of the build that was searched; None: that of the release.
     """
     people = {member.work_id: member.contributor for group in listed for member in group.members}
     others = release.sample.others(vector, release.calibration, people, withheld, works=works)
@@ -87,7 +91,7 @@ def credited(
 
 
 def _ends_of_work(share: WorkShare, group: Group, intervals: AnswerIntervals | None) -> Ends:
-    """The bands of all copies together, and the share itself, which a long tail can carry beyond them."""
+    """Sum of the copies' intervals, widened to include the share, which a long tail can move outside."""
     if intervals is None:
         return _UNKNOWN
     low, high = intervals.works.of([member.score for member in group.members])

@@ -1,4 +1,4 @@
-"""The releases that the gateway answers with: today one, the live one."""
+"""The served releases: at present one, the live one."""
 
 from __future__ import annotations
 
@@ -12,41 +12,48 @@ from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotFound
-from creditline.gateway.use_cases.requests import shown
+from creditline.gateway.use_cases.requests import quoted
 from creditline.ledger import Ledger
 from creditline.release import Release, open_release, reference_release_directory
 
-# The sample of a large corpus is part of the answer: every gateway must draw the same one.
+# The sample of a large corpus affects the answer: every gateway must draw the same one.
 _SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class ServedRelease:
-    """What answering with a release takes: its names, calibration, and vectors or a sample of them.
-
-    intervals: None where the release does not say how sure it is.
-    """
+    """The parts of a release that answers need."""
 
     summary: ReleaseSummary
+    """Name, fingerprints, dimension and collection."""
     calibration: Calibration
+    """Calibration of cosines to expected influence."""
     intervals: AnswerIntervals | None
+    """Intervals of shares and remainder; None where the release has none."""
     sample: CorpusSample
+    """Vectors of the release's works, or of a sample of a large corpus."""
 
     def check_generator(self, fingerprint: str) -> None:
-        """Raises FingerprintMismatch for a picture of a generator that the release was not made for."""
+        """Raise FingerprintMismatch when the release was not made for the generator with this fingerprint."""
         known = self.summary.generator_fingerprint
         if fingerprint != known:
             raise FingerprintMismatch(
                 f"generator {fingerprint} is not known to release {self.summary.name!r}, which was made for "
-                f"{known}; ask for a release of that generator",
+                f"{known}; request a release of that generator",
                 field="generator",
             )
 
 
 def open_served_release(directory: Path | None, corpus: Corpus) -> ServedRelease:
-    """Read a release directory (None: the reference release) and check it against the corpus.
+    """Read a release and check it against the corpus.
 
-    Raises NotReady when there is none, FingerprintMismatch when it is damaged or of another corpus.
+    Args:
+        directory: Directory of the release; None: the reference release.
+        corpus: The gateway's corpus.
+
+    Raises:
+        NotReady: There is no release in the directory.
+        FingerprintMismatch: The release is damaged, or was made from another corpus.
     """
     release = open_release(directory or reference_release_directory())
     release.verify_files()
@@ -91,23 +98,23 @@ def _summary(release: Release) -> ReleaseSummary:
 
 
 class Releases:
-    """Answers about releases, and finds the one that a request names."""
+    """The served releases, by name, with their audited accuracy."""
 
     def __init__(self, live: ServedRelease, ledger: Ledger) -> None:
         self.live = live
         self._ledger = ledger
 
     def named(self, name: str) -> ServedRelease:
-        """The release of that name, the live one for an empty name. Raises NotFound."""
+        """The release of that name, or the live one for an empty name. Raises NotFound."""
         live = self.live.summary.name
         if name in ("", live):
             return self.live
         raise NotFound(
-            f"release {shown(name)} is not served here; leave it empty, or ask for {live!r}", field="release"
+            f"release {quoted(name)} is not served here; leave it empty, or request {live!r}", field="release"
         )
 
     def accuracy(self, name: str) -> AuditedAccuracy:
-        """What audits found of a release so far. Blocks on the ledger."""
+        """Accuracy of a release's answers according to its audits so far. Blocks on the ledger."""
         found = self._ledger.accuracy(name)
         return AuditedAccuracy(
             found.audits, found.recall, found.recall_low, found.recall_high, found.missed_influence

@@ -1,4 +1,4 @@
-"""What callers ask for, checked: every refusal names the field, its value and what to do."""
+"""Checks of requests: every error names the field, its value and what to do."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ _LEDGER_ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class AttributionRequest:
-    """A picture (a file's bytes), its prompt, the fingerprint of the generator that made it, and what is
-    wanted: `k` works from `release` (empty for the live one)."""
+    """A request to attribute a picture."""
 
     image: bytes
+    """The picture, as a file's content."""
     prompt: str
+    """The prompt that the picture was made from."""
     generator: str
+    """Fingerprint of the generator that made the picture."""
     k: int = DEFAULT_K
+    """Number of works to list."""
     release: str = ""
+    """Name of the release to answer with; empty for the live one."""
 
     def check(self) -> None:
-        """Raises InvalidInput for prompt, generator or k; the picture is checked as it is decoded."""
+        """Raise InvalidInput for a wrong prompt, generator or k. The picture is checked on decoding."""
         _check_prompt(self.prompt)
         _check_generator(self.generator)
         if not 1 <= self.k <= _MOST_WORKS:
-            raise InvalidInput(f"k is {self.k}; ask for 1 to {_MOST_WORKS:,} works", field="k")
+            raise InvalidInput(f"k is {self.k}; request 1 to {_MOST_WORKS:,} works", field="k")
 
 
 def _check_prompt(prompt: str) -> None:
@@ -43,7 +47,7 @@ def _check_prompt(prompt: str) -> None:
         )
     if len(prompt) > _LONGEST_PROMPT:
         raise InvalidInput(
-            f"prompt has {len(prompt):,} characters; at most {_LONGEST_PROMPT:,} are taken: shorten it",
+            f"prompt has {len(prompt):,} characters; at most {_LONGEST_PROMPT:,} are allowed: shorten it",
             field="prompt",
         )
     if "\x00" in prompt:
@@ -53,30 +57,31 @@ def _check_prompt(prompt: str) -> None:
 def _check_generator(generator: str) -> None:
     if not _FINGERPRINT.fullmatch(generator):
         raise InvalidInput(
-            f"generator is {shown(generator)}; send the fingerprint of the generator that made the picture, "
+            f"generator is {quoted(generator)}; send the fingerprint of the generator that made the picture, "
             "64 hex digits in lower case (the release names it)",
             field="generator",
         )
 
 
 def checked_ledger_id(value: str, *, field: str) -> str:
-    """An id that the ledger gave out. Raises InvalidInput."""
+    """The value, when it has the form of the ledger's ids; raises InvalidInput naming `field` otherwise."""
     if not _LEDGER_ID.fullmatch(value):
         raise InvalidInput(
-            f"{field} is {shown(value)}; send an id that the gateway gave out, 32 hex digits", field=field
+            f"{field} is {quoted(value)}; send an id from an answer of the gateway, 32 hex digits",
+            field=field,
         )
     return value
 
 
 def checked_work_id(value: str) -> str:
-    """A work's id, of sensible length. Raises InvalidInput."""
+    """The value, when it has the length of a work's id; raises InvalidInput otherwise."""
     if not 1 <= len(value) <= _LONGEST_ID:
-        raise InvalidInput(f"id is {shown(value)}; send the id of a listed work", field="id")
+        raise InvalidInput(f"id is {quoted(value)}; send the id of a listed work", field="id")
     return value
 
 
-def shown(value: str) -> str:
-    """A value as errors quote it: with its end left out when it is long."""
+def quoted(value: str) -> str:
+    """A value as errors quote it: escaped, and truncated when it is long."""
     if len(value) <= _SHOWN_CHARACTERS:
         return ascii(value)
     return f"{value[:_SHOWN_CHARACTERS]!a}… ({len(value):,} characters)"

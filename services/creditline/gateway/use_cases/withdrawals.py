@@ -1,4 +1,4 @@
-"""Withdrawals: a work, or all works of a contributor, left out of every answer to come."""
+"""Withdrawals: a work, or all works of a contributor, left out of all later answers."""
 
 from __future__ import annotations
 
@@ -11,48 +11,57 @@ from creditline.api.answers import WithdrawalAnswer, WithdrawalStatus
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import CreditlineError, InvalidInput, NotFound
 from creditline.gateway.use_cases.catalog import Catalog
-from creditline.gateway.use_cases.requests import shown
+from creditline.gateway.use_cases.requests import quoted
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, Withdrawal, WithdrawalKind
 
 MOST_LISTED = 1_000
-# After this the wish is acknowledged as one that is still being carried out.
-_PATIENCE_SECONDS = 5.0
-_NAMED_ALIKE = 3
-# What the ledger's numbers can come to.
+# After this time a request is acknowledged as one that is still being carried out.
+_INDEX_WAIT_SECONDS = 5.0
+_MOST_SUGGESTIONS = 3
+# The largest sequence number that the ledger can hold.
 _LAST_SEQUENCE = (1 << 31) - 1
-_TOO_SLOW = f"Qdrant had not changed every collection within {_PATIENCE_SECONDS:g} s; it goes on"
+_TOO_SLOW = f"Qdrant had not changed every collection within {_INDEX_WAIT_SECONDS:g} s; the work continues"
 
 
 @dataclass(frozen=True)
 class WithdrawalRequest:
-    """A wish as callers send it; `kind` is WORK or CONTRIBUTOR, `subject` an id or a name.
-
-    `allow_unknown` allows a subject that the corpus does not hold.
-    """
+    """A request to withdraw a subject, or to revoke its withdrawal."""
 
     kind: str
+    """WORK or CONTRIBUTOR."""
     subject: str
+    """Id of the work, or name of the contributor."""
     reason: str = ""
+    """Reason for the request."""
     requested_by: str = ""
+    """The requester."""
     allow_unknown: bool = False
+    """Accept a subject that the corpus does not hold."""
 
     def checked_kind(self) -> WithdrawalKind:
-        """Raises InvalidInput."""
+        """The kind as an enumeration. Raises InvalidInput."""
         try:
             return WithdrawalKind(self.kind)
         except ValueError:
             raise InvalidInput(
-                f"kind is {shown(self.kind)}; send WORK or CONTRIBUTOR", field="kind"
+                f"kind is {quoted(self.kind)}; send WORK or CONTRIBUTOR", field="kind"
             ) from None
 
 
 class Withdrawals:
     """The use cases behind the service `Withdrawals` and `/v1/withdrawals`.
 
-    In this order: the ledger, which makes the wish durable; this gateway's memory, and with its next query
-    every other gateway's; the index, in every collection. What fails after the ledger is tried again.
+    A request is applied in this order: in the ledger, which makes it durable; in this gateway's memory, and
+    with its next query in every other gateway's; in every collection of the index. A step that fails after
+    the ledger is retried.
+
+    Args:
+        ledger: Ledger that records requests.
+        register: This gateway's copy of the withdrawals.
+        enforcer: Carries withdrawals out in the index.
+        catalog: Works and contributors of the corpus.
     """
 
     def __init__(
@@ -64,31 +73,53 @@ class Withdrawals:
         self._catalog = catalog
 
     async def withdraw(self, request: WithdrawalRequest) -> WithdrawalStatus:
-        """Leave the subject out. Raises InvalidInput, NotFound for one that the corpus does not hold."""
+        """Withdraw the subject; a repeated request changes nothing.
+
+        Raises:
+            InvalidInput: A field of the request cannot be used.
+            NotFound: The corpus does not hold the subject, and `allow_unknown` is not set.
+            Unavailable: The ledger does not answer.
+        """
         kind = request.checked_kind()
         if not request.allow_unknown:
             await asyncio.to_thread(self._refuse_unknown, kind, request.subject)
         return await self._record(self._ledger.withdraw, kind, request)
 
     async def revoke(self, request: WithdrawalRequest) -> WithdrawalStatus:
-        """Undo a withdrawal. Raises InvalidInput, NotFound when there was none."""
+        """Revoke a withdrawal.
+
+        Raises:
+            InvalidInput: A field of the request cannot be used.
+            NotFound: The subject was never withdrawn.
+            Unavailable: The ledger does not answer.
+        """
         return await self._record(self._ledger.revoke, request.checked_kind(), request)
 
     async def listed(self, *, history: bool, after: int, limit: int) -> tuple[WithdrawalAnswer, ...]:
-        """What is withdrawn now, or every wish ever, oldest first. Raises InvalidInput."""
+        """List withdrawals, oldest first.
+
+        Args:
+            history: List all requests ever made, not only the withdrawals in force.
+            after: Only requests after this sequence number.
+            limit: Largest number of requests.
+
+        Raises:
+            InvalidInput: `after` or `limit` is out of range.
+            Unavailable: The ledger does not answer.
+        """
         if not 1 <= limit <= MOST_LISTED:
-            raise InvalidInput(f"limit is {limit}; ask for 1 to {MOST_LISTED:,} withdrawals", field="limit")
+            raise InvalidInput(f"limit is {limit}; request 1 to {MOST_LISTED:,} withdrawals", field="limit")
         if not 0 <= after <= _LAST_SEQUENCE:
             raise InvalidInput(f"after is {after}; send the sequence of a listed withdrawal", field="after")
         return await asyncio.to_thread(self._listed, history, after, limit)
 
     def _listed(self, history: bool, after: int, limit: int) -> tuple[WithdrawalAnswer, ...]:
         if history:
-            statuses = self._ledger.withdrawals_after(after, limit=limit)
+            entries = self._ledger.withdrawals_after(after, limit=limit)
         else:
-            standing = self._ledger.standing_withdrawals()
-            statuses = tuple(status for status in standing if status.is_withdrawn and status.sequence > after)
-        return tuple(_answer(status) for status in statuses[:limit])
+            in_force = self._ledger.standing_withdrawals()
+            entries = tuple(entry for entry in in_force if entry.is_withdrawn and entry.sequence > after)
+        return tuple(_answer(entry) for entry in entries[:limit])
 
     async def _record(
         self, write: Callable[..., Withdrawal], kind: WithdrawalKind, request: WithdrawalRequest
@@ -97,14 +128,14 @@ class Withdrawals:
             write, kind, request.subject, reason=request.reason, requested_by=request.requested_by
         )
         await self._register.as_of_now()
-        pending = await self._carried_out()
+        pending = await self._wait_for_index()
         works = await asyncio.to_thread(self._catalog.count, _only(kind, request.subject))
         return WithdrawalStatus(_answer(entry), works, carried_out=not pending, pending=pending)
 
-    async def _carried_out(self) -> str:
-        """Wait for the index; what stands in the way, empty when nothing does."""
+    async def _wait_for_index(self) -> str:
+        """Wait until the index agrees; returns the reason when it does not yet, else an empty string."""
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_INDEX_WAIT_SECONDS):
                 await self._enforcer.carried_out()
         except TimeoutError:
             return _TOO_SLOW
@@ -116,20 +147,20 @@ class Withdrawals:
         known = self._catalog.ids if kind is WithdrawalKind.WORK else self._catalog.contributors
         if subject in known or not subject.strip():
             return
-        what, alike = kind.value.lower(), nearest(subject, known)
-        hint = f"; did you mean {' or '.join(repr(name) for name in alike)}?" if alike else "."
+        noun, similar = kind.value.lower(), similar_names(subject, known)
+        hint = f"; did you mean {' or '.join(repr(name) for name in similar)}?" if similar else "."
         raise NotFound(
-            f"{what} {shown(subject)} is not in corpus {self._catalog.name!r}{hint} For a {what} of a corpus "
-            "to come, set allow_unknown (on the command line --not-in-corpus)",
+            f"{noun} {quoted(subject)} is not in corpus {self._catalog.name!r}{hint} For a {noun} of a "
+            "future corpus, set allow_unknown (on the command line --not-in-corpus)",
             field="subject",
         )
 
 
-def nearest(subject: str, known: frozenset[str]) -> list[str]:
-    """The known names that look most like it, whatever their case."""
+def similar_names(subject: str, known: frozenset[str]) -> list[str]:
+    """At most three known names that are similar to the subject, ignoring case; best first."""
     folded = {name.casefold(): name for name in sorted(known)}
-    alike = difflib.get_close_matches(subject.casefold(), folded, n=_NAMED_ALIKE)
-    return [folded[name] for name in alike]
+    matches = difflib.get_close_matches(subject.casefold(), folded, n=_MOST_SUGGESTIONS)
+    return [folded[name] for name in matches]
 
 
 def _only(kind: WithdrawalKind, subject: str) -> Withdrawn:

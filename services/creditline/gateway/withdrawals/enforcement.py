@@ -1,4 +1,4 @@
-"""Carries withdrawals from the ledger out in the index, and tries again until they are."""
+"""Carries out the ledger's withdrawals in the index, and retries until that succeeds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from creditline.index.withdrawal import carry_out, check
 from creditline.retries import RetryPolicy
 
 # How often the ledger is read for withdrawals that other gateways acknowledged.
-_TICK_SECONDS = 1.0
+_LEDGER_INTERVAL_SECONDS = 1.0
 # How often the index is checked without a new withdrawal: collections are filled and restored meanwhile.
-_AGAIN_SECONDS = 30.0
+_INDEX_INTERVAL_SECONDS = 30.0
 _BACK_OFF = RetryPolicy(initial_delay_seconds=2.0, max_delay_seconds=15.0, jitter=0.5)
-_NOT_YET = "withdrawals have not been carried out in the index since this gateway started"
+_NOT_CARRIED_OUT = "withdrawals have not been carried out in the index since this gateway started"
 _STOPPING = "the gateway stops; another one, or the next start, carries the withdrawal out"
 _log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 class WithdrawalEnforcer:
     """Carries out the ledger's withdrawals in every collection of Qdrant, as one task of the gateway.
 
-    While Qdrant is down it tries again; answers leave withdrawn works out all the same. Several gateways may
-    do the same work at the same time.
+    While Qdrant is down it retries; answers leave withdrawn works out even so. Several gateways may do the
+    same work at the same time.
     """
 
     def __init__(
@@ -40,7 +40,13 @@ class WithdrawalEnforcer:
         metrics: GatewayMetrics,
         rng: random.Random | None = None,
     ) -> None:
-        """`rng`: source of the back-off's jitter; None for one that differs from gateway to gateway."""
+        """
+        Args:
+            register: The gateway's copy of the ledger's withdrawals.
+            index: Connection to the index.
+            metrics: Shows whether withdrawals wait.
+            rng: Source of the back-off's jitter; None for one that differs from gateway to gateway.
+        """
         self._register = register
         self._index = index
         self._metrics = metrics
@@ -48,28 +54,32 @@ class WithdrawalEnforcer:
         self._waiting: list[asyncio.Future[None]] = []
         self._rng = rng or random.Random()
         self._failures = 0
-        self._wait_seconds = _TICK_SECONDS
+        self._wait_seconds = _LEDGER_INTERVAL_SECONDS
         self._due = 0.0
         self._carried_out = -1
-        self.problem = _NOT_YET
+        # Why withdrawals are not carried out in the index; empty when they are.
+        self.problem = _NOT_CARRIED_OUT
 
     async def carried_out(self) -> None:
-        """Wait until everything that the ledger holds now is carried out.
+        """Wait until all withdrawals that the ledger holds now are carried out.
 
         Raises:
-            CreditlineError: what prevents it, such as Unavailable; also when the gateway stops.
+            CreditlineError: They cannot be carried out (for example Unavailable), or the gateway stops.
         """
-        arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(arrival)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         self._woken.set()
-        await arrival
+        await waiter
 
-    def look_again(self) -> None:
-        """Check the index with the next tick, also after a check that runs: it showed a withdrawn work."""
+    def request_check(self) -> None:
+        """Check the index at the next interval, since a search returned a withdrawn work.
+
+        A check that is running already does not count.
+        """
         self._due = 0.0
 
     async def run(self) -> None:
-        """Carry out until cancelled; those who wait then get an error."""
+        """Carry out withdrawals until the task is cancelled; waiting callers then get an error."""
         try:
             while True:
                 self._woken.clear()
@@ -78,51 +88,51 @@ class WithdrawalEnforcer:
                     async with asyncio.timeout(self._wait_seconds):
                         await self._woken.wait()
         finally:
-            self._refuse(self._waiting, CreditlineError(_STOPPING))
+            self._fail_waiting(self._waiting, CreditlineError(_STOPPING))
 
     async def _round(self) -> None:
         waiting, self._waiting = self._waiting, []
         try:
-            await self._catch_up(wanted=bool(waiting))
+            await self._catch_up(forced=bool(waiting))
         except CreditlineError as error:
-            self._failed(error, waiting)
+            self._back_off(error, waiting)
         except Exception as error:
-            _log.exception("carrying withdrawals out failed; it is tried again")
-            self._failed(
+            _log.exception("unhandled error while carrying out withdrawals; it is retried")
+            self._back_off(
                 CreditlineError(f"the gateway failed ({type(error).__name__}); see its log"), waiting
             )
         except asyncio.CancelledError:
-            self._refuse(waiting, CreditlineError(_STOPPING))
+            self._fail_waiting(waiting, CreditlineError(_STOPPING))
             raise
         else:
-            self.problem, self._failures, self._wait_seconds = "", 0, _TICK_SECONDS
-            for arrival in waiting:
-                if not arrival.done():
-                    arrival.set_result(None)
+            self.problem, self._failures, self._wait_seconds = "", 0, _LEDGER_INTERVAL_SECONDS
+            for waiter in waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
 
-    def _failed(self, error: CreditlineError, waiting: list[asyncio.Future[None]]) -> None:
+    def _back_off(self, error: CreditlineError, waiting: list[asyncio.Future[None]]) -> None:
         if not self._failures:
-            _log.warning("withdrawals wait to be carried out in the index: %s", error.message)
+            _log.warning("withdrawals are not carried out in the index yet: %s", error.message)
         self.problem, self._due = error.message, 0.0
         self._wait_seconds = _BACK_OFF.delay(self._failures, self._rng)
         self._failures += 1
-        self._refuse(waiting, error)
+        self._fail_waiting(waiting, error)
 
     @staticmethod
-    def _refuse(waiting: list[asyncio.Future[None]], error: CreditlineError) -> None:
-        for arrival in waiting:
-            if not arrival.done():
-                arrival.set_exception(error)
+    def _fail_waiting(waiting: list[asyncio.Future[None]], error: CreditlineError) -> None:
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(error)
 
-    async def _catch_up(self, *, wanted: bool) -> None:
-        """Carry out until the ledger holds nothing newer than what was carried out."""
+    async def _catch_up(self, *, forced: bool) -> None:
+        """Carry out withdrawals until the ledger holds no newer ones; `forced`: even when no check is due."""
         withdrawn = await self._register.as_of_now()
         self._metrics.withdrawals_waiting.set(withdrawn.sequence != self._carried_out)
-        if not wanted and withdrawn.sequence == self._carried_out and time.monotonic() < self._due:
+        if not forced and withdrawn.sequence == self._carried_out and time.monotonic() < self._due:
             return
         while True:
-            # Set before the work, so that a `look_again` during it is kept.
-            self._due = time.monotonic() + _AGAIN_SECONDS
+            # Set before the work, so that a `request_check` during it takes effect.
+            self._due = time.monotonic() + _INDEX_INTERVAL_SECONDS
             await asyncio.to_thread(self._enforce, withdrawn)
             self._carried_out = withdrawn.sequence
             withdrawn = await self._register.as_of_now()
@@ -131,7 +141,7 @@ class WithdrawalEnforcer:
         self._metrics.withdrawals_waiting.set(0)
 
     def _enforce(self, withdrawn: Withdrawn) -> None:
-        """In every collection. Blocks."""
+        """Carry out withdrawals in every collection. Blocks."""
         changed = carry_out(self._index, withdrawn, self._index.collections())
         for collection in self._index.collections():
             check(self._index, withdrawn, collection)
