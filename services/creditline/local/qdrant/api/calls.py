@@ -7,10 +7,11 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import NoReturn, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from creditline.errors import Conflict, CreditlineError, InvalidInput, NotFound, ResourceExhausted
@@ -32,6 +33,10 @@ _EDGE_REFUSALS = (
 )
 _DISK_FULL = "No space left on device"
 
+_Servicer = TypeVar("_Servicer")
+_Request = TypeVar("_Request", bound=Message)
+_Answer = TypeVar("_Answer", bound=Message)
+
 METRICS = CollectorRegistry()
 _CALLS = Counter(
     "creditline_local_qdrant_calls_total", "Calls by method and status.", ("method", "code"), registry=METRICS
@@ -45,14 +50,30 @@ _SECONDS = Histogram(
 )
 
 
-def served(method: Callable[..., Any]) -> Callable[..., Any]:
+class _Context(Protocol):
+    """The methods of `grpc.aio.ServicerContext` that are used; grpc itself has no types."""
+
+    def time_remaining(self) -> float | None: ...
+    def cancelled(self) -> bool: ...
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
+
+
+class _TimedAnswer(Protocol):
+    """An answer with the field `time`, in seconds."""
+
+    time: float
+
+
+def served(
+    method: Callable[[_Servicer, _Request], _Answer],
+) -> Callable[[_Servicer, _Request, _Context], Awaitable[_Answer]]:
     """Mark a servicer's method as ours: it may raise CreditlineErrors, and is counted and timed.
 
     It runs in one of the process's threads, because it may wait: for the disk, for other writers.
     """
 
-    async def run(servicer: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
-        def call() -> Any:
+    async def run(servicer: _Servicer, request: _Request, context: _Context) -> _Answer:
+        def call() -> _Answer:
             _refuse_if_too_late(context)
             return method(servicer, request)
 
@@ -61,25 +82,30 @@ def served(method: Callable[..., Any]) -> Callable[..., Any]:
     return _around(method, run)
 
 
-def served_at_once(method: Callable[..., Any]) -> Callable[..., Any]:
+def served_at_once(
+    method: Callable[[_Servicer, _Request], _Answer],
+) -> Callable[[_Servicer, _Request, _Context], Awaitable[_Answer]]:
     """The same for a read that waits for nothing: it runs where the request came in.
 
     Edge holds the GIL, so a thread of its own would win it nothing, and the way there and back takes longer
     than most searches.
     """
 
-    async def run(servicer: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def run(servicer: _Servicer, request: _Request, context: _Context) -> _Answer:
         _refuse_if_too_late(context)
         return method(servicer, request)
 
     return _around(method, run)
 
 
-def _around(method: Callable[..., Any], run: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+def _around(
+    method: Callable[[_Servicer, _Request], _Answer],
+    run: Callable[[_Servicer, _Request, _Context], Awaitable[_Answer]],
+) -> Callable[[_Servicer, _Request, _Context], Awaitable[_Answer]]:
     """What all calls have in common: how long they took, and how they ended."""
 
     @functools.wraps(method)
-    async def call(servicer: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def call(servicer: _Servicer, request: _Request, context: _Context) -> _Answer:
         began = time.perf_counter()
         try:
             answer = await run(servicer, request, context)
@@ -97,7 +123,7 @@ def _around(method: Callable[..., Any], run: Callable[..., Awaitable[Any]]) -> C
             await context.abort(code, details)
         else:
             if "time" in answer.DESCRIPTOR.fields_by_name:
-                answer.time = time.perf_counter() - began
+                cast("_TimedAnswer", answer).time = time.perf_counter() - began
             _finish(method.__name__, grpc.StatusCode.OK, began)
             return answer
 
@@ -109,7 +135,7 @@ class _CallerGoneError(Exception):
     """The caller has stopped waiting."""
 
 
-def _refuse_if_too_late(context: grpc.aio.ServicerContext) -> None:
+def _refuse_if_too_late(context: _Context) -> None:
     remaining = context.time_remaining()
     if context.cancelled() or (remaining is not None and remaining <= 0):
         raise _CallerGoneError
@@ -159,7 +185,7 @@ class ServedCalls(grpc.GenericRpcHandler):
 
 
 def _refusal(refused: NotServed) -> grpc.RpcMethodHandler:
-    async def refuse(_request: bytes, context: grpc.aio.ServicerContext) -> None:
+    async def refuse(_request: bytes, context: _Context) -> None:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, refused.message)
 
     return grpc.unary_unary_rpc_method_handler(refuse)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 from qdrant_client.grpc import collections_service_pb2_grpc
 
@@ -127,7 +128,9 @@ def _collection_config(settings: qdrant.CreateCollection) -> qdrant.CollectionCo
     )
 
 
-def _payload_schema(schemas: list[Any]) -> dict[str, qdrant.PayloadSchemaInfo]:
+def _payload_schema(
+    schemas: Sequence[Mapping[str, edge.PayloadIndexInfo]],
+) -> dict[str, qdrant.PayloadSchemaInfo]:
     """Every shard has the same indexes, of its own points."""
     whole = {name: schema_info(index) for name, index in schemas[0].items()}
     for schema in schemas[1:]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
@@ -16,18 +16,19 @@ from creditline.local.qdrant.api.calls import served, served_at_once
 from creditline.local.qdrant.storage.collection import StoredCollection
 from creditline.local.qdrant.storage.directory import CollectionDirectory
 from creditline.local.qdrant.translation import queries
+from creditline.local.qdrant.translation.edge_types import Record, ScoredPoint
 from creditline.local.qdrant.translation.field_indexes import field_index_creation
 from creditline.local.qdrant.translation.filters import edge_filter, optional_filter
 from creditline.local.qdrant.translation.grouping import Group
 from creditline.local.qdrant.translation.points import (
+    ScoredPointMessages,
     edge_points,
     fill_record,
     fill_scored,
     fill_with_records,
 )
-from creditline.local.qdrant.translation.settings import optional
 from creditline.local.qdrant.translation.unsupported import refuse_other_fields
-from creditline.local.qdrant.translation.values import PointId, edge_id, grpc_id, python_payload
+from creditline.local.qdrant.translation.values import Payload, PointId, edge_id, grpc_id, python_payload
 
 # Every write waits and is in order, whatever the request says of that.
 _WRITES = frozenset({"collection_name", "wait", "ordering", "timeout"})
@@ -41,6 +42,13 @@ _UPDATE_MODES = {
     qdrant.UpdateMode.InsertOnly: edge.UpdateMode.InsertOnly,
     qdrant.UpdateMode.UpdateOnly: edge.UpdateMode.UpdateOnly,
 }
+
+
+class _HasCollectionName(Protocol):
+    """A request that names its collection."""
+
+    @property
+    def collection_name(self) -> str: ...
 
 
 class PointsService(points_service_pb2_grpc.PointsServicer):
@@ -164,8 +172,11 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
         """Needs a keyword or integer index on the field, as a server does."""
         answer = qdrant.FacetResponse()
         for value, count in self._collection(request).facet(queries.facet(request)):
-            field = "string_value" if isinstance(value, str) else "integer_value"
-            answer.hits.add(value=qdrant.FacetValue(**{field: value}), count=count)
+            hit = answer.hits.add(count=count)
+            if isinstance(value, str):
+                hit.value.string_value = value
+            else:
+                hit.value.integer_value = value
         return answer
 
     @served
@@ -187,17 +198,17 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
             fill_record(answer.result.add(), record)
         return answer
 
-    def _collection(self, request: Any) -> StoredCollection:
+    def _collection(self, request: _HasCollectionName) -> StoredCollection:
         return self._directory.collection(request.collection_name)
 
     def _write_payload(
         self,
         request: qdrant.SetPayloadPoints,
-        by_ids: Callable[..., Any],
-        by_filter: Callable[..., Any],
+        by_ids: Callable[[list[edge.PointId], Payload, str | None], edge.UpdateOperation],
+        by_filter: Callable[[edge.Filter, Payload, str | None], edge.UpdateOperation],
     ) -> qdrant.PointsOperationResponse:
         refuse_other_fields(request, _PAYLOAD_FIELDS, "a change of payload")
-        payload, key = python_payload(request.payload), optional(request, "key")
+        payload, key = python_payload(request.payload), request.key if request.HasField("key") else None
         return self._write(
             request,
             request.points_selector,
@@ -207,10 +218,10 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     def _write(
         self,
-        request: Any,
+        request: _HasCollectionName,
         selector: qdrant.PointsSelector,
-        by_ids: Callable[[list[Any]], Any],
-        by_filter: Callable[[edge.Filter], Any],
+        by_ids: Callable[[list[edge.PointId]], edge.UpdateOperation],
+        by_filter: Callable[[edge.Filter], edge.UpdateOperation],
     ) -> qdrant.PointsOperationResponse:
         """Apply one of two updates, as the points are selected."""
         collection = self._collection(request)
@@ -230,7 +241,10 @@ def _done(number: int) -> qdrant.PointsOperationResponse:
 
 
 def _fill_from_prefix(
-    messages: Any, points: list[Any], collection: StoredCollection, search: queries.Search
+    messages: ScoredPointMessages,
+    points: Sequence[ScoredPoint],
+    collection: StoredCollection,
+    search: queries.Search,
 ) -> None:
     """Points that another search has found, with what this one asks of them."""
     ids = [point.id for point in points]
@@ -238,7 +252,7 @@ def _fill_from_prefix(
     fill_with_records(messages, points, records)
 
 
-def _fill_group(message: qdrant.PointGroup, group: Group, records: dict[PointId, Any]) -> None:
+def _fill_group(message: qdrant.PointGroup, group: Group, records: Mapping[PointId, Record]) -> None:
     match group.key:
         case str():
             message.id.string_value = group.key

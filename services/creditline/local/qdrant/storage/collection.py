@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import operator
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import qdrant_edge as edge
 from google.protobuf import json_format
@@ -25,6 +25,13 @@ from creditline.local.qdrant.storage.disk_space import DiskSpace
 from creditline.local.qdrant.storage.durability import write_durably
 from creditline.local.qdrant.storage.optimizing import read_settings
 from creditline.local.qdrant.storage.shard import Shard
+from creditline.local.qdrant.translation.edge_types import (
+    EdgeShard,
+    FacetValue,
+    Record,
+    ScoredPoint,
+    WithPayload,
+)
 from creditline.local.qdrant.translation.grouping import Group, find_groups
 from creditline.local.qdrant.translation.merging import Page, best, by_shard, in_order, most_frequent, page
 from creditline.local.qdrant.translation.queries import Facet, GroupSearch, Scroll, Search
@@ -88,11 +95,11 @@ class StoredCollection:
         """How many points each shard holds."""
         return [info.points_count for info in self.infos()]
 
-    def infos(self) -> list[Any]:
+    def infos(self) -> list[edge.ShardInfo]:
         """Edge's ShardInfo of each shard."""
         return self._on_each(lambda shard: shard.info())
 
-    def query(self, searches: Sequence[Search]) -> list[list[Any]]:
+    def query(self, searches: Sequence[Search]) -> list[Sequence[ScoredPoint]]:
         """Edge's ScoredPoints for each search, best first."""
         if not searches:
             return []
@@ -103,7 +110,7 @@ class StoredCollection:
             for search, found in zip(searches, zip(*parts, strict=True), strict=True)
         ]
 
-    def query_groups(self, wanted: GroupSearch) -> tuple[list[Group], dict[PointId, Any]]:
+    def query_groups(self, wanted: GroupSearch) -> tuple[list[Group], dict[PointId, Record]]:
         """The best groups of bare points, and the points' Records with what was asked of them."""
         groups = find_groups(wanted, self.query)
         ids = [point.id for group in groups for point in group.points]
@@ -117,32 +124,34 @@ class StoredCollection:
     def count(self, wanted: edge.CountRequest) -> int:
         return sum(self._on_each(lambda shard: shard.count(wanted)))
 
-    def facet(self, wanted: Facet) -> list[tuple[Any, int]]:
+    def facet(self, wanted: Facet) -> list[tuple[FacetValue, int]]:
         """Values with the number of points that have them, the most frequent first."""
         request = edge.FacetRequest(wanted.key, _ALL_VALUES, wanted.exact, wanted.filter)
         return most_frequent(
             (part.hits for part in self._on_each(lambda shard: shard.facet(request))), wanted
         )
 
-    def retrieve(self, ids: Sequence[PointId], with_payload: Any, *, with_vector: bool) -> list[Any]:
+    def retrieve(
+        self, ids: Sequence[PointId], with_payload: WithPayload, *, with_vector: bool
+    ) -> list[Record]:
         """Edge's Records of those of `ids` that are there, in that order."""
         return in_order(ids, self.records(ids, with_payload, with_vector=with_vector))
 
-    def records(self, ids: Sequence[PointId], with_payload: Any, *, with_vector: bool) -> dict[PointId, Any]:
+    def records(
+        self, ids: Sequence[PointId], with_payload: WithPayload, *, with_vector: bool
+    ) -> dict[PointId, Record]:
         """The same by their ids, in no order."""
-        found: dict[PointId, Any] = {}
+        found: dict[PointId, Record] = {}
         for number, part in self._by_shard(ids, lambda point: point).items():
             wanted = list(dict.fromkeys(part))
-            retrieve = operator.methodcaller("retrieve", wanted, with_payload, with_vector)
-            found.update((record.id, record) for record in self._shards[number].read(retrieve))
+            records = self._shards[number].read(partial(_retrieve, wanted, with_payload, with_vector))
+            found.update((record.id, record) for record in records)
         return found
 
-    def _on_each(self, call: Callable[[Any], _T]) -> list[_T]:
+    def _on_each(self, call: Callable[[EdgeShard], _T]) -> list[_T]:
         return [shard.read(call) for shard in self._shards]
 
-    def _by_shard(
-        self, items: Sequence[Any], identity: Callable[[Any], PointId]
-    ) -> Mapping[int, Sequence[Any]]:
+    def _by_shard(self, items: Sequence[_T], identity: Callable[[_T], PointId]) -> Mapping[int, Sequence[_T]]:
         return {0: items} if len(self._shards) == 1 else by_shard(items, len(self._shards), identity)
 
     def upsert(
@@ -158,7 +167,9 @@ class StoredCollection:
             self._shards[number].write(operation, selects=condition is not None or mode is not None)
         return self._next_number()
 
-    def write_to(self, ids: Sequence[PointId], operation: Callable[[list[Any]], Any]) -> int:
+    def write_to(
+        self, ids: Sequence[PointId], operation: Callable[[list[edge.PointId]], edge.UpdateOperation]
+    ) -> int:
         """Apply `operation(ids)` to the shards that hold the points; NotFound is raised after the last."""
         missing: NotFound | None = None
         for number, part in self._by_shard(ids, lambda point: point).items():
@@ -170,7 +181,7 @@ class StoredCollection:
             raise missing
         return self._next_number()
 
-    def write_everywhere(self, operation: Any, *, selects: bool = False) -> int:
+    def write_everywhere(self, operation: edge.UpdateOperation, *, selects: bool = False) -> int:
         """Apply an update to all shards; see `Shard.write`."""
         for shard in self._shards:
             shard.write(operation, selects=selects)
@@ -231,11 +242,17 @@ def _changes_metadata_only(request: qdrant.UpdateCollection) -> bool:
     return changed == {"metadata"}
 
 
-def _found(shard: edge.EdgeShard, searches: Sequence[Search]) -> list[list[Any]]:
+def _retrieve(
+    ids: list[PointId], with_payload: WithPayload, with_vector: bool, shard: EdgeShard
+) -> Sequence[Record]:
+    return shard.retrieve(ids, with_payload, with_vector)
+
+
+def _found(shard: EdgeShard, searches: Sequence[Search]) -> list[Sequence[ScoredPoint]]:
     """What one shard has for each search; one that may have ended in a dead end is made again."""
     requests = [search.on_one_shard() for search in searches]
     if len(requests) == 1:
-        found = [shard.query(requests[0])]
+        found: Sequence[Sequence[ScoredPoint]] = [shard.query(requests[0])]
     else:
         found = shard.query_batch(edge.QueryBatchRequest(requests))
     return [

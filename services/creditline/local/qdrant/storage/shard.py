@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import qdrant_edge as edge
 
@@ -21,6 +21,7 @@ from creditline.errors import NotFound
 from creditline.local.qdrant.storage.disk_space import DiskSpace, used_bytes
 from creditline.local.qdrant.storage.durability import GroupCommit, WriteAheadLog, sync_files, write_durably
 from creditline.local.qdrant.storage.optimizing import Optimization
+from creditline.local.qdrant.translation.edge_types import EdgeShard
 
 _LOGGER = logging.getLogger(__name__)
 CURRENT = "current"
@@ -40,16 +41,16 @@ class Shard:
     shard at once and to the copy afterwards, and then the copy takes the shard's place.
     """
 
-    def __init__(self, home: Path, shard: edge.EdgeShard, disk_space: DiskSpace) -> None:
+    def __init__(self, home: Path, shard: EdgeShard, disk_space: DiskSpace) -> None:
         self._home = home
         self._room = disk_space
-        self._opened: edge.EdgeShard | None = shard
+        self._opened: EdgeShard | None = shard
         self._log = WriteAheadLog(self.directory)
         self._commit = GroupCommit(lambda: self._log.sync())
         # Held by a writer, and while files are copied; taken before the other lock.
         self._writing = threading.Lock()
         self._calling = threading.Lock()
-        self._missed: list[Any] | None = None
+        self._missed: list[edge.UpdateOperation] | None = None
         self._optimization: Optimization | None = None
         self._writes = 0
         self._optimized_for: tuple[int, str] | None = None
@@ -61,7 +62,7 @@ class Shard:
         shard = edge.EdgeShard.create(str(home / _shard_name(1)), config)
         shard.flush()
         write_durably(home / CURRENT, _shard_name(1))
-        return cls(home, shard, disk_space)
+        return cls(home, cast("EdgeShard", shard), disk_space)
 
     @classmethod
     def load(cls, home: Path, disk_space: DiskSpace) -> Self:
@@ -70,19 +71,19 @@ class Shard:
         for found in home.iterdir():
             if found.is_dir() and found != current:
                 shutil.rmtree(found)
-        return cls(home, edge.EdgeShard.load(str(current)), disk_space)
+        return cls(home, _load(current), disk_space)
 
     @property
     def directory(self) -> Path:
         """Where Edge's files are now."""
         return current_directory(self._home)
 
-    def read(self, call: Callable[[Any], _T]) -> _T:
+    def read(self, call: Callable[[EdgeShard], _T]) -> _T:
         """Run `call(shard)`. Raises NotFound when the collection was dropped meanwhile."""
         with self._calling:
             return call(self._open())
 
-    def write(self, operation: Any, *, selects: bool = False) -> None:
+    def write(self, operation: edge.UpdateOperation, *, selects: bool = False) -> None:
         """Apply an Edge update; it would survive a power loss once this returns.
 
         An update that `selects` its points by a filter is flushed as well: replayed from the log onto points
@@ -161,9 +162,9 @@ class Shard:
             self._optimization = Optimization(copy, settings)
             return self._optimization
 
-    def _take(self, copy: Path) -> edge.EdgeShard:
+    def _take(self, copy: Path) -> EdgeShard:
         """Let an optimized copy catch up, and put it in the shard's place; returns what was there."""
-        optimized = edge.EdgeShard.load(str(copy))
+        optimized = _load(copy)
         try:
             self._catch_up(optimized)
             # The optimizer flushed what it made; what came later is in the copy's log.
@@ -177,20 +178,20 @@ class Shard:
             optimized.close()
             raise
 
-    def _catch_up(self, optimized: edge.EdgeShard) -> None:
+    def _catch_up(self, optimized: EdgeShard) -> None:
         """Until only a few updates are missing, while others are written."""
         while len(self._missed or ()) > _FEW_UPDATES:
             for operation in self._still_missed():
                 _update(optimized, operation)
 
-    def _still_missed(self) -> list[Any]:
+    def _still_missed(self) -> list[edge.UpdateOperation]:
         """What was written since the last call, and since the copy was made."""
         missed = self._missed or []
         taken = missed[:]
         del missed[: len(taken)]
         return taken
 
-    def _replace(self, optimized: edge.EdgeShard, copy: Path) -> edge.EdgeShard:
+    def _replace(self, optimized: EdgeShard, copy: Path) -> EdgeShard:
         with self._calling:
             replaced = self._open()
             write_durably(self._home / CURRENT, copy.name)
@@ -208,13 +209,17 @@ class Shard:
             if self._optimization is not None:
                 self._optimization.cancel()
 
-    def _open(self) -> edge.EdgeShard:
+    def _open(self) -> EdgeShard:
         if self._opened is None:
             raise NotFound(f"Collection `{self._home.parent.name}` doesn't exist!", field="collection_name")
         return self._opened
 
 
-def _update(shard: edge.EdgeShard, operation: Any) -> str:
+def _load(directory: Path) -> EdgeShard:
+    return cast("EdgeShard", edge.EdgeShard.load(str(directory)))
+
+
+def _update(shard: EdgeShard, operation: edge.UpdateOperation) -> str:
     """Apply an update; what Edge says of the points that it did not find, if there are any."""
     try:
         shard.update(operation)

@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from google.protobuf import json_format
 
@@ -28,6 +28,9 @@ from creditline.local.qdrant.storage.disk_space import DiskSpace, used_bytes
 from creditline.local.qdrant.storage.durability import sync_files, write_durably
 from creditline.local.qdrant.storage.optimizing import read_settings
 from creditline.local.qdrant.storage.shard import CURRENT
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _SUFFIX = ".snapshot"
 _CHECKSUM = ".checksum"
@@ -180,7 +183,7 @@ class _Hashed(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, block: Any) -> int:
+    def write(self, block: ReadableBuffer) -> int:
         written = self._file.write(block)
         self._digest.update(memoryview(block)[:written])
         self._written += written

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
@@ -12,15 +13,22 @@ from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.settings import edge_memory, grpc_memory
 from creditline.local.qdrant.translation.unsupported import NotServed
 
+_Params: TypeAlias = (
+    qdrant.KeywordIndexParams
+    | qdrant.IntegerIndexParams
+    | qdrant.FloatIndexParams
+    | qdrant.DatetimeIndexParams
+)
+
 
 @dataclass(frozen=True)
 class _Kind:
     """One type of index: its names on either side, and the field of its parameters."""
 
-    edge_type: Any
+    edge_type: edge.PayloadSchemaType
     qdrant_type: qdrant.PayloadSchemaType.ValueType
     params_field: str
-    edge_params: Any
+    edge_params: Callable[..., edge.PayloadSchemaParams]
 
 
 # No bools: Qdrant Edge never matches one.
@@ -64,31 +72,33 @@ def field_index_creation(request: qdrant.CreateFieldIndexCollection) -> edge.Upd
     return edge.UpdateOperation.create_field_index(request.field_name, _edge_schema(request, kind))
 
 
-def _edge_schema(request: qdrant.CreateFieldIndexCollection, kind: _Kind) -> Any:
+def _edge_schema(request: qdrant.CreateFieldIndexCollection, kind: _Kind) -> edge.PayloadSchemaParams:
     given = request.field_index_params.WhichOneof("index_params")
     if given not in (None, kind.params_field):
         raise InvalidInput(
             f"{given} do not fit an index of type {qdrant.FieldType.Name(request.field_type)}",
             field="field_index_params",
         )
-    params = getattr(request.field_index_params, kind.params_field)
-    values = {field.name: _edge_value(params, field.name) for field, _ in params.ListFields()}
+    params: _Params = getattr(request.field_index_params, kind.params_field)
+    values: dict[str, object] = {
+        field.name: _edge_value(params, field.name, value) for field, value in params.ListFields()
+    }
     if not values.keys() & {"memory", "on_disk"}:
         # Mapped, not read into memory: an optimized shard then takes its place in a third of the time.
         values["memory"] = edge.Memory.Cached
     return kind.edge_params(**values)
 
 
-def _edge_value(params: Any, name: str) -> Any:
+def _edge_value(params: _Params, name: str, value: object) -> object:
     match name:
         case "memory":
             return edge_memory(params)
         case "prefix":
             return True  # a message without fields: being there is what it says
-    return getattr(params, name)
+    return value
 
 
-def schema_info(index: Any) -> qdrant.PayloadSchemaInfo:
+def schema_info(index: edge.PayloadIndexInfo) -> qdrant.PayloadSchemaInfo:
     """What Edge knows of one index."""
     kind = _KIND_OF_EDGE_TYPE[index.data_type]
     info = qdrant.PayloadSchemaInfo(data_type=kind.qdrant_type, points=index.points)
@@ -104,16 +114,13 @@ def _parameters(info: qdrant.PayloadSchemaInfo, kind: _Kind) -> list[str]:
     return [field.name for field in getattr(info.params, kind.params_field).DESCRIPTOR.fields]
 
 
-def _fill_params(params: Any, given: dict[str, Any]) -> None:
+def _fill_params(params: _Params, given: Mapping[str, object]) -> None:
     params.SetInParent()
     for name, value in given.items():
-        match name:
-            case _ if value is None:
-                continue
-            case "memory":
-                params.memory = grpc_memory(value)
-            case "prefix":
-                if value:
-                    params.prefix.SetInParent()
-            case _:
-                setattr(params, name, value)
+        if isinstance(value, edge.Memory):
+            params.memory = grpc_memory(value)
+        elif name == "prefix" and isinstance(params, qdrant.KeywordIndexParams):
+            if value:
+                params.prefix.SetInParent()
+        elif value is not None:
+            setattr(params, name, value)

@@ -6,7 +6,7 @@ A condition that Edge would answer wrongly is InvalidInput; one that it does not
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Literal, Protocol, TypeVar
 
 import qdrant_edge as edge
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,6 +15,9 @@ from qdrant_client import grpc as qdrant
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.unsupported import NotServed
 from creditline.local.qdrant.translation.values import edge_id
+
+_LIMITS: tuple[Literal["lt", "gt", "lte", "gte"], ...] = ("lt", "gt", "lte", "gte")
+_Limit_co = TypeVar("_Limit_co", covariant=True)
 
 
 def edge_filter(message: qdrant.Filter) -> edge.Filter:
@@ -32,12 +35,12 @@ def optional_filter(message: qdrant.Filter) -> edge.Filter | None:
     return edge_filter(message) if message.ByteSize() else None
 
 
-def both(first: edge.Filter | None, *conditions: Any) -> edge.Filter:
+def both(first: edge.Filter | None, *conditions: edge.ConditionType) -> edge.Filter:
     """A filter that `first`, when there is one, and all `conditions` must pass."""
     return edge.Filter(must=[*([] if first is None else [first]), *conditions])
 
 
-def _conditions(messages: Iterable[qdrant.Condition]) -> list[Any] | None:
+def _conditions(messages: Iterable[qdrant.Condition]) -> list[edge.ConditionType] | None:
     return [_condition(message) for message in messages] or None
 
 
@@ -45,7 +48,7 @@ def _min_should(message: qdrant.MinShould) -> edge.MinShould:
     return edge.MinShould(_conditions(message.conditions) or [], message.min_count)
 
 
-def _condition(message: qdrant.Condition) -> Any:
+def _condition(message: qdrant.Condition) -> edge.ConditionType:
     kind = message.WhichOneof("condition_one_of")
     match kind:
         case "field":
@@ -84,15 +87,30 @@ def _field_condition(message: qdrant.FieldCondition) -> edge.FieldCondition:
     )
 
 
-def _limits(message: Any) -> dict[str, Any]:
-    return {field.name: value for field, value in message.ListFields()}
+class _Range(Protocol[_Limit_co]):
+    """A message with up to four limits."""
+
+    @property
+    def lt(self) -> _Limit_co: ...
+    @property
+    def gt(self) -> _Limit_co: ...
+    @property
+    def lte(self) -> _Limit_co: ...
+    @property
+    def gte(self) -> _Limit_co: ...
+    def HasField(self, field_name: Literal["lt", "gt", "lte", "gte"]) -> bool: ...  # noqa: N802
+
+
+def _limits(message: _Range[_Limit_co]) -> dict[str, _Limit_co]:
+    """The limits that are set, by name."""
+    return {name: getattr(message, name) for name in _LIMITS if message.HasField(name)}
 
 
 def _rfc3339(time: Timestamp) -> str:
     return time.ToJsonString()
 
 
-def _match(key: str, message: qdrant.Match) -> Any:
+def _match(key: str, message: qdrant.Match) -> edge.MatchType:
     kind = message.WhichOneof("match_value")
     match kind:
         case "keyword":

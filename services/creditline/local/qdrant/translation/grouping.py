@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import qdrant_edge as edge
 
+from creditline.local.qdrant.translation.edge_types import ScoredPoint
 from creditline.local.qdrant.translation.filters import both
 from creditline.local.qdrant.translation.queries import GroupSearch, Search
+from creditline.local.qdrant.translation.values import Payload, PayloadValue
 
 GroupKey = str | int
-RunSearches = Callable[[Sequence[Search]], list[list[Any]]]
+RunSearches = Callable[[Sequence[Search]], Sequence[Sequence[ScoredPoint]]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Group:
     """The best points that share a value, best first; of their payload they have that field only."""
 
     key: GroupKey
-    points: list[Any] = field(default_factory=list)
+    points: list[ScoredPoint] = field(default_factory=list)
 
 
 def find_groups(wanted: GroupSearch, run: RunSearches) -> list[Group]:
@@ -58,7 +59,7 @@ def _bare(wanted: GroupSearch) -> Search:
     )
 
 
-def _unseen(path: str, groups: dict[GroupKey, Group]) -> Iterator[Any]:
+def _unseen(path: str, groups: dict[GroupKey, Group]) -> Iterator[edge.FieldCondition]:
     """Conditions that a point outside of all known groups passes."""
     texts = [key for key in groups if isinstance(key, str)]
     numbers = [key for key in groups if isinstance(key, int)]
@@ -80,11 +81,11 @@ def _filled(chosen: list[Group], wanted: GroupSearch, run: RunSearches) -> list[
         for group in short
     ]
     found = run(searches) if searches else []
-    full = {group.key: Group(group.key, points) for group, points in zip(short, found, strict=True)}
+    full = {group.key: Group(group.key, list(points)) for group, points in zip(short, found, strict=True)}
     return [full.get(group.key, group) for group in chosen]
 
 
-def _add(groups: dict[GroupKey, Group], points: list[Any], wanted: GroupSearch) -> None:
+def _add(groups: dict[GroupKey, Group], points: Sequence[ScoredPoint], wanted: GroupSearch) -> None:
     for point in points:
         for key in _keys(point.payload or {}, wanted.group_by):
             members = groups.setdefault(key, Group(key)).points
@@ -92,18 +93,20 @@ def _add(groups: dict[GroupKey, Group], points: list[Any], wanted: GroupSearch) 
                 members.append(point)
 
 
-def _keys(payload: dict[str, Any], path: str) -> list[GroupKey]:
+def _keys(payload: Payload, path: str) -> list[GroupKey]:
     """The texts and whole numbers at a path, each once; a point with several is in several groups.
 
     As on a server, a point with any other kind of value there is in no group.
     """
-    values = list(_values(payload, path.replace("[]", "").split(".")))
-    if any(isinstance(value, bool) or not isinstance(value, str | int) for value in values):
-        return []
-    return list(dict.fromkeys(values))
+    keys: dict[GroupKey, None] = {}
+    for value in _values(payload, path.replace("[]", "").split(".")):
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            return []
+        keys[value] = None
+    return list(keys)
 
 
-def _values(payload: Any, path: list[str]) -> Iterator[Any]:
+def _values(payload: PayloadValue, path: list[str]) -> Iterator[PayloadValue]:
     if isinstance(payload, list):
         for item in payload:
             yield from _values(item, path)

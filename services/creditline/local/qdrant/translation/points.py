@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
+from creditline.local.qdrant.translation.edge_types import Record, ScoredPoint
 from creditline.local.qdrant.translation.unsupported import NotServed
 from creditline.local.qdrant.translation.values import PointId, edge_id, fill_payload, python_payload
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+ScoredPointMessages: TypeAlias = "RepeatedCompositeFieldContainer[qdrant.ScoredPoint]"
 
 _STORED = np.dtype("<f4")
 
@@ -25,10 +31,11 @@ def edge_points(points: Iterable[qdrant.PointStruct], width: int) -> list[tuple[
     """
     made, vectors = [], []
     for point in points:
-        # Edge takes any sequence of numbers, its stubs name lists only.
-        vector: Any = _stored_vector(point, width)
+        vector = _stored_vector(point, width)
         identity = edge_id(point.id)
-        made.append((identity, edge.Point(identity, vector, python_payload(point.payload))))
+        # Edge takes any sequence of numbers; its stubs allow lists only.
+        listed = cast("list[float]", vector)
+        made.append((identity, edge.Point(identity, listed, python_payload(point.payload))))
         vectors.append(vector)
     if not np.isfinite(np.frombuffer(b"".join(vectors), _STORED)).all():
         raise _not_finite()
@@ -67,7 +74,7 @@ def _not_finite() -> InvalidInput:
     return InvalidInput("the vector holds a number that is not finite (NaN or infinite)", field="vector")
 
 
-def fill_scored(messages: Any, points: Iterable[Any]) -> None:
+def fill_scored(messages: ScoredPointMessages, points: Iterable[ScoredPoint]) -> None:
     """Append Edge's ScoredPoints to a repeated field."""
     add = messages.add
     for point in points:
@@ -77,7 +84,9 @@ def fill_scored(messages: Any, points: Iterable[Any]) -> None:
         fill_record(message, point)
 
 
-def fill_with_records(messages: Any, points: Iterable[Any], records: Mapping[PointId, Any]) -> None:
+def fill_with_records(
+    messages: ScoredPointMessages, points: Iterable[ScoredPoint], records: Mapping[PointId, Record]
+) -> None:
     """Append found points with their records; one that was deleted since it was found is left out."""
     for point in points:
         if point.id in records:
@@ -85,7 +94,7 @@ def fill_with_records(messages: Any, points: Iterable[Any], records: Mapping[Poi
             fill_record(message, records[point.id])
 
 
-def fill_record(message: qdrant.ScoredPoint | qdrant.RetrievedPoint, point: Any) -> None:
+def fill_record(message: qdrant.ScoredPoint | qdrant.RetrievedPoint, point: Record) -> None:
     """Id, payload and vector of one of Edge's Records or ScoredPoints."""
     identity = point.id
     if isinstance(identity, int):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
+from creditline.local.qdrant.translation.edge_types import WithPayload
 from creditline.local.qdrant.translation.filters import optional_filter
 from creditline.local.qdrant.translation.points import finite
-from creditline.local.qdrant.translation.settings import optional
 from creditline.local.qdrant.translation.unsupported import NotServed, refuse_other_fields
 from creditline.local.qdrant.translation.values import PointId, edge_id
 
+_SearchRequest: TypeAlias = qdrant.QueryPoints | qdrant.QueryPointGroups | qdrant.SearchPoints
+_ReadRequest: TypeAlias = _SearchRequest | qdrant.ScrollPoints | qdrant.GetPoints
 _DEFAULT_LIMIT = 10
 _DEFAULT_GROUP_SIZE = 3
 # One process is always consistent with itself, and calls have gRPC's own deadline.
@@ -41,7 +43,7 @@ class Search:
     filter: edge.Filter | None
     score_threshold: float | None
     params: edge.SearchParams
-    with_payload: Any
+    with_payload: WithPayload
     with_vector: bool
 
     def on_one_shard(self) -> edge.QueryRequest:
@@ -87,7 +89,7 @@ class Scroll:
     offset: PointId | None
     limit: int
     filter: edge.Filter | None
-    with_payload: Any
+    with_payload: WithPayload
     with_vector: bool
 
     def on_one_shard(self) -> edge.ScrollRequest:
@@ -113,7 +115,9 @@ class Facet:
 def search_of_query(request: qdrant.QueryPoints) -> Search:
     """Nearest points to a dense vector; prefetches, fusions and the rest raise NotServed."""
     refuse_other_fields(request, _QUERY_FIELDS, "a query")
-    return _search(request, _queried_vector(request.query), optional(request, "limit"))
+    return _search(
+        request, _queried_vector(request.query), request.limit if request.HasField("limit") else None
+    )
 
 
 def prefix_of(longer: Search, request: qdrant.QueryPoints) -> Search:
@@ -134,21 +138,22 @@ def group_search(request: qdrant.QueryPointGroups) -> GroupSearch:
     refuse_other_fields(request, _GROUP_FIELDS, "a query for groups")
     if not request.group_by:
         raise InvalidInput("no field to group by is given", field="group_by")
-    search = _search(request, _queried_vector(request.query), optional(request, "limit"))
+    search = _search(
+        request, _queried_vector(request.query), request.limit if request.HasField("limit") else None
+    )
     size = request.group_size if request.HasField("group_size") else _DEFAULT_GROUP_SIZE
     if size < 1:
         raise InvalidInput("a group holds 1 or more points", field="group_size")
     return GroupSearch(search, request.group_by, size)
 
 
-def _search(request: Any, vector: list[float], limit: int | None) -> Search:
-    grouped = isinstance(request, qdrant.QueryPointGroups)
+def _search(request: _SearchRequest, vector: list[float], limit: int | None) -> Search:
     return Search(
         vector=vector,
         limit=_DEFAULT_LIMIT if limit is None else limit,
-        offset=0 if grouped else request.offset,
+        offset=0 if isinstance(request, qdrant.QueryPointGroups) else request.offset,
         filter=optional_filter(request.filter),
-        score_threshold=optional(request, "score_threshold"),
+        score_threshold=request.score_threshold if request.HasField("score_threshold") else None,
         params=_search_params(request.params),
         with_payload=payload_selector(request, default=False),
         with_vector=with_vectors(request),
@@ -172,16 +177,19 @@ def _search_params(message: qdrant.SearchParams) -> edge.SearchParams:
     # points where up to every eighth query ends. ACORN looks past them; it is used for narrow filters only.
     quantization, acorn = None, edge.AcornSearchParams(enable=True)
     if message.HasField("quantization"):
-        asked = message.quantization
+        given = message.quantization
         quantization = edge.QuantizationSearchParams(
-            ignore=asked.ignore,
-            rescore=optional(asked, "rescore"),
-            oversampling=optional(asked, "oversampling"),
+            ignore=given.ignore,
+            rescore=given.rescore if given.HasField("rescore") else None,
+            oversampling=given.oversampling if given.HasField("oversampling") else None,
         )
     if message.HasField("acorn"):
-        acorn = edge.AcornSearchParams(message.acorn.enable, optional(message.acorn, "max_selectivity"))
+        acorn = edge.AcornSearchParams(
+            message.acorn.enable,
+            message.acorn.max_selectivity if message.acorn.HasField("max_selectivity") else None,
+        )
     return edge.SearchParams(
-        hnsw_ef=optional(message, "hnsw_ef"),
+        hnsw_ef=message.hnsw_ef if message.HasField("hnsw_ef") else None,
         exact=message.exact,
         quantization=quantization,
         indexed_only=message.indexed_only,
@@ -218,7 +226,7 @@ def wanted_ids(request: qdrant.GetPoints) -> list[PointId]:
     return [edge_id(point) for point in request.ids]
 
 
-def payload_selector(request: Any, *, default: bool) -> Any:
+def payload_selector(request: _ReadRequest, *, default: bool) -> WithPayload:
     """All, none, or the named payload fields; `default` when the request does not say."""
     selector = request.with_payload
     match selector.WhichOneof("selector_options"):
@@ -231,7 +239,7 @@ def payload_selector(request: Any, *, default: bool) -> Any:
     return default
 
 
-def with_vectors(request: Any) -> bool:
+def with_vectors(request: _ReadRequest) -> bool:
     if request.with_vectors.WhichOneof("selector_options") == "include":
         raise NotServed("named vectors")
     return request.with_vectors.enable

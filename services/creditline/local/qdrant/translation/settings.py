@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, Protocol, TypedDict
 
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
@@ -172,7 +172,7 @@ def edge_config(settings: qdrant.CreateCollection) -> edge.EdgeConfig:
         hnsw_config=_hnsw(settings.hnsw_config),
         quantization_config=_optional_quantization(settings),
         optimizers=_optimizers(settings.optimizers_config),
-        on_disk_payload=optional(settings, "on_disk_payload"),
+        on_disk_payload=settings.on_disk_payload if settings.HasField("on_disk_payload") else None,
         payload_memory=edge_memory(settings.payload),
         id_tracker_memory=edge_memory(settings.id_tracker),
     )
@@ -190,7 +190,7 @@ def _vector(settings: qdrant.CreateCollection) -> edge.EdgeVectorParams:
     return edge.EdgeVectorParams(
         size=vector.size,
         distance=_DISTANCES[vector.distance],
-        on_disk=optional(vector, "on_disk"),
+        on_disk=vector.on_disk if vector.HasField("on_disk") else None,
         memory=edge_memory(vector),
         datatype=_DATATYPES[vector.datatype],
         quantization_config=_optional_quantization(vector),
@@ -217,60 +217,100 @@ def _hnsw(diff: qdrant.HnswConfigDiff) -> edge.HnswIndexConfig:
         ef_construct=diff.ef_construct,
         full_scan_threshold=diff.full_scan_threshold,
         max_indexing_threads=diff.max_indexing_threads,
-        on_disk=optional(diff, "on_disk"),
-        payload_m=optional(diff, "payload_m"),
-        inline_storage=optional(diff, "inline_storage"),
+        on_disk=diff.on_disk if diff.HasField("on_disk") else None,
+        payload_m=diff.payload_m if diff.HasField("payload_m") else None,
+        inline_storage=diff.inline_storage if diff.HasField("inline_storage") else None,
         memory=edge_memory(diff),
     )
 
 
 def _optimizers(diff: qdrant.OptimizersConfigDiff) -> edge.EdgeOptimizersConfig:
     refuse_other_fields(diff, _OPTIMIZER_FIELDS | _KEPT_WITHOUT_EFFECT, "optimizers_config")
-    return edge.EdgeOptimizersConfig(**{name: optional(diff, name) for name in _OPTIMIZER_FIELDS})
-
-
-def _optional_quantization(message: qdrant.CreateCollection | qdrant.VectorParams) -> Any:
-    """The Edge configuration of the codes, or None for none."""
-    if not message.HasField("quantization_config"):
-        return None
-    kind = message.quantization_config.WhichOneof("quantization")
-    if kind is None:
-        return None
-    given = getattr(message.quantization_config, kind)
-    placed = {"always_ram": optional(given, "always_ram"), "memory": edge_memory(given)}
-    match kind:
-        case "scalar":
-            quantile = optional(given, "quantile")
-            return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, quantile=quantile, **placed)
-        case "binary":
-            return _binary(given, placed)
-        case "turboquant":
-            bits = _TURBO_BITS[given.bits] if given.HasField("bits") else None
-            return edge.TurboQuantQuantizationConfig(bits=bits, **placed)
-        case "product":
-            return edge.ProductQuantizationConfig(compression=_RATIOS[given.compression], **placed)
-    raise NotServed(f"{kind} quantization")
-
-
-def _binary(given: qdrant.BinaryQuantization, placed: dict[str, Any]) -> edge.BinaryQuantizationConfig:
-    asked = given.query_encoding.setting if given.HasField("query_encoding") else None
-    return edge.BinaryQuantizationConfig(
-        encoding=_ENCODINGS[given.encoding] if given.HasField("encoding") else None,
-        query_encoding=None if asked is None else _QUERY_ENCODINGS[asked],
-        **placed,
+    return edge.EdgeOptimizersConfig(
+        deleted_threshold=diff.deleted_threshold if diff.HasField("deleted_threshold") else None,
+        vacuum_min_vector_number=(
+            diff.vacuum_min_vector_number if diff.HasField("vacuum_min_vector_number") else None
+        ),
+        default_segment_number=(
+            diff.default_segment_number if diff.HasField("default_segment_number") else None
+        ),
+        max_segment_size=diff.max_segment_size if diff.HasField("max_segment_size") else None,
+        indexing_threshold=diff.indexing_threshold if diff.HasField("indexing_threshold") else None,
     )
 
 
-def edge_memory(message: Any) -> edge.Memory | None:
-    """Where a part is kept, when the message says so."""
+def _optional_quantization(
+    message: qdrant.CreateCollection | qdrant.VectorParams,
+) -> edge.QuantizationConfigType | None:
+    """The Edge configuration of the codes, or None for none."""
+    if not message.HasField("quantization_config"):
+        return None
+    config = message.quantization_config
+    match config.WhichOneof("quantization"):
+        case None:
+            return None
+        case "scalar":
+            return edge.ScalarQuantizationConfig(
+                type=edge.ScalarType.Int8,
+                quantile=config.scalar.quantile if config.scalar.HasField("quantile") else None,
+                **_placement(config.scalar),
+            )
+        case "binary":
+            return _binary(config.binary)
+        case "turboquant":
+            bits = _TURBO_BITS[config.turboquant.bits] if config.turboquant.HasField("bits") else None
+            return edge.TurboQuantQuantizationConfig(bits=bits, **_placement(config.turboquant))
+        case "product":
+            return edge.ProductQuantizationConfig(
+                compression=_RATIOS[config.product.compression], **_placement(config.product)
+            )
+        case kind:
+            raise NotServed(f"{kind} quantization")
+
+
+def _binary(config: qdrant.BinaryQuantization) -> edge.BinaryQuantizationConfig:
+    query_encoding = config.query_encoding.setting if config.HasField("query_encoding") else None
+    return edge.BinaryQuantizationConfig(
+        encoding=_ENCODINGS[config.encoding] if config.HasField("encoding") else None,
+        query_encoding=None if query_encoding is None else _QUERY_ENCODINGS[query_encoding],
+        **_placement(config),
+    )
+
+
+class _Placement(TypedDict):
+    """Where codes are kept: the arguments that all of Edge's quantization configurations have."""
+
+    always_ram: bool | None
+    memory: edge.Memory | None
+
+
+class _HasMemory(Protocol):
+    """A message with the field `memory`."""
+
+    @property
+    def memory(self) -> qdrant.Memory.ValueType: ...
+    def HasField(self, field_name: Literal["memory"]) -> bool: ...  # noqa: N802
+
+
+def _placement(
+    config: (
+        qdrant.ScalarQuantization
+        | qdrant.ProductQuantization
+        | qdrant.BinaryQuantization
+        | qdrant.TurboQuantization
+    ),
+) -> _Placement:
+    return {
+        "always_ram": config.always_ram if config.HasField("always_ram") else None,
+        "memory": edge_memory(config),
+    }
+
+
+def edge_memory(message: _HasMemory) -> edge.Memory | None:
+    """The memory placement that a message requests; None when it has none."""
     return _MEMORIES[message.memory] if message.HasField("memory") else None
 
 
-def grpc_memory(place: edge.Memory) -> qdrant.Memory.ValueType:
-    """The message's word for where a part is kept."""
-    return next(word for word, memory in _MEMORIES.items() if memory == place)
-
-
-def optional(message: Any, name: str) -> Any:
-    """A field's value, or None when it is not set."""
-    return getattr(message, name) if message.HasField(name) else None
+def grpc_memory(placement: edge.Memory) -> qdrant.Memory.ValueType:
+    """The protobuf value of a memory placement."""
+    return next(value for value, memory in _MEMORIES.items() if memory == placement)

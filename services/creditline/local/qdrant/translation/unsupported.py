@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from google.protobuf.message import Message
 
 from creditline.errors import CreditlineError
 
@@ -18,7 +19,7 @@ class NotServed(CreditlineError):
         )
 
 
-def refuse_other_fields(message: Any, served: Iterable[str], of: str) -> None:
+def refuse_other_fields(message: Message, served: Iterable[str], of: str) -> None:
     """Raise NotServed when a protobuf `message` sets a field that is not `served`; `of` names the message."""
     for field, _ in message.ListFields():
         if field.name not in served:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 
-PointId = int | uuid.UUID
+PointId: TypeAlias = int | uuid.UUID
+PayloadValue: TypeAlias = "bool | int | float | str | list[PayloadValue] | dict[str, PayloadValue] | None"
+Payload: TypeAlias = dict[str, PayloadValue]
 
 
 def edge_id(point: qdrant.PointId) -> PointId:
@@ -33,13 +35,13 @@ def id_order(point: PointId) -> tuple[bool, int]:
     return (False, point) if isinstance(point, int) else (True, point.int)
 
 
-def python_payload(payload: Mapping[str, qdrant.Value]) -> dict[str, Any]:
+def python_payload(payload: Mapping[str, qdrant.Value]) -> Payload:
     # Most values are texts: asking for one first costs a third of asking for the kind, and to look a value up
     # costs less than the pairs of a protobuf map.
     return {name: payload[name].string_value or _python_value(payload[name]) for name in payload}
 
 
-def _python_value(value: qdrant.Value) -> Any:
+def _python_value(value: qdrant.Value) -> PayloadValue:
     kind = value.WhichOneof("kind")
     if kind is None or kind == "null_value":
         return None
@@ -50,13 +52,13 @@ def _python_value(value: qdrant.Value) -> Any:
     return getattr(value, kind)
 
 
-def fill_payload(message: Mapping[str, qdrant.Value], payload: Mapping[str, Any]) -> None:
+def fill_payload(message: Mapping[str, qdrant.Value], payload: Mapping[str, PayloadValue]) -> None:
     """Write `payload` into a protobuf map. In place: copying submessages costs three times as much."""
     for name, value in payload.items():
         _fill_value(message[name], value)
 
 
-def _fill_value(message: qdrant.Value, value: Any) -> None:
+def _fill_value(message: qdrant.Value, value: PayloadValue) -> None:
     match value:
         case str():
             message.string_value = value
