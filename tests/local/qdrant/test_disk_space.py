@@ -65,7 +65,7 @@ def test_a_full_disk_refuses_writes_keeps_what_it_has_and_recovers(small_disk: P
         written, refused = _fill_until_refused(client)
         assert written > 0
         assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "MB left; nothing was changed, make room first" in refused.details()
+        assert "MB left; nothing was changed, free disk space first" in refused.details()
         assert client.count("works").count == written
         query = unit_vectors(1, _WIDTH, seed=0)[0].tolist()
         assert client.query_points("works", query, limit=1).points[0].id == 0

@@ -34,7 +34,7 @@ class Record(Protocol):
 
 
 class ScoredPoint(Record, Protocol):
-    """A stored point that a search found."""
+    """A stored point with its score in a search."""
 
     @property
     def score(self) -> float:

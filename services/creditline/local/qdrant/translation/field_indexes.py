@@ -1,4 +1,4 @@
-"""Payload indexes: Qdrant's requests as Qdrant Edge's, and what a collection says of them."""
+"""Translates requests for payload indexes to Qdrant Edge, and Edge's information on them to Qdrant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.settings import edge_memory, grpc_memory
-from creditline.local.qdrant.translation.unsupported import NotServed
+from creditline.local.qdrant.translation.unsupported import Unsupported
 
 _Params: TypeAlias = (
     qdrant.KeywordIndexParams
@@ -23,15 +23,19 @@ _Params: TypeAlias = (
 
 @dataclass(frozen=True)
 class _Kind:
-    """One type of index: its names on either side, and the field of its parameters."""
+    """One type of payload index."""
 
     edge_type: edge.PayloadSchemaType
+    """Edge's type."""
     qdrant_type: qdrant.PayloadSchemaType.ValueType
+    """Qdrant's type."""
     params_field: str
+    """Name of the field of Qdrant's messages that holds the parameters."""
     edge_params: Callable[..., edge.PayloadSchemaParams]
+    """Edge's class of the parameters; its arguments have the names of Qdrant's fields."""
 
 
-# No bools: Qdrant Edge never matches one.
+# No bool index: Qdrant Edge never matches a bool.
 _KINDS = {
     qdrant.FieldType.FieldTypeKeyword: _Kind(
         edge.PayloadSchemaType.Keyword,
@@ -62,12 +66,17 @@ _KIND_OF_EDGE_TYPE = {kind.edge_type: kind for kind in _KINDS.values()}
 
 
 def field_index_creation(request: qdrant.CreateFieldIndexCollection) -> edge.UpdateOperation:
-    """The update that makes the index. Raises NotServed, and InvalidInput for parameters of another type."""
+    """The update that creates the index.
+
+    Raises:
+        Unsupported: The type of index is not supported.
+        InvalidInput: The parameters belong to another type of index.
+    """
     kind = _KINDS.get(request.field_type)
     if kind is None:
         name = qdrant.FieldType.Name(request.field_type)
-        raise NotServed(
-            f"an index of type {name} on {request.field_name!r} (keyword, integer, float and datetime are)"
+        raise Unsupported(
+            f"an index of type {name} on {request.field_name!r} (supported: keyword, integer, float and datetime)"
         )
     return edge.UpdateOperation.create_field_index(request.field_name, _edge_schema(request, kind))
 
@@ -76,7 +85,8 @@ def _edge_schema(request: qdrant.CreateFieldIndexCollection, kind: _Kind) -> edg
     given = request.field_index_params.WhichOneof("index_params")
     if given not in (None, kind.params_field):
         raise InvalidInput(
-            f"{given} do not fit an index of type {qdrant.FieldType.Name(request.field_type)}",
+            f"{given} do not fit an index of type {qdrant.FieldType.Name(request.field_type)}; "
+            f"use {kind.params_field}",
             field="field_index_params",
         )
     params: _Params = getattr(request.field_index_params, kind.params_field)
@@ -84,7 +94,7 @@ def _edge_schema(request: qdrant.CreateFieldIndexCollection, kind: _Kind) -> edg
         field.name: _edge_value(params, field.name, value) for field, value in params.ListFields()
     }
     if not values.keys() & {"memory", "on_disk"}:
-        # Mapped, not read into memory: an optimized shard then takes its place in a third of the time.
+        # Memory-mapped: an optimized shard then opens in a third of the time.
         values["memory"] = edge.Memory.Cached
     return kind.edge_params(**values)
 
@@ -94,15 +104,15 @@ def _edge_value(params: _Params, name: str, value: object) -> object:
         case "memory":
             return edge_memory(params)
         case "prefix":
-            return True  # a message without fields: being there is what it says
+            return True  # a message without fields: its presence is the value
     return value
 
 
 def schema_info(index: edge.PayloadIndexInfo) -> qdrant.PayloadSchemaInfo:
-    """What Edge knows of one index."""
+    """Information on one index as Qdrant returns it."""
     kind = _KIND_OF_EDGE_TYPE[index.data_type]
     info = qdrant.PayloadSchemaInfo(data_type=kind.qdrant_type, points=index.points)
-    # Edge leaves None what was not asked for, and all of it when nothing was.
+    # Edge returns None for a parameter that was not given, and no parameters if none was.
     given = {name: getattr(index.params, name, None) for name in _parameters(info, kind)}
     if any(value is not None for value in given.values()):
         _fill_params(getattr(info.params, kind.params_field), given)
@@ -110,7 +120,7 @@ def schema_info(index: edge.PayloadIndexInfo) -> qdrant.PayloadSchemaInfo:
 
 
 def _parameters(info: qdrant.PayloadSchemaInfo, kind: _Kind) -> list[str]:
-    """The parameters that an index of this kind may have; Edge has all of them, under the same names."""
+    """Names of the parameters of this type of index; Edge uses the same names."""
     return [field.name for field in getattr(info.params, kind.params_field).DESCRIPTOR.fields]
 
 

@@ -1,6 +1,6 @@
-"""Qdrant's filters as Qdrant Edge's.
+"""Translates Qdrant's filters to Qdrant Edge's.
 
-A condition that Edge would answer wrongly is InvalidInput; one that it does not have is NotServed.
+A condition that Edge would evaluate wrongly raises InvalidInput; one that Edge lacks raises Unsupported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.translation.unsupported import NotServed
+from creditline.local.qdrant.translation.unsupported import Unsupported
 from creditline.local.qdrant.translation.values import edge_id
 
 _LIMITS: tuple[Literal["lt", "gt", "lte", "gte"], ...] = ("lt", "gt", "lte", "gte")
@@ -21,7 +21,12 @@ _Limit_co = TypeVar("_Limit_co", covariant=True)
 
 
 def edge_filter(message: qdrant.Filter) -> edge.Filter:
-    """Raises InvalidInput and NotServed."""
+    """Translate a filter.
+
+    Raises:
+        InvalidInput: Edge would evaluate a condition wrongly, or an id is malformed.
+        Unsupported: Edge lacks a condition.
+    """
     return edge.Filter(
         must=_conditions(message.must),
         should=_conditions(message.should),
@@ -31,12 +36,12 @@ def edge_filter(message: qdrant.Filter) -> edge.Filter:
 
 
 def optional_filter(message: qdrant.Filter) -> edge.Filter | None:
-    """None for a filter without conditions."""
+    """As `edge_filter`; None for a filter without conditions."""
     return edge_filter(message) if message.ByteSize() else None
 
 
 def both(first: edge.Filter | None, *conditions: edge.ConditionType) -> edge.Filter:
-    """A filter that `first`, when there is one, and all `conditions` must pass."""
+    """The conjunction of `first`, unless it is None, and all `conditions`."""
     return edge.Filter(must=[*([] if first is None else [first]), *conditions])
 
 
@@ -63,7 +68,7 @@ def _condition(message: qdrant.Condition) -> edge.ConditionType:
             return edge.IsEmptyCondition(message.is_empty.key)
         case "is_null":
             return edge.IsNullCondition(message.is_null.key)
-    raise NotServed(f"the filter condition {kind}")
+    raise Unsupported(f"the filter condition {kind}")
 
 
 def _field_condition(message: qdrant.FieldCondition) -> edge.FieldCondition:
@@ -82,13 +87,13 @@ def _field_condition(message: qdrant.FieldCondition) -> edge.FieldCondition:
         return edge.FieldCondition(message.key, is_empty=message.is_empty)
     if message.HasField("is_null"):
         return edge.FieldCondition(message.key, is_null=message.is_null)
-    raise NotServed(
-        f"the condition on {message.key!r} (match, range, values_count, is_empty and is_null are)"
+    raise Unsupported(
+        f"the condition on {message.key!r} (supported: match, range, values_count, is_empty and is_null)"
     )
 
 
 class _Range(Protocol[_Limit_co]):
-    """A message with up to four limits."""
+    """A protobuf message with up to four optional limits."""
 
     @property
     def lt(self) -> _Limit_co: ...
@@ -102,7 +107,7 @@ class _Range(Protocol[_Limit_co]):
 
 
 def _limits(message: _Range[_Limit_co]) -> dict[str, _Limit_co]:
-    """The limits that are set, by name."""
+    """The limits that are set, by field name."""
     return {name: getattr(message, name) for name in _LIMITS if message.HasField(name)}
 
 
@@ -127,8 +132,8 @@ def _match(key: str, message: qdrant.Match) -> edge.MatchType:
             return edge.MatchExcept(list(message.except_integers.integers))
         case "boolean":
             raise InvalidInput(
-                f"the filter matches {key!r} against a bool, which Qdrant Edge never finds; "
-                "store the integer 0 or 1 and match that",
+                f"the filter matches {key!r} against a bool, which Qdrant Edge never matches; "
+                "store the integer 0 or 1 and match that instead",
                 field="filter",
             )
-    raise NotServed(f"the match {kind} on {key!r}")
+    raise Unsupported(f"the match {kind} on {key!r}")

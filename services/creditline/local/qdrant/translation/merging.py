@@ -1,4 +1,4 @@
-"""Answers of several shards as the answer of one collection."""
+"""Merges the results of several shards into the result of one collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from creditline.local.qdrant.translation.edge_types import FacetValue, Record, S
 from creditline.local.qdrant.translation.queries import Facet, Scroll, Search
 from creditline.local.qdrant.translation.values import PointId, id_order
 
-# 2^64 divided by the golden ratio: consecutive numbers fall on all shards in turn.
+# 2^64 divided by the golden ratio: consecutive ids are spread evenly over the shards.
 _SPREAD = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
 _T = TypeVar("_T")
@@ -22,14 +22,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Page:
-    """Records in the order of their ids, and where the next page begins."""
+    """One page of a scroll."""
 
     records: Sequence[Record]
+    """Records in the order of their ids."""
     following: PointId | None
+    """First id of the next page; None on the last page."""
 
 
 def shard_of(point: PointId, shards: int) -> int:
-    """Which shard holds a point; the same for ever, or points would be in two."""
+    """Number of the shard that holds a point.
+
+    This mapping must never change: otherwise an update would store a point a second time, in another shard.
+    """
     number = point if isinstance(point, int) else point.int & _WORD
     return ((number * _SPREAD & _WORD) >> 32) * shards >> 32
 
@@ -37,7 +42,7 @@ def shard_of(point: PointId, shards: int) -> int:
 def best(
     parts: Sequence[Sequence[ScoredPoint]], search: Search, *, smaller_is_better: bool
 ) -> Sequence[ScoredPoint]:
-    """The points that one shard with all of them would have found; equal scores in the order of their ids."""
+    """The result that a single shard with all points would return; equal scores are ordered by id."""
     if len(parts) == 1:
         return parts[0][search.offset :]
     sign = 1 if smaller_is_better else -1
@@ -46,7 +51,7 @@ def best(
 
 
 def page(parts: Sequence[tuple[Sequence[Record], PointId | None]], scroll: Scroll) -> Page:
-    """The first `limit` of all records."""
+    """The first `limit` records of all shards."""
     if len(parts) == 1:
         return Page(*parts[0])
     ranked = sorted(
@@ -58,28 +63,28 @@ def page(parts: Sequence[tuple[Sequence[Record], PointId | None]], scroll: Scrol
 
 
 def most_frequent(parts: Iterable[Iterable[edge.FacetHit]], facet: Facet) -> list[tuple[FacetValue, int]]:
-    """Values with their counts over all shards: most points first, then in the order of the values."""
+    """Values with their counts over all shards, ordered by descending count and then by value."""
     counts: Counter[FacetValue] = Counter()
     for hits in parts:
         for hit in hits:
             counts[hit.value] += hit.count
-    # Edge lists the values of deleted points too, with no points.
-    found = [(value, count) for value, count in counts.items() if count]
-    return sorted(found, key=lambda entry: (-entry[1], _value_order(entry[0])))[: facet.limit]
+    # Edge also lists the values of deleted points, with a count of 0.
+    present = [(value, count) for value, count in counts.items() if count]
+    return sorted(present, key=lambda entry: (-entry[1], _value_order(entry[0])))[: facet.limit]
 
 
 def _value_order(value: FacetValue) -> tuple[float, str]:
-    """The values of one field index are all texts or all numbers."""
+    """Sort key. All values of one field index are strings, or all are numbers."""
     return (0, value) if isinstance(value, str) else (value, "")
 
 
 def in_order(ids: Iterable[PointId], found: Mapping[PointId, _T]) -> list[_T]:
-    """The records of those of `ids` that were found, each once."""
+    """The records found, each once, in the order of `ids`."""
     return [found[point] for point in dict.fromkeys(ids) if point in found]
 
 
 def by_shard(items: Iterable[_T], shards: int, identity: Callable[[_T], PointId]) -> dict[int, list[_T]]:
-    """The items of each shard that has any, in their order."""
+    """The items grouped by shard number, in their original order; shards without items are left out."""
     parts: dict[int, list[_T]] = {}
     for item in items:
         parts.setdefault(shard_of(identity(item), shards), []).append(item)
