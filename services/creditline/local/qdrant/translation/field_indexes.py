@@ -76,7 +76,8 @@ def field_index_creation(request: qdrant.CreateFieldIndexCollection) -> edge.Upd
     if kind is None:
         name = qdrant.FieldType.Name(request.field_type)
         raise Unsupported(
-            f"an index of type {name} on {request.field_name!r} (supported: keyword, integer, float and datetime)"
+            f"an index of type {name} on {request.field_name!r} "
+            "(supported: keyword, integer, float and datetime)"
         )
     return edge.UpdateOperation.create_field_index(request.field_name, _edge_schema(request, kind))
 
