@@ -137,7 +137,7 @@ def test_an_audit_that_was_broken_off_scores_the_same_works_the_next_time(
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
     stopping = Stop(0.0)
-    stopping.ask()
+    stopping.request()
     with pytest.raises(GivenBack):
         make_auditor(stop=stopping).audit(attribution_id)
     again = make_auditor().audit(attribution_id)
@@ -152,7 +152,7 @@ def test_a_worker_that_stops_leaves_the_audit_free_at_once(
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
     stop = Stop(0.0)
-    stop.ask()
+    stop.request()
     with pytest.raises(GivenBack, match="another one will take the audit"):
         make_auditor(stop=stop).audit(attribution_id)
     audit = _audit_of(ledger, attribution_id)
