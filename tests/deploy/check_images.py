@@ -1,4 +1,4 @@
-"""`make check-images`: installs and starts what the images hold, on this machine and without containers.
+"""`make check-images`: installs and starts the contents of the images on this machine, without containers.
 
 Carries out the Dockerfile's build stages into an environment for each image, starts the images' own commands
 on free loopback ports, and asks for one answer and one audit. Needs the package index for the environments;
@@ -29,7 +29,7 @@ _FOUND = (
 
 
 def main() -> int:
-    """Print a table of what was started; 1 when something did not start, with the end of its log."""
+    """Print a table of the started programs; returns 1 if one did not start, after the end of its log."""
     console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)
     _forget_settings()
     with tempfile.TemporaryDirectory(prefix="creditline-images-") as temporary:

@@ -1,4 +1,4 @@
-"""The Dockerfile's build stages, carried out step by step in a directory of this machine."""
+"""Runs the Dockerfile's build stages step by step in a directory on this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Pip = Callable[[list[str], Path], None]
 
 @dataclass(frozen=True)
 class Step:
-    """An instruction of the Dockerfile and what follows it."""
+    """An instruction of the Dockerfile with its arguments."""
 
     instruction: str
     text: str
@@ -60,7 +60,7 @@ def carry_out(stage: str, directory: Path, pip: Pip) -> None:
 
 
 def _copy(source: str, target: Path) -> None:
-    """As Docker copies: a file into a directory, a directory's content; the times of files stay."""
+    """Copy as Docker does: a file into a directory, a directory's content; modification times are kept."""
     for name in tracked_files(source):
         inside = Path(name).relative_to(source) if (REPOSITORY / source).is_dir() else Path(Path(name).name)
         (target / inside).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""An image's environment without a container: the wheel with the image's extra, and nothing else but torch.
+"""An image's environment without a container: the wheel, its extra, and torch.
 
 torch with its CUDA libraries takes gigabytes, so the environments link to the installation that the tests run
 with; everything else is installed under the constraints, as the Dockerfile does.
@@ -30,12 +30,12 @@ _CHECK_SECONDS = 120.0
 
 
 class CheckFailed(Exception):
-    """An image cannot be installed or does not start; the message holds the end of what it printed."""
+    """An image cannot be installed or does not start; the message holds the end of its output."""
 
 
 @dataclass(frozen=True)
 class ImageEnvironment:
-    """What an image has in /opt/creditline, for this machine's Python."""
+    """The content of an image's /opt/creditline, for this machine's Python."""
 
     image: str
     directory: Path
@@ -45,7 +45,7 @@ class ImageEnvironment:
         return (str(self.directory / "bin" / command[0]), *command[1:])
 
     def run(self, command: list[str], environment: dict[str, str], *, seconds: float) -> str:
-        """Run a command of the image to its end and return what it printed. Raises CheckFailed."""
+        """Run a command of the image to its end and return its output. Raises CheckFailed."""
         return _run(self.command(command), seconds, environment={**os.environ, **environment})
 
 

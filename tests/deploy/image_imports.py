@@ -1,4 +1,4 @@
-"""What an image's programs import: found in the source, module by module, without running any of it."""
+"""Finds the imports of an image's programs in the source, without running it."""
 
 from __future__ import annotations
 

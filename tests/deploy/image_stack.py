@@ -1,4 +1,4 @@
-"""The programs of all images started on this machine, beside the stand-ins for Qdrant and Redis."""
+"""The programs of all images started on this machine, beside the local Qdrant and Redis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Started:
-    """One row of the table: what was run, what was seen, and how long it took."""
+    """One row of the table: the program, its result, and the time it took."""
 
     image: str
     program: str
@@ -142,7 +142,7 @@ class ImageStack:
         return f"200, up: {', '.join(states)}"
 
     def _answer_and_audit(self) -> str:
-        """Of a plain picture: what the answer says does not matter here."""
+        """Attribute a plain picture; the content of the answer does not matter here."""
         with CreditlineClient(self._plan.gateway_target, api_key=self._plan.api_key) as client:
             generator = client.release().release.generator_fingerprint
             picture = Image.linear_gradient("L").convert("RGB")

@@ -1,4 +1,4 @@
-"""Renders the kustomizations and reads what a pod would see."""
+"""Renders the kustomizations and reads the environment of their pods."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def render(kustomization: str) -> list[Manifest]:
 
 
 def render_directory(directory: Path) -> list[Manifest]:
-    """The same, of any directory."""
+    """Render the kustomization in any directory; skips the test without kubectl."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not on this machine: the manifests cannot be rendered")
@@ -81,7 +81,7 @@ def _value(entry: Manifest, earlier: Mapping[str, str], secrets: Mapping[str, Ma
 
 
 def literal_secrets(manifests: list[Manifest]) -> list[str]:
-    """Every value that stands in a rendered Secret."""
+    """Every value in a rendered Secret."""
     values = []
     for secret in of_kind(manifests, "Secret").values():
         values += [base64.b64decode(value).decode() for value in secret.get("data", {}).values()]
@@ -90,7 +90,7 @@ def literal_secrets(manifests: list[Manifest]) -> list[str]:
 
 
 def commands_of_images() -> Iterator[tuple[str, list[str]]]:
-    """Image and command of every container in k8s/base that names a command of its own."""
+    """Image and command of every container in k8s/base that sets a command."""
     for path in sorted((K8S / "base").glob("*.yaml")):
         for _, spec in pod_specs([each for each in yaml.safe_load_all(path.read_text()) if each]):
             for part in [*spec.get("initContainers", []), *spec["containers"]]:

@@ -1,4 +1,4 @@
-"""What installing an extra brings: from pyproject.toml, and from the metadata of what is installed here."""
+"""The distributions that an extra installs, from pyproject.toml and the metadata of installed packages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def closure(extra: str = "") -> frozenset[str]:
 
 
 def _requirements(name: str, extra: str) -> list[Requirement]:
-    """Those of a distribution without its extras, or those that one extra adds."""
+    """Requirements of a distribution without extras, or those that one extra adds."""
     parsed = [Requirement(text) for text in _declared(name, extra)]
     return [each for each in parsed if each.marker is None or each.marker.evaluate({"extra": extra})]
 

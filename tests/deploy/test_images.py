@@ -46,7 +46,7 @@ def test_health_checks_import_what_exists() -> None:
         assert callable(getattr(health, name))
 
 
-def test_the_images_get_the_package_and_nothing_else() -> None:
+def test_the_images_contain_the_package_and_nothing_else() -> None:
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     assert lines[0] == "*"
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}

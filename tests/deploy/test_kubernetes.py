@@ -1,4 +1,4 @@
-"""The manifests: they render, are valid, and give every service settings that it starts with."""
+"""The manifests render, are valid, and give every service settings with which it starts."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _CALL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Picture:
-    """A generated picture with what is told of it."""
+    """A generated picture, and the fields of a request for its attribution."""
 
     png: bytes
     prompt: str
@@ -33,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class System:
-    """The running services and their users' ways in."""
+    """The running services and their clients."""
 
     stack: LocalStack
     deployment: Deployment
@@ -43,7 +43,7 @@ class System:
         return Ledger.open(self.stack.ledger_url)
 
     def celery(self) -> Celery:
-        """Somebody who knows nothing but the broker's address."""
+        """A Celery client that knows only the broker's address."""
         return Celery(broker=self.stack.broker_url, backend=self.stack.broker_url, set_as_current=False)
 
     def attribute(self, picture: Picture, k: int = 8) -> AttributionAnswer:

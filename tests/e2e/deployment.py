@@ -1,4 +1,4 @@
-"""What the services run on: generator, teacher's statistics and release, as the package carries them."""
+"""Artifacts of the services under test: the package's generator, teacher's statistics and release."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from creditline.release import Release, open_release, reference_release_director
 
 @dataclass(frozen=True)
 class Deployment:
-    """One generator with its corpus and release; `settings` are what a service is told of them."""
+    """A generator with its corpus and release; `settings` are the services' settings for them."""
 
     generator_directory: Path
     corpus: Corpus
@@ -23,7 +23,7 @@ class Deployment:
 
 
 def reference_deployment(directory: Path) -> Deployment:
-    """All that the package carries; only the pipeline directory is put together."""
+    """The package's own artifacts; only the pipeline directory is assembled."""
     generator = assemble_reference(directory / "generator")
     settings = {"CREDITLINE_GENERATOR_DIRECTORY": str(generator)}
     return Deployment(generator, reference_corpus(), open_release(reference_release_directory()), settings)

@@ -62,7 +62,7 @@ def _query_vector(system: System, picture: Picture) -> np.ndarray:
         return np.array(EmbedderStub(channel).Embed(request, timeout=60).vectors[0].values)
 
 
-# What is answered
+# Answers
 
 
 def test_shares_and_remainder_sum_to_one(answer: AttributionAnswer) -> None:
@@ -86,7 +86,7 @@ def test_a_contributors_share_is_the_sum_over_all_their_works(
         assert person.share == pytest.approx(parts[makers == person.name].sum() / total, abs=1e-3)
 
 
-def test_every_listed_work_is_one_of_the_corpus_with_its_maker(
+def test_every_listed_work_is_one_of_the_corpus_with_its_contributor(
     system: System, answer: AttributionAnswer
 ) -> None:
     corpus = system.deployment.corpus
@@ -144,7 +144,7 @@ def test_the_answer_names_the_release_and_its_generator(
     assert all(getattr(answer.timings, stage) > 0 for stage in stages)
 
 
-def test_the_answer_says_how_sure_it_is(answer: AttributionAnswer) -> None:
+def test_the_answer_states_its_uncertainty(answer: AttributionAnswer) -> None:
     assert answer.level == pytest.approx(0.9)
     for credit in (*answer.works, *answer.contributors):
         assert credit.share_low is not None
@@ -157,7 +157,7 @@ def test_the_answer_says_how_sure_it_is(answer: AttributionAnswer) -> None:
     assert 0.0 < answer.concentration < 0.5
 
 
-def test_noise_is_said_to_be_unlike_what_the_release_knows(
+def test_noise_gets_a_high_out_of_distribution_score(
     system: System, picture: Picture, answer: AttributionAnswer
 ) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -169,7 +169,7 @@ def test_noise_is_said_to_be_unlike_what_the_release_knows(
     assert answer.ood_score < 1.0 < noise.ood_score
 
 
-def test_the_page_speaks_json_over_http_with_the_same_numbers(
+def test_the_rest_api_returns_the_same_numbers_as_json(
     system: System, picture: Picture, answer: AttributionAnswer
 ) -> None:
     with httpx.Client(base_url=system.stack.gateway_url, trust_env=False, timeout=60) as http:
@@ -185,7 +185,7 @@ def test_the_page_speaks_json_over_http_with_the_same_numbers(
     assert [work["share"] for work in works] == pytest.approx([work.share for work in answer.works], abs=1e-5)
 
 
-# What is audited
+# Audits
 
 
 def test_one_query_and_its_audit_are_followed_through_every_service(
@@ -262,7 +262,7 @@ def test_an_audit_is_submitted_by_its_tasks_name_knowing_only_the_brokers_addres
         _outbox_row(system, audit.id)
 
 
-def test_an_audit_of_nothing_is_refused_by_the_gateway(system: System) -> None:
+def test_an_audit_of_an_unknown_attribution_is_rejected_by_the_gateway(system: System) -> None:
     with pytest.raises(NotFound, match="no attribution"):
         system.client.submit_audit("0" * 32)
 
@@ -293,17 +293,17 @@ def test_the_command_submits_waits_and_prints_the_verdict(system: System, answer
         assert words in shown.stdout
 
 
-def test_the_command_refuses_an_unknown_audit_in_one_line(system: System) -> None:
+def test_the_command_reports_an_unknown_audit_in_one_line(system: System) -> None:
     done = _audit_command(system, "show", "0" * 32)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: there is no audit '{'0' * 32}'")
     assert done.stderr.count("\n") == 1
 
 
-# What is refused, and what is said when a service is gone
+# Errors, and failures of single services
 
 
-def test_a_picture_of_another_generator_is_refused_with_both_fingerprints(
+def test_a_picture_of_another_generator_is_rejected_with_both_fingerprints(
     system: System, picture: Picture
 ) -> None:
     with pytest.raises(FingerprintMismatch, match=picture.generator) as refused:
@@ -314,14 +314,14 @@ def test_a_picture_of_another_generator_is_refused_with_both_fingerprints(
 
 @dataclass(frozen=True)
 class Replacement:
-    """A worker beside the stack, on its broker and ledger; its generator is put to `place` by the tests."""
+    """A second worker on the stack's broker and ledger; the tests put its generator at `place`."""
 
     place: Path
 
 
 @pytest.fixture(scope="module")
 def replacement(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replacement]:
-    """Takes the place of the stack's teacher."""
+    """Replaces the stack's teacher."""
     directory, metrics = tmp_path_factory.mktemp("replacement"), StackPorts.free().teacher_metrics
     plan = ServicePlan(
         name="teacher",
@@ -351,7 +351,7 @@ def _audit_of_a_fresh_answer(system: System, picture: Picture) -> AuditAnswer:
     return system.client.wait_for_audit(audit.id, timeout_seconds=_AUDIT_SECONDS)
 
 
-def test_without_its_generator_a_worker_fails_audits_and_says_what_to_do(
+def test_without_its_generator_a_worker_fails_audits_and_names_the_remedy(
     system: System, picture: Picture, replacement: Replacement
 ) -> None:
     failed = _audit_of_a_fresh_answer(system, picture)
@@ -420,7 +420,7 @@ def test_without_the_embedder_the_error_names_it_and_what_to_start(system: Syste
     assert refused.value.service == "embedder"
 
 
-def test_without_the_gateway_the_client_says_where_it_looked(system: System, picture: Picture) -> None:
+def test_without_the_gateway_the_client_names_the_address(system: System, picture: Picture) -> None:
     _stop(system, "gateway", lambda: grpc_serves(system.stack.gateway_target))
     with pytest.raises(Unavailable, match=rf"gateway does not answer at {system.stack.gateway_target}"):
         system.attribute(picture)
@@ -438,7 +438,7 @@ def _teacher_answers(system: System) -> bool:
 
 
 def _trouble(system: System, service: str) -> str:
-    """What the gateway's readiness says of a service that is down."""
+    """The gateway's readiness report on a service that is down."""
     with httpx.Client(base_url=system.stack.gateway_url, trust_env=False, timeout=60) as http:
         dependencies = http.get("/readyz").json()["dependencies"]
     state = next(each for each in dependencies if each["service"] == service)

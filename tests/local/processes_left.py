@@ -1,4 +1,4 @@
-"""Finding processes by what they were started with."""
+"""Finding processes by their command lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def processes_naming(text: str) -> list[int]:
-    """Pids of all living processes whose command line holds `text`; zombies have none."""
+    """Ids of all processes whose command line contains `text`; zombies have no command line."""
     found = []
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
@@ -22,7 +22,7 @@ def processes_naming(text: str) -> list[int]:
 
 
 def await_none_naming(text: str, *, seconds: float = 60.0) -> None:
-    """Wait until no process holds `text` in its command line; fails when some stay."""
+    """Wait until no command line contains `text`; fails if processes remain."""
     deadline = time.monotonic() + seconds
     while left := processes_naming(text):
         assert time.monotonic() < deadline, f"processes {left} were left behind"

@@ -1,4 +1,4 @@
-"""The local Qdrant as a process of its own, for tests that end it themselves."""
+"""The local Qdrant as a separate process, for tests that stop or kill it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _START_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class RunningQdrant:
-    """A started process and where it listens."""
+    """A running process and its port."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -60,7 +60,7 @@ def connect(running: RunningQdrant) -> QdrantClient:
 
 
 def wait_until_optimized(client: QdrantClient, name: str, *, seconds: float = 120.0) -> None:
-    """Until the collection is green again."""
+    """Wait until the collection's status is green."""
     deadline = time.monotonic() + seconds
     while client.get_collection(name).status != models.CollectionStatus.GREEN:
         assert time.monotonic() < deadline, "the optimizer did not end"
@@ -69,7 +69,7 @@ def wait_until_optimized(client: QdrantClient, name: str, *, seconds: float = 12
 
 @contextmanager
 def local_qdrant(directory: Path, *, kill_after_alias_actions: int = 0) -> Iterator[RunningQdrant]:
-    """A process that is ended with the block; see `start_qdrant`."""
+    """A process that ends with the block; see `start_qdrant`."""
     running = start_qdrant(directory, kill_after_alias_actions=kill_after_alias_actions)
     try:
         yield running

@@ -1,4 +1,4 @@
-"""One service under its guardian: however it ends, nothing of it is left."""
+"""A service under its guardian: however it ends, no process is left."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def _started(directory: Path, script: str, mark: str, **options: float) -> Servi
 
 @pytest.fixture
 def mark() -> str:
-    """A text by which the processes of one test are found."""
+    """A text that identifies the processes of one test."""
     return f"mark-{uuid.uuid4().hex}"
 
 
-def test_a_service_that_obeys_is_stopped_gracefully(tmp_path: Path, mark: str) -> None:
+def test_a_service_that_handles_sigterm_is_stopped_gracefully(tmp_path: Path, mark: str) -> None:
     service = _started(tmp_path, _POLITE, mark)
     service.wait_until_healthy()
     service.stop()
@@ -55,7 +55,7 @@ def test_a_service_that_obeys_is_stopped_gracefully(tmp_path: Path, mark: str) -
     await_none_naming(mark)
 
 
-def test_a_service_that_does_not_obey_is_ended_with_its_children_after_the_grace(
+def test_a_service_that_ignores_sigterm_is_killed_with_its_children_after_the_grace_period(
     tmp_path: Path, mark: str
 ) -> None:
     service = _started(tmp_path, _STUBBORN, mark, grace_seconds=0.5)
@@ -67,7 +67,7 @@ def test_a_service_that_does_not_obey_is_ended_with_its_children_after_the_grace
     await_none_naming(mark)
 
 
-def test_a_service_that_ends_while_it_starts_is_reported_with_its_last_words(tmp_path: Path) -> None:
+def test_a_service_that_ends_while_it_starts_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     script = "print('first the bad news: no disk'); raise SystemExit(3)"
     service = _started(tmp_path, script, "none")
     with pytest.raises(Unavailable, match=r"made-up ended with status 3(?s:.*)no disk") as failure:

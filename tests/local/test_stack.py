@@ -1,4 +1,4 @@
-"""The local stack with its two model-free services: it comes up, goes down, and leaves nothing behind."""
+"""The local stack with its two services that need no models: it starts, stops, and leaves no processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _WITHOUT_MODELS = [f"--without={name}" for name in ("embedder", "teacher", "gate
 
 
 def _supervisor(directory: Path) -> subprocess.Popen[str]:
-    """`creditline local up` as a process of its own; returns when it says that it is up."""
+    """Start `creditline local up` as a separate process; returns when it reports that it is up."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "creditline.cli.main", "local", "up"),
@@ -73,7 +73,7 @@ def test_services_answer_inside_the_block_and_are_gone_after_it(tmp_path: Path) 
     assert [line for line in said if "stopped" in line] == ["qdrant stopped", "redis stopped"]
 
 
-def test_the_state_file_says_where_everything_is_and_is_private(tmp_path: Path) -> None:
+def test_the_state_file_holds_all_addresses_and_is_private(tmp_path: Path) -> None:
     with LocalStack(state_directory=tmp_path, services=_MODEL_FREE) as stack:
         state = StateDirectory(tmp_path).read()
         assert state is not None
@@ -85,7 +85,7 @@ def test_the_state_file_says_where_everything_is_and_is_private(tmp_path: Path) 
     assert StateDirectory(tmp_path).read() is None
 
 
-def test_a_second_stack_is_refused_the_same_state_directory(tmp_path: Path) -> None:
+def test_a_second_stack_cannot_use_the_same_state_directory(tmp_path: Path) -> None:
     with LocalStack(state_directory=tmp_path, services=["redis"]) as stack:
         with pytest.raises(Conflict, match=f"process {os.getpid()}.*CREDITLINE_STATE_DIRECTORY"):
             LocalStack(state_directory=tmp_path, services=["redis"]).start()
@@ -144,7 +144,7 @@ def test_the_command_ends_with_one_clear_line_when_a_service_dies(tmp_path: Path
     await_none_naming(str(tmp_path))
 
 
-def test_status_tells_running_services_and_says_what_to_do_without_any(tmp_path: Path) -> None:
+def test_status_lists_running_services_and_names_the_remedy_without_any(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -223,7 +223,7 @@ def test_local_up_and_index_load_leave_an_operators_live_build_as_it_is(
         assert live_build(index, release.collection) == f"{release.collection}.1"
 
 
-def test_the_gateway_comes_up_when_the_models_are_left_out_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_the_gateway_starts_without_the_models_and_names_what_is_missing(tmp_path: Path) -> None:
     release = _made_up_release(tmp_path / "release")
     with LocalStack(
         state_directory=tmp_path / "state",
@@ -256,7 +256,7 @@ def _made_up_release(directory: Path) -> Release:
     return write_manifest(directory, {**about, **fingerprints, "width": 24, "works": len(ids), "figures": {}})
 
 
-def test_a_missing_release_is_named_and_nothing_stays_up(tmp_path: Path) -> None:
+def test_a_missing_release_is_named_and_no_service_keeps_running(tmp_path: Path) -> None:
     nowhere = tmp_path / "no-release"
     stack = LocalStack(state_directory=tmp_path / "state", release_directory=nowhere, services=_MODEL_FREE)
     with pytest.raises(NotReady, match=r"no release at .*no-release; make one with"):
@@ -265,12 +265,12 @@ def test_a_missing_release_is_named_and_nothing_stays_up(tmp_path: Path) -> None
     assert not StateDirectory(tmp_path / "state").is_owned()
 
 
-def test_an_unknown_service_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_unknown_service_is_rejected_by_name(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="no service reddis"):
         LocalStack(state_directory=tmp_path, services=["reddis"])
 
 
-def test_what_is_withdrawn_stays_out_of_a_filled_and_of_a_rebuilt_index(
+def test_withdrawn_works_stay_out_of_a_filled_and_of_a_rebuilt_index(
     tmp_path: Path,
 ) -> None:
     release, state = _made_up_release(tmp_path / "release"), tmp_path / "state"

@@ -24,14 +24,14 @@ class ServerCertificate:
     key: Path
 
     def context(self) -> ssl.SSLContext:
-        """For a server that shows this certificate."""
+        """A context for a server with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
 
 class CertificateAuthority:
-    """Signs certificates; `certificate` is the PEM file that clients are told to trust."""
+    """Signs certificates; `certificate` is the PEM file for clients to trust."""
 
     def __init__(self, directory: Path, name: str = "Creditline test authority") -> None:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The real parts as fixtures, for every room's tests (registered in `tests/conftest.py`)."""
+"""The real parts as fixtures, for all tests (registered in `tests/conftest.py`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", params=["pypi", pytest.param("system", marks=pytest.mark.system)])
 def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A PostgreSQL server: PyPI's in `make test`, and the system's too in `make test-system`."""
+    """A PostgreSQL server: PyPI's in `make test`, also the system's in `make test-system`."""
     from tests.real_parts.postgresql import pypi_installation, running_postgres, system_installation
 
     installation = pypi_installation() if request.param == "pypi" else system_installation()
@@ -29,13 +29,13 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> str:
-    """The SQLAlchemy URL of an empty database that is the test's own."""
+    """SQLAlchemy URL of an empty database for this test alone."""
     return postgres.new_database()
 
 
 @pytest.fixture
 def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
-    """Starts a Redis with the given options of its command line; killed when the test ends."""
+    """Starts a Redis with the given command-line options; it is killed when the test ends."""
     from tests.real_parts.redis_server import running_redis
 
     with ExitStack() as running:
@@ -48,7 +48,7 @@ def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
 
 @pytest.fixture
 def proxy_to() -> Iterator[Callable[[int], TcpProxy]]:
-    """Puts a TCP proxy that delays, drops and cuts before a loopback port; ended with the test."""
+    """Starts a TCP proxy in front of a loopback port that delays, drops and cuts; it ends with the test."""
     from tests.faults.tcp_proxy import TcpProxy
 
     with ExitStack() as running:
@@ -57,7 +57,7 @@ def proxy_to() -> Iterator[Callable[[int], TcpProxy]]:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
-    """A certificate authority; its `certificate` file is what a client has to trust."""
+    """A certificate authority; clients must trust its `certificate` file."""
     from tests.real_parts.certificates import CertificateAuthority
 
     return CertificateAuthority(tmp_path_factory.mktemp("authority"))
@@ -71,7 +71,7 @@ def server_certificate(authority: CertificateAuthority) -> ServerCertificate:
 
 @pytest.fixture(scope="session")
 def containers() -> WorkerContainers:
-    """Runs programs side by side, each as process number 1 where the machine permits it."""
+    """Runs programs side by side, each with process id 1 where the machine permits it."""
     from tests.real_parts.worker_containers import worker_containers
 
     return worker_containers()

@@ -40,7 +40,7 @@ class Installation:
 
 
 def pypi_installation() -> Installation:
-    """The server that the package `pgserver` brings. Fails when the package is not installed."""
+    """The server in the package `pgserver`. Fails if the package is not installed."""
     found = importlib.util.find_spec("pgserver")
     assert found is not None, "pgserver is not installed; run `make install` (Python 3.11 or 3.12)"
     assert found.submodule_search_locations is not None
@@ -56,7 +56,7 @@ def system_installation() -> Installation:
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server. Every caller of `new_database` gets a database of its own."""
+    """A running server. Each call of `new_database` creates another database."""
 
     port: int
     version: str
@@ -92,13 +92,13 @@ def running_postgres(installation: Installation) -> Iterator[PostgresServer]:
         try:
             yield PostgresServer(port, _await_version(server, port, directory / "server.log"))
         finally:
-            # An immediate shutdown: what it would still write is removed anyway.
+            # An immediate shutdown, because the data are removed anyway.
             server.send_signal(signal.SIGQUIT)
             server.wait(_START_SECONDS)
 
 
 def _other_user() -> dict[str, Any]:
-    """Arguments of subprocess that leave root's rights behind; none for an ordinary user."""
+    """Arguments of subprocess that drop root's rights; empty for an ordinary user."""
     if os.geteuid() != 0:
         return {}
     return {"user": _UNPRIVILEGED, "group": "nogroup", "extra_groups": [], "cwd": "/"}

@@ -38,7 +38,7 @@ class RedisServer:
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     def start(self) -> None:
-        """Start, and wait until commands are answered (a large append-only file is loaded first)."""
+        """Start the server and wait until it answers (a large append-only file is loaded first)."""
         where = ("--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.directory))
         with (self.directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -52,18 +52,18 @@ class RedisServer:
         return redis_answers(LOOPBACK, self.port)
 
     def kill(self) -> None:
-        """End it as a crash does (SIGKILL)."""
+        """Kill the server, as a crash would (SIGKILL)."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def client(self) -> redis.Redis:
-        """A plain client, for looking into the server."""
+        """A plain client, for inspecting the server."""
         return redis.Redis(host=LOOPBACK, port=self.port)
 
     def queued(self, queue: str = "celery") -> int:
-        """How many jobs wait in a Celery queue."""
+        """Number of jobs that wait in a Celery queue."""
         with self.client() as client:
             return int(client.llen(queue))  # type: ignore[arg-type]
 

@@ -44,7 +44,7 @@ def test_an_attribution_and_its_audit_live_from_the_outbox_to_the_verdict(postgr
         assert (reopened.accuracy("r1").audits, reopened.accuracy("r1").recall) == (1, 0.75)
 
 
-def test_a_withdrawal_stands_until_it_is_taken_back(postgres_url: str) -> None:
+def test_a_withdrawal_stands_until_it_is_revoked(postgres_url: str) -> None:
     with Ledger.open(postgres_url) as ledger:
         with pytest.raises(NotFound):
             ledger.revoke(WithdrawalKind.WORK, "w1")

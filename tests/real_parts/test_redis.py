@@ -28,7 +28,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def _fill(client: redis.Redis) -> None:
-    """Append to one value until Redis refuses to take more."""
+    """Append to one value until Redis rejects more data."""
     for _ in range(1_000):
         try:
             client.append(_FILLER, b"x" * 65_536)
@@ -52,7 +52,7 @@ def test_jobs_of_a_redis_with_persistence_outlive_its_crash(
     assert ledger.unpublished(10) == (), "the ledger would not have sent them again so soon"
 
 
-def test_a_job_that_a_full_redis_refuses_waits_in_the_outbox_and_goes_out_when_there_is_room(
+def test_a_job_that_a_full_redis_rejects_waits_in_the_outbox_and_is_published_once_memory_is_free(
     start_redis: Callable[..., RedisServer], ledger: Ledger
 ) -> None:
     server = start_redis(*_FULL)
@@ -81,7 +81,7 @@ def test_a_job_that_a_full_redis_refuses_waits_in_the_outbox_and_goes_out_when_t
 
 
 def _refused(server: RedisServer) -> int:
-    """How many commands Redis has refused for want of memory since it started."""
+    """Number of commands that Redis has rejected for lack of memory since it started."""
     with server.client() as client:
         failures = client.info("errorstats").get("errorstat_OOM", {})  # type: ignore[union-attr]
     return int(failures.get("count", 0))

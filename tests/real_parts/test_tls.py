@@ -1,4 +1,4 @@
-"""Jobs go to a Redis behind TLS, and to no server that another authority vouches for.
+"""Jobs go to a Redis behind TLS, and to no server with a certificate of another authority.
 
 Of Creditline's connections, those to Redis (`rediss://`) and to the ledger's database can be encrypted by
 settings alone; the gateway and the embedder serve plain text and rely on a proxy in front of them.
@@ -59,7 +59,7 @@ def test_a_job_reaches_redis_through_tls(encrypted: EncryptedRedis, authority: C
     assert encrypted.redis.queued() == 1
 
 
-def test_a_server_that_another_authority_vouches_for_gets_no_job(
+def test_a_server_with_a_certificate_of_another_authority_gets_no_job(
     encrypted: EncryptedRedis, tmp_path: Path
 ) -> None:
     url = encrypted.url(CertificateAuthority(tmp_path / "another", name="another authority").certificate)

@@ -1,4 +1,4 @@
-"""Two worker containers that share a directory, and whose processes have the same number."""
+"""Two worker containers that share a directory, and whose processes have the same id."""
 
 from __future__ import annotations
 

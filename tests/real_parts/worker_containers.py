@@ -1,4 +1,4 @@
-"""Processes that see the world as worker containers do: each is number 1 in a PID namespace of its own."""
+"""Processes as in worker containers: each has process id 1 in its own PID namespace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _OWN_NUMBERS = ("--pid", "--fork", "--kill-child", "--")
-# As root, or where ordinary users may make user namespaces.
+# As root, or where ordinary users may create user namespaces.
 _WAYS = (("unshare", *_OWN_NUMBERS), ("unshare", "--user", "--map-root-user", *_OWN_NUMBERS))
 
 
@@ -24,7 +24,7 @@ class WorkerContainers:
 
     @property
     def share_numbers(self) -> bool:
-        """Whether the processes have the same process number."""
+        """Whether all processes have the same process id."""
         return bool(self.prefix)
 
     def run(self, programs: Sequence[Sequence[str]], *, seconds: float = 120.0) -> list[str]:
@@ -56,7 +56,7 @@ class WorkerContainers:
 
 
 def worker_containers() -> WorkerContainers:
-    """Containers with PID namespaces of their own, or plain processes where those are forbidden."""
+    """Containers with separate PID namespaces, or plain processes where those are forbidden."""
     if shutil.which("unshare"):
         for way in _WAYS:
             tried = subprocess.run([*way, "true"], capture_output=True, check=False)

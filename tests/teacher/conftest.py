@@ -28,7 +28,7 @@ PROMPT = "a red ladybug"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a teacher needs on disk, and the fingerprints that answers carry."""
+    """The files of a teacher, and the fingerprints of its answers."""
 
     generator_directory: Path
     artifacts: Path
@@ -130,7 +130,7 @@ class Services:
     environment: dict[str, str]
 
     def client(self) -> Celery:
-        """Somebody who knows nothing but the broker's address."""
+        """A Celery client that knows only the broker's address."""
         return Celery(broker=self.broker_url, backend=self.broker_url, set_as_current=False)
 
 

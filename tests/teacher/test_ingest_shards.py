@@ -36,7 +36,7 @@ def _source(directory: Path) -> Path:
     return directory
 
 
-def test_workers_load_a_source_and_write_what_is_withdrawn_as_withdrawn(
+def test_workers_load_a_source_and_write_withdrawn_works_as_withdrawn(
     services: Services, tmp_path: Path
 ) -> None:
     with local_qdrant(tmp_path / "qdrant") as running:

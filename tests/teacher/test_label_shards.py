@@ -32,7 +32,7 @@ def config_of(prepared: Prepared, directory: Path) -> Path:
     return path
 
 
-def test_workers_label_the_parts_and_the_run_takes_them_as_they_are(
+def test_workers_label_the_parts_and_the_run_uses_them_unchanged(
     prepared: Prepared, services: Services, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "creditline.cli.main", "distill", "run"]
@@ -49,12 +49,12 @@ def test_workers_label_the_parts_and_the_run_takes_them_as_they_are(
     assert ended.returncode == 0, ended.stderr
     assert "workers: part 2/2" in ended.stdout
     assert "about 0 s are left" in ended.stdout
-    # The run itself found every part there and made none.
+    # The run itself found every part and labelled none.
     assert "labels: part" not in ended.stdout
     assert open_release(tmp_path / "run" / "release").works == len(prepared.corpus)
 
 
-def test_an_unknown_queue_stops_the_worker_with_a_sentence(prepared: Prepared) -> None:
+def test_an_unknown_queue_stops_the_worker_with_one_clear_line(prepared: Prepared) -> None:
     environment = os.environ | prepared.environment() | {"CREDITLINE_TEACHER_QUEUES": "celery,label"}
     ended = subprocess.run(
         [sys.executable, "-m", "creditline.teacher"],

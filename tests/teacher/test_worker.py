@@ -94,7 +94,7 @@ def test_a_job_that_is_delivered_again_gives_the_same_verdict_and_is_not_run_aga
     assert _audit(shared_ledger, attribution_id).finished == finished
 
 
-def test_an_audit_whose_worker_died_is_taken_over_when_its_lease_has_run_out(
+def test_an_audit_whose_worker_died_is_taken_over_when_its_lease_expires(
     worker: ServiceProcess, services: Services, shared_ledger: Ledger, prepared: Prepared, query_png: bytes
 ) -> None:
     attribution_id = record(shared_ledger, prepared, query_png)
@@ -115,7 +115,7 @@ def test_an_unknown_attribution_fails_the_job_by_its_id_and_the_worker_goes_on(
     assert _submit(services, known).get(timeout=_PATIENCE_SECONDS)["sampled_works"] == 12
 
 
-def test_a_failed_audit_fails_the_job_with_what_to_do(
+def test_a_failed_audit_fails_the_job_and_names_the_remedy(
     worker: ServiceProcess, services: Services, shared_ledger: Ledger, prepared: Prepared, query_png: bytes
 ) -> None:
     attribution_id = record(shared_ledger, prepared, query_png, generator="f" * 64)
@@ -186,7 +186,7 @@ def test_a_worker_that_is_stopped_gives_its_audit_back_and_the_next_one_finishes
         successor.stop()
 
 
-def test_without_redis_the_worker_ends_with_one_sentence_that_says_what_to_start(prepared: Prepared) -> None:
+def test_without_redis_the_worker_ends_with_one_sentence_that_names_what_to_start(prepared: Prepared) -> None:
     port = StackPorts.free().redis
     done = _run_worker(prepared, CREDITLINE_BROKER_URL=f"redis://:secret@127.0.0.1:{port}/0")
     assert done.returncode == 2

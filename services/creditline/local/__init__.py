@@ -1,4 +1,4 @@
-"""What stands in for the servers on one machine: Qdrant Edge, an embedded Redis, and the process runner.
+"""All services on one machine: a local Qdrant, an embedded Redis, and the supervisor of the processes.
 
 Public modules: `health`, `services`, `settings`, `stack`, `state`.
 """

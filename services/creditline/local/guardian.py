@@ -1,9 +1,9 @@
-"""Stands between the supervisor and one service, so that nothing is left behind, however the supervisor ends.
+"""A process between the supervisor and a service: no process is left over, however the supervisor ends.
 
 Run as a script: `python guardian.py SUPERVISOR_PID GRACE_SECONDS COMMAND...`. It starts COMMAND in a process
-group of its own, passes SIGTERM on, and kills the group when the command has ended or the grace is over.
-The kernel sends it SIGTERM when the supervisor dies (PR_SET_PDEATHSIG), and the service SIGKILL when it dies
-itself. It imports nothing but the standard library, to be up in milliseconds.
+group of its own, forwards SIGTERM to it, and kills the group when the command has ended or the grace period
+is over. The kernel sends the guardian SIGTERM when the supervisor dies (PR_SET_PDEATHSIG), and the service
+SIGKILL when the guardian dies. It imports only the standard library, so that it starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,19 @@ import time
 _PR_SET_PDEATHSIG = 1
 _WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _CANNOT_START = 127
-_NO_HURRY_SECONDS = 3_600.0
+_MAX_WAIT_SECONDS = 3_600.0
 
 
 def die_with_parent(parent: int, death_signal: int) -> None:
-    """Have the kernel send `death_signal` when the parent ends; exit at once if it is gone already."""
+    """Let the kernel send this process a signal when its parent ends; exit at once if it has ended already.
+
+    Args:
+        parent: process id of the parent.
+        death_signal: the signal.
+
+    Raises:
+        OSError: The kernel refused the request.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
@@ -30,7 +38,7 @@ def die_with_parent(parent: int, death_signal: int) -> None:
 
 
 def start(command: list[str]) -> int:
-    """Fork and exec `command` as the leader of a new process group; returns its pid."""
+    """Fork and execute a command as the leader of a new process group; returns its process id."""
     guardian = os.getpid()
     pid = os.fork()
     if pid:
@@ -46,11 +54,16 @@ def start(command: list[str]) -> int:
 
 
 def guard(pid: int, grace_seconds: float) -> int:
-    """Wait until the service has ended, by itself or because we were told to stop; returns its status."""
+    """Wait until the service has ended, forwarding a signal to stop; returns its exit status.
+
+    Args:
+        pid: process id of the service.
+        grace_seconds: time between SIGTERM and SIGKILL.
+    """
     kill_at: float | None = None
     while True:
-        patience = _NO_HURRY_SECONDS if kill_at is None else max(0.0, kill_at - time.monotonic())
-        received = signal.sigtimedwait(_WATCHED, patience)
+        timeout = _MAX_WAIT_SECONDS if kill_at is None else max(0.0, kill_at - time.monotonic())
+        received = signal.sigtimedwait(_WATCHED, timeout)
         if received is None and kill_at is not None:
             kill_group(pid)
             kill_at = None
@@ -64,7 +77,7 @@ def guard(pid: int, grace_seconds: float) -> int:
 
 
 def kill_group(pid: int) -> None:
-    """End what is left of the service's process group."""
+    """Kill the remaining processes of the service's process group."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -72,7 +85,7 @@ def kill_group(pid: int) -> None:
 
 
 def main() -> int:
-    """Exit status of the service; 128 + n when signal n ended it."""
+    """Run the service; returns its exit status, or 128 + n if signal n ended it."""
     supervisor, grace_seconds, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     die_with_parent(supervisor, signal.SIGTERM)

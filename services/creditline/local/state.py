@@ -1,4 +1,4 @@
-"""The state directory of a local stack: who runs there, where its services are, and their logs."""
+"""The state directory of a local stack: its supervisor, its services' addresses, and their logs."""
 
 from __future__ import annotations
 
@@ -14,31 +14,44 @@ from creditline.files import replace_file
 
 @dataclass(frozen=True)
 class ServiceState:
-    """Where a running service is."""
+    """A running service."""
 
     name: str
+    """Name of the service."""
     pid: int
+    """Process id of its guardian."""
     address: str
+    """Address for messages and health probes."""
     log: str
+    """Path of its log."""
 
 
 @dataclass(frozen=True)
 class StackState:
-    """What another process needs to use a running stack; addresses of services left out are empty."""
+    """A running stack, as other processes need it. The address of a service that is left out is empty."""
 
     supervisor: int
+    """Process id of the supervisor."""
     api_key: str
+    """An API key that the gateway accepts."""
     gateway_target: str
+    """host:port of the gateway's gRPC."""
     gateway_url: str
+    """URL of the gateway's REST API and page."""
     embedder_target: str
+    """host:port of the embedder's gRPC."""
     qdrant_target: str
+    """host:port of Qdrant's gRPC."""
     broker_url: str
+    """URL of the Redis that carries jobs."""
     ledger_url: str
+    """SQLAlchemy URL of the ledger."""
     services: tuple[ServiceState, ...]
+    """The services that run."""
 
 
 class StateDirectory:
-    """A directory with `state.json`, `logs/`, and the data of the services; one supervisor at a time."""
+    """A directory with `state.json`, `logs/` and the services' data, owned by one supervisor at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -48,7 +61,11 @@ class StateDirectory:
         return self.path / "state.json"
 
     def own(self) -> int:
-        """Take the directory for this process; returns the descriptor that holds it. Raises Conflict."""
+        """Lock the directory for this process; the returned descriptor holds the lock until it is closed.
+
+        Raises:
+            Conflict: Another supervisor owns it.
+        """
         (self.path / "logs").mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -66,7 +83,7 @@ class StateDirectory:
         return descriptor
 
     def is_owned(self) -> bool:
-        """Whether a supervisor runs there now."""
+        """Whether a running supervisor owns the directory."""
         try:
             descriptor = os.open(self.path / "supervisor.lock", os.O_RDWR)
         except FileNotFoundError:
@@ -80,19 +97,20 @@ class StateDirectory:
         return False
 
     def log(self, service: str) -> Path:
+        """Path of a service's log."""
         return self.path / "logs" / f"{service}.log"
 
     def write(self, state: StackState) -> None:
-        """Replace the state file in one step; only its owner may read it, for it holds the key."""
+        """Replace the state file atomically; only its owner may read it, because it holds the API key."""
         with replace_file(self._state_file, durable=True, mode=0o600) as draft:
             draft.write_text(json.dumps(asdict(state), indent=1))
 
     def read(self) -> StackState | None:
-        """The state of the last stack that came up there; None when there is none. Raises InvalidInput."""
+        """The content of the state file; None without one. Raises InvalidInput if it cannot be read."""
         try:
-            held = json.loads(self._state_file.read_text())
-            services = tuple(ServiceState(**service) for service in held.pop("services"))
-            return StackState(services=services, **held)
+            content = json.loads(self._state_file.read_text())
+            services = tuple(ServiceState(**service) for service in content.pop("services"))
+            return StackState(services=services, **content)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:

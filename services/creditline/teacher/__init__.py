@@ -1,4 +1,4 @@
-"""The teacher as a service: a Celery worker that audits answers which were served.
+"""The teacher as a service: a Celery worker that audits served answers, labels and ingests shards.
 
 Public modules: `ingest_jobs`, `settings`.
 """

@@ -1,4 +1,4 @@
-"""`python -m creditline.teacher`: one worker, set up by `CREDITLINE_*` environment variables."""
+"""`python -m creditline.teacher`: one worker, configured by `CREDITLINE_*` environment variables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from creditline.teacher.settings import TeacherSettings
 
 
 def main() -> int:
-    """Take jobs until told to stop; 2 when the settings or what they name do not allow a start."""
+    """Run a worker until it is stopped; returns its exit status, or 2 if it could not start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        # Torch takes seconds to import, so what is wrong on the outside is said first.
+        # Checked before the import of torch, which takes seconds.
         ping_broker(read_settings(TeacherSettings).broker_url)
         from creditline.teacher.app import app, settings
         from creditline.teacher.worker import serve
@@ -28,8 +28,8 @@ def main() -> int:
         return 2
 
 
-def leave(status: int) -> NoReturn:
-    """End the process without taking its modules apart: with torch loaded that takes seconds, up to ten."""
+def exit_at_once(status: int) -> NoReturn:
+    """End the process without unloading its modules, which takes up to ten seconds with torch loaded."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -37,4 +37,4 @@ def leave(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_at_once(main())

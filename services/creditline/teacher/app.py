@@ -1,7 +1,7 @@
 """The Celery application `creditline.teacher.app:app` and its tasks: `creditline.audit`,
 `creditline.label_shard` and `creditline.ingest_shard`.
 
-Whoever knows the broker's address can submit an audit by name:
+A client that knows the broker's address can submit an audit by name:
 `Celery(broker=URL, backend=URL).send_task("creditline.audit", kwargs={"attribution_id": ID})`.
 """
 
@@ -26,9 +26,9 @@ from creditline.teacher.settings import TeacherSettings
 from creditline.teacher.stopping import GivenBack
 from creditline.teacher.worker import worker_of
 
-# A lease is looked at again this long after it should have run out.
+# Delay after a lease should have expired until the audit is tried again.
 _AFTER_LEASE_SECONDS = 1.0
-_LEDGER_DOWN = RetryPolicy(initial_delay_seconds=10.0, max_delay_seconds=10.0, jitter=0.5)
+_LEDGER_RETRY = RetryPolicy(initial_delay_seconds=10.0, max_delay_seconds=10.0, jitter=0.5)
 _rng = random.Random()
 _log = logging.getLogger(__name__)
 
@@ -42,10 +42,20 @@ app = worker_app(
 
 @app.task(name=AUDIT_TASK, bind=True, max_retries=None)
 def audit(self: Task, attribution_id: str) -> dict[str, Any]:
-    """Audit an attribution and return the verdict as protobuf JSON; a repeated delivery returns the same.
+    """Audit an attribution; a repeated delivery returns the same verdict.
 
-    Fails with NotFound or AuditFailed. Waits and tries again while another worker has the audit or the ledger
-    does not answer; goes back into the queue when this worker stops.
+    The task is retried while another worker holds the audit or the ledger does not answer, and goes back into
+    the queue when this worker stops.
+
+    Args:
+        attribution_id: id of the attribution in the ledger.
+
+    Returns:
+        The verdict as protobuf JSON.
+
+    Raises:
+        NotFound: The ledger holds no such attribution.
+        AuditFailed: The audit failed, now or before.
     """
     try:
         return verdict_to_json(worker_of(settings).auditor.audit(attribution_id))
@@ -54,13 +64,23 @@ def audit(self: Task, attribution_id: str) -> dict[str, Any]:
     except Busy as busy:
         raise self.retry(exc=busy, countdown=busy.seconds + _AFTER_LEASE_SECONDS) from busy
     except Unavailable as down:
-        _log.warning("attribution %s waits: %s", attribution_id, down.message)
-        raise self.retry(exc=down, countdown=_LEDGER_DOWN.delay(self.request.retries, _rng)) from down
+        _log.warning("the audit of attribution %s is postponed: %s", attribution_id, down.message)
+        raise self.retry(exc=down, countdown=_LEDGER_RETRY.delay(self.request.retries, _rng)) from down
 
 
 @app.task(name=LABEL_TASK)
 def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round: int = 1) -> str:
-    """Label one shard of a distillation, in a directory that all workers see; parts that are there stay."""
+    """Label one shard of a distillation; parts that exist already are kept.
+
+    Args:
+        config: the `RunConfig` as JSON.
+        directory: the run's directory, which all workers must see.
+        shard: the shard, such as `1/4` for the first of four.
+        labels_round: number of the labelling round.
+
+    Returns:
+        The shard.
+    """
     from creditline.distillation.labels.labelling import Shard
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.run_config import RunConfig
@@ -73,7 +93,14 @@ def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round
 
 @app.task(name=INGEST_TASK)
 def ingest_shard(**message: Any) -> dict[str, int]:
-    """Load one loader's part of a source into the index; what is done already stays. See `IngestJob`."""
+    """Load one loader's share of a source into the index; completed parts are skipped.
+
+    Args:
+        message: an ingest job, as made by `IngestJob.message`.
+
+    Returns:
+        Number of works and of broken works over all runs of the ingest, and of works written by this run.
+    """
     from creditline.index import QdrantSettings, WorkIndex
     from creditline.ledger import Ledger
     from creditline.teacher.ingest_jobs import IngestJob

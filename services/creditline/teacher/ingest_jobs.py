@@ -1,4 +1,4 @@
-"""An ingest as it is handed to whoever does it: this process, another, or a worker on another machine."""
+"""Ingest jobs, in a form that this process, another one, or a worker on another machine can run."""
 
 from __future__ import annotations
 
@@ -27,27 +27,29 @@ from creditline.index.works import WorkIndex
 
 @dataclass(frozen=True)
 class IngestJob:
-    """One loader's part of a source, into a collection; source and checkpoint are seen by whoever does it.
-
-    kind: None where the source tells its form. embedder: its address, for pictures; without it, features are
-    vectors.
-    """
+    """The ingest of one loader's share of a source into a collection."""
 
     source: Path
+    """The source; the process that runs the job must see this path."""
     collection: str
+    """Name of the collection."""
     checkpoint: Path
+    """Directory of the checkpoint; the process that runs the job must see this path."""
     kind: str | None = None
+    """Format of the source; None: detected."""
     embedder: str | None = None
+    """Address of the embedder, for pictures; None: the source's features are the vectors."""
     loader: Loader = ONLY_LOADER
+    """The loader's number, and the number of loaders."""
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Self:
-        """From what `message` gave."""
+        """The job from the JSON that `message` returned."""
         paths = {name: Path(message[name]) for name in ("source", "checkpoint")}
         return cls(**{**message, **paths, "loader": Loader.parse(message["loader"])})
 
     def message(self) -> dict[str, Any]:
-        """The same in plain JSON."""
+        """The job as JSON, with absolute paths."""
         return {
             "source": str(self.source.resolve()),
             "collection": self.collection,
@@ -58,14 +60,16 @@ class IngestJob:
         }
 
     def shares(self, loaders: int) -> list[Self]:
-        """The same split into so many."""
+        """The job split into one job for each of `loaders` loaders."""
         return [replace(self, loader=Loader(number, loaders)) for number in range(loaders)]
 
     def create_collection(self, index: WorkIndex) -> None:
-        """Make the collection, as wide as the source's vectors, when it is not there. Raises InvalidInput.
+        """Create the collection, with the dimension of the source's vectors, if it does not exist.
 
-        Of a collection that is there, the field indexes that a creation which was cut short left out are
-        made.
+        For a collection that exists, create the field indexes that an interrupted creation left out.
+
+        Raises:
+            InvalidInput: No work of the source can be read.
         """
         if index.exists(self.collection):
             index.create_missing_field_indexes(self.collection)
@@ -74,7 +78,9 @@ class IngestJob:
         rows = (found for part in source.parts() for found in source.read(part))
         first = next((found for found in rows if found.work is not None), None)
         if first is None:
-            raise InvalidInput(f"{self.source} holds no work that can be read", field="source")
+            raise InvalidInput(
+                f"{self.source} holds no work that can be read; check the source", field="source"
+            )
         with self._vectors() as vectors:
             index.create(self.collection, vectors([first]).shape[1])
 
@@ -84,7 +90,13 @@ class IngestJob:
         withdrawn: Withdrawn,
         on_progress: ProgressListener = lambda progress: None,
     ) -> IngestReport:
-        """Do what its checkpoint does not know as done. Raises what `Ingest.run` does."""
+        """Ingest what the checkpoint does not record as done. Raises as `Ingest.run`.
+
+        Args:
+            index: the index.
+            withdrawn: works to leave out.
+            on_progress: called after each acknowledged batch.
+        """
         with self._vectors() as vectors:
             ingest = self._ingest(index, open_source(self.source, kind=self.kind), vectors, withdrawn)
             checkpoint = Checkpoint.open(self.checkpoint, self.loader.name, belongs_to=ingest.identity)

@@ -1,4 +1,4 @@
-"""The generator, its corpus and its statistics: loaded once per process, checked against each other."""
+"""Loads the generator, its corpus and its statistics once per process, and checks that they match."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A teacher, the corpus whose rows it scores, and what the release would have served, if known."""
+    """The models and data of audits."""
 
     teacher: Teacher
+    """The teacher of the generator."""
     corpus: Corpus
+    """The corpus whose works the teacher scores."""
     expectations: Expectations | None
+    """Expected influences by the release; None without a release."""
 
     def refuse_foreign(self, attribution: StoredAttribution) -> None:
-        """Raises FingerprintMismatch for an attribution of another generator or corpus."""
+        """Raises FingerprintMismatch if the attribution belongs to another generator or corpus."""
         generator = self.teacher.generator
         if attribution.generator != generator.fingerprint:
             raise FingerprintMismatch(
-                f"attribution {attribution.id} is of generator {attribution.generator}, but the one at "
+                f"attribution {attribution.id} is of generator {attribution.generator}, but the generator at "
                 f"{generator.directory} is {generator.fingerprint}; point the "
                 "teacher's CREDITLINE_GENERATOR_DIRECTORY at the generator that made the picture",
                 field="generator",
@@ -49,9 +52,14 @@ class Loaded:
 
 
 class Loader:
-    """Loads what the settings name on a device when it is first asked for, and keeps it.
+    """Loads models and data on first use, and keeps them.
 
-    A failure is not kept: once the missing generator is there, the next audit finds it.
+    After a failure the next call tries again, so an artifact that was missing may be added later.
+
+    Args:
+        settings: the teacher's settings.
+        metrics: the gauge `loaded` is set to 1 after loading.
+        device: device of the models.
     """
 
     def __init__(self, settings: TeacherSettings, metrics: TeacherMetrics, *, device: str = CPU) -> None:
@@ -62,10 +70,16 @@ class Loader:
 
     @property
     def is_loaded(self) -> bool:
+        """Whether everything has been loaded."""
         return self._loaded is not None
 
     def get(self) -> Loaded:
-        """Raises NotReady when something is missing, FingerprintMismatch when it does not belong together."""
+        """The models and data.
+
+        Raises:
+            NotReady: An artifact is missing.
+            FingerprintMismatch: Artifacts do not belong together.
+        """
         if self._loaded is None:
             self._loaded = self._load()
             self._metrics.loaded.set(1)

@@ -1,4 +1,4 @@
-"""The teacher's HTTP port: `/metrics` for Prometheus, `/healthz` and `/readyz` for its keepers."""
+"""The teacher's HTTP port: `/metrics` for Prometheus, `/healthz` and `/readyz` for health probes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,23 @@ _JSON = "application/json"
 
 @dataclass(frozen=True)
 class Page:
-    """One answer."""
+    """An HTTP response."""
 
     status: HTTPStatus
+    """Status code."""
     content_type: str
+    """Media type of the body."""
     body: bytes
+    """The body."""
 
 
 def report(problem: str | None, facts: Mapping[str, str] = MappingProxyType({})) -> Page:
-    """200 when there is no problem, 503 with the problem otherwise. facts: further fields of the JSON."""
+    """A health report as JSON.
+
+    Args:
+        problem: None for status 200; otherwise the detail of status 503.
+        facts: further fields of the JSON.
+    """
     status, content = HTTPStatus.OK, {"status": "ok"}
     if problem is not None:
         status, content = HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "detail": problem}
@@ -36,13 +44,22 @@ def report(problem: str | None, facts: Mapping[str, str] = MappingProxyType({}))
 
 
 def metrics_page(exposition: bytes) -> Page:
-    """Prometheus' text."""
+    """The metrics in Prometheus' text format."""
     return Page(HTTPStatus.OK, CONTENT_TYPE_LATEST, exposition)
 
 
 @contextmanager
 def monitoring_server(host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> Iterator[int]:
-    """Serve the pages from a thread of its own; yields the port. Raises InvalidInput when it is taken."""
+    """Serve pages from a separate thread; yields the port.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        pages: functions that make a page, by path.
+
+    Raises:
+        InvalidInput: The port is taken.
+    """
     try:
         server = ThreadingHTTPServer((host, port), _handler(pages))
     except OSError as error:
@@ -73,6 +90,6 @@ def _handler(pages: Mapping[str, Callable[[], Page]]) -> type[BaseHTTPRequestHan
             self.wfile.write(page.body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Probes come every few seconds; they are not worth a line each."""
+            """Log nothing: probes arrive every few seconds."""
 
     return Handler

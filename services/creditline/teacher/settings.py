@@ -16,48 +16,55 @@ from creditline.settings import Port, ServiceSettings, user_state_directory
 
 
 def default_generator_directory() -> Path:
-    """In the user's state directory (XDG_STATE_HOME), beside the ledger."""
+    """The generator's directory in the user's state directory (XDG_STATE_HOME), beside the ledger."""
     return user_state_directory() / "creditline" / "generator"
 
 
 def reference_artifacts() -> Path:
-    """Where the package keeps the teacher's statistics of the reference generator and corpus."""
+    """The package's directory of the teacher's statistics for the reference generator and corpus."""
     return Path(str(files("creditline.attribution") / "reference"))
 
 
 class TeacherSettings(ServiceSettings):
-    """Which generator and corpus the teacher audits for, and where jobs and the ledger are.
-
-    `device` is where its models run: `auto`, `cpu`, `cuda` or `cuda:N` (`creditline.devices`).
-    `release_directory` tells what would have been served for works that were not listed.
-    `teacher_queues` names the queues that the worker takes jobs from: audits wait in `celery`, shards of a
-    distillation in `labels`, those of a source that is indexed in `ingest`. Without `corpus_file` the corpus
-    is the one that the reference generator was trained on. `teacher_sampled_works` of the works that were
-    not listed are scored in each audit. A worker holds an audit under a lease of `teacher_lease_seconds`,
-    which it renews; a job that is not finished `teacher_visibility_seconds` after a worker fetched it is
-    given to another. When told to stop, the worker gives an audit back that is not finished within
-    `teacher_stop_grace_seconds`. Port 0 takes a free one.
-    """
+    """Settings of a teacher worker."""
 
     broker_url: BrokerUrl = DEFAULT_BROKER_URL
+    """URL of the Redis that carries jobs."""
     ledger_url: str = Field(default_factory=default_ledger_url)
+    """SQLAlchemy URL of the ledger."""
     generator_directory: Path = Field(default_factory=default_generator_directory)
+    """Pipeline of the generator whose pictures are audited."""
     teacher_artifacts: Path = Field(default_factory=reference_artifacts)
+    """Directory of the teacher's statistics for the generator and corpus."""
     corpus_file: Path | None = None
+    """The generator's corpus; empty: the corpus of the reference generator."""
     release_directory: Path | None = None
+    """The release that gives the expected influence of unlisted works; empty: the package's own."""
     device: DeviceSetting = AUTO
+    """Device of the models: `auto`, `cpu`, `cuda` or `cuda:N` (see `creditline.devices`)."""
     teacher_host: str = "127.0.0.1"
+    """Address of the metrics and health port."""
     teacher_metrics_port: Port = 7390
+    """Port of metrics and health; 0 takes a free one."""
     teacher_queues: str = ",".join(QUEUES)
+    """Queues to take jobs from, separated by commas.
+
+    Audits wait in `celery`, shards of a distillation in `labels`, shares of a source to index in `ingest`.
+    """
     teacher_sampled_works: int = Field(default=96, ge=1, le=100_000)
+    """Number of unlisted works that each audit scores."""
     teacher_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
+    """Length of the lease under which a worker holds an audit; the worker renews it."""
     teacher_visibility_seconds: int = Field(default=VISIBILITY_SECONDS, ge=1, le=86_400)
+    """Time after which a fetched job that is not finished is given to another worker."""
     teacher_result_seconds: int = Field(default=RESULT_SECONDS, ge=60)
+    """Time for which the broker keeps a job's result."""
     teacher_stop_grace_seconds: float = Field(default=6.0, ge=0, le=3600)
+    """Time that a running audit may still take after a signal to stop."""
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The names in `teacher_queues`."""
+        """The names in `teacher_queues`, as a tuple."""
         return tuple(name.strip() for name in self.teacher_queues.split(","))
 
     @field_validator("teacher_queues")
@@ -65,5 +72,5 @@ class TeacherSettings(ServiceSettings):
     def _are_queues(cls, value: str) -> str:
         unknown = [name.strip() for name in value.split(",") if name.strip() not in QUEUES]
         if unknown:
-            raise ValueError(f"there is no queue {unknown[0]!r}; name some of {', '.join(QUEUES)}")
+            raise ValueError(f"there is no queue {unknown[0]!r}; choose from {', '.join(QUEUES)}")
         return value

@@ -1,4 +1,4 @@
-"""Being told to stop: audits may go on for a while, then they are given back."""
+"""A worker's stop: a running audit may go on for a grace period, then it goes back into the queue."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from creditline.errors import CreditlineError
 
 
 class GivenBack(CreditlineError):
-    """The worker stops; the audit is free for another worker."""
+    """The worker is stopping; the audit goes back into the queue for another worker."""
 
 
 class Stop:
-    """Set once, from a signal handler; looked at between blocks of works."""
+    """A request to stop, set by a signal handler and checked between blocks of works.
+
+    Args:
+        grace_seconds: time that a running audit may still take.
+        clock: monotonic time in seconds.
+    """
 
     def __init__(self, grace_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._grace_seconds = grace_seconds
         self._clock = clock
         self._until: float | None = None
 
-    def ask(self) -> None:
-        """Stop when the running audit has ended, or when the grace is over."""
+    def request(self) -> None:
+        """Request a stop when the running audit has ended, or when the grace period is over."""
         if self._until is None:
             self._until = self._clock() + self._grace_seconds
 
     def refuse_when_over(self) -> None:
-        """Raises GivenBack when it is time to stop."""
+        """Raises GivenBack if a stop was requested and the grace period is over."""
         if self._until is not None and self._clock() >= self._until:
-            raise GivenBack("the worker was told to stop; another one will take the audit")
+            raise GivenBack("the worker is stopping; another one will take the audit")

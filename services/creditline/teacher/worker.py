@@ -1,4 +1,4 @@
-"""One worker process: what it holds, and its life from the first check to a graceful stop."""
+"""The worker process: its resources, and its run from the first check to a graceful stop."""
 
 from __future__ import annotations
 
@@ -27,9 +27,14 @@ _log = logging.getLogger(__name__)
 
 
 class AuditWorker:
-    """The device, the ledger's connection, the loaded models, the metrics, and the auditor that uses them.
+    """The resources of a worker: device, ledger connection, models, metrics, and the auditor that uses them.
 
-    Raises NotReady when the device that the settings name is absent, Unavailable when the ledger is down.
+    Args:
+        settings: the teacher's settings.
+
+    Raises:
+        NotReady: The device that the settings name is absent.
+        Unavailable: The ledger does not answer.
     """
 
     def __init__(self, settings: TeacherSettings) -> None:
@@ -53,20 +58,20 @@ class AuditWorker:
     def load_early(self) -> None:
         """Load the models now, so that the first audit does not wait for them.
 
-        What is missing is only said: the worker comes up, and audits fail with that sentence until it is
-        there.
+        A missing artifact is only logged: the worker starts, and audits fail with that error until the
+        artifact exists.
         """
         try:
             self.loader.get()
         except CreditlineError as error:
-            _log.warning("audits will fail: %s", error.message)
+            _log.warning("audits will fail until this is resolved: %s", error.message)
 
     def health(self) -> Page:
-        """Whether the process takes jobs."""
+        """Liveness: status 200 if the process takes jobs, otherwise 503."""
         return self._report(None if self.consuming.is_set() else "the worker is starting")
 
     def readiness(self) -> Page:
-        """Whether an audit submitted now would be run."""
+        """Readiness: status 200 if an audit submitted now would run, otherwise 503 with the reason."""
         try:
             ping_broker(self._settings.broker_url)
             self._ledger.ping()
@@ -74,7 +79,7 @@ class AuditWorker:
             return self._report(error.message)
         if not self.loader.is_loaded:
             return self._report(
-                "generator, corpus or statistics are missing or do not fit; the log says what to do"
+                "the generator, corpus or statistics are missing or do not match; see the worker's log"
             )
         return self.health()
 
@@ -82,20 +87,22 @@ class AuditWorker:
         return report(problem, self.device.labels())
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the ledger's connection."""
         self._ledger.close()
 
 
 @cache
 def worker_of(settings: TeacherSettings) -> AuditWorker:
-    """This process's worker, made when first asked for. Raises as `AuditWorker`."""
+    """This process's worker, created on first use. Raises as `AuditWorker`."""
     return AuditWorker(settings)
 
 
 def serve(app: Celery, settings: TeacherSettings) -> int:
-    """Take jobs until told to stop; returns the exit status.
+    """Take jobs until the worker is stopped; returns the exit status.
 
-    Raises Unavailable when the ledger does not answer at the start, NotReady when the device is absent.
+    Raises:
+        Unavailable: The ledger does not answer at the start.
+        NotReady: The device is absent.
     """
     worker = worker_of(settings)
     pages = {
@@ -113,7 +120,7 @@ def serve(app: Celery, settings: TeacherSettings) -> int:
 
 
 def _consume(app: Celery, worker: AuditWorker, queues: Sequence[str]) -> int:
-    # One job at a time in this very process: the models are loaded once, and torch has its own threads.
+    # One job at a time, in this process: the models are loaded once, and torch has its own threads.
     consumer = app.Worker(
         pool="solo",
         queues=list(queues),
@@ -123,21 +130,21 @@ def _consume(app: Celery, worker: AuditWorker, queues: Sequence[str]) -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
-    with _told_by_celery(worker):
+    with _connected_to_signals(worker):
         consumer.start()
     return int(consumer.exitcode or 0)
 
 
 @contextmanager
-def _told_by_celery(worker: AuditWorker) -> Iterator[None]:
-    """While open, the worker knows when Celery takes jobs and when it was told to stop."""
+def _connected_to_signals(worker: AuditWorker) -> Iterator[None]:
+    """While open, Celery's signals update `worker.consuming` and `worker.stop`."""
 
     def on_ready(**_: object) -> None:
         worker.consuming.set()
 
     def on_stop(**_: object) -> None:
         worker.consuming.clear()
-        worker.stop.ask()
+        worker.stop.request()
 
     signals.worker_ready.connect(on_ready)
     signals.worker_shutting_down.connect(on_stop)

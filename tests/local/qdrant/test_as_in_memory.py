@@ -1,4 +1,4 @@
-"""Our process answers as qdrant-client's own in-memory mode does, on random collections.
+"""The local process answers as qdrant-client's own in-memory mode does, on random collections.
 
 The in-memory mode is Qdrant's reference in Python: no index, no graph, plain loops. Every example writes the
 same to both and asks both the same. Left out, because the two differ there and Qdrant's documentation sides
@@ -169,7 +169,7 @@ class _Pair:
     seeds: Iterator[int] = field(default_factory=itertools.count)
 
     def vector(self) -> list[float]:
-        """One that no other call returns."""
+        """An id that no other call returns."""
         return np.random.default_rng(next(self.seeds)).normal(size=_WIDTH).astype(np.float32).tolist()
 
     def write(self, write: _Write) -> None:
@@ -184,14 +184,14 @@ class _Pair:
         assert ours == memory
 
     def asked(self, call: str, **arguments: Any) -> tuple[Any, Any]:
-        """What our process answers, and what the memory does."""
+        """The results of the local process and of the in-memory mode."""
         ours = getattr(self.ours, call)(self.name, **arguments)
         arguments.pop("search_params", None)  # in memory every search is exact
         return ours, getattr(self.memory, call)(self.name, **arguments)
 
 
 def _missing_points(call: Any, name: str, arguments: dict[str, Any]) -> bool:
-    """Whether the write says that it names points that are not there; it changes the others all the same."""
+    """Whether the write reports that it names points that do not exist; it changes the others."""
     try:
         call(name, **arguments)
     except KeyError:
@@ -262,7 +262,7 @@ def _assert_same_searches(pair: _Pair, wanted: models.Filter | None) -> None:
         models.QueryRequest(query=pair.vector(), filter=given, limit=5, params=_EXACT)
         for given in (wanted, wanted, None)
     ]
-    # The beginning of the first answer, with more of each point: one search finds both.
+    # A prefix of the first result, with more of each point: one search serves both.
     whole = {"with_payload": True, "with_vector": True}
     requests.append(requests[0].model_copy(update={"limit": 2, **whole}))
     ours, memory = pair.asked("query_batch_points", requests=requests)

@@ -25,12 +25,12 @@ def _only(key: str) -> qdrant.Filter:
     return qdrant.Filter(must=[qdrant.Condition(field=field)])
 
 
-def test_shorter_queries_of_the_same_points_are_the_beginning_of_the_longest() -> None:
+def test_shorter_queries_for_the_same_points_are_prefixes_of_the_longest() -> None:
     asked = [_query(limit=2), _query(limit=9), _query((0.0, 1.0)), _query(limit=4), _query(limit=9)]
     assert batch_prefixes(asked) == {0: 1, 3: 1, 4: 1}
 
 
-def test_a_query_that_scores_as_many_points_anew_is_a_beginning_and_another_is_not() -> None:
+def test_a_query_is_a_prefix_only_if_it_rescores_as_many_points() -> None:
     longer = _query(limit=100, params=_rescored(2.0))
     assert batch_prefixes([longer, _query(limit=10, params=_rescored(20.0))]) == {1: 0}
     assert batch_prefixes([longer, _query(limit=10, params=_rescored(2.0))]) == {}
@@ -48,11 +48,13 @@ def test_a_query_that_scores_as_many_points_anew_is_a_beginning_and_another_is_n
         {"params": qdrant.SearchParams(acorn=qdrant.AcornSearchParams(enable=True))},
     ],
 )
-def test_a_query_that_looks_elsewhere_or_otherwise_is_searched_for_itself(other: dict[str, Any]) -> None:
+def test_a_query_with_another_vector_filter_or_parameter_is_searched_separately(
+    other: dict[str, Any],
+) -> None:
     assert batch_prefixes([_query(), _query(limit=5, **other)]) == {}
 
 
-def test_a_query_without_a_limit_is_searched_for_itself() -> None:
+def test_a_query_without_a_limit_is_searched_separately() -> None:
     unlimited = _query()
     unlimited.ClearField("limit")
     assert batch_prefixes([_query(limit=20), unlimited]) == {}

@@ -1,4 +1,4 @@
-"""A full disk: refused in a sentence, nothing acknowledged is lost, and it goes on when there is room."""
+"""A full disk: writes are rejected, acknowledged points are kept, and writes go on once space is free."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.local.qdrant_process import connect, local_qdrant
 
 _WIDTH = 256
 _MEGABYTE = 1024 * 1024
-# Room for a collection and some thousand points above the reserve.
+# Space for a collection and some thousand points above the reserve.
 _DISK_MEGABYTES = RESERVE_BYTES // _MEGABYTE + 180
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which only root can make."""
+    """A separate file system, which only root can create."""
     disk = tmp_path / "disk"
     disk.mkdir()
     made = subprocess.run(
@@ -45,7 +45,7 @@ def _batch(first: int, count: int = 200) -> list[models.PointStruct]:
 
 
 def _fill_until_refused(client: QdrantClient) -> tuple[int, grpc.RpcError]:
-    """How many points were acknowledged, and the refusal."""
+    """Number of acknowledged points, and the error that ended the writes."""
     for written in range(0, 1_000_000, 200):
         try:
             client.upsert("works", _batch(written))
@@ -54,7 +54,7 @@ def _fill_until_refused(client: QdrantClient) -> tuple[int, grpc.RpcError]:
     raise AssertionError("the disk was never full")
 
 
-def test_a_full_disk_refuses_writes_keeps_what_it_has_and_recovers(small_disk: Path) -> None:
+def test_a_full_disk_rejects_writes_keeps_its_points_and_recovers(small_disk: Path) -> None:
     with local_qdrant(small_disk / "qdrant") as running:
         client = connect(running)
         client.create_collection(
@@ -65,7 +65,7 @@ def test_a_full_disk_refuses_writes_keeps_what_it_has_and_recovers(small_disk: P
         written, refused = _fill_until_refused(client)
         assert written > 0
         assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "MB left; nothing was changed, make room first" in refused.details()
+        assert "MB left; nothing was changed, free disk space first" in refused.details()
         assert client.count("works").count == written
         query = unit_vectors(1, _WIDTH, seed=0)[0].tolist()
         assert client.query_points("works", query, limit=1).points[0].id == 0
@@ -79,7 +79,7 @@ def test_a_full_disk_refuses_writes_keeps_what_it_has_and_recovers(small_disk: P
         client.close()
 
 
-def test_an_optimization_without_room_is_said_and_leaves_the_collection_as_it_was(small_disk: Path) -> None:
+def test_an_optimization_without_disk_space_is_reported_and_changes_nothing(small_disk: Path) -> None:
     with local_qdrant(small_disk / "qdrant") as running:
         client = connect(running)
         client.create_collection(

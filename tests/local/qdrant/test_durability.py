@@ -1,4 +1,4 @@
-"""Group commit, and what a power loss leaves: the log as it was synchronized, the rest as it once was."""
+"""Group commit, and the state after a power loss: the synchronized log over older files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_many_writers_wait_for_one_synchronization() -> None:
     assert len(syncs) == 2
 
 
-def test_a_write_made_during_a_synchronization_is_not_taken_for_durable() -> None:
+def test_a_write_made_during_a_synchronization_is_not_yet_durable() -> None:
     log: list[str] = []
     durable: list[str] = []
     began, go_on = threading.Event(), threading.Event()
@@ -86,7 +86,7 @@ def test_a_write_made_during_a_synchronization_is_not_taken_for_durable() -> Non
     assert durable == ["first", "second"]
 
 
-def test_a_failed_synchronization_is_said_and_the_next_writer_tries_again() -> None:
+def test_a_failed_synchronization_is_raised_and_the_next_writer_tries_again() -> None:
     outcomes = [OSError("disk gone"), None]
 
     def sync() -> None:
@@ -101,7 +101,7 @@ def test_a_failed_synchronization_is_said_and_the_next_writer_tries_again() -> N
     assert outcomes == []
 
 
-def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "aliases.json"
     write_durably(path, "old")
     write_durably(path, "new")

@@ -1,4 +1,4 @@
-"""The local Qdrant process as any Qdrant client sees it: durability, refusals, aliases, and how it ends."""
+"""The local Qdrant process as a Qdrant client sees it: durability, errors, aliases, and its end."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_points_acknowledged_before_a_kill_are_there_after_it(tmp_path: Path) ->
 
 
 def _filled_and_stopped(directory: Path) -> RunningQdrant:
-    """A process that took ten works and was then stopped."""
+    """The data directory of a process that stored ten works and was then stopped."""
     with local_qdrant(directory) as running:
         client = _client(running)
         _make_collection(client, "works")
@@ -152,7 +152,7 @@ def test_a_second_process_is_refused_the_same_directory_by_the_owners_pid(tmp_pa
         assert "Traceback" not in second.stderr
 
 
-def test_a_taken_port_is_said(running: RunningQdrant, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(running: RunningQdrant, tmp_path: Path) -> None:
     second = subprocess.run(
         [
             *(sys.executable, "-m", "creditline.local.qdrant"),
@@ -178,7 +178,7 @@ def test_a_collection_that_a_crash_left_half_made_does_not_keep_the_rest_from_st
         client.close()
 
 
-def test_a_vector_with_nan_is_refused_whole_batch(client: QdrantClient) -> None:
+def test_a_vector_with_nan_rejects_its_whole_batch(client: QdrantClient) -> None:
     batch = _points(1_000, 3)
     batch[2].vector = [float("nan")] * _WIDTH
     with pytest.raises(grpc.RpcError) as refused:
@@ -196,7 +196,7 @@ def test_a_filter_on_a_bool_is_refused_because_edge_would_match_nothing(client: 
     assert "integer 0 or 1" in refused.value.details()
 
 
-def test_a_call_that_is_not_served_is_named_with_the_way_out(client: QdrantClient) -> None:
+def test_an_unsupported_call_is_named_with_the_remedy(client: QdrantClient) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         client.search_matrix_pairs("works")
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
@@ -204,7 +204,7 @@ def test_a_call_that_is_not_served_is_named_with_the_way_out(client: QdrantClien
     assert "run a Qdrant server" in refused.value.details()
 
 
-def test_a_query_that_is_not_served_is_named_and_not_answered_by_halves(client: QdrantClient) -> None:
+def test_an_unsupported_query_is_named_and_not_answered_in_part(client: QdrantClient) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         client.query_points("works", query=models.SampleQuery(sample=models.Sample.RANDOM))
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
@@ -270,7 +270,7 @@ def test_an_alias_keeps_its_target_when_its_creation_is_refused(client: QdrantCl
 
 
 @pytest.mark.usefixtures("old_and_new")
-def test_what_came_before_a_refused_alias_action_stays_in_force(client: QdrantClient) -> None:
+def test_actions_before_a_rejected_alias_action_stay_in_force(client: QdrantClient) -> None:
     client.update_collection_aliases([_point_at("new")])
     with pytest.raises(grpc.RpcError):
         client.update_collection_aliases(
@@ -286,7 +286,7 @@ def test_deleting_an_alias_that_does_not_exist_has_no_effect(client: QdrantClien
 
 
 @pytest.mark.usefixtures("old_and_new")
-def test_a_deleted_collection_takes_its_aliases_with_it(client: QdrantClient) -> None:
+def test_deleting_a_collection_deletes_its_aliases(client: QdrantClient) -> None:
     client.update_collection_aliases([_point_at("new"), _point_at("old", alias="other")])
     client.delete_collection("new")
     assert _aliases(client) == {"other": "old"}

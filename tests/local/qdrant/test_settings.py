@@ -1,4 +1,4 @@
-"""A collection's settings reach Qdrant Edge, are told as they are, change, and are refused by name."""
+"""A collection's settings reach Qdrant Edge, are reported, can be changed, and are rejected by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qdrant_client import grpc as qdrant
 from tests.index.works_made_up import unit_vectors
 from tests.local.qdrant_process import RunningQdrant, connect, local_qdrant, wait_until_optimized
 
-_WIDTH = 16
+_DIMENSION = 16
 _POINTS = 400
 _NUMBERS = itertools.count()
 
@@ -48,12 +48,12 @@ def name(client: QdrantClient) -> Iterator[str]:
 
 
 def _vectors(**more: Any) -> models.VectorParams:
-    return models.VectorParams(size=_WIDTH, distance=models.Distance.COSINE, **more)
+    return models.VectorParams(size=_DIMENSION, distance=models.Distance.COSINE, **more)
 
 
 def _fill(client: QdrantClient, name: str) -> np.ndarray:
-    """(_POINTS, _WIDTH) float32: what was written."""
-    vectors = unit_vectors(_POINTS, _WIDTH)
+    """The stored vectors: (_POINTS, _DIMENSION) float32."""
+    vectors = unit_vectors(_POINTS, _DIMENSION)
     points = [models.PointStruct(id=row, vector=vector.tolist()) for row, vector in enumerate(vectors)]
     client.upsert(name, points)
     return vectors
@@ -67,7 +67,7 @@ def _optimize(client: QdrantClient, name: str, **changes: Any) -> None:
 
 
 def _segment(directory: Path, name: str) -> dict[str, Any]:
-    """What Edge says of the vectors in the segment that has a graph."""
+    """Edge's configuration of the vectors in the segment that has a graph."""
     home = directory / "collections" / name / "0"
     shard = home / (home / "current").read_text()
     for file in shard.glob("segments/*/segment.json"):
@@ -95,7 +95,7 @@ _QUANTIZATIONS = {
 
 
 @pytest.mark.parametrize("quantization", _QUANTIZATIONS.values(), ids=_QUANTIZATIONS.keys())
-def test_codes_of_every_kind_find_the_nearest_points(
+def test_every_quantization_finds_the_nearest_points(
     client: QdrantClient, directory: Path, name: str, quantization: Any
 ) -> None:
     client.create_collection(name, vectors_config=_vectors(), quantization_config=quantization)
@@ -155,7 +155,7 @@ def test_the_graphs_settings_reach_the_graph(client: QdrantClient, directory: Pa
     assert (config.hnsw_config.m, config.params.on_disk_payload) == (8, True)
 
 
-def test_changed_settings_rebuild_what_is_there(client: QdrantClient, directory: Path, name: str) -> None:
+def test_changed_settings_rebuild_existing_segments(client: QdrantClient, directory: Path, name: str) -> None:
     client.create_collection(name, vectors_config=_vectors(), hnsw_config=models.HnswConfigDiff(m=8))
     _fill(client, name)
     _optimize(client, name)
@@ -174,7 +174,7 @@ def test_changed_settings_rebuild_what_is_there(client: QdrantClient, directory:
     assert client.count(name).count == _POINTS
 
 
-def test_changed_settings_are_there_after_a_restart(tmp_path: Path) -> None:
+def test_changed_settings_outlive_a_restart(tmp_path: Path) -> None:
     with local_qdrant(tmp_path) as first:
         client = connect(first)
         client.create_collection("kept", vectors_config=_vectors(), metadata={"release": "a"})
@@ -211,7 +211,7 @@ def test_changed_settings_are_there_after_a_restart(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_setting_that_is_not_served_is_refused_by_name(
+def test_an_unsupported_setting_is_rejected_by_name(
     client: QdrantClient, name: str, settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as refused:
@@ -221,7 +221,7 @@ def test_a_setting_that_is_not_served_is_refused_by_name(
     assert not client.collection_exists(name)
 
 
-def test_an_update_that_is_not_served_changes_nothing(client: QdrantClient, name: str) -> None:
+def test_an_unsupported_update_changes_nothing(client: QdrantClient, name: str) -> None:
     client.create_collection(name, vectors_config=_vectors(), quantization_config=_QUANTIZATIONS["int8"])
     with pytest.raises(grpc.RpcError) as refused:
         client.update_collection(
@@ -233,7 +233,7 @@ def test_an_update_that_is_not_served_changes_nothing(client: QdrantClient, name
     assert client.get_collection(name).config.hnsw_config.m == 16
 
 
-def test_no_shards_are_refused(client: QdrantClient, name: str) -> None:
+def test_too_many_shards_are_rejected(client: QdrantClient, name: str) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         client.create_collection(name, vectors_config=_vectors(), shard_number=100)
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -266,7 +266,7 @@ def test_an_index_has_the_parameters_that_were_asked_for(
 
 
 @pytest.mark.parametrize("kind", [models.PayloadSchemaType.BOOL, models.PayloadSchemaType.TEXT])
-def test_an_index_that_is_not_served_is_refused_by_name(
+def test_an_unsupported_index_is_rejected_by_name(
     client: QdrantClient, name: str, kind: models.PayloadSchemaType
 ) -> None:
     client.create_collection(name, vectors_config=_vectors())
@@ -276,7 +276,7 @@ def test_an_index_that_is_not_served_is_refused_by_name(
     assert "field" in refused.value.details()
 
 
-def test_a_part_of_a_request_that_is_not_served_is_refused_by_name(client: QdrantClient, name: str) -> None:
+def test_an_unsupported_field_of_a_request_is_rejected_by_name(client: QdrantClient, name: str) -> None:
     client.create_collection(name, vectors_config=_vectors())
     request = qdrant.UpsertPoints(
         collection_name=name, shard_key_selector=qdrant.ShardKeySelector(shard_keys=[])

@@ -1,4 +1,4 @@
-"""A collection of several shards: one answer, one by one optimized, and nothing lost by a kill."""
+"""A collection of several shards: merged results, optimization shard by shard, and no loss by a kill."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def client(running: RunningQdrant) -> Iterator[QdrantClient]:
     connected.close()
 
 
-def test_points_are_spread_evenly_and_for_ever_the_same() -> None:
+def test_points_are_spread_evenly_and_always_over_the_same_shards() -> None:
     for shards in (2, 3, 7):
         counts = np.bincount([shard_of(point, shards) for point in range(10_000)], minlength=shards)
         assert counts.min() > 0.95 * 10_000 / shards
     assert [shard_of(point, 4) for point in (0, 1, 2, 1_000_000_007, 2**64 - 1)] == [0, 2, 0, 0, 1]
 
 
-def test_all_shards_are_told_with_their_points(client: QdrantClient) -> None:
+def test_all_shards_are_reported_with_their_points(client: QdrantClient) -> None:
     assert client.get_collection("works").config.params.shard_number == _SHARDS
     assert client.get_collection("works").points_count == _POINTS
     info = client.grpc_collections.CollectionClusterInfo(
@@ -151,7 +151,7 @@ def test_only_the_shard_that_changed_is_built_again(client: QdrantClient, direct
 
 
 def test_a_few_updates_made_while_the_graph_is_built_are_kept(client: QdrantClient, directory: Path) -> None:
-    """So few that they are applied while writers wait, not in a round before."""
+    """The updates are few enough to be replayed while writers wait, without an earlier round."""
     _make(client, "late", shards=1)
     for first in range(0, 6_000, 2_000):
         client.upsert("late", _points(first, 2_000))

@@ -1,4 +1,4 @@
-"""Snapshots of a collection: made while it is used, restored into another, and what a kill leaves of them."""
+"""Snapshots of a collection: made while it is in use, restored into another, and interrupted by a kill."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_snapshot_is_listed_with_size_checksum_and_time_until_it_is_deleted(
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_snapshot_that_is_not_there_cannot_be_deleted(client: QdrantClient) -> None:
+def test_a_snapshot_that_does_not_exist_cannot_be_deleted(client: QdrantClient) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         client.delete_snapshot("works", "../../aliases.json")
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
@@ -137,7 +137,7 @@ def test_a_restored_collection_is_as_it_was_when_the_snapshot_was_made(tmp_path:
         client.close()
 
 
-def test_a_collection_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+def test_an_existing_collection_is_not_overwritten(tmp_path: Path) -> None:
     with local_qdrant(tmp_path) as first:
         client = connect(first)
         _fill(client, "works")
@@ -146,7 +146,7 @@ def test_a_collection_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert made is not None
     refused = _restore(tmp_path, tmp_path / "snapshots" / "works" / made.name, "works")
     assert refused.returncode == 2
-    assert "is there already" in refused.stderr
+    assert "exists already" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -172,7 +172,7 @@ def test_a_damaged_snapshot_is_refused_and_leaves_nothing(tmp_path: Path, spoile
     path.write_bytes(content)
     refused = _restore(tmp_path / "second", path, "works")
     assert refused.returncode == 2
-    assert "is damaged" in refused.stderr or "is not whole" in refused.stderr
+    assert "is damaged" in refused.stderr or "is incomplete or damaged" in refused.stderr
     assert "Traceback" not in refused.stderr
     with local_qdrant(tmp_path / "second") as second:
         client = connect(second)
@@ -210,7 +210,7 @@ def test_what_was_acknowledged_before_a_snapshot_is_in_it_and_reads_go_on_meanwh
         client.close()
 
 
-def test_a_kill_during_a_snapshot_leaves_no_half_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_kill_during_a_snapshot_leaves_no_partial_file_and_loses_nothing(tmp_path: Path) -> None:
     first = start_qdrant(tmp_path)
     client = connect(first)
     _fill(client, "works", 4_000)

@@ -1,4 +1,4 @@
-"""Audits by one worker without a broker: what is scored, what is written, and what is refused how."""
+"""Audits by one worker without a broker: the scored works, the stored verdict, and the errors."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ def test_a_second_audit_of_the_same_attribution_gives_the_first_verdict_and_runs
     assert counts == {"done": 1.0, "repeated": 1.0}
 
 
-def test_an_audit_that_was_broken_off_scores_the_same_works_the_next_time(
+def test_an_interrupted_audit_scores_the_same_works_the_next_time(
     ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
     stopping = Stop(0.0)
-    stopping.ask()
+    stopping.request()
     with pytest.raises(GivenBack):
         make_auditor(stop=stopping).audit(attribution_id)
     again = make_auditor().audit(attribution_id)
@@ -152,7 +152,7 @@ def test_a_worker_that_stops_leaves_the_audit_free_at_once(
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
     stop = Stop(0.0)
-    stop.ask()
+    stop.request()
     with pytest.raises(GivenBack, match="another one will take the audit"):
         make_auditor(stop=stop).audit(attribution_id)
     audit = _audit_of(ledger, attribution_id)
@@ -161,7 +161,7 @@ def test_a_worker_that_stops_leaves_the_audit_free_at_once(
     assert ledger.take_audit(audit.id, "another", 30.0)
 
 
-def test_an_audit_that_another_worker_has_is_left_to_it(
+def test_an_audit_that_another_worker_holds_is_left_to_it(
     ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
@@ -191,7 +191,7 @@ def test_an_unknown_attribution_is_refused_by_its_id(make_auditor: MakeAuditor) 
         make_auditor().audit("nobody")
 
 
-def test_without_a_generator_the_audit_fails_and_says_what_to_do(
+def test_without_a_generator_the_audit_fails_and_names_the_remedy(
     ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes, tmp_path: Path
 ) -> None:
     settings = prepared.settings().model_copy(update={"generator_directory": tmp_path / "nowhere"})
@@ -216,7 +216,7 @@ def test_a_generator_that_appears_later_is_found_without_a_restart(
     assert auditor.audit(record(ledger, prepared, query_png)).listed_works == 5
 
 
-def test_without_statistics_the_audit_fails_and_says_how_to_make_them(
+def test_without_statistics_the_audit_fails_and_names_the_command_that_makes_them(
     ledger: Ledger, prepared: Prepared, make_auditor: MakeAuditor, query_png: bytes, tmp_path: Path
 ) -> None:
     settings = prepared.settings().model_copy(update={"teacher_artifacts": tmp_path})

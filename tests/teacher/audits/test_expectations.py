@@ -1,4 +1,4 @@
-"""What would have been served for works that were not listed, from a real release's files."""
+"""Expected influence of works that were not listed, from a real release's files."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from creditline.local.qdrant.huge_pages import ensure_huge_pages
 
 if __name__ == "__main__":
     ensure_huge_pages()
-    # Only now: what was imported before would have been imported twice.
+    # Imported only now, because `ensure_huge_pages` may start this process again.
     from creditline.local.qdrant.command import main
 
     sys.exit(main())

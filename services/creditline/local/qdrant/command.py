@@ -1,4 +1,4 @@
-"""The command of the local Qdrant: it serves (`api.server`) or restores a snapshot (`storage.snapshots`)."""
+"""The local Qdrant: serves Qdrant's gRPC API, or restores a snapshot with the subcommand `restore`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROGRAM = "python -m creditline.local.qdrant"
 
 
 def main() -> int:
-    """Exit status 0 after a graceful stop, 2 when the process could not start."""
+    """Run the command; returns exit status 0 after a graceful stop, 2 after an error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         if sys.argv[1:2] == ["restore"]:
@@ -31,16 +31,18 @@ def main() -> int:
 
 def _serve(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__)
-    parser.add_argument("--directory", type=Path, required=True, help="where collections are kept")
-    parser.add_argument("--grpc-port", type=int, default=6334)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--metrics-port", type=int, default=0, help="0 leaves metrics out")
+    parser.add_argument("--directory", type=Path, required=True, help="data directory")
+    parser.add_argument("--grpc-port", type=int, default=6334, help="port of the gRPC server (default: 6334)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--metrics-port", type=int, default=0, help="port of the Prometheus metrics; 0: no metrics"
+    )
     parser.add_argument(
         "--kill-after-alias-actions",
         type=int,
         default=0,
         metavar="N",
-        help="for fault tests: end as by kill -9 once N alias actions are on disk; 0: never",
+        help="for fault tests: end as by kill -9 after N alias actions have been saved; 0: never",
     )
     run(LocalQdrant(**vars(parser.parse_args(arguments))))
 
@@ -48,13 +50,13 @@ def _serve(arguments: list[str]) -> None:
 def _restore(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog=f"{_PROGRAM} restore",
-        description="Make a collection of a snapshot, while no process owns the directory.",
+        description="Restore a collection from a snapshot while no process owns the data directory.",
     )
-    parser.add_argument("--directory", type=Path, required=True, help="where collections are kept")
+    parser.add_argument("--directory", type=Path, required=True, help="data directory")
     parser.add_argument(
-        "--snapshot", type=Path, required=True, help="a file below DIRECTORY/snapshots, or a copy"
+        "--snapshot", type=Path, required=True, help="a snapshot file, below DIRECTORY/snapshots or elsewhere"
     )
-    parser.add_argument("--collection", required=True, help="the name of the new collection")
+    parser.add_argument("--collection", required=True, help="name of the new collection")
     given = parser.parse_args(arguments)
     given.directory.mkdir(parents=True, exist_ok=True)
     with owned(given.directory):

@@ -1,8 +1,8 @@
-"""Memory in pages of 2 MB, where the kernel gives them.
+"""Memory in huge pages of 2 MB, where the kernel provides them.
 
-A walk through a graph of a million works is a tenth faster by it, and what comes after it is too. Such a walk
-jumps from code to code over hundreds of megabytes, and most jumps also look a page up. glibc asks for large
-pages only when it is told to before a process starts, so the process starts itself once more.
+They make a walk through the graph of a million works, and the work after it, a tenth faster: such a walk
+reads quantized vectors all over hundreds of megabytes, and most reads miss the TLB. glibc requests huge pages
+only if an environment variable is set before the process starts, so the process starts itself again.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import sys
 
-_VARIABLE = "GLIBC_TUNABLES"
-_WANTED = "glibc.malloc.hugetlb=1"
+_TUNABLES = "GLIBC_TUNABLES"
+_HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
 def ensure_huge_pages() -> None:
-    """Start this process once more, with the same arguments, unless its environment says all of it already.
+    """Start this process again with huge pages and the same arguments, unless that has been done already.
 
-    To be called before anything is opened or started. Whoever sets `glibc.malloc.hugetlb` keeps that value.
+    Call it before anything is opened or started. A value of `glibc.malloc.hugetlb` in the environment is
+    kept.
     """
-    tunables = os.environ.get(_VARIABLE, "")
+    tunables = os.environ.get(_TUNABLES, "")
     if "glibc.malloc.hugetlb=" in tunables or not sys.platform.startswith("linux"):
         return
-    os.environ[_VARIABLE] = ":".join(filter(None, (tunables, _WANTED)))
+    os.environ[_TUNABLES] = ":".join(filter(None, (tunables, _HUGE_PAGES)))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

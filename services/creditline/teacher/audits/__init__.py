@@ -1,1 +1,1 @@
-"""Audits of served attributions: lease, sample of works, verdict, expectations."""
+"""Audits of served attributions: leases, samples of works, verdicts, expected influences."""

@@ -1,4 +1,4 @@
-"""An audit: unlearn a served query, see what else was forgotten, and hold the served list against it."""
+"""An audit: unlearn a served query, measure which works were forgotten with it, and judge the served list."""
 
 from __future__ import annotations
 
@@ -25,17 +25,22 @@ from creditline.teacher.loading import Loaded, Loader
 from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.stopping import GivenBack, Stop
 
-# Between blocks the worker looks whether it shall stop.
+# Works scored between two checks for a stop.
 _WORKS_PER_BLOCK = 12
 _log = logging.getLogger(__name__)
 
 
 class AuditFailed(CreditlineError):
-    """The audit has no verdict and will have none; the message says why and what to do."""
+    """The audit failed for good; the message gives the reason and the remedy."""
 
 
 class Busy(CreditlineError):
-    """Another worker holds the audit's lease for `seconds` more."""
+    """Another worker holds the audit's lease.
+
+    Args:
+        message: the error message.
+        seconds: longest time until the lease expires.
+    """
 
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)
@@ -44,15 +49,26 @@ class Busy(CreditlineError):
 
 @dataclasses.dataclass(frozen=True)
 class AuditPlan:
-    """Who audits: the worker's name, how long its leases are, and how many unlisted works it scores."""
+    """How a worker audits."""
 
     worker: str
+    """Name of the worker, for leases."""
     lease_seconds: float
+    """Length of a lease, which is renewed during the audit."""
     sampled_works: int
+    """Number of unlisted works to score."""
 
 
 class Auditor:
-    """Audits attributions of one ledger, one at a time; asked again, it gives the first verdict again."""
+    """Audits the attributions of a ledger, one at a time. A repeated audit returns the first verdict.
+
+    Args:
+        ledger: attributions, audits and leases.
+        loader: the models and data.
+        metrics: counts and times the audits.
+        stop: checked between blocks of works.
+        plan: leases and the sample's size.
+    """
 
     def __init__(
         self, ledger: Ledger, loader: Loader, metrics: TeacherMetrics, stop: Stop, plan: AuditPlan
@@ -64,7 +80,10 @@ class Auditor:
         self._plan = plan
 
     def audit(self, attribution_id: str) -> Verdict:
-        """The verdict on an attribution.
+        """Audit an attribution, or return the verdict that it has already.
+
+        Args:
+            attribution_id: id of the attribution.
 
         Raises:
             NotFound: The ledger holds no such attribution.
@@ -86,10 +105,10 @@ class Auditor:
     def _take(self, audit: Audit) -> None:
         if not self._ledger.take_audit(audit.id, self._plan.worker, self._plan.lease_seconds):
             self._metrics.count("busy")
-            raise Busy(f"audit {audit.id} is with another worker", seconds=self._plan.lease_seconds)
+            raise Busy(f"audit {audit.id} is held by another worker", seconds=self._plan.lease_seconds)
 
     def _run(self, audit: Audit) -> None:
-        """Write a verdict, or why there is none, into the ledger."""
+        """Write the verdict, or the reason for the failure, into the ledger."""
         try:
             self._ledger.finish_audit(audit.id, self._judge(audit))
             self._metrics.count("done")
@@ -102,7 +121,9 @@ class Auditor:
             self._fail(audit, error.message)
         except Exception as error:
             _log.exception("audit %s failed", audit.id)
-            self._fail(audit, f"the teacher failed ({type(error).__name__}: {error}); its log says where")
+            self._fail(
+                audit, f"unhandled error in the teacher ({type(error).__name__}: {error}); see its log"
+            )
 
     def _fail(self, audit: Audit, message: str) -> None:
         _log.warning("audit %s failed: %s", audit.id, message)
@@ -147,7 +168,7 @@ class Auditor:
         )
 
     def _influence_in_blocks(self, teacher: Teacher, step: Step, rows: Sequence[int]) -> NDArray[np.float64]:
-        """What the step did to the named works: (R,) float64. Raises GivenBack."""
+        """The step's influence on the works in `rows`: (R,) float64. Raises GivenBack."""
         values = []
         for start in range(0, len(rows), _WORKS_PER_BLOCK):
             self._stop.refuse_when_over()
@@ -158,7 +179,7 @@ class Auditor:
 
 
 def query_of(attribution: StoredAttribution) -> Query:
-    """The query that was served. Its noise belongs to picture and prompt, whatever answered it."""
+    """The query that was served. Its noise depends only on picture and prompt."""
     with Image.open(io.BytesIO(attribution.image)) as opened:
         picture = opened.convert("RGB")
     content = hashlib.sha256(picture.tobytes() + attribution.prompt.encode()).hexdigest()
@@ -168,14 +189,19 @@ def query_of(attribution: StoredAttribution) -> Query:
 def _expected(
     attribution: StoredAttribution, loaded: Loaded, served: Sequence[ServedWork], ids: Sequence[str]
 ) -> list[float | None]:
-    """What was, or would have been, served for each scored work; what was served comes first in `ids`."""
+    """Expected influence of each scored work: as served, or as the release would have served it.
+
+    The served works come first in `ids`; None where the release does not know the work.
+    """
     known: list[float | None] = [None] * len(ids)
     if loaded.expectations is not None:
         known = loaded.expectations.of(attribution, ids)
-    answered = [work.expected_influence for work in served]
+    stated = [work.expected_influence for work in served]
     return [
-        was if was is not None else would
-        for was, would in zip([*answered, *[None] * (len(ids) - len(served))], known, strict=True)
+        served_value if served_value is not None else release_value
+        for served_value, release_value in zip(
+            [*stated, *[None] * (len(ids) - len(served))], known, strict=True
+        )
     ]
 
 

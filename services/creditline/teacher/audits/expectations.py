@@ -1,4 +1,4 @@
-"""What a release would have served for any work: its calibrated score for the query's vector."""
+"""The influence that a release expects of any work: its calibrated score for the query's vector."""
 
 from __future__ import annotations
 
@@ -20,22 +20,29 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Expectations:
-    """One release's vectors and calibration. vectors: (N, width) float32; `rows` by work id."""
+    """A release's vectors and calibration."""
 
     release: str
+    """Name of the release."""
     rows: Mapping[str, int]
+    """Rows of `vectors` by work id."""
     vectors: NDArray[np.float32]
+    """Vectors of the works: (N, dimension) float32."""
     calibration: Calibration
+    """From cosine to expected influence."""
 
     @classmethod
     def open(cls, directory: Path) -> Expectations:
-        """Raises NotReady when there is no release, FingerprintMismatch when it is damaged."""
+        """Read a release. Raises NotReady if there is none, FingerprintMismatch if it is damaged."""
         release = open_release(directory)
         rows = {work_id: row for row, work_id in enumerate(release.work_ids())}
         return cls(release.name, rows, release.vectors(), release.calibration())
 
     def of(self, attribution: StoredAttribution, work_ids: Sequence[str]) -> list[float | None]:
-        """Expected influence of each work on the query; None throughout for a query of another release."""
+        """Expected influence of each work on the query.
+
+        None for a work that the release does not know, and for all works if another release answered.
+        """
         query = np.asarray(attribution.answer.get("vector", ()), dtype=np.float32)
         if attribution.release != self.release or query.shape != self.vectors.shape[1:]:
             return [None] * len(work_ids)
@@ -46,9 +53,9 @@ class Expectations:
 
 
 def open_expectations(directory: Path) -> Expectations | None:
-    """As `Expectations.open`, or None without a release: audits go on, and the log says what they lack."""
+    """As `Expectations.open`; without a release, logs a warning and returns None, and audits go on."""
     try:
         return Expectations.open(directory)
     except CreditlineError as error:
-        _log.warning("rank correlations are of listed works only: %s", error.message)
+        _log.warning("rank correlations will cover listed works only: %s", error.message)
         return None

@@ -1,4 +1,4 @@
-"""A lease on an audit: renewed by a thread while the audit runs, given back when it is broken off."""
+"""The lease on an audit: renewed by a thread while the audit runs, and ended with it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def held_lease(ledger: Ledger, audit_id: str, worker: str, seconds: float) -> Iterator[None]:
-    """Keep a lease that was taken. On the way out it ends at once, so that nobody waits for it to run out.
+    """Renew a lease until the block ends, then end it at once, so that other workers need not wait.
 
-    It is of no more use once a verdict is written. A worker that is killed leaves it to run out.
+    A killed worker's lease expires by itself. Once a verdict is written, the lease has no meaning.
+
+    Args:
+        ledger: the ledger with the lease.
+        audit_id: the audit.
+        worker: name of the worker that has taken the lease.
+        seconds: length of the lease.
     """
     ended = threading.Event()
     renewal = threading.Thread(
@@ -42,4 +48,4 @@ def _renew_once(ledger: Ledger, audit_id: str, worker: str, seconds: float) -> N
     try:
         ledger.renew_lease(audit_id, worker, seconds)
     except Unavailable as error:
-        _log.warning("the lease on audit %s could not be renewed: %s", audit_id, error.message)
+        _log.warning("cannot renew the lease on audit %s: %s", audit_id, error.message)

@@ -1,4 +1,4 @@
-"""Which works an audit scores: all that were listed, and a uniform random sample of the rest."""
+"""The works that an audit scores: all listed works, and a uniform random sample of the others."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ _SEED_BYTES = 8
 
 @dataclass(frozen=True)
 class ServedWork:
-    """A work as it was served. `expected_influence` is None for copies, which share their group's line."""
+    """A work of a served answer."""
 
     id: str
+    """Id of the work."""
     expected_influence: float | None
+    """Expected influence as served; None for copies, which share their group's line."""
 
 
 @dataclass(frozen=True)
 class AuditSample:
-    """Corpus rows to score: the served works in served order, and those drawn from the `others`."""
+    """The works to score, as rows of the corpus."""
 
     listed: tuple[int, ...]
+    """Rows of the served works, in served order."""
     drawn: tuple[int, ...]
+    """Rows sampled from the works that were not served."""
     others: int
+    """Number of works that were not served."""
 
 
 def served_works(answer: Mapping[str, Any]) -> tuple[ServedWork, ...]:
@@ -43,7 +48,7 @@ def served_works(answer: Mapping[str, Any]) -> tuple[ServedWork, ...]:
 
 
 def audit_seed(attribution_id: str) -> int:
-    """The seed of everything random in an attribution's audit, so that a repeated audit is the same one."""
+    """Seed of an attribution's audit, derived from its id, so that a repetition draws the same numbers."""
     return int.from_bytes(hashlib.sha256(attribution_id.encode()).digest()[:_SEED_BYTES], "big")
 
 
@@ -55,16 +60,25 @@ def draw_sample(
     seed: int,
     withdrawn: Withdrawn = NOTHING_WITHDRAWN,
 ) -> AuditSample:
-    """Draw `size` of the works that were not served, uniformly without replacement; all if there are fewer.
+    """Draw a sample of the works that were not served, uniformly without replacement.
 
-    What is withdrawn cannot be served: it is not among the others, and never counts as missed. What was
-    served before it was withdrawn is scored like any served work. Raises NotFound when a served work is not
-    in the corpus.
+    Withdrawn works cannot be served, so they are not among the others and never count as missed. A work that
+    was served before its withdrawal is scored like any served work.
+
+    Args:
+        corpus: the generator's corpus.
+        served: the served works.
+        size: size of the sample; all other works are drawn if there are fewer.
+        seed: seed of the random draw.
+        withdrawn: works that are withdrawn now.
+
+    Raises:
+        NotFound: A served work is not in the corpus, or is listed twice.
     """
     listed = tuple(corpus.row(work.id) for work in served)
     if len(set(listed)) != len(listed):
-        raise NotFound("the answer lists the same work twice and cannot be judged", field="works")
-    left_out = [row for row, work in enumerate(corpus) if withdrawn.leaves_out(work)]
-    others = np.setdiff1d(np.arange(len(corpus)), np.array([*listed, *left_out], dtype=np.int64))
+        raise NotFound("the answer lists the same work twice, so it cannot be audited", field="works")
+    withdrawn_rows = [row for row, work in enumerate(corpus) if withdrawn.leaves_out(work)]
+    others = np.setdiff1d(np.arange(len(corpus)), np.array([*listed, *withdrawn_rows], dtype=np.int64))
     drawn = np.random.default_rng(seed).choice(others, min(size, len(others)), replace=False)
     return AuditSample(listed, tuple(int(row) for row in drawn), len(others))

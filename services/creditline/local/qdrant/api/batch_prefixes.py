@@ -1,7 +1,7 @@
-"""Queries of one batch whose answer is the beginning of another's: one search finds both.
+"""Queries of a batch whose result is a prefix of another query's result, so that one search serves both.
 
-Whoever wants many points, and the payload of the best few, asks twice in one batch. The second question is
-answered from the first search and a look at those points, in a quarter of the time.
+A client that needs many points, and the payload of the best few, sends two queries in one batch. The second
+is answered from the first search and a retrieval of those points, in a quarter of the time.
 """
 
 from __future__ import annotations
@@ -14,21 +14,28 @@ _DEFAULT_OVERSAMPLING = 1.0
 
 
 def batch_prefixes(requests: Sequence[qdrant.QueryPoints]) -> dict[int, int]:
-    """By the place of each query whose answer is a beginning: the place of the query that is searched for."""
+    """The queries that need no search of their own.
+
+    Args:
+        requests: the queries of a batch.
+
+    Returns:
+        Positions in the batch: for each query whose result is a prefix, the query that has to be searched.
+    """
     searched: dict[Hashable, int] = {}
-    found = {}
+    prefixes = {}
     for place in sorted(range(len(requests)), key=lambda place: -requests[place].limit):
         request = requests[place]
         if not request.HasField("limit") or request.offset:
             continue
-        longer = searched.setdefault(_looks_at(request), place)
+        longer = searched.setdefault(_search_key(request), place)
         if longer != place:
-            found[place] = longer
-    return found
+            prefixes[place] = longer
+    return prefixes
 
 
-def _looks_at(request: qdrant.QueryPoints) -> Hashable:
-    """What two queries have in common that look at the same points, and score as many by whole vectors."""
+def _search_key(request: qdrant.QueryPoints) -> Hashable:
+    """A key that is equal for queries which visit the same points and rescore as many by full vectors."""
     params, quantization = request.params, request.params.quantization
     oversampling = (
         quantization.oversampling if quantization.HasField("oversampling") else _DEFAULT_OVERSAMPLING

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 from qdrant_client.grpc import collections_service_pb2_grpc
 
@@ -12,12 +13,12 @@ from creditline.local.qdrant.storage.collection import StoredCollection
 from creditline.local.qdrant.storage.directory import CollectionDirectory
 from creditline.local.qdrant.translation.field_indexes import schema_info
 
-# There is one process, and it is always the first.
+# Id of the only peer.
 _PEER = 1
 
 
 class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
-    """Collections and aliases."""
+    """Implements `qdrant.Collections`; `calls` turns the CreditlineErrors of its methods into statuses."""
 
     def __init__(self, directory: CollectionDirectory) -> None:
         self._directory = directory
@@ -33,7 +34,7 @@ class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
 
     @served
     def Update(self, request: qdrant.UpdateCollection) -> qdrant.CollectionOperationResponse:  # noqa: N802
-        """Changes settings, if the request says any, and starts the optimizer."""
+        """Changes the given settings and starts the optimizer."""
         self._directory.collection(request.collection_name).update_settings(request)
         return qdrant.CollectionOperationResponse(result=True)
 
@@ -58,7 +59,7 @@ class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
     def CollectionClusterInfo(  # noqa: N802
         self, request: qdrant.CollectionClusterInfoRequest
     ) -> qdrant.CollectionClusterInfoResponse:
-        """All shards are here and active."""
+        """Reports all shards as local and active."""
         points = self._directory.collection(request.collection_name).points_of_shards
         shards = [
             qdrant.LocalShardInfo(shard_id=number, points_count=count, state=qdrant.ReplicaState.Active)
@@ -84,7 +85,7 @@ class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
         return qdrant.ListAliasesResponse(aliases=self._aliases_of(request.collection_name))
 
     def _aliases_of(self, collection: str | None) -> list[qdrant.AliasDescription]:
-        """Those of one collection, or all."""
+        """The aliases of one collection; None: all aliases."""
         return [
             qdrant.AliasDescription(alias_name=alias, collection_name=target)
             for alias, target in sorted(self._directory.aliases().items())
@@ -127,10 +128,12 @@ def _collection_config(settings: qdrant.CreateCollection) -> qdrant.CollectionCo
     )
 
 
-def _payload_schema(schemas: list[Any]) -> dict[str, qdrant.PayloadSchemaInfo]:
-    """Every shard has the same indexes, of its own points."""
-    whole = {name: schema_info(index) for name, index in schemas[0].items()}
+def _payload_schema(
+    schemas: Sequence[Mapping[str, edge.PayloadIndexInfo]],
+) -> dict[str, qdrant.PayloadSchemaInfo]:
+    """The indexes with their points of all shards; every shard has the same indexes."""
+    merged = {name: schema_info(index) for name, index in schemas[0].items()}
     for schema in schemas[1:]:
         for name, index in schema.items():
-            whole[name].points += index.points
-    return whole
+            merged[name].points += index.points
+    return merged

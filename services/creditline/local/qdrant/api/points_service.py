@@ -1,10 +1,10 @@
-"""Qdrant's Points service: points of one collection, written and read."""
+"""Qdrant's Points service: writing and reading the points of a collection."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
@@ -16,20 +16,21 @@ from creditline.local.qdrant.api.calls import served, served_at_once
 from creditline.local.qdrant.storage.collection import StoredCollection
 from creditline.local.qdrant.storage.directory import CollectionDirectory
 from creditline.local.qdrant.translation import queries
+from creditline.local.qdrant.translation.edge_types import Record, ScoredPoint
 from creditline.local.qdrant.translation.field_indexes import field_index_creation
 from creditline.local.qdrant.translation.filters import edge_filter, optional_filter
 from creditline.local.qdrant.translation.grouping import Group
 from creditline.local.qdrant.translation.points import (
+    ScoredPointMessages,
     edge_points,
     fill_record,
     fill_scored,
     fill_with_records,
 )
-from creditline.local.qdrant.translation.settings import optional
-from creditline.local.qdrant.translation.unsupported import refuse_other_fields
-from creditline.local.qdrant.translation.values import PointId, edge_id, grpc_id, python_payload
+from creditline.local.qdrant.translation.unsupported import reject_unsupported_fields
+from creditline.local.qdrant.translation.values import Payload, PointId, edge_id, grpc_id, python_payload
 
-# Every write waits and is in order, whatever the request says of that.
+# `wait` and `ordering` have no effect: every write waits until it is durable, and writes are ordered.
 _WRITES = frozenset({"collection_name", "wait", "ordering", "timeout"})
 _UPSERT_FIELDS = _WRITES | {"points", "update_filter", "update_mode"}
 _SELECTED_FIELDS = _WRITES | {"points"}
@@ -43,32 +44,39 @@ _UPDATE_MODES = {
 }
 
 
+class _HasCollectionName(Protocol):
+    """A request with the field `collection_name`."""
+
+    @property
+    def collection_name(self) -> str: ...
+
+
 class PointsService(points_service_pb2_grpc.PointsServicer):
-    """Points of one collection."""
+    """Implements `qdrant.Points`; `calls` turns the CreditlineErrors of its methods into statuses."""
 
     def __init__(self, directory: CollectionDirectory) -> None:
         self._directory = directory
-        # Two that make points at once only take the GIL from each other, every five milliseconds.
+        # Two threads that convert points at once only compete for the GIL.
         self._translating = threading.Lock()
 
     @served
     def Upsert(self, request: qdrant.UpsertPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
-        refuse_other_fields(request, _UPSERT_FIELDS, "an upsert")
+        reject_unsupported_fields(request, _UPSERT_FIELDS, "an upsert")
         collection = self._collection(request)
         with self._translating:
-            points = edge_points(request.points, collection.width)
+            points = edge_points(request.points, collection.dimension)
         condition = optional_filter(request.update_filter)
         return _done(collection.upsert(points, condition, _UPDATE_MODES[request.update_mode]))
 
     @served
     def Delete(self, request: qdrant.DeletePoints) -> qdrant.PointsOperationResponse:  # noqa: N802
-        refuse_other_fields(request, _SELECTED_FIELDS, "a deletion")
+        reject_unsupported_fields(request, _SELECTED_FIELDS, "a deletion")
         updates = edge.UpdateOperation
         return self._write(request, request.points, updates.delete_points, updates.delete_points_by_filter)
 
     @served
     def SetPayload(self, request: qdrant.SetPayloadPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
-        """Some fields of some points."""
+        """Sets some payload fields of the selected points."""
         updates = edge.UpdateOperation
         return self._write_payload(request, updates.set_payload, updates.set_payload_by_filter)
 
@@ -76,7 +84,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
     def OverwritePayload(  # noqa: N802
         self, request: qdrant.SetPayloadPoints
     ) -> qdrant.PointsOperationResponse:
-        """The whole payload of some points."""
+        """Replaces the whole payload of the selected points."""
         updates = edge.UpdateOperation
         return self._write_payload(request, updates.overwrite_payload, updates.overwrite_payload_by_filter)
 
@@ -84,7 +92,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
     def DeletePayload(  # noqa: N802
         self, request: qdrant.DeletePayloadPoints
     ) -> qdrant.PointsOperationResponse:
-        refuse_other_fields(request, _KEYS_FIELDS, "a deletion of payload")
+        reject_unsupported_fields(request, _KEYS_FIELDS, "a deletion of payload")
         updates, keys = edge.UpdateOperation, list(request.keys)
         return self._write(
             request,
@@ -95,7 +103,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     @served
     def ClearPayload(self, request: qdrant.ClearPayloadPoints) -> qdrant.PointsOperationResponse:  # noqa: N802
-        refuse_other_fields(request, _SELECTED_FIELDS, "a clearing of payload")
+        reject_unsupported_fields(request, _SELECTED_FIELDS, "a clearing of payload")
         updates = edge.UpdateOperation
         return self._write(request, request.points, updates.clear_payload, updates.clear_payload_by_filter)
 
@@ -103,7 +111,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
     def CreateFieldIndex(  # noqa: N802
         self, request: qdrant.CreateFieldIndexCollection
     ) -> qdrant.PointsOperationResponse:
-        refuse_other_fields(request, _INDEX_FIELDS, "an index")
+        reject_unsupported_fields(request, _INDEX_FIELDS, "an index")
         return _done(self._collection(request).write_everywhere(field_index_creation(request)))
 
     @served
@@ -122,20 +130,22 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     @served_at_once
     def QueryBatch(self, request: qdrant.QueryBatchPoints) -> qdrant.QueryBatchResponse:  # noqa: N802
-        """All queries at once: those that differ in their vectors only share a pass, beginnings need none."""
+        """Runs all queries as one batch; those whose result is a prefix of another's need no search."""
         answer, collection = qdrant.QueryBatchResponse(), self._collection(request)
-        asked, begun = request.query_points, batch_prefixes(request.query_points)
+        batch, prefixes = request.query_points, batch_prefixes(request.query_points)
         searches = {
-            place: queries.search_of_query(query) for place, query in enumerate(asked) if place not in begun
+            place: queries.search_of_query(query)
+            for place, query in enumerate(batch)
+            if place not in prefixes
         }
         found = dict(zip(searches, collection.query(list(searches.values())), strict=True))
-        for place, query in enumerate(asked):
+        for place, query in enumerate(batch):
             result = answer.result.add().result
             if place in found:
                 fill_scored(result, found[place])
             else:
-                search = queries.prefix_of(searches[begun[place]], query)
-                _fill_from_prefix(result, found[begun[place]][: search.limit], collection, search)
+                search = queries.prefix_of(searches[prefixes[place]], query)
+                _fill_from_prefix(result, found[prefixes[place]][: search.limit], collection, search)
         return answer
 
     @served
@@ -161,11 +171,14 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     @served
     def Facet(self, request: qdrant.FacetCounts) -> qdrant.FacetResponse:  # noqa: N802
-        """Needs a keyword or integer index on the field, as a server does."""
+        """Requires a keyword or integer index on the field, as on a server."""
         answer = qdrant.FacetResponse()
         for value, count in self._collection(request).facet(queries.facet(request)):
-            field = "string_value" if isinstance(value, str) else "integer_value"
-            answer.hits.add(value=qdrant.FacetValue(**{field: value}), count=count)
+            hit = answer.hits.add(count=count)
+            if isinstance(value, str):
+                hit.value.string_value = value
+            else:
+                hit.value.integer_value = value
         return answer
 
     @served
@@ -180,24 +193,24 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     @served_at_once
     def Get(self, request: qdrant.GetPoints) -> qdrant.GetResponse:  # noqa: N802
-        ids, vectors = queries.wanted_ids(request), queries.with_vectors(request)
+        ids, vectors = queries.requested_ids(request), queries.with_vectors(request)
         fields = queries.payload_selector(request, default=True)
         answer = qdrant.GetResponse()
         for record in self._collection(request).retrieve(ids, fields, with_vector=vectors):
             fill_record(answer.result.add(), record)
         return answer
 
-    def _collection(self, request: Any) -> StoredCollection:
+    def _collection(self, request: _HasCollectionName) -> StoredCollection:
         return self._directory.collection(request.collection_name)
 
     def _write_payload(
         self,
         request: qdrant.SetPayloadPoints,
-        by_ids: Callable[..., Any],
-        by_filter: Callable[..., Any],
+        by_ids: Callable[[list[edge.PointId], Payload, str | None], edge.UpdateOperation],
+        by_filter: Callable[[edge.Filter, Payload, str | None], edge.UpdateOperation],
     ) -> qdrant.PointsOperationResponse:
-        refuse_other_fields(request, _PAYLOAD_FIELDS, "a change of payload")
-        payload, key = python_payload(request.payload), optional(request, "key")
+        reject_unsupported_fields(request, _PAYLOAD_FIELDS, "a change of payload")
+        payload, key = python_payload(request.payload), request.key if request.HasField("key") else None
         return self._write(
             request,
             request.points_selector,
@@ -207,12 +220,12 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
 
     def _write(
         self,
-        request: Any,
+        request: _HasCollectionName,
         selector: qdrant.PointsSelector,
-        by_ids: Callable[[list[Any]], Any],
-        by_filter: Callable[[edge.Filter], Any],
+        by_ids: Callable[[list[edge.PointId]], edge.UpdateOperation],
+        by_filter: Callable[[edge.Filter], edge.UpdateOperation],
     ) -> qdrant.PointsOperationResponse:
-        """Apply one of two updates, as the points are selected."""
+        """Apply the update for points selected by ids, or the one for points selected by a filter."""
         collection = self._collection(request)
         match selector.WhichOneof("points_selector_one_of"):
             case "points":
@@ -221,7 +234,7 @@ class PointsService(points_service_pb2_grpc.PointsServicer):
             case "filter":
                 operation = by_filter(edge_filter(selector.filter))
                 return _done(collection.write_everywhere(operation, selects=True))
-        raise InvalidInput("no points are selected: give ids or a filter", field="points")
+        raise InvalidInput("the request selects no points; give ids or a filter", field="points")
 
 
 def _done(number: int) -> qdrant.PointsOperationResponse:
@@ -230,15 +243,18 @@ def _done(number: int) -> qdrant.PointsOperationResponse:
 
 
 def _fill_from_prefix(
-    messages: Any, points: list[Any], collection: StoredCollection, search: queries.Search
+    messages: ScoredPointMessages,
+    points: Sequence[ScoredPoint],
+    collection: StoredCollection,
+    search: queries.Search,
 ) -> None:
-    """Points that another search has found, with what this one asks of them."""
+    """Fill a result from the points of a longer search, with the payload and vectors of this one."""
     ids = [point.id for point in points]
     records = collection.records(ids, search.with_payload, with_vector=search.with_vector)
     fill_with_records(messages, points, records)
 
 
-def _fill_group(message: qdrant.PointGroup, group: Group, records: dict[PointId, Any]) -> None:
+def _fill_group(message: qdrant.PointGroup, group: Group, records: Mapping[PointId, Record]) -> None:
     match group.key:
         case str():
             message.id.string_value = group.key

@@ -1,4 +1,4 @@
-"""The process: gRPC server, health, metrics, and a stop that loses nothing."""
+"""The server process: gRPC server, health checks, metrics, and a graceful stop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from creditline.local.qdrant.api.snapshots_service import SnapshotsService
 from creditline.local.qdrant.storage.directory import CollectionDirectory
 
 _LOGGER = logging.getLogger(__name__)
-# For what may wait. Edge holds the GIL in every call, so these do not work at once: they wait for the disk.
+# Threads for calls that may wait for the disk. Edge holds the GIL, so they do not compute in parallel.
 _THREADS = 16
 _LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
 _STOP_GRACE_SECONDS = 5.0
@@ -40,7 +40,7 @@ _SERVICES = ("", "qdrant.Collections", "qdrant.Points", "qdrant.Snapshots", "qdr
 
 
 class QdrantService(qdrant_pb2_grpc.QdrantServicer):
-    """Qdrant's own health check."""
+    """Implements `qdrant.Qdrant`: Qdrant's own health check."""
 
     @served
     def HealthCheck(self, request: qdrant.HealthCheckRequest) -> qdrant.HealthCheckReply:  # noqa: N802
@@ -50,32 +50,34 @@ class QdrantService(qdrant_pb2_grpc.QdrantServicer):
 
 @dataclass(frozen=True)
 class LocalQdrant:
-    """What one process is started with.
-
-    metrics_port: 0 leaves metrics out.
-    kill_after_alias_actions: for fault tests, see `Aliases`; 0: never.
-    """
+    """Start-up settings of the process."""
 
     directory: Path
+    """Data directory."""
     grpc_port: int
+    """Port of the gRPC server."""
     host: str = "127.0.0.1"
+    """Address that the process listens on."""
     metrics_port: int = 0
+    """Port of the Prometheus metrics; 0: no metrics."""
     kill_after_alias_actions: int = 0
+    """For fault tests: number of alias actions after which the process kills itself; 0: never."""
 
 
 def run(settings: LocalQdrant) -> None:
     """Serve until SIGTERM or SIGINT, then finish the calls in flight, flush and close.
 
-    Raises Conflict when another process owns the directory or a port.
+    Raises:
+        Conflict: Another process owns the directory or a port.
     """
     asyncio.run(_run(settings))
-    _LOGGER.info("stopped; everything acknowledged is on disk")
+    _LOGGER.info("stopped; all acknowledged writes are on disk")
 
 
 async def _run(settings: LocalQdrant) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="call"))
-    # First of all: large collections take seconds to open, and a stop may come meanwhile.
+    # First, because large collections take seconds to open and a signal may arrive meanwhile.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with CollectionDirectory(
@@ -127,7 +129,7 @@ def _server(directory: CollectionDirectory) -> tuple[grpc.aio.Server, health.aio
     )
     health_of = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
-    # Last: it has a word for every call.
+    # Last, because it handles every call.
     server.add_generic_rpc_handlers((calls,))
     return server, health_of
 
@@ -137,6 +139,6 @@ def _bind(bind: Callable[[], object], host: str, port: int) -> None:
         bind()
     except (RuntimeError, OSError) as failure:
         raise Conflict(
-            f"port {port} on {host} cannot be bound; another process may hold it, choose a free one",
+            f"port {port} on {host} cannot be bound; another process may use it, choose a free one",
             field="port",
         ) from failure

@@ -1,4 +1,4 @@
-"""Qdrant's Snapshots service, of collections. Restoring is a command: see `snapshots` beside this."""
+"""Qdrant's Snapshots service for collections. Restoring is a command (see `storage.snapshots`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from creditline.local.qdrant.storage.snapshots import Snapshot
 
 
 class SnapshotsService(snapshots_service_pb2_grpc.SnapshotsServicer):
-    """Made, listed and deleted, each of one collection."""
+    """Implements the collection part of `qdrant.Snapshots`: create, list and delete."""
 
     def __init__(self, directory: CollectionDirectory) -> None:
         self._directory = directory

@@ -1,4 +1,4 @@
-"""Aliases of collections, changed and saved as a Qdrant server does it."""
+"""Aliases of collections, changed and saved as a Qdrant server does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Aliases:
     """The mapping alias -> collection, in one JSON file.
 
     As in Qdrant 1.19, the actions of one request are applied in order and saved one by one. An action that is
-    refused, or the end of the process, leaves the actions before it in force: nothing is rolled back.
+    rejected, or the end of the process, leaves the actions before it in force: nothing is rolled back.
 
     Args:
         path: the file; it need not exist yet.
@@ -38,7 +38,7 @@ class Aliases:
         return dict(self._targets)
 
     def target(self, name: str) -> str:
-        """The collection that an alias means; any other name is returned unchanged."""
+        """The collection that an alias points to; any other name is returned unchanged."""
         return self._targets.get(name, name)
 
     def apply(self, actions: Sequence[qdrant.AliasOperations], collections: Collection[str]) -> None:
@@ -85,7 +85,7 @@ def _changed(
     match action.WhichOneof("action"):
         case "create_alias":
             alias, collection = action.create_alias.alias_name, action.create_alias.collection_name
-            _refuse_creation(alias, collection, collections)
+            _check_creation(alias, collection, collections)
             changed[alias] = collection
         case "delete_alias":
             changed.pop(action.delete_alias.alias_name, None)
@@ -97,8 +97,8 @@ def _changed(
     return changed
 
 
-def _refuse_creation(alias: str, collection: str, collections: Collection[str]) -> None:
+def _check_creation(alias: str, collection: str, collections: Collection[str]) -> None:
     if collection not in collections:
         raise NotFound(f"Collection `{collection}` doesn't exist!", field="collection_name")
     if alias in collections:
-        raise Conflict(f"`{alias}` is a collection; an alias needs another name", field="alias_name")
+        raise Conflict(f"`{alias}` is a collection; choose another name for the alias", field="alias_name")

@@ -1,8 +1,8 @@
-"""Room on the disk: asked for before a write, because afterwards it is too late.
+"""Checks for free disk space before a write.
 
-Qdrant Edge writes into mapped files. When the disk has no page left for one of them the kernel ends the whole
-process (SIGBUS); it does not return an error. So a write is refused while the disk still has a reserve, which
-is more than the largest request needs.
+Qdrant Edge writes into mapped files. If the disk has no page left for one of them, the kernel kills the
+process (SIGBUS) instead of returning an error. A write is therefore rejected while the disk still has a
+reserve, which is larger than the largest request needs.
 """
 
 from __future__ import annotations
@@ -14,30 +14,41 @@ from pathlib import Path
 from creditline.errors import ResourceExhausted
 
 _MEGABYTE = 1024 * 1024
-# Twice the largest message, and the two log files of 32 MB that Edge keeps ahead.
+# Twice the largest message, and the two log files of 32 MB that Edge allocates ahead.
 RESERVE_BYTES = 192 * _MEGABYTE
 
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """The disk of one directory. A `reserve_bytes` stays free."""
+    """Free space on the disk of one directory."""
 
     directory: Path
+    """A directory on the disk."""
     reserve_bytes: int = RESERVE_BYTES
+    """Bytes that must stay free."""
 
-    def demand(self, what: str, needed_bytes: int = 0) -> None:
-        """Raises ResourceExhausted when `what` would leave less than the reserve."""
+    def require(self, operation: str, needed_bytes: int = 0) -> None:
+        """Check that an operation leaves the reserve free.
+
+        Args:
+            operation: the operation as a noun phrase for the error message.
+            needed_bytes: bytes that it will write, beyond the reserve.
+
+        Raises:
+            ResourceExhausted: The disk has too little free space.
+        """
         disk = os.statvfs(self.directory)
         free = disk.f_bavail * disk.f_frsize
         if free < self.reserve_bytes + needed_bytes:
             raise ResourceExhausted(
-                f"{what} needs {(self.reserve_bytes + needed_bytes) // _MEGABYTE} MB of room but the disk of "
-                f"{self.directory} has {free // _MEGABYTE} MB left; nothing was changed, make room first"
+                f"{operation} needs {(self.reserve_bytes + needed_bytes) // _MEGABYTE} MB of free disk "
+                f"space, but the disk of {self.directory} has {free // _MEGABYTE} MB left; "
+                "nothing was changed, free disk space first"
             )
 
 
 def used_bytes(directory: Path) -> int:
-    """What the files of a tree take on the disk."""
+    """Disk space that the files of a directory tree occupy, in bytes."""
     return sum(
         os.lstat(os.path.join(root, name)).st_blocks * 512
         for root, _, names in os.walk(directory)

@@ -1,8 +1,8 @@
-"""What is on disk when a call returns, however the machine stops.
+"""Durability of files and of the write-ahead log.
 
 An update is in Qdrant Edge's write-ahead log before it is applied, so a kill -9 loses nothing. Against a
-power loss the log's files are synchronized before an update is acknowledged; Edge's own `flush`, which writes
-the forty files of every segment as well, takes sixty times as long and holds the GIL meanwhile.
+power loss the log's files are synchronized before an update is acknowledged. Edge's own `flush` also writes
+the forty files of every segment; it takes sixty times as long and holds the GIL meanwhile.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from creditline.files import replace_file, sync_directory
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Replace a file in one step, on disk before this returns."""
+    """Replace a file atomically; it is on disk when this returns."""
     with replace_file(path, durable=True) as draft:
         draft.write_text(text)
 
 
 def sync_files(directory: Path) -> None:
-    """Put the contents of all files of a tree on disk; files that vanish meanwhile do not matter."""
+    """Synchronize all files of a directory tree; files that are deleted meanwhile are skipped."""
     for root, _, names in os.walk(directory):
         for name in names:
             _sync_file(os.path.join(root, name))
@@ -40,14 +40,18 @@ def _sync_file(path: str) -> None:
 
 
 class WriteAheadLog:
-    """The log of one shard, as files: synchronized without Edge, and without the GIL."""
+    """The write-ahead log of one shard as files, synchronized without Edge and without the GIL.
+
+    Args:
+        shard: directory of Edge's files.
+    """
 
     def __init__(self, shard: Path) -> None:
         self._directory = shard / "wal"
         self._names: set[str] = set()
 
     def sync(self) -> None:
-        """Everything that was written before this call is on disk after it."""
+        """Synchronize the log: all updates written before this call are on disk when it returns."""
         names = set(os.listdir(self._directory))
         for name in names:
             _sync_file(os.path.join(self._directory, name))
@@ -56,15 +60,18 @@ class WriteAheadLog:
             self._names = names
 
     def full_files(self) -> int:
-        """How many files of the log are full: what a restart would have to replay, and a flush gives free."""
+        """Number of full log files, which a restart would replay and a flush releases."""
         return sum(name.startswith("closed-") for name in os.listdir(self._directory))
 
 
 class GroupCommit:
-    """One synchronization for all writers that wait for one.
+    """Group commit: one synchronization for all writers that wait.
 
-    A writer takes a ticket with its write, in the order of the writes, and then waits for the ticket: the
-    first to wait synchronizes for all that have written by then, while others go on writing.
+    Each write gets a ticket, in the order of the writes, and its writer waits for that ticket. The first to
+    wait synchronizes for all that have written by then, while others go on writing.
+
+    Args:
+        sync: synchronizes everything written so far.
     """
 
     def __init__(self, sync: Callable[[], None]) -> None:
@@ -75,13 +82,13 @@ class GroupCommit:
         self._syncing = False
 
     def ticket(self) -> int:
-        """For a write that has just been made."""
+        """The ticket of the write that has just been made."""
         with self._changed:
             self._written += 1
             return self._written
 
     def wait(self, ticket: int) -> None:
-        """Until the ticket's write is on disk. Raises what this thread's synchronization raised."""
+        """Wait until the ticket's write is on disk. Raises the errors of `sync`."""
         while self._must_sync(ticket):
             with self._changed:
                 reached = self._written
@@ -97,7 +104,7 @@ class GroupCommit:
                     self._changed.notify_all()
 
     def _must_sync(self, ticket: int) -> bool:
-        """Whether it is on this thread to synchronize; false once the ticket is on disk."""
+        """Whether this thread has to synchronize; false once the ticket's write is on disk."""
         with self._changed:
             while self._durable < ticket and self._syncing:
                 self._changed.wait()

@@ -1,8 +1,7 @@
-"""Builds the graph and codes of one shard in a process of its own.
+"""Builds the graph and quantized vectors of one shard in a separate process.
 
-Qdrant Edge holds the GIL while it optimizes: the process that answers queries must not be the one that does.
-`python -m creditline.local.qdrant.storage.optimizing SHARD SETTINGS PARENT_PID` is that process;
-`Optimization` starts it.
+Qdrant Edge holds the GIL while it optimizes, so the process that answers queries must not do it.
+`Optimization` starts `python -m creditline.local.qdrant.storage.optimizing SHARD SETTINGS PARENT_PID`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,12 @@ _TAIL_CHARACTERS = 500
 
 
 class Optimization:
-    """A started optimization of a closed shard directory. `cancel` may be called from any thread."""
+    """A running optimization of a shard that is not open. `cancel` may be called from any thread.
+
+    Args:
+        shard: the shard's directory.
+        settings: the collection's settings file.
+    """
 
     def __init__(self, shard: Path, settings: Path) -> None:
         self._process = subprocess.Popen(
@@ -37,30 +41,29 @@ class Optimization:
         )
 
     def wait(self) -> None:
-        """Until it is done. Raises Unavailable, with what the process said, when it failed or was ended."""
-        _, said = self._process.communicate()
+        """Wait until it is done. Raises Unavailable, with the end of its output, if it failed."""
+        _, output = self._process.communicate()
         if self._process.returncode != 0:
             raise Unavailable(
-                f"the optimizer ended with status {self._process.returncode}; the collection is as it was"
-                f" before{': ' if said else ''}{said.strip()[-_TAIL_CHARACTERS:]}",
+                f"the optimizer ended with status {self._process.returncode}; the collection is"
+                f" unchanged{': ' if output else ''}{output.strip()[-_TAIL_CHARACTERS:]}",
                 service="qdrant",
             )
 
     def cancel(self) -> None:
-        """End it now; its shard directory is then worth nothing."""
+        """Kill the process; the shard directory is then unusable."""
         self._process.kill()
 
 
 def read_settings(path: Path) -> qdrant.CreateCollection:
-    """A collection's settings, as its directory holds them."""
+    """Read a collection's settings file."""
     return json_format.Parse(path.read_text(), qdrant.CreateCollection())
 
 
 def main() -> None:
-    """Optimize the shard at the first argument; end with the process whose pid is the third."""
+    """Optimize the shard at the first argument; end when the process whose pid is the third argument ends."""
     shard_directory, settings, parent = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    # The kernel takes the end of the thread that started us for the end of the parent, and it is the thread
-    # that waits for us.
+    # The kernel signals when the thread that started this process ends; that thread waits for the process.
     die_with_parent(parent, signal.SIGKILL)
     shard = edge.EdgeShard.load(shard_directory, edge_config(read_settings(settings)))
     shard.optimize()

@@ -1,9 +1,9 @@
-"""Snapshots of a collection: one tar file each, listed with size, time and checksum; and the way back.
+"""Snapshots of collections: one tar file each, with size, time and checksum; and their restoration.
 
 DIRECTORY/snapshots/COLLECTION/NAME.snapshot            the collection's directory, shard by shard
-DIRECTORY/snapshots/COLLECTION/NAME.snapshot.checksum   its SHA-256; written first, so a snapshot has one
+DIRECTORY/snapshots/COLLECTION/NAME.snapshot.checksum   its SHA-256; written before the snapshot
 
-`python -m creditline.local.qdrant restore` makes a collection of one while no process owns the directory.
+`python -m creditline.local.qdrant restore` restores a collection while no process owns the directory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from google.protobuf import json_format
 
@@ -29,6 +29,9 @@ from creditline.local.qdrant.storage.durability import sync_files, write_durably
 from creditline.local.qdrant.storage.optimizing import read_settings
 from creditline.local.qdrant.storage.shard import CURRENT
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 _SUFFIX = ".snapshot"
 _CHECKSUM = ".checksum"
 _UNFINISHED = ".unfinished"
@@ -37,41 +40,55 @@ _BLOCK_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One finished snapshot."""
+    """A complete snapshot."""
 
     path: Path
+    """The tar file."""
     checksum: str
+    """SHA-256 of the file, in hexadecimal."""
 
     @property
     def name(self) -> str:
+        """File name."""
         return self.path.name
 
     @property
     def size(self) -> int:
+        """Size of the file in bytes."""
         return self.path.stat().st_size
 
     @property
     def created(self) -> datetime:
+        """Time of creation, in UTC."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
 
 class Snapshots:
-    """The snapshots of all collections of one directory; what a crash left unfinished is removed."""
+    """The snapshots of all collections. Unfinished files that a crash left are removed at the start.
+
+    Args:
+        root: directory of the snapshots.
+        disk_space: checks for free disk space before a snapshot is written.
+    """
 
     def __init__(self, root: Path, disk_space: DiskSpace) -> None:
         self._root = root
-        self._room = disk_space
+        self._disk_space = disk_space
         self._making = threading.Lock()
         remove_drafts(root)
-        for unfinished in root.glob(f"*/*{_UNFINISHED}"):  # as earlier versions named them
+        for unfinished in root.glob(f"*/*{_UNFINISHED}"):  # the file names of earlier versions
             unfinished.unlink()
 
     def create(self, collection: StoredCollection) -> Snapshot:
-        """The collection as it is now. Writes wait meanwhile, reads do not."""
+        """Write a snapshot of a collection. Writes wait meanwhile, reads do not.
+
+        Raises:
+            ResourceExhausted: The disk has too little free space.
+        """
         name = collection.directory.name
         folder = self._root / name
         with self._making:
-            self._room.demand("a snapshot", used_bytes(collection.directory))
+            self._disk_space.require("a snapshot", used_bytes(collection.directory))
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{name}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}{_SUFFIX}"
             with replace_file(path, durable=True) as draft:
@@ -80,12 +97,12 @@ class Snapshots:
         return Snapshot(path, checksum)
 
     def list(self, collection: str) -> list[Snapshot]:
-        """Oldest first."""
+        """The snapshots of a collection, oldest first."""
         found = sorted((self._root / collection).glob(f"*{_SUFFIX}"))
         return [Snapshot(path, path.with_name(path.name + _CHECKSUM).read_text()) for path in found]
 
     def delete(self, collection: str, name: str) -> None:
-        """Raises NotFound."""
+        """Delete a snapshot. Raises NotFound if it does not exist."""
         for snapshot in self.list(collection):
             if snapshot.name == name:
                 snapshot.path.unlink()
@@ -95,31 +112,44 @@ class Snapshots:
 
 
 def restore(snapshot: Path, directory: Path, collection: str) -> None:
-    """Make the collection `collection` in `directory`, which no process owns, from a snapshot file.
+    """Restore a collection from a snapshot.
 
-    Raises NotFound without the file, InvalidInput when it is not whole, Conflict when the collection is
-    there already, ResourceExhausted without room.
+    Args:
+        snapshot: the snapshot file.
+        directory: the data directory, which no process may own.
+        collection: name of the new collection.
+
+    Raises:
+        NotFound: The snapshot file does not exist.
+        InvalidInput: The snapshot is damaged or incomplete.
+        Conflict: The collection exists already.
+        ResourceExhausted: The disk has too little free space.
     """
     if not snapshot.is_file():
-        raise NotFound(f"there is no snapshot {snapshot}", field="snapshot")
+        raise NotFound(
+            f"snapshot {snapshot} does not exist; give the path of a snapshot file", field="snapshot"
+        )
     home = directory / "collections" / collection
     if (home / SETTINGS).exists():
-        raise Conflict(f"collection {collection!r} is there already; drop it first", field="collection")
-    _refuse_damaged(snapshot)
-    DiskSpace(directory).demand("the restored collection", snapshot.stat().st_size)
+        raise Conflict(
+            f"collection {collection!r} exists already; drop it first or choose another name",
+            field="collection",
+        )
+    _check_checksum(snapshot)
+    DiskSpace(directory).require("the restored collection", snapshot.stat().st_size)
     shutil.rmtree(home, ignore_errors=True)
     _unpack(snapshot, home)
     settings = home / (SETTINGS + _UNFINISHED)
     sync_files(home)
     sync_directory(home)
-    # The settings file makes it a collection: it takes its name last.
+    # The settings file marks a complete collection, so it gets its name last.
     settings.rename(home / SETTINGS)
     sync_directory(home)
     sync_directory(home.parent)
 
 
 def _pack(collection: StoredCollection, path: Path) -> str:
-    """Write the tar file, on disk before this returns; its SHA-256."""
+    """Write the tar file durably; returns its SHA-256."""
     with path.open("wb", buffering=0) as file:
         hashed = _Hashed(file)
         with (
@@ -130,7 +160,7 @@ def _pack(collection: StoredCollection, path: Path) -> str:
             for number, directory in enumerate(directories):
                 _add_text(tar, f"{number}/{CURRENT}", directory.name)
                 tar.add(directory, f"{number}/{directory.name}")
-            # Last: a file that was cut off has none.
+            # Last, so that a truncated file lacks it.
             tar.add(collection.directory / SETTINGS, SETTINGS + _UNFINISHED)
         os.fsync(file.fileno())
     return hashed.hexdigest()
@@ -142,8 +172,8 @@ def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
     tar.addfile(member, io.BytesIO(text.encode()))
 
 
-def _refuse_damaged(snapshot: Path) -> None:
-    """Raises InvalidInput when the file is not what its checksum says; without one it is taken."""
+def _check_checksum(snapshot: Path) -> None:
+    """Raises InvalidInput if the file does not match its checksum; a file without one is accepted."""
     expected = snapshot.with_name(snapshot.name + _CHECKSUM)
     if not expected.is_file():
         return
@@ -151,7 +181,8 @@ def _refuse_damaged(snapshot: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected.read_text():
         raise InvalidInput(
-            f"snapshot {snapshot} is damaged: its SHA-256 is {found}, not {expected.read_text()}",
+            f"snapshot {snapshot} is damaged: its SHA-256 is {found}, but should be {expected.read_text()}; "
+            "use another snapshot",
             field="snapshot",
         )
 
@@ -163,11 +194,13 @@ def _unpack(snapshot: Path, home: Path) -> None:
         read_settings(home / (SETTINGS + _UNFINISHED))
     except (tarfile.TarError, json_format.ParseError, OSError) as failure:
         shutil.rmtree(home, ignore_errors=True)
-        raise InvalidInput(f"snapshot {snapshot} is not whole: {failure}", field="snapshot") from failure
+        raise InvalidInput(
+            f"snapshot {snapshot} is incomplete or damaged: {failure}; use another snapshot", field="snapshot"
+        ) from failure
 
 
 class _Hashed(io.RawIOBase):
-    """Passes bytes on to a file, and knows the SHA-256 of all of them."""
+    """A file that computes the SHA-256 of all bytes written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -180,7 +213,7 @@ class _Hashed(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, block: Any) -> int:
+    def write(self, block: ReadableBuffer) -> int:
         written = self._file.write(block)
         self._digest.update(memoryview(block)[:written])
         self._written += written

@@ -1,24 +1,32 @@
-"""Qdrant's filters as Qdrant Edge's.
+"""Translates Qdrant's filters to Qdrant Edge's.
 
-A condition that Edge would answer wrongly is InvalidInput; one that it does not have is NotServed.
+A condition that Edge would evaluate wrongly raises InvalidInput; one that Edge lacks raises Unsupported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Literal, Protocol, TypeVar
 
 import qdrant_edge as edge
 from google.protobuf.timestamp_pb2 import Timestamp
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.translation.unsupported import NotServed
+from creditline.local.qdrant.translation.unsupported import Unsupported
 from creditline.local.qdrant.translation.values import edge_id
+
+_LIMITS: tuple[Literal["lt", "gt", "lte", "gte"], ...] = ("lt", "gt", "lte", "gte")
+_Limit_co = TypeVar("_Limit_co", covariant=True)
 
 
 def edge_filter(message: qdrant.Filter) -> edge.Filter:
-    """Raises InvalidInput and NotServed."""
+    """Translate a filter.
+
+    Raises:
+        InvalidInput: Edge would evaluate a condition wrongly, or an id is malformed.
+        Unsupported: Edge lacks a condition.
+    """
     return edge.Filter(
         must=_conditions(message.must),
         should=_conditions(message.should),
@@ -28,16 +36,16 @@ def edge_filter(message: qdrant.Filter) -> edge.Filter:
 
 
 def optional_filter(message: qdrant.Filter) -> edge.Filter | None:
-    """None for a filter without conditions."""
+    """As `edge_filter`; None for a filter without conditions."""
     return edge_filter(message) if message.ByteSize() else None
 
 
-def both(first: edge.Filter | None, *conditions: Any) -> edge.Filter:
-    """A filter that `first`, when there is one, and all `conditions` must pass."""
+def both(first: edge.Filter | None, *conditions: edge.ConditionType) -> edge.Filter:
+    """The conjunction of `first`, unless it is None, and all `conditions`."""
     return edge.Filter(must=[*([] if first is None else [first]), *conditions])
 
 
-def _conditions(messages: Iterable[qdrant.Condition]) -> list[Any] | None:
+def _conditions(messages: Iterable[qdrant.Condition]) -> list[edge.ConditionType] | None:
     return [_condition(message) for message in messages] or None
 
 
@@ -45,7 +53,7 @@ def _min_should(message: qdrant.MinShould) -> edge.MinShould:
     return edge.MinShould(_conditions(message.conditions) or [], message.min_count)
 
 
-def _condition(message: qdrant.Condition) -> Any:
+def _condition(message: qdrant.Condition) -> edge.ConditionType:
     kind = message.WhichOneof("condition_one_of")
     match kind:
         case "field":
@@ -60,7 +68,7 @@ def _condition(message: qdrant.Condition) -> Any:
             return edge.IsEmptyCondition(message.is_empty.key)
         case "is_null":
             return edge.IsNullCondition(message.is_null.key)
-    raise NotServed(f"the filter condition {kind}")
+    raise Unsupported(f"the filter condition {kind}")
 
 
 def _field_condition(message: qdrant.FieldCondition) -> edge.FieldCondition:
@@ -79,20 +87,35 @@ def _field_condition(message: qdrant.FieldCondition) -> edge.FieldCondition:
         return edge.FieldCondition(message.key, is_empty=message.is_empty)
     if message.HasField("is_null"):
         return edge.FieldCondition(message.key, is_null=message.is_null)
-    raise NotServed(
-        f"the condition on {message.key!r} (match, range, values_count, is_empty and is_null are)"
+    raise Unsupported(
+        f"the condition on {message.key!r} (supported: match, range, values_count, is_empty and is_null)"
     )
 
 
-def _limits(message: Any) -> dict[str, Any]:
-    return {field.name: value for field, value in message.ListFields()}
+class _Range(Protocol[_Limit_co]):
+    """A protobuf message with up to four optional limits."""
+
+    @property
+    def lt(self) -> _Limit_co: ...
+    @property
+    def gt(self) -> _Limit_co: ...
+    @property
+    def lte(self) -> _Limit_co: ...
+    @property
+    def gte(self) -> _Limit_co: ...
+    def HasField(self, field_name: Literal["lt", "gt", "lte", "gte"]) -> bool: ...  # noqa: N802
+
+
+def _limits(message: _Range[_Limit_co]) -> dict[str, _Limit_co]:
+    """The limits that are set, by field name."""
+    return {name: getattr(message, name) for name in _LIMITS if message.HasField(name)}
 
 
 def _rfc3339(time: Timestamp) -> str:
     return time.ToJsonString()
 
 
-def _match(key: str, message: qdrant.Match) -> Any:
+def _match(key: str, message: qdrant.Match) -> edge.MatchType:
     kind = message.WhichOneof("match_value")
     match kind:
         case "keyword":
@@ -109,8 +132,8 @@ def _match(key: str, message: qdrant.Match) -> Any:
             return edge.MatchExcept(list(message.except_integers.integers))
         case "boolean":
             raise InvalidInput(
-                f"the filter matches {key!r} against a bool, which Qdrant Edge never finds; "
-                "store the integer 0 or 1 and match that",
+                f"the filter matches {key!r} against a bool, which Qdrant Edge never matches; "
+                "store the integer 0 or 1 and match that instead",
                 field="filter",
             )
-    raise NotServed(f"the match {kind} on {key!r}")
+    raise Unsupported(f"the match {kind} on {key!r}")

@@ -1,4 +1,4 @@
-"""Answers of several shards as the answer of one collection."""
+"""Merges the results of several shards into the result of one collection."""
 
 from __future__ import annotations
 
@@ -6,32 +6,43 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
+import qdrant_edge as edge
+
+from creditline.local.qdrant.translation.edge_types import FacetValue, Record, ScoredPoint
 from creditline.local.qdrant.translation.queries import Facet, Scroll, Search
 from creditline.local.qdrant.translation.values import PointId, id_order
 
-# 2^64 divided by the golden ratio: consecutive numbers fall on all shards in turn.
+# 2^64 divided by the golden ratio: consecutive ids are spread evenly over the shards.
 _SPREAD = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Page:
-    """Records in the order of their ids, and where the next page begins."""
+    """One page of a scroll."""
 
-    records: list[Any]
+    records: Sequence[Record]
+    """Records in the order of their ids."""
     following: PointId | None
+    """First id of the next page; None on the last page."""
 
 
 def shard_of(point: PointId, shards: int) -> int:
-    """Which shard holds a point; the same for ever, or points would be in two."""
+    """Number of the shard that holds a point.
+
+    This mapping must never change: otherwise an update would store a point a second time, in another shard.
+    """
     number = point if isinstance(point, int) else point.int & _WORD
     return ((number * _SPREAD & _WORD) >> 32) * shards >> 32
 
 
-def best(parts: Sequence[list[Any]], search: Search, *, smaller_is_better: bool) -> list[Any]:
-    """The points that one shard with all of them would have found; equal scores in the order of their ids."""
+def best(
+    parts: Sequence[Sequence[ScoredPoint]], search: Search, *, smaller_is_better: bool
+) -> Sequence[ScoredPoint]:
+    """The result that a single shard with all points would return; equal scores are ordered by id."""
     if len(parts) == 1:
         return parts[0][search.offset :]
     sign = 1 if smaller_is_better else -1
@@ -39,8 +50,8 @@ def best(parts: Sequence[list[Any]], search: Search, *, smaller_is_better: bool)
     return ranked[search.offset : search.offset + search.limit]
 
 
-def page(parts: Sequence[tuple[list[Any], PointId | None]], scroll: Scroll) -> Page:
-    """The first `limit` of all records."""
+def page(parts: Sequence[tuple[Sequence[Record], PointId | None]], scroll: Scroll) -> Page:
+    """The first `limit` records of all shards."""
     if len(parts) == 1:
         return Page(*parts[0])
     ranked = sorted(
@@ -51,25 +62,30 @@ def page(parts: Sequence[tuple[list[Any], PointId | None]], scroll: Scroll) -> P
     return Page(ranked[: scroll.limit], min(left, key=id_order, default=None))
 
 
-def most_frequent(parts: Iterable[Iterable[Any]], facet: Facet) -> list[tuple[Any, int]]:
-    """Values with their counts over all shards: most points first, then in the order of the values."""
-    counts: Counter[Any] = Counter()
+def most_frequent(parts: Iterable[Iterable[edge.FacetHit]], facet: Facet) -> list[tuple[FacetValue, int]]:
+    """Values with their counts over all shards, ordered by descending count and then by value."""
+    counts: Counter[FacetValue] = Counter()
     for hits in parts:
         for hit in hits:
             counts[hit.value] += hit.count
-    # Edge lists the values of deleted points too, with no points.
-    found = [(value, count) for value, count in counts.items() if count]
-    return sorted(found, key=lambda entry: (-entry[1], entry[0]))[: facet.limit]
+    # Edge also lists the values of deleted points, with a count of 0.
+    present = [(value, count) for value, count in counts.items() if count]
+    return sorted(present, key=lambda entry: (-entry[1], _value_order(entry[0])))[: facet.limit]
 
 
-def in_order(ids: Iterable[PointId], found: Mapping[PointId, Any]) -> list[Any]:
-    """The records of those of `ids` that were found, each once."""
+def _value_order(value: FacetValue) -> tuple[float, str]:
+    """Sort key. All values of one field index are strings, or all are numbers."""
+    return (0, value) if isinstance(value, str) else (value, "")
+
+
+def in_order(ids: Iterable[PointId], found: Mapping[PointId, _T]) -> list[_T]:
+    """The records found, each once, in the order of `ids`."""
     return [found[point] for point in dict.fromkeys(ids) if point in found]
 
 
-def by_shard(items: Iterable[Any], shards: int, identity: Callable[[Any], PointId]) -> dict[int, list[Any]]:
-    """The items of each shard that has any, in their order."""
-    parts: dict[int, list[Any]] = {}
+def by_shard(items: Iterable[_T], shards: int, identity: Callable[[_T], PointId]) -> dict[int, list[_T]]:
+    """The items grouped by shard number, in their original order; shards without items are left out."""
+    parts: dict[int, list[_T]] = {}
     for item in items:
         parts.setdefault(shard_of(identity(item), shards), []).append(item)
     return parts

@@ -1,74 +1,88 @@
-"""Points: Qdrant's messages as Qdrant Edge's points, and Edge's results as messages."""
+"""Converts points between Qdrant's protobuf messages and Qdrant Edge's points."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.translation.unsupported import NotServed
+from creditline.local.qdrant.translation.edge_types import Record, ScoredPoint
+from creditline.local.qdrant.translation.unsupported import Unsupported
 from creditline.local.qdrant.translation.values import PointId, edge_id, fill_payload, python_payload
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+ScoredPointMessages: TypeAlias = "RepeatedCompositeFieldContainer[qdrant.ScoredPoint]"
 
 _STORED = np.dtype("<f4")
 
 
-def edge_points(points: Iterable[qdrant.PointStruct], width: int) -> list[tuple[PointId, edge.Point]]:
+def edge_points(points: Iterable[qdrant.PointStruct], dimension: int) -> list[tuple[PointId, edge.Point]]:
     """Points to store, each with its id.
 
-    Raises InvalidInput for a vector that is not finite, which Edge would store silently, and for one of
-    another width, which Edge would write to its log before it refuses it.
+    Args:
+        points: the points of an upsert.
+        dimension: the collection's vector dimension.
+
+    Raises:
+        InvalidInput: A vector is not finite, which Edge would store silently, or has another dimension, which
+            Edge would write to its log before rejecting it.
+        Unsupported: A point has named, sparse or several vectors, or none.
     """
     made, vectors = [], []
     for point in points:
-        # Edge takes any sequence of numbers, its stubs name lists only.
-        vector: Any = _stored_vector(point, width)
+        vector = _stored_vector(point, dimension)
         identity = edge_id(point.id)
-        made.append((identity, edge.Point(identity, vector, python_payload(point.payload))))
+        # Edge takes any sequence of numbers; its stubs allow lists only.
+        listed = cast("list[float]", vector)
+        made.append((identity, edge.Point(identity, listed, python_payload(point.payload))))
         vectors.append(vector)
     if not np.isfinite(np.frombuffer(b"".join(vectors), _STORED)).all():
         raise _not_finite()
     return made
 
 
-def _stored_vector(point: qdrant.PointStruct, width: int) -> memoryview[float]:
-    """A point's numbers, as float32, from the newer form, `dense`, or the older one, `data`.
+def _stored_vector(point: qdrant.PointStruct, dimension: int) -> memoryview[float]:
+    """A point's vector, (dimension,) float32, from the newer field `dense` or the older one, `data`.
 
-    A view of packed bytes: to make a list of numbers takes as long as the rest of a point without payload.
+    The result is a view of packed bytes: a list of numbers would take as long to build as the rest of a point
+    without payload.
     """
     if point.vectors.WhichOneof("vectors_options") != "vector":
-        raise NotServed("named vectors, or points without a vector,")
+        raise Unsupported("named vectors or points without a vector")
     vector = point.vectors.vector
     dense = vector.dense if vector.HasField("dense") else qdrant.DenseVector(data=vector.data)
     if vector.WhichOneof("vector") not in (None, "dense") or vector.HasField("indices") or not dense.data:
-        raise NotServed("vectors that are not dense")
-    if len(dense.data) != width:
+        raise Unsupported("vectors that are not dense")
+    if len(dense.data) != dimension:
         raise InvalidInput(
-            f"Vector dimension error: expected dim: {width}, got {len(dense.data)}", field="vector"
+            f"Vector dimension error: expected dim: {dimension}, got {len(dense.data)}", field="vector"
         )
     # Protobuf keeps packed numbers at the end of the message, after their tag and length.
-    packed = memoryview(dense.SerializeToString())[-width * _STORED.itemsize :]
+    packed = memoryview(dense.SerializeToString())[-dimension * _STORED.itemsize :]
     return packed.cast("f")
 
 
 def finite(values: list[float]) -> list[float]:
-    """The numbers themselves. Raises InvalidInput for NaN and infinities."""
-    # The sum is finite only when every part is, and costs a tenth of asking each.
+    """Return the numbers unchanged. Raises InvalidInput for NaN and infinities."""
+    # The sum is finite only if every number is, and takes a tenth of the time of testing each.
     if not math.isfinite(sum(values)):
         raise _not_finite()
     return values
 
 
 def _not_finite() -> InvalidInput:
-    return InvalidInput("the vector holds a number that is not finite (NaN or infinite)", field="vector")
+    return InvalidInput("the vector holds a number that is not finite (NaN or an infinity)", field="vector")
 
 
-def fill_scored(messages: Any, points: Iterable[Any]) -> None:
-    """Append Edge's ScoredPoints to a repeated field."""
+def fill_scored(messages: ScoredPointMessages, points: Iterable[ScoredPoint]) -> None:
+    """Append found points to a repeated field."""
     add = messages.add
     for point in points:
         message = add()
@@ -77,26 +91,31 @@ def fill_scored(messages: Any, points: Iterable[Any]) -> None:
         fill_record(message, point)
 
 
-def fill_with_records(messages: Any, points: Iterable[Any], records: Mapping[PointId, Any]) -> None:
-    """Append found points with their records; one that was deleted since it was found is left out."""
+def fill_with_records(
+    messages: ScoredPointMessages, points: Iterable[ScoredPoint], records: Mapping[PointId, Record]
+) -> None:
+    """Append found points with the payload and vector of their records.
+
+    A point without a record was deleted after the search and is left out.
+    """
     for point in points:
         if point.id in records:
             message = messages.add(score=point.score, version=point.version)
             fill_record(message, records[point.id])
 
 
-def fill_record(message: qdrant.ScoredPoint | qdrant.RetrievedPoint, point: Any) -> None:
-    """Id, payload and vector of one of Edge's Records or ScoredPoints."""
+def fill_record(message: qdrant.ScoredPoint | qdrant.RetrievedPoint, point: Record) -> None:
+    """Write a point's id, payload and vector into a message."""
     identity = point.id
     if isinstance(identity, int):
         message.id.num = identity
     else:
         message.id.uuid = str(identity)
-    # Of long lists most come with neither.
+    # In long lists most points have neither.
     payload, vector = point.payload, point.vector
     if payload:
         fill_payload(message.payload, payload)
     if vector is not None:
-        # Both forms, as a Qdrant server sends them: older clients read `data`, newer ones `dense`.
+        # Both fields, as a Qdrant server sends them: older clients read `data`, newer ones `dense`.
         message.vectors.vector.data.extend(vector)
         message.vectors.vector.dense.data.extend(vector)

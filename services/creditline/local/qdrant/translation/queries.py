@@ -1,51 +1,61 @@
-"""Qdrant's read requests as Qdrant Edge's. What is not served raises NotServed by name."""
+"""Translates Qdrant's read requests to Qdrant Edge's; unsupported fields raise Unsupported, by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
+from creditline.local.qdrant.translation.edge_types import WithPayload
 from creditline.local.qdrant.translation.filters import optional_filter
 from creditline.local.qdrant.translation.points import finite
-from creditline.local.qdrant.translation.settings import optional
-from creditline.local.qdrant.translation.unsupported import NotServed, refuse_other_fields
+from creditline.local.qdrant.translation.unsupported import Unsupported, reject_unsupported_fields
 from creditline.local.qdrant.translation.values import PointId, edge_id
 
+_SearchRequest: TypeAlias = qdrant.QueryPoints | qdrant.QueryPointGroups | qdrant.SearchPoints
+_ReadRequest: TypeAlias = _SearchRequest | qdrant.ScrollPoints | qdrant.GetPoints
 _DEFAULT_LIMIT = 10
 _DEFAULT_GROUP_SIZE = 3
-# One process is always consistent with itself, and calls have gRPC's own deadline.
-_EVERYWHERE = frozenset({"collection_name", "read_consistency", "timeout"})
-_QUERY_FIELDS = _EVERYWHERE | {
+# Accepted without effect: one process is always consistent, and calls have a gRPC deadline.
+_COMMON_FIELDS = frozenset({"collection_name", "read_consistency", "timeout"})
+_QUERY_FIELDS = _COMMON_FIELDS | {
     *("query", "filter", "params", "score_threshold", "limit", "offset", "with_vectors", "with_payload")
 }
 _GROUP_FIELDS = (_QUERY_FIELDS - {"offset"}) | {"group_size", "group_by"}
 _SEARCH_FIELDS = (_QUERY_FIELDS - {"query"}) | {"vector"}
-_SCROLL_FIELDS = _EVERYWHERE | {"filter", "offset", "limit", "with_payload", "with_vectors"}
-_COUNT_FIELDS = _EVERYWHERE | {"filter", "exact"}
+_SCROLL_FIELDS = _COMMON_FIELDS | {"filter", "offset", "limit", "with_payload", "with_vectors"}
+_COUNT_FIELDS = _COMMON_FIELDS | {"filter", "exact"}
 _FACET_FIELDS = _COUNT_FIELDS | {"key", "limit"}
-_GET_FIELDS = _EVERYWHERE | {"ids", "with_payload", "with_vectors"}
+_GET_FIELDS = _COMMON_FIELDS | {"ids", "with_payload", "with_vectors"}
 _PARAMS_FIELDS = frozenset({"hnsw_ef", "exact", "quantization", "indexed_only", "acorn"})
 
 
 @dataclass(frozen=True)
 class Search:
-    """One search for the nearest points of a dense vector."""
+    """A search for the points nearest to a dense vector."""
 
     vector: list[float]
+    """Query vector, of the collection's dimension."""
     limit: int
+    """Largest number of points to return."""
     offset: int
+    """Number of best points to skip."""
     filter: edge.Filter | None
+    """Filter that the points must pass; None: no filter."""
     score_threshold: float | None
+    """Worst score to return; None: no threshold."""
     params: edge.SearchParams
-    with_payload: Any
+    """Search parameters: ef, exact search, rescoring, ACORN."""
+    with_payload: WithPayload
+    """Payload fields to return."""
     with_vector: bool
+    """Whether to return the points' vectors."""
 
     def on_one_shard(self) -> edge.QueryRequest:
-        """All that the shard may have to contribute: the `offset` points that are skipped too."""
+        """The request to one shard, which includes the `offset` skipped points."""
         return edge.QueryRequest(
             limit=self.limit + self.offset,
             query=edge.Query.Nearest(self.vector),
@@ -57,11 +67,11 @@ class Search:
         )
 
     def may_have_missed(self, found: int) -> bool:
-        """Whether a shard that found so few points may have ended in a dead end of its graph."""
+        """Whether a search that returned only `found` points may have stopped in a dead end of the graph."""
         return self.filter is not None and not self.params.exact and found < self.limit + self.offset
 
     def through_neighbours(self) -> Search:
-        """The same search, which looks past points that fail the filter to their neighbours (ACORN)."""
+        """The same search with ACORN: it also expands the neighbours of points that fail the filter."""
         params = edge.SearchParams(
             hnsw_ef=self.params.hnsw_ef,
             quantization=self.params.quantization,
@@ -73,24 +83,33 @@ class Search:
 
 @dataclass(frozen=True)
 class GroupSearch:
-    """A search whose points are put into groups by a payload field; its own limit is that of groups."""
+    """A search whose points are grouped by a payload field."""
 
     search: Search
+    """The search; its `limit` is the largest number of groups."""
     group_by: str
+    """Path of the payload field."""
     group_size: int
+    """Largest number of points per group."""
 
 
 @dataclass(frozen=True)
 class Scroll:
-    """One page of points in the order of their ids, from `offset` on."""
+    """A request for one page of points, ordered by id."""
 
     offset: PointId | None
+    """First id of the page; None: the lowest id."""
     limit: int
+    """Largest number of points on the page."""
     filter: edge.Filter | None
-    with_payload: Any
+    """Filter that the points must pass; None: no filter."""
+    with_payload: WithPayload
+    """Payload fields to return."""
     with_vector: bool
+    """Whether to return the points' vectors."""
 
     def on_one_shard(self) -> edge.ScrollRequest:
+        """The request to one shard."""
         return edge.ScrollRequest(
             offset=self.offset,
             limit=self.limit,
@@ -102,53 +121,73 @@ class Scroll:
 
 @dataclass(frozen=True)
 class Facet:
-    """How many points have which value of a payload field."""
+    """A request for the number of points per value of a payload field."""
 
     key: str
+    """Path of the payload field."""
     limit: int
+    """Largest number of values to return."""
     exact: bool
+    """Whether to count exactly rather than estimate."""
     filter: edge.Filter | None
+    """Filter that the points must pass; None: no filter."""
 
 
 def search_of_query(request: qdrant.QueryPoints) -> Search:
-    """Nearest points to a dense vector; prefetches, fusions and the rest raise NotServed."""
-    refuse_other_fields(request, _QUERY_FIELDS, "a query")
-    return _search(request, _queried_vector(request.query), optional(request, "limit"))
+    """A nearest-neighbour query by a dense vector.
+
+    Raises:
+        Unsupported: The query is of another kind, or has prefetches.
+        InvalidInput: The vector holds NaN or an infinity.
+    """
+    reject_unsupported_fields(request, _QUERY_FIELDS, "a query")
+    return _search(
+        request, _queried_vector(request.query), request.limit if request.HasField("limit") else None
+    )
 
 
 def prefix_of(longer: Search, request: qdrant.QueryPoints) -> Search:
-    """The search of a query whose answer is the beginning of another's."""
-    refuse_other_fields(request, _QUERY_FIELDS, "a query")
+    """The search of a query whose result is a prefix of that of `longer` (see `api.batch_prefixes`)."""
+    reject_unsupported_fields(request, _QUERY_FIELDS, "a query")
     payload = payload_selector(request, default=False)
     return replace(longer, limit=request.limit, with_payload=payload, with_vector=with_vectors(request))
 
 
 def search_of_search(request: qdrant.SearchPoints) -> Search:
-    """The older form of the same request."""
-    refuse_other_fields(request, _SEARCH_FIELDS, "a search")
+    """A search by the older `Search` call; raises as `search_of_query`."""
+    reject_unsupported_fields(request, _SEARCH_FIELDS, "a search")
     return _search(request, finite(list(request.vector)), request.limit)
 
 
 def group_search(request: qdrant.QueryPointGroups) -> GroupSearch:
-    """Raises InvalidInput without a field to group by."""
-    refuse_other_fields(request, _GROUP_FIELDS, "a query for groups")
+    """A query for groups.
+
+    Raises:
+        Unsupported: The query is not a nearest-neighbour query by a dense vector.
+        InvalidInput: `group_by` is empty, or `group_size` is 0.
+    """
+    reject_unsupported_fields(request, _GROUP_FIELDS, "a query for groups")
     if not request.group_by:
-        raise InvalidInput("no field to group by is given", field="group_by")
-    search = _search(request, _queried_vector(request.query), optional(request, "limit"))
+        raise InvalidInput(
+            "the query for groups names no field in group_by; give the path of a payload field",
+            field="group_by",
+        )
+    search = _search(
+        request, _queried_vector(request.query), request.limit if request.HasField("limit") else None
+    )
     size = request.group_size if request.HasField("group_size") else _DEFAULT_GROUP_SIZE
     if size < 1:
-        raise InvalidInput("a group holds 1 or more points", field="group_size")
+        raise InvalidInput(f"group_size is {size}; a group holds at least 1 point", field="group_size")
     return GroupSearch(search, request.group_by, size)
 
 
-def _search(request: Any, vector: list[float], limit: int | None) -> Search:
-    grouped = isinstance(request, qdrant.QueryPointGroups)
+def _search(request: _SearchRequest, vector: list[float], limit: int | None) -> Search:
     return Search(
         vector=vector,
         limit=_DEFAULT_LIMIT if limit is None else limit,
-        offset=0 if grouped else request.offset,
+        offset=0 if isinstance(request, qdrant.QueryPointGroups) else request.offset,
         filter=optional_filter(request.filter),
-        score_threshold=optional(request, "score_threshold"),
+        score_threshold=request.score_threshold if request.HasField("score_threshold") else None,
         params=_search_params(request.params),
         with_payload=payload_selector(request, default=False),
         with_vector=with_vectors(request),
@@ -158,30 +197,34 @@ def _search(request: Any, vector: list[float], limit: int | None) -> Search:
 def _queried_vector(query: qdrant.Query) -> list[float]:
     kind = query.WhichOneof("variant")
     if kind != "nearest":
-        raise NotServed(f"the query {kind or 'without a vector'} (only nearest is)")
+        raise Unsupported(f"the query {kind or 'without a vector'} (only nearest is supported)")
     variant = query.nearest.WhichOneof("variant")
     if variant != "dense":
-        raise NotServed(f"a query by {variant} (a dense vector is)")
+        raise Unsupported(f"a query by {variant} (only a dense vector is supported)")
     return finite(query.nearest.dense.data[:])
 
 
 def _search_params(message: qdrant.SearchParams) -> edge.SearchParams:
-    refuse_other_fields(message, _PARAMS_FIELDS, "search params")
-    # A filtered search goes only to points that pass. A point whose neighbours all fail leads nowhere, and a
-    # search that begins there finds that point alone: with a quarter passing, one build in twelve has such
-    # points where up to every eighth query ends. ACORN looks past them; it is used for narrow filters only.
+    reject_unsupported_fields(message, _PARAMS_FIELDS, "search params")
+    # A filtered search visits only points that pass. A point whose neighbours all fail is a dead end, and a
+    # search that starts there finds that point alone: with a quarter of points passing, one build in twelve
+    # has dead ends that stop up to one query in eight. ACORN expands past them; Edge uses it for narrow
+    # filters only.
     quantization, acorn = None, edge.AcornSearchParams(enable=True)
     if message.HasField("quantization"):
-        asked = message.quantization
+        given = message.quantization
         quantization = edge.QuantizationSearchParams(
-            ignore=asked.ignore,
-            rescore=optional(asked, "rescore"),
-            oversampling=optional(asked, "oversampling"),
+            ignore=given.ignore,
+            rescore=given.rescore if given.HasField("rescore") else None,
+            oversampling=given.oversampling if given.HasField("oversampling") else None,
         )
     if message.HasField("acorn"):
-        acorn = edge.AcornSearchParams(message.acorn.enable, optional(message.acorn, "max_selectivity"))
+        acorn = edge.AcornSearchParams(
+            message.acorn.enable,
+            message.acorn.max_selectivity if message.acorn.HasField("max_selectivity") else None,
+        )
     return edge.SearchParams(
-        hnsw_ef=optional(message, "hnsw_ef"),
+        hnsw_ef=message.hnsw_ef if message.HasField("hnsw_ef") else None,
         exact=message.exact,
         quantization=quantization,
         indexed_only=message.indexed_only,
@@ -190,7 +233,8 @@ def _search_params(message: qdrant.SearchParams) -> edge.SearchParams:
 
 
 def scroll(request: qdrant.ScrollPoints) -> Scroll:
-    refuse_other_fields(request, _SCROLL_FIELDS, "a scroll")
+    """A scroll by id. Raises Unsupported for another order."""
+    reject_unsupported_fields(request, _SCROLL_FIELDS, "a scroll")
     return Scroll(
         offset=edge_id(request.offset) if request.HasField("offset") else None,
         limit=request.limit if request.HasField("limit") else _DEFAULT_LIMIT,
@@ -201,25 +245,27 @@ def scroll(request: qdrant.ScrollPoints) -> Scroll:
 
 
 def count(request: qdrant.CountPoints) -> edge.CountRequest:
-    """Exact unless the request says otherwise."""
-    refuse_other_fields(request, _COUNT_FIELDS, "a count")
+    """A count, exact unless the request sets `exact` to false."""
+    reject_unsupported_fields(request, _COUNT_FIELDS, "a count")
     exact = request.exact if request.HasField("exact") else True
     return edge.CountRequest(exact=exact, filter=optional_filter(request.filter))
 
 
 def facet(request: qdrant.FacetCounts) -> Facet:
-    refuse_other_fields(request, _FACET_FIELDS, "a facet")
+    """A facet; raises Unsupported and InvalidInput as `edge_filter`."""
+    reject_unsupported_fields(request, _FACET_FIELDS, "a facet")
     limit = request.limit if request.HasField("limit") else _DEFAULT_LIMIT
     return Facet(request.key, limit, request.exact, optional_filter(request.filter))
 
 
-def wanted_ids(request: qdrant.GetPoints) -> list[PointId]:
-    refuse_other_fields(request, _GET_FIELDS, "a retrieval")
+def requested_ids(request: qdrant.GetPoints) -> list[PointId]:
+    """The ids of a retrieval. Raises InvalidInput for a malformed id."""
+    reject_unsupported_fields(request, _GET_FIELDS, "a retrieval")
     return [edge_id(point) for point in request.ids]
 
 
-def payload_selector(request: Any, *, default: bool) -> Any:
-    """All, none, or the named payload fields; `default` when the request does not say."""
+def payload_selector(request: _ReadRequest, *, default: bool) -> WithPayload:
+    """Selected payload fields: all, none, or by name; `default` where the request does not select any."""
     selector = request.with_payload
     match selector.WhichOneof("selector_options"):
         case "enable":
@@ -231,7 +277,8 @@ def payload_selector(request: Any, *, default: bool) -> Any:
     return default
 
 
-def with_vectors(request: Any) -> bool:
+def with_vectors(request: _ReadRequest) -> bool:
+    """Whether vectors are requested. Raises Unsupported for named vectors."""
     if request.with_vectors.WhichOneof("selector_options") == "include":
-        raise NotServed("named vectors")
+        raise Unsupported("named vectors")
     return request.with_vectors.enable

@@ -1,14 +1,14 @@
-"""A collection's settings: Qdrant's requests as Qdrant Edge's configuration."""
+"""Translates a collection's settings from Qdrant's requests to Qdrant Edge's configuration."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, Protocol, TypedDict
 
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
-from creditline.local.qdrant.translation.unsupported import NotServed, refuse_other_fields
+from creditline.local.qdrant.translation.unsupported import Unsupported, reject_unsupported_fields
 
 _MOST_SHARDS = 64
 _DISTANCES = {
@@ -73,8 +73,8 @@ _HNSW_FIELDS = frozenset(
         *("on_disk", "payload_m", "inline_storage", "memory"),
     }
 )
-# Every acknowledged batch is on disk already, which is more than any flush interval asks for.
-_KEPT_WITHOUT_EFFECT = frozenset({"flush_interval_sec"})
+# Stored and reported without effect: every acknowledged batch is on disk, whatever the flush interval.
+_IGNORED_FIELDS = frozenset({"flush_interval_sec"})
 _OPTIMIZER_FIELDS = frozenset(
     {
         *("deleted_threshold", "vacuum_min_vector_number", "default_segment_number"),
@@ -90,8 +90,12 @@ _UPDATE_FIELDS = frozenset(
 
 
 def completed(request: qdrant.CreateCollection) -> qdrant.CreateCollection:
-    """The request with Qdrant's own defaults where it says nothing; clients expect to be told them."""
-    whole = qdrant.CreateCollection(
+    """The request with Qdrant's defaults in place of unset fields; clients expect to read them back.
+
+    Raises:
+        InvalidInput: The number of shards is out of range.
+    """
+    merged = qdrant.CreateCollection(
         shard_number=1,
         hnsw_config=qdrant.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
         optimizers_config=qdrant.OptimizersConfigDiff(
@@ -102,36 +106,36 @@ def completed(request: qdrant.CreateCollection) -> qdrant.CreateCollection:
             flush_interval_sec=0,
         ),
     )
-    whole.MergeFrom(request)
-    if not 1 <= whole.shard_number <= _MOST_SHARDS:
+    merged.MergeFrom(request)
+    if not 1 <= merged.shard_number <= _MOST_SHARDS:
         raise InvalidInput(
-            f"a collection has between 1 and {_MOST_SHARDS} shards, not {whole.shard_number}",
+            f"shard_number is {merged.shard_number}; a collection has between 1 and {_MOST_SHARDS} shards",
             field="shard_number",
         )
-    return whole
+    return merged
 
 
 def updated(settings: qdrant.CreateCollection, request: qdrant.UpdateCollection) -> qdrant.CreateCollection:
-    """The collection's settings after an update. Raises NotServed for what cannot be changed."""
-    refuse_other_fields(request, _UPDATE_FIELDS, "an update of a collection")
-    whole = qdrant.CreateCollection()
-    whole.CopyFrom(settings)
-    whole.optimizers_config.MergeFrom(request.optimizers_config)
-    whole.hnsw_config.MergeFrom(request.hnsw_config)
-    whole.metadata.MergeFrom(request.metadata)
+    """The collection's settings after an update. Raises Unsupported for a setting that cannot be changed."""
+    reject_unsupported_fields(request, _UPDATE_FIELDS, "an update of a collection")
+    merged = qdrant.CreateCollection()
+    merged.CopyFrom(settings)
+    merged.optimizers_config.MergeFrom(request.optimizers_config)
+    merged.hnsw_config.MergeFrom(request.hnsw_config)
+    merged.metadata.MergeFrom(request.metadata)
     if request.HasField("quantization_config"):
-        whole.quantization_config.CopyFrom(_new_quantization(request.quantization_config))
+        merged.quantization_config.CopyFrom(_new_quantization(request.quantization_config))
     if request.HasField("vectors_config"):
-        _update_vector(whole.vectors_config.params, request.vectors_config)
+        _update_vector(merged.vectors_config.params, request.vectors_config)
     if request.HasField("params"):
-        _update_storage(whole, request.params)
-    return whole
+        _update_storage(merged, request.params)
+    return merged
 
 
 def _new_quantization(diff: qdrant.QuantizationConfigDiff) -> qdrant.QuantizationConfig:
     kind = diff.WhichOneof("quantization")
     if kind is None or kind == "disabled":
-        raise NotServed("the removal of a collection's quantization")
+        raise Unsupported("the removal of a collection's quantization")
     return qdrant.QuantizationConfig(**{kind: getattr(diff, kind)})
 
 
@@ -140,7 +144,7 @@ def _update_vector(vector: qdrant.VectorParams, request: qdrant.VectorsConfigDif
     if request.WhichOneof("config") == "params_map":
         # qdrant-client names the one unnamed vector "".
         if set(request.params_map.map) != {""}:
-            raise NotServed("named vectors")
+            raise Unsupported("named vectors")
         diff = request.params_map.map[""]
     if diff.HasField("quantization_config"):
         vector.quantization_config.CopyFrom(_new_quantization(diff.quantization_config))
@@ -153,7 +157,7 @@ def _update_vector(vector: qdrant.VectorParams, request: qdrant.VectorsConfigDif
 
 
 def _update_storage(settings: qdrant.CreateCollection, diff: qdrant.CollectionParamsDiff) -> None:
-    refuse_other_fields(diff, {"on_disk_payload", "payload", "id_tracker"}, "an update of a collection")
+    reject_unsupported_fields(diff, {"on_disk_payload", "payload", "id_tracker"}, "an update of a collection")
     if diff.HasField("on_disk_payload"):
         settings.on_disk_payload = diff.on_disk_payload
     settings.payload.MergeFrom(diff.payload)
@@ -161,18 +165,26 @@ def _update_storage(settings: qdrant.CreateCollection, diff: qdrant.CollectionPa
 
 
 def edge_config(settings: qdrant.CreateCollection) -> edge.EdgeConfig:
-    """A shard's configuration for `completed` settings. Raises InvalidInput, NotServed."""
-    refuse_other_fields(settings, _CREATION_FIELDS, "a collection")
+    """A shard's configuration.
+
+    Args:
+        settings: a collection's settings, with the defaults of `completed`.
+
+    Raises:
+        InvalidInput: A setting has an invalid value.
+        Unsupported: A setting is not supported.
+    """
+    reject_unsupported_fields(settings, _CREATION_FIELDS, "a collection")
     if settings.replication_factor > 1 or settings.write_consistency_factor > 1:
-        raise NotServed("replicas")
+        raise Unsupported("replicas")
     if settings.sharding_method != qdrant.ShardingMethod.Auto:
-        raise NotServed("shards by a key")
+        raise Unsupported("shards by a key")
     return edge.EdgeConfig(
         vectors=_vector(settings),
         hnsw_config=_hnsw(settings.hnsw_config),
         quantization_config=_optional_quantization(settings),
         optimizers=_optimizers(settings.optimizers_config),
-        on_disk_payload=optional(settings, "on_disk_payload"),
+        on_disk_payload=settings.on_disk_payload if settings.HasField("on_disk_payload") else None,
         payload_memory=edge_memory(settings.payload),
         id_tracker_memory=edge_memory(settings.id_tracker),
     )
@@ -180,97 +192,142 @@ def edge_config(settings: qdrant.CreateCollection) -> edge.EdgeConfig:
 
 def _vector(settings: qdrant.CreateCollection) -> edge.EdgeVectorParams:
     if settings.vectors_config.WhichOneof("config") != "params":
-        raise NotServed("named vectors")
+        raise Unsupported("named vectors")
     vector = settings.vectors_config.params
-    refuse_other_fields(vector, _VECTOR_FIELDS, "a vector")
+    reject_unsupported_fields(vector, _VECTOR_FIELDS, "a vector")
     if vector.size < 1:
-        raise InvalidInput(f"a vector of width {vector.size} cannot be stored", field="vectors_config")
+        raise InvalidInput(
+            f"the vector's size is {vector.size}; it must be at least 1", field="vectors_config"
+        )
     if vector.distance not in _DISTANCES:
-        raise InvalidInput(f"distance {vector.distance} is not known", field="vectors_config")
+        raise InvalidInput(
+            f"distance {vector.distance} is unknown; use Cosine, Dot, Euclid or Manhattan",
+            field="vectors_config",
+        )
     return edge.EdgeVectorParams(
         size=vector.size,
         distance=_DISTANCES[vector.distance],
-        on_disk=optional(vector, "on_disk"),
+        on_disk=vector.on_disk if vector.HasField("on_disk") else None,
         memory=edge_memory(vector),
         datatype=_DATATYPES[vector.datatype],
         quantization_config=_optional_quantization(vector),
-        hnsw_config=_vectors_own_hnsw(settings, vector),
+        hnsw_config=_vector_hnsw(settings, vector),
     )
 
 
-def _vectors_own_hnsw(
+def _vector_hnsw(
     settings: qdrant.CreateCollection, vector: qdrant.VectorParams
 ) -> edge.HnswIndexConfig | None:
-    """What the vector says of the graph, over what the collection says."""
+    """The vector's own graph settings, merged over the collection's; None without any."""
     if not vector.HasField("hnsw_config"):
         return None
-    whole = qdrant.HnswConfigDiff()
-    whole.CopyFrom(settings.hnsw_config)
-    whole.MergeFrom(vector.hnsw_config)
-    return _hnsw(whole)
+    merged = qdrant.HnswConfigDiff()
+    merged.CopyFrom(settings.hnsw_config)
+    merged.MergeFrom(vector.hnsw_config)
+    return _hnsw(merged)
 
 
 def _hnsw(diff: qdrant.HnswConfigDiff) -> edge.HnswIndexConfig:
-    refuse_other_fields(diff, _HNSW_FIELDS, "hnsw_config")
+    reject_unsupported_fields(diff, _HNSW_FIELDS, "hnsw_config")
     return edge.HnswIndexConfig(
         m=diff.m,
         ef_construct=diff.ef_construct,
         full_scan_threshold=diff.full_scan_threshold,
         max_indexing_threads=diff.max_indexing_threads,
-        on_disk=optional(diff, "on_disk"),
-        payload_m=optional(diff, "payload_m"),
-        inline_storage=optional(diff, "inline_storage"),
+        on_disk=diff.on_disk if diff.HasField("on_disk") else None,
+        payload_m=diff.payload_m if diff.HasField("payload_m") else None,
+        inline_storage=diff.inline_storage if diff.HasField("inline_storage") else None,
         memory=edge_memory(diff),
     )
 
 
 def _optimizers(diff: qdrant.OptimizersConfigDiff) -> edge.EdgeOptimizersConfig:
-    refuse_other_fields(diff, _OPTIMIZER_FIELDS | _KEPT_WITHOUT_EFFECT, "optimizers_config")
-    return edge.EdgeOptimizersConfig(**{name: optional(diff, name) for name in _OPTIMIZER_FIELDS})
-
-
-def _optional_quantization(message: qdrant.CreateCollection | qdrant.VectorParams) -> Any:
-    """The Edge configuration of the codes, or None for none."""
-    if not message.HasField("quantization_config"):
-        return None
-    kind = message.quantization_config.WhichOneof("quantization")
-    if kind is None:
-        return None
-    given = getattr(message.quantization_config, kind)
-    placed = {"always_ram": optional(given, "always_ram"), "memory": edge_memory(given)}
-    match kind:
-        case "scalar":
-            quantile = optional(given, "quantile")
-            return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, quantile=quantile, **placed)
-        case "binary":
-            return _binary(given, placed)
-        case "turboquant":
-            bits = _TURBO_BITS[given.bits] if given.HasField("bits") else None
-            return edge.TurboQuantQuantizationConfig(bits=bits, **placed)
-        case "product":
-            return edge.ProductQuantizationConfig(compression=_RATIOS[given.compression], **placed)
-    raise NotServed(f"{kind} quantization")
-
-
-def _binary(given: qdrant.BinaryQuantization, placed: dict[str, Any]) -> edge.BinaryQuantizationConfig:
-    asked = given.query_encoding.setting if given.HasField("query_encoding") else None
-    return edge.BinaryQuantizationConfig(
-        encoding=_ENCODINGS[given.encoding] if given.HasField("encoding") else None,
-        query_encoding=None if asked is None else _QUERY_ENCODINGS[asked],
-        **placed,
+    reject_unsupported_fields(diff, _OPTIMIZER_FIELDS | _IGNORED_FIELDS, "optimizers_config")
+    return edge.EdgeOptimizersConfig(
+        deleted_threshold=diff.deleted_threshold if diff.HasField("deleted_threshold") else None,
+        vacuum_min_vector_number=(
+            diff.vacuum_min_vector_number if diff.HasField("vacuum_min_vector_number") else None
+        ),
+        default_segment_number=(
+            diff.default_segment_number if diff.HasField("default_segment_number") else None
+        ),
+        max_segment_size=diff.max_segment_size if diff.HasField("max_segment_size") else None,
+        indexing_threshold=diff.indexing_threshold if diff.HasField("indexing_threshold") else None,
     )
 
 
-def edge_memory(message: Any) -> edge.Memory | None:
-    """Where a part is kept, when the message says so."""
+def _optional_quantization(
+    message: qdrant.CreateCollection | qdrant.VectorParams,
+) -> edge.QuantizationConfigType | None:
+    """Edge's quantization configuration; None without quantization."""
+    if not message.HasField("quantization_config"):
+        return None
+    config = message.quantization_config
+    match config.WhichOneof("quantization"):
+        case None:
+            return None
+        case "scalar":
+            return edge.ScalarQuantizationConfig(
+                type=edge.ScalarType.Int8,
+                quantile=config.scalar.quantile if config.scalar.HasField("quantile") else None,
+                **_placement(config.scalar),
+            )
+        case "binary":
+            return _binary(config.binary)
+        case "turboquant":
+            bits = _TURBO_BITS[config.turboquant.bits] if config.turboquant.HasField("bits") else None
+            return edge.TurboQuantQuantizationConfig(bits=bits, **_placement(config.turboquant))
+        case "product":
+            return edge.ProductQuantizationConfig(
+                compression=_RATIOS[config.product.compression], **_placement(config.product)
+            )
+        case kind:
+            raise Unsupported(f"{kind} quantization")
+
+
+def _binary(config: qdrant.BinaryQuantization) -> edge.BinaryQuantizationConfig:
+    query_encoding = config.query_encoding.setting if config.HasField("query_encoding") else None
+    return edge.BinaryQuantizationConfig(
+        encoding=_ENCODINGS[config.encoding] if config.HasField("encoding") else None,
+        query_encoding=None if query_encoding is None else _QUERY_ENCODINGS[query_encoding],
+        **_placement(config),
+    )
+
+
+class _Placement(TypedDict):
+    """Memory placement: the arguments that all of Edge's quantization configurations share."""
+
+    always_ram: bool | None
+    memory: edge.Memory | None
+
+
+class _HasMemory(Protocol):
+    """A message with the field `memory`."""
+
+    @property
+    def memory(self) -> qdrant.Memory.ValueType: ...
+    def HasField(self, field_name: Literal["memory"]) -> bool: ...  # noqa: N802
+
+
+def _placement(
+    config: (
+        qdrant.ScalarQuantization
+        | qdrant.ProductQuantization
+        | qdrant.BinaryQuantization
+        | qdrant.TurboQuantization
+    ),
+) -> _Placement:
+    return {
+        "always_ram": config.always_ram if config.HasField("always_ram") else None,
+        "memory": edge_memory(config),
+    }
+
+
+def edge_memory(message: _HasMemory) -> edge.Memory | None:
+    """The memory placement that a message requests; None when it has none."""
     return _MEMORIES[message.memory] if message.HasField("memory") else None
 
 
-def grpc_memory(place: edge.Memory) -> qdrant.Memory.ValueType:
-    """The message's word for where a part is kept."""
-    return next(word for word, memory in _MEMORIES.items() if memory == place)
-
-
-def optional(message: Any, name: str) -> Any:
-    """A field's value, or None when it is not set."""
-    return getattr(message, name) if message.HasField(name) else None
+def grpc_memory(placement: edge.Memory) -> qdrant.Memory.ValueType:
+    """The protobuf value of a memory placement."""
+    return next(value for value, memory in _MEMORIES.items() if memory == placement)
