@@ -1,7 +1,7 @@
 """The device setting, `CREDITLINE_DEVICE` or `--device`: its grammar, without torch.
 
-`auto` takes the first GPU, or the processor where there is no GPU; `cpu` is the processor, `cuda` the first
-GPU, `cuda:N` the GPU with index N. `creditline.devices` chooses the device that a setting means.
+`auto` selects the first GPU, or the CPU where there is no GPU; `cpu` the CPU; `cuda` the first GPU; `cuda:N`
+the GPU with index N. `creditline.devices` selects the device.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ _GRAMMAR = re.compile(rf"{AUTO}|{CPU}|{CUDA}(?::(?P<index>\d{{1,3}}))?")
 
 
 def checked_setting(text: str) -> str:
-    """The setting as it is. Raises InvalidInput when it is none of auto, cpu, cuda and cuda:N."""
+    """Check the form of a device setting, and return it unchanged.
+
+    Raises:
+        InvalidInput: The setting is none of auto, cpu, cuda and cuda:N.
+    """
     if _GRAMMAR.fullmatch(text) is None:
         raise InvalidInput(
             f"device {text!r} is none of {AUTO}, {CPU}, {CUDA} and {CUDA}:N; set {VARIABLE} or --device to"
@@ -36,5 +40,5 @@ def _for_pydantic(text: str) -> str:
         raise ValueError(error.message) from error
 
 
-# The type of the field `device` of a settings class: text that `choose_device` understands.
+# Type of the field `device` in a settings class: a string that `choose_device` accepts.
 DeviceSetting = Annotated[str, AfterValidator(_for_pydantic)]
