@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.errors import CreditlineError, NotReady
 from creditline.gateway.broker import Broker
-from creditline.gateway.live_build import LiveBuild
 from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.ledger import Ledger

@@ -14,7 +14,6 @@ from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
-from creditline.gateway.live_build import LiveBuild
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck
@@ -26,6 +25,7 @@ from creditline.gateway.use_cases.attribute import Attribute
 from creditline.gateway.use_cases.attributions import Attributions
 from creditline.gateway.use_cases.audits import Audits
 from creditline.gateway.use_cases.catalog import Catalog, open_corpus
+from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.releases import Releases, open_served_release
 from creditline.gateway.use_cases.withdrawals import Withdrawals
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer

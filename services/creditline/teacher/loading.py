@@ -14,7 +14,7 @@ from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
 from creditline.ledger import StoredAttribution
 from creditline.release import reference_release_directory
-from creditline.teacher.audits.expectations import Expectations, open_expectations
+from creditline.teacher.expectations import Expectations, open_expectations
 from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.settings import TeacherSettings
 

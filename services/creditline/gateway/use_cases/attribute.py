@@ -21,11 +21,11 @@ from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.gateway.deadline import Deadline
-from creditline.gateway.live_build import AnsweringBuild, LiveBuild
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
 from creditline.gateway.use_cases.crediting import Credited, credited, scored
+from creditline.gateway.use_cases.live_build import AnsweringBuild, LiveBuild
 from creditline.gateway.use_cases.releases import Releases, ServedRelease
 from creditline.gateway.use_cases.requests import AttributionRequest
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer

@@ -18,7 +18,7 @@ from creditline.release import (
     write_work_vectors,
 )
 from creditline.teacher.audits.audit import Auditor, AuditPlan
-from creditline.teacher.audits.expectations import Expectations, open_expectations
+from creditline.teacher.expectations import Expectations, open_expectations
 from creditline.teacher.loading import Loader
 from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.stopping import Stop

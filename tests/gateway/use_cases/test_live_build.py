@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.errors import NotReady, Unavailable
-from creditline.gateway.live_build import AnsweringBuild, LiveBuild
+from creditline.gateway.use_cases.live_build import AnsweringBuild, LiveBuild
 from creditline.gateway.use_cases.releases import ServedRelease, open_served_release
 from creditline.index import WorkIndex, WorkSearch, index_release
 from creditline.index.builds.promotion import builds
