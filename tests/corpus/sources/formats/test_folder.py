@@ -61,7 +61,8 @@ def test_what_is_no_work_is_told_by_its_place(tmp_path: Path) -> None:
     assert broken[0].broken.startswith("the picture of work 'animals/birds/owl-3.png' cannot be decoded (")
     assert broken[1].broken == (
         f"{directory}/food/pie-5.webp has no caption (no pie-5.txt, no pie-5.json, no row of"
-        " captions.csv or metadata.csv or captions.jsonl or metadata.jsonl); add one, or leave the picture out"
+        " captions.csv or metadata.csv or captions.jsonl or metadata.jsonl); add one, or leave the picture"
+        " out"
     )
 
 

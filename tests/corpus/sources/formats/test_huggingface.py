@@ -81,7 +81,7 @@ def test_a_damaged_dataset_is_refused(tmp_path: Path) -> None:
     directory = write_saved_dataset(tmp_path / "saved")
     (path,) = (directory / "train").glob("*.arrow")
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InvalidInput, match=r"saved cannot be read \(.*\); save it again"):
+    with pytest.raises(InvalidInput, match=r"saved cannot be read \(.*\); save the dataset again"):
         open_source(directory)
 
 
