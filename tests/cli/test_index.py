@@ -71,15 +71,15 @@ def ingested(source: Path, port: int) -> Iterator[WorkIndex]:
             index.delete(build)
 
 
-def test_an_ingest_says_what_it_did_and_lists_what_is_broken(source: Path, place: Path, port: int) -> None:
+def test_an_ingest_reports_its_result_and_lists_broken_rows(source: Path, place: Path, port: int) -> None:
     said = _run("ingest", str(source), "--into", "works-told.1").output
     assert "118 works written into works-told.1" in said
-    assert "2 rows are no works; works-told.1.ingest/features lists them" in said
+    assert "2 rows hold no work; works-told.1.ingest/features lists them" in said
     (listed,) = (place / "works-told.1.ingest" / "features").glob("*.broken.jsonl")
     assert [json.loads(line)["row"] for line in listed.read_text().splitlines()] == [3, 90]
     again = _run("ingest", str(source), "--into", "works-told.1").output
     assert "0 works written into works-told.1" in again
-    assert "118 in all" in again
+    assert "118 in total" in again
     _run("drop", "works-told.1")
 
 
@@ -155,12 +155,12 @@ def test_numbers_are_read_as_people_write_them(text: str, number: float) -> None
 
 
 @pytest.mark.parametrize("text", ["", "many", "4X", "-3M"])
-def test_what_is_no_number_is_said(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is no number"):
+def test_a_text_that_is_not_a_number_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a number"):
         number_of(text)
 
 
-def test_a_loader_that_there_is_not_and_a_plan_that_is_missing_are_said(source: Path) -> None:
+def test_an_unknown_loader_and_a_missing_plan_are_refused(source: Path) -> None:
     with pytest.raises(InvalidInput, match="no loader 3 of 2"):
         _run("ingest", str(source), "--into", "works-x.1", "--loader", "3/2")
     with pytest.raises(NotReady, match="no plan at missing"):

@@ -72,7 +72,7 @@ def test_the_methods_are_listed(lab_here: Callable[..., Ended]) -> None:
     ("arguments", "said"),
     [
         (("score", "astrology"), "none of random"),
-        (("score", "random", "--kind", "dreamt"), "none of generated, heldout"),
+        (("score", "random", "--kind", "dreamt"), "choose from generated, heldout"),
     ],
 )
 def test_a_wrong_name_is_refused_with_those_that_there_are(

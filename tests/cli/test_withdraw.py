@@ -48,20 +48,30 @@ def creditline(gateway: RunningGateway) -> Creditline:
     return run
 
 
-def test_a_work_and_a_contributor_are_withdrawn_listed_and_taken_back(creditline: Creditline) -> None:
+@pytest.mark.parametrize("revoke", ["--revoke", "--back"])
+def test_a_work_and_a_contributor_are_withdrawn_listed_and_revoked(
+    creditline: Creditline, revoke: str
+) -> None:
     work = ("--work", _WORK.id, "--contributor", _WORK.contributor)
     done = creditline("withdraw", *work, "--reason", "asked [by letter]", "--by", "the office")
     assert done.returncode == 0, done.stderr
     count = sum(each.contributor == _WORK.contributor for each in embedded_corpus())
-    assert f"Work {_WORK.id} is left out of every answer, withdrawn since" in done.stdout
-    assert f"{_WORK.contributor} ({count} works in this corpus) is left out" in done.stdout
-    assert "The index does not agree yet, and will: Qdrant does not answer" in done.stdout
+    assert f"Work {_WORK.id} is withdrawn from all answers since" in done.stdout
+    assert f"{_WORK.contributor} ({count} works in this corpus) is withdrawn from all answers" in done.stdout
+    assert "The index is not updated yet and will be: Qdrant does not answer" in done.stdout
     listed = creditline("withdraw", "--list").stdout
     for said in (_WORK.id, _WORK.contributor, "asked [by letter]", "the office"):
         assert said in listed
-    back = creditline("withdraw", *work, "--back")
-    assert f"Work {_WORK.id} may be listed again" in back.stdout
+    revoked = creditline("withdraw", *work, revoke)
+    assert f"Work {_WORK.id} may be listed again" in revoked.stdout
+    assert f"{_WORK.contributor} ({count} works in this corpus) may be listed again" in revoked.stdout
     assert creditline("withdraw", "--list").stdout == "Nothing is withdrawn.\n"
+
+
+def test_the_help_names_the_option_revoke_and_not_its_former_spelling(creditline: Creditline) -> None:
+    shown = creditline("withdraw", "--help").stdout
+    assert "--revoke" in shown
+    assert "--back" not in shown
 
 
 def test_a_slip_of_the_pen_is_one_line_with_the_nearest_names(creditline: Creditline) -> None:
@@ -73,11 +83,11 @@ def test_a_slip_of_the_pen_is_one_line_with_the_nearest_names(creditline: Credit
     assert "--not-in-corpus" in slip.stderr
     assert slip.stderr.count("\n") == 1
     meant = creditline("withdraw", "--contributor", "Nobody Yet", "--not-in-corpus")
-    assert "Nobody Yet (0 works in this corpus) is left out" in meant.stdout
+    assert "Nobody Yet (0 works in this corpus) is withdrawn from all answers" in meant.stdout
 
 
 @pytest.mark.parametrize("arguments", [(), ("--list", "--work", "w")])
-def test_without_a_subject_or_with_too_much_it_says_what_to_give(
+def test_a_call_without_a_subject_or_with_both_forms_is_refused(
     creditline: Creditline, arguments: tuple[str, ...]
 ) -> None:
     done = creditline("withdraw", *arguments)

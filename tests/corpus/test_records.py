@@ -73,7 +73,7 @@ def test_one_holder_without_a_part_has_the_whole() -> None:
 
 @pytest.mark.parametrize("given", ["Ann; Ben", "[1, 2", '["Ann"]', 7, [{"name": "Ann"}], {"Ann": "half"}])
 def test_other_forms_of_rights_are_refused_by_the_works_name(given: object) -> None:
-    with pytest.raises(InvalidInput, match=r"rights holders of work .owl. are given as .*; write"):
+    with pytest.raises(InvalidInput, match=r"rights holders of work .owl. cannot be parsed from .*; write"):
         holders_of(given, "owl")
 
 

@@ -39,8 +39,8 @@ def test_a_corpus_written_before_there_were_holders_is_read_as_ever() -> None:
 @pytest.mark.parametrize(
     ("percents", "sentence"),
     [
-        ((60.0, 39.0), "of work '.*' have 99 % together; make it 100 %"),
-        ((100.0, 0.0), "'B' of work '.*' has 0 %; give more than 0 %"),
+        ((60.0, 39.0), "of work '.*' have 99 % together; make the sum 100 %"),
+        ((100.0, 0.0), "'B' of work '.*' has 0 %; give a percentage above 0"),
         ((150.0, -50.0), "'B' of work '.*' has -50 %"),
         ((float("nan"), 50.0), "'A' of work '.*' has nan %"),
     ],
@@ -59,5 +59,5 @@ def test_a_hundredth_of_a_percent_is_rounding(small_corpus: Corpus) -> None:
 
 
 def test_a_holder_named_twice_is_refused(small_corpus: Corpus) -> None:
-    with pytest.raises(InvalidInput, match="'Ann', 'Ann'; name each once"):
+    with pytest.raises(InvalidInput, match="'Ann', 'Ann'; name each one exactly once"):
         replace(small_corpus.works[0], rights_holders=(RightsHolder("Ann", 50.0), RightsHolder("Ann", 50.0)))

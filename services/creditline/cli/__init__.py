@@ -1,4 +1,4 @@
 """The `creditline` command: one module for each group of commands.
 
-No other room imports its modules.
+No other package imports its modules.
 """

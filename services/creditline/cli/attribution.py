@@ -1,4 +1,4 @@
-"""`creditline attribution`: answers from the past, as they stand today."""
+"""`creditline attribution`: recorded answers, marked with later withdrawals."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from creditline.cli.credit_line.line import CreditLine
     from creditline.client import CreditlineClient
 
-app = typer.Typer(help="Answers from the past, as they stand today.", no_args_is_help=True)
+app = typer.Typer(help="Show recorded answers, marked with later withdrawals.", no_args_is_help=True)
 
 
 @app.callback()
 def _root() -> None:
-    """Answers from the past, as they stand today."""
+    """Show recorded answers, marked with later withdrawals."""
 
 
 @app.command()
 def show(
-    attribution_id: Annotated[str, typer.Argument(help="The id that an answer carries.")],
+    attribution_id: Annotated[str, typer.Argument(help="Id of the answer.")],
     output: Annotated[
-        Path | None, typer.Option(help="Also write picture, page, drawing and JSON into this directory.")
+        Path | None, typer.Option(help="Also write picture, page, drawing and JSON to this directory.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     target: TargetOption = None,
     api_key: KeyOption = None,
     state_directory: StateOption = None,
 ) -> None:
-    """Print a credit line as it was served; what has been withdrawn since is marked in it."""
+    """Print a credit line as it was served, with works that were withdrawn since then marked."""
     from creditline.cli.credit_line.document import credit_line_document
     from creditline.cli.credit_line.folder import write_credit_line
     from creditline.cli.credit_line.terminal import credit_line_view
@@ -52,7 +52,7 @@ def show(
 
 
 def _credit_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
-    """The answer with its picture, and the thumbnails of those of its works that may be shown."""
+    """The answer with its picture, and the thumbnails of its works that are not withdrawn."""
     from creditline.cli.credit_line.line import CreditLine, Query
 
     recorded = client.attribution(attribution_id)

@@ -1,4 +1,4 @@
-"""`creditline audit`: hold a served answer against the teacher."""
+"""`creditline audit`: compare a served answer with the teacher."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 _FAILED_STATUS = 1
 
-app = typer.Typer(help="Hold a served answer against the teacher.", no_args_is_help=True)
+app = typer.Typer(help="Compare a served answer with the teacher.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
 
-AttributionId = Annotated[str, typer.Argument(help="The id that an answer carries.")]
-AuditId = Annotated[str, typer.Argument(help="The id that `creditline audit submit` printed.")]
+AttributionId = Annotated[str, typer.Argument(help="Id of the answer.")]
+AuditId = Annotated[str, typer.Argument(help="Id of the audit, as `creditline audit submit` prints it.")]
 
 
 @app.callback()
 def _root() -> None:
-    """Hold a served answer against the teacher."""
+    """Compare a served answer with the teacher."""
 
 
 @app.command()
@@ -37,7 +37,7 @@ def submit(
     state_directory: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask for an audit, and print its id; asking twice gives the same audit."""
+    """Request an audit and print its id; a second request returns the same audit."""
     with gateway_client(target, api_key, state_directory) as client:
         _print(client.submit_audit(attribution_id), as_json)
 
@@ -50,7 +50,7 @@ def show(
     state_directory: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print an audit as it stands."""
+    """Print the state of an audit and, if it has ended, its verdict."""
     with gateway_client(target, api_key, state_directory) as client:
         _print(client.audit(audit_id), as_json)
 
@@ -62,9 +62,9 @@ def wait(
     api_key: KeyOption = None,
     state_directory: StateOption = None,
     as_json: JsonOption = False,
-    seconds: Annotated[float, typer.Option(help="How long to wait.")] = 900.0,
+    seconds: Annotated[float, typer.Option(help="Maximum time to wait, in seconds.")] = 900.0,
 ) -> None:
-    """Wait until an audit has ended and print it; status 1 when it failed."""
+    """Wait until an audit has ended and print it; exits with status 1 if it failed."""
     with gateway_client(target, api_key, state_directory) as client:
         audit = client.wait_for_audit(audit_id, timeout_seconds=seconds)
     _print(audit, as_json)
@@ -92,13 +92,13 @@ def _json(audit: AuditAnswer) -> str:
 
 def _verdict_table(verdict: Verdict) -> Table:
     table = Table("", "value", "95 % interval", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_row(*_cells("most influential works that were listed", verdict.recall))
+    table.add_row(*_cells("most influential works that are listed", verdict.recall))
     table.add_row(*_cells("influence that was missed", verdict.missed_influence))
     table.add_row(*_cells("order of the list (nDCG)", verdict.ndcg))
     table.add_row(*_cells("rank correlation", verdict.rank_correlation))
-    table.add_row("loss of the query after forgetting it, over before", f"{verdict.query_rise:.3f}", "")
+    table.add_row("loss of the query after unlearning / before", f"{verdict.query_rise:.3f}", "")
     scored = f"{verdict.listed_works} + {verdict.sampled_works}"
-    table.add_row("works scored, listed + drawn", scored, "")
+    table.add_row("works scored, listed + sampled", scored, "")
     table.add_row("seconds", f"{verdict.seconds:.1f}", "")
     return table
 

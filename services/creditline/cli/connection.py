@@ -1,4 +1,4 @@
-"""How commands reach a gateway: the options for it, and the client they make."""
+"""Connection to a gateway: its command line options, and the client that they select."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ _DEFAULT_TARGET = "127.0.0.1:7100"
 TargetOption = Annotated[
     str | None,
     typer.Option(
-        help="host:port of the gateway's gRPC; by default the running local stack's.",
+        help="HOST:PORT of the gateway's gRPC API; defaults to the running local stack.",
         envvar="CREDITLINE_GATEWAY_TARGET",
     ),
 ]
-KeyOption = Annotated[
-    str | None, typer.Option(help="A key that the gateway knows.", envvar="CREDITLINE_API_KEY")
-]
+KeyOption = Annotated[str | None, typer.Option(help="API key of the gateway.", envvar="CREDITLINE_API_KEY")]
 StateOption = Annotated[
     Path | None,
-    typer.Option(help="Where a local stack keeps its state.", envvar="CREDITLINE_STATE_DIRECTORY"),
+    typer.Option(help="State directory of the local stack.", envvar="CREDITLINE_STATE_DIRECTORY"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def gateway_client(target: str | None, api_key: str | None, state_directory: Path | None) -> CreditlineClient:
-    """To the named gateway, else to the local stack that runs, else to the default address."""
+    """A client of the gateway that the options select.
+
+    Args:
+        target: `host:port` of the gateway; None selects the running local stack, or the default address
+            if there is none.
+        api_key: API key; None uses that of the local stack.
+        state_directory: State directory of the local stack; None uses its settings.
+    """
     from creditline.client import CreditlineClient
     from creditline.local.settings import LocalSettings
     from creditline.local.state import StateDirectory

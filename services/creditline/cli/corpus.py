@@ -1,4 +1,4 @@
-"""`creditline corpus`: look at people's corpora; build and describe the embedded one."""
+"""`creditline corpus`: inspect corpora of any format; build and describe the embedded corpus."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-app = typer.Typer(help="Works and where they come from.", no_args_is_help=True)
+app = typer.Typer(help="Inspect and build corpora of works.", no_args_is_help=True)
 _console = Console()
 _EMPTY = 1
 
 
+@app.command("look", hidden=True)  # The former name of `inspect`.
 @app.command()
-def look(
+def inspect(
     source: Annotated[
         Path,
-        typer.Argument(help="A directory or file of works, in any form that is known.", show_default=False),
+        typer.Argument(help="A directory or file of works, in any supported format.", show_default=False),
     ],
     kind: Annotated[
         str | None,
-        typer.Option(
-            help="huggingface, clip-features, webdataset, folder or parquet; recognised if left out."
-        ),
+        typer.Option(help="huggingface, clip-features, webdataset, folder or parquet; detected by default."),
     ] = None,
     pictures: Annotated[
         bool,
-        typer.Option("--pictures/--no-pictures", help="Decode every picture; it takes most of the time."),
+        typer.Option("--pictures/--no-pictures", help="Decode every picture, which takes most of the time."),
     ] = True,
-    limit: Annotated[int | None, typer.Option(min=1, help="Rows to read; all if left out.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of rows to read; all by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Read a source without writing anything: what is in it, what is broken, what is taken for what.
+    """Report the contents and faults of a source, and how its columns are used; nothing is written.
 
-    Leaves with status 1 when nothing in it is a work.
+    Exits with status 1 if the source holds no works.
     """
     import json
 
@@ -52,7 +51,7 @@ def look(
         )
     if as_json:
         text = json.dumps(survey_json(found), ensure_ascii=False, indent=2)
-        typer.echo(text.encode("utf-8", "replace"))  # Names of files may be in any encoding.
+        typer.echo(text.encode("utf-8", "replace"))  # File names may be in any encoding.
     else:
         _console.print(survey_view(found))
     if not found.works:
@@ -61,12 +60,12 @@ def look(
 
 @app.command()
 def build(
-    output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     source: Annotated[
-        Path, typer.Option(help="Where Debian's openclipart-png and openclipart-svg put their files.")
+        Path, typer.Option(help="Directory of Debian's openclipart-png and openclipart-svg packages.")
     ] = Path("/usr/share/openclipart"),
 ) -> None:
-    """Build the OpenClipart corpus and print what was kept and what was dropped, and why."""
+    """Build the OpenClipart corpus, and print how many works were kept and why others were dropped."""
     from creditline.corpus.openclipart import build_openclipart
     from creditline.corpus.works import write_corpus
 
@@ -84,7 +83,7 @@ def build(
 
 @app.command()
 def show() -> None:
-    """Count what the package carries."""
+    """Print the size of the embedded corpus and its most frequent contributors."""
     from collections import Counter
 
     from creditline.corpus.openclipart import embedded_corpus

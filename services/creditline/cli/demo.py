@@ -1,4 +1,4 @@
-"""`creditline demo`: a picture and its credit line, through all services."""
+"""`creditline demo`: generate a picture and print its credit line, using all services."""
 
 from __future__ import annotations
 
@@ -17,33 +17,39 @@ DEFAULT_PROMPT = "a red ladybug"
 DEFAULT_SEED = 7
 
 _NEXT = (
-    "open demo/credit-line.html in a browser, and hang it up",
+    "open demo/credit-line.html in a browser",
     'PROMPT="a sailing boat" make demo     for a picture of your own',
     ".venv/bin/creditline local up         keeps all services running, for your own pictures and programs",
 )
 
 app = typer.Typer(
-    add_completion=False, help="Generate a picture and print its credit line, through all services."
+    add_completion=False, help="Generate a picture and print its credit line, using all services."
 )
 
 
 @app.command()
 def demo(
     prompt: Annotated[
-        str, typer.Option(envvar="PROMPT", help="What the picture shows.", show_default=True)
+        str, typer.Option(envvar="PROMPT", help="Prompt of the picture.", show_default=True)
     ] = DEFAULT_PROMPT,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same picture.")] = DEFAULT_SEED,
-    works: Annotated[int, typer.Option("-k", "--works", min=1, max=100, help="How many works to list.")] = 10,
-    output: Annotated[Path, typer.Option(help="Where picture, page, drawing and JSON go.")] = Path("demo"),
-    state_directory: Annotated[Path, typer.Option(help="Where the services keep logs and data.")] = Path(
+    seed: Annotated[
+        int, typer.Option(help="Seed of the picture; the same seed gives the same picture.")
+    ] = DEFAULT_SEED,
+    works: Annotated[
+        int, typer.Option("-k", "--works", min=1, max=100, help="Number of works to list.")
+    ] = 10,
+    output: Annotated[Path, typer.Option(help="Directory for picture, page, drawing and JSON.")] = Path(
+        "demo"
+    ),
+    state_directory: Annotated[Path, typer.Option(help="Directory for the services' logs and data.")] = Path(
         ".creditline/demo"
     ),
     release: Annotated[
-        Path | None, typer.Option(help="A release directory; by default the package's own.")
+        Path | None, typer.Option(help="Directory of a release; defaults to the release in the package.")
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Start all services, generate a picture, ask which works it owes, and have the answer audited."""
+    """Start all services, generate a picture, attribute it, and audit the answer."""
     from creditline.cli.credit_line.folder import write_credit_line
     from creditline.cli.credit_line.terminal import credit_line_view
     from creditline.cli.demonstration import STEPS, Demonstration, run_demonstration
@@ -59,13 +65,15 @@ def demo(
     try:
         line = run_demonstration(Demonstration(prompt, seed, works, device=device), stack, steps)
     except KeyboardInterrupt:
-        console.print("Stopped; all services are down.")
+        console.print("Interrupted; all services are stopped.")
         raise typer.Exit(130) from None
     paths = write_credit_line(line, output)
     console.print(credit_line_view(line, in_colour=console.color_system is not None))
     _print_ending(console, paths, time.monotonic() - began)
     if line.audit is None or line.audit.verdict is None:
-        raise CreditlineError(f"the audit gave no verdict; see {state_directory / 'logs' / 'teacher.log'}")
+        raise CreditlineError(
+            f"the audit ended without a verdict; see {state_directory / 'logs' / 'teacher.log'}"
+        )
 
 
 def _print_ending(console: Console, paths: tuple[Path, ...], seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The whole way once: a picture is generated, attributed through the gateway, and audited by a worker."""
+"""One complete run: a picture is generated, attributed through the gateway, and audited by a worker."""
 
 from __future__ import annotations
 
@@ -21,39 +21,49 @@ from creditline.retries import RetryPolicy
 if TYPE_CHECKING:
     from creditline.generator.pipeline import Generator
 
-# How many steps the narrator is told of here.
+# Number of steps that are reported.
 STEPS = 4
 _POLL_SECONDS = 0.5
-# The first answer of a service that has just come up may wait for its models to warm up.
+# Deadline of the first answer, which includes the warm-up of the models.
 _ATTRIBUTE_SECONDS = 60.0
-_AUDIT_UNDER_WAY = {"QUEUED": "waiting for a worker", "RUNNING": "a worker is at it"}
+_AUDIT_UNDER_WAY = {"QUEUED": "waiting for a worker", "RUNNING": "running on a worker"}
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What is asked for: a prompt, a seed, how many works to list, how long to wait for the audit, and where
-    the generator runs.
-    """
+    """Parameters of a demonstration."""
 
     prompt: str
+    """Prompt of the picture."""
     seed: int
+    """Seed of the picture."""
     works: int = 10
+    """Number of works to list."""
     audit_seconds: float = 600.0
+    """Maximum time to wait for the audit, in seconds."""
     device: str = "auto"
+    """Device of the generator: auto, cpu, cuda or cuda:N."""
 
 
 def run_demonstration(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> CreditLine:
-    """Start the stack, generate, attribute, audit, and take the stack down again.
+    """Start the stack, generate a picture, attribute it, audit the answer, and stop the stack.
 
-    Raises what the services raise, and DeadlineExceeded when the audit does not end in time.
+    Args:
+        wanted: Parameters of the demonstration.
+        stack: The stack, not started.
+        steps: Receives the progress, in `STEPS` steps.
+
+    Raises:
+        CreditlineError: A service failed.
+        DeadlineExceeded: The audit did not end in time.
     """
     with _running(stack, steps):
         with steps.step(f"Generating “{wanted.prompt}”, seed {wanted.seed}"):
             query = _generated(wanted, stack, steps)
         with CreditlineClient(stack.gateway_target, api_key=stack.api_key) as client:
-            with steps.step("Asking the gateway which works it owes"):
-                answer = _asked(client, query, wanted.works, steps)
-            with steps.step("Auditing the answer: a worker makes the model forget the picture"):
+            with steps.step("Attributing the picture through the gateway"):
+                answer = _attributed(client, query, wanted.works, steps)
+            with steps.step("Auditing the answer: a worker makes the model unlearn the picture"):
                 audit = _audited(client, answer, wanted.audit_seconds, steps)
             return CreditLine(
                 query=query,
@@ -75,9 +85,9 @@ def _running(stack: LocalStack, steps: StepPrinter) -> Iterator[None]:
 
 
 def _generated(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> Query:
-    """A picture of the stack's generator. Raises NotReady when the stack has none."""
+    """A picture of the stack's generator. Raises NotReady if the stack has no generator."""
     if stack.generator_directory is None:
-        raise NotReady("the local stack runs without a generator; start it with its teacher")
+        raise NotReady("the local stack has no generator; start it with the teacher service")
     steps.doing("loading the generator")
     with _quiet_libraries(), _open_generator(stack.generator_directory, wanted.device) as generator:
         steps.doing("sampling")
@@ -89,7 +99,7 @@ def _generated(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> 
 
 
 def _open_generator(directory: Path, device: str) -> Generator:
-    """Imported only now: torch takes seconds, and the services start without it in this process."""
+    """Open a generator; torch is imported here because that takes seconds, which the services start in."""
     from creditline.devices import choose_device
     from creditline.generator.pipeline import Generator
 
@@ -98,7 +108,7 @@ def _open_generator(directory: Path, device: str) -> Generator:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keep the model libraries' own bars and notices out of the narration."""
+    """Suppress the progress bars and warnings of the model libraries."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -110,7 +120,7 @@ def _quiet_libraries() -> Iterator[None]:
         yield
 
 
-def _asked(client: CreditlineClient, query: Query, works: int, steps: StepPrinter) -> AttributionAnswer:
+def _attributed(client: CreditlineClient, query: Query, works: int, steps: StepPrinter) -> AttributionAnswer:
     answer = client.attribute(
         query.picture,
         prompt=query.prompt,
@@ -125,7 +135,7 @@ def _asked(client: CreditlineClient, query: Query, works: int, steps: StepPrinte
 def _audited(
     client: CreditlineClient, answer: AttributionAnswer, seconds: float, steps: StepPrinter
 ) -> AuditAnswer:
-    """The audit once it has ended, well or not. Raises DeadlineExceeded."""
+    """The audit after it has succeeded or failed. Raises DeadlineExceeded if it does neither in time."""
     submitted = client.submit_audit(answer.attribution_id)
     for _ in RetryPolicy.polling(_POLL_SECONDS, for_seconds=seconds).attempts():
         audit = client.audit(submitted.id)
@@ -133,4 +143,6 @@ def _audited(
             steps.report(f"audit {audit.id}: {audit.state}")
             return audit
         steps.doing(_AUDIT_UNDER_WAY[audit.state])
-    raise DeadlineExceeded(f"audit {audit.id} is still {audit.state} after {seconds:.0f} s")
+    raise DeadlineExceeded(
+        f"audit {audit.id} is still {audit.state} after {seconds:.0f} s; see the teacher's log"
+    )

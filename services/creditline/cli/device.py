@@ -1,4 +1,4 @@
-"""The option `--device` of commands that run models."""
+"""The `--device` option of commands that run models."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         envvar="CREDITLINE_DEVICE",
-        help="Where models run: auto (the first GPU, or the processor without one), cpu, cuda or cuda:N.",
+        help="Device of the models: auto (the first GPU, or the CPU without one), cpu, cuda or cuda:N.",
     ),
 ]
-# The default of the option, as of the services' settings.
+# Default of the option, the same as in the services' settings.
 AUTO = "auto"
 
 
 def chosen_device(setting: str) -> str:
-    """Name of the device that a setting means here, which is printed to the standard error.
+    """Resolve a device setting and print the device to standard error.
 
-    Raises InvalidInput for a setting that is none, NotReady for a GPU that is absent.
+    Args:
+        setting: auto, cpu, cuda or cuda:N.
+
+    Returns:
+        Name of the device, for torch.
+
+    Raises:
+        InvalidInput: The setting is not a device.
+        NotReady: The GPU does not exist.
     """
     from creditline.devices import choose_device
 
@@ -31,7 +39,7 @@ def chosen_device(setting: str) -> str:
 
 
 def worker_count(workers: int | None, device: str) -> int:
-    """Processes to train in: as asked for, else two on the processor and one on a GPU."""
+    """Number of training processes; None means two on the CPU and one on a GPU."""
     if workers is not None:
         return workers
     return 2 if device == "cpu" else 1

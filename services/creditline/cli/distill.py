@@ -1,4 +1,4 @@
-"""`creditline distill`: a release from one configuration file."""
+"""`creditline distill`: make a release from one configuration file."""
 
 from __future__ import annotations
 
@@ -14,33 +14,39 @@ from creditline.cli.device import AUTO, DeviceOption, chosen_device
 if TYPE_CHECKING:
     from creditline.distillation.pipeline import Distillation
 
-app = typer.Typer(help="A release from a configuration: queries to release.", no_args_is_help=True)
+app = typer.Typer(help="Make a release from a configuration file.", no_args_is_help=True)
 _console = Console()
 
 
 @app.callback()
 def _root() -> None:
-    """A release from a configuration: queries to release."""
+    """Make a release from a configuration file."""
 
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="A YAML file; examples are in distillation/configs.")],
-    output: Annotated[Path, typer.Option(help="Where the stages go; a second call goes on.")],
+    config: Annotated[
+        Path, typer.Argument(help="YAML file; examples are in services/creditline/distillation/configs.")
+    ],
+    output: Annotated[Path, typer.Option(help="Directory of the stages; a second call resumes.")],
     shard: Annotated[
         str | None,
-        typer.Option(help="1/2: only label the first half; a last call without it does all the rest."),
+        typer.Option(help="1/2 labels only the first half; run without --shard afterwards to do the rest."),
     ] = None,
     labels_round: Annotated[
-        int, typer.Option("--round", help="With --shard: the second round, once the first is labelled.")
+        int,
+        typer.Option("--round", help="Labelling round of --shard; 2 needs the first round to be complete."),
     ] = 1,
     celery: Annotated[
         bool,
-        typer.Option(help="Label by the teacher's workers, one job a part; they must see the output."),
+        typer.Option(help="Label in Celery workers, one job per part; they must share the output directory."),
     ] = False,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Queries, candidates, labels, training, calibration, agreement, release; each stage resumes."""
+    """Run all stages: queries, candidates, labels, training, calibration, agreement and release.
+
+    Complete stages are skipped, so that a second call resumes.
+    """
     from creditline.distillation.labels.labelling import Shard
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.run_config import read_config
@@ -64,7 +70,7 @@ def run(
 
 
 def _label_by_workers(distillation: Distillation, labels_round: int) -> None:
-    """Hand out one job for each part, and wait for all; Ctrl-C leaves those that are handed out."""
+    """Queue one job for each part and wait for all; Ctrl-C does not cancel queued jobs."""
     from creditline.jobs.broker import ping_broker
     from creditline.jobs.celery_app import worker_app
     from creditline.jobs.tasks import LABEL_TASK
@@ -89,7 +95,7 @@ def _label_by_workers(distillation: Distillation, labels_round: int) -> None:
         job.get()
         seconds = time.perf_counter() - started
         _console.print(
-            f"workers: part {number}/{parts}, {seconds:.0f} s; about"
+            f"workers: part {number}/{parts} done after {seconds:.0f} s; about"
             f" {seconds / number * (parts - number):.0f} s are left",
             markup=False,
         )

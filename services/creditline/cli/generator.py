@@ -17,24 +17,26 @@ _console = Console()
 @app.command()
 def train(
     directory: Annotated[
-        Path, typer.Option(help="Where checkpoints and the result go; a second call resumes.")
+        Path, typer.Option(help="Directory of checkpoints and result; a second call resumes.")
     ] = Path("runs/reference"),
-    vae_minutes: Annotated[float, typer.Option(help="Training time of the VAE.")] = 25.0,
-    unet_minutes: Annotated[float, typer.Option(help="Training time of the UNet.")] = 60.0,
+    vae_minutes: Annotated[float, typer.Option(help="Training time of the VAE in minutes.")] = 25.0,
+    unet_minutes: Annotated[float, typer.Option(help="Training time of the UNet in minutes.")] = 60.0,
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes, one thread each; as many as there are cores.",
+            help="Number of processes, with one thread each; at most the number of cores is useful.",
             show_default="2, or 1 on a GPU",
         ),
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(help="Another stretch: keep this directory's vae/ and train its unet/ on."),
+        typer.Option(
+            help="Continue from this pipeline directory: keep its vae/ and train its unet/ further."
+        ),
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Train the reference generator on the embedded corpus: measured first, checkpointed, resumable."""
+    """Train the reference generator on the embedded corpus, with checkpoints; a second call resumes."""
     from creditline.generator.reference_training import reference_recipe, train_reference
 
     where = chosen_device(device)
@@ -49,8 +51,8 @@ def train(
 
 
 @app.command()
-def assemble(output: Annotated[Path, typer.Option(help="The directory to write.")]) -> None:
-    """Put the reference generator's pipeline directory together from the package's weights."""
+def assemble(output: Annotated[Path, typer.Option(help="Directory to write.")]) -> None:
+    """Write the reference generator's pipeline directory from the weights in the package."""
     from creditline.generator.assembly import assemble_reference
     from creditline.generator.pipeline import generator_fingerprint
 
@@ -60,13 +62,13 @@ def assemble(output: Annotated[Path, typer.Option(help="The directory to write."
 
 @app.command()
 def sample(
-    prompt: Annotated[str, typer.Argument(help="What the picture should show.")],
-    generator: Annotated[Path, typer.Option(help="A StableDiffusionPipeline directory.")],
-    output: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("picture.png"),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same picture.")] = 0,
+    prompt: Annotated[str, typer.Argument(help="Prompt of the picture.")],
+    generator: Annotated[Path, typer.Option(help="StableDiffusionPipeline directory.")],
+    output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("picture.png"),
+    seed: Annotated[int, typer.Option(help="Seed of the picture; the same seed gives the same picture.")] = 0,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Make one picture."""
+    """Generate one picture."""
     from creditline.generator.pipeline import Generator
 
     with Generator.open(generator, device=chosen_device(device)) as opened:

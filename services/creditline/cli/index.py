@@ -1,4 +1,4 @@
-"""`creditline index`: works' vectors in Qdrant."""
+"""`creditline index`: manage the works' vectors in Qdrant."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
 # Number of works of a release that a build is compared with before it is promoted.
 _COMPARED_WORKS = 64
-app = typer.Typer(help="Works' vectors in Qdrant.", no_args_is_help=True)
+app = typer.Typer(help="Manage the works' vectors in Qdrant.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
 
 ReleaseOption = Annotated[
     Path | None,
     typer.Option(
-        help="A release directory; by default the package's own.", envvar="CREDITLINE_RELEASE_DIRECTORY"
+        help="Directory of a release; defaults to the release in the package.",
+        envvar="CREDITLINE_RELEASE_DIRECTORY",
     ),
 ]
 CorpusOption = Annotated[
     Path | None,
-    typer.Option(help="The corpus as Parquet; by default the embedded one.", envvar="CREDITLINE_CORPUS_FILE"),
+    typer.Option(
+        help="Corpus as a Parquet file; defaults to the embedded corpus.", envvar="CREDITLINE_CORPUS_FILE"
+    ),
 ]
 ReplaceLiveOption = Annotated[
     bool, typer.Option("--replace-live", help="Also replace a live build that an operator made or chose.")
@@ -41,7 +44,7 @@ ReplaceLiveOption = Annotated[
 
 @app.callback()
 def _root() -> None:
-    """Works' vectors in Qdrant, at CREDITLINE_QDRANT_HOST and CREDITLINE_QDRANT_GRPC_PORT."""
+    """Manage the works' vectors in Qdrant, at CREDITLINE_QDRANT_HOST and CREDITLINE_QDRANT_GRPC_PORT."""
 
 
 app.command()(ingest)
@@ -55,22 +58,22 @@ def load(
     layout: PlanOption = None,
     replace_live: ReplaceLiveOption = False,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Build again although the release's build is there.")
+        bool, typer.Option("--rebuild", help="Build again even if the release's build exists.")
     ] = False,
 ) -> None:
-    """Build a release's collection beside the live one, verify it, and let it answer.
+    """Build a release's collection beside the live one, verify it, and promote it.
 
-    Nothing is done when the release's build is there already, or when the live build is an operator's: one
-    that this release did not make, whose works were changed, or to which an operator went back.
-    `--replace-live` replaces it. Only builds that the release made are deleted. What the ledger at
-    CREDITLINE_LEDGER_URL says is withdrawn is never listed.
+    Nothing is done if the release's build already exists, or if the live build is an operator's: one that
+    this release did not make, whose works were changed, or that an operator rolled back to. --replace-live
+    replaces such a build. Only builds that the release made are deleted. Works that are withdrawn in the
+    ledger at CREDITLINE_LEDGER_URL are never listed.
     """
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
     from creditline.index import enforced, load_release
     from creditline.release import open_release, reference_release_directory
 
-    # A stopped job removes what it has begun, as Ctrl-C does.
+    # A job that is terminated removes its unfinished build, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     opened = open_release(release or reference_release_directory())
     with connect(layout) as index:
@@ -82,19 +85,19 @@ def load(
             replace_live=replace_live,
             rebuild=rebuild,
         )
-        # Loading takes minutes: what was withdrawn meanwhile too.
+        # Loading takes minutes: apply withdrawals that were made in the meantime.
         enforced(index, withdrawn_by_ledger(), done.live)
         hidden = index.count(done.live, withdrawn=True)
-    _console.print(_told(done, opened, hidden))
+    _console.print(_outcome_sentence(done, opened, hidden))
     for build in done.unpromoted:
         _console.print(
-            f"{build} was begun by a load and is not promoted; if no load fills it any more, delete it with"
+            f"{build} was created by a load and is not promoted; if no load is filling it, delete it with"
             f" `creditline index drop {build}`"
         )
 
 
-def _told(done: LoadOutcome, release: Release, hidden: int) -> str:
-    """One sentence on what a load did."""
+def _outcome_sentence(done: LoadOutcome, release: Release, hidden: int) -> str:
+    """One sentence about the outcome of a load."""
     alias = release.collection
     match done.action:
         case "built" if done.report:
@@ -106,31 +109,31 @@ def _told(done: LoadOutcome, release: Release, hidden: int) -> str:
             return f"{done.live} was built before and is live as {alias} now; {hidden} works are withdrawn"
         case "live build kept":
             return (
-                f"{alias} means {done.live}, which release {release.name} did not make or which was changed;"
-                " nothing was done (--replace-live loads the release and lets it answer)"
+                f"{alias} means {done.live}, which release {release.name} did not make or which was"
+                " changed; nothing was done (--replace-live loads and promotes the release)"
             )
     return (
-        f"release {release.name} is loaded already and {alias} means {done.live}; nothing was done"
+        f"release {release.name} is already loaded and {alias} means {done.live}; nothing was done"
         " (--rebuild builds it again)"
     )
 
 
 @app.command()
 def show() -> None:
-    """List the collections with their width, their works, their aliases and the release that made them."""
+    """List the collections with dimension, number of works, aliases and the release that made them."""
     table = Table("collection", "dimension", "works", "withdrawn", "answers as", "made by")
     with connect() as index:
         aliases = index.aliases()
         for name in index.collections():
-            meant = sorted(alias for alias, target in aliases.items() if target == name)
+            pointing = sorted(alias for alias, target in aliases.items() if target == name)
             works, withdrawn = index.count(name), index.count(name, withdrawn=True)
-            row = (name, str(index.dimension(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(meant))
+            row = (name, str(index.dimension(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(pointing))
             table.add_row(*row, _maker(index, name))
     _console.print(table)
 
 
 def _maker(index: WorkIndex, name: str) -> str:
-    """The release whose load made a collection; empty for all others."""
+    """The release whose load made a collection; empty for other collections."""
     from creditline.index.builds.ownership import mark_of
 
     mark = mark_of(index, name)
@@ -141,13 +144,13 @@ def _maker(index: WorkIndex, name: str) -> str:
 
 @app.command()
 def promote(
-    build: Annotated[str, typer.Argument(help="A collection, e.g. works-mine.2.")],
+    build: Annotated[str, typer.Argument(help="Name of the build's collection, such as works-mine.2.")],
     release: ReleaseOption = None,
 ) -> None:
-    """Let a build answer instead of the live one, in one step.
+    """Make a build the live one, in one step.
 
-    Withdrawals are carried out in the build first. A build whose vectors the release's encoder did not make
-    is refused; without the release, only the dimension is compared, with the live build's.
+    Withdrawals are applied to the build first. A build whose vectors were not made by the release's encoder
+    is refused; without the release, only its dimension is compared with that of the live build.
     """
     from creditline.index.builds.promotion import promote as promote_build
     from creditline.index.withdrawal import enforced
@@ -157,13 +160,14 @@ def promote(
     with connect() as index:
         enforced(index, withdrawn_by_ledger(), build)
         before = promote_build(index, alias, build, serves=serves)
-    _console.print(f"{alias} is {build} now" + (f", and was {before}" if before not in (None, build) else ""))
+    former = f", and was {before} before" if before not in (None, build) else ""
+    _console.print(f"{alias} is {build} now{former}")
     if serves is None:
-        _console.print(f"Not compared with a release's vectors: name the release of {alias} with --release")
+        _console.print(f"Not compared with a release's vectors; name the release of {alias} with --release")
 
 
 def _works_of_release(directory: Path | None, alias: str) -> Expected | None:
-    """Works of the release that answers as `alias`; None when the release at hand is another."""
+    """Works that the release expects in its builds; None if the release does not answer as `alias`."""
     from creditline.index.builds.releases import expected_of
     from creditline.release import open_release, reference_release_directory
 
@@ -172,8 +176,8 @@ def _works_of_release(directory: Path | None, alias: str) -> Expected | None:
 
 
 @app.command()
-def rollback(alias: Annotated[str, typer.Argument(help="E.g. works-mine.")]) -> None:
-    """Let the build answer again that was live before, in one step."""
+def rollback(alias: Annotated[str, typer.Argument(help="Name of the alias, such as works-mine.")]) -> None:
+    """Make the previously live build the live one again, in one step."""
     from creditline.errors import NotFound
     from creditline.index.builds.promotion import previous_build, roll_back
     from creditline.index.withdrawal import enforced
@@ -181,38 +185,42 @@ def rollback(alias: Annotated[str, typer.Argument(help="E.g. works-mine.")]) -> 
     with connect() as index:
         before = previous_build(index, alias)
         if before is None:
-            raise NotFound(f"{alias!r} has no build to go back to; load one and promote it", field="alias")
+            raise NotFound(
+                f"{alias!r} has no previous build to roll back to; load a build and promote it", field="alias"
+            )
         enforced(index, withdrawn_by_ledger(), before)
         _console.print(f"{alias} is {roll_back(index, alias)} again")
 
 
 @app.command()
-def optimize(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
-    """Build the graph of what is not in it yet; searches go on meanwhile."""
+def optimize(collection: Annotated[str, typer.Argument(help="Name of the collection.")]) -> None:
+    """Build the search graph for works that are not in it yet; searches continue meanwhile."""
     with connect() as index:
         index.optimize(collection)
-    _console.print(f"{collection} is built")
+    _console.print(f"{collection}: the search graph is built")
 
 
 @app.command()
 def remove(
-    collection: Annotated[str, typer.Argument(help="Its name.")],
-    works: Annotated[list[str], typer.Argument(help="Ids of works.")],
+    collection: Annotated[str, typer.Argument(help="Name of the collection.")],
+    works: Annotated[list[str], typer.Argument(help="Ids of the works.")],
 ) -> None:
-    """Take works out of a collection; the next build has them again (`creditline withdraw` lasts)."""
+    """Remove works from one collection; for all builds, use `creditline withdraw`."""
     with connect() as index:
         index.remove(collection, works)
         _console.print(f"{collection}: {index.count(collection):,} works")
 
 
 @app.command()
-def drop(collection: Annotated[str, typer.Argument(help="Its name.")]) -> None:
-    """Delete a collection that answers nothing, with all its vectors."""
+def drop(collection: Annotated[str, typer.Argument(help="Name of the collection.")]) -> None:
+    """Delete a collection that is not live, with all its vectors."""
     from creditline.errors import NotFound
     from creditline.index.builds.promotion import drop_build
 
     with connect() as index:
         if collection not in index.collections():
-            raise NotFound(f"there is no collection {collection!r}; `creditline index show` names them")
+            raise NotFound(
+                f"there is no collection {collection!r}; `creditline index show` lists all collections"
+            )
         drop_build(index, collection)
     _console.print(f"{collection} deleted")

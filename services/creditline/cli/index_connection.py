@@ -1,4 +1,4 @@
-"""What every `creditline index` command needs: the index, a plan, and what is withdrawn."""
+"""Resources of the `creditline index` commands: the index, its layout plan, and the withdrawals."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ PlanOption = Annotated[
     Path | None,
     typer.Option(
         "--plan",
-        help="How new collections are laid out: JSON, as `creditline index plan --write` makes it.",
+        help="Layout of new collections, as JSON written by `creditline index plan --write`.",
         envvar="CREDITLINE_INDEX_PLAN",
     ),
 ]
 
 
 def connect(plan: Path | None = None) -> WorkIndex:
-    """The Qdrant of CREDITLINE_QDRANT_*; new collections are laid out by `plan`."""
+    """Connect to the Qdrant server of CREDITLINE_QDRANT_*.
+
+    Args:
+        plan: File with the layout of new collections; None uses the default layout.
+    """
     from creditline.index import QdrantSettings, WorkIndex
     from creditline.settings import read_settings
 
@@ -33,7 +37,12 @@ def connect(plan: Path | None = None) -> WorkIndex:
 
 
 def read_plan(path: Path) -> IndexPlan:
-    """Raises NotReady without the file, InvalidInput when it is no plan."""
+    """Read a layout plan.
+
+    Raises:
+        NotReady: The file cannot be read.
+        InvalidInput: The file is not a plan.
+    """
     from creditline.errors import NotReady
     from creditline.index import IndexPlan
 
@@ -47,7 +56,11 @@ def read_plan(path: Path) -> IndexPlan:
 
 
 def withdrawn_by_ledger() -> Withdrawn:
-    """What the ledger at CREDITLINE_LEDGER_URL says. Without it nothing is loaded. Raises Unavailable."""
+    """The works and contributors that are withdrawn in the ledger at CREDITLINE_LEDGER_URL.
+
+    Raises:
+        Unavailable: The ledger cannot be reached.
+    """
     from creditline.ledger import Ledger, LedgerSettings
     from creditline.settings import read_settings
 

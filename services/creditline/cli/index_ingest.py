@@ -1,4 +1,4 @@
-"""`creditline index ingest`: a corpus into a collection, resumed where it was stopped."""
+"""`creditline index ingest`: write a corpus into a collection, resuming an interrupted run."""
 
 from __future__ import annotations
 
@@ -25,30 +25,37 @@ _LOG_EVERY = 20
 
 def ingest(
     source: Annotated[
-        Path, typer.Argument(help="A folder, tar shards, Parquet, CLIP features or a datasets directory.")
+        Path, typer.Argument(help="Folder, tar shards, Parquet files, CLIP features or a saved dataset.")
     ],
-    into: Annotated[str, typer.Option(help="The collection; an alias means the build that is live.")],
-    kind: Annotated[str | None, typer.Option(help="The source's form, where it is not recognised.")] = None,
+    into: Annotated[str, typer.Option(help="Collection to write to; an alias selects its live build.")],
+    kind: Annotated[str | None, typer.Option(help="Format of the source; detected by default.")] = None,
     embedder: Annotated[
         str | None,
         typer.Option(
             help="HOST:PORT of the embedder, for pictures; all addresses of HOST share the work. "
-            "Without it, features are vectors."
+            "Without it, the source's features are used as vectors."
         ),
     ] = None,
-    loader: Annotated[str, typer.Option(help="1/2: the first of two that share the source's parts.")] = "1/1",
+    loader: Annotated[
+        str, typer.Option(help="1/2 is the first of two loaders that divide the source's parts.")
+    ] = "1/1",
     celery: Annotated[
-        int, typer.Option(help="Let workers do it, in so many jobs; they must see source and checkpoint.")
+        int,
+        typer.Option(
+            help="Number of jobs for Celery workers, which must share source and checkpoint; 0 runs here."
+        ),
     ] = 0,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Where is kept how far this came; by default COLLECTION.ingest/SOURCE."),
+        typer.Option(help="Directory that records progress; defaults to COLLECTION.ingest/SOURCE."),
     ] = None,
     plan: PlanOption = None,
-    look: Annotated[bool, typer.Option(help="Count the source first, for the time that is left.")] = True,
-    optimize: Annotated[bool, typer.Option(help="Build the graph at the end.")] = True,
+    look: Annotated[
+        bool, typer.Option(help="Count the source's works first, to estimate the remaining time.")
+    ] = True,
+    optimize: Annotated[bool, typer.Option(help="Build the search graph at the end.")] = True,
 ) -> None:
-    """Write a source's works into a collection; a call that was stopped goes on where it was."""
+    """Write the works of a source into a collection; an interrupted call resumes where it stopped."""
     from creditline.index.ingest.ingest import Loader
     from creditline.teacher.ingest_jobs import IngestJob
 
@@ -60,15 +67,15 @@ def ingest(
         if celery:
             _by_workers(job.shares(celery))
         else:
-            _tell(_run(job, index, _counted(job) if look else None), job)
+            _report(_run(job, index, _counted(job) if look else None), job)
         if optimize:
-            _console.print("building the graph; searches go on meanwhile")
+            _console.print("building the search graph; searches continue meanwhile")
             index.optimize(collection)
         _console.print(f"{collection}: {index.count(collection):,} works")
 
 
 def _counted(job: IngestJob) -> int:
-    """About how many works this loader will meet."""
+    """Approximate number of works of this loader."""
     from creditline.corpus.sources import open_source, survey
 
     return survey(open_source(job.source, kind=job.kind), check_pictures=False).works // job.loader.of
@@ -80,7 +87,7 @@ def _run(job: IngestJob, index: WorkIndex, expected: int | None) -> IngestReport
 
 
 def _by_workers(jobs: list[IngestJob]) -> None:
-    """Hand out one job a loader, and wait for all; Ctrl-C leaves those that are handed out."""
+    """Queue one job for each loader and wait for all; Ctrl-C does not cancel queued jobs."""
     from creditline.jobs.broker import ping_broker
     from creditline.jobs.celery_app import worker_app
     from creditline.jobs.tasks import INGEST_TASK
@@ -93,12 +100,12 @@ def _by_workers(jobs: list[IngestJob]) -> None:
     sent = [app.send_task(INGEST_TASK, kwargs=job.message()) for job in jobs]
     for job, result in zip(jobs, sent, strict=True):
         done = result.get()
-        _console.print(f"loader {job.loader.text}: {done['works']:,} works, {done['broken']:,} rows broken")
+        _console.print(f"loader {job.loader.text}: {done['works']:,} works, {done['broken']:,} broken rows")
 
 
 @contextlib.contextmanager
 def _progress(expected: int | None) -> Iterator[index_ingest.ProgressListener]:
-    """A bar in a terminal, a line now and then in a log."""
+    """A progress bar in a terminal; a line every 20 batches in a log."""
     columns = (
         TextColumn("{task.completed:,.0f} works"),
         BarColumn(),
@@ -109,27 +116,27 @@ def _progress(expected: int | None) -> Iterator[index_ingest.ProgressListener]:
         task = bar.add_task("", total=expected, rate=0.0)
         batches = 0
 
-        def tell(progress: index_ingest.Progress) -> None:
+        def on_progress(progress: index_ingest.Progress) -> None:
             nonlocal batches
             batches += 1
             bar.update(task, completed=progress.works, rate=progress.works_per_second)
             if not _console.is_terminal and batches % _LOG_EVERY == 0:
                 _console.print(_line(progress, expected))
 
-        yield tell
+        yield on_progress
 
 
 def _line(progress: index_ingest.Progress, expected: int | None) -> str:
     left = progress.seconds_left(expected)
-    remaining = "" if left is None else f", {left:.0f} s left"
-    done = f"{progress.works:,} works, {progress.broken:,} rows broken"
+    remaining = "" if left is None else f", {left:.0f} s remaining"
+    done = f"{progress.works:,} works, {progress.broken:,} broken rows"
     return f"{done}, {progress.works_per_second:,.0f}/s{remaining}"
 
 
-def _tell(report: IngestReport, job: IngestJob) -> None:
+def _report(report: IngestReport, job: IngestJob) -> None:
     _console.print(
         f"{report.written:,} works written into {job.collection} in {report.seconds:.1f} s"
-        f" ({report.works_per_second:,.0f}/s); {report.works:,} in all"
+        f" ({report.works_per_second:,.0f}/s); {report.works:,} in total"
     )
     if report.broken:
-        _console.print(f"{report.broken:,} rows are no works; {job.checkpoint} lists them with their reasons")
+        _console.print(f"{report.broken:,} rows hold no work; {job.checkpoint} lists them with the reasons")

@@ -1,4 +1,4 @@
-"""`creditline index plan`: what an index of so many works takes, and which layout to choose."""
+"""`creditline index plan`: capacity planning for an index of a given size, with a recommended layout."""
 
 from __future__ import annotations
 
@@ -22,23 +22,29 @@ _PERCENT = 100.0
 
 
 def plan(
-    works: Annotated[str, typer.Option(help="How many works, e.g. 400M or 5B.")],
+    works: Annotated[str, typer.Option(help="Number of works, such as 400M or 5B.")],
     dim: Annotated[int, typer.Option(help="Dimension of the vectors.")] = 256,
-    budget_ram: Annotated[str, typer.Option(help="Memory of each machine, e.g. 128GB.")] = "64GB",
-    budget_disk: Annotated[str | None, typer.Option(help="Disk of each machine, e.g. 2TB.")] = None,
-    cores: Annotated[int, typer.Option(help="Of each machine.", min=1)] = 8,
-    replicas: Annotated[int, typer.Option(help="Copies of every work.", min=1)] = 1,
-    recall: Annotated[float, typer.Option(help="Of the nearest 100, what must be found.")] = 0.95,
-    payload_bytes: Annotated[float, typer.Option(help="Texts and numbers of one work.")] = 350.0,
+    budget_ram: Annotated[str, typer.Option(help="Memory of each machine, such as 128GB.")] = "64GB",
+    budget_disk: Annotated[
+        str | None, typer.Option(help="Disk of each machine, such as 2TB; no limit by default.")
+    ] = None,
+    cores: Annotated[int, typer.Option(help="CPU cores of each machine.", min=1)] = 8,
+    replicas: Annotated[int, typer.Option(help="Number of copies of every work.", min=1)] = 1,
+    recall: Annotated[float, typer.Option(help="Minimum recall of the nearest 100 works.")] = 0.95,
+    payload_bytes: Annotated[float, typer.Option(help="Bytes of the metadata of one work.")] = 350.0,
     write: Annotated[
-        Path | None, typer.Option(help="Write the chosen plan, for `index load` and `index ingest`.")
+        Path | None,
+        typer.Option(help="File to write the chosen plan to, for `index load` and `index ingest`."),
     ] = None,
     values: Annotated[
-        Path | None, typer.Option(help="A directory for a kustomize component: machines, memory, disk, plan.")
+        Path | None,
+        typer.Option(
+            help="Directory to write a kustomize component to, with machines, memory, disk and plan."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """RAM, disk, machines, hours and what to expect, for each way to lay an index out."""
+    """Estimate memory, disk, machines, build time, latency and recall of each index layout."""
     from creditline.index.capacity.choice import Machines, best, options
     from creditline.index.capacity.estimates import Demand
     from creditline.index.capacity.values import write_component
@@ -48,7 +54,7 @@ def plan(
     found = options(demand, machines, replicas=replicas, least_recall=recall)
     chosen = best(found, machines)
     if as_json:
-        # Not through rich: it would break long lines.
+        # Rich would wrap long lines.
         print(json.dumps([_as_json(option, option is chosen) for option in found], indent=1))
     else:
         _console.print(_table(found, chosen))
@@ -56,23 +62,29 @@ def plan(
         _console.print(_notes(chosen, machines))
     if write is not None:
         write.write_text(chosen.plan.to_json() + "\n")
-        _report(as_json, f"{write}: the plan, for --plan or CREDITLINE_INDEX_PLAN")
+        _print_unless_json(as_json, f"{write}: the plan, for --plan or CREDITLINE_INDEX_PLAN")
     if values is not None:
         write_component(chosen, machines, values)
-        _report(as_json, f"{values}: a kustomize component, for `components` beside the base in k8s/")
+        _print_unless_json(
+            as_json, f"{values}: a kustomize component, for `components` beside the base in k8s/"
+        )
 
 
 def number_of(text: str) -> float:
-    """400M, 5B, 128GB, 2TB as numbers; GB are 1e9 bytes. Raises InvalidInput."""
+    """Parse a number with a unit, such as 400M, 5B, 128GB or 2TB; 1 GB is 1e9 bytes.
+
+    Raises:
+        InvalidInput: The text is not such a number.
+    """
     from creditline.errors import InvalidInput
 
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
-        raise InvalidInput(f"{text!r} is no number; write it like 400M, 5B or 128GB", field="works")
+        raise InvalidInput(f"{text!r} is not a number; write it like 400M, 5B or 128GB", field="works")
     return float(match[1]) * _UNITS[match[2].upper()]
 
 
-def _report(as_json: bool, line: str) -> None:
+def _print_unless_json(as_json: bool, line: str) -> None:
     if not as_json:
         _console.print(line)
 
@@ -113,7 +125,7 @@ def _table(found: tuple[Option, ...], chosen: Option) -> Table:
 
 def _parts(sizes: Sizes) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("what takes room", "where", "size", "formula", "basis"):
+    for name in ("part", "where", "size", "formula", "basis"):
         table.add_column(name, justify="right" if name == "size" else "left")
     for part in sizes.parts:
         table.add_row(part.name, part.place, _size(part.bytes), part.formula, part.basis)
@@ -127,12 +139,13 @@ def _notes(chosen: Option, machines: Machines) -> str:
     where = f"{chosen.nodes} {'machine' if chosen.nodes == 1 else 'machines'} of {_size(machines.ram_bytes)}"
     copies = f"{plan.replicas} {'copy' if plan.replicas == 1 else 'copies'}"
     return (
-        f"\nChosen: {plan.shards} shards of {plan.segments} segments on {where}, {copies}; of the layouts"
-        " that find enough the one with the fewest machines.\n"
-        f"Measured here: {known.machine}, up to {known.largest_works:,} works. Beyond that p50 grows by"
-        f" x{known.p50_decade:.2f} and recall falls by {_PERCENT * known.recall_decade:.1f} points with ten"
-        " times the works: extrapolated.\n"
-        "Cold: what is added when no whole vector is in memory, 0.1 ms a read and 16 at once: assumed."
+        f"\nChosen: {plan.shards} shards of {plan.segments} segments on {where}, {copies}; it needs the"
+        " fewest machines of the layouts with sufficient recall.\n"
+        f"Measured here: {known.machine}, up to {known.largest_works:,} works. Beyond that, values are"
+        f" extrapolated: p50 grows by x{known.p50_decade:.2f} and recall falls by"
+        f" {_PERCENT * known.recall_decade:.1f} points for ten times as many works.\n"
+        "Cold: additional latency when no full vector is in memory; 0.1 ms per read and 16 parallel reads are"
+        " assumed."
     )
 
 

@@ -1,4 +1,4 @@
-"""`creditline lab`: a small generator retrained on subsets of its works, and methods judged by it."""
+"""`creditline lab`: retrain a small generator on subsets of its works, and evaluate methods by it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     from creditline.evaluation.lab.judging.scoring import MethodScores
 
 app = typer.Typer(
-    help="A small generator that is really retrained on subsets of its works.", no_args_is_help=True
+    help="Retrain a small generator on subsets of its works, and evaluate methods by it.",
+    no_args_is_help=True,
 )
-# What people ask for: other guidances than that of the lab's own queries too.
+# Fraction of prompts with two subjects, and guidance scales beside that of the lab's own queries.
 _MIXED_FRACTION, _GUIDANCES = 0.4, (2.5, 1.5, 4.0)
 _console = Console()
 
 
 @app.callback()
 def _root() -> None:
-    """A small generator that is really retrained on subsets of its works."""
+    """Retrain a small generator on subsets of its works, and evaluate methods by it."""
 
 
-_Directory = Annotated[Path, typer.Option(help="Where the lab is kept; a second call resumes.")]
+_Directory = Annotated[Path, typer.Option(help="Directory of the lab; a second call resumes.")]
 _DIRECTORY = Path("runs/lab")
 _KINDS = ("generated", "heldout")
 
@@ -35,17 +36,17 @@ _KINDS = ("generated", "heldout")
 @app.command()
 def train(
     directory: _Directory = _DIRECTORY,
-    subsets: Annotated[int, typer.Option(help="Stop after that many subsets.", min=1)] = 64,
+    subsets: Annotated[int, typer.Option(help="Number of subsets to train.", min=1)] = 64,
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes, one thread each; as many as there are cores.",
+            help="Number of processes, with one thread each; at most the number of cores is useful.",
             show_default="2, or 1 on a GPU",
         ),
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Train the lab's generator, then one model for every subset and seed (hours; resumable)."""
+    """Train the lab's generator, then one model for each subset and seed (hours; resumable)."""
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.retraining.models import retrain
     from creditline.generator.reference import reference_corpus
@@ -64,10 +65,10 @@ def train(
 
 @app.command()
 def collect(
-    output: Annotated[Path, typer.Argument(help="The record to write (safetensors).")],
+    output: Annotated[Path, typer.Argument(help="Record to write (safetensors).")],
     directory: _Directory = _DIRECTORY,
 ) -> None:
-    """Write the record of all subsets that are trained: what `score` judges by."""
+    """Write the record of all trained subsets, by which `score` evaluates methods."""
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import collect as collect_record
     from creditline.evaluation.lab.record import write_record
@@ -82,14 +83,19 @@ def collect(
 @app.command()
 def remove(
     directory: _Directory = _DIRECTORY,
-    output: Annotated[Path | None, typer.Option(help="Write the record of what is done here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Record to write, of the removals that are trained.")
+    ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes, one thread each; 0: only collect.", show_default="2, or 1 on a GPU"),
+        typer.Option(
+            help="Number of processes, with one thread each; 0 only collects.",
+            show_default="2, or 1 on a GPU",
+        ),
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Train the generator again without each leading method's first works (hours; resumable)."""
+    """Retrain the generator without the top works of each leading method (hours; resumable)."""
     from creditline.evaluation.lab.judging.scoring import LEADING, read_scores
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import read_record
@@ -121,14 +127,14 @@ def remove(
 
 @app.command()
 def draws(
-    output: Annotated[Path, typer.Argument(help="The record to write (safetensors).")],
-    queries: Annotated[int, typer.Option(help="Generated queries, every so many.", min=1)] = 16,
-    scratch: Annotated[Path, typer.Option(help="Where it goes on from; a second call resumes.")] = (
-        Path("runs/lab/artifacts/draws")
-    ),
+    output: Annotated[Path, typer.Argument(help="Record to write (safetensors).")],
+    queries: Annotated[int, typer.Option(help="Number of generated queries, evenly spread.", min=1)] = 16,
+    scratch: Annotated[
+        Path, typer.Option(help="Directory of intermediate results; a second call resumes.")
+    ] = (Path("runs/lab/artifacts/draws")),
     device: DeviceOption = AUTO,
 ) -> None:
-    """Record what each draw says of the works once a query is forgotten: what fast teachers are chosen by."""
+    """Record the works' losses for each draw after unlearning a query, to select fast teachers."""
     from creditline.attribution.methods.prepared_ascent import natural_ascent
     from creditline.evaluation.lab.draws import collect_draws, write_draws
     from creditline.evaluation.lab.record import read_record
@@ -145,21 +151,23 @@ def draws(
 
 @app.command()
 def score(
-    method: Annotated[str, typer.Argument(help="A method's name; `list` names them.")],
-    queries: Annotated[int, typer.Option(help="Only that many queries of each kind, evenly spread.")] = 0,
+    method: Annotated[str, typer.Argument(help="Name of a method; `list` prints all names.")],
+    queries: Annotated[
+        int, typer.Option(help="Number of queries of each kind, evenly spread; 0 means all.")
+    ] = 0,
     scratch: Annotated[
-        Path, typer.Option(help="Where its artifacts are kept; a second call reuses them.")
+        Path, typer.Option(help="Directory of the method's artifacts; a second call reuses them.")
     ] = (Path("runs/lab/artifacts")),
-    save: Annotated[Path | None, typer.Option(help="Directory for the scores themselves.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Directory to write the scores to.")] = None,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Only these queries: generated, heldout; both where not given.")
+        list[str] | None, typer.Option(help="Kind of queries: generated or heldout; both by default.")
     ] = None,
     every_score: Annotated[
-        bool, typer.Option(help="Of a method that unlearns: all scores of the same forgetting.")
+        bool, typer.Option(help="For an unlearning method: all scores of the same unlearning run.")
     ] = False,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Run a method on the lab's generator and judge it by the committed record of retrained models."""
+    """Run a method on the lab's generator and evaluate it by the committed record of retrained models."""
     from creditline.attribution.methods.registry import METHODS
 
     if method == "list":
@@ -168,8 +176,8 @@ def score(
     from creditline.evaluation.lab.judging.scoring import write_scores
 
     where = chosen_device(device)
-    asked = kind or list(_KINDS)
-    for scores in _run(method, queries, asked, scratch, every_score=every_score, device=where):
+    kinds = kind or list(_KINDS)
+    for scores in _run(method, queries, kinds, scratch, every_score=every_score, device=where):
         if save is not None:
             write_scores(scores, save)
         _console.print(_verdict(scores))
@@ -177,7 +185,7 @@ def score(
 
 @app.command()
 def checkpoints(directory: _Directory = _DIRECTORY, device: DeviceOption = AUTO) -> None:
-    """Train the lab's generator once more and keep it on the way: what TracIn looks at (minutes)."""
+    """Train the lab's generator again and keep checkpoints of the training, for TracIn (minutes)."""
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.restoring import restore
@@ -192,12 +200,16 @@ def checkpoints(directory: _Directory = _DIRECTORY, device: DeviceOption = AUTO)
 
 @app.command()
 def tune(
-    method: Annotated[str, typer.Argument(help="A kernel's name, such as trak or d-trak.")],
-    queries: Annotated[int, typer.Option(help="Only that many generated queries, evenly spread.")] = 0,
-    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+    method: Annotated[str, typer.Argument(help="Name of a kernel method, such as trak or d-trak.")],
+    queries: Annotated[
+        int, typer.Option(help="Number of generated queries, evenly spread; 0 means all.")
+    ] = 0,
+    scratch: Annotated[Path, typer.Option(help="Directory of the method's artifacts.")] = Path(
+        "runs/lab/artifacts"
+    ),
     device: DeviceOption = AUTO,
 ) -> None:
-    """Search a kernel's λ on the choosing subsets, beside what the judging ones say of each."""
+    """Search the λ of a kernel method on the tuning subsets; the LDS on the judging subsets is shown too."""
     from creditline.attribution.methods.gradient_methods import Trak
     from creditline.attribution.methods.registry import method_named
     from creditline.attribution.methods.trak import REGULARISATIONS
@@ -212,12 +224,14 @@ def tune(
     with open_setting(record, reference_corpus(), device=chosen_device(device)) as setting:
         attributor = method_named(method)(method_context(setting, scratch))
         if not isinstance(attributor, Trak):
-            raise InvalidInput(f"{method!r} has no λ to search; name a kernel such as d-trak", field="method")
+            raise InvalidInput(
+                f"{method!r} has no λ to search; name a kernel method such as d-trak", field="method"
+            )
         attributor.prepare(setting.works, scratch / method)
         scores = attributor.scores_at(setting.queries.rows(rows), REGULARISATIONS)
     found = tried(record, rows, scores)
-    table = Table(title=f"{method}: λ relative to the works' mean squared length")
-    for heading in ("λ", "LDS, choosing", "LDS, judging", ""):
+    table = Table(title=f"{method}: λ relative to the mean squared norm of the works' rows")
+    for heading in ("λ", "LDS, tuning", "LDS, judging", ""):
         table.add_column(heading, justify="right")
     for one in found:
         mark = "chosen" if one == best(found) else ""
@@ -227,18 +241,20 @@ def tune(
 
 @app.command()
 def label(
-    output: Annotated[Path, typer.Argument(help="Where the label set goes; a second call resumes.")],
-    method: Annotated[str, typer.Option(help="Who labels.")] = "consensus-fast",
-    queries: Annotated[int, typer.Option(help="Pictures to make and label.", min=2)] = 480,
-    seed: Annotated[int, typer.Option(help="Decides prompts and pictures.")] = 1,
+    output: Annotated[Path, typer.Argument(help="Directory of the label set; a second call resumes.")],
+    method: Annotated[str, typer.Option(help="Labelling method.")] = "consensus-fast",
+    queries: Annotated[int, typer.Option(help="Number of pictures to generate and label.", min=2)] = 480,
+    seed: Annotated[int, typer.Option(help="Seed of prompts and pictures.")] = 1,
     shard: Annotated[
         str | None,
-        typer.Option(help="1/2: only the first half of the work; a last call without it joins all shards."),
+        typer.Option(help="1/2 does only the first half; run without --shard afterwards to join all shards."),
     ] = None,
-    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+    scratch: Annotated[Path, typer.Option(help="Directory of the method's artifacts.")] = Path(
+        "runs/lab/artifacts"
+    ),
     device: DeviceOption = AUTO,
 ) -> None:
-    """Make pictures with the lab's generator and label them, for students that the lab judges."""
+    """Generate pictures with the lab's generator and label them, to train students for the lab."""
     from creditline.attribution.methods.registry import method_named
     from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.labels.queries import plan_more
@@ -269,13 +285,15 @@ def label(
 
 @app.command()
 def noise(
-    method: Annotated[str, typer.Argument(help="A method's name; `score list` names them.")],
+    method: Annotated[str, typer.Argument(help="Name of a method; `score list` prints all names.")],
     save: Annotated[Path, typer.Argument(help="Directory for the scores.")],
-    queries: Annotated[int, typer.Option(help="Pictures of noise.", min=1)] = 8,
-    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = Path("runs/lab/artifacts"),
+    queries: Annotated[int, typer.Option(help="Number of noise pictures.", min=1)] = 8,
+    scratch: Annotated[Path, typer.Option(help="Directory of the method's artifacts.")] = Path(
+        "runs/lab/artifacts"
+    ),
     device: DeviceOption = AUTO,
 ) -> None:
-    """Score pictures of pure noise, which owe nothing to anybody in particular: a control."""
+    """Score pictures of pure noise, which no work has influenced, as a control."""
     from creditline.attribution.attributor import attribute
     from creditline.attribution.methods.registry import method_named
     from creditline.evaluation.lab.judging.scoring import MethodScores, write_scores
@@ -286,22 +304,24 @@ def noise(
     record, where = read_record(REFERENCE / "record.safetensors"), chosen_device(device)
     with open_setting(record, reference_corpus(), device=where) as setting:
         attributor = method_named(method)(method_context(setting, scratch))
-        asked = noise_queries(setting, queries)
-        attributed = attribute(attributor, setting.works, asked, scratch / method)
+        controls = noise_queries(setting, queries)
+        attributed = attribute(attributor, setting.works, controls, scratch / method)
     path = write_scores(MethodScores.of(method, range(queries), attributed), save)
     _console.print(f"{queries} pictures of noise in {path}")
 
 
 @app.command()
 def contributors(
-    output: Annotated[Path, typer.Argument(help="The scores to write (safetensors).")],
-    count: Annotated[int, typer.Option(help="Contributors, those with most works.", min=1)] = 12,
-    scratch: Annotated[Path, typer.Option(help="Where its artifacts are kept.")] = (
+    output: Annotated[Path, typer.Argument(help="Scores to write (safetensors).")],
+    count: Annotated[
+        int, typer.Option(help="Number of contributors, those with the most works.", min=1)
+    ] = 12,
+    scratch: Annotated[Path, typer.Option(help="Directory of the method's artifacts.")] = (
         Path("runs/lab/artifacts/contributors")
     ),
     device: DeviceOption = AUTO,
 ) -> None:
-    """Forget all works of one contributor after the other, and see what the queries lose (GUDA; minutes)."""
+    """Unlearn all works of each contributor in turn and measure the queries' losses (GUDA; minutes)."""
     from creditline.attribution.methods.prepared_ascent import natural_ascent
     from creditline.attribution.unlearning.groups import guda_scores
     from creditline.evaluation.lab.judging.groups import GroupScores, write_group_scores
@@ -335,7 +355,9 @@ def _run(
 
     unknown = sorted(set(kinds) - set(_KINDS))
     if unknown:
-        raise InvalidInput(f"queries of kind {unknown[0]!r} are none of {', '.join(_KINDS)}", field="kind")
+        raise InvalidInput(
+            f"{unknown[0]!r} is not a kind of queries; choose from {', '.join(_KINDS)}", field="kind"
+        )
     record = read_record(REFERENCE / "record.safetensors")
     rows = record.spread_rows(queries, kinds)
     with open_setting(record, reference_corpus(), device=device) as setting:

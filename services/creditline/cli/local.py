@@ -1,4 +1,4 @@
-"""`creditline local`: all services on this machine."""
+"""`creditline local`: run all services on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _console = Console(soft_wrap=True, highlight=False)
 
 StateOption = Annotated[
     Path | None,
-    typer.Option(help="Where state, logs and data are.", envvar="CREDITLINE_STATE_DIRECTORY"),
+    typer.Option(help="Directory of state, logs and data.", envvar="CREDITLINE_STATE_DIRECTORY"),
 ]
 
 
@@ -34,23 +34,25 @@ def _root() -> None:
 def up(
     state_directory: StateOption = None,
     release: Annotated[
-        Path | None, typer.Option(help="A release directory; by default the package's own.")
+        Path | None, typer.Option(help="Directory of a release; defaults to the release in the package.")
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="Leave a service out (redis, qdrant, embedder, teacher, gateway)."),
+        typer.Option(
+            help="Service not to start: redis, qdrant, embedder, teacher or gateway; can be repeated."
+        ),
     ] = None,
     replace_live: Annotated[
         bool,
-        typer.Option("--replace-live", help="Load the release although an operator's build is live."),
+        typer.Option("--replace-live", help="Load the release even if an operator's build is live."),
     ] = False,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Start all services on free loopback ports, and stop them on Ctrl-C."""
+    """Start all services on free loopback ports; Ctrl-C stops them."""
     from creditline.local.services import SERVICES, known_services
     from creditline.local.stack import LocalStack
 
-    # SIGTERM leaves as Ctrl-C does: through the stack's own end.
+    # SIGTERM stops the stack in the same way as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = [name for name in SERVICES if name not in known_services(without or [])]
     stack = LocalStack(
@@ -88,7 +90,7 @@ def _print_addresses(stack: LocalStack) -> None:
 
 @app.command()
 def status(state_directory: StateOption = None) -> None:
-    """Say which services run, where, and whether they are healthy; status 1 when one is not."""
+    """Show the services with address and health; exits with status 1 if one is unhealthy."""
     from creditline.errors import NotReady
     from creditline.local.settings import LocalSettings
     from creditline.local.state import StateDirectory
@@ -97,11 +99,11 @@ def status(state_directory: StateOption = None) -> None:
     directory = StateDirectory(state_directory or read_settings(LocalSettings).state_directory)
     state = directory.read()
     if state is None or not directory.is_owned():
-        raise NotReady(f"no local stack runs in {directory.path}; start one with `creditline local up`")
+        raise NotReady(f"no local stack is running in {directory.path}; start one with `creditline local up`")
     table = Table("service", "address", "healthy")
     healthy = [_is_healthy(service) for service in state.services]
-    for service, well in zip(state.services, healthy, strict=True):
-        table.add_row(service.name, service.address, "[green]yes[/]" if well else "[red]no[/]")
+    for service, is_healthy in zip(state.services, healthy, strict=True):
+        table.add_row(service.name, service.address, "[green]yes[/]" if is_healthy else "[red]no[/]")
     _console.print(table)
     _console.print(f"logs in {directory.path / 'logs'}", markup=False)
     if not all(healthy):

@@ -1,6 +1,6 @@
-"""The `creditline` command: knows its groups by name and imports only the one that is called.
+"""The `creditline` command, which imports only the command group that is called.
 
-Torch, gRPC, PyArrow and pydantic stay out of its start, so that `creditline --help` answers at once.
+Torch, gRPC, PyArrow and pydantic are not imported at start, so that `creditline --help` is fast.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typer.core import TyperCommand, TyperGroup
 from creditline import __version__
 from creditline.errors import CreditlineError
 
-# One line each, in the order of `creditline --help`. A group is shown when its module `creditline.cli.NAME`
-# is there; it holds a Typer application named `app`.
+# One line of help per group, in the order of `creditline --help`. A group is shown if its module
+# `creditline.cli.NAME` exists; the module holds a Typer application named `app`.
 GROUPS = {
-    "demo": "Generate a picture and print its credit line, through all services.",
+    "demo": "Generate a picture and print its credit line, using all services.",
     "local": "Run all services on this machine.",
-    "audit": "Hold a served answer against the teacher.",
-    "withdraw": "Leave works or contributors out of every answer to come.",
-    "attribution": "Served answers, as they stand today.",
-    "release": "Versions of the encoder with their calibration and vectors.",
-    "index": "Works' vectors in Qdrant.",
-    "corpus": "Works and where they come from.",
-    "generator": "The text-to-image model: train, sample, measure.",
-    "lab": "A small generator that is really retrained on subsets of its works.",
-    "teacher": "The slow method that is known to be right.",
-    "distill": "A release from a configuration: queries, labels, training, calibration.",
-    "benchmark": "Measure, and write result files.",
+    "audit": "Compare a served answer with the teacher.",
+    "withdraw": "Withdraw works or contributors from all future answers, or revoke that.",
+    "attribution": "Show recorded answers, marked with later withdrawals.",
+    "release": "Verify and show releases.",
+    "index": "Manage the works' vectors in Qdrant.",
+    "corpus": "Inspect and build corpora of works.",
+    "generator": "Train, assemble and sample generators.",
+    "lab": "Retrain a small generator on subsets of its works, and evaluate methods by it.",
+    "teacher": "Prepare the unlearning teacher and label queries with it.",
+    "distill": "Make a release from a configuration file.",
+    "benchmark": "Run benchmarks and write result files.",
 }
 _FAILED = 2
 
 
 class LazyGroups(TyperGroup):
-    """A group whose members are described without being imported."""
+    """A command group whose members are listed without being imported."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The groups that are installed, in their own order."""
+        """Names of the installed groups, in the order of `GROUPS`."""
         return [name for name in GROUPS if _is_installed(name)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A stand-in that knows its name and its one line of help: enough for the list of commands."""
+        """A placeholder with the group's name and one line of help, for the list of commands."""
         if cmd_name not in GROUPS or not _is_installed(cmd_name):
             return None
         return TyperCommand(name=cmd_name, help=GROUPS[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The real command, imported now; unknown names are reported by the parent class."""
+        """The imported command; the parent class reports unknown names."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, (_imported(name) if command is not None and name else command), rest
 
@@ -76,7 +76,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
         typer.echo(f"creditline {__version__}")
@@ -84,9 +84,10 @@ def _root(
 
 
 def main() -> None:
-    """Entry point: errors raised on purpose are a clear line, with its notes, and status 2.
+    """Entry point of the `creditline` command.
 
-    Others keep their traceback.
+    A `CreditlineError` is printed as one line with its notes, and the exit status is 2; other errors keep
+    their traceback.
     """
     try:
         app(prog_name="creditline")

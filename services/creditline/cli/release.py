@@ -14,32 +14,33 @@ from creditline.cli.device import AUTO, DeviceOption, chosen_device
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
 
-app = typer.Typer(
-    help="Versions of the encoder, with vectors, calibration and model card.", no_args_is_help=True
-)
+app = typer.Typer(help="Verify and show releases.", no_args_is_help=True)
 _console = Console()
 
 _Towers = Annotated[
     str,
-    typer.Option(help="`embedded`, NAME@CHECKPOINT (an open_clip name and a local file), or a directory."),
+    typer.Option(
+        help="Towers: embedded, NAME@CHECKPOINT (an open_clip name and a local file), or a directory."
+    ),
 ]
 _CorpusFile = Annotated[
-    Path | None, typer.Option(help="The corpus as Parquet; the reference corpus if left out.")
+    Path | None, typer.Option(help="Corpus as a Parquet file; defaults to the reference corpus.")
 ]
 
 
 @app.command()
 def verify(
-    directory: Annotated[Path, typer.Argument(help="The release's directory.")],
-    sample: Annotated[int, typer.Option(help="Works to encode again.")] = 32,
+    directory: Annotated[Path, typer.Argument(help="Directory of the release.")],
+    sample: Annotated[int, typer.Option(help="Number of works to encode again.")] = 32,
     towers: _Towers = "embedded",
     corpus_file: _CorpusFile = None,
     work_features: Annotated[
-        Path | None, typer.Option(help="CLIP features that a release without pictures was made from.")
+        Path | None,
+        typer.Option(help="Directory of the CLIP features that a release without pictures was made from."),
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Recompute every hash, check the vectors, and encode a sample of works again."""
+    """Recompute all hashes, check the vectors, and encode a sample of works again."""
     from creditline.corpus.clip_features import ClipFeatures
     from creditline.distillation.release.verification import verify_release
     from creditline.release import open_release
@@ -58,7 +59,7 @@ def verify(
         given=given,
     )
     _console.print(
-        f"release {release.name}: all files as written; {verified.works} works encoded again, lowest cosine"
+        f"release {release.name}: files unchanged; {verified.works} works encoded again, lowest cosine"
         f" {verified.lowest_cosine:.6f}"
     )
 
@@ -66,10 +67,10 @@ def verify(
 @app.command()
 def show(
     directory: Annotated[
-        Path | None, typer.Argument(help="The release's directory; the package's own if left out.")
+        Path | None, typer.Argument(help="Directory of the release; defaults to the release in the package.")
     ] = None,
 ) -> None:
-    """Print the model card."""
+    """Print the model card of a release."""
     from creditline.release import open_release, reference_release_directory
 
     release = open_release(directory or reference_release_directory())

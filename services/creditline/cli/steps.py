@@ -1,4 +1,4 @@
-"""Tells a person what is going on during steps that take long, in a terminal and in a log alike."""
+"""Progress output of long-running steps, for terminals and for logs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-# How often a log without a spinner says that a step still runs.
+# Interval of the messages in a log that a step is still running.
 _LOG_SECONDS = 10.0
 _REFRESH_SECONDS = 0.5
 
 
 class StepPrinter:
-    """Announces numbered steps with their time; while one runs, `report` adds what happens in it."""
+    """Prints numbered steps with their durations, and lines about what happens in each step."""
 
     def __init__(self, console: Console, steps: int, *, log_seconds: float = _LOG_SECONDS) -> None:
         self._console = console
@@ -26,16 +26,16 @@ class StepPrinter:
         self._doing = ""
 
     def report(self, line: str) -> None:
-        """One finished thing within the step."""
+        """Print a line about something that was completed in the step."""
         self._console.print(Text(f"    {line}", style="dim"))
 
     def doing(self, what: str) -> None:
-        """What the step is at now; shown beside the clock."""
+        """Set the step's current activity, which is shown beside the clock."""
         self._doing = what
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """One step: its title at once, a running clock, and its seconds when it ends well."""
+        """Run one step: print its title, show a running clock, and print its duration if it succeeds."""
         self._step += 1
         self._doing = ""
         self._console.print(Text.assemble((f"{self._step}/{self._steps} ", "bold"), title))

@@ -1,4 +1,4 @@
-"""A survey of a source, for the terminal and as JSON."""
+"""Output of a source survey, for the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _NAMED_LICENCES = 4
 
 
 def survey_json(survey: Survey) -> dict[str, Any]:
-    """Everything a survey says; of pictures how many bytes they have."""
+    """The survey as JSON values; pictures are replaced by their sizes in bytes."""
     works = [{**asdict(work), "thumbnail": len(work.thumbnail)} for work in survey.sample]
     return {**asdict(survey), "sample": works}
 
 
 def survey_view(survey: Survey) -> RenderableType:
-    """Everything a survey says, for `rich.console.Console.print`; readable in 80 columns."""
+    """The survey for `rich.console.Console.print`; it fits in 80 columns."""
     parts: list[RenderableType] = [_head(survey), Rule(style=_FAINT), _figures(survey)]
-    parts += _section("Taken for what", _pairs(survey.mapping)) if survey.mapping else []
-    parts += _section("The first works", _works(survey)) if survey.sample else []
-    parts += _section(_counted("Ids that come twice", survey.duplicates, 5), _duplicates(survey))
+    parts += _section("Columns used", _pairs(survey.mapping)) if survey.mapping else []
+    parts += _section("First works", _works(survey)) if survey.sample else []
+    parts += _section(_counted("Repeated ids", survey.duplicates, 5), _duplicates(survey))
     parts += _section(_counted("Rows that hold no work", survey.broken, 20), _broken(survey))
     return Padding(Group(*parts, Text(), _verdict(survey)), (1, 2))
 
@@ -52,7 +52,7 @@ def _figures(survey: Survey) -> Table:
     rows = {
         "works": Text(f"{survey.works:,}{_pictures(survey)}"),
         "broken rows": _count(survey.broken),
-        "ids twice": _count(survey.duplicates),
+        "repeated ids": _count(survey.duplicates),
         "contributors": Text(f"{survey.contributors:,}"),
         "licences": Text(_licences(survey.licences) or "none"),
         "features": Text(_features(survey)),
@@ -65,9 +65,9 @@ def _figures(survey: Survey) -> Table:
 def _pictures(survey: Survey) -> str:
     if not survey.with_picture:
         return ", without pictures"
-    looked = "decoded to the end" if survey.pictures_checked else "not looked at"
+    check = "fully decoded" if survey.pictures_checked else "not decoded"
     those = "all" if survey.with_picture == survey.works else f"{survey.with_picture:,}"
-    return f", {those} with a picture, {looked}"
+    return f", {those} with a picture, {check}"
 
 
 def _count(count: int) -> Text:
@@ -83,8 +83,8 @@ def _licences(licences: Mapping[str, int]) -> str:
 def _features(survey: Survey) -> str:
     if not survey.has_features:
         return "none; pictures and captions must be embedded"
-    widths = {"pictures": survey.image_width, "captions": survey.text_width}
-    return " and ".join(f"{what} {width} wide" for what, width in widths.items() if width)
+    dimensions = {"pictures": survey.image_width, "captions": survey.text_width}
+    return " and ".join(f"{what} of dimension {count}" for what, count in dimensions.items() if count)
 
 
 def _works(survey: Survey) -> Table:
@@ -93,11 +93,11 @@ def _works(survey: Survey) -> Table:
     grid.add_column(ratio=3, overflow="ellipsis", no_wrap=True)
     grid.add_column(ratio=2, overflow="ellipsis", no_wrap=True)
     for work in survey.sample:
-        grid.add_row(_plain(work.id), Text(_plain(work.caption), style="italic"), _whose(work))
+        grid.add_row(_plain(work.id), Text(_plain(work.caption), style="italic"), _holders(work))
     return grid
 
 
-def _whose(work: Work) -> str:
+def _holders(work: Work) -> str:
     if not work.rights_holders:
         return _plain(work.contributor)
     return ", ".join(f"{_plain(one.name)} {one.percent:g} %" for one in work.rights_holders)
@@ -128,11 +128,11 @@ def _broken(survey: Survey) -> Table | None:
 
 def _verdict(survey: Survey) -> Text:
     if not survey.works:
-        return Text("Nothing in it is a work: there is nothing to ingest.", style=_BAD)
+        return Text("The source holds no works; there is nothing to ingest.", style=_BAD)
     if not survey.is_whole:
         read = survey.works + survey.broken
-        return Text(f"Only the first {read:,} rows were read; leave --limit out for all.", style=_FAINT)
-    return Text("All of it was read, and nothing was written.", style=_FAINT)
+        return Text(f"Only the first {read:,} rows were read; omit --limit to read all rows.", style=_FAINT)
+    return Text("All rows were read; nothing was written.", style=_FAINT)
 
 
 def _section(title: str, content: RenderableType | None) -> list[RenderableType]:
@@ -153,7 +153,7 @@ def _pairs(rows: Mapping[str, str | Text]) -> Table:
 
 
 def _plain(text: str) -> str:
-    """One line of what can be printed: other people's texts may hold anything, also a terminal's commands."""
+    """The printable characters on one line: foreign texts may contain terminal control sequences."""
     return " ".join("".join(_printable(text)).split())
 
 

@@ -1,4 +1,4 @@
-"""`creditline teacher`: prepare what is the same for all queries."""
+"""`creditline teacher`: prepare the unlearning teacher and label queries with it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from creditline.distillation.labels.teachers import LabelTeacher
     from creditline.generator.pipeline import Generator
 
-app = typer.Typer(help="The slow method that is known to be right.", no_args_is_help=True)
-# What people ask for: prompts of one thing and of two, at several guidances.
+app = typer.Typer(help="Prepare the unlearning teacher and label queries with it.", no_args_is_help=True)
+# Mix of prompts with one and two subjects, at several guidance scales.
 _MIXED_FRACTION, _GUIDANCES = 0.35, (2.5, 1.5, 4.0)
 _console = Console()
 
 
 @app.callback()
 def _root() -> None:
-    """The slow method that is known to be right."""
+    """Prepare the unlearning teacher and label queries with it."""
 
 
 @app.command()
 def prepare(
-    generator: Annotated[Path, typer.Option(help="A StableDiffusionPipeline directory.")],
-    output: Annotated[Path, typer.Option(help="Where the artifacts go; a second call resumes.")],
+    generator: Annotated[Path, typer.Option(help="StableDiffusionPipeline directory.")],
+    output: Annotated[Path, typer.Option(help="Directory of the artifacts; a second call resumes.")],
     device: DeviceOption = AUTO,
 ) -> None:
-    """Compute losses, Fisher and gradients of the reference corpus under a generator (about 10 minutes)."""
+    """Compute losses, Fisher information and gradients of the reference corpus (about 10 minutes)."""
     from creditline.attribution.unlearning.teacher import prepare_teacher
     from creditline.generator.pipeline import Generator
     from creditline.generator.reference import reference_corpus
@@ -44,38 +44,43 @@ def prepare(
 
 @app.command()
 def label(
-    generator: Annotated[Path, typer.Option(help="A StableDiffusionPipeline directory.")],
-    artifacts: Annotated[Path, typer.Option(help="What `creditline teacher prepare` made.")],
-    output: Annotated[Path, typer.Option(help="Where the label set goes; a second call resumes.")],
-    training: Annotated[int, typer.Option(help="Queries to train on.")] = 600,
-    held_out: Annotated[int, typer.Option(help="Queries to judge by.")] = 130,
+    generator: Annotated[Path, typer.Option(help="StableDiffusionPipeline directory.")],
+    artifacts: Annotated[Path, typer.Option(help="Directory that `creditline teacher prepare` wrote.")],
+    output: Annotated[Path, typer.Option(help="Directory of the label set; a second call resumes.")],
+    training: Annotated[int, typer.Option(help="Number of training queries.")] = 600,
+    held_out: Annotated[int, typer.Option(help="Number of held-out queries.")] = 130,
     method: Annotated[
-        str, typer.Option(help="Who labels: first-order, or a method that `creditline lab score list` names.")
+        str,
+        typer.Option(
+            help="Labelling method: first-order, or one of those that `creditline lab score list` prints."
+        ),
     ] = "first-order",
-    seed: Annotated[int, typer.Option(help="Decides prompts and pictures.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of prompts and pictures.")] = 1,
     shard: Annotated[
         str | None,
-        typer.Option(help="1/2: only the first half of the work; a last call without it joins all shards."),
+        typer.Option(help="1/2 does only the first half; run without --shard afterwards to join all shards."),
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Generate queries and label every work's influence on each."""
+    """Generate queries and label the influence of every work on each of them."""
     from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.labels.queries import plan_more, plan_queries
     from creditline.generator.pipeline import Generator
     from creditline.generator.reference import reference_corpus, reference_decoys
 
     corpus = reference_corpus()
-    judged_by = plan_queries(corpus, training=0, held_out=held_out, mixed_fraction=_MIXED_FRACTION, seed=seed)
-    learnt_from = plan_more(
+    held_out_queries = plan_queries(
+        corpus, training=0, held_out=held_out, mixed_fraction=_MIXED_FRACTION, seed=seed
+    )
+    training_queries = plan_more(
         corpus,
         count=training,
         mixed_fraction=_MIXED_FRACTION,
         guidances=_GUIDANCES,
-        spared=[query.prompt for query in judged_by],
+        spared=[query.prompt for query in held_out_queries],
         seed=seed + 1,
     )
-    planned = [*judged_by, *learnt_from]
+    planned = [*held_out_queries, *training_queries]
     with Generator.open(generator, device=chosen_device(device)) as opened:
         teacher = _label_teacher(method, opened, corpus, artifacts)
         job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))

@@ -1,4 +1,4 @@
-"""`creditline withdraw`: leave works or contributors out of every answer to come."""
+"""`creditline withdraw`: withdraw works or contributors from all future answers, or revoke a withdrawal."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from creditline.client import CreditlineClient
 
 app = typer.Typer(
-    add_completion=False, help="Leave works or contributors out of every answer to come, or take that back."
+    add_completion=False, help="Withdraw works or contributors from all future answers, or revoke that."
 )
 _console = Console(soft_wrap=True, highlight=False)
 
-WorkOption = Annotated[list[str] | None, typer.Option("--work", help="A work's id; several times for more.")]
+WorkOption = Annotated[list[str] | None, typer.Option("--work", help="Id of a work; can be repeated.")]
 ContributorOption = Annotated[
-    list[str] | None, typer.Option("--contributor", help="A contributor's name: all their works.")
+    list[str] | None,
+    typer.Option("--contributor", help="Name of a contributor, for all their works; can be repeated."),
 ]
 
 
@@ -34,44 +35,52 @@ def withdraw(
     work: WorkOption = None,
     contributor: ContributorOption = None,
     reason: Annotated[
-        str, typer.Option(help="Why; kept in the ledger for ever, so no place for personal data.")
+        str, typer.Option(help="Reason, kept in the ledger permanently; do not enter personal data.")
     ] = "",
-    requested_by: Annotated[str, typer.Option("--by", help="Who asked; kept in the ledger for ever.")] = "",
-    back: Annotated[bool, typer.Option("--back", help="Take the withdrawal back instead.")] = False,
+    requested_by: Annotated[
+        str, typer.Option("--by", help="Who requested it, kept in the ledger permanently.")
+    ] = "",
+    revoke: Annotated[bool, typer.Option("--revoke", help="Revoke the withdrawal instead.")] = False,
+    # The former name of --revoke.
+    back: Annotated[bool, typer.Option("--back", hidden=True)] = False,
     not_in_corpus: Annotated[
-        bool, typer.Option("--not-in-corpus", help="Also what the gateway's corpus does not hold (yet).")
+        bool,
+        typer.Option("--not-in-corpus", help="Also accept a subject that is not in the gateway's corpus."),
     ] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Show what is withdrawn, and do nothing.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the withdrawals without changing them.")
+    ] = False,
     target: TargetOption = None,
     api_key: KeyOption = None,
     state_directory: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave works or contributors out: at once, in every later release, and until it is taken back.
+    """Withdraw works or contributors at once and in every later release, until the withdrawal is revoked.
 
-    Credit lines that were served before stay, and are marked when they are read again.
+    Credit lines that were served before remain available, with the withdrawn works marked.
     """
     if listed == bool(work or contributor):
-        raise InvalidInput("say what to withdraw with --work ID or --contributor NAME, or ask for --list")
+        raise InvalidInput("give either --list, or the subjects with --work ID or --contributor NAME")
     with gateway_client(target, api_key, state_directory) as client:
         if listed:
             _print_list(tuple(client.withdrawals()), as_json)
             return
-        told: dict[str, Any] = {"reason": reason, "requested_by": requested_by}
-        if not back:
-            told |= {"allow_unknown": not_in_corpus}
-        for ask, subject in _asked(client, work or [], contributor or [], back=back):
-            _print_status(ask(subject, **told), as_json)
+        options: dict[str, Any] = {"reason": reason, "requested_by": requested_by}
+        is_revocation = revoke or back
+        if not is_revocation:
+            options |= {"allow_unknown": not_in_corpus}
+        for call, subject in _calls(client, work or [], contributor or [], revoke=is_revocation):
+            _print_status(call(subject, **options), as_json)
 
 
-def _asked(
-    client: CreditlineClient, works: list[str], people: list[str], *, back: bool
+def _calls(
+    client: CreditlineClient, works: list[str], people: list[str], *, revoke: bool
 ) -> Iterator[tuple[Callable[..., WithdrawalStatus], str]]:
-    """The client's call for each subject."""
-    about_work = client.revoke_work if back else client.withdraw_work
-    about_person = client.revoke_contributor if back else client.withdraw_contributor
-    yield from ((about_work, work_id) for work_id in works)
-    yield from ((about_person, name) for name in people)
+    """The client's method for each subject."""
+    for_work = client.revoke_work if revoke else client.withdraw_work
+    for_contributor = client.revoke_contributor if revoke else client.withdraw_contributor
+    yield from ((for_work, work_id) for work_id in works)
+    yield from ((for_contributor, name) for name in people)
 
 
 def _print_status(status: WithdrawalStatus, as_json: bool) -> None:
@@ -80,11 +89,11 @@ def _print_status(status: WithdrawalStatus, as_json: bool) -> None:
         return
     _console.print(Text(status_sentence(status)))
     if not status.carried_out:
-        _console.print(Text(f"The index does not agree yet, and will: {status.pending}", style="yellow"))
+        _console.print(Text(f"The index is not updated yet and will be: {status.pending}", style="yellow"))
 
 
 def status_sentence(status: WithdrawalStatus) -> str:
-    """What the wish has come to."""
+    """One sentence about the outcome of a withdrawal request."""
     about, count = status.withdrawal, f"{status.works:,} work{'' if status.works == 1 else 's'}"
     if about.kind == "WORK":
         subject = f"Work {about.subject}" + ("" if status.works else " (not in this corpus)")
@@ -92,8 +101,8 @@ def status_sentence(status: WithdrawalStatus) -> str:
         subject = f"{about.subject} ({count} in this corpus)"
     if about.action == "WITHDRAWN":
         since = f"{about.created:%-d %B %Y, %H:%M} UTC"
-        return f"{subject} is left out of every answer, withdrawn since {since}."
-    return f"{subject} may be listed again, unless withdrawn in another way."
+        return f"{subject} is withdrawn from all answers since {since}."
+    return f"{subject} may be listed again, unless another withdrawal covers it."
 
 
 def _print_list(statuses: tuple[WithdrawalAnswer, ...], as_json: bool) -> None:
@@ -104,14 +113,14 @@ def _print_list(statuses: tuple[WithdrawalAnswer, ...], as_json: bool) -> None:
         _console.print("Nothing is withdrawn.")
         return
     for status in statuses:
-        # As text, in one line each: what people wrote is no markup, and an id must stay whole.
+        # As plain text on one line each: user input is not markup, and ids must not be broken.
         _console.print(Text(_list_line(status)))
 
 
 def _list_line(status: WithdrawalAnswer) -> str:
     notes = (("by", status.requested_by), ("reason", status.reason))
-    told = "".join(f", {name}: {note}" for name, note in notes if note)
-    return f"{status.kind.lower()} {status.subject} since {status.created:%Y-%m-%d %H:%M} UTC{told}"
+    details = "".join(f", {name}: {note}" for name, note in notes if note)
+    return f"{status.kind.lower()} {status.subject} since {status.created:%Y-%m-%d %H:%M} UTC{details}"
 
 
 def _json(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""CLIP features of works, computed before, as clip-retrieval writes and LAION publishes them; no picture.
+"""Precomputed CLIP features of works, as clip-retrieval writes and LAION publishes them, without pictures.
 
-Numbered parts anywhere under one directory: `img_emb_0.npy` (n, width), `metadata_0.parquet` (n rows, in the
-same order), and `text_emb_0.npy` where the captions were embedded too. Rows are read as they are asked for.
+Numbered parts lie anywhere under one directory: `img_emb_0.npy` (n, dimension), `metadata_0.parquet` (n rows
+in the same order), and `text_emb_0.npy` where the captions were embedded too. Rows are read on demand.
 """
 
 from __future__ import annotations
@@ -28,50 +28,70 @@ _ROWS = 2048
 
 @dataclass(frozen=True)
 class ClipPart:
-    """Files of one part. texts: None where captions were not embedded."""
+    """Files of one part."""
 
     images: Path
+    """Image features, `img_emb_*.npy`."""
     metadata: Path
+    """Captions and other metadata, `metadata_*.parquet`."""
     texts: Path | None
+    """Text features, `text_emb_*.npy`; None where captions were not embedded."""
 
     @property
     def stem(self) -> str:
-        """Its number as its files write it: works without a key of their own are called after it."""
+        """The part's number as written in its file names; prefixes the ids of works that have no key."""
         return self.metadata.stem.removeprefix("metadata_")
 
     def check(self) -> int:
-        """How many works it holds. Raises InvalidInput when its files do not belong together."""
+        """Check that the part's files belong together.
+
+        Returns:
+            Number of works in the part.
+
+        Raises:
+            InvalidInput: A file cannot be read, or the files have different numbers of rows.
+        """
         counts = {path.name: _rows(path) for path in (self.images, self.metadata, self.texts) if path}
         if len(set(counts.values())) > 1:
-            told = ", ".join(f"{name} {count}" for name, count in counts.items())
-            raise InvalidInput(f"files of one part have other numbers of rows ({told}); copy them again")
+            listing = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise InvalidInput(
+                f"the files of one part have different numbers of rows ({listing}); copy them again"
+            )
         return counts[self.images.name]
 
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """All parts of a directory, in the order of their numbers."""
+    """CLIP features of one directory."""
 
     directory: Path
+    """Directory that was opened."""
     parts: tuple[ClipPart, ...]
+    """All parts, in the order of their numbers."""
 
     @classmethod
     def open(cls, directory: Path) -> ClipFeatures:
-        """Raises NotReady when there are none, InvalidInput when a part is incomplete or does not fit."""
+        """Open all parts below a directory.
+
+        Raises:
+            NotReady: The directory holds no `img_emb_*.npy`.
+            InvalidInput: A file is missing from a part, or the files of a part do not match.
+        """
         images, metadata, texts = (
             _numbered(directory, stem, suffix)
             for stem, suffix in (("img_emb", "npy"), ("metadata", "parquet"), ("text_emb", "npy"))
         )
         if not images:
             raise NotReady(
-                f"{directory} holds no img_emb_*.npy; name a directory as clip-retrieval writes it",
+                f"{directory} holds no img_emb_*.npy; name a directory that clip-retrieval wrote",
                 field="work_features",
             )
         missing = [f"metadata_{number}.parquet" for number in images if number not in metadata]
         missing += [f"text_emb_{number}.npy" for number in images if texts and number not in texts]
         if missing:
             raise InvalidInput(
-                f"{directory} lacks {', '.join(missing[:3])}; copy them", field="work_features"
+                f"{directory} lacks {', '.join(missing[:3])}; copy the missing files there",
+                field="work_features",
             )
         parts = tuple(ClipPart(images[n], metadata[n], texts.get(n)) for n in sorted(images))
         for part in parts:
@@ -96,33 +116,46 @@ class ClipFeatures:
         return digest.hexdigest()
 
     def works(self) -> Iterator[Work]:
-        """Every work with what its metadata tells; without a picture, and each a duplicate of none."""
+        """All works with their metadata, without pictures, each in a duplicate group of its own."""
         for part in self.parts:
             yield from _works(part)
 
     def corpus(self, name: str) -> Corpus:
-        """All works at once. Raises InvalidInput when a key comes twice."""
+        """All works as a corpus.
+
+        Raises:
+            InvalidInput: Two works have the same key.
+        """
         works = tuple(self.works())
         if len({work.id for work in works}) != len(works):
             raise InvalidInput(
-                f"{self.directory} holds a key twice; give each work its own", field="work_features"
+                f"{self.directory} holds the same key twice; give every work a key of its own",
+                field="work_features",
             )
         return Corpus(name, works)
 
     def images(self) -> NDArray[np.float32]:
-        """Features of all pictures, each of length 1: (N, width). Raises InvalidInput for broken rows."""
-        return np.concatenate([_of_length_one(part.images) for part in self.parts])
+        """L2-normalised features of all pictures: (N, dimension) float32.
+
+        Raises:
+            InvalidInput: A row is not finite or is zero.
+        """
+        return np.concatenate([_normalised(part.images) for part in self.parts])
 
     def texts(self) -> NDArray[np.float32]:
-        """Features of all captions, each of length 1: (N, width). Raises InvalidInput, also without any."""
+        """L2-normalised features of all captions: (N, dimension) float32.
+
+        Raises:
+            InvalidInput: A row is not finite or is zero, or captions were not embedded.
+        """
         paths = [part.texts for part in self.parts]
         if None in paths:
-            raise InvalidInput(f"{self.directory} has no text_emb_*.npy; embed the captions")
-        return np.concatenate([_of_length_one(path) for path in paths if path is not None])
+            raise InvalidInput(f"{self.directory} has no text_emb_*.npy; embed the captions first")
+        return np.concatenate([_normalised(path) for path in paths if path is not None])
 
 
 def _numbered(directory: Path, stem: str, suffix: str) -> dict[int, Path]:
-    """Files such as `img_emb_0012.npy` anywhere below, by their number."""
+    """Files such as `img_emb_0012.npy` anywhere below the directory, by their number."""
     pattern = re.compile(rf"{stem}_(\d+)\.{suffix}")
     found = ((pattern.fullmatch(path.name), path) for path in sorted(directory.rglob(f"{stem}_*.{suffix}")))
     return {int(match[1]): path for match, path in found if match}
@@ -138,17 +171,20 @@ def _rows(path: Path) -> int:
             f"{path} cannot be read ({error}); copy it again", field="work_features"
         ) from error
     if rows.ndim != 2:
-        raise InvalidInput(f"{path} has shape {rows.shape}; features are a row a work", field="work_features")
+        raise InvalidInput(
+            f"{path} has shape {rows.shape}; features must be a matrix with one row per work",
+            field="work_features",
+        )
     return len(rows)
 
 
-def _of_length_one(path: Path) -> NDArray[np.float32]:
+def _normalised(path: Path) -> NDArray[np.float32]:
     rows, whole = directions(np.load(path, mmap_mode="r"))
     broken = np.flatnonzero(~whole)
     if len(broken):
         raise InvalidInput(
-            f"row {broken[0]} of {path} is no direction (NaN, infinite or zero; {len(broken)} such rows);"
-            " embed those works again, or leave them out",
+            f"row {broken[0]} of {path} is NaN, infinite or zero ({len(broken)} such rows); embed those works"
+            " again, or leave them out",
             field="work_features",
         )
     return rows
@@ -162,8 +198,8 @@ def _works(part: ClipPart) -> Iterator[Work]:
         for rows in row_batches(file, list(dict.fromkeys(columns.values())), rows=_ROWS):
             if isinstance(rows.content, Damage):
                 raise InvalidInput(
-                    f"rows {rows.first}… of {part.metadata} cannot be read ({rows.content.reason}); copy it"
-                    " again",
+                    f"rows from {rows.first} of {part.metadata} cannot be read ({rows.content.reason}); copy"
+                    " the file again",
                     field="work_features",
                 )
             values = {field: plain_values(rows.content[column]) for field, column in columns.items()}

@@ -1,4 +1,4 @@
-"""Features as directions: rows of length 1, and which of them are none."""
+"""L2 normalisation of feature rows, with a mask of the rows that can be normalised."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from numpy.typing import NDArray
 
 
 def directions(rows: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """rows: (N, width). Returns the rows at length 1: (N, width) float32, and which are directions: (N,).
+    """Normalise rows to length 1.
 
-    A row with NaN, with an infinite number, or of zeros only is none; its numbers are of no use.
+    Args:
+        rows: (N, dimension) features of any floating type.
+
+    Returns:
+        The L2-normalised rows: (N, dimension) float32, and a mask of the valid rows: (N,) bool.
+        A row that holds NaN or an infinite number, or only zeros, is invalid and its values are undefined.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = np.array(rows, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Duplicate groups: works that are copies or near copies of each other share one credit."""
+"""Duplicate groups: works that are copies or near copies of each other and share one credit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ _ROWS_PER_BLOCK = 512
 
 
 def relative_distances(ink: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared distance of pictures, relative to the larger picture's ink.
+    """Squared distances between pictures, relative to the larger picture's ink.
 
-    ink: (A, D) float32, others: (B, D) float32, each row 1 − pixels (white is 0). Returns (A, B):
-    0 for the same picture, about 1 or more for unrelated ones, whatever part of the canvas they fill.
+    Args:
+        ink: (A, D) float32, each row 1 − pixels (white is 0).
+        others: (B, D) float32, in the same form.
+
+    Returns:
+        (A, B) float32: 0 for the same picture, about 1 or more for unrelated ones, independent of how much
+        of the canvas they fill.
     """
     energy = (ink**2).sum(axis=1)
     other_energy = (others**2).sum(axis=1)
@@ -22,9 +27,14 @@ def relative_distances(ink: NDArray[np.float32], others: NDArray[np.float32]) ->
 
 
 def duplicate_groups(ink: NDArray[np.float32], *, threshold: float) -> NDArray[np.int64]:
-    """Join works closer than `threshold` (single linkage).
+    """Group works that are closer than `threshold` (single linkage).
 
-    ink: (N, D) float32. Returns (N,) int64: for each work the first row of its group.
+    Args:
+        ink: (N, D) float32, each row 1 − pixels.
+        threshold: Relative distance below which two works are joined.
+
+    Returns:
+        (N,) int64: for each work, the first row of its group.
     """
     parent = np.arange(len(ink))
 

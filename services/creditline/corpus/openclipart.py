@@ -1,7 +1,7 @@
-"""Builds the embedded corpus from Debian's `openclipart-png` and `openclipart-svg` (OpenClipart 0.18).
+"""Build of the embedded corpus from Debian's `openclipart-png` and `openclipart-svg` (OpenClipart 0.18).
 
-The PNGs give the pictures, the SVGs beside them title, creator, keywords and licence as RDF.
-Run `creditline corpus build --source /usr/share/openclipart --output FILE` to make the file again.
+The pictures come from the PNG files; title, creator, keywords and licence from the RDF in the SVG files.
+`creditline corpus build --source /usr/share/openclipart --output FILE` rebuilds the file.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _ICON_THEMES = ("computer", "icons")
 _THUMBNAIL_SIDE = 128
 _THUMBNAIL_QUALITY = 82
 _COMPARISON_SIDE = 24
-# Chosen by looking at pairs on both sides of it: below, copies, recolourings of a detail and rescaled
-# versions; above, signs of one series and drawings that only share a frame.
+# Chosen by inspecting pairs on both sides: below it are copies, rescaled versions and pictures with one
+# detail recoloured; above it are signs of one series and drawings that only share a frame.
 _DUPLICATE_THRESHOLD = 0.03
 _PUBLIC_DOMAIN = re.compile(r"public\s*domain", re.IGNORECASE)
 _NOT_A_NAME = re.compile(r"^(hash\(0x.*|unknown|anonymous|anon|me|none|n/?a|u|[\W_]*)$", re.IGNORECASE)
@@ -43,27 +43,36 @@ _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an SVG's RDF says of the picture."""
+    """RDF metadata of an SVG file; absent values are empty."""
 
     title: str
+    """Title of the picture."""
     creator: str
+    """Name of the contributor, without e-mail address."""
     keywords: tuple[str, ...]
+    """Keywords, without repetitions."""
     licence: str
+    """URL of the licence."""
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """Counts of one build: kept, and dropped by reason."""
+    """Counts of one corpus build."""
 
     works: int
+    """Number of works kept."""
     contributors: int
+    """Number of different contributors."""
     duplicate_groups: int
+    """Number of duplicate groups, those of one work included."""
     works_with_duplicates: int
+    """Number of works that share their duplicate group with another work."""
     dropped: dict[str, int]
+    """Number of pictures dropped, by reason."""
 
 
 def embedded_corpus() -> Corpus:
-    """The OpenClipart works that the package carries."""
+    """The OpenClipart corpus that is part of the package, read once per process."""
     return _embedded()
 
 
@@ -73,7 +82,11 @@ def _embedded() -> Corpus:
 
 
 def read_metadata(svg: Path) -> Metadata:
-    """Read title, creator, keywords and licence from an SVG's RDF; what is absent is empty."""
+    """Read title, creator, keywords and licence from the RDF of an SVG file.
+
+    Raises:
+        xml.etree.ElementTree.ParseError: The file is not well-formed XML.
+    """
     tree = ElementTree.parse(svg)
     work = next((e for e in tree.iter() if e.tag.endswith("}Work")), None)
     if work is None:
@@ -93,13 +106,13 @@ def _text(element: ElementTree.Element | None) -> str:
 
 
 def _contributor_name(raw: str) -> str:
-    """A name without its e-mail address; empty when nobody is named."""
+    """The name without an e-mail address; empty for placeholders such as "unknown"."""
     name = _EMAIL.sub("", _plain_letters(raw)).strip(" ,;")
     return "" if _NOT_A_NAME.match(name) else name
 
 
 def _plain_letters(raw: str) -> str:
-    """Undo HTML entities, and UTF-8 that was once read as Latin-1 (`Tom&Atilde;&iexcl;s` is Tomás)."""
+    """Decode HTML entities, and UTF-8 that was decoded as Latin-1 (`Tom&Atilde;&iexcl;s` is Tomás)."""
     unescaped = html.unescape(raw)
     try:
         return unescaped.encode("latin-1").decode("utf-8")
@@ -108,7 +121,7 @@ def _plain_letters(raw: str) -> str:
 
 
 def _caption(metadata: Metadata, path: Path) -> tuple[str, str]:
-    """Title and caption; a title that says nothing is replaced by the file's name."""
+    """Title and caption; a meaningless title is replaced by the file name."""
     title = metadata.title
     if len(title) < 3 or title.startswith("HASH(") or re.fullmatch(r"[\d\W]+", title):
         title = re.sub(r"[_\W]+", " ", path.stem).strip()
@@ -126,7 +139,7 @@ def _is_left_out(relative: Path) -> str | None:
 
 
 def _read_one(job: tuple[Path, Path]) -> tuple[Work | None, str, np.ndarray | None]:
-    """One picture to a work (its group still open), or the reason why it is dropped."""
+    """Convert one picture to a work without a duplicate group, or give the reason for dropping it."""
     root, relative = job
     svg = root / "svg" / relative.with_suffix(".svg")
     if not svg.is_file():
@@ -165,7 +178,7 @@ def _candidates(root: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _one_spelling(names: list[str]) -> dict[str, str]:
-    """For names that differ only in case, the most frequent spelling."""
+    """The most frequent spelling of each name, among names that differ only in case."""
     spellings: dict[str, Counter[str]] = {}
     for name in names:
         spellings.setdefault(name.casefold(), Counter())[name] += 1
@@ -182,10 +195,17 @@ def _unique_ids(works: list[Work]) -> list[str]:
 
 
 def build_openclipart(root: Path) -> tuple[Corpus, BuildReport]:
-    """Read all pictures under `root` (with `png/` and `svg/`). Raises NotReady when they are not there."""
+    """Build the corpus from all pictures under a directory.
+
+    Args:
+        root: Directory that holds `png/` and `svg/`.
+
+    Raises:
+        NotReady: `png/` or `svg/` is missing.
+    """
     if not (root / "png").is_dir() or not (root / "svg").is_dir():
         raise NotReady(
-            f"{root} has no png/ and svg/; install Debian's openclipart-png and openclipart-svg",
+            f"{root} does not hold both png/ and svg/; install Debian's openclipart-png and openclipart-svg",
             field="source",
         )
     dropped: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""A work from one record of other people's metadata, whatever form it came in."""
+"""Conversion of one metadata record, in any of the supported forms, to a work."""
 
 from __future__ import annotations
 
@@ -18,22 +18,29 @@ from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
 
 UNKNOWN = "unknown"
-# Nothing made in the first hour of 1970 is called 1890: four digits are a year.
+# A number of four digits is a year, not seconds of the first hour of 1970.
 _YEARS = range(1000, 3000)
 _SPLIT = re.compile(r"[;,]")
 _SHARE = re.compile(r"(?P<name>.+?)\s*[:=]\s*(?P<percent>[\d.]+)\s*%?\s*")
 
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's values by field instead of by column; what is empty is left out."""
+    """The values of a record by field instead of by column, without empty values."""
     values = {field: record[column] for field, column in columns_of(record).items()}
     return {field: value for field, value in values.items() if value is not None and value != ""}
 
 
 def work_of(values: Mapping[str, Any], *, own_id: str, picture: bytes = b"", source: str = "") -> Work:
-    """The work that `values` (by field) describe.
+    """Build a work from values by field.
 
-    own_id, source: taken where the record has none. Raises InvalidInput when its rights do not add up.
+    Args:
+        values: Values by field, as `fields_of` returns them.
+        own_id: Id of the work where the record has none.
+        picture: Encoded picture.
+        source: Source of the work where the record has none.
+
+    Raises:
+        InvalidInput: The rights holders cannot be parsed or do not add up to 100 %.
     """
     work_id = text_of(values.get("id")) or clean(own_id)
     caption = text_of(values.get("caption"))
@@ -55,7 +62,7 @@ def work_of(values: Mapping[str, Any], *, own_id: str, picture: bytes = b"", sou
 
 
 def text_of(value: Any) -> str:
-    """A text, whatever type the column has; of several (captions of one picture) the first."""
+    """The value as text, for any column type; of a list, such as several captions, the first text."""
     if isinstance(value, str):
         return clean(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -90,7 +97,11 @@ def _hostname(authority: str) -> str:
 
 
 def created_of(value: Any) -> int | None:
-    """Seconds since 1970 of a year, an ISO date, a datetime or such seconds; None for anything else."""
+    """Convert a year, an ISO date, a datetime or a Unix timestamp to seconds since 1970.
+
+    Returns:
+        Seconds since 1970 (UTC); None for any other value.
+    """
     if isinstance(value, str | bytes):
         value = _number_or_date(text_of(value))
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -115,16 +126,22 @@ def _number_or_date(text: str) -> float | datetime | None:
 
 
 def holders_of(value: Any, work_id: str) -> tuple[RightsHolder, ...]:
-    """Rights holders: a list of {name, percent}, {name: percent}, JSON of those, or `Ann: 60; Ben: 40`.
+    """Parse the rights holders of a work.
 
-    Raises InvalidInput for anything else.
+    Args:
+        value: A list of `{name, percent}`, a mapping `{name: percent}`, the JSON of either, or a text such
+            as `Ann: 60; Ben: 40`.
+        work_id: Id of the work, for the error message.
+
+    Raises:
+        InvalidInput: The value has none of these forms.
     """
     try:
         pairs = _pairs(_parsed(value))
         return tuple(RightsHolder(text_of(name), float(percent)) for name, percent in pairs)
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidInput(
-            f"the rights holders of work {work_id!r} are given as {str(value)[:80]!r}; write"
+            f"the rights holders of work {work_id!r} cannot be parsed from {str(value)[:80]!r}; write"
             ' [{"name": "Ann", "percent": 60}, …] or Ann: 60; Ben: 40',
             field="rights_holders",
         ) from error
@@ -146,7 +163,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _pairs(parsed: Any) -> Sequence[tuple[Any, Any]]:
-    """Arrow gives a map as a list of pairs, JSON as a dictionary."""
+    """(name, percent) pairs; Arrow returns a map as a list of pairs, JSON as a dictionary."""
     if isinstance(parsed, Mapping):
         return list(parsed.items())
     return [(one["name"], one["percent"]) if isinstance(one, Mapping) else tuple(one) for one in parsed]

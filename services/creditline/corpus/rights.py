@@ -1,4 +1,4 @@
-"""Rights holders of a work: who gets its credit, in which parts."""
+"""Rights holders of a work and their percentages of its credit."""
 
 from __future__ import annotations
 
@@ -13,30 +13,37 @@ _TOLERANCE_PERCENT = 0.01
 
 @dataclass(frozen=True)
 class RightsHolder:
-    """Who gets `percent` of a work's credit."""
+    """A person or organisation that gets a percentage of a work's credit."""
 
     name: str
+    """Name of the rights holder."""
     percent: float
+    """Percentage of the work's credit, above 0 and at most 100."""
 
 
 def check_rights(work_id: str, holders: Sequence[RightsHolder]) -> None:
-    """Raises InvalidInput unless everybody is named once, has more than 0 %, and all together 100 %."""
+    """Check the rights holders of a work.
+
+    Raises:
+        InvalidInput: A name is empty or repeated, a percentage is not above 0, or the sum is not 100 %.
+    """
     names = [holder.name for holder in holders]
     if not all(name.strip() for name in names) or len(set(names)) < len(names):
         raise InvalidInput(
-            f"the rights holders of work {work_id!r} are {', '.join(map(repr, names))}; name each once",
+            f"the rights holders of work {work_id!r} are {', '.join(map(repr, names))}; name each one exactly"
+            " once",
             field="rights_holders",
         )
     for holder in holders:
         if not holder.percent > 0.0:
             raise InvalidInput(
-                f"rights holder {holder.name!r} of work {work_id!r} has {holder.percent:g} %; give more than"
-                " 0 %, or leave them out",
+                f"rights holder {holder.name!r} of work {work_id!r} has {holder.percent:g} %; give a"
+                " percentage above 0, or remove this rights holder",
                 field="rights_holders",
             )
     total = sum(holder.percent for holder in holders)
     if not abs(total - WHOLE_PERCENT) <= _TOLERANCE_PERCENT:
         raise InvalidInput(
-            f"the rights holders of work {work_id!r} have {total:g} % together; make it 100 %",
+            f"the rights holders of work {work_id!r} have {total:g} % together; make the sum 100 %",
             field="rights_holders",
         )

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file from any row on, in bounded memory: row groups before it are never touched."""
+"""Reading of a Parquet file from any row onwards in bounded memory; earlier row groups are not read."""
 
 from __future__ import annotations
 
@@ -10,34 +10,50 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Without a buffer, a whole column of a row group is read at once.
+# Bytes of the read buffer; without one, a whole column of a row group is read at once.
 _READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Rows of one row group that cannot be read."""
+    """A row group that cannot be read."""
 
     reason: str
+    """Message of the reader's error, on one line."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Consecutive rows of a file, or what keeps them from being read. first: number of the first row."""
+    """Consecutive rows of a file, or the reason why they cannot be read."""
 
     first: int
+    """Number of the first row."""
     content: pa.RecordBatch | Damage
+    """The rows, or the damage that begins at row `first`."""
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """The file, to be read piece by piece; to be closed. Raises OSError or ArrowException."""
+    """Open a Parquet file for buffered reading; the caller closes it.
+
+    Raises:
+        OSError: The file cannot be opened.
+        pyarrow.ArrowException: The file is not a valid Parquet file.
+    """
     return pq.ParquetFile(path, buffer_size=_READ_BYTES)
 
 
 def row_batches(file: pq.ParquetFile, columns: Sequence[str], *, start: int = 0, rows: int) -> Iterator[Rows]:
-    """Rows from number `start` on, at most `rows` at once; a row group that is damaged gives one Damage.
+    """Read rows in batches.
 
-    Where a damage begins does not depend on `start`: reading in pieces finds it once.
+    Args:
+        file: The opened file.
+        columns: Columns to read.
+        start: Number of the first row to read.
+        rows: Maximum number of rows per batch.
+
+    Returns:
+        Batches in order. A damaged row group yields one `Damage`, whose position does not depend on
+        `start`, so that readers of different ranges report it once.
     """
     first = 0
     for group in range(file.num_row_groups):
@@ -67,14 +83,16 @@ def _group_batches(
 
 
 def one_line(error: Exception) -> str:
-    """An error's own words, short enough for a sentence."""
+    """The message of an error on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def plain_values(column: pa.Array) -> list[object]:
-    """Python values of a column.
+    """The values of a column as Python objects.
 
-    Bytes where a text is not UTF-8, whatever the schema says; seconds where a moment is no Python date.
+    Returns:
+        Python values; bytes if the column's texts are not valid UTF-8, and seconds since 1970 if its dates
+        are outside the range of Python's dates.
     """
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)

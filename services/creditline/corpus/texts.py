@@ -1,11 +1,11 @@
-"""Texts as people's files hold them: in UTF-8, mostly."""
+"""Decoding and cleaning of texts from files in UTF-8 and other encodings."""
 
 from __future__ import annotations
 
 import codecs
 
 UTF_8 = "utf-8"
-# The marks of UTF-32 begin as those of UTF-16 do: they come first.
+# Byte order marks. Those of UTF-32 come first because they begin with those of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -17,7 +17,11 @@ _GUESSES = (UTF_8, "cp1252")
 
 
 def decode_text(raw: bytes) -> tuple[str, str]:
-    """The text and the encoding it is in: by its mark, else UTF-8, else Windows-1252, else Latin-1."""
+    """Decode bytes by their byte order mark, else as UTF-8, else as Windows-1252, else as Latin-1.
+
+    Returns:
+        The text and the name of its encoding.
+    """
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return raw.decode(encoding, "replace"), UTF_8 if mark == codecs.BOM_UTF8 else encoding
@@ -30,12 +34,12 @@ def decode_text(raw: bytes) -> tuple[str, str]:
 
 
 def clean(text: str) -> str:
-    """Without what no database and no protobuf takes: zero bytes, halves of surrogate pairs, outer spaces."""
+    """The stripped text without zero bytes and unpaired surrogates, which databases and protobuf reject."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text.replace("\0", "").strip()
 
 
 def mixed_caption(first: str, second: str) -> str:
-    """A prompt that asks for what two titles name."""
+    """A prompt that combines the titles of two works."""
     return f"{first} and {second}"

@@ -1,4 +1,4 @@
-"""What of a corpus is left out, on its contributors' or the operator's wish."""
+"""The set of works and contributors that are withdrawn at the request of a contributor or the operator."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """The works and contributors that are withdrawn, after the ledger's first `sequence` wishes.
-
-    `returned_works` and `returned_contributors` were withdrawn once and are not any more: an index that still
-    hides them is behind.
-    """
+    """The works and contributors that are withdrawn at one moment."""
 
     works: frozenset[str] = frozenset()
+    """Ids of withdrawn works."""
     contributors: frozenset[str] = frozenset()
+    """Names of withdrawn contributors."""
     sequence: int = 0
+    """Number of withdrawal requests in the ledger that are taken into account."""
     returned_works: frozenset[str] = frozenset()
+    """Ids of works whose withdrawal was revoked; an index that still hides them is out of date."""
     returned_contributors: frozenset[str] = frozenset()
+    """Names of contributors whose withdrawal was revoked."""
 
     def covers(self, work_id: str, *holders: str) -> bool:
-        """Whether a work is left out: it is withdrawn itself, or any of its rights holders is."""
+        """Whether a work is withdrawn, by its id or by the name of any of its rights holders."""
         return work_id in self.works or not self.contributors.isdisjoint(holders)
 
     def leaves_out(self, work: Work) -> bool:
-        """The same, for a work of a corpus."""
+        """Whether a work of a corpus is withdrawn, itself or through its contributor or a rights holder."""
         return self.covers(work.id, *work.people)
 
 

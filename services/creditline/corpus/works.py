@@ -1,4 +1,4 @@
-"""Works and the corpora that they form: one Parquet file, read once, fingerprinted."""
+"""Works and corpora: a corpus is one Parquet file, read as a whole and identified by a fingerprint."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORK_SCHEMA = pa.schema(
         ("created", pa.int64()),
     ]
 )
-# Files written before there were such columns stay readable.
+# Columns that older corpus files do not have.
 _OPTIONAL_COLUMNS = ("rights_holders", "created")
 
 
@@ -40,25 +40,32 @@ _OPTIONAL_COLUMNS = ("rights_holders", "created")
 class Work:
     """One training image with its caption, contributor, licence and source.
 
-    `source` is the path in the collection it came from; its first directory is the work's folder.
-    `duplicate_group` is shared by copies and near copies of each other: they share one credit.
-    `thumbnail` is an encoded picture (square, content centred on white; as it is in a source).
-    `rights_holders`: who gets the credit; empty means the contributor, 100 %. Raises InvalidInput when their
-    parts are not 100 % together.
-    `created`: when the work was made or published, in seconds since 1970; None where nobody says.
+    Raises:
+        InvalidInput: The percentages of the rights holders do not sum to 100 %.
     """
 
     id: str
+    """Id of the work, unique in its corpus."""
     title: str
+    """Title of the work."""
     caption: str
+    """Text that the generator was trained on with the picture."""
     keywords: tuple[str, ...]
+    """Keywords."""
     contributor: str
+    """Name of the person or organisation that made the work."""
     licence: str
+    """Licence, as the source states it."""
     source: str
+    """Path in the collection that the work came from; its first directory is the work's folder."""
     duplicate_group: str
+    """Name of the duplicate group; copies and near copies have the same group and share one credit."""
     thumbnail: bytes
+    """Encoded picture: square with the content centred on white, or unchanged when read from a source."""
     rights_holders: tuple[RightsHolder, ...] = ()
+    """Who gets the credit; empty means the contributor, 100 %."""
     created: int | None = None
+    """When the work was made or published, in seconds since 1970; None if unknown."""
 
     def __post_init__(self) -> None:
         if self.rights_holders:
@@ -66,12 +73,12 @@ class Work:
 
     @property
     def holders(self) -> tuple[RightsHolder, ...]:
-        """Who gets the credit: the rights holders where they are named, else the contributor alone."""
+        """The rights holders if there are any, else the contributor with 100 %."""
         return self.rights_holders or (RightsHolder(self.contributor, WHOLE_PERCENT),)
 
     @property
     def people(self) -> tuple[str, ...]:
-        """All who may withdraw it: rights holders, and who made it."""
+        """Names of everyone who may withdraw the work: its rights holders and its contributor."""
         return tuple(dict.fromkeys([*(holder.name for holder in self.rights_holders), self.contributor]))
 
     @property
@@ -80,7 +87,11 @@ class Work:
         return self.source.split("/", 1)[0]
 
     def picture(self) -> Image.Image:
-        """The thumbnail, decoded to RGB. Raises InvalidInput when it cannot be read."""
+        """Decode the thumbnail to RGB.
+
+        Raises:
+            InvalidInput: The thumbnail cannot be decoded.
+        """
         try:
             return Image.open(io.BytesIO(self.thumbnail)).convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
@@ -96,7 +107,9 @@ class Corpus:
     """An ordered collection of works; row i of every matrix over a corpus belongs to `works[i]`."""
 
     name: str
+    """Name of the corpus."""
     works: tuple[Work, ...]
+    """The works, in a fixed order."""
 
     def __len__(self) -> int:
         return len(self.works)
@@ -106,6 +119,7 @@ class Corpus:
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
+        """Ids of all works, in order."""
         return tuple(work.id for work in self.works)
 
     @cached_property
@@ -113,7 +127,11 @@ class Corpus:
         return {work.id: row for row, work in enumerate(self.works)}
 
     def row(self, work_id: str) -> int:
-        """The row of a work. Raises NotFound."""
+        """The row of a work.
+
+        Raises:
+            NotFound: The corpus has no work with this id.
+        """
         try:
             return self._row_of[work_id]
         except KeyError:
@@ -133,16 +151,20 @@ class Corpus:
         return digest.hexdigest()
 
     def where(self, keep: Callable[[Work], bool], *, name: str) -> Corpus:
-        """The works for which `keep` holds, in the same order."""
+        """The works for which `keep` is true, in the same order, as a new corpus."""
         return Corpus(name=name, works=tuple(work for work in self.works if keep(work)))
 
     def subset(self, ids: Sequence[str], *, name: str) -> Corpus:
-        """The named works, in the order of `ids`. Raises NotFound."""
+        """The works with these ids, in the order of `ids`, as a new corpus.
+
+        Raises:
+            NotFound: The corpus has no work with one of the ids.
+        """
         return Corpus(name=name, works=tuple(self.works[self.row(i)] for i in ids))
 
 
 def write_corpus(corpus: Corpus, path: Path) -> None:
-    """Write one Parquet file with `WORK_SCHEMA`, compressed."""
+    """Write a corpus as one Parquet file with `WORK_SCHEMA`, compressed by Zstandard."""
     columns = {field.name: [getattr(work, field.name) for work in corpus.works] for field in WORK_SCHEMA}
     columns["rights_holders"] = [[vars(one) for one in work.rights_holders] for work in corpus.works]
     pq.write_table(pa.table(columns, schema=WORK_SCHEMA), path, compression="zstd")
@@ -156,24 +178,32 @@ def _work(row: dict[str, Any]) -> Work:
 def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
     """Read a corpus that `write_corpus` wrote.
 
-    Raises NotReady when the file is missing, InvalidInput when columns are missing, an id is repeated, a work
-    has no caption or its rights holders do not have 100 %.
+    Args:
+        path: The Parquet file.
+        name: Name of the corpus; defaults to the file name without its suffix.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: Columns are missing, an id is repeated, a work has no caption, or the percentages of its
+            rights holders do not sum to 100 %.
     """
     if not path.is_file():
         raise NotReady(f"no corpus at {path}; build it with `creditline corpus build`", field="corpus")
     table = pq.read_table(path)
     missing = [name for name in WORK_SCHEMA.names if name not in (*table.column_names, *_OPTIONAL_COLUMNS)]
     if missing:
-        raise InvalidInput(f"{path} lacks the columns {', '.join(missing)}", field="corpus")
+        raise InvalidInput(
+            f"{path} lacks the columns {', '.join(missing)}; build the corpus again", field="corpus"
+        )
     rows = table.select([name for name in WORK_SCHEMA.names if name in table.column_names]).to_pylist()
     works = tuple(map(_work, rows))
     if len({work.id for work in works}) != len(works):
-        raise InvalidInput(f"{path} holds the same work id twice; ids must be unique", field="id")
-    silent = [work.id for work in works if not (work.caption or "").strip()]
-    if silent:
+        raise InvalidInput(f"{path} holds the same work id twice; give every work its own id", field="id")
+    uncaptioned = [work.id for work in works if not (work.caption or "").strip()]
+    if uncaptioned:
         raise InvalidInput(
-            f"work {silent[0]!r} in {path} has no caption ({len(silent)} such works); give the text that the"
-            " generator was trained on with it, or leave them out",
+            f"work {uncaptioned[0]!r} in {path} has no caption ({len(uncaptioned)} such works); give each the"
+            " text that the generator was trained on with it, or leave these works out",
             field="caption",
         )
     return Corpus(name=name or path.stem, works=works)

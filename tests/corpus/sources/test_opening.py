@@ -22,7 +22,7 @@ from tests.corpus.works_factory import plain_works
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match=r"nothing is not there; name a directory or a file of works"):
+    with pytest.raises(NotReady, match=r"nothing does not exist; name a directory or a file of works"):
         open_source(tmp_path / "nothing")
 
 
@@ -37,13 +37,13 @@ def test_an_empty_directory_is_told_with_all_that_is_looked_for(tmp_path: Path) 
 def test_a_directory_or_file_of_something_else_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("works")
     for path in (tmp_path, tmp_path / name):
-        with pytest.raises(NotReady, match="holds none of what makes a source"):
+        with pytest.raises(NotReady, match="holds no files of a known format"):
             open_source(path)
 
 
 def test_an_unknown_kind_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(
-        InvalidInput, match="no kind 'csv' of source; take one of huggingface, clip-features, "
+        InvalidInput, match="'csv' is not a kind of source; choose one of huggingface, clip-features, "
     ):
         open_source(tmp_path, kind="csv")
 

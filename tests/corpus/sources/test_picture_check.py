@@ -47,4 +47,4 @@ def test_a_decompression_bomb_is_not_decoded(width: int, height: int) -> None:
 
 @pytest.mark.parametrize("encoded", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg/>", b"II*\0"])
 def test_other_formats_are_no_pictures(encoded: bytes) -> None:
-    assert picture_fault(encoded) == f"is none ({len(encoded)} bytes in no known format)"
+    assert picture_fault(encoded) == f"is not in a known format ({len(encoded)} bytes)"

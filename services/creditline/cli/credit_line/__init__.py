@@ -1,1 +1,1 @@
-"""One credit line, shown four ways that agree: in the terminal, as a page, as a drawing and as JSON."""
+"""Renderings of a credit line: in the terminal, as an HTML page, as a drawing and as JSON."""

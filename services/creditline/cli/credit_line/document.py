@@ -1,4 +1,4 @@
-"""A credit line as JSON: what a program reads."""
+"""A credit line as JSON, for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from creditline.cli.credit_line.line import CreditLine
 
 
 def credit_line_json(line: CreditLine) -> dict[str, Any]:
-    """The credit line as plain JSON values; shares and remainder sum to 1."""
+    """The credit line as JSON values; shares and remainder sum to 1."""
     return {
         "attribution_id": line.answer.attribution_id,
         "query": {
@@ -42,7 +42,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
 
 
 def credit_line_document(line: CreditLine) -> str:
-    """The same as text, ending with a newline."""
+    """The credit line as JSON text that ends with a newline."""
     return json.dumps(credit_line_json(line), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A credit line as one picture, drawn with Pillow: the page, where there is no browser."""
+"""A credit line as a picture drawn with Pillow, with the same content as the HTML page."""
 
 from __future__ import annotations
 
@@ -38,19 +38,23 @@ _LINE_HEIGHT = 1.42
 
 @dataclass(frozen=True)
 class Type:
-    """A face in a size and colour."""
+    """A font face with size and colour."""
 
     face: str
+    """Name of the face, a key of `_FACES`."""
     size: int
+    """Size in pixels."""
     colour: str = _INK
+    """Colour in CSS notation."""
 
     @property
     def font(self) -> ImageFont.FreeTypeFont:
+        """The font at this size."""
         return _font(self.face, self.size)
 
     @property
     def leading(self) -> int:
-        """Distance of two lines, pixels."""
+        """Distance between two lines in pixels."""
         return round(self.size * _LINE_HEIGHT)
 
 
@@ -72,9 +76,13 @@ def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def wrapped(text: str, style: Type, width: int, *, most_lines: int | None = None) -> list[str]:
-    """The text in lines at most `width` pixels wide; words that are too long are broken.
+    """Break a text into lines.
 
-    What does not fit into `most_lines` is cut, with an ellipsis.
+    Args:
+        text: The text.
+        style: Font of the text.
+        width: Maximum width of a line in pixels; longer words are broken.
+        most_lines: Maximum number of lines; a longer text is cut off with an ellipsis. None: no limit.
     """
     lines: list[str] = []
     current = ""
@@ -92,7 +100,7 @@ def wrapped(text: str, style: Type, width: int, *, most_lines: int | None = None
 
 
 def _breakable(text: str, style: Type, width: int) -> list[str]:
-    """The words of a text, the ones wider than the line in pieces."""
+    """The words of a text, where words wider than a line are split."""
     pieces: list[str] = []
     for word in text.split(" "):
         while style.font.getlength(word) > width:
@@ -110,14 +118,14 @@ def _cut(text: str, style: Type, width: int) -> str:
 
 
 class _Sheet:
-    """A growing sheet of paper: things are drawn on it, then it is cut to length."""
+    """A sheet of paper that is drawn on and then cropped to its final height."""
 
     def __init__(self) -> None:
         self.image = Image.new("RGB", (_WIDTH, 6000), _PAPER)
         self.draw = ImageDraw.Draw(self.image)
 
     def text(self, x: int, y: int, lines: Sequence[str], style: Type) -> int:
-        """Lines of text from (x, y) down; returns where the next line would stand."""
+        """Draw lines of text from (x, y) downwards; returns the y coordinate of the next line."""
         for line in lines:
             self.draw.text((x, y), line, font=style.font, fill=style.colour)
             y += style.leading
@@ -127,7 +135,7 @@ class _Sheet:
         self.draw.rectangle((_MARGIN, y, _WIDTH - _MARGIN, y + 1), fill=_RULE)
 
     def bar(self, x: int, y: int, width: int, height: int, parts: Sequence[float]) -> None:
-        """A bar whose marked parts stand one after the other; the rest stays faint."""
+        """Draw a bar with its marked parts one after another; the rest stays faint."""
         self.draw.rectangle((x, y, x + width, y + height), fill=_RULE)
         left = float(x)
         for part in parts:
@@ -143,7 +151,7 @@ class _Sheet:
 
 
 def credit_line_drawing(line: CreditLine) -> Image.Image:
-    """The whole credit line: (2400, height) RGB, as high as it needs to be."""
+    """The complete credit line as an RGB picture, 2400 pixels wide and as high as its content."""
     sheet = _Sheet()
     y = _draw_head(sheet, line, _MARGIN)
     y = _draw_works(sheet, line, y + 150)
@@ -176,7 +184,7 @@ def _draw_head(sheet: _Sheet, line: CreditLine, top: int) -> int:
 
 
 def _draw_framed(sheet: _Sheet, picture: Image.Image, top: int) -> int:
-    """The picture on its mat, with a soft shadow; returns the frame's lower edge."""
+    """Draw the picture on a mat with a soft shadow; returns the lower edge of the frame."""
     inner = _FRAME - 2 * _MAT_WIDTH
     shown = enlarged(picture, side=inner)
     shown.thumbnail((inner, inner))
@@ -214,7 +222,7 @@ def _draw_works(sheet: _Sheet, line: CreditLine, top: int) -> int:
 
 
 def _draw_work(sheet: _Sheet, line: CreditLine, work: CreditedWork, x: int, y: int, width: int) -> int:
-    """One work with its share, title and contributor; returns its lower edge."""
+    """Draw one work with its share, title and contributor; returns its lower edge."""
     sheet.draw.rectangle((x, y, x + width, y + width), fill="white", outline=_RULE, width=2)
     inner = width - 2 * _THUMB_MAT
     picture = line.image_of(work)

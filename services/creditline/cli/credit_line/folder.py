@@ -1,4 +1,4 @@
-"""A credit line in a directory: the picture, the page, the drawing and the JSON."""
+"""Storage of a credit line in a directory: picture, page, drawing and JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from creditline.cli.credit_line.page import credit_line_page
 
 
 def write_credit_line(line: CreditLine, directory: Path) -> tuple[Path, ...]:
-    """Write `picture.png` and `credit-line.{html,png,json}`; returns their paths. Replaces what is there."""
+    """Write `picture.png` and `credit-line.{html,png,json}`; existing files are replaced.
+
+    Returns:
+        Paths of the four files.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     picture, page, drawing, document = (
         directory / name

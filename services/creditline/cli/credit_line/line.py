@@ -1,4 +1,4 @@
-"""What a credit line says: one frozen value that every rendering is made from."""
+"""The content of a credit line, from which all renderings are made."""
 
 from __future__ import annotations
 
@@ -19,41 +19,54 @@ from creditline.api.answers import (
 )
 from creditline.errors import InvalidInput
 
-# Shares and the remainder are parts of one whole.
+# Tolerance of the sum of shares and remainder.
 _SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Query:
-    """The generated picture, a PNG file, and what it was made from."""
+    """A generated picture with its prompt, generator and seed."""
 
     picture: bytes
+    """The picture as a PNG file."""
     prompt: str
+    """Prompt of the picture."""
     generator: str
+    """Fingerprint of the generator."""
     seed: int | None = None
+    """Seed of the picture; None if unknown."""
 
     @property
     def sha256(self) -> str:
+        """SHA-256 of the PNG file: 64 hex digits."""
         return hashlib.sha256(self.picture).hexdigest()
 
     def image(self) -> Image.Image:
+        """The picture, decoded to RGB."""
         return Image.open(io.BytesIO(self.picture)).convert("RGB")
 
 
 @dataclass(frozen=True)
 class CreditLine:
-    """The answer to one query, the thumbnails of its works by id (WebP files), what audits of the release
-    found so far, and the audit of this very answer where one was asked for.
+    """The answer to one query with everything that is shown with it.
 
-    A work that has been withdrawn since is shown without its thumbnail. Raises InvalidInput when shares and
-    remainder are not parts of one whole, or another thumbnail is missing.
+    A work that was withdrawn after the answer is shown without its thumbnail.
+
+    Raises:
+        InvalidInput: Shares and remainder do not sum to 1, or the thumbnail of a work that is not withdrawn
+            is missing.
     """
 
     query: Query
+    """The generated picture."""
     answer: AttributionAnswer
+    """The answer, as it was served."""
     thumbnails: Mapping[str, bytes]
+    """Thumbnails of the works by id, as WebP files."""
     accuracy: AuditedAccuracy
+    """Accuracy of the release, from its audits so far."""
     audit: AuditAnswer | None = None
+    """The audit of this answer; None if none was requested."""
 
     def __post_init__(self) -> None:
         total = sum(work.share for work in self.works) + self.remainder
@@ -61,37 +74,44 @@ class CreditLine:
             raise InvalidInput(f"shares and remainder sum to {total:.8f} instead of 1", field="works.share")
         missing = [work.id for work in self.works if not work.withdrawn and work.id not in self.thumbnails]
         if missing:
-            raise InvalidInput(f"there is no thumbnail of {', '.join(missing)}", field="thumbnails")
+            raise InvalidInput(
+                f"the thumbnails of {', '.join(missing)} are missing; fetch them from the gateway",
+                field="thumbnails",
+            )
 
     @property
     def works(self) -> tuple[CreditedWork, ...]:
+        """The listed works, in the order of their ranks."""
         return self.answer.works
 
     @property
     def contributors(self) -> tuple[CreditedContributor, ...]:
+        """The credited contributors."""
         return self.answer.contributors
 
     @property
     def remainder(self) -> float:
+        """Share of all works that are not listed."""
         return self.answer.remainder
 
     @property
     def release(self) -> ReleaseSummary:
+        """The release that gave the answer."""
         return self.answer.release
 
     @property
     def largest_share(self) -> float:
-        """The longest bar's share; 1 where nobody has one."""
+        """The largest share of a listed work; 1 if no work has a share."""
         return max((work.share for work in self.works), default=0.0) or 1.0
 
     @property
     def corpus_works(self) -> int:
-        """Number of works that share the influence; those of the release where the answer does not say."""
+        """Number of works that share the influence; that of the release if the answer does not state it."""
         return self.answer.corpus_works or self.release.works
 
     @property
     def other_works(self) -> int:
-        """Number of works of the corpus that are not listed, which the remainder is of."""
+        """Number of works that are not listed, to which the remainder belongs."""
         listed = sum(1 + len(work.copies) for work in self.works)
         return max(0, self.corpus_works - listed)
 
@@ -101,7 +121,7 @@ class CreditLine:
         return all(work.share <= 0 for work in self.works)
 
     def image_of(self, work: CreditedWork) -> Image.Image | None:
-        """The work's thumbnail, decoded to RGB; None when the work has been withdrawn."""
+        """The work's thumbnail, decoded to RGB; None if the work is withdrawn."""
         if work.withdrawn:
             return None
         return Image.open(io.BytesIO(self.thumbnails[work.id])).convert("RGB")

@@ -1,4 +1,4 @@
-"""A credit line as one HTML file: no script, no request to anywhere, made to hang beside the picture."""
+"""A credit line as one HTML file without scripts or network requests, for display beside the picture."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from creditline.cli.credit_line import words
 from creditline.cli.credit_line.line import CreditLine
 from creditline.cli.credit_line.picture import enlarged
 
-# Side of the picture in the file, pixels: sharp on a screen of twice the usual density.
+# Side of the embedded picture in pixels; sharp on screens with twice the usual pixel density.
 _PICTURE_SIDE = 1024
 
 
 def credit_line_page(line: CreditLine) -> str:
-    """The page as text. Everything that callers or contributors wrote is escaped."""
+    """The HTML page. Texts from callers and contributors are escaped."""
     return _template().render(
         line=line,
         words=words,

@@ -1,4 +1,4 @@
-"""Pictures as they are shown."""
+"""Enlargement of pictures for display."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def enlarged(picture: Image.Image, *, side: int) -> Image.Image:
-    """The picture with its longer side at least `side` pixels, smoothly."""
+    """The picture, enlarged with Lanczos resampling if its longer side is under `side` pixels."""
     factor = side / max(picture.size)
     if factor <= 1:
         return picture

@@ -1,4 +1,4 @@
-"""A credit line in the terminal."""
+"""A credit line as terminal output."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from creditline.cli.credit_line.line import CreditLine
 _ACCENT = "rgb(196,98,62)"
 _FAINT = "grey58"
 _BAR_CELLS = 12
-# Characters are about twice as high as wide, so that one character shows two pixels, one above the other.
+# Characters are about twice as high as wide, so one character shows two pixels above each other.
 _PICTURE_COLUMNS = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
-    """Everything a credit line says, for `rich.console.Console.print`; in colour with its picture."""
+    """The credit line for `rich.console.Console.print`.
+
+    Args:
+        line: The credit line.
+        in_colour: Whether the terminal shows colours; the picture is shown only then.
+    """
     parts: list[RenderableType] = [
         _with_picture(line) if in_colour else _label(line),
         Text(),
@@ -42,7 +47,7 @@ def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
 
 
 def picture_in_blocks(picture: Image.Image, *, columns: int = _PICTURE_COLUMNS) -> Text:
-    """The picture as coloured half blocks, `columns` wide and half as many rows high."""
+    """The picture as coloured half-block characters, `columns` characters wide."""
     rows = max(2, round(columns * picture.height / picture.width / 2) * 2)
     small = picture.convert("RGB").resize((columns, rows), Image.Resampling.LANCZOS)
     text = Text(no_wrap=True)
@@ -55,7 +60,7 @@ def picture_in_blocks(picture: Image.Image, *, columns: int = _PICTURE_COLUMNS) 
 
 
 def bar(part: float, *, cells: int = _BAR_CELLS) -> str:
-    """A bar of `part` (0 to 1) of `cells` characters, to an eighth of a character."""
+    """A bar that fills `part` (0 to 1) of `cells` characters, to an eighth of a character."""
     eighths = round(max(0.0, min(1.0, part)) * cells * 8)
     if part > 0:
         eighths = max(1, eighths)
@@ -76,11 +81,11 @@ def _label(line: CreditLine) -> Group:
         Text(),
         Text(words.credit_sentence(line)),
         Text(),
-        Text(_whole_sentence(line), style=_FAINT),
+        Text(_remainder_text(line), style=_FAINT),
     )
 
 
-def _whole_sentence(line: CreditLine) -> str:
+def _remainder_text(line: CreditLine) -> str:
     return f"{words.remainder_sentence(line)} {words.withdrawal_sentence(line)}".strip()
 
 
@@ -98,7 +103,7 @@ def _works_table(line: CreditLine) -> Table:
     table.add_column("share", justify="right", no_wrap=True, min_width=6)
     table.add_column("range", justify="right", style=_FAINT, no_wrap=True)
     table.add_column("", width=_BAR_CELLS, no_wrap=True, style=_ACCENT)
-    # In a narrow terminal these two go over several lines; the numbers beside them stay whole.
+    # In a narrow terminal these two columns wrap; the numbers beside them do not.
     table.add_column("work", overflow="fold", max_width=44)
     table.add_column("contributor", overflow="fold", max_width=32)
     table.add_column("score", justify="right", style=_FAINT, no_wrap=True, min_width=5)

@@ -1,4 +1,4 @@
-"""The sentences of a credit line: the same words in the terminal, on the page and in the drawing."""
+"""The sentences of a credit line, shared by the terminal, the page and the drawing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from creditline.api.answers import AuditAnswer, AuditedAccuracy, CreditedContributor, CreditedWork, Verdict
 from creditline.cli.credit_line.line import CreditLine
 
-# Below this a share says more by "less than" than by its digits.
+# Smaller shares are shown as "less than" a bound.
 _SMALLEST_SHOWN_SHARE = 0.0005
+# Contributors named in the sentence of credit.
 _NAMED_IN_SENTENCE = 3
-# Spread over more works than this, a debt is one to nobody in particular.
+# From this number of equal parts on, the influence is described as spread over a great many works.
 _MANY_WORKS = 1000
-# Listed works that together have less than this do not stand out from the corpus.
+# Listed works with a smaller total share do not stand out from the corpus.
 _STANDS_OUT = 0.01
-# A space at which no line is broken.
+# Non-breaking space.
 _UNBROKEN = "\u00a0"
 
 SHARE_MEANS = (
@@ -24,12 +25,12 @@ SHARE_MEANS = (
 
 
 def percent(part: float) -> str:
-    """A share as people read it: "12 %", "3.4 %", "< 0.1 %", "0 %", never broken."""
+    """A share as text: "12 %", "3.4 %", "< 0.1 %" or "0 %", with non-breaking spaces."""
     return f"{_number(part)} %".replace(" ", _UNBROKEN)
 
 
 def _number(part: float) -> str:
-    """The same without its sign."""
+    """The number of `percent`, without the percent sign."""
     if part <= 0:
         number = "0"
     elif part < _SMALLEST_SHOWN_SHARE:
@@ -42,15 +43,15 @@ def _number(part: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 work", "1,200 works"."""
+    """A count with its noun: "1 work", "1,200 works"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def credit_sentence(line: CreditLine) -> str:
-    """Who is owed most, in one sentence."""
+    """The contributors with the largest shares, in one sentence."""
     if line.owes_nobody:
         return "This picture owes nobody in particular: no single work stands out."
-    # By the listed works: who made many works has a little of most pictures.
+    # Ordered by the listed works: contributors of many works have a small share of most pictures.
     owed = sorted(
         (person for person in line.contributors if person.listed_share > 0),
         key=lambda person: -person.listed_share,
@@ -70,7 +71,7 @@ def _named(person: CreditedContributor) -> str:
 
 
 def withdrawal_sentence(line: CreditLine) -> str:
-    """What has been withdrawn since the answer was given; empty where nothing was."""
+    """What was withdrawn after the answer was given; empty if nothing was."""
     works = sum(work.withdrawn for work in line.works)
     copies = sum(len(work.withdrawn_copies) for work in line.works)
     parts = [counted(works, "work")] if works else []
@@ -83,7 +84,7 @@ def withdrawal_sentence(line: CreditLine) -> str:
 
 
 def withdrawn_note(work: CreditedWork) -> str:
-    """That the work, or a copy of it, has been withdrawn since; empty where it has not."""
+    """A note that the work or copies of it were withdrawn after the answer; empty if none were."""
     if work.withdrawn:
         since = "" if work.withdrawn_since is None else f" on {work.withdrawn_since:%-d %B %Y}"
         return f"withdrawn{since}"
@@ -92,20 +93,20 @@ def withdrawn_note(work: CreditedWork) -> str:
 
 
 def remainder_sentence(line: CreditLine) -> str:
-    """What the listed works leave over."""
+    """The remainder and its range, in one sentence."""
     spread = f"{percent(line.remainder)} is spread over the {line.other_works:,} other works of the corpus"
     return f"{spread}{_between(line.answer.remainder_low, line.answer.remainder_high)}."
 
 
 def share_between(work: CreditedWork) -> str:
-    """Between which values the work's true share lies; empty where that is not known."""
+    """The range of the work's true share; empty if it is not known."""
     if work.share_low is None or work.share_high is None:
         return ""
     return f"{_number(work.share_low)}–{percent(work.share_high)}"
 
 
 def uncertainty_sentences(line: CreditLine) -> list[str]:
-    """How far this answer can be trusted: is the picture a usual one, what do ranges mean, how many share."""
+    """The reliability of this answer: out-of-distribution score, coverage of ranges, concentration."""
     answer, sentences = line.answer, []
     if answer.ood_score is not None and answer.ood_score > 1.0:
         sentences.append(
@@ -122,7 +123,7 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
 
 
 def _equal_parts_sentence(equal_parts: float) -> str:
-    """The answer's concentration, as the number of works that would have equal parts."""
+    """The answer's concentration, as an equivalent number of works with equal parts."""
     works = counted(round(equal_parts), "work")
     if equal_parts >= _MANY_WORKS:
         return f"It owes a great many works a little each, as if {works} had equal parts of it."
@@ -130,13 +131,13 @@ def _equal_parts_sentence(equal_parts: float) -> str:
 
 
 def copies_note(work: CreditedWork) -> str:
-    """That copies share this credit; empty where there are none."""
+    """A note that copies share this credit; empty if there are none."""
     count = len(work.copies)
     return "" if count == 0 else "and one copy" if count == 1 else f"and {count} copies"
 
 
 def accuracy_sentence(accuracy: AuditedAccuracy) -> str:
-    """What audits found of the release so far."""
+    """The accuracy of the release, from its audits so far."""
     if accuracy.audits == 0 or accuracy.recall is None:
         return "No answer of this release has been audited yet."
     found = f"Over {counted(accuracy.audits, 'audit')}, this release named {_part(accuracy.recall)}"
@@ -149,7 +150,7 @@ def accuracy_sentence(accuracy: AuditedAccuracy) -> str:
 
 
 def audit_sentences(audit: AuditAnswer | None) -> list[str]:
-    """What the audit of this very picture found, or why there is no finding."""
+    """The findings of this picture's audit, or the reason why there are none."""
     if audit is None:
         return ["This answer has not been audited."]
     if audit.verdict is None:
@@ -174,13 +175,13 @@ def _verdict_sentences(verdict: Verdict) -> list[str]:
 
 
 def licence_sentence(line: CreditLine) -> str:
-    """Under which licences the works are shown."""
+    """The licences of the listed works; empty if none is known."""
     licences = sorted({work.licence for work in line.works if work.licence})
     return f"Works shown under their licences: {', '.join(licences)}." if licences else ""
 
 
 def timing_sentence(line: CreditLine) -> str:
-    """How long the answer and its audit took; empty for an old answer that does not tell."""
+    """Durations of the answer and its audit; empty for older answers without timings."""
     if line.answer.timings.total_ms <= 0.0:
         return ""
     answered = f"Answered in {line.answer.timings.total_ms:.0f} ms"
@@ -190,7 +191,7 @@ def timing_sentence(line: CreditLine) -> str:
 
 
 def small_print(line: CreditLine) -> list[tuple[str, str]]:
-    """Names and fingerprints, shortened to 16 digits, in the order they are shown."""
+    """Names and fingerprints, shortened to 16 digits, in the order of display."""
     release = line.release
     return [
         ("Release", f"{release.name}, {release.created:%-d %B %Y}"),
@@ -202,7 +203,7 @@ def small_print(line: CreditLine) -> list[tuple[str, str]]:
 
 
 def picture_note(line: CreditLine) -> str:
-    """What kind of picture this is, as a museum's label says it."""
+    """The kind and size of the picture, as on a museum label."""
     width, height = line.query.image().size
     seed = "" if line.query.seed is None else f", seed {line.query.seed}"
     return f"Generated picture, {width} × {height} pixels{seed}, shown enlarged"
@@ -213,14 +214,14 @@ def _part(value: float) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    """The interval in brackets; nothing where there is none, or where all works were scored."""
+    """The interval in brackets; empty if there is none, or if all works were scored."""
     if low is None or high is None or low == high:
         return ""
     return f" (95{_UNBROKEN}% interval {percent(low)} to {percent(high)})"
 
 
 def _between(low: float | None, high: float | None) -> str:
-    """The ends of a range in brackets; nothing where they are not known."""
+    """The ends of a range in brackets; empty if they are not known."""
     return "" if low is None or high is None else f" (between {percent(low)} and {percent(high)})"
 
 

@@ -1,4 +1,4 @@
-"""Corpora in whatever form people have them: streamed row by row, resumed at any row, looked at before."""
+"""Corpora in their own formats, read as a stream that can resume at any row, and surveyed before use."""
 
 from creditline.corpus.rights import RightsHolder
 from creditline.corpus.sources.found import Found, Source

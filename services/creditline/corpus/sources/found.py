@@ -1,4 +1,4 @@
-"""What every form of a corpus gives: rows, each a work or a sentence that says why it is none."""
+"""The interface of all source formats: rows, each a work or the reason why the row holds no work."""
 
 from __future__ import annotations
 
@@ -23,59 +23,68 @@ NO_DATE = "date not understood, left out"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Found:
-    """One row of a source: a work, or None and in `broken` one sentence that says why.
-
-    image_features, text_features: (width,) float32 of length 1, where the source holds them.
-    notes: what was read with a guess or left out, each a short text that the survey counts.
-    """
+    """One row of a source: a work, or the reason why the row holds no work."""
 
     part: str
+    """Name of the part."""
     row: int
+    """Number of the row in its part, from 0."""
     work: Work | None
+    """The work; None for a broken row."""
     image_features: Features | None
+    """L2-normalised image features: (dimension,) float32; None if the source has none."""
     text_features: Features | None
+    """L2-normalised text features: (dimension,) float32; None if the source has none."""
     broken: str
+    """One sentence that gives the reason why the row is broken; empty for a work."""
     notes: tuple[str, ...] = ()
+    """Short texts about values that were guessed or ignored; the survey counts them."""
 
 
 class Source(Protocol):
-    """A corpus as its owner keeps it, read row by row in a stable order."""
+    """A corpus in its owner's format, read row by row in a stable order."""
 
     @property
     def kind(self) -> str:
-        """Its form: folder, webdataset, parquet, clip-features or huggingface."""
+        """The format: folder, webdataset, parquet, clip-features or huggingface."""
 
     @property
     def name(self) -> str:
-        """What its owner calls it: the name of its directory or file."""
+        """The name of the source's directory or file."""
 
     @property
     def has_features(self) -> bool:
-        """Whether rows come with features of their pictures, computed before."""
+        """Whether rows have precomputed image features."""
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over names and sizes of its files: 64 hex digits; cheap, and other when a file is."""
+        """SHA-256 over the names and sizes of all files: 64 hex digits."""
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Total size of all files in bytes."""
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        """By field (caption, contributor …) the column, key or file that is taken for it."""
+        """The column, key or file that each field (caption, contributor …) is read from."""
 
     def parts(self) -> tuple[str, ...]:
-        """Stable names in a stable order; several loaders may split them."""
+        """Names of the parts, in a stable order; several loaders may divide them among themselves."""
 
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
-        """Rows `start`… of a part; those before are skipped without being read. Pictures are checked.
+        """Rows of a part, with every picture decoded as a check.
 
-        Raises NotFound for an unknown part, InvalidInput when a file holds no captions.
+        Args:
+            part: Name of the part.
+            start: Number of the first row to read; earlier rows are skipped without being read.
+
+        Raises:
+            NotFound: The source has no such part.
+            InvalidInput: A file has no caption column.
         """
 
     def rows(self, part: str, start: int = 0) -> Iterator[Found]:
-        """The same without a look at the pictures."""
+        """Rows of a part, as `read` returns them, without decoding the pictures."""
 
 
 def found_work(
@@ -90,19 +99,31 @@ def found_work(
     text_features: Features | None = None,
     notes: Sequence[str] = (),
 ) -> Found:
-    """The work that `values` (by field) describe; broken without a caption or with wrong rights."""
+    """A row with the work that the values describe; a broken row without a caption or with invalid rights.
+
+    Args:
+        part: Name of the part.
+        row: Number of the row in its part.
+        values: Values by field.
+        own_id: Id of the work where `values` has none.
+        picture: Encoded picture.
+        source: Source of the work where `values` has none.
+        image_features: (dimension,) float32, L2-normalised.
+        text_features: (dimension,) float32, L2-normalised.
+        notes: Notes about how the row was read.
+    """
     try:
         work = work_of(values, own_id=own_id, picture=picture, source=source)
     except InvalidInput as error:
         return found_broken(part, row, error.message)
     if not work.caption:
-        return found_broken(part, row, f"work {work.id!r} has no caption; give it one, or leave it out")
-    told = (*notes, *_notes(values, work))
-    return Found(part, row, work, image_features, text_features, "", told)
+        return found_broken(part, row, f"work {work.id!r} has no caption; add one, or leave it out")
+    all_notes = (*notes, *_notes(values, work))
+    return Found(part, row, work, image_features, text_features, "", all_notes)
 
 
 def found_broken(part: str, row: int, reason: str) -> Found:
-    """A row that holds no work. reason: one sentence."""
+    """A row that holds no work, with the reason in one sentence."""
     return Found(part, row, None, None, None, clean(reason))
 
 
@@ -119,7 +140,7 @@ def _notes(values: Mapping[str, Any], work: Work) -> Iterator[str]:
 
 
 def with_pictures_checked(rows: Iterator[Found]) -> Iterator[Found]:
-    """Rows whose pictures cannot be decoded become broken ones."""
+    """The same rows, where those whose picture cannot be decoded are broken rows."""
     for found in rows:
         fault = picture_fault(found.work.thumbnail) if found.work and found.work.thumbnail else ""
         if found.work and fault:

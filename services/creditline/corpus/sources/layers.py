@@ -1,4 +1,4 @@
-"""What is told of one picture in several places: a table, a JSON file, a text file."""
+"""Metadata of one picture from several places (a table, a JSON file, a text file), merged into one record."""
 
 from __future__ import annotations
 
@@ -15,33 +15,40 @@ from creditline.corpus.texts import UTF_8, decode_text
 
 @dataclass(frozen=True)
 class Layer:
-    """One place and what it tells. origin: what people call it, such as `captions.csv` or `NAME.json`."""
+    """The metadata of a picture that one place holds."""
 
     origin: str
+    """Name of the place, such as `captions.csv` or `NAME.json`."""
     record: Mapping[str, Any]
+    """Values by column or key."""
     notes: tuple[str, ...] = ()
+    """Notes about how the place was read."""
 
-    def told_by(self, column: str) -> str:
-        """Where a value comes from, in words."""
+    def origin_of(self, column: str) -> str:
+        """Description of where a column's value comes from."""
         return self.origin if self.origin.endswith(".txt") else f"{column} in {self.origin}"
 
 
 def caption_layer(origin: str, raw: bytes) -> Layer:
-    """A text file that is a caption and nothing else."""
+    """The layer of a text file that holds only a caption."""
     return Layer(origin, {"caption": raw})
 
 
 def json_layer(origin: str, raw: bytes) -> Layer:
-    """Raises ValueError, with its reason, when it is no JSON object."""
+    """The layer of a JSON file.
+
+    Raises:
+        ValueError: The text is not a JSON object.
+    """
     text, encoding = decode_text(raw)
     record = json.loads(text)
     if not isinstance(record, dict):
-        raise ValueError(f"a {type(record).__name__} instead of an object")
+        raise ValueError(f"it holds a {type(record).__name__} instead of an object")
     return Layer(origin, record, () if encoding == UTF_8 else (NOT_UTF_8,))
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
-    """Values by field; later layers come over earlier ones, except where they tell nothing."""
+    """Values by field; non-empty values of later layers replace those of earlier layers."""
     values: dict[str, Any] = {}
     for layer in layers:
         values.update(fields_of(layer.record))
@@ -49,15 +56,15 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def notes_of(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """What was read with a guess in any of them, each once."""
+    """The notes of all layers, without repetitions."""
     return tuple(dict.fromkeys(note for layer in layers for note in layer.notes))
 
 
 def origins(layers: Sequence[Layer]) -> dict[str, str]:
-    """By field where its value comes from, in words."""
-    told: dict[str, str] = {}
+    """Description of where the value of each field comes from."""
+    described: dict[str, str] = {}
     for layer in layers:
         columns = columns_of(layer.record)
         fields = [field for field in fields_of(layer.record) if field in PLAIN_FIELDS]
-        told.update({field: layer.told_by(columns[field]) for field in fields})
-    return told
+        described.update({field: layer.origin_of(columns[field]) for field in fields})
+    return described

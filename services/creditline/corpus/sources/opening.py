@@ -1,4 +1,4 @@
-"""Opens a source of any form: recognised by what lies in its directory, or named."""
+"""Opening of a source in any supported format, which is detected from its files or named by the caller."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ from creditline.errors import InvalidInput, NotReady
 
 @dataclass(frozen=True)
 class Kind:
-    """A form of a corpus: what it is known by, and how it is opened."""
+    """A corpus format."""
 
     known_by: str
+    """Description of the files that identify the format."""
     open: Callable[[Path], Source]
+    """Opens a source of this format."""
     is_here: Callable[[Path, frozenset[str]], bool]
+    """Whether a path, with the file endings below it, is of this format."""
 
 
 def _holds(*endings: str) -> Callable[[Path, frozenset[str]], bool]:
-    """Whether some file has one of these endings."""
-    return lambda path, endings_there: any(ending in endings_there for ending in endings)
+    """A test for the presence of a file with one of these endings."""
+    return lambda path, present: any(ending in present for ending in endings)
 
 
 def _is_folder(path: Path, endings: frozenset[str]) -> bool:
     return path.is_dir() and bool(endings & set(SUFFIXES))
 
 
-# In the order in which they are tried.
+# In the order of detection.
 KINDS = MappingProxyType(
     {
         "huggingface": Kind(
@@ -61,31 +64,40 @@ KINDS = MappingProxyType(
 def open_source(path: Path, *, kind: str | None = None) -> Source:
     """Open a directory or file as a source.
 
-    Raises NotReady when it is not there or holds nothing of any form, InvalidInput for an unknown `kind` and
-    for files that do not belong together.
+    Args:
+        path: Directory or file of works.
+        kind: Name of the format, a key of `KINDS`; None detects it.
+
+    Raises:
+        NotReady: The path does not exist, or holds no files of the format (of any format for None).
+        InvalidInput: The kind is unknown, or the files do not belong together.
     """
     if kind is not None and kind not in KINDS:
         raise InvalidInput(
-            f"there is no kind {kind!r} of source; take one of {', '.join(KINDS)}", field="kind"
+            f"{kind!r} is not a kind of source; choose one of {', '.join(KINDS)}", field="kind"
         )
     if not path.exists():
-        raise NotReady(f"{path} is not there; name a directory or a file of works", field="source")
+        raise NotReady(f"{path} does not exist; name a directory or a file of works", field="source")
     endings = _endings(path)
-    tried = [kind] if kind else _tried(endings)
-    found = next((name for name in tried if KINDS[name].is_here(path, endings)), None)
+    candidates = [kind] if kind else _detection_order(endings)
+    found = next((name for name in candidates if KINDS[name].is_here(path, endings)), None)
     if found is None:
-        raise NotReady(_nothing(path, kind, bool(endings)), field="source")
+        raise NotReady(_no_source(path, kind, bool(endings)), field="source")
     return KINDS[found].open(path)
 
 
-def _tried(endings: frozenset[str]) -> list[str]:
-    """Kinds in their order; Parquet files with a picture or two, as repositories have them, are no folder."""
+def _detection_order(endings: frozenset[str]) -> list[str]:
+    """Kinds in the order of detection.
+
+    Parquet files come before a folder where there are no text files: data repositories often hold a few
+    pictures beside them.
+    """
     is_repository = ".parquet" in endings and ".txt" not in endings
     return sorted(KINDS, key=lambda name: is_repository and name == "folder")
 
 
 def _endings(path: Path) -> frozenset[str]:
-    """Suffixes of all files; `img_emb.npy` stands for numbered files of that name."""
+    """Suffixes of all files; `img_emb.npy` stands for the numbered files of that name."""
     names = [path.name] if path.is_file() else visible_files(path)
     return frozenset(_ending(name.rpartition("/")[2]) for name in names)
 
@@ -96,7 +108,7 @@ def _ending(name: str) -> str:
     return Path(name).suffix.lower()
 
 
-def _nothing(path: Path, kind: str | None, has_files: bool) -> str:
-    looked_for = "; ".join(f"{name}: {KINDS[name].known_by}" for name in ([kind] if kind else KINDS))
-    held = "holds none of what makes a source" if has_files else "is empty"
-    return f"{path} {held}; name a directory or file with one of these ({looked_for})"
+def _no_source(path: Path, kind: str | None, has_files: bool) -> str:
+    formats = "; ".join(f"{name}: {KINDS[name].known_by}" for name in ([kind] if kind else KINDS))
+    problem = "holds no files of a known format" if has_files else "is empty"
+    return f"{path} {problem}; name a directory or file with one of these ({formats})"

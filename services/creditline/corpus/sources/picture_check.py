@@ -1,4 +1,4 @@
-"""Whether encoded pictures can be decoded to their end."""
+"""Check that an encoded picture can be decoded completely."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ from PIL import Image, UnidentifiedImageError
 from creditline.corpus.row_batches import one_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
-# Pillow knows more formats; some of them start other programs.
+# Pillow reads more formats, but some of them start external programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-# A JPEG is decoded small: all its bytes are read, few of its pixels made.
-_LOOK_SIDE_PIXELS = 64
+# A JPEG is decoded at a reduced size: all its bytes are read, but few pixels are computed.
+_DRAFT_SIDE_PIXELS = 64
 
 
 def picture_fault(encoded: bytes) -> str:
-    """What is wrong with a picture, as the end of a sentence; empty when it can be decoded to its end."""
+    """Check that a picture can be decoded completely.
+
+    Returns:
+        The fault, as the end of a sentence about the picture; empty if there is none.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _decode(encoded)
     except UnidentifiedImageError:
-        return f"is none ({len(encoded)} bytes in no known format)"
-    except Exception as error:  # Foreign bytes: Pillow's readers raise whatever comes.
+        return f"is not in a known format ({len(encoded)} bytes)"
+    except Exception as error:  # Pillow's readers raise errors of any type for malformed data.
         return f"cannot be decoded ({one_line(error)})"
     return ""
 
 
 def _decode(encoded: bytes) -> None:
-    """Raises whatever Pillow does, also for a picture of more than 179 million pixels."""
+    """Decode a picture; raises Pillow's errors, also for pictures of more than 179 million pixels."""
     with _opened(encoded) as picture:
-        picture.verify()  # Checksums, where the format has them; the picture is of no use afterwards.
+        picture.verify()  # Checksums, in formats that have them; the picture is unusable afterwards.
     with _opened(encoded) as picture:
-        picture.draft("RGB", (_LOOK_SIDE_PIXELS, _LOOK_SIDE_PIXELS))
+        picture.draft("RGB", (_DRAFT_SIDE_PIXELS, _DRAFT_SIDE_PIXELS))
         picture.load()
 
 

@@ -1,4 +1,4 @@
-"""Ids and names that were seen, by eight bytes each instead of by their letters."""
+"""Detection of repeated ids and counting of distinct names, by eight-byte hashes instead of texts."""
 
 from __future__ import annotations
 
@@ -16,28 +16,39 @@ _COMPACTED_EVERY = 1 << 20
 
 
 def short_hash(text: str) -> int:
-    """Eight bytes of BLAKE2b, never 0: of 400 million texts two agree by chance once in 230 corpora."""
+    """The first eight bytes of the BLAKE2b hash, never 0.
+
+    Two of 400 million texts have the same hash by chance in one of 230 corpora.
+    """
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()) or 1
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row is."""
+    """Position of a row in a source."""
 
     part: str
+    """Name of the part."""
     row: int
+    """Number of the row in its part, from 0."""
 
 
 @dataclass
 class SeenIds:
-    """Eight bytes for each row of a source, in the order of its rows."""
+    """Hashes of the ids of all rows of a source, in row order; eight bytes of memory per row."""
 
     _hashes: array[int] = field(default_factory=lambda: array("Q"))
     _parts: list[str] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
 
     def add(self, part: str, row: int, work_id: str | None) -> None:
-        """A row and its work's id; None where it holds no work. Rows come in their order."""
+        """Add a row; rows must be added in order.
+
+        Args:
+            part: Name of the part.
+            row: Number of the row in its part.
+            work_id: Id of the work; None for a row that holds no work.
+        """
         if not self._parts or self._parts[-1] != part:
             self._parts.append(part)
             self._starts.append(len(self._hashes))
@@ -46,13 +57,13 @@ class SeenIds:
         self._hashes.append(_NO_WORK if work_id is None else short_hash(work_id))
 
     def repeated(self) -> int:
-        """How many rows have an id that an earlier row has."""
-        values, counts = self._several()
+        """Number of rows whose id an earlier row already has."""
+        values, counts = self._repeated_hashes()
         return int(counts.sum() - len(values))
 
     def repetitions(self) -> Iterator[tuple[Place, Place]]:
-        """The places of such rows: the first with that id and a later one, in the order of the later ones."""
-        values, _ = self._several()
+        """Positions of the first row with an id and of each later row with it, ordered by the later row."""
+        values, _ = self._repeated_hashes()
         first: dict[int, int] = {}
         hashes = np.frombuffer(self._hashes, dtype=np.uint64)
         for ordinal in np.flatnonzero(np.isin(hashes, values)) if len(values) else ():
@@ -60,15 +71,15 @@ class SeenIds:
             if before != ordinal:
                 yield self._place(before), self._place(int(ordinal))
 
-    def _several(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Hashes that come more than once, and how often."""
+    def _repeated_hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes that occur more than once, and their numbers of occurrences."""
         ordered = (
             np.sort(np.frombuffer(self._hashes, dtype=np.uint64)) if self._hashes else np.empty(0, np.uint64)
         )
-        again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        again = again[again != _NO_WORK]
-        ends = np.searchsorted(ordered, again, side="right")
-        return again, ends - np.searchsorted(ordered, again, side="left")
+        repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        repeated = repeated[repeated != _NO_WORK]
+        ends = np.searchsorted(ordered, repeated, side="right")
+        return repeated, ends - np.searchsorted(ordered, repeated, side="left")
 
     def _place(self, ordinal: int) -> Place:
         part = bisect_right(self._starts, ordinal) - 1
@@ -77,23 +88,21 @@ class SeenIds:
 
 @dataclass
 class Distinct:
-    """How many different texts there were, by eight bytes for each of those.
-
-    compacted_every: number of new texts after which their hashes are merged into the sorted array.
-    """
+    """Counter of distinct texts; eight bytes of memory per distinct text."""
 
     compacted_every: int = _COMPACTED_EVERY
+    """Number of new texts after which their hashes are merged into the sorted array."""
     _known: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     _new: set[int] = field(default_factory=set)
 
     def add(self, text: str) -> None:
-        """One text, seen before or not."""
+        """Count a text, unless it was counted before."""
         self._new.add(short_hash(text))
         if len(self._new) >= self.compacted_every:
             self._compact()
 
     def count(self) -> int:
-        """How many different ones."""
+        """Number of distinct texts."""
         self._compact()
         return len(self._known)
 

@@ -1,4 +1,4 @@
-"""The files that a source consists of: found below one path, in a stable order."""
+"""The files of a source, found below one path, in a stable order."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from pathlib import Path
 
 from creditline.errors import NotFound
 
-# What archivers of some systems leave beside the files.
+# Directory that macOS adds to archives.
 _LEFT_OUT = "__MACOSX"
 
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """Files below `root`, by their path from there (with `/`); `root` may be one file itself."""
+    """Files below a directory, or a single file."""
 
     root: Path
+    """The directory."""
     names: tuple[str, ...]
+    """Paths of the files relative to `root`, with `/` as separator."""
 
     @classmethod
     def find(cls, root: Path, *suffixes: str) -> SourceFiles:
-        """All visible files with these suffixes."""
+        """All visible files below `root` with these suffixes; if `root` is a file, that file alone."""
         if root.is_file():
             return cls(root.parent, (root.name,))
         return cls(root, tuple(name for name in visible_files(root) if name.lower().endswith(suffixes)))
 
     def path(self, name: str) -> Path:
-        """Raises NotFound for a name that is none of these."""
+        """The path of a file.
+
+        Raises:
+            NotFound: There is no file of that name.
+        """
         if name not in self._known:
             raise NotFound(
                 f"there is no part {name!r} in {self.root}; it has {len(self.names)} parts", field="part"
@@ -43,17 +49,17 @@ class SourceFiles:
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Bytes of each."""
+        """Sizes of the files in bytes, in the order of `names`."""
         return tuple(size_of(self.root / name) for name in self.names)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over names and sizes."""
+        """SHA-256 over the names and sizes of the files: 64 hex digits."""
         return fingerprint_of(self.names, self.sizes)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 for a link that leads nowhere."""
+    """Size of a file in bytes; 0 for a broken link."""
     try:
         return path.stat().st_size
     except OSError:
@@ -61,7 +67,7 @@ def size_of(path: Path) -> int:
 
 
 def fingerprint_of(names: Sequence[str], sizes: Sequence[int]) -> str:
-    """SHA-256 over names and sizes: 64 hex digits."""
+    """SHA-256 over names and sizes of files: 64 hex digits."""
     digest = hashlib.sha256()
     for name, size in zip(names, sizes, strict=True):
         digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
@@ -69,13 +75,13 @@ def fingerprint_of(names: Sequence[str], sizes: Sequence[int]) -> str:
 
 
 def visible_files(root: Path) -> Iterator[str]:
-    """Paths from `root`, directory by directory in the order of their names; hidden ones are left out."""
+    """Paths of visible files relative to `root`, directory by directory in the order of names."""
     for directory, names in visible_directories(root):
         yield from (f"{directory}/{name}" if directory else name for name in names)
 
 
 def visible_directories(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each directory's path from `root` (empty for itself) and its files, both in the order of names."""
+    """Each directory's path relative to `root` (empty for `root`) and its files, in the order of names."""
     for path, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if _is_visible(name))
         inner = os.path.relpath(path, root)

@@ -1,4 +1,4 @@
-"""The dry run: what a source holds and what is wrong with it, before anything is made of it."""
+"""Survey of a source: its contents and its faults, found by reading without writing anything."""
 
 from __future__ import annotations
 
@@ -12,65 +12,87 @@ from creditline.corpus.sources.seen_ids import Distinct, Place, SeenIds
 from creditline.corpus.works import Work
 
 _NAMED_BROKEN, _NAMED_DUPLICATES, _SAMPLE = 20, 5, 3
-# Where licences are free texts, those after the first ones are counted together.
-_TOLD_EVERY = 500
+# Rows between two progress reports.
+_REPORT_EVERY_ROWS = 500
+# Licences beyond the first thousand different texts are counted together.
 _NAMED_LICENCES, _OTHER_LICENCES = 1000, "other licences"
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A row that holds no work, and why: one sentence."""
+    """A row that holds no work."""
 
     part: str
+    """Name of the part."""
     row: int
+    """Number of the row in its part, from 0."""
     reason: str
+    """One sentence that gives the reason."""
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An id that two rows have."""
+    """An id that occurs in two rows."""
 
     work_id: str
+    """The repeated id."""
     first: Place
+    """The first row with the id."""
     again: Place
+    """A later row with the id."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a source holds.
-
-    is_whole: whether all rows were read, not only the first `limit`. size: bytes of all its files.
-    duplicates: rows whose id an earlier row has. contributors: how many different ones.
-    licences, notes: how often each comes. mapping: by field the column, key or file taken for it.
-    image_width, text_width: numbers of a row of features, 0 without. sample: the first works.
-    """
+    """Contents and faults of a source."""
 
     kind: str
+    """Format of the source."""
     name: str
+    """Name of the source's directory or file."""
     fingerprint: str
+    """SHA-256 over the names and sizes of all files: 64 hex digits."""
     parts: int
+    """Number of parts."""
     size: int
+    """Total size of all files in bytes."""
     mapping: dict[str, str]
+    """The column, key or file that each field is read from."""
     is_whole: bool
+    """Whether all rows were read, not only the first `limit`."""
     works: int
+    """Number of rows that hold a work."""
     with_picture: int
+    """Number of works with a picture."""
     pictures_checked: bool
+    """Whether every picture was decoded."""
     broken: int
+    """Number of rows that hold no work."""
     first_broken: tuple[Broken, ...]
+    """The first broken rows, at most 20."""
     duplicates: int
+    """Number of rows whose id an earlier row already has."""
     first_duplicates: tuple[Duplicate, ...]
+    """The first repeated ids, at most 5."""
     contributors: int
+    """Number of different contributors."""
     licences: dict[str, int]
+    """Number of works by licence."""
     notes: dict[str, int]
+    """Number of rows by note."""
     has_features: bool
+    """Whether rows have precomputed image features."""
     image_width: int
+    """Dimension of the image features; 0 without any."""
     text_width: int
+    """Dimension of the text features; 0 without any."""
     sample: tuple[Work, ...]
+    """The first works, at most 3."""
 
 
 @dataclass
-class _Count:
-    """What is summed up while rows go by; it holds eight bytes a row, and no row."""
+class _Totals:
+    """Running totals of a survey; eight bytes of memory per row, without the rows themselves."""
 
     seen: SeenIds = field(default_factory=SeenIds)
     works: int = 0
@@ -80,11 +102,11 @@ class _Count:
     contributors: Distinct = field(default_factory=Distinct)
     licences: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
-    widths: tuple[int, int] = (0, 0)
+    dimensions: tuple[int, int] = (0, 0)
     sample: list[Work] = field(default_factory=list)
 
     def add(self, found: Found) -> None:
-        """Count one row."""
+        """Add one row to the totals."""
         self.seen.add(found.part, found.row, found.work.id if found.work else None)
         self.notes.update(found.notes)
         if found.work is not None:
@@ -104,7 +126,7 @@ class _Count:
             self.sample.append(work)
         if found.image_features is not None:
             texts = 0 if found.text_features is None else len(found.text_features)
-            self.widths = (len(found.image_features), texts)
+            self.dimensions = (len(found.image_features), texts)
 
 
 def survey(
@@ -114,17 +136,22 @@ def survey(
     limit: int | None = None,
     progress: Callable[[int, str], None] | None = None,
 ) -> Survey:
-    """Read a source to its end, or its first `limit` rows, and say what is in it.
+    """Read a source and summarise its contents and faults.
 
-    check_pictures: whether every picture is decoded, which takes most of the time.
-    progress: told now and then how many rows were read, and in which part.
-    Raises InvalidInput when a file holds no captions.
+    Args:
+        source: The source to read.
+        check_pictures: Whether to decode every picture, which takes most of the time.
+        limit: Number of rows to read; None reads all.
+        progress: Called every 500 rows with the number of rows read and the name of the current part.
+
+    Raises:
+        InvalidInput: A file has no caption column.
     """
     rows = _rows(source, check_pictures)
-    count = _Count()
+    totals = _Totals()
     for number, found in enumerate(islice(rows, limit), 1):
-        count.add(found)
-        if progress is not None and number % _TOLD_EVERY == 0:
+        totals.add(found)
+        if progress is not None and number % _REPORT_EVERY_ROWS == 0:
             progress(number, found.part)
     return Survey(
         kind=source.kind,
@@ -134,20 +161,20 @@ def survey(
         size=source.size,
         mapping=dict(source.mapping),
         is_whole=limit is None or next(rows, None) is None,
-        works=count.works,
-        with_picture=count.with_picture,
+        works=totals.works,
+        with_picture=totals.with_picture,
         pictures_checked=check_pictures,
-        broken=count.broken,
-        first_broken=tuple(count.first_broken),
-        duplicates=count.seen.repeated(),
-        first_duplicates=tuple(islice(_duplicates(source, count.seen), _NAMED_DUPLICATES)),
-        contributors=count.contributors.count(),
-        licences=dict(count.licences.most_common()),
-        notes=dict(count.notes.most_common()),
+        broken=totals.broken,
+        first_broken=tuple(totals.first_broken),
+        duplicates=totals.seen.repeated(),
+        first_duplicates=tuple(islice(_duplicates(source, totals.seen), _NAMED_DUPLICATES)),
+        contributors=totals.contributors.count(),
+        licences=dict(totals.licences.most_common()),
+        notes=dict(totals.notes.most_common()),
         has_features=source.has_features,
-        image_width=count.widths[0],
-        text_width=count.widths[1],
-        sample=tuple(count.sample),
+        image_width=totals.dimensions[0],
+        text_width=totals.dimensions[1],
+        sample=tuple(totals.sample),
     )
 
 
@@ -157,7 +184,7 @@ def _rows(source: Source, check_pictures: bool) -> Iterator[Found]:
 
 
 def _duplicates(source: Source, seen: SeenIds) -> Iterator[Duplicate]:
-    """Rows with the same id, read once more: hashes may agree by chance."""
+    """Rows with the same id; both rows are read again because hashes may be equal by chance."""
     for first, again in seen.repetitions():
         one, other = (_work_id(source, place) for place in (first, again))
         if one == other:

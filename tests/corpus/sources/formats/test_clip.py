@@ -38,8 +38,8 @@ def test_rows_that_are_no_direction_are_broken_by_name(tmp_path: Path) -> None:
     ]
     told = [one.broken for one in found if one.work is None]
     assert told == [
-        "row 1 of img_emb_1.npy is no direction (NaN, infinite or zero); embed it again, or leave it out",
-        "row 3 of text_emb_1.npy is no direction (NaN, infinite or zero); embed it again, or leave it out",
+        "row 1 of img_emb_1.npy is NaN, infinite or zero; embed it again, or leave it out",
+        "row 3 of text_emb_1.npy is NaN, infinite or zero; embed it again, or leave it out",
     ]
 
 

@@ -60,8 +60,9 @@ def test_what_is_no_work_is_told_by_its_place(tmp_path: Path) -> None:
     assert [(one.part, one.row) for one in broken] == [("animals/birds#0", 3), ("food#0", 5)]
     assert broken[0].broken.startswith("the picture of work 'animals/birds/owl-3.png' cannot be decoded (")
     assert broken[1].broken == (
-        f"{directory}/food/pie-5.webp has no caption beside it (no pie-5.txt, no pie-5.json, no row of"
-        " captions.csv or metadata.csv or captions.jsonl or metadata.jsonl); write one, or leave it out"
+        f"{directory}/food/pie-5.webp has no caption (no pie-5.txt, no pie-5.json, no row of"
+        " captions.csv or metadata.csv or captions.jsonl or metadata.jsonl); add one, or leave the picture"
+        " out"
     )
 
 
@@ -160,7 +161,7 @@ def test_broken_json_beside_a_picture_is_one_broken_row(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "b.txt").write_text("whole")
     found = _found(tmp_path)
-    assert found[0].broken.startswith(f"{tmp_path}/a.png or what is beside it cannot be read (")
+    assert found[0].broken.startswith(f"{tmp_path}/a.png or its metadata cannot be read (")
     assert found[1].work is not None
 
 

@@ -29,7 +29,7 @@ def test_rows_of_all_splits_become_works_with_their_pictures_bytes(tmp_path: Pat
 def test_a_picture_that_cannot_be_decoded_is_a_broken_row(tmp_path: Path) -> None:
     broken = [one for one in everything(open_source(write_saved_dataset(tmp_path / "saved"))) if one.broken]
     assert [(one.part, one.row) for one in broken] == [("train#0", 40)]
-    assert broken[0].broken.startswith("the picture of work 'train#0-40' is none (4 bytes")
+    assert broken[0].broken.startswith("the picture of work 'train#0-40' is not in a known format (4 bytes")
 
 
 def test_pictures_from_files_are_in_the_saved_dataset(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_damaged_dataset_is_refused(tmp_path: Path) -> None:
     directory = write_saved_dataset(tmp_path / "saved")
     (path,) = (directory / "train").glob("*.arrow")
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InvalidInput, match=r"saved cannot be read \(.*\); save it again"):
+    with pytest.raises(InvalidInput, match=r"saved cannot be read \(.*\); save the dataset again"):
         open_source(directory)
 
 

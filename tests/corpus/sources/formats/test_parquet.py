@@ -44,7 +44,7 @@ def test_pictures_are_kept_as_they_are_and_missing_ones_are_broken(tmp_path: Pat
     ]  # fmt: skip
     assert found[1].broken == "row 1 of 00000.parquet has no picture in column 'jpg'; leave it out"
     assert found[3].broken.startswith("the picture of work '000000003' cannot be decoded (")
-    assert found[4].broken.startswith("the picture of work '000000004' is none (10 bytes in no known format)")
+    assert found[4].broken.startswith("the picture of work '000000004' is not in a known format (10 bytes)")
     # The same rows without a look at the pictures.
     assert [one.work is None for one in source.rows("00000.parquet")] == [False, True, False, False, False]
 
@@ -99,7 +99,7 @@ def test_features_have_length_one_and_rows_that_are_none_are_broken(tmp_path: Pa
     found = everything(source)
     assert [one.row for one in found if one.work is None] == [3, 4, 5]
     assert found[4].broken == (
-        "row 4 of a.parquet has image features that are no direction (NaN, infinite or zero); leave it out"
+        "row 4 of a.parquet has image features that are NaN, infinite or zero; leave it out"
     )
     rows = np.stack([one.image_features for one in found if one.image_features is not None])
     whole = np.delete(features, [3, 4, 5], axis=0)
@@ -112,7 +112,7 @@ def test_a_row_of_another_width_is_broken_wherever_reading_begins(tmp_path: Path
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=4)
     source = open_source(tmp_path)
     told = [found.broken for found in source.read("a.parquet", 4)]
-    assert "row 4 of a.parquet has image features of width 3 instead of 2; leave it out" in told
+    assert "row 4 of a.parquet has image features of dimension 3 instead of 2; leave it out" in told
     assert [bool(one) for one in told] == [True, True, True, False]
 
 
@@ -133,7 +133,7 @@ def test_rights_and_dates_come_from_columns(tmp_path: Path) -> None:
     assert works[0].holders == (RightsHolder("Ann", 60.0), RightsHolder("Ben", 40.0))
     assert works[1].holders == (RightsHolder("Ben", 100.0),)
     assert [work.created for work in works] == [0, None, 1_700_000_000]
-    assert found[3].broken == "the rights holders of work 'd' have 90 % together; make it 100 %"
+    assert found[3].broken == "the rights holders of work 'd' have 90 % together; make the sum 100 %"
 
 
 def test_a_table_without_captions_is_refused_with_its_columns_and_ours(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_a_row_without_a_caption_is_broken(tmp_path: Path) -> None:
     found = everything(open_source(tmp_path))
     assert [one.broken for one in found] == [
         "",
-        "work 'b' has no caption; give it one, or leave it out",
-        "work 'c' has no caption; give it one, or leave it out",
+        "work 'b' has no caption; add one, or leave it out",
+        "work 'c' has no caption; add one, or leave it out",
     ]
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_row_group_is_one_broken_row_and_the_groups_after_it_are_read(
     source = open_source(path)
     found = everything(source)
     assert [one.row for one in found] == [*range(11), *range(20, 30)]
-    assert found[10].broken.startswith(f"rows 10… of {path} cannot be read (")
+    assert found[10].broken.startswith(f"rows from 10 of {path} cannot be read (")
     assert [one.row for one in source.read("a.parquet", 11)] == list(range(20, 30))
 
 

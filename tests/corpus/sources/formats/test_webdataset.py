@@ -99,9 +99,9 @@ def test_samples_that_are_no_works_are_broken_one_by_one(tmp_path: Path) -> None
         "sample 'b' of a.tar has no picture (.png, .jpg, .jpeg, .webp, .gif, .bmp), only txt, json;"
         " add it, or leave the sample out"
     )
-    assert told[2] == "work 'a/c' has no caption; give it one, or leave it out"
+    assert told[2] == "work 'a/c' has no caption; add one, or leave it out"
     assert told[3].startswith("the JSON of sample 'd' of a.tar cannot be read (")
-    assert "(a list instead of an object); write it again" in told[4]
+    assert "(it holds a list instead of an object); correct the JSON" in told[4]
     assert told[5].startswith("the picture of work 'a/f' cannot be decoded (")
 
 

@@ -1,1 +1,1 @@
-"""Readers of the formats in which corpora are kept."""
+"""Readers of the corpus formats, one module per format."""

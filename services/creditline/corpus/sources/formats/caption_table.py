@@ -1,6 +1,6 @@
-"""A table of captions beside pictures (`captions.csv`, `metadata.jsonl`), looked up by the pictures' names.
+"""A table of captions beside pictures (`captions.csv`, `metadata.jsonl`), indexed by picture file names.
 
-The table stays on disk: of each row sixteen bytes are held, a hash of its file name and where it begins.
+The table stays on disk; memory holds sixteen bytes per row, the hash of its file name and its offset.
 """
 
 from __future__ import annotations
@@ -26,34 +26,44 @@ from creditline.corpus.texts import UTF_8, decode_text
 from creditline.errors import InvalidInput
 
 TABLE_NAMES = ("captions.csv", "metadata.csv", "captions.jsonl", "metadata.jsonl")
-# The column that names the picture, relative to the table; `file_name` is Hugging Face's.
+# Columns that may hold the picture's path relative to the table; `file_name` is Hugging Face's name for it.
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "path")
 _DELIMITERS = (",", ";", "\t")
 _BLOCK_BYTES = 1 << 20
-# A caption longer than the csv module allows by itself is still a caption.
+# Characters of the longest caption; the csv module's default limit is too low.
 _LONGEST_FIELD = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
 class CaptionTable:
-    """content: the table in UTF-8. header, delimiter: of a CSV file; a JSON Lines file has none.
-
-    hashes: (N,) of file names, sorted; offsets: (N,) where their rows begin.
-    """
+    """A table of captions on disk with an index in memory; safe to use from several threads."""
 
     path: Path
+    """The table's own file."""
     content: IO[bytes]
+    """The table in UTF-8: the file itself, or a temporary copy."""
     header: tuple[str, ...]
+    """Column names of a CSV file; empty for JSON Lines."""
     delimiter: str
+    """Delimiter of a CSV file; empty for JSON Lines."""
     column: str
+    """Column that holds the pictures' paths relative to the table."""
     notes: tuple[str, ...]
+    """Notes about how the table was read."""
     hashes: NDArray[np.uint64]
+    """Hashes of the pictures' paths, sorted: (N,)."""
     offsets: NDArray[np.uint64]
+    """Offsets in bytes at which the rows begin, in the order of `hashes`: (N,)."""
     lock: Lock = field(default_factory=Lock)
+    """Guards the file position of `content`."""
 
     @classmethod
     def open(cls, path: Path) -> CaptionTable:
-        """Raises InvalidInput when no column names a file, or a row cannot be read."""
+        """Open and index a table.
+
+        Raises:
+            InvalidInput: No column holds file names, or a row cannot be read.
+        """
         content, notes = _in_utf_8(path)
         return (
             _index_csv(path, content, notes) if path.suffix == ".csv" else _index_lines(path, content, notes)
@@ -63,15 +73,19 @@ class CaptionTable:
         return len(self.hashes)
 
     def layer(self, name: str) -> Layer | None:
-        """What it tells of a picture; None when it does not name it. name: relative to the table.
+        """The metadata of a picture.
 
-        Of several rows with one name the last counts.
+        Args:
+            name: Path of the picture relative to the table.
+
+        Returns:
+            The last row that names the picture; None if no row does.
         """
         wanted = np.uint64(short_hash(name))
         first, end = (int(np.searchsorted(self.hashes, wanted, side=side)) for side in ("left", "right"))
         for offset in reversed(self.offsets[first:end]):
             record = self._record(int(offset))
-            if _file_name(record, self.column) == name:  # Else two names have one hash.
+            if _file_name(record, self.column) == name:  # Otherwise two names have the same hash.
                 return Layer(self.path.name, record, self.notes)
         return None
 
@@ -85,7 +99,7 @@ class CaptionTable:
 
 
 def _in_utf_8(path: Path) -> tuple[IO[bytes], tuple[str, ...]]:
-    """The table as it is, or a temporary copy of it in UTF-8, and whether that was needed."""
+    """The table's file, or a temporary copy in UTF-8 with a note about its encoding."""
     with path.open("rb") as file:
         mark = file.read(4)
         encoding = decode_text(mark)[1] if not mark.isascii() else UTF_8
@@ -94,7 +108,7 @@ def _in_utf_8(path: Path) -> tuple[IO[bytes], tuple[str, ...]]:
     for encoding in (UTF_8, "cp1252", "latin-1"):
         if _is_in(path, encoding):
             return (path.open("rb"), ()) if encoding == UTF_8 else (_copied(path, encoding), (NOT_UTF_8,))
-    raise AssertionError("latin-1 takes every byte")
+    raise AssertionError("every file can be decoded as Latin-1")
 
 
 def _is_in(path: Path, encoding: str) -> bool:
@@ -111,7 +125,7 @@ def _blocks(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _copied(path: Path, encoding: str) -> IO[bytes]:
-    copy = tempfile.TemporaryFile()  # noqa: SIM115  It lives as long as the table.
+    copy = tempfile.TemporaryFile()  # noqa: SIM115  It must stay open as long as the table.
     for block in _blocks(path, encoding):
         copy.write(block.encode())
     return copy
@@ -119,16 +133,16 @@ def _copied(path: Path, encoding: str) -> IO[bytes]:
 
 @dataclass
 class _Lines:
-    """Lines as texts, counting the bytes that were given."""
+    """Decoded lines of a file, with a count of the bytes read so far."""
 
     content: IO[bytes]
-    given: int = 0
+    bytes_read: int = 0
 
     def __iter__(self) -> Iterator[str]:
         self.content.seek(0)
         for line in self.content:
-            self.given += len(line)
-            yield line.decode().removeprefix("\ufeff") if self.given == len(line) else line.decode()
+            self.bytes_read += len(line)
+            yield line.decode().removeprefix("\ufeff") if self.bytes_read == len(line) else line.decode()
 
 
 def _index_csv(path: Path, content: IO[bytes], notes: tuple[str, ...]) -> CaptionTable:
@@ -145,15 +159,15 @@ def _index_csv(path: Path, content: IO[bytes], notes: tuple[str, ...]) -> Captio
 
 
 def _csv_rows(path: Path, lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows, of one line or of several, and where each begins."""
+    """Rows, which may span several lines, and the offset of each."""
     csv.field_size_limit(_LONGEST_FIELD)
     rows = csv.reader(iter(lines), delimiter=delimiter)
     while True:
-        offset = lines.given
+        offset = lines.bytes_read
         try:
             row = next(rows, None)
         except csv.Error as error:
-            reason = f"{path} cannot be read at line {rows.line_num} ({error}); write it again"
+            reason = f"{path} cannot be read at line {rows.line_num} ({error}); correct this line"
             raise InvalidInput(reason, field="source") from error
         if row is None:
             return
@@ -170,7 +184,7 @@ def _index_lines(path: Path, content: IO[bytes], notes: tuple[str, ...]) -> Capt
         record = _json_record(path, number, line)
         column = column or _file_column(path, tuple(record))
         names.append(short_hash(_file_name(record, column)))
-        offsets.append(lines.given - len(line.encode()))
+        offsets.append(lines.bytes_read - len(line.encode()))
     return CaptionTable(path, content, (), "", column, notes, *_sorted(names, offsets))
 
 
@@ -178,10 +192,10 @@ def _json_record(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except ValueError as error:
-        reason = f"{path} cannot be read at line {number} ({error}); write it again"
+        reason = f"{path} cannot be read at line {number} ({error}); correct this line"
         raise InvalidInput(reason, field="source") from error
     if not isinstance(record, dict):
-        raise InvalidInput(f"line {number} of {path} is no JSON object; write it again", field="source")
+        raise InvalidInput(f"line {number} of {path} is not a JSON object; correct it", field="source")
     return record
 
 
@@ -191,7 +205,7 @@ def _file_column(path: Path, columns: Sequence[str]) -> str:
     if column is None:
         raise InvalidInput(
             f"{path} has none of the columns {', '.join(FILE_COLUMNS)}, only"
-            f" {', '.join(columns) or 'none at all'}; one must name the pictures",
+            f" {', '.join(columns) or 'no columns at all'}; one column must hold the pictures' file names",
             field="source",
         )
     return column
@@ -202,7 +216,7 @@ def _file_name(record: dict[str, Any], column: str) -> str:
 
 
 def _sorted(names: array[int], offsets: array[int]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """In the order of hashes, and of offsets where those are the same."""
+    """Hashes and offsets, sorted by hash; equal hashes keep the order of their offsets."""
     hashes, begins = (np.array(numbers, dtype=np.uint64) for numbers in (names, offsets))
     order = np.argsort(hashes, kind="stable")
     return hashes[order], begins[order]

@@ -1,4 +1,4 @@
-"""CLIP features computed before, as a source: rows without pictures, read as they are asked for."""
+"""Precomputed CLIP features as a source: rows with features and without pictures, read on demand."""
 
 from __future__ import annotations
 
@@ -21,15 +21,26 @@ from creditline.errors import NotFound
 
 @dataclass(frozen=True)
 class ClipSource:
-    """A part is an `img_emb_*.npy` with its metadata; ids are those of `ClipFeatures.works`."""
+    """A directory of CLIP features as a source.
+
+    A part is an `img_emb_*.npy` with its metadata; ids are those of `ClipFeatures.works`.
+    """
 
     features: ClipFeatures
+    """The features' files."""
     kind: str = "clip-features"
+    """Name of the format."""
     has_features: bool = True
+    """Rows always have image features."""
 
     @classmethod
     def open(cls, path: Path) -> ClipSource:
-        """Raises NotReady when there are no features, InvalidInput when the files of a part do not fit."""
+        """Open a directory of CLIP features.
+
+        Raises:
+            NotReady: The directory holds no `img_emb_*.npy`.
+            InvalidInput: A file is missing from a part, or the files of a part do not match.
+        """
         return cls(ClipFeatures.open(path))
 
     @property
@@ -69,7 +80,7 @@ class ClipSource:
 
     def rows(self, part: str, start: int = 0) -> Iterator[Found]:
         if part not in self._parts:
-            raise NotFound(f"there is no part {part!r} in {self.features.directory}", field="part")
+            raise NotFound(f"{self.features.directory} has no part {part!r}", field="part")
         files = self._parts[part]
         with open_parquet(files.metadata) as metadata:
             table = _metadata_table(metadata.schema_arrow, files.metadata)
@@ -84,7 +95,8 @@ def _metadata_table(schema: pa.Schema, path: Path) -> Table:
 def _found(rows: Rows, table: Table, part: str, files: ClipPart) -> Iterator[Found]:
     if isinstance(rows.content, Damage):
         reason = (
-            f"rows {rows.first}… of {files.metadata} cannot be read ({rows.content.reason}); copy it again"
+            f"rows from {rows.first} of {files.metadata} cannot be read ({rows.content.reason}); copy the"
+            " file again"
         )
         yield found_broken(part, rows.first, reason)
         return
@@ -97,13 +109,13 @@ def _found(rows: Rows, table: Table, part: str, files: ClipPart) -> Iterator[Fou
             yield found
         elif image is None or (texts and text is None):
             name = files.images.name if image is None or files.texts is None else files.texts.name
-            reason = f"row {found.row} of {name} is no direction (NaN, infinite or zero)"
+            reason = f"row {found.row} of {name} is NaN, infinite or zero"
             yield found_broken(part, found.row, f"{reason}; embed it again, or leave it out")
         else:
             yield Found(part, found.row, found.work, image, text, "", found.notes)
 
 
 def _directions(path: Path, start: int, stop: int) -> list[Features | None]:
-    """Rows of a file at length 1, None where they are no direction."""
+    """L2-normalised rows of a file; None for rows that are not finite or are zero."""
     rows, whole = directions(np.load(path, mmap_mode="r")[start:stop])
     return [row if is_whole else None for row, is_whole in zip(rows, whole, strict=True)]

@@ -1,4 +1,4 @@
-"""A folder of pictures, anywhere below, with their captions beside them: a text, a JSON file, or a table."""
+"""A directory tree of pictures with their captions in text files, JSON files or tables beside them."""
 
 from __future__ import annotations
 
@@ -18,28 +18,35 @@ from creditline.corpus.sources.source_files import fingerprint_of, size_of, visi
 from creditline.errors import NotFound
 
 _BESIDE = (".txt", ".json", ".csv", ".jsonl")
-# Loaders share a large directory by pieces of so many pictures.
+# Pictures of one part; several loaders can divide a large directory.
 _PART_PICTURES = 10_000
-_DIRECTORIES_LOOKED_AT = 20
+# Parts that the mapping is read from.
+_MAPPING_PARTS = 20
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A part is a piece of a directory: `birds#0` its first 10,000 pictures by name, `birds#1` the next.
+    """A directory tree of pictures as a source.
 
-    counts: pictures by directory, as a path from `root` (`.` for itself). Names of one directory are held at
-    once. A work is called after its path, unless its captions give it an id. part_pictures: number of
-    pictures of a piece.
+    A part is a section of a directory: `birds#0` is its first 10,000 pictures by name, `birds#1` the next.
+    The file names of one directory are held in memory at once. The id of a work is its path unless its
+    metadata has an id.
     """
 
     root: Path
+    """The directory that was opened."""
     counts: Mapping[str, int]
+    """Number of pictures by directory, as a path relative to `root` (`.` for `root`)."""
     kind: str = "folder"
+    """Name of the format."""
     has_features: bool = False
+    """Rows never have features."""
     part_pictures: int = _PART_PICTURES
+    """Number of pictures per part."""
 
     @classmethod
     def open(cls, path: Path, *, part_pictures: int = _PART_PICTURES) -> FolderSource:
+        """Open a directory and count the pictures in it."""
         counts = {directory or ".": len(_pictures(names)) for directory, names in visible_directories(path)}
         present = {directory: count for directory, count in counts.items() if count}
         return cls(path, present, part_pictures=part_pictures)
@@ -50,7 +57,7 @@ class FolderSource:
 
     @cached_property
     def _files(self) -> tuple[str, int]:
-        """Fingerprint, and bytes of all files that are read."""
+        """Fingerprint and total size in bytes of all files that are read."""
         names, sizes = [], []
         for directory, beside in visible_directories(self.root):
             for name in beside:
@@ -69,15 +76,15 @@ class FolderSource:
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        """As the first pictures of the first directories have it; where they differ, all that they have."""
-        told: dict[str, dict[str, None]] = {}
-        for part in islice(self.parts(), _DIRECTORIES_LOOKED_AT):
+        """The origins of each field, from the first picture of each of the first 20 parts."""
+        found: dict[str, dict[str, None]] = {}
+        for part in islice(self.parts(), _MAPPING_PARTS):
             directory, names, name = next(self._places(part, 0))
             with suppress(ValueError):
                 here = origins(self._layers(directory, names, name))
                 for field, origin in {**here, "picture": f"*{PurePosixPath(name).suffix}"}.items():
-                    told.setdefault(field, {})[origin] = None
-        return {field: ", ".join(found) for field, found in told.items()}
+                    found.setdefault(field, {})[origin] = None
+        return {field: ", ".join(described) for field, described in found.items()}
 
     def parts(self) -> tuple[str, ...]:
         pieces = {directory: -(-count // self.part_pictures) for directory, count in self.counts.items()}
@@ -91,10 +98,10 @@ class FolderSource:
             yield self._found(part, row, directory, names, name)
 
     def _places(self, part: str, start: int) -> Iterator[tuple[str, frozenset[str], str]]:
-        """Pictures of a part from `start` on: their directory, all names in that, and their own."""
+        """For each picture of a part from `start` on: its directory, all names in there, and its own name."""
         directory, _, piece = part.rpartition("#")
         if part not in self.parts():
-            raise NotFound(f"there is no part {part!r} in {self.root}", field="part")
+            raise NotFound(f"{self.root} has no part {part!r}", field="part")
         _, names = next(visible_directories(self.root / directory), ("", []))
         first = int(piece) * self.part_pictures
         known = frozenset(names)
@@ -107,18 +114,22 @@ class FolderSource:
             layers = self._layers(directory, names, name)
             picture = (self.root / place).read_bytes()
         except (OSError, ValueError) as error:
-            reason = f"{self.root / place} or what is beside it cannot be read ({one_line(error)})"
-            return found_broken(part, row, f"{reason}; write it again, or leave it out")
+            reason = f"{self.root / place} or its metadata cannot be read ({one_line(error)})"
+            return found_broken(part, row, f"{reason}; correct the file, or leave the picture out")
         values, stem = merged(layers), PurePosixPath(name).stem
         if "caption" not in values:
             beside = f"{stem}.txt, no {stem}.json, no row of {' or '.join(TABLE_NAMES)}"
-            reason = f"{self.root / place} has no caption beside it (no {beside}); write one, or leave it out"
+            reason = f"{self.root / place} has no caption (no {beside}); add one, or leave the picture out"
             return found_broken(part, row, reason)
         notes = notes_of(layers)
         return found_work(part, row, values, own_id=place, picture=picture, source=place, notes=notes)
 
     def _layers(self, directory: str, names: frozenset[str], name: str) -> list[Layer]:
-        """What is told of a picture, the nearest to it last. Raises ValueError for JSON that is none."""
+        """The metadata layers of a picture, from lowest to highest precedence.
+
+        Raises:
+            ValueError: Its JSON file does not hold a JSON object.
+        """
         stem, here = PurePosixPath(name).stem, self.root / directory
         layers = list(self._rows_of_tables(PurePosixPath(directory, name)))
         if f"{stem}.txt" in names:
@@ -128,7 +139,7 @@ class FolderSource:
         return layers
 
     def _rows_of_tables(self, place: PurePosixPath) -> Iterator[Layer]:
-        """Tables name pictures by their path from where the table is, with their ending or without."""
+        """Rows about a picture; tables name it by its path relative to the table, with or without suffix."""
         for above in reversed(place.parents):
             relative = place.relative_to(above)
             for table in _tables(self.root / above):
@@ -149,5 +160,5 @@ def _tables(directory: Path) -> tuple[CaptionTable, ...]:
 
 @lru_cache(maxsize=64)
 def _table(path: Path, size: int, changed: int) -> CaptionTable:
-    """Opened once for all pictures that it names; again when the file is another."""
+    """The opened table, cached until the file's size or modification time changes."""
     return CaptionTable.open(path)

@@ -1,4 +1,4 @@
-"""Datasets that Hugging Face's `datasets` library wrote with `save_to_disk`, read by that library."""
+"""Datasets written by `save_to_disk` of Hugging Face's `datasets` library, and read with that library."""
 
 from __future__ import annotations
 
@@ -15,33 +15,43 @@ from creditline.corpus.sources.source_files import SourceFiles
 from creditline.errors import InvalidInput, NotFound, NotReady
 
 _DICTIONARY, _INFO, _STATE = "dataset_dict.json", "dataset_info.json", "state.json"
-# Loaders share a split by pieces of so many rows.
+# Rows of one part; several loaders can divide a large split.
 _PART_ROWS = 10_000
+# Rows that the dimension of features is taken from, where the schema does not give it.
 _MEASURED_ROWS = 256
 
 
 def is_saved_dataset(path: Path) -> bool:
-    """Whether `save_to_disk` wrote this directory: one dataset, or a dictionary of splits."""
+    """Whether a directory was written by `save_to_disk`, as one dataset or as a dictionary of splits."""
     return (path / _DICTIONARY).is_file() or ((path / _INFO).is_file() and (path / _STATE).is_file())
 
 
 @dataclass(frozen=True)
 class HuggingFaceSource:
-    """A part is a piece of a split: `train#0` its first 10,000 rows, `train#1` the next.
+    """A saved dataset as a source.
 
-    part_rows: number of rows of a piece.
+    A part is a section of a split: `train#0` is its first 10,000 rows, `train#1` the next.
     """
 
     path: Path
+    """The dataset's directory."""
     files: SourceFiles
+    """Files of the dataset, without the library's caches."""
     kind: str = "huggingface"
+    """Name of the format."""
     part_rows: int = _PART_ROWS
+    """Number of rows per part."""
 
     @classmethod
     def open(cls, path: Path, *, part_rows: int = _PART_ROWS) -> HuggingFaceSource:
-        """Raises NotReady without the library, InvalidInput when it cannot read this, or without captions."""
+        """Open a saved dataset.
+
+        Raises:
+            NotReady: The `datasets` library is not installed.
+            InvalidInput: The library cannot read the dataset, or it has no caption column.
+        """
         found = SourceFiles.find(path, ".arrow", ".json")
-        # The library leaves what it computed from a dataset beside it.
+        # The library stores cached results beside the dataset.
         names = tuple(name for name in found.names if not name.rpartition("/")[2].startswith("cache-"))
         source = cls(path, SourceFiles(path, names), part_rows=part_rows)
         source._splits()
@@ -79,7 +89,7 @@ class HuggingFaceSource:
 
     def rows(self, part: str, start: int = 0) -> Iterator[Found]:
         if part not in self.parts():
-            raise NotFound(f"there is no part {part!r} in {self.path}", field="part")
+            raise NotFound(f"{self.path} has no part {part!r}", field="part")
         name, _, piece = part.rpartition("#")
         split, first = self._splits()[name], int(piece) * self.part_rows
         end = min(first + self.part_rows, len(split.rows))
@@ -90,15 +100,17 @@ class HuggingFaceSource:
 
 @dataclass(frozen=True, eq=False)
 class _Split:
-    """rows: a `datasets.Dataset` that gives Arrow tables."""
+    """One split of a dataset."""
 
     rows: Any
+    """A `datasets.Dataset` that returns Arrow tables."""
     table: Table
+    """Mapping of its columns to fields."""
 
 
 @lru_cache(maxsize=8)
 def _splits(path: Path, fingerprint: str) -> dict[str, _Split]:
-    """Splits by name, memory-mapped; opened once as long as the files are the same."""
+    """Memory-mapped splits by name, cached while the fingerprint is the same."""
     loaded = _load(path)
     named = loaded if isinstance(loaded, dict) else {str(loaded.split or "rows"): loaded}
     return {name: _split(rows.with_format("arrow"), f"{path} ({name})") for name, rows in named.items()}
@@ -114,13 +126,13 @@ def _load(path: Path) -> Any:
         from datasets import load_from_disk
     except ImportError as error:
         raise NotReady(
-            f"{path} was written by Hugging Face's datasets library, which is not installed; install it with"
+            f"{path} is a dataset of Hugging Face's datasets library, which is not installed; install it with"
             " `pip install 'creditline[huggingface]'`",
             field="source",
         ) from error
     try:
         return load_from_disk(str(path), keep_in_memory=False)
-    except Exception as error:  # Arrow's, JSON's and the library's own, whatever is damaged.
+    except Exception as error:  # Errors of Arrow, JSON and the library, depending on the damage.
         raise InvalidInput(
-            f"{path} cannot be read ({one_line(error)}); save it again", field="source"
+            f"{path} cannot be read ({one_line(error)}); save the dataset again", field="source"
         ) from error

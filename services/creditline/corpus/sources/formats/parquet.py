@@ -1,4 +1,4 @@
-"""Parquet files of works: img2dataset's, LAION's, Hugging Face's, anybody's."""
+"""Parquet files of works, from img2dataset, LAION, Hugging Face or any other program."""
 
 from __future__ import annotations
 
@@ -15,21 +15,30 @@ from creditline.corpus.sources.found import Found, found_broken, with_pictures_c
 from creditline.corpus.sources.source_files import SourceFiles
 
 SUFFIX = ".parquet"
+# Rows that the dimension of features is taken from, where the schema does not give it.
 _MEASURED_ROWS = 256
 
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """A part is a file. table: columns of the first file that can be read; None when none can."""
+    """Parquet files as a source; a part is a file."""
 
     name: str
+    """Name of the directory or file."""
     files: SourceFiles
+    """The Parquet files."""
     table: Table | None
+    """Mapping of the columns of the first readable file; None if no file can be read."""
     kind: str = "parquet"
+    """Name of the format."""
 
     @classmethod
     def open(cls, path: Path) -> ParquetSource:
-        """Raises InvalidInput when the first file has no captions."""
+        """Open a file or all Parquet files below a directory.
+
+        Raises:
+            InvalidInput: The first readable file has no caption column.
+        """
         files = SourceFiles.find(path, SUFFIX)
         return cls(path.name, files, _first_table(files))
 
@@ -68,14 +77,15 @@ class ParquetSource:
             for rows in row_batches(file, table.columns, start=start, rows=table.rows_at_once):
                 if isinstance(rows.content, Damage):
                     reason = (
-                        f"rows {rows.first}… of {path} cannot be read ({rows.content.reason}); copy it again"
+                        f"rows from {rows.first} of {path} cannot be read ({rows.content.reason}); copy the"
+                        " file again"
                     )
                     yield found_broken(part, rows.first, reason)
                 else:
                     yield from table.found(rows.content, part, rows.first)
 
     def _table_of(self, file: pq.ParquetFile, path: Path) -> Table:
-        """A file's own columns; features are as wide as the first file's."""
+        """Mapping of a file's columns; the dimension of features is that of the first file."""
         table, widths = Table.of(file.schema_arrow, path), self.table.widths if self.table else {}
         return replace(
             table, widths={**table.widths, **{f: widths[f] for f in table.widths if widths.get(f)}}

@@ -1,4 +1,4 @@
-"""Arrow tables of works, whether they come from Parquet files or from Hugging Face's."""
+"""Conversion of Arrow tables, from Parquet files or Hugging Face datasets, to rows of works."""
 
 from __future__ import annotations
 
@@ -17,26 +17,34 @@ from creditline.corpus.row_batches import plain_values
 from creditline.corpus.sources.found import Features, Found, found_broken, found_work
 
 _FEATURES = ("image_features", "text_features")
-# Of rows with pictures few are held at once.
+# Rows held in memory at once; fewer where rows have pictures.
 _ROWS, _ROWS_WITH_PICTURES = 2048, 32
 
 
 @dataclass(frozen=True)
 class Table:
-    """Which column of a table is taken for what.
-
-    fields: columns of plain values by field. picture: a column of bytes, or of structs with `bytes`.
-    widths: by field of features how many numbers a row has; 0 where nobody has said so yet.
-    """
+    """Mapping of a table's columns to the fields of a work."""
 
     fields: dict[str, str]
+    """Columns of plain values, by field."""
     picture: str | None
+    """Column of encoded pictures, as bytes or as structs with `bytes`; None without one."""
     features: dict[str, str]
+    """Columns of features, by field."""
     widths: dict[str, int]
+    """Dimension of the features, by field; 0 where it is not known yet."""
 
     @classmethod
     def of(cls, schema: pa.Schema, where: object) -> Table:
-        """Raises InvalidInput when there is no caption. where: the file, for the sentence."""
+        """The mapping for a schema.
+
+        Args:
+            schema: The table's schema.
+            where: File or table, for the error message.
+
+        Raises:
+            InvalidInput: The table has no caption column.
+        """
         require_caption(where, schema.names)
         columns = dict(columns_of(_usable(schema)))
         picture = columns.pop("picture", None)
@@ -45,29 +53,36 @@ class Table:
         return cls(columns, picture, features, widths)
 
     def measured(self, batch: pa.RecordBatch) -> Table:
-        """With the widths of the first rows that have features, where the schema does not say them."""
+        """The mapping with feature dimensions from the first rows, where the schema does not give them."""
         lengths = {field: _lengths(_one(batch[column])) for field, column in self.features.items()}
         first = {field: int(next(iter(counts[counts > 0]), 0)) for field, counts in lengths.items()}
         return replace(self, widths={field: self.widths[field] or first[field] for field in self.features})
 
     @property
     def mapping(self) -> dict[str, str]:
-        """By field the column that is taken for it."""
+        """The column that each field is read from."""
         picture = {"picture": self.picture} if self.picture else {}
         return {**self.fields, **picture, **self.features}
 
     @property
     def columns(self) -> list[str]:
-        """Columns to be read, each once."""
+        """Columns to read, without repetitions."""
         return list(dict.fromkeys(self.mapping.values()))
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows are held at once."""
+        """Number of rows held in memory at once."""
         return _ROWS_WITH_PICTURES if self.picture else _ROWS
 
     def found(self, batch: pa.RecordBatch, part: str, first: int, *, stem: str = "") -> Iterator[Found]:
-        """Rows of a batch. first: number of its first row in the part; stem: of ids where none are given."""
+        """Rows of a batch.
+
+        Args:
+            batch: The batch.
+            part: Name of the part.
+            first: Number of the batch's first row in the part.
+            stem: Prefix of the ids of works that have none; defaults to the part's name without its suffix.
+        """
         values = {field: plain_values(_one(batch[column])) for field, column in self.fields.items()}
         pictures = self._pictures(batch)
         features = {field: self._features(batch, field) for field in self.features}
@@ -108,7 +123,7 @@ class Table:
         return (pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column).to_pylist()
 
     def _features(self, batch: pa.RecordBatch, field: str) -> list[Features | str]:
-        """Each row's direction: (width,) float32; or what is wrong with it, as part of a sentence."""
+        """Each row's L2-normalised features: (dimension,) float32; or its fault, as part of a sentence."""
         lists, width = _one(batch[self.features[field]]), self.widths[field]
         lengths = _lengths(lists)
         fits = (lengths == width) & (width > 0)
@@ -123,15 +138,15 @@ class Table:
         return [
             rows[row]
             if whole[row]
-            else "that are no direction (NaN, infinite or zero)"
+            else "that are NaN, infinite or zero"
             if fits[row]
-            else f"of width {lengths[row]} instead of {width}"
+            else f"of dimension {lengths[row]} instead of {width}"
             for row in range(len(rows))
         ]
 
 
 def _usable(schema: pa.Schema) -> list[str]:
-    """Columns whose type fits what their name says: an `image` that is a text is no picture."""
+    """Columns whose type is right for their field; an `image` column of texts is not a picture column."""
     fits = {"picture": _holds_bytes, **dict.fromkeys(_FEATURES, _holds_numbers)}
     unfit = set()
     for name in schema.names:
@@ -162,5 +177,5 @@ def _lengths(lists: pa.Array) -> NDArray[np.int64]:
 
 
 def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A batch's column is one array, a table's comes in chunks."""
+    """A column as one array; the column of a table is chunked."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

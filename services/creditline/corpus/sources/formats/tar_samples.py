@@ -1,4 +1,4 @@
-"""Samples of a tar shard: members of one name with several endings, found without reading what is in them."""
+"""Samples of a tar shard: members with the same key and different endings, found by reading headers only."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from dataclasses import dataclass, field
 
 from creditline.corpus.sources.picture_check import SUFFIXES
 
-# As the webdataset library splits them: at the first dot. Names that begin with one are none.
+# Names are split at the first dot, as the webdataset library does; names that begin with a dot are ignored.
 _NAME = re.compile(r"(?P<key>(?:.*/|)[^.]+)[.](?P<ending>[^/]*)")
 _BLOCK = bytes(tarfile.BLOCKSIZE)
 
 
 @dataclass
 class Sample:
-    """One row of a shard: its key and its members by their ending, in lower case."""
+    """One row of a shard."""
 
     key: str
+    """Path and name up to the first dot."""
     members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+    """Members of the shard by their ending, in lower case."""
 
     @property
     def picture(self) -> str | None:
-        """The first picture's ending: `jpg`, or `img.png` where samples have several members of a kind."""
+        """Ending of the first picture, such as `jpg` or `img.png`; None without a picture."""
         return next(filter(_is_picture, self.members), None)
 
     def is_like(self, other: Sample) -> bool:
-        """Whether it has all that another sample has, a picture being as good as another."""
-        mine, its = (set(map(_role, one.members)) for one in (self, other))
-        return bool(its) and its <= mine
+        """Whether the sample has all kinds of members of another one; all picture formats are one kind."""
+        own, others = (set(map(_role, one.members)) for one in (self, other))
+        return bool(others) and others <= own
 
 
 def _is_picture(ending: str) -> bool:
@@ -41,13 +43,15 @@ def _role(ending: str) -> str:
 
 
 class CutOff(Exception):
-    """A shard ends, or cannot be read on, before its end mark."""
+    """A shard ends, or becomes unreadable, before its end mark."""
 
 
 def samples(shard: tarfile.TarFile) -> Iterator[Sample]:
-    """All samples, in order: only headers are read, and contents are sought over.
+    """All samples in order; only headers are read, and contents are skipped.
 
-    Raises CutOff after the last sample that is whole: one with another after it, or like the one before it.
+    Raises:
+        CutOff: The shard is cut off. It is raised after the last complete sample: a sample is complete if
+            another follows it, or if it has the same kinds of members as the one before it.
     """
     sample, before = Sample(""), None
     try:
@@ -66,7 +70,7 @@ def samples(shard: tarfile.TarFile) -> Iterator[Sample]:
 
 
 def _members(shard: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
-    """Files with their key and ending. A member is given only when its content is there to its last byte."""
+    """Files with their key and ending; a member is returned only when its content is complete."""
     held: list[tuple[str, str, tarfile.TarInfo]] = []
     while True:
         try:
@@ -75,7 +79,7 @@ def _members(shard: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo
             raise CutOff(str(error)) from error
         yield from held
         held.clear()
-        shard.members.clear()  # type: ignore[attr-defined]  # Else every header is kept.
+        shard.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every header in memory.
         if member is None:
             _require_end_mark(shard)
             return
@@ -85,7 +89,7 @@ def _members(shard: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo
 
 
 def _require_end_mark(shard: tarfile.TarFile) -> None:
-    """tarfile takes a missing or a damaged header for the end; the format ends with blocks of zeros."""
+    """Check that the file ends with zeros; tarfile also stops at a missing or a damaged header."""
     assert shard.fileobj is not None
     shard.fileobj.seek(shard.offset)
     block = shard.fileobj.read(tarfile.BLOCKSIZE)

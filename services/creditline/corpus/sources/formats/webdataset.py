@@ -1,4 +1,4 @@
-"""Webdataset's tar shards, img2dataset's among them: `KEY.jpg`, `KEY.txt`, `KEY.json` side by side."""
+"""Tar shards in webdataset format, as img2dataset writes them: `KEY.jpg`, `KEY.txt` and `KEY.json`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,23 @@ _JSON, _TEXT = "json", "txt"
 
 @dataclass(frozen=True)
 class WebdatasetSource:
-    """A part is a shard, a row a sample. Without an id of its own, a work is called after shard and key."""
+    """Webdataset shards as a source.
+
+    A part is a shard, and a row is a sample. The id of a work without one is the shard's name with the key.
+    """
 
     name: str
+    """Name of the directory or file."""
     files: SourceFiles
+    """The shards."""
     kind: str = "webdataset"
+    """Name of the format."""
     has_features: bool = False
+    """Rows never have features."""
 
     @classmethod
     def open(cls, path: Path) -> WebdatasetSource:
+        """Open a shard or all shards below a directory; shards are read later, row by row."""
         return cls(path.name, SourceFiles.find(path, SUFFIX))
 
     @property
@@ -41,14 +49,14 @@ class WebdatasetSource:
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        """As the first sample has it that can be read."""
+        """The origins of each field, from the first readable sample."""
         for part in self.parts():
             try:
                 with tarfile.open(self.files.path(part), "r:") as shard:
                     first = next(samples(shard))
                     picture = first.picture
-                    told = origins(_layers(shard, first))
-                    return {**told, "picture": f".{picture}"} if picture else told
+                    described = origins(_layers(shard, first))
+                    return {**described, "picture": f".{picture}"} if picture else described
             except (tarfile.TarError, OSError, CutOff, StopIteration, ValueError):
                 continue
         return {}
@@ -82,7 +90,7 @@ def _found(shard: tarfile.TarFile, sample: Sample, part: str, row: int) -> Found
         layers = _layers(shard, sample)
     except ValueError as error:
         reason = f"the JSON of sample {sample.key!r} of {part} cannot be read ({one_line(error)})"
-        return found_broken(part, row, f"{reason}; write it again")
+        return found_broken(part, row, f"{reason}; correct the JSON")
     stem = part.removesuffix(SUFFIX)
     return found_work(
         part,
@@ -106,6 +114,6 @@ def _layers(shard: tarfile.TarFile, sample: Sample) -> list[Layer]:
 
 def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     opened = shard.extractfile(member)
-    assert opened is not None  # It is a file.
+    assert opened is not None  # `member` is a regular file.
     with opened:
         return opened.read()

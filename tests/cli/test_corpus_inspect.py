@@ -1,4 +1,4 @@
-"""`creditline corpus look`: what a source holds, for people and for programs, before anything is written."""
+"""`creditline corpus inspect`: the contents of a source, for people and for programs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.corpus.sources.examples import (
 )
 
 
-def _look(*arguments: object) -> subprocess.CompletedProcess[str]:
+def _inspect(*arguments: object, command: str = "inspect") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "creditline.cli.main", "corpus", "look", *map(str, arguments)],
+        [sys.executable, "-m", "creditline.cli.main", "corpus", command, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -40,45 +40,64 @@ def _shown(path: Path) -> str:
 
 
 def test_a_folder_is_shown_with_its_broken_rows(tmp_path: Path) -> None:
-    done = _look(write_folder(tmp_path / "folder"))
+    done = _inspect(write_folder(tmp_path / "folder"))
     assert done.returncode == 0, done.stderr
-    assert "16, all with a picture, decoded to the end" in done.stdout
+    assert "16, all with a picture, fully decoded" in done.stdout
     assert "caption not in UTF-8" in done.stdout
     assert "owl-3.png" in done.stdout
 
 
 def test_json_has_everything_but_the_pictures(tmp_path: Path) -> None:
     directory = write_laion_parquet(tmp_path / "laion")
-    done = _look(directory, "--json", "--no-pictures", "--limit", 10)
+    done = _inspect(directory, "--json", "--no-pictures", "--limit", 10)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["works"], told["is_whole"], told["kind"]) == (10, False, "parquet")
-    assert told["sample"][0]["thumbnail"] == 0
-    assert told["mapping"]["caption"] == "TEXT"
-    assert told["fingerprint"] == open_source(directory).fingerprint
+    survey_of = json.loads(done.stdout)
+    assert (survey_of["works"], survey_of["is_whole"], survey_of["kind"]) == (10, False, "parquet")
+    assert survey_of["sample"][0]["thumbnail"] == 0
+    assert survey_of["mapping"]["caption"] == "TEXT"
+    assert survey_of["fingerprint"] == open_source(directory).fingerprint
 
 
 def test_a_source_in_which_nothing_is_a_work_leaves_with_status_one(tmp_path: Path) -> None:
-    done = _look(write_img2dataset_parquet(tmp_path / "a.parquet", [b"none"] * 30))
+    done = _inspect(write_img2dataset_parquet(tmp_path / "a.parquet", [b"none"] * 30))
     assert done.returncode == 1
-    assert "Nothing in it is a work" in done.stdout
+    assert "The source holds no works" in done.stdout
     assert "(the first 20 of 30)" in done.stdout
 
 
 def test_an_empty_or_wrong_directory_is_one_line_and_status_two(tmp_path: Path) -> None:
-    for path, told in ((tmp_path, "is empty"), (tmp_path / "nothing", "is not there")):
-        done = _look(path)
+    for path, problem in ((tmp_path, "is empty"), (tmp_path / "nothing", "does not exist")):
+        done = _inspect(path)
         assert done.returncode == 2
         assert done.stdout == ""
-        assert done.stderr.startswith(f"error: {path} {told}; name a directory or")
+        assert done.stderr.startswith(f"error: {path} {problem}; name a directory or")
         assert done.stderr.count("\n") == 1
+
+
+def test_the_former_name_look_does_the_same_and_is_not_listed(tmp_path: Path) -> None:
+    directory = write_laion_parquet(tmp_path / "laion")
+    former, current = (_inspect(directory, "--json", command=name) for name in ("look", "inspect"))
+    assert (former.returncode, former.stdout) == (0, current.stdout)
+    assert json.loads(former.stdout)["works"] == json.loads(current.stdout)["works"] > 0
+    listed = {line.split()[1] for line in _group_help().splitlines() if line.startswith("│ ")}
+    assert "inspect" in listed
+    assert "look" not in listed
+
+
+def _group_help() -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "creditline.cli.main", "corpus", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES))
 def test_every_form_fits_in_eighty_columns(name: str, tmp_path: Path) -> None:
     shown = _shown(EXAMPLES[name](tmp_path / ("a-rather-long-name-of-a-directory-" * 3)))
     assert max(map(len, shown.splitlines())) <= 80
-    assert "Taken for what" in shown
+    assert "Columns used" in shown
 
 
 def test_other_peoples_texts_do_not_command_the_terminal(tmp_path: Path) -> None:
