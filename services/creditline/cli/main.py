@@ -31,7 +31,6 @@ GROUPS = {
     "lab": "Retrain a small generator on subsets of its works, and evaluate methods by it.",
     "teacher": "Prepare the unlearning teacher and label queries with it.",
     "distill": "Make a release from a configuration file.",
-    "benchmark": "Run benchmarks and write result files.",
 }
 _FAILED = 2
 
