@@ -1,4 +1,4 @@
-"""Attributions, audits and the outbox."""
+"""Create the tables of attributions, audits and the outbox."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Withdrawals."""
+"""Create the table of withdrawals."""
 
 import sqlalchemy as sa
 from alembic import op
