@@ -122,10 +122,10 @@ class IndexPlan:
             InvalidInput: The text is not a JSON object, or has an unknown field or a value of the wrong type.
         """
         try:
-            given: Mapping[str, Any] = json.loads(text)
-            if not isinstance(given, dict):
+            content: Mapping[str, Any] = json.loads(text)
+            if not isinstance(content, Mapping):
                 raise TypeError("it is not a JSON object")
-            given = {_FORMER_NAMES.get(name, name): value for name, value in given.items()}
+            given = {_FORMER_NAMES.get(name, name): value for name, value in content.items()}
             for name in given:
                 _check_field(name)
             return _READER.validate_python(given)

@@ -31,7 +31,7 @@ class StoredAttribution:
     sequence: int
     """Position in the chain, from 1."""
     id: str
-    """32 hexadecimal digits."""
+    """Unique id: 32 hexadecimal digits."""
     created: datetime
     """Time at which it was recorded, in UTC."""
     release: str
@@ -65,7 +65,7 @@ class Audit:
     """A run of the teacher on a served query; times are in UTC."""
 
     id: str
-    """32 hexadecimal digits."""
+    """Unique id: 32 hexadecimal digits."""
     attribution_id: str
     """Id of the audited attribution."""
     state: AuditState
@@ -140,7 +140,7 @@ class Withdrawal:
     sequence: int
     """Position in the chain, from 1."""
     id: str
-    """32 hexadecimal digits."""
+    """Unique id: 32 hexadecimal digits."""
     created: datetime
     """Time at which it was recorded, in UTC."""
     kind: WithdrawalKind

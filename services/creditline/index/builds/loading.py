@@ -33,7 +33,7 @@ class LoadAction(StrEnum):
 
 @dataclass(frozen=True)
 class LoadOutcome:
-    """Result of a load."""
+    """Action and outcome of a load."""
 
     action: LoadAction
     """Action taken."""

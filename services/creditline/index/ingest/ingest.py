@@ -172,7 +172,7 @@ class Ingest:
     """Ingest of a source, or one loader's parts of it, into a collection."""
 
     source: Source
-    """The source."""
+    """The source to be ingested."""
     index: WorkIndex
     """Client of the index."""
     collection: str
