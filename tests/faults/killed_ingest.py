@@ -1,4 +1,4 @@
-"""The engine killed in the middle of an ingest, again and again: is what it acknowledged still there?"""
+"""Fault run: an ingest during which the engine is killed repeatedly, and the works that survive."""
 
 from __future__ import annotations
 
@@ -21,29 +21,37 @@ from tests.local.qdrant_process import RunningQdrant, start_qdrant
 
 _COLLECTION = "works-killed"
 _PLAN = IndexPlan(indexing_threshold_kilobytes=100, upsert_batch=128)
-_IDS_A_CALL = 10_000
-# An optimization runs when every so many-th kill comes.
+_IDS_PER_CALL = 10_000
+# An optimization is in progress at every n-th kill.
 _OPTIMIZED_EVERY = 4
 
 
 @dataclass
 class KilledIngest:
-    """kills: how often the engine was killed. lost: acknowledged works that were not there after a restart.
-
-    doubled: works at the end beyond those of the source; acknowledged: how many were at each kill.
-    """
+    """Result of the run."""
 
     kills: int = 0
+    """Number of kills of the engine."""
     lost: int = 0
+    """Number of acknowledged works that were missing after a restart."""
     doubled: int = 0
+    """Number of works at the end beyond those of the source."""
     missing: int = 0
+    """Number of the source's works that were missing at the end."""
     acknowledged: list[int] = field(default_factory=list)
+    """Number of acknowledged works at each kill."""
 
 
 def killed_ingest(directory: Path, *, works: int, kills: int, seed: int = 0) -> KilledIngest:
-    """Ingest `works` while the engine is killed and started again `kills` times, at moments of chance.
+    """Ingest works while the engine is killed and restarted at random times.
 
-    The last kill comes before the end: the ingest waits at its last batch until then.
+    The last kill is before the end: the ingest waits for it after nine tenths of the works.
+
+    Args:
+        directory: Directory for the source, the engine's storage and the checkpoint.
+        works: Number of works.
+        kills: Number of kills.
+        seed: Seed of the times between kills.
     """
     found, source = KilledIngest(), open_source(_write_source(directory / "source", works))
     engine = _Engine(directory / "qdrant")
@@ -63,17 +71,17 @@ def killed_ingest(directory: Path, *, works: int, kills: int, seed: int = 0) -> 
         for number in range(kills):
             time.sleep(random.uniform(0.05, 0.5))
             if number % _OPTIMIZED_EVERY == 0:
-                _begin_to_optimize(engine.port)
+                _start_optimizing(engine.port)
             acknowledged = checkpoint.position.works
-            engine.kill_and_start_again()
+            engine.kill_and_restart()
             found.kills += 1
             found.acknowledged.append(acknowledged)
-            found.lost += acknowledged - _there(engine.port, acknowledged)
+            found.lost += acknowledged - _count_stored(engine.port, acknowledged)
         all_killed.set()
         loading.join()
         count = index.count(_COLLECTION)
         found.doubled = max(count - works, 0)
-        found.missing = works - _there(engine.port, works)
+        found.missing = works - _count_stored(engine.port, works)
     engine.end()
     return found
 
@@ -90,17 +98,17 @@ def _ids(works: int) -> list[str]:
     return [f"work-{number}" for number in range(works)]
 
 
-def _there(port: int, works: int) -> int:
-    """How many of the source's first works the collection holds, each asked for by its id."""
+def _count_stored(port: int, works: int) -> int:
+    """Number of the source's first `works` works that the collection holds, each read by its id."""
     ids, found = _ids(works), 0
     with WorkIndex.connect(grpc_port=port) as index:
-        for first in range(0, works, _IDS_A_CALL):
-            found += len(index.vectors(_COLLECTION, ids[first : first + _IDS_A_CALL]))
+        for first in range(0, works, _IDS_PER_CALL):
+            found += len(index.vectors(_COLLECTION, ids[first : first + _IDS_PER_CALL]))
     return found
 
 
-def _begin_to_optimize(port: int) -> None:
-    """Without waiting for the end."""
+def _start_optimizing(port: int) -> None:
+    """Start an optimization without waiting for its end."""
     with WorkIndex.connect(grpc_port=port, plan=_PLAN) as index:
         try:
             index.optimize(_COLLECTION, timeout_seconds=0.3)
@@ -109,14 +117,14 @@ def _begin_to_optimize(port: int) -> None:
 
 
 class _Engine:
-    """The local Qdrant on one port, killed and started as often as one likes."""
+    """A local Qdrant that keeps its port over kills and restarts."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._running: RunningQdrant = start_qdrant(directory)
         self.port = self._running.port
 
-    def kill_and_start_again(self) -> None:
+    def kill_and_restart(self) -> None:
         self._running.process.kill()
         self._running.process.wait()
         self._running = start_qdrant(self._directory, port=self.port)

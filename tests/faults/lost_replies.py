@@ -1,4 +1,4 @@
-"""A script for the TCP proxy: one gRPC call reaches the server and is answered, and its reply is lost."""
+"""A script for the TCP proxy: the reply to one gRPC call is lost after the server has carried it out."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _FRAME_HEAD_BYTES, _PRIORITY_BYTES = 9, 5
 
 @dataclass
 class LostReply:
-    """The reply to one call is lost; all other calls are answered. Give `script` to a `TcpProxy`.
+    """Loss of the reply to one call; all other calls are answered. Pass `script` to a `TcpProxy`.
 
     Connections that are opened after the loss work, unless `for_good` is set.
     """
 
     method: str
-    """The end of the call's path, e.g. `Points/Upsert`."""
+    """Service and method of the call, such as `Points/Upsert`."""
 
     number: int = 1
-    """Which of the calls of that method, counted from 1."""
+    """Number of the call among those of the method, from 1."""
 
     cut: bool = True
     """Close the connection when the reply arrives; otherwise it is silent from the request on."""
@@ -37,18 +37,18 @@ class LostReply:
     """Cut every later connection too."""
 
     lost: threading.Event = field(default_factory=threading.Event)
-    """Set when the server's reply has been thrown away: the server has carried the call out."""
+    """Set when the server's reply has been discarded: the server has carried the call out."""
 
     calls: Counter[str] = field(default_factory=Counter)
-    """How often each method was called, by the last two parts of its path without `qdrant.`."""
+    """Number of calls by service and method."""
 
     def script(self) -> Script:
-        """For one connection."""
+        """The script of one connection."""
         return _Connection(self)
 
 
 class _Connection:
-    """Reads along which calls a connection carries."""
+    """Decodes the HTTP/2 frames of one connection and finds the reply to lose."""
 
     def __init__(self, loss: LostReply) -> None:
         self._loss = loss
@@ -96,7 +96,7 @@ class _Connection:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One frame of HTTP/2 (RFC 9113, section 4.1)."""
+    """An HTTP/2 frame (RFC 9113, section 4.1)."""
 
     kind: int
     flags: int
@@ -113,7 +113,7 @@ class _Frame:
 
 
 class _Frames:
-    """Cuts one direction of a connection into frames, whatever chunks it comes in."""
+    """Splits one direction of a connection into frames, independently of its chunks."""
 
     def __init__(self, preface: bytes) -> None:
         self._preface = len(preface)

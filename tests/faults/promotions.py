@@ -1,4 +1,4 @@
-"""Promotions and rollbacks under load: whether a query fails, or an answer is of two builds."""
+"""Fault run: promotions and rollbacks under load, with counts of failed queries and mixed answers."""
 
 from __future__ import annotations
 
@@ -24,23 +24,33 @@ _PLAN = IndexPlan(full_scan_threshold_kilobytes=1, indexing_threshold_kilobytes=
 
 @dataclass
 class Promotions:
-    """What the queries came to. answers: by the build that gave them; failures: sentences."""
+    """Result of the run."""
 
     switches: int = 0
+    """Number of promotions and rollbacks."""
     answers: dict[str, int] = field(default_factory=dict)
+    """Number of answers by build."""
     mixed: int = 0
+    """Number of answers that mix two builds."""
     failures: list[str] = field(default_factory=list)
+    """Error messages of failed queries."""
 
     @property
     def queries(self) -> int:
+        """Number of queries, answered or failed."""
         return sum(self.answers.values()) + len(self.failures)
 
 
 async def promotions(port: int, *, switches: int, queries_per_second: float = 50.0) -> Promotions:
-    """Promote and roll back in turns, `switches` in all, while queries come at a steady rate.
+    """Promote and roll back alternately while queries arrive at a steady rate.
 
-    Each query asks three times, as a credit line does: for the best works, for the payload of some, and for
-    groups. Works tell by their contributor which build they are of.
+    Each query makes three searches, as a credit line does: the best works, the payload of some, and groups.
+    The contributor of a work names the build that holds it.
+
+    Args:
+        port: gRPC port of Qdrant.
+        switches: Number of promotions and rollbacks.
+        queries_per_second: Rate of queries.
     """
     found = Promotions()
     with WorkIndex.connect(grpc_port=port, plan=_PLAN) as index:
@@ -72,14 +82,14 @@ def _two_builds(index: WorkIndex) -> tuple[str, str]:
 
 
 async def _switch(index: WorkIndex, both: tuple[str, str], switches: int, found: Promotions) -> None:
-    """Promotions of either build and rollbacks, taking turns."""
+    """Alternate promotions of either build and rollbacks."""
     for number in range(switches):
         if number % 2:
             await asyncio.to_thread(roll_back, index, _ALIAS)
         else:
             await asyncio.to_thread(promote, index, _ALIAS, both[(number // 2) % 2])
         found.switches += 1
-        # Not in step with anything that repeats.
+        # Varied, so that switches do not fall into step with the queries.
         await asyncio.sleep(_SHORTEST_SECONDS * (1 + number % 7))
 
 
@@ -106,7 +116,7 @@ async def _ask(search: WorkSearch, found: Promotions, number: int) -> None:
 
 
 async def _answer(search: WorkSearch, query: np.ndarray) -> list[Hit]:
-    """All hits of three requests that make one answer."""
+    """Hits of the three searches of one answer."""
     build = await search.build_of(_ALIAS)
     best = await search.search(build, query, _LISTED, deadline_seconds=_SEARCH_SECONDS)
     part = await search.search(build, query, _LISTED, deadline_seconds=_SEARCH_SECONDS, detailed=_DETAILED)

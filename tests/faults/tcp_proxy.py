@@ -1,6 +1,6 @@
-"""A TCP proxy for tests: it forwards, delays, drops replies and cuts connections, as a network may.
+"""A TCP proxy for tests, which forwards, delays and drops bytes and cuts connections as a network may.
 
-It knows bytes only, so it stands before any server: Qdrant, PostgreSQL, Redis, a gateway.
+It handles plain bytes, so it works in front of any server: Qdrant, PostgreSQL, Redis, a gateway.
 
     with TcpProxy(server_port) as proxy:
         client = connect(proxy.port)
@@ -8,8 +8,8 @@ It knows bytes only, so it stands before any server: Qdrant, PostgreSQL, Redis, 
         ...
         proxy.heal()
 
-A `Script` decides about single chunks, e.g. "forward everything until this call is answered, then cut": see
-`tests.faults.lost_replies`.
+A `Script` decides about single chunks, such as "forward everything until this call is answered, then cut":
+see `tests.faults.lost_replies`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _START_SECONDS = 10.0
 
 
 class Fate(Enum):
-    """What becomes of one chunk of bytes."""
+    """What happens to one chunk of bytes."""
 
     FORWARD = "forward"
     DROP = "drop"
-    # Neither side hears more of the connection; the chunk is not forwarded.
+    # The connection is closed on both sides; the chunk is not forwarded.
     CUT = "cut"
 
 
@@ -60,8 +60,8 @@ class ForwardAll:
 
 
 @dataclass(frozen=True)
-class _Weather:
-    """What currently holds for all connections."""
+class _Faults:
+    """Faults that currently apply to all connections."""
 
     delay_seconds: float = 0.0
     drops_requests: bool = False
@@ -73,9 +73,9 @@ class TcpProxy:
     """Forwards a free loopback port to a server, and fails on demand. Methods may be called from any thread.
 
     Args:
-        upstream_port: the server's port.
-        upstream_host: the server's host.
-        script: makes the script of each new connection.
+        upstream_port: Port of the server.
+        upstream_host: Host of the server.
+        script: Creates the script of each new connection.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TcpProxy:
     ) -> None:
         self._upstream = (upstream_host, upstream_port)
         self._script = script
-        self._weather = _Weather()
+        self._faults = _Faults()
         self._pairs: set[_Pair] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -109,43 +109,43 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return len(self._pairs)
 
     def delay(self, seconds: float) -> None:
-        """Hold every chunk of either direction back for that long."""
-        self._change(_Weather(delay_seconds=seconds))
+        """Delay every chunk in both directions by `seconds`."""
+        self._change(_Faults(delay_seconds=seconds))
 
     def drop_replies(self) -> None:
-        """Let requests through and swallow what the server answers, on old and new connections."""
-        self._change(_Weather(drops_replies=True))
+        """Forward requests and drop replies, on existing and new connections."""
+        self._change(_Faults(drops_replies=True))
 
     def drop_requests(self) -> None:
-        """Swallow requests: the server sees none of them."""
-        self._change(_Weather(drops_requests=True))
+        """Drop requests, so that the server receives none of them."""
+        self._change(_Faults(drops_requests=True))
 
     def black_hole(self) -> None:
-        """Swallow both directions, as a network whose cable is pulled: nobody is told."""
-        self._change(_Weather(drops_requests=True, drops_replies=True))
+        """Drop both directions without closing connections, as when a cable is pulled."""
+        self._change(_Faults(drops_requests=True, drops_replies=True))
 
     def cut(self) -> None:
-        """Close all open connections without a farewell; new ones are accepted."""
+        """Abort all open connections; new ones are accepted."""
         self._call(self._cut_all())
 
     def refuse(self) -> None:
-        """Close all open connections and, at once, every new one."""
-        self._change(_Weather(refuses=True))
+        """Abort all open connections, and every new one immediately."""
+        self._change(_Faults(refuses=True))
         self._call(self._cut_all())
 
     def heal(self) -> None:
-        """Forward again. A connection that lost bytes is cut: what follows would not make sense on it."""
-        harmed = self._weather.drops_replies or self._weather.drops_requests
-        self._change(_Weather())
+        """Forward again. Connections are aborted if bytes were dropped, because their streams are broken."""
+        harmed = self._faults.drops_replies or self._faults.drops_requests
+        self._change(_Faults())
         if harmed:
             self._call(self._cut_all())
 
-    def _change(self, weather: _Weather) -> None:
-        self._weather = weather
+    def _change(self, faults: _Faults) -> None:
+        self._faults = faults
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
@@ -166,7 +166,7 @@ class TcpProxy:
             pair.cut()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._weather.refuses:
+        if self._faults.refuses:
             writer.transport.abort()
             return
         try:
@@ -186,10 +186,10 @@ class TcpProxy:
             self._pairs.discard(pair)
 
     def _request_fate(self, script: Script) -> Callable[[bytes], Fate]:
-        return lambda chunk: Fate.DROP if self._weather.drops_requests else script.on_request(chunk)
+        return lambda chunk: Fate.DROP if self._faults.drops_requests else script.on_request(chunk)
 
     def _reply_fate(self, script: Script) -> Callable[[bytes], Fate]:
-        return lambda chunk: Fate.DROP if self._weather.drops_replies else script.on_reply(chunk)
+        return lambda chunk: Fate.DROP if self._faults.drops_replies else script.on_reply(chunk)
 
     async def _pump(
         self,
@@ -198,10 +198,10 @@ class TcpProxy:
         pair: _Pair,
         fate_of: Callable[[bytes], Fate],
     ) -> None:
-        """One direction, until either side ends it."""
+        """Forward one direction until either side closes the connection."""
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK_BYTES):
-                await asyncio.sleep(self._weather.delay_seconds)
+                await asyncio.sleep(self._faults.delay_seconds)
                 fate = fate_of(chunk)
                 if fate is Fate.CUT:
                     break
@@ -219,6 +219,6 @@ class _Pair:
     server: asyncio.StreamWriter
 
     def cut(self) -> None:
-        """Close both ends at once; what waited to be sent is lost."""
+        """Abort both ends; unsent bytes are lost."""
         self.client.transport.abort()
         self.server.transport.abort()

@@ -1,4 +1,4 @@
-"""Qdrant killed between the alias actions of a switch: something answers, and the way back is known."""
+"""Qdrant killed between the alias actions of a switch: a build is live, and a rollback is possible."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _END_SECONDS = 60.0
 
 
 class _Engine:
-    """A Qdrant that is started again, on the same port, when it has killed itself."""
+    """A Qdrant that is restarted on the same port after it has killed itself."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.running: RunningQdrant = start_qdrant(directory)
 
-    def start_again(self, *, kill_after_alias_actions: int = 0) -> None:
+    def restart(self, *, kill_after_alias_actions: int = 0) -> None:
         self.running.process.terminate()
         self.running.process.wait(_END_SECONDS)
         self._start(kill_after_alias_actions)
@@ -40,18 +40,18 @@ class _Engine:
         )
 
     @contextmanager
-    def revived(self, *, next_kill_after: int = 0) -> Iterator[None]:
-        """In the block the engine kills itself, and is started again meanwhile."""
+    def restarted(self, *, next_kill_after: int = 0) -> Iterator[None]:
+        """Restart the engine, which kills itself during the block."""
 
-        def revive() -> None:
+        def restart_after_kill() -> None:
             self.running.process.wait(_END_SECONDS)
             self._start(next_kill_after)
 
-        reviving = threading.Thread(target=revive)
-        reviving.start()
+        restarting = threading.Thread(target=restart_after_kill)
+        restarting.start()
         yield
-        reviving.join(_END_SECONDS)
-        assert not reviving.is_alive(), "the engine was not killed, or did not start again"
+        restarting.join(_END_SECONDS)
+        assert not restarting.is_alive(), "the engine was not killed, or did not start again"
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def index(engine: _Engine) -> Iterator[WorkIndex]:
 
 
 def _point(running: RunningQdrant, targets: dict[str, str]) -> int:
-    """Set aliases as an operator may; returns the number of actions."""
+    """Set aliases directly, as an operator may; returns the number of actions."""
     actions = [
         models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=target, alias_name=alias))
         for alias, target in targets.items()
@@ -84,7 +84,7 @@ def _point(running: RunningQdrant, targets: dict[str, str]) -> int:
 
 
 def _state(index: WorkIndex) -> tuple[str | None, str | None]:
-    """What answers, and what a rollback goes to."""
+    """The live build, and the build that a rollback would make live."""
     return live_build(index, _ALIAS), previous_build(index, _ALIAS)
 
 
@@ -93,11 +93,11 @@ def test_a_promotion_killed_after_any_of_its_actions_is_either_undone_or_done(
 ) -> None:
     first, second, third = _BUILDS
     before, after = {_ALIAS: second, f"{_ALIAS}.before": first}, (third, second)
-    engine.start_again(kill_after_alias_actions=len(before) + 1)
+    engine.restart(kill_after_alias_actions=len(before) + 1)
     seen = []
     for saved in (1, 2, 3):
         _point(engine.running, before)
-        with engine.revived(next_kill_after=len(before) + saved + 1 if saved < 3 else 0):
+        with engine.restarted(next_kill_after=len(before) + saved + 1 if saved < 3 else 0):
             try:
                 assert promote(index, _ALIAS, third) == second
                 seen.append(after)
@@ -116,10 +116,10 @@ def test_a_rollback_killed_after_any_of_its_actions_is_either_undone_or_done(
 ) -> None:
     first, second, _ = _BUILDS
     before, after = {_ALIAS: second, f"{_ALIAS}.before": first}, (first, second)
-    engine.start_again(kill_after_alias_actions=len(before) + 1)
+    engine.restart(kill_after_alias_actions=len(before) + 1)
     for saved in (1, 2, 3):
         _point(engine.running, before)
-        with engine.revived(next_kill_after=len(before) + saved + 1 if saved < 3 else 0):
+        with engine.restarted(next_kill_after=len(before) + saved + 1 if saved < 3 else 0):
             try:
                 assert roll_back(index, _ALIAS) == first
                 expected = after
@@ -129,13 +129,15 @@ def test_a_rollback_killed_after_any_of_its_actions_is_either_undone_or_done(
         assert index.count(_ALIAS) == 0, "the alias answers"
 
 
-def test_a_load_killed_within_its_switch_keeps_both_builds_and_the_next_one_ends_it(tmp_path: Path) -> None:
+def test_a_load_killed_during_its_switch_keeps_both_builds_and_the_next_load_completes_it(
+    tmp_path: Path,
+) -> None:
     engine = _Engine(tmp_path / "qdrant")
     old, new, corpus = release_of(30), release_of(30, seed=1), corpus_of(30)
     with WorkIndex.connect(grpc_port=engine.running.port) as index:
         index_release(old, corpus, index)
-        engine.start_again(kill_after_alias_actions=1)
-        with engine.revived(), pytest.raises(CreditlineError):
+        engine.restart(kill_after_alias_actions=1)
+        with engine.restarted(), pytest.raises(CreditlineError):
             index_release(new, corpus, index)
         assert builds(index, _ALIAS) == list(_BUILDS[:2])
         assert live_build(index, _ALIAS) == _BUILDS[0]
@@ -145,9 +147,7 @@ def test_a_load_killed_within_its_switch_keeps_both_builds_and_the_next_one_ends
     engine.running.process.wait(_END_SECONDS)
 
 
-def test_an_alias_that_was_lost_altogether_is_restored_by_a_rollback(
-    engine: _Engine, index: WorkIndex
-) -> None:
+def test_a_lost_alias_is_restored_by_a_rollback(engine: _Engine, index: WorkIndex) -> None:
     _point(engine.running, {f"{_ALIAS}.before": _BUILDS[0]})
     assert roll_back(index, _ALIAS) == _BUILDS[0]
     assert live_build(index, _ALIAS) == _BUILDS[0]

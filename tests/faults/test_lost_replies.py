@@ -1,4 +1,4 @@
-"""Replies that are lost after Qdrant carried the call out, at every write call of load, ingest, promote."""
+"""Replies lost after Qdrant has carried out the call, at every write call of load, ingest and promotion."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SWITCH = "Collections/UpdateAliases"
 _UPSERT, _FIELD_INDEX, _SET_PAYLOAD = "Points/Upsert", "Points/CreateFieldIndex", "Points/SetPayload"
 _WRITES = {_CREATE, _UPDATE, _DELETE, _SWITCH, _UPSERT, _FIELD_INDEX, _SET_PAYLOAD, "Points/Delete"}
 
-# Of a load that takes the place of another: (call, its number).
+# Write calls of a load that replaces another: (call, its number).
 _BEFORE_THE_SWITCH = [
     (_CREATE, 1),
     *((_FIELD_INDEX, number) for number in range(1, 6)),
@@ -61,23 +61,23 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningQdrant]
 
 @pytest.fixture(scope="module")
 def connected(running: RunningQdrant) -> Iterator[WorkIndex]:
-    """A connection that loses nothing."""
+    """A connection without faults."""
     with WorkIndex.connect(grpc_port=running.port, plan=_PLAN) as direct:
         yield direct
 
 
 @pytest.fixture
 def index(connected: WorkIndex) -> WorkIndex:
-    """The same, to an index without builds."""
+    """A connection without faults to an index without builds."""
     remove_builds(connected)
     return connected
 
 
 @pytest.fixture
 def loaded(connected: WorkIndex) -> WorkIndex:
-    """The same, to an index with two builds of the release: one is live, the other the way back.
+    """A connection without faults to an index with two builds of the release, a live and a previous one.
 
-    Loads take seconds, so a test goes on with the builds of the test before it.
+    Loads take seconds, so a test reuses the builds of the test before it.
     """
     whole = [build for build in builds(connected, _ALIAS) if owned_build(connected, build, "made-up")]
     if len(whole) < 2 or previous_build(connected, _ALIAS) is None:
@@ -91,7 +91,7 @@ def loaded(connected: WorkIndex) -> WorkIndex:
 def _losing(
     running: RunningQdrant, loss: LostReply, timeout_seconds: float = _SECONDS
 ) -> Iterator[WorkIndex]:
-    """A connection through a network that loses one reply."""
+    """A connection over a network that loses one reply."""
     with (
         TcpProxy(running.port, script=loss.script) as proxy,
         WorkIndex.connect(grpc_port=proxy.port, timeout_seconds=timeout_seconds, plan=_PLAN) as connected,
@@ -100,7 +100,7 @@ def _losing(
 
 
 def _load(index: WorkIndex, direct: WorkIndex) -> LoadReport:
-    """Load the release trained anew; a work of the live build that was hidden is shown again."""
+    """Load the retrained release and revoke the withdrawal of a work that the live build hides."""
     number = _live_number(direct) + 1
     if number > 1:
         direct.withdraw(_ALIAS, ["w4"])
@@ -116,7 +116,7 @@ def _live_number(index: WorkIndex) -> int:
 
 
 def _assert_live(index: WorkIndex, number: int) -> None:
-    """Build `number` answers, whole; a rollback goes to the build before; there are no others."""
+    """Assert that build `number` is live and complete, and that a rollback goes to the build before it."""
     live, before = f"{_ALIAS}.{number}", f"{_ALIAS}.{number - 1}"
     assert (live_build(index, _ALIAS), previous_build(index, _ALIAS)) == (live, before)
     stored = index.vectors(_ALIAS, ["w7"])
@@ -167,7 +167,7 @@ def test_a_reply_lost_from_the_switch_on_leaves_the_new_build_live(
     _assert_live(loaded, live + 1)
 
 
-def test_an_index_whose_switch_got_no_reply_is_connected_anew(
+def test_a_client_reconnects_after_a_switch_without_a_reply(
     running: RunningQdrant, loaded: WorkIndex
 ) -> None:
     live, loss = _live_number(loaded), LostReply(_SWITCH, cut=False)
@@ -178,7 +178,7 @@ def test_an_index_whose_switch_got_no_reply_is_connected_anew(
     _assert_live(loaded, live + 1)
 
 
-def test_a_network_that_stays_away_after_the_switch_costs_no_build(
+def test_no_build_is_deleted_when_the_network_stays_down_after_the_switch(
     running: RunningQdrant, loaded: WorkIndex
 ) -> None:
     live, loss = _live_number(loaded), LostReply(_SWITCH, for_good=True)
@@ -193,7 +193,7 @@ def test_a_network_that_stays_away_after_the_switch_costs_no_build(
 
 @contextmanager
 def _interrupted_when(lost: threading.Event) -> Iterator[None]:
-    """Ctrl-C in this thread once the event is set; the block must end by it."""
+    """Interrupt this thread, as Ctrl-C does, once the event is set; the block must end by it."""
 
     def interrupt() -> None:
         if lost.wait(_SECONDS):
@@ -206,7 +206,7 @@ def _interrupted_when(lost: threading.Event) -> Iterator[None]:
     waiting.join(_SECONDS)
 
 
-def test_a_load_interrupted_in_the_switch_keeps_the_build_that_answers(
+def test_a_load_interrupted_during_the_switch_keeps_the_live_build(
     running: RunningQdrant, loaded: WorkIndex
 ) -> None:
     live, loss = _live_number(loaded), LostReply(_SWITCH, cut=False)
@@ -225,9 +225,7 @@ def test_a_load_interrupted_before_the_switch_leaves_no_build(
     assert f"{_ALIAS}.{live + 1}" not in builds(loaded, _ALIAS)
 
 
-def test_a_clean_up_that_fails_does_not_hide_why_it_was_needed(
-    running: RunningQdrant, index: WorkIndex
-) -> None:
+def test_a_failed_clean_up_does_not_hide_the_first_error(running: RunningQdrant, index: WorkIndex) -> None:
     loss = LostReply(_DELETE, for_good=True)
     with (
         _losing(running, loss, timeout_seconds=5.0) as losing,
@@ -300,7 +298,7 @@ def test_withdrawals_whose_reply_is_lost_stop_a_promotion_before_its_switch(
 
 @pytest.fixture
 def job(tmp_path: Path, index: WorkIndex) -> IngestJob:
-    """Sixty works of CLIP features, into a collection that is not there yet."""
+    """Ingest of sixty works of CLIP features into a collection that does not exist yet."""
     source = tmp_path / "features"
     source.mkdir()
     np.save(source / "img_emb_0.npy", unit_vectors(_INGESTED).astype(np.float16))
@@ -310,7 +308,7 @@ def job(tmp_path: Path, index: WorkIndex) -> IngestJob:
 
 
 def _ingest(job: IngestJob, index: WorkIndex) -> None:
-    """What `creditline index ingest` does."""
+    """Ingest as `creditline index ingest` does."""
     job.create_collection(index)
     job.run(index, NOTHING_WITHDRAWN)
     index.optimize(job.collection)
@@ -327,7 +325,7 @@ def test_the_list_above_holds_every_kind_of_write_of_an_ingest(
 
 
 @pytest.mark.parametrize(("method", "number"), _OF_AN_INGEST)
-def test_an_ingest_whose_reply_is_lost_is_whole_after_another_call(
+def test_an_ingest_whose_reply_is_lost_is_complete_after_another_run(
     running: RunningQdrant, index: WorkIndex, job: IngestJob, method: str, number: int
 ) -> None:
     loss = LostReply(method, number)

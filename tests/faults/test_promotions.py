@@ -1,4 +1,4 @@
-"""The fault run of promotions, small enough for every day; the benchmark switches 100 times."""
+"""The fault run of promotions at a small size; the benchmark switches 100 times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.faults.promotions import promotions
 from tests.local.qdrant_process import local_qdrant
 
 
-def test_no_query_fails_and_no_answer_is_of_two_builds(tmp_path: Path) -> None:
+def test_no_query_fails_and_no_answer_mixes_two_builds(tmp_path: Path) -> None:
     with local_qdrant(tmp_path / "qdrant") as running:
         found = asyncio.run(promotions(running.port, switches=24))
     assert found.failures == []

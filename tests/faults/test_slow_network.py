@@ -1,4 +1,4 @@
-"""An index at the end of a slow network."""
+"""An index behind a slow network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.faults.tcp_proxy import TcpProxy
 from tests.local.qdrant_process import local_qdrant
 
 
-def test_an_index_that_takes_long_to_connect_to_is_reached(tmp_path: Path) -> None:
+def test_an_index_is_reached_although_connecting_is_slow(tmp_path: Path) -> None:
     with (
         local_qdrant(tmp_path / "qdrant") as running,
         TcpProxy(running.port) as proxy,

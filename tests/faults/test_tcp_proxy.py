@@ -1,4 +1,4 @@
-"""The proxy that other fault tests stand on: it forwards unchanged, and fails as it was asked to."""
+"""The TCP proxy of the fault tests: it forwards bytes unchanged and fails as configured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = 10.0
 
 
 class _Echo(socketserver.BaseRequestHandler):
-    """Sends back what it receives, and keeps it."""
+    """Sends received bytes back, and records them."""
 
     def handle(self) -> None:
         assert isinstance(self.server, _EchoServer)
@@ -91,7 +91,7 @@ def test_bytes_pass_unchanged_in_both_directions(proxy: TcpProxy) -> None:
     assert answer == message
 
 
-def test_a_dropped_reply_leaves_the_request_with_the_server(proxy: TcpProxy, echo: _EchoServer) -> None:
+def test_when_replies_are_dropped_requests_still_reach_the_server(proxy: TcpProxy, echo: _EchoServer) -> None:
     with _connected(proxy) as client:
         assert _exchange(client, b"before") == b"before"
         proxy.drop_replies()
@@ -114,7 +114,7 @@ def test_a_dropped_request_never_reaches_the_server(proxy: TcpProxy, echo: _Echo
     assert echo.received == b"before"
 
 
-def test_a_delay_holds_both_directions_back(proxy: TcpProxy) -> None:
+def test_a_delay_applies_to_both_directions(proxy: TcpProxy) -> None:
     proxy.delay(0.1)
     with _connected(proxy) as client:
         began = time.monotonic()
@@ -122,7 +122,7 @@ def test_a_delay_holds_both_directions_back(proxy: TcpProxy) -> None:
         assert time.monotonic() - began >= 0.2
 
 
-def test_a_cut_ends_open_connections_and_takes_new_ones(proxy: TcpProxy) -> None:
+def test_a_cut_aborts_open_connections_and_new_ones_are_accepted(proxy: TcpProxy) -> None:
     with _connected(proxy) as client:
         _exchange(client, b"open")
         proxy.cut()
@@ -141,7 +141,7 @@ def test_refused_connections_are_cut_until_it_heals(proxy: TcpProxy) -> None:
 
 
 class _CutAtSecondReply(ForwardAll):
-    """Lets one reply through."""
+    """Forwards one reply and cuts the connection at the next."""
 
     def __init__(self) -> None:
         self._replies = 0

@@ -1,4 +1,4 @@
-"""The fault run of withdrawals, small enough for every day; the benchmark runs 10,000 searches."""
+"""The fault run of withdrawals at a small size; the benchmark runs 10,000 searches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.local.qdrant_process import local_qdrant
 _SEARCHES = 300
 
 
-def test_no_search_that_begins_after_the_acknowledgement_shows_what_was_withdrawn(tmp_path: Path) -> None:
+def test_no_search_after_the_acknowledgement_shows_a_withdrawn_work(tmp_path: Path) -> None:
     with (
         local_qdrant(tmp_path / "qdrant") as running,
         Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger,

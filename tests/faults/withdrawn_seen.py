@@ -1,6 +1,6 @@
-"""Withdrawals under load: searches from many tasks, and whether one still shows what was acknowledged.
+"""Fault run: withdrawals under load, with a count of searches that still show a withdrawn work.
 
-The index alone is asked, without the gateway's second look: what is found here is found by anybody.
+Only the index is searched, without the gateway's own check of hits against the ledger.
 """
 
 from __future__ import annotations
@@ -19,26 +19,25 @@ from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 _COLLECTION = "works-withdrawn-seen"
 _WORKS = 2_000
 _WORKS_PER_CONTRIBUTOR = 20
-# So many works are listed that a whole contributor would show.
+# Enough works per search to show all works of a contributor.
 _LISTED = 50
 _SEARCH_SECONDS = 30.0
-# The graph is built and used for so few works too.
+# Low thresholds, so that the graph is built and used even for few works.
 _PLAN = IndexPlan(full_scan_threshold_kilobytes=1, indexing_threshold_kilobytes=1)
 
 
 @dataclass(frozen=True)
 class WithdrawnSeen:
-    """What the searches came to.
-
-    `searches` began after the acknowledgement of at least one withdrawal; in `seen` of them something showed
-    that had been acknowledged as withdrawn before they began. `shown_before` counts works that were found
-    when nobody had withdrawn them yet: had it been 0, nothing could have been seen.
-    """
+    """Result of the run."""
 
     searches: int
+    """Number of searches that started after at least one acknowledged withdrawal."""
     seen: int
+    """Number of these that showed a work whose withdrawal was acknowledged before the search started."""
     shown_before: int
+    """Number of searches that found their work before its withdrawal; with 0, the run would prove nothing."""
     withdrawals: int
+    """Number of withdrawals."""
 
 
 @dataclass
@@ -54,10 +53,17 @@ class _Count:
 async def withdrawn_seen(
     port: int, ledger: Ledger, *, searches: int, tasks: int = 8, withdrawals: int = 30, seed: int = 0
 ) -> WithdrawnSeen:
-    """Withdraw works and contributors one after the other while `tasks` tasks search for just those.
+    """Withdraw works and contributors one after another while concurrent tasks search for them.
 
-    A third of the way on, the index rebuilds its graph on a copy, and goes on being written to. Ends after
-    `searches` searches that began after an acknowledgement.
+    After a third of the withdrawals, the index rebuilds its graph on a copy while writes continue.
+
+    Args:
+        port: gRPC port of Qdrant.
+        ledger: The ledger.
+        searches: Number of searches after an acknowledgement at which the run ends.
+        tasks: Number of concurrent tasks that search.
+        withdrawals: Number of withdrawals.
+        seed: Seed of the tasks' choice of works.
     """
     works = _listed_works()
     subjects = works[:: len(works) // withdrawals][:withdrawals]
@@ -91,7 +97,7 @@ def _fill(index: WorkIndex, works: Sequence[WorkPoint]) -> None:
 async def _withdraw_all(
     index: WorkIndex, ledger: Ledger, subjects: Sequence[WorkPoint], searches: int, count: _Count
 ) -> None:
-    """A work, a contributor, a work …, spread over the searches; each as the gateway does it."""
+    """Withdraw works and contributors alternately, spread over the searches, as the gateway does."""
     rebuilding: asyncio.Task[None] | None = None
     for number, subject in enumerate(subjects):
         await _wait_for(count, searches * number // len(subjects))
@@ -122,7 +128,7 @@ async def _wait_for(count: _Count, searches: int) -> None:
 async def _search(
     search: WorkSearch, subjects: Sequence[WorkPoint], count: _Count, random: np.random.Generator
 ) -> None:
-    """Ask for a subject by its own vector: unless it is hidden it comes first."""
+    """Search for works by their own vectors: a work that is not hidden is the first hit."""
     while not count.stopped.is_set():
         subject = subjects[int(random.integers(len(subjects)))]
         before = count.acknowledged
@@ -130,10 +136,10 @@ async def _search(
         if before is not NOTHING_WITHDRAWN:
             count.searches += 1
             count.seen += any(before.covers(hit.work_id, hit.contributor) for hit in hits)
-        count.shown_before += _shows(hits, subject) and not before.covers(
+        count.shown_before += _is_shown(hits, subject) and not before.covers(
             subject.work_id, subject.contributor
         )
 
 
-def _shows(hits: Sequence[Hit], subject: WorkPoint) -> bool:
+def _is_shown(hits: Sequence[Hit], subject: WorkPoint) -> bool:
     return any(hit.work_id == subject.work_id for hit in hits)

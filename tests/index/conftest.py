@@ -13,8 +13,8 @@ from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 from tests.local.qdrant_process import local_qdrant
 
 WORKS = 3_000
-# Thresholds of 1 kB make Qdrant build and use its graph for so few works already; whole numbers make scores
-# those of the oracle.
+# Thresholds of 1 kB make Qdrant build and use its graph even for few works; float32 vectors give the scores
+# of the oracle.
 GRAPH_PLAN = IndexPlan(full_scan_threshold_kilobytes=1, indexing_threshold_kilobytes=1, dtype=Dtype.FLOAT32)
 
 
@@ -33,7 +33,7 @@ def index(qdrant_port: int) -> Iterator[WorkIndex]:
 
 @pytest.fixture(scope="session")
 def filled(index: WorkIndex) -> str:
-    """A collection of 3,000 works with its graph built; tests must not change it."""
+    """A collection of 3,000 works with its graph built; tests must not modify it."""
     index.create("filled", WIDTH)
     index.upsert("filled", made_up_works(unit_vectors(WORKS)))
     index.optimize("filled")

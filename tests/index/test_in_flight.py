@@ -1,4 +1,4 @@
-"""Calls under way at once: bounded, in order, and ended by the first failure."""
+"""Calls in flight: bounded in number, acknowledged in order, and ended by the first failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from creditline.index.in_flight import acknowledged_in_order
 
 
 class _Call:
-    """A call whose acknowledgement the test decides on."""
+    """A call whose acknowledgement the test controls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.acknowledgement: Future[None] = Future()
@@ -29,7 +29,7 @@ class _Call:
 
 
 class _Receiver:
-    """Keeps the calls that were sent; the call for batch `failing` fails."""
+    """Records the calls that were sent; the call for batch `failing` fails."""
 
     def __init__(self, failing: int | None = None) -> None:
         self.failing = failing
@@ -51,7 +51,7 @@ class _Receiver:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 20])
-def test_every_batch_is_acknowledged_in_order_with_at_most_limit_under_way(limit: int) -> None:
+def test_every_batch_is_acknowledged_in_order_with_at_most_limit_in_flight(limit: int) -> None:
     receiver, most, done = _Receiver(), 0, []
 
     def counted(batch: int) -> _Call:
@@ -67,7 +67,7 @@ def test_every_batch_is_acknowledged_in_order_with_at_most_limit_under_way(limit
     assert receiver.open == 0
 
 
-def test_a_failed_batch_ends_the_rest() -> None:
+def test_a_failed_batch_cancels_later_batches() -> None:
     receiver, done = _Receiver(failing=2), []
     with pytest.raises(Unavailable, match="batch 2"):
         done.extend(acknowledged_in_order(range(9), receiver.send, limit=3))
@@ -76,7 +76,7 @@ def test_a_failed_batch_ends_the_rest() -> None:
     assert receiver.cancelled == [3, 4]
 
 
-def test_a_batch_that_cannot_be_made_cancels_those_under_way() -> None:
+def test_a_batch_that_cannot_be_made_cancels_calls_in_flight() -> None:
     def batches() -> Iterator[int]:
         yield from (0, 1)
         raise ValueError("unreadable")
@@ -87,7 +87,7 @@ def test_a_batch_that_cannot_be_made_cancels_those_under_way() -> None:
     assert receiver.cancelled == [0, 1]
 
 
-def test_a_caller_that_stops_leaves_no_call_under_way() -> None:
+def test_closing_the_iterator_cancels_calls_in_flight() -> None:
     receiver = _Receiver()
     acknowledged = acknowledged_in_order(range(9), receiver.send, limit=3)
     assert next(acknowledged) == 0

@@ -1,7 +1,8 @@
-"""Plans: read, overridden, refused, told by a collection, and what they ask of Qdrant."""
+"""Index plans: as JSON, validated, stored in a collection, and as requests to Qdrant."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -12,15 +13,25 @@ from creditline.index import IndexPlan, WorkIndex
 from creditline.index.plan import Dtype, Quantization
 
 
-def test_a_plan_survives_being_written() -> None:
+def test_a_plan_read_back_from_json_is_unchanged() -> None:
     plan = IndexPlan(shards=3, quantization=Quantization.BINARY, dtype=Dtype.FLOAT32, indexes_on_disk=True)
     assert IndexPlan.from_json(plan.to_json()) == plan
 
 
-def test_a_plan_may_say_only_what_differs() -> None:
+def test_fields_that_a_plan_leaves_out_have_their_defaults() -> None:
     assert IndexPlan.from_json('{"codes": "turbo4", "shards": 2}') == IndexPlan(
         quantization=Quantization.TURBO4, shards=2
     )
+
+
+def test_a_plan_with_the_field_names_of_earlier_versions_is_read() -> None:
+    expected = IndexPlan(quantization=Quantization.BINARY, dtype=Dtype.FLOAT32)
+    assert IndexPlan.from_json('{"codes": "binary", "numbers": "float32"}') == expected
+    former = json.loads(expected.to_json())
+    former["codes"], former["numbers"] = former.pop("quantization"), former.pop("dtype")
+    config = qdrant.CollectionConfig()
+    config.metadata["creditline_plan"].string_value = json.dumps(former)
+    assert IndexPlan.of_collection(config) == expected
 
 
 @pytest.mark.parametrize(
@@ -38,14 +49,14 @@ def test_a_plan_may_say_only_what_differs() -> None:
         ("{", "not an index plan"),
     ],
 )
-def test_a_plan_that_no_collection_can_have_is_refused_in_a_sentence(text: str, sentence: str) -> None:
+def test_an_invalid_plan_is_refused_in_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=sentence.replace("(", r"\(")):
         IndexPlan.from_json(text)
 
 
 @pytest.fixture
 def planned(qdrant_port: int) -> Iterator[tuple[WorkIndex, IndexPlan]]:
-    """A collection of another layout than the default."""
+    """A collection whose layout is not the default."""
     plan = IndexPlan(segments=3, quantization=Quantization.BINARY, search_ef=99, upsert_batch=7)
     with WorkIndex.connect(grpc_port=qdrant_port, plan=plan) as index:
         index.create("planned", 16)
@@ -53,24 +64,24 @@ def planned(qdrant_port: int) -> Iterator[tuple[WorkIndex, IndexPlan]]:
         index.delete("planned")
 
 
-def test_whoever_opens_a_collection_learns_its_plan(
+def test_another_client_reads_the_plan_from_the_collection(
     planned: tuple[WorkIndex, IndexPlan], qdrant_port: int
 ) -> None:
     with WorkIndex.connect(grpc_port=qdrant_port) as other:
         assert other.plan("planned") == planned[1]
 
 
-def test_codes_decide_how_many_more_works_are_scored_anew() -> None:
-    asked = {
+def test_quantization_determines_the_oversampling() -> None:
+    efforts = {
         quantization: IndexPlan(quantization=quantization).effort(10, narrow=False, exact=False)
         for quantization in Quantization
     }
-    assert asked[Quantization.INT8].quantization.oversampling == 2.0
-    assert asked[Quantization.BINARY].quantization.oversampling == 4.0
-    assert not asked[Quantization.NONE].HasField("quantization")
+    assert efforts[Quantization.INT8].quantization.oversampling == 2.0
+    assert efforts[Quantization.BINARY].quantization.oversampling == 4.0
+    assert not efforts[Quantization.NONE].HasField("quantization")
 
 
-def test_effort_is_never_less_than_what_is_asked_for_and_more_with_a_filter() -> None:
+def test_effort_is_never_below_the_limit_and_higher_with_a_filter() -> None:
     plan = IndexPlan()
     assert plan.effort(10_000, narrow=False, exact=False).hnsw_ef == 10_000
     assert (
@@ -90,11 +101,11 @@ def test_the_request_carries_every_setting() -> None:
         write_consistency=2,
         quantization=Quantization.TURBO4,
     )
-    made = plan.creation("works", 256)
-    assert (made.shard_number, made.replication_factor, made.write_consistency_factor) == (4, 2, 2)
-    assert (made.hnsw_config.m, made.hnsw_config.on_disk) == (12, True)
-    assert made.optimizers_config.default_segment_number == 5
-    assert made.quantization_config.turboquant.bits == qdrant.TurboQuantBitSize.Bits4
-    assert made.vectors_config.params.datatype == qdrant.Datatype.Float16
-    assert made.vectors_config.params.on_disk
-    assert made.on_disk_payload
+    request = plan.creation("works", 256)
+    assert (request.shard_number, request.replication_factor, request.write_consistency_factor) == (4, 2, 2)
+    assert (request.hnsw_config.m, request.hnsw_config.on_disk) == (12, True)
+    assert request.optimizers_config.default_segment_number == 5
+    assert request.quantization_config.turboquant.bits == qdrant.TurboQuantBitSize.Bits4
+    assert request.vectors_config.params.datatype == qdrant.Datatype.Float16
+    assert request.vectors_config.params.on_disk
+    assert request.on_disk_payload

@@ -1,4 +1,4 @@
-"""Searching a collection whose graph is built, with brute force as the oracle."""
+"""Searches in a collection whose graph is built, with brute force as the oracle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Search = Callable[..., list[list[Hit]]]
 
 @pytest.fixture
 def search(qdrant_port: int, filled: str) -> Search:
-    """Searches for many queries, one after the other, on one connection."""
+    """A function that searches for several queries, one after another, over one connection."""
 
     def run(queries: Any, limit: int, **options: Any) -> list[list[Hit]]:
         async def ask() -> list[list[Hit]]:
@@ -86,20 +86,20 @@ def test_a_withdrawn_work_is_not_found_even_by_its_own_vector(search: Search) ->
     assert listed[0].score == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_hit_says_who_and_what(search: Search) -> None:
+def test_a_hit_has_contributor_texts_licence_and_source(search: Search) -> None:
     ((hit, *_),) = search([unit_vectors(WORKS)[11]], 1)
     assert (hit.contributor, hit.title, hit.caption) == ("dora", "Title 11", "Title 11, with a caption")
     assert (hit.licence, hit.duplicate_group) == ("Public Domain", "work-9")
     assert (hit.source, hit.holders) == ("animals/11.png", (("dora", 100.0),))
 
 
-def test_a_hit_says_who_holds_the_rights_and_with_what_part(search: Search) -> None:
+def test_a_hit_has_rights_holders_with_percentages(search: Search) -> None:
     ((hit, *_),) = search([unit_vectors(WORKS)[15]], 1)
     assert (hit.contributor, hit.holders) == ("dora", (("eve", 60.0), ("finn", 40.0)))
 
 
 def _passing(where: WorkFilter) -> list[WorkPoint]:
-    """The oracle of filters, in plain Python."""
+    """Works that pass a filter: the oracle, in plain Python."""
 
     def passes(work: WorkPoint) -> bool:
         holders = {work.contributor, *(name for name, _ in work.rights_holders)}
@@ -138,12 +138,12 @@ def test_filters_list_exactly_what_passes_them(search: Search, where: WorkFilter
     assert len({hit.work_id for hit in graph} & {work_id for work_id, _ in nearest}) >= 48
 
 
-def test_a_span_of_time_without_a_second_is_refused() -> None:
+def test_an_empty_time_span_is_refused() -> None:
     with pytest.raises(InvalidInput, match="from 5 until 5"):
         WorkFilter(since=5, until=5)
 
 
-def test_only_the_best_hits_are_detailed_when_so_asked(search: Search) -> None:
+def test_with_detailed_only_the_best_hits_have_their_payload(search: Search) -> None:
     (whole,), (part,) = search(_QUERIES[:1], 20), search(_QUERIES[:1], 20, detailed=4)
     assert part[:4] == whole[:4]
     assert [(hit.point_id, hit.score) for hit in part] == [(hit.point_id, hit.score) for hit in whole]
@@ -194,7 +194,7 @@ def test_all_works_above_a_cosine_are_found(qdrant_port: int, filled: str) -> No
     assert {hit.work_id for hit in asyncio.run(ask())} == expected
 
 
-def test_works_withdrawn_later_are_left_out_at_once(
+def test_a_withdrawn_work_is_left_out_of_the_next_search(
     index: WorkIndex, search: Search, request: pytest.FixtureRequest
 ) -> None:
     request.addfinalizer(lambda: index.delete("later"))
@@ -221,12 +221,12 @@ def test_many_searches_at_once_get_their_own_answers(qdrant_port: int, filled: s
     assert [answer[0].work_id for answer in asyncio.run(ask())] == [f"work-{row}" for row in rows]
 
 
-def test_a_deadline_that_has_passed_is_said_before_asking(search: Search) -> None:
+def test_a_deadline_that_has_passed_is_reported_without_a_call(search: Search) -> None:
     with pytest.raises(DeadlineExceeded, match="had passed"):
         search(_QUERIES[:1], 10, deadline_seconds=0.0)
 
 
-def test_a_deadline_that_a_frozen_qdrant_misses_is_said(tmp_path: Path) -> None:
+def test_a_deadline_that_a_frozen_qdrant_misses_is_reported(tmp_path: Path) -> None:
     vectors = unit_vectors(20)
 
     async def ask(running: RunningQdrant) -> tuple[float, Hit]:
@@ -257,17 +257,17 @@ def test_a_query_that_is_not_finite_is_refused(search: Search) -> None:
         search([np.full(WIDTH, np.nan, dtype=np.float32)], 10)
 
 
-def test_a_query_of_another_width_is_refused(search: Search) -> None:
+def test_a_query_of_another_dimension_is_refused(search: Search) -> None:
     with pytest.raises(InvalidInput, match="expected dim: 32, got 7"):
         search([unit_vectors(1, 7)[0]], 10)
 
 
-def test_zero_works_cannot_be_asked_for(search: Search) -> None:
+def test_a_limit_of_zero_works_is_refused(search: Search) -> None:
     with pytest.raises(InvalidInput, match="ask for 1 to 10,000"):
         search(_QUERIES[:1], 0)
 
 
-def test_a_missing_collection_says_which_command_fills_it(search: Search) -> None:
+def test_the_error_for_a_missing_collection_names_the_command_that_fills_it(search: Search) -> None:
     with pytest.raises(NotReady, match="creditline index load"):
         search(_QUERIES[:1], 10, collection="nowhere")
 
@@ -312,7 +312,7 @@ def test_searches_work_again_soon_after_qdrant_came_back(tmp_path: Path) -> None
 
 
 async def _first_answer(works: WorkSearch, query: np.ndarray) -> Hit:
-    """The nearest work, asked for again while Qdrant is not reachable."""
+    """The nearest work; the search is repeated while Qdrant is not reachable."""
     async with asyncio.timeout(60.0):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Withdrawals in a real local Qdrant: hidden everywhere, shown when taken back, carried into rebuilds."""
+"""Withdrawals in a real local Qdrant: enforced in every collection and rebuild, and revoked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _all_listed() -> list[WorkPoint]:
 
 @pytest.fixture
 def collections(index: WorkIndex) -> Iterator[tuple[str, str]]:
-    """Two collections that list all of the same works."""
+    """Two collections that list the same works."""
     for name in _NAMES:
         index.delete(name)
         index.create(name, WIDTH)
@@ -38,7 +38,7 @@ def collections(index: WorkIndex) -> Iterator[tuple[str, str]]:
 
 
 def _found(port: int, collection: str) -> set[str]:
-    """Every work that a search of the whole collection finds."""
+    """Ids of all works that a search of the whole collection finds."""
 
     async def search() -> set[str]:
         async with WorkSearch.connect(grpc_port=port) as searching:
@@ -53,7 +53,7 @@ def _by(contributor: str) -> set[str]:
 
 
 def _name_holders(port: int, collection: str, work_id: str, names: list[str]) -> None:
-    """Give a work several rights holders, as a corpus with splits does."""
+    """Give a work several rights holders."""
     from qdrant_client import QdrantClient
 
     client = QdrantClient(host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False)
@@ -72,7 +72,7 @@ def test_a_withdrawn_work_and_contributor_are_found_in_no_collection(
         check(index, withdrawn, name)
 
 
-def test_carrying_out_again_writes_nothing(index: WorkIndex, collections: tuple[str, str]) -> None:
+def test_enforcing_withdrawals_again_writes_nothing(index: WorkIndex, collections: tuple[str, str]) -> None:
     withdrawn = Withdrawn(works=frozenset({"work-1"}), contributors=frozenset({"ben"}))
     carry_out(index, withdrawn, collections)
     assert carry_out(index, withdrawn, collections) == 0
@@ -88,7 +88,7 @@ def test_a_work_is_left_out_when_any_of_its_rights_holders_withdraws(
     assert "work-8" in _found(qdrant_port, name), "ada herself has not withdrawn"
 
 
-def test_who_is_taken_back_is_found_again_but_for_what_else_is_withdrawn(
+def test_works_are_listed_again_after_a_revocation_unless_another_withdrawal_covers_them(
     index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
 ) -> None:
     name = collections[0]
@@ -103,7 +103,9 @@ def test_who_is_taken_back_is_found_again_but_for_what_else_is_withdrawn(
     found = _found(qdrant_port, name)
     assert _by("ben") - {"work-1"} <= found
     assert "work-1" not in found, "a work of ben's that is withdrawn by itself"
-    assert not found & _by("cleo"), "work-2 was taken back, but its contributor cleo is withdrawn"
+    assert not found & _by("cleo"), (
+        "the withdrawal of work-2 is revoked, but its contributor cleo is withdrawn"
+    )
 
 
 def test_a_collection_that_still_lists_a_withdrawn_work_is_refused(
@@ -122,7 +124,7 @@ def test_more_subjects_than_one_request_carries_are_all_left_out(
     assert index.count(collections[0], withdrawn=False) == 0
 
 
-def test_a_collection_that_is_dropped_meanwhile_is_passed_over(index: WorkIndex) -> None:
+def test_a_collection_that_is_dropped_meanwhile_is_skipped(index: WorkIndex) -> None:
     assert carry_out(index, Withdrawn(frozenset({"work-1"})), ["works-gone"]) == 0
 
 
@@ -136,7 +138,7 @@ def test_a_rebuilt_release_never_lists_what_is_withdrawn(index: WorkIndex, qdran
     remove_builds(index)
 
 
-def test_a_rebuilt_release_lists_again_what_was_taken_back(index: WorkIndex) -> None:
+def test_a_rebuilt_release_lists_works_whose_withdrawal_was_revoked(index: WorkIndex) -> None:
     remove_builds(index)
     index_release(release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3", "w4"})))
     index_release(
@@ -149,7 +151,7 @@ def test_a_rebuilt_release_lists_again_what_was_taken_back(index: WorkIndex) -> 
 def test_withdrawals_outlive_an_optimization_that_runs_meanwhile(
     index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
 ) -> None:
-    """The graph is built on a copy: what is withdrawn while it is made must reach the copy too."""
+    """The graph is built on a copy, which withdrawals during the build must reach too."""
     import grpc
     from qdrant_client.grpc.collections_service_pb2_grpc import CollectionsStub
 

@@ -1,4 +1,4 @@
-"""Creating, filling, counting and dropping collections, against a real local Qdrant."""
+"""Creation, filling, counting and dropping of collections, against a real local Qdrant."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def test_withdrawn_works_are_counted_as_integers(index: WorkIndex, collection: s
     assert index.count(collection, withdrawn=False) == 90
 
 
-def test_withdrawing_and_taking_back_changes_only_the_named_works(index: WorkIndex, collection: str) -> None:
+def test_hiding_works_and_listing_them_again_changes_only_the_named_works(
+    index: WorkIndex, collection: str
+) -> None:
     index.upsert(collection, made_up_works(unit_vectors(30)))
     index.withdraw(collection, ["work-1", "work-2"])
     assert index.withdrawn_works(collection) == {"work-0", "work-10", "work-20", "work-1", "work-2"}
@@ -46,7 +48,7 @@ def test_withdrawing_and_taking_back_changes_only_the_named_works(index: WorkInd
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "sentence"),
     [
         (lambda v: np.full_like(v, np.nan), "finite"),
         (lambda v: v * 2, "length 2"),
@@ -56,11 +58,11 @@ def test_withdrawing_and_taking_back_changes_only_the_named_works(index: WorkInd
     ids=["nan", "longer", "narrower", "zero"],
 )
 def test_a_bad_vector_is_refused_before_anything_of_its_batch_is_written(
-    index: WorkIndex, collection: str, spoil: object, said: str
+    index: WorkIndex, collection: str, spoil: object, sentence: str
 ) -> None:
     works = made_up_works(unit_vectors(5))
     works[3] = dataclasses.replace(works[3], vector=spoil(works[3].vector))  # type: ignore[operator]
-    with pytest.raises(InvalidInput, match=said) as refused:
+    with pytest.raises(InvalidInput, match=sentence) as refused:
         index.upsert(collection, works)
     assert "work-3" in refused.value.message
     assert index.count(collection) == 0
@@ -73,13 +75,13 @@ def test_stored_vectors_are_those_that_were_written(index: WorkIndex, collection
     np.testing.assert_allclose(stored, vectors[[7, 3]], atol=1e-6)
 
 
-def test_creating_again_with_another_width_is_a_conflict(index: WorkIndex, collection: str) -> None:
+def test_creating_again_with_another_dimension_is_a_conflict(index: WorkIndex, collection: str) -> None:
     index.create(collection, WIDTH)
-    with pytest.raises(Conflict, match=f"width {WIDTH}, not {WIDTH + 1}"):
+    with pytest.raises(Conflict, match=f"dimension {WIDTH}, not {WIDTH + 1}"):
         index.create(collection, WIDTH + 1)
 
 
-def test_a_missing_collection_says_which_command_fills_it(index: WorkIndex) -> None:
+def test_the_error_for_a_missing_collection_names_the_command_that_fills_it(index: WorkIndex) -> None:
     with pytest.raises(NotReady, match="creditline index load"):
         index.upsert("nowhere", made_up_works(unit_vectors(1)))
     assert not index.exists("nowhere")

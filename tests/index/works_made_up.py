@@ -1,4 +1,4 @@
-"""Works with random vectors, and the brute-force search that the index must agree with."""
+"""Works with random vectors, and brute-force search as the oracle of the index."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _WITHDRAWN_EVERY = 10
 
 
 def unit_vectors(count: int, dimension: int = WIDTH, *, seed: int = 0) -> npt.NDArray[np.float32]:
-    """(count, width) float32, rows of length 1."""
+    """(count, dimension) float32, rows of unit length."""
     vectors = np.random.default_rng(seed).normal(size=(count, dimension))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def made_up_works(vectors: npt.NDArray[np.float32]) -> list[WorkPoint]:
-    """One work per row; contributors take turns."""
+    """One work per row of (N, D) float32 vectors; contributors alternate."""
     return [
         WorkPoint(
             work_id=f"work-{row}",
@@ -42,7 +42,7 @@ def made_up_works(vectors: npt.NDArray[np.float32]) -> list[WorkPoint]:
 def brute_force(
     works: list[WorkPoint], query: npt.NDArray[np.float32], limit: int, contributor: str | None = None
 ) -> list[tuple[str, float]]:
-    """The oracle: ids and cosines of the nearest works that may be listed, best first."""
+    """Ids and cosines of the nearest works that are not withdrawn, best first."""
     listed = [w for w in works if not w.withdrawn and contributor in (None, w.contributor)]
     cosines = np.stack([w.vector for w in listed]) @ query
     best = np.argsort(-cosines, kind="stable")[:limit]

@@ -1,4 +1,4 @@
-"""A ledger on a real SQLite file, and a clock that tests can move."""
+"""A ledger on a real SQLite file, and a clock that tests can advance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from creditline.ledger import Ledger
 
 
 class MovableClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

@@ -95,7 +95,7 @@ def test_an_audit_of_an_unknown_attribution_is_not_found_and_leaves_nothing(ledg
     assert ledger.unpublished(10) == ()
 
 
-def test_a_worker_that_was_called_by_name_queues_no_second_job(ledger: Ledger) -> None:
+def test_a_worker_that_was_called_directly_queues_no_second_job(ledger: Ledger) -> None:
     audit = ledger.submit_audit(record(ledger), publish=False)
     assert audit.state is AuditState.QUEUED
     assert ledger.unpublished(10) == ()
@@ -115,7 +115,9 @@ def test_only_one_worker_takes_an_audit(ledger: Ledger, clock: MovableClock) -> 
     assert (taken.state, taken.worker, taken.started) == (AuditState.RUNNING, "one", clock.now)
 
 
-def test_a_lease_that_ran_out_lets_another_worker_in(ledger: Ledger, clock: MovableClock) -> None:
+def test_another_worker_can_take_an_audit_whose_lease_has_expired(
+    ledger: Ledger, clock: MovableClock
+) -> None:
     audit_id = ledger.submit_audit(record(ledger)).id
     ledger.take_audit(audit_id, "one", 60)
     clock.pass_seconds(61)
@@ -150,7 +152,7 @@ def test_a_failed_audit_keeps_its_reason(ledger: Ledger) -> None:
     ("recall", "missed", "named"),
     [(2.0, 0.1, "recall"), (0.5, -0.1, "missed_influence"), (nan, 0.1, "recall")],
 )
-def test_a_verdict_whose_headline_figures_are_no_parts_of_one_is_refused(
+def test_a_verdict_whose_headline_figures_are_not_fractions_is_refused(
     ledger: Ledger, recall: float, missed: float, named: str
 ) -> None:
     audit_id = ledger.submit_audit(record(ledger)).id

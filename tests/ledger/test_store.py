@@ -61,13 +61,13 @@ def test_sqlite_writes_ahead_so_that_readers_are_not_blocked(ledger_url: str) ->
 @pytest.mark.parametrize(
     "url", ["", "ledger.db", "sqlite://", "nosuch://host/db", "sqlite:////proc/no/ledger.db"]
 )
-def test_an_url_that_cannot_be_a_ledger_is_refused_by_name(url: str) -> None:
+def test_a_url_that_does_not_name_a_ledger_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         Ledger.open(url)
     assert refused.value.field == "ledger_url"
 
 
-def test_a_database_that_is_not_there_is_unavailable_and_says_where_without_the_password() -> None:
+def test_the_error_for_an_unreachable_database_names_its_address_without_the_password() -> None:
     with pytest.raises(Unavailable, match="CREDITLINE_LEDGER_URL") as down:
         Ledger.open("postgresql+psycopg://who:secret@127.0.0.1:1/ledger")
     assert down.value.service == "ledger"

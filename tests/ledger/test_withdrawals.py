@@ -1,4 +1,4 @@
-"""Withdrawals on a real SQLite file: one row a wish, what stands after them, and their chain."""
+"""Withdrawal requests on a real SQLite file: rows, resulting state, and hash chain."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_nothing_is_withdrawn_from_a_new_ledger(ledger: Ledger) -> None:
     assert ledger.verify_chain().withdrawals_head == GENESIS
 
 
-def test_a_withdrawal_is_read_back_as_it_was_wished(ledger: Ledger, clock: MovableClock) -> None:
+def test_a_withdrawal_is_read_back_as_it_was_requested(ledger: Ledger, clock: MovableClock) -> None:
     request = ledger.withdraw(_CONTRIBUTOR, "Ana Ångström", reason="by mail", requested_by="the office")
     assert (request.subject, request.reason, request.requested_by) == (
         "Ana Ångström",
@@ -41,7 +41,7 @@ def test_a_withdrawal_is_read_back_as_it_was_wished(ledger: Ledger, clock: Movab
     assert ledger.withdrawn() == Withdrawn(contributors=frozenset({"Ana Ångström"}), sequence=1)
 
 
-def test_the_same_wish_again_adds_no_row_and_gives_the_standing_one(
+def test_repeating_a_request_adds_no_row_and_returns_the_one_in_force(
     ledger: Ledger, clock: MovableClock
 ) -> None:
     first = ledger.withdraw(_WORK, "w1", reason="asked by letter")
@@ -52,7 +52,7 @@ def test_the_same_wish_again_adds_no_row_and_gives_the_standing_one(
     assert ledger.withdrawals_after(0) == (first, back)
 
 
-def test_at_once_from_many_threads_a_wish_is_one_row(ledger: Ledger) -> None:
+def test_the_same_request_from_many_threads_at_once_is_one_row(ledger: Ledger) -> None:
     with ThreadPoolExecutor(8) as pool:
         ids = set(pool.map(lambda _: ledger.withdraw(_WORK, "w1").id, range(24)))
     assert len(ids) == 1
@@ -67,21 +67,21 @@ def test_a_work_and_a_contributor_of_one_name_are_two_subjects(ledger: Ledger) -
     )
 
 
-def test_who_withdraws_after_taking_back_is_withdrawn(ledger: Ledger) -> None:
+def test_a_subject_withdrawn_again_after_a_revocation_is_withdrawn(ledger: Ledger) -> None:
     for request in (ledger.withdraw, ledger.revoke, ledger.withdraw):
         last = request(_WORK, "w1")
     assert ledger.withdrawn() == Withdrawn(works=frozenset({"w1"}), sequence=3)
     assert ledger.standing_withdrawals() == (last,)
 
 
-def test_what_was_never_withdrawn_cannot_be_taken_back(ledger: Ledger) -> None:
+def test_a_withdrawal_that_does_not_exist_cannot_be_revoked(ledger: Ledger) -> None:
     with pytest.raises(NotFound, match="never withdrawn") as refused:
         ledger.revoke(_CONTRIBUTOR, "Ana")
     assert refused.value.field == "subject"
     assert ledger.withdrawn().sequence == 0
 
 
-def test_later_wishes_are_read_alone_and_in_parts(ledger: Ledger) -> None:
+def test_later_requests_are_read_alone_and_in_pages(ledger: Ledger) -> None:
     requests = [ledger.withdraw(_WORK, f"w{number}") for number in range(5)]
     assert ledger.withdrawals_after(3) == tuple(requests[3:])
     assert ledger.withdrawals_after(1, limit=2) == tuple(requests[1:3])
@@ -89,7 +89,7 @@ def test_later_wishes_are_read_alone_and_in_parts(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "wish"),
+    ("field", "texts"),
     [
         ("subject", {"subject": " "}),
         ("subject", {"subject": "w" * 501}),
@@ -99,11 +99,11 @@ def test_later_wishes_are_read_alone_and_in_parts(ledger: Ledger) -> None:
         ("requested_by", {"subject": "w", "requested_by": "q" * 201}),
     ],
 )
-def test_texts_that_cannot_be_kept_are_refused_by_name(
-    ledger: Ledger, field: str, request: dict[str, str]
+def test_texts_that_cannot_be_stored_are_refused_with_their_field(
+    ledger: Ledger, field: str, texts: dict[str, str]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        ledger.withdraw(_WORK, **request)
+        ledger.withdraw(_WORK, **texts)
     assert refused.value.field == field
     assert ledger.withdrawals_after(0) == ()
 
@@ -135,7 +135,7 @@ def test_both_chains_are_verified(ledger: Ledger) -> None:
         "DELETE FROM withdrawals WHERE sequence = 2",
     ],
 )
-def test_a_changed_or_missing_wish_breaks_the_chain_there(
+def test_a_changed_or_missing_request_breaks_the_chain_there(
     ledger: Ledger, ledger_url: str, statement: str
 ) -> None:
     requests = [ledger.withdraw(_WORK, f"w{number}", reason="asked") for number in range(5)]
@@ -143,7 +143,7 @@ def test_a_changed_or_missing_wish_breaks_the_chain_there(
     assert ledger.verify_chain().broken_at == requests[2].id
 
 
-def test_the_newest_answer_shows_that_the_last_wishes_were_cut_off(ledger: Ledger, ledger_url: str) -> None:
+def test_the_newest_answer_shows_that_the_last_requests_were_cut_off(ledger: Ledger, ledger_url: str) -> None:
     for number in range(3):
         ledger.withdraw(_WORK, f"w{number}")
     answer = {"works": [], "remainder": 1.0, "withdrawals": 3}

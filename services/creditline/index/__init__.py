@@ -1,4 +1,4 @@
-"""Works' vectors in Qdrant: schema, search, and the loading of releases.
+"""Vectors of works in Qdrant: collection layout, ingest, search, builds of releases, capacity planning.
 
 Public modules: `builds.ownership`, `builds.promotion`, `builds.releases`, `capacity.choice`,
 `capacity.estimates`, `capacity.values`, `ingest.checkpoint`, `ingest.ingest`, `search`, `withdrawal`,

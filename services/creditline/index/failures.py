@@ -1,4 +1,4 @@
-"""What Qdrant's gRPC failures mean to us: one table, one sentence each."""
+"""Translation of Qdrant's gRPC errors into Creditline's errors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from creditline.errors import (
 
 @dataclass(frozen=True)
 class QdrantAddress:
-    """Where Qdrant's gRPC port is."""
+    """Address of Qdrant's gRPC port."""
 
     host: str
+    """Host name or IP address."""
     grpc_port: int
+    """Port of the gRPC API."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.grpc_port}"
@@ -33,7 +35,7 @@ class QdrantAddress:
 
 @contextmanager
 def translate_errors(address: QdrantAddress, collection: str) -> Iterator[None]:
-    """Turn gRPC failures inside the block into CreditlineErrors that say what to do."""
+    """Raise gRPC errors inside the block as CreditlineErrors that name the cause and the remedy."""
     try:
         yield
     except grpc.RpcError as failure:
@@ -45,7 +47,7 @@ def translate_errors(address: QdrantAddress, collection: str) -> Iterator[None]:
 def translated_error(
     code: grpc.StatusCode, details: str, address: QdrantAddress, collection: str
 ) -> CreditlineError:
-    """The error that a status of Qdrant's stands for."""
+    """The CreditlineError for a gRPC status of Qdrant."""
     if code == grpc.StatusCode.UNAVAILABLE:
         return Unavailable(
             f"Qdrant does not answer at {address}; start it with `creditline local up`, or check the "
@@ -64,7 +66,11 @@ def translated_error(
     if code == grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidInput(f"Qdrant refused the request for {collection!r}: {details}")
     if code == grpc.StatusCode.ALREADY_EXISTS:
-        return Conflict(f"collection {collection!r} is already there at {address}", field="collection")
+        return Conflict(
+            f"{collection!r} is already there: Qdrant at {address} has a collection or an alias of that name;"
+            " use another name or drop that one",
+            field="collection",
+        )
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return ResourceExhausted(f"Qdrant at {address} is overloaded ({details}); retry later")
     return Unavailable(

@@ -1,4 +1,4 @@
-"""Which works a search may list."""
+"""Filters of a search, and the payload fields that Qdrant indexes for them."""
 
 from __future__ import annotations
 
@@ -14,29 +14,36 @@ _INTEGER, _KEYWORD = qdrant.FieldType.FieldTypeInteger, qdrant.FieldType.FieldTy
 
 @dataclass(frozen=True)
 class WorkFilter:
-    """Works of any of these contributors (or rights holders), licences and origins, made in a span of time.
+    """Restriction of a search to some works. A work passes when it matches every field that is set.
 
-    Empty: of all. since, until: seconds since 1970; a work made at `until` is not meant, nor is one whose
-    time nobody knows when either is given.
+    An empty tuple or None does not restrict. Withdrawn works never pass.
     """
 
     contributors: tuple[str, ...] = ()
+    """Names of which one must be the work's contributor or one of its rights holders."""
     licences: tuple[str, ...] = ()
+    """Accepted licences."""
     origins: tuple[str, ...] = ()
+    """Accepted origins, see `creditline.index.points.origin`."""
     since: int | None = None
+    """Earliest creation time, inclusive: Unix time in seconds. Works without a creation time do not pass."""
     until: int | None = None
+    """Latest creation time, exclusive: Unix time in seconds. Works without a creation time do not pass."""
 
     def __post_init__(self) -> None:
         if self.since is not None and self.until is not None and self.since >= self.until:
-            raise InvalidInput(f"no work is made from {self.since} until {self.until}", field="until")
+            raise InvalidInput(
+                f"the time span from {self.since} until {self.until} is empty; `until` must be after `since`",
+                field="until",
+            )
 
     @property
     def narrows(self) -> bool:
-        """Whether any work is left out."""
+        """Whether the filter restricts the search at all."""
         return self != WorkFilter()
 
     def condition(self) -> qdrant.Filter:
-        """What a listed work fulfils: never a withdrawn one."""
+        """The filter as a Qdrant condition, which also excludes withdrawn works."""
         must = [withdrawn_is(False)]
         if self.contributors:
             must.append(held_by(self.contributors))
@@ -50,17 +57,17 @@ class WorkFilter:
 
 
 def withdrawn_is(withdrawn: bool) -> qdrant.Condition:
-    """Works that are withdrawn, or those that are not."""
+    """Condition on the `withdrawn` field of a work."""
     return matches("withdrawn", qdrant.Match(integer=int(withdrawn)))
 
 
 def held_by(names: Sequence[str]) -> qdrant.Condition:
-    """Works of which one of `names` is the contributor or a rights holder."""
+    """Condition that one of `names` is the contributor or a rights holder of the work."""
     return matches("holders", _any_of(names))
 
 
 def matches(key: str, match: qdrant.Match) -> qdrant.Condition:
-    """Works whose field `key` is as `match` says."""
+    """Condition that the payload field `key` matches."""
     return qdrant.Condition(field=qdrant.FieldCondition(key=key, match=match))
 
 
@@ -73,12 +80,15 @@ def _any_of(texts: Sequence[str]) -> qdrant.Match:
 def field_indexes(
     *, on_disk: bool
 ) -> Iterator[tuple[str, qdrant.FieldType.ValueType, qdrant.PayloadIndexParams]]:
-    """The fields that are searched by, with their kinds. Together they take 190 bytes a work.
+    """Payload fields that Qdrant indexes, with their types and parameters: together 190 bytes per work.
 
-    An integer's index finds single values or ranges: either costs half of both. Links of the graph for each
-    value of a field take most of the building; `withdrawn` and `created` leave works enough without any.
-    `withdrawn` is an integer on purpose: Qdrant Edge never matches a bool, so a withdrawn work would be
-    listed without any error. A work's id needs no field here: its point's id is made from it.
+    An integer index supports lookups or ranges; each costs half of what both cost. Extra graph links per
+    field value would take most of the build time, and filters on `withdrawn` and `created` leave enough works
+    without them. `withdrawn` is an integer on purpose: Qdrant Edge never matches a bool, so a withdrawn work
+    would be listed without an error. The work id needs no index because the point id is derived from it.
+
+    Args:
+        on_disk: Whether the keyword indexes are kept on disk instead of in RAM.
     """
     single = qdrant.IntegerIndexParams(lookup=True, range=False, enable_hnsw=False)
     yield "withdrawn", _INTEGER, qdrant.PayloadIndexParams(integer_index_params=single)

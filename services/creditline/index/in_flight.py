@@ -1,4 +1,4 @@
-"""A bounded number of calls under way at once: the next is sent while earlier ones are worked on."""
+"""Pipelining of calls with a bound on how many are in flight at once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Batch = TypeVar("Batch")
 
 
 class PendingCall(Protocol):
-    """A call that was sent and is not acknowledged yet."""
+    """A call that was sent and has not been acknowledged yet."""
 
     def acknowledged(self) -> object:
-        """Wait for the acknowledgement. Raises why it does not come."""
+        """Wait for the acknowledgement. Raises the error of a failed call."""
         ...
 
     def cancel(self) -> None:
-        """Stop waiting for it; whether it takes effect is open."""
+        """Cancel the call; it may still take effect on the server."""
         ...
 
 
@@ -27,31 +27,31 @@ def acknowledged_in_order(
     """Send every batch and yield it once it is acknowledged, in the order of sending.
 
     The first failure in making, sending or acknowledging a batch ends the iteration: no further batch is
-    sent, and the calls under way are cancelled. The same happens when the caller closes the iterator.
+    sent, and the calls in flight are cancelled. The same happens when the caller closes the iterator.
 
     Args:
-        batches: made one at a time, while earlier ones are under way.
-        send: starts the call for one batch.
-        limit: largest number of calls under way, at least 1.
+        batches: Batches to send; each is made while earlier ones are in flight.
+        send: Starts the call for one batch.
+        limit: Maximum number of calls in flight, at least 1.
 
     Raises:
-        Exception: the first failure.
+        Exception: The first failure.
     """
-    under_way: deque[tuple[Batch, PendingCall]] = deque()
+    in_flight: deque[tuple[Batch, PendingCall]] = deque()
     try:
         for batch in batches:
-            while len(under_way) >= limit:
-                yield _oldest_acknowledged(under_way)
-            under_way.append((batch, send(batch)))
-        while under_way:
-            yield _oldest_acknowledged(under_way)
+            while len(in_flight) >= limit:
+                yield _oldest_acknowledged(in_flight)
+            in_flight.append((batch, send(batch)))
+        while in_flight:
+            yield _oldest_acknowledged(in_flight)
     finally:
-        for _, call in under_way:
+        for _, call in in_flight:
             call.cancel()
 
 
-def _oldest_acknowledged(under_way: deque[tuple[Batch, PendingCall]]) -> Batch:
-    batch, call = under_way[0]
+def _oldest_acknowledged(in_flight: deque[tuple[Batch, PendingCall]]) -> Batch:
+    batch, call = in_flight[0]
     call.acknowledged()
-    under_way.popleft()
+    in_flight.popleft()
     return batch

@@ -1,4 +1,4 @@
-"""How a collection of works is laid out in Qdrant: one frozen plan, turned into Qdrant's own messages."""
+"""Layout and search effort of a collection of works, and the Qdrant messages made from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from creditline.errors import InvalidInput
 
 
 class Quantization(StrEnum):
-    """How vectors are shortened for the walk through the graph; the best are scored anew by whole vectors."""
+    """Quantization of the vectors in the graph search; the best hits are rescored by the full vectors."""
 
     NONE = "none"
     INT8 = "int8"
@@ -25,13 +25,14 @@ class Quantization(StrEnum):
 
 
 class Dtype(StrEnum):
-    """What the numbers of whole vectors are kept in."""
+    """Data type of the full vectors."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
 
 
-# How many more works than asked for are scored anew, by what loses more (measured: recall at one width).
+# Default oversampling: ratio of rescored works to requested works. Larger where quantization loses more
+# (measured as recall at one dimension).
 OVERSAMPLING = {
     Quantization.NONE: 1.0,
     Quantization.INT8: 2.0,
@@ -40,58 +41,70 @@ OVERSAMPLING = {
 }
 _DATATYPES = {Dtype.FLOAT32: qdrant.Datatype.Float32, Dtype.FLOAT16: qdrant.Datatype.Float16}
 
-# Where fewer works than this part pass a filter, the graph falls apart without the others: the search then
-# goes on to neighbours of neighbours (ACORN).
-_SELECTIVE = 0.3
-# Where a collection tells its plan, so that whoever searches it searches as far as it needs.
+# Where a smaller fraction of works passes a filter, the graph of these works is disconnected: the search then
+# expands to neighbours of neighbours (ACORN).
+_ACORN_MAX_SELECTIVITY = 0.3
+# Metadata key of the plan in a collection, from which every client learns the right search effort.
 _METADATA = "creditline_plan"
-# Fields by the names that plans of collections made before version 0.2 carry.
+# Field names in plans of collections made before version 0.2, and their present names.
 _FORMER_NAMES = {"codes": "quantization", "numbers": "dtype"}
-_COUNTS = ("graph_links", "build_ef", "segments", "shards", "replicas", "search_ef", "upsert_batch")
+_POSITIVE_FIELDS = ("graph_links", "build_ef", "segments", "shards", "replicas", "search_ef", "upsert_batch")
 
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """Layout and search effort of a collection; the defaults hold for up to a few million works.
+    """Layout and search effort of a collection; the defaults suit up to a few million works.
 
-    Thresholds are in kilobytes of raw vectors, as Qdrant counts them: below them a full scan is faster than
-    the graph. Codes stay in RAM, whole vectors and payload on disk; `indexes_on_disk`: of the fields that
-    works are filtered by, all but `withdrawn`. `oversampling` 0 means that of OVERSAMPLING. A filter thins
-    out the graph's neighbourhoods, so a search with one walks further (`filtered_search_ef`; of 1M works,
-    half passing: recall@100 of 0.92 at ef 128, 0.97 at 512).
+    Quantized vectors always stay in RAM.
+
+    Raises:
+        InvalidInput: A value that no collection can have; the error names the field.
     """
 
     graph_links: int = 16
+    """HNSW's m: links per work in the graph."""
     build_ef: int = 128
+    """HNSW's ef_construct: size of the candidate list while the graph is built."""
     graph_on_disk: bool = False
+    """Keep the graph on disk instead of in RAM."""
     full_scan_threshold_kilobytes: int = 10_000
+    """Size of raw vectors, in kilobytes, below which Qdrant scans them instead of searching the graph."""
     indexing_threshold_kilobytes: int = 10_000
+    """Size of a segment's raw vectors, in kilobytes, from which Qdrant builds a graph for it."""
     segments: int = 2
+    """Segments per shard."""
     shards: int = 1
+    """Number of shards."""
     replicas: int = 1
+    """Number of copies of each shard."""
     write_consistency: int = 1
+    """Number of replicas that must acknowledge a write, from 1 to `replicas`."""
     quantization: Quantization = Quantization.INT8
+    """Quantization of the vectors used in the graph search."""
     int8_quantile: float = 0.99
+    """Fraction of vector components that the range of int8 covers; the others are clipped."""
     oversampling: float = 0.0
+    """Ratio of rescored works to requested works; 0: the value of `OVERSAMPLING`."""
     dtype: Dtype = Dtype.FLOAT16
+    """Data type of the full vectors."""
     vectors_on_disk: bool = True
+    """Keep full vectors on disk instead of in RAM."""
     payload_on_disk: bool = True
+    """Keep the payload on disk instead of in RAM."""
     indexes_on_disk: bool = False
+    """Keep the indexes of payload fields on disk instead of in RAM, except that of `withdrawn`."""
     search_ef: int = 256
+    """HNSW's ef: size of the candidate list of a search without a filter."""
     filtered_search_ef: int = 512
+    """Size of the candidate list of a search with a filter, which thins out the graph's neighbourhoods.
+
+    With 1M works of which half pass, recall@100 is 0.92 at ef 128 and 0.97 at 512.
+    """
     upsert_batch: int = 512
+    """Number of works per write call."""
 
     def __post_init__(self) -> None:
-        """Raises InvalidInput naming the first value that no collection can have."""
-        for name in (
-            "graph_links",
-            "build_ef",
-            "segments",
-            "shards",
-            "replicas",
-            "search_ef",
-            "upsert_batch",
-        ):
+        for name in _POSITIVE_FIELDS:
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; give 1 or more", field=name)
         if not 1 <= self.write_consistency <= self.replicas:
@@ -103,29 +116,40 @@ class IndexPlan:
 
     @classmethod
     def from_json(cls, text: str) -> IndexPlan:
-        """Read a plan, also one that gives only what differs.
+        """Read a plan; fields that are missing have their defaults.
 
-        Raises InvalidInput for what is no JSON object, an unknown name or a value of the wrong kind.
+        Raises:
+            InvalidInput: The text is not a JSON object, or has an unknown field or a value of the wrong type.
         """
         try:
-            given: Mapping[str, Any] = json.loads(text)
-            given = {_FORMER_NAMES.get(name, name): value for name, value in dict(given).items()}
+            content: Mapping[str, Any] = json.loads(text)
+            if not isinstance(content, Mapping):
+                raise TypeError("it is not a JSON object")
+            given = {_FORMER_NAMES.get(name, name): value for name, value in content.items()}
             for name in given:
-                _refuse_unknown(name)
+                _check_field(name)
             return _READER.validate_python(given)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "plan"
-            raise InvalidInput(f"{name} of an index plan: {first['msg']}", field=name) from error
+            raise InvalidInput(f"{name} of an index plan is not valid: {first['msg']}", field=name) from error
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"this is not an index plan: {error}", field="plan") from error
 
     def to_json(self) -> str:
-        """All values, so that a later default changes nothing."""
+        """The plan as JSON with all fields, so that later defaults do not change it."""
         return json.dumps(asdict(self), indent=1)
 
     def creation(self, collection: str, dimension: int) -> qdrant.CreateCollection:
-        """The request for a collection of cosine vectors of `dimension`. Raises InvalidInput."""
+        """The request that creates a collection of works under cosine distance.
+
+        Args:
+            collection: Name of the collection.
+            dimension: Dimension of its vectors.
+
+        Raises:
+            InvalidInput: The dimension is less than 1.
+        """
         if dimension < 1:
             raise InvalidInput(
                 f"vectors of dimension {dimension} cannot be indexed; use 1 or more", field="dimension"
@@ -157,26 +181,32 @@ class IndexPlan:
 
     @classmethod
     def of_collection(cls, config: qdrant.CollectionConfig) -> IndexPlan:
-        """The plan that a collection was made by; the defaults for one that does not tell."""
+        """The plan stored in a collection; the defaults where the collection stores none."""
         if _METADATA not in config.metadata:
             return cls()
         return cls.from_json(config.metadata[_METADATA].string_value)
 
     def optimizers(self) -> qdrant.OptimizersConfigDiff:
-        """Several segments, so that a few new works do not rebuild the graph of all."""
+        """Optimizer settings: with several segments, a few new works do not cause a rebuild of all graphs."""
         return qdrant.OptimizersConfigDiff(
             default_segment_number=self.segments,
             indexing_threshold=self.indexing_threshold_kilobytes,
         )
 
     def effort(self, limit: int, *, narrow: bool, exact: bool) -> qdrant.SearchParams:
-        """Search effort for the best `limit` works; `narrow` when a filter leaves few of them."""
+        """Search parameters for one query.
+
+        Args:
+            limit: Number of works to return.
+            narrow: Whether the search has a filter.
+            exact: Scan all works instead of searching the graph.
+        """
         if exact:
             return qdrant.SearchParams(exact=True)
         ef = self.filtered_search_ef if narrow else self.search_ef
-        wide = qdrant.AcornSearchParams(enable=True, max_selectivity=_SELECTIVE)
+        acorn = qdrant.AcornSearchParams(enable=True, max_selectivity=_ACORN_MAX_SELECTIVITY)
         return qdrant.SearchParams(
-            hnsw_ef=max(ef, limit), quantization=self._rescoring(), acorn=wide if narrow else None
+            hnsw_ef=max(ef, limit), quantization=self._rescoring(), acorn=acorn if narrow else None
         )
 
     def _rescoring(self) -> qdrant.QuantizationSearchParams | None:
@@ -204,10 +234,10 @@ class IndexPlan:
 _READER = TypeAdapter(IndexPlan)
 
 
-def _refuse_unknown(name: str) -> None:
+def _check_field(name: str) -> None:
     known = [field.name for field in fields(IndexPlan)]
     if name in known:
         return
     near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"its fields are {', '.join(known)}"
     raise InvalidInput(f"an index plan has no {name!r}; {hint}", field=name)

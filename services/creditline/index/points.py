@@ -1,4 +1,4 @@
-"""Works as Qdrant points, and points as hits."""
+"""Conversion of works to Qdrant points, and of found points to hits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qdrant_client import grpc as qdrant
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
 
-# Fixed for ever: a work keeps its point id in every collection and on every machine.
+# Never to be changed: a work keeps its point id in every collection and on every machine.
 _POINT_NAMESPACE = uuid.UUID("6f1d8c1e-52f3-5c0b-9a36-5d0f3b7c2a11")
 # float16 storage moves a unit vector's length by far less than this.
 _UNIT_LENGTH_TOLERANCE = 1e-2
@@ -29,27 +29,40 @@ HIT_FIELDS = (
 
 @dataclass(frozen=True, eq=False)
 class WorkPoint:
-    """One work as it is indexed. `vector`: (width,) float, of unit length.
-
-    rights_holders: names with percentages that sum to 100; empty: the contributor alone. created: when it was
-    made, in seconds since 1970.
-    """
+    """A work as it is written to the index."""
 
     work_id: str
+    """Id of the work in its corpus."""
     vector: npt.NDArray[np.floating]
+    """(D,) float, of unit length."""
     contributor: str
+    """Name of the contributor."""
     title: str
+    """Title of the work."""
     caption: str
+    """Caption of the work."""
     licence: str
+    """Licence of the work."""
     source: str
+    """Path in the corpus, or URL."""
     duplicate_group: str
+    """Id of the group of copies and near copies."""
     withdrawn: bool = False
+    """Whether the work is hidden from searches."""
     rights_holders: tuple[tuple[str, float], ...] = ()
+    """Names with percentages that sum to 100; empty: the contributor holds all rights."""
     created: int | None = None
+    """Creation time: Unix time in seconds; None: unknown."""
 
     @classmethod
     def of(cls, work: Work, vector: npt.NDArray[np.floating], *, withdrawn: bool) -> Self:
-        """A work of a corpus or source with its vector."""
+        """Create the point of a work of a corpus or source.
+
+        Args:
+            work: The work.
+            vector: (D,) float, of unit length.
+            withdrawn: Whether the work is hidden from searches.
+        """
         return cls(
             work_id=work.id,
             vector=vector,
@@ -66,50 +79,70 @@ class WorkPoint:
 
 
 class Hit(NamedTuple):
-    """One work that a search found; `score` is the cosine in [-1, 1].
+    """A work found by a search.
 
-    Of a work that was found without its payload nothing but `point_id` and `score` is known. rights_holders:
-    names with percentages, empty where the contributor alone holds the rights.
+    A hit without payload has only `score` and `point_id`; its other fields are empty.
     """
 
     work_id: str
+    """Id of the work in its corpus."""
     score: float
+    """Cosine similarity to the query, in [-1, 1]."""
     contributor: str
+    """Name of the contributor."""
     title: str
+    """Title of the work."""
     caption: str
+    """Caption of the work."""
     licence: str
+    """Licence of the work."""
     duplicate_group: str
+    """Id of the group of copies and near copies."""
     source: str = ""
+    """Path in the corpus, or URL."""
     rights_holders: tuple[tuple[str, float], ...] = ()
+    """Names with percentages; empty: the contributor holds all rights."""
     point_id: str = ""
+    """Id of the point in Qdrant, see `point_id`."""
 
     @property
     def holders(self) -> tuple[tuple[str, float], ...]:
-        """Who is credited, with percentages that sum to 100."""
+        """Names to be credited, with percentages that sum to 100."""
         return self.rights_holders or ((self.contributor, 100.0),)
 
     @property
     def people(self) -> tuple[str, ...]:
-        """All who may withdraw it: rights holders, and who made it."""
+        """Names of all who may withdraw the work: its rights holders and its contributor."""
         return _people(self)
 
 
 def point_id(work_id: str) -> str:
-    """The UUIDv5 under which a work is stored."""
+    """The id of a work's point in Qdrant: a UUIDv5 of the work id."""
     return str(uuid.uuid5(_POINT_NAMESPACE, work_id))
 
 
 def checked_vectors(points: Sequence[WorkPoint], dimension: int) -> npt.NDArray[np.float32]:
-    """The vectors of `points`: (B, width) float32.
+    """The vectors of some points, after validation.
 
-    Raises InvalidInput naming the first work whose vector has another width, is not finite or not of unit
-    length: Qdrant would store the first two wrongly or too late, and would rescale the third silently.
+    Qdrant would store vectors that are not finite, report a wrong dimension late, and silently rescale
+    vectors that are not of unit length.
+
+    Args:
+        points: B works.
+        dimension: Dimension of the collection, D.
+
+    Returns:
+        (B, D) float32.
+
+    Raises:
+        InvalidInput: A vector has another dimension, is not finite or not of unit length; the error names the
+            first such work.
     """
     for point in points:
         if point.vector.shape != (dimension,):
             raise InvalidInput(
-                f"the vector of work {point.work_id!r} has shape {point.vector.shape}, the collection holds "
-                f"({dimension},); embed it with the release that this collection belongs to",
+                f"the vector of work {point.work_id!r} has shape {point.vector.shape}, but the collection has"
+                f" vectors of shape ({dimension},); embed it with the release that the collection belongs to",
                 field="vector",
             )
     vectors = np.stack([np.asarray(point.vector, dtype=np.float32) for point in points])
@@ -126,9 +159,15 @@ def checked_vectors(points: Sequence[WorkPoint], dimension: int) -> npt.NDArray[
 
 
 def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.PointStruct:
-    """A Qdrant point. Built as protobuf directly: pydantic models cost three times the rest of an upsert.
+    """The Qdrant point of a work.
 
-    A field that another tells is left out: each takes 3 µs to write in Qdrant Edge, and its room on disk.
+    The message is built directly in protobuf: pydantic models cost three times the rest of an upsert. Payload
+    fields that follow from another field are left out: each takes 3 µs to write in Qdrant Edge, and disk
+    space.
+
+    Args:
+        point: The work.
+        vector: (D,) float32, its validated vector.
     """
     message = qdrant.PointStruct(
         id=qdrant.PointId(uuid=point_id(point.work_id)),
@@ -152,7 +191,7 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
 
 
 def _texts(point: WorkPoint) -> Iterator[tuple[str, str]]:
-    """The fields that are plain texts, but for those that another one tells."""
+    """Names and values of the text fields, without those that follow from another field."""
     yield "work_id", point.work_id
     yield "caption", point.caption
     if point.title != point.caption:
@@ -165,23 +204,23 @@ def _texts(point: WorkPoint) -> Iterator[tuple[str, str]]:
 
 
 def _people(work: WorkPoint | Hit) -> tuple[str, ...]:
-    """All whom a work can be found by: rights holders, as their percentages are, then its maker."""
+    """Rights holders in the order of their percentages, then the contributor, without repetition."""
     return tuple(dict.fromkeys([*(name for name, _ in work.rights_holders), work.contributor]))
 
 
 def origin(source: str) -> str:
-    """Where a work comes from, coarsely: the host of an address, or a path's first directory."""
+    """Coarse origin of a work: the host of a URL, or the first directory of a path."""
     return (urlsplit(source).hostname or "") if "://" in source else source.partition("/")[0]
 
 
 def dense_vector(vector: npt.NDArray[np.float32]) -> qdrant.DenseVector:
-    """A vector as protobuf, parsed from its own bytes: number by number takes eight times as long."""
+    """A (D,) float32 vector as protobuf, parsed from its bytes; value by value takes eight times as long."""
     packed = vector.astype("<f4", copy=False).tobytes()
     return qdrant.DenseVector.FromString(_DENSE_DATA_FIELD + _varint(len(packed)) + packed)
 
 
 def _varint(number: int) -> bytes:
-    """Protobuf's encoding of a length."""
+    """A length in protobuf's variable-length encoding."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -191,7 +230,12 @@ def _varint(number: int) -> bytes:
 
 
 def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hit:
-    """A search result with the fields of `HIT_FIELDS`, or with none when there is no payload."""
+    """A search result as a hit.
+
+    Args:
+        point: The found point.
+        payload: Its payload with the fields of `HIT_FIELDS`; empty: the hit has only id and score.
+    """
     if not payload:
         return bare_hit(point)
     texts = {name: payload[name].string_value for name in payload}
@@ -205,18 +249,20 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
         licence=texts.get("licence", ""),
         duplicate_group=texts.get("duplicate_group", work_id),
         source=texts.get("source", ""),
-        rights_holders=_split(payload) if "percents" in payload else (),
+        rights_holders=_rights_holders(payload) if "percents" in payload else (),
         point_id=point.id.uuid,
     )
 
 
 def bare_hit(point: qdrant.ScoredPoint) -> Hit:
-    """A search result of which only id and score were asked for."""
-    # By position: long lists are made of these, and names take twice as long.
+    """A search result as a hit that has only point id and score."""
+    # Positional for speed: keyword arguments take twice as long, and long lists consist of these.
     return Hit._make(("", point.score, "", "", "", "", "", "", (), point.id.uuid))
 
 
-def _split(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:
-    """Rights holders with their parts; a maker without a part comes after those who have one."""
+def _rights_holders(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:
+    """Rights holders with their percentages; a contributor without one, who is stored last, is left out."""
     names, percents = (payload[name].list_value.values for name in ("holders", "percents"))
-    return tuple((name.string_value, part.double_value) for name, part in zip(names, percents, strict=False))
+    return tuple(
+        (name.string_value, percent.double_value) for name, percent in zip(names, percents, strict=False)
+    )

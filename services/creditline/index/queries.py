@@ -1,4 +1,4 @@
-"""What is asked of Qdrant: the works nearest to a vector."""
+"""Query messages to Qdrant: the nearest works of a vector."""
 
 from __future__ import annotations
 
@@ -20,18 +20,27 @@ def nearest(
     params: qdrant.SearchParams,
     fields: tuple[str, ...],
 ) -> qdrant.QueryPoints:
-    """The `limit` points nearest to `vector` ((width,) float), with these fields of their payload.
+    """Query for the points nearest to a vector.
 
-    Raises InvalidInput for a vector that is not one row of finite numbers.
+    Args:
+        collection: Name of the collection.
+        vector: (D,) float, the query.
+        limit: Number of points to return.
+        condition: Filter that the points must pass.
+        params: Search effort.
+        fields: Payload fields to return.
+
+    Raises:
+        InvalidInput: The vector is not one row of finite numbers.
     """
     if vector.ndim != 1 or not np.isfinite(vector).all():
         raise InvalidInput(
             f"the query vector of shape {vector.shape} is not one row of finite numbers", field="vector"
         )
-    wanted = qdrant.VectorInput(dense=dense_vector(vector.astype(np.float32)))
+    query = qdrant.VectorInput(dense=dense_vector(vector.astype(np.float32)))
     return qdrant.QueryPoints(
         collection_name=collection,
-        query=qdrant.Query(nearest=wanted),
+        query=qdrant.Query(nearest=query),
         filter=condition,
         params=params,
         limit=limit,
@@ -40,9 +49,10 @@ def nearest(
 
 
 def best_of(request: qdrant.QueryPoints, limit: int, fields: tuple[str, ...]) -> qdrant.QueryPoints:
-    """The best `limit` of the points that `request` finds, with these fields of their payload.
+    """Query for only the best `limit` points of `request`, with the given payload fields.
 
-    It scores as many points by their whole vectors: the best of both are then the same.
+    Oversampling is raised so that both queries rescore the same number of points by their full vectors; the
+    best points of both are then the same.
     """
     best = qdrant.QueryPoints()
     best.CopyFrom(request)
@@ -55,7 +65,7 @@ def best_of(request: qdrant.QueryPoints, limit: int, fields: tuple[str, ...]) ->
 
 @lru_cache(maxsize=8)
 def payload_fields(names: tuple[str, ...]) -> qdrant.WithPayloadSelector:
-    """These fields only; no payload at all for no names."""
+    """Selector of the named payload fields; no names select no payload."""
     if not names:
         return qdrant.WithPayloadSelector(enable=False)
     return qdrant.WithPayloadSelector(include=qdrant.PayloadIncludeSelector(fields=names))

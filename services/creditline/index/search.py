@@ -1,4 +1,4 @@
-"""The asynchronous side of the index: the nearest works of a query, for the gateway."""
+"""Asynchronous client of the index: searches for the nearest works of a query, used by the gateway."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ MOST_HITS = 10_000
 ALL_WORKS = WorkFilter()
 _HEALTH_SECONDS = 2.0
 _ALIASES_SECONDS = 0.25
-# Hits of one group come together: so many more works are searched for at first, and then so many times more.
-_WORKS_PER_GROUP = 3
-_GROWTH = 4
-_NOTHING: Mapping[str, qdrant.Value] = {}
+# Initial over-fetch per group, since hits of one group lie close together, and its growth per retry.
+_OVERFETCH = 3
+_OVERFETCH_GROWTH = 4
+_NO_PAYLOAD: Mapping[str, qdrant.Value] = {}
 GroupField = Literal["contributor", "duplicate_group"]
 
 
 @dataclass(frozen=True)
 class BuildState:
-    """What Qdrant reports of a collection of works."""
+    """Dimension and size of a collection of works, as reported by Qdrant."""
 
     dimension: int
     """Dimension of the vectors."""
     works: int
-    """Number of works, withdrawn ones included. A server's number is approximate while it optimises."""
+    """Number of works, including withdrawn ones. A server's number is approximate while it optimises."""
 
 
 class WorkSearch:
-    """Searches in collections of works. Safe for any number of concurrent calls on one event loop.
+    """Client for searches in collections of works; safe for concurrent calls on one event loop.
 
-    Requests go through qdrant-client's own gRPC stubs: conversion from and to its pydantic models costs
-    more than the search itself, and its timeouts are whole seconds.
+    Requests use qdrant-client's own gRPC stubs: converting from and to its pydantic models costs more than
+    the search itself, and its timeouts are whole seconds.
     """
 
     def __init__(self, client: AsyncQdrantClient, address: QdrantAddress) -> None:
         self._client = client
         self._address = address
-        self._asking = asyncio.Lock()
-        # By build: its plan never changes.
+        self._refresh_lock = asyncio.Lock()
+        # By build; the plan of a build never changes.
         self._plans: dict[str, IndexPlan] = {}
-        # What aliases mean, and until when (by the monotonic clock) that is believed.
+        # Targets of the aliases, and the monotonic time at which this cache expires.
         self._aliases: tuple[Mapping[str, str], float] = ({}, 0.0)
 
     @classmethod
     def connect(cls, host: str = "127.0.0.1", grpc_port: int = 6334) -> Self:
-        """A client of the Qdrant at `host:grpc_port`; nothing is sent until the first call."""
+        """Create a client of the Qdrant at `host:grpc_port`; nothing is sent before the first call."""
         client = AsyncQdrantClient(
             host=host,
             grpc_port=grpc_port,
@@ -95,11 +95,23 @@ class WorkSearch:
         exact: bool = False,
         detailed: int | None = None,
     ) -> list[Hit]:
-        """The `limit` works nearest to `vector` ((width,) float), best first; never a withdrawn one.
+        """The nearest works of a query vector, best first, without withdrawn ones.
 
-        `exact` scans all works instead of the graph. `detailed`: only so many of the hits, the best, come
-        with their payload; of long lists that takes most of the time. Raises InvalidInput for a bad vector
-        or limit, DeadlineExceeded, NotReady when the collection is missing, Unavailable when Qdrant is down.
+        Args:
+            collection: Name of a collection or an alias.
+            vector: (D,) float, the query.
+            limit: Number of works to return, from 1 to `MOST_HITS`.
+            deadline_seconds: Time limit of the call.
+            where: Filter that the works must pass.
+            exact: Scan all works instead of searching the graph.
+            detailed: Number of hits, the best ones, that are returned with their payload; None: all. For long
+                lists, reading the payload takes most of the time.
+
+        Raises:
+            InvalidInput: The vector or the limit is not valid.
+            DeadlineExceeded: Qdrant did not answer in time.
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
         """
         (found,) = await self.search_many(
             collection,
@@ -123,13 +135,31 @@ class WorkSearch:
         exact: bool = False,
         detailed: int | None = None,
     ) -> list[list[Hit]]:
-        """`search` for several vectors in one call, answers in their order."""
+        """Run `search` for several vectors in one call.
+
+        Args:
+            collection: Name of a collection or an alias.
+            vectors: Queries, each (D,) float.
+            limit: Number of works to return per query, from 1 to `MOST_HITS`.
+            deadline_seconds: Time limit of the call.
+            where: Filter that the works must pass.
+            exact: Scan all works instead of searching the graph.
+            detailed: Number of hits per query that are returned with their payload; None: all.
+
+        Returns:
+            The hits of each query, in the order of the queries.
+
+        Raises:
+            CreditlineError: The errors of `search`.
+        """
         if not 1 <= limit <= MOST_HITS:
             raise InvalidInput(
-                f"{limit} works cannot be searched for; ask for 1 to {MOST_HITS:,}", field="limit"
+                f"a search cannot return {limit} works; ask for 1 to {MOST_HITS:,}", field="limit"
             )
         if deadline_seconds <= 0:
-            raise DeadlineExceeded("the deadline had passed before the index was asked")
+            raise DeadlineExceeded(
+                "the deadline had passed before the index was queried; allow more time for the request"
+            )
         ends = time.monotonic() + deadline_seconds
         plan = await self._plan_of(collection, deadline_seconds)
         params = plan.effort(limit, narrow=where.narrows, exact=exact)
@@ -137,29 +167,29 @@ class WorkSearch:
         fields = HIT_FIELDS if most == limit else ()
         requests = [nearest(collection, vector, limit, condition, params, fields) for vector in vectors]
         if most < limit:
-            return await self._detailed(collection, requests, most, ends)
-        found = await self._asked(collection, requests, deadline_seconds)
+            return await self._search_partly_detailed(collection, requests, most, ends)
+        found = await self._query(collection, requests, deadline_seconds)
         return [[to_hit(point, point.payload) for point in points] for points in found]
 
-    async def _detailed(
+    async def _search_partly_detailed(
         self, collection: str, requests: Sequence[qdrant.QueryPoints], most: int, ends: float
     ) -> list[list[Hit]]:
-        """Hits of each request, which asks for no payload; the best `most` of them have theirs.
+        """Hits of each request, of which only the best `most` have their payload.
 
-        Those are searched for once more in the same call: a second call for their payload would take longer
-        than the search.
+        The requests themselves select no payload. The best works are searched for once more in the same call,
+        because a second call for their payload would take longer than the search.
         """
         best = [best_of(request, most, HIT_FIELDS) for request in requests if most]
-        both = await self._asked(collection, [*requests, *best], ends - time.monotonic())
+        both = await self._query(collection, [*requests, *best], ends - time.monotonic())
         found = both[: len(requests)]
         payloads: dict[str, Mapping[str, qdrant.Value]] = {
             point.id.uuid: point.payload for points in both[len(requests) :] for point in points
         }
-        wanted = [point.id for points in found for point in points[:most]]
-        missing = [identity for identity in wanted if identity.uuid not in payloads]
+        best_ids = [point.id for points in found for point in points[:most]]
+        missing = [identity for identity in best_ids if identity.uuid not in payloads]
         if missing:
             payloads |= await self._payloads(collection, missing, ends - time.monotonic())
-        return [_joined(points, payloads, most) for points in found]
+        return [_merge_payloads(points, payloads, most) for points in found]
 
     async def search_groups(
         self,
@@ -172,11 +202,26 @@ class WorkSearch:
         deadline_seconds: float,
         where: WorkFilter = ALL_WORKS,
     ) -> list[list[Hit]]:
-        """The best `groups` contributors or duplicate groups, each by its best `per_group` works.
+        """The best contributors or duplicate groups, each with its best works.
 
-        Searches for more works until there are enough groups, or no more works.
+        The search is repeated with a larger limit until there are enough groups or no more works.
+
+        Args:
+            collection: Name of a collection or an alias.
+            vector: (D,) float, the query.
+            groups: Number of groups to return.
+            by: Field that defines the groups.
+            per_group: Maximum number of works per group.
+            deadline_seconds: Time limit of all calls together.
+            where: Filter that the works must pass.
+
+        Returns:
+            Hits by group, best group first, best work first within a group.
+
+        Raises:
+            CreditlineError: The errors of `search`.
         """
-        ends, limit = time.monotonic() + deadline_seconds, groups * per_group * _WORKS_PER_GROUP
+        ends, limit = time.monotonic() + deadline_seconds, groups * per_group * _OVERFETCH
         while True:
             limit = min(limit, MOST_HITS)
             hits = await self.search(
@@ -186,7 +231,7 @@ class WorkSearch:
             enough = len(found) == groups and all(len(members) == per_group for members in found)
             if enough or len(hits) < limit or limit == MOST_HITS:
                 return found
-            limit *= _GROWTH
+            limit *= _OVERFETCH_GROWTH
 
     async def above(
         self,
@@ -197,32 +242,49 @@ class WorkSearch:
         deadline_seconds: float,
         where: WorkFilter = ALL_WORKS,
     ) -> list[Hit]:
-        """All works with a cosine of `threshold` or more, best first, up to MOST_HITS of them."""
+        """All works whose cosine similarity to a query reaches a threshold, best first.
+
+        Args:
+            collection: Name of a collection or an alias.
+            vector: (D,) float, the query.
+            threshold: Minimum cosine, inclusive.
+            deadline_seconds: Time limit of the call.
+            where: Filter that the works must pass.
+
+        Returns:
+            At most `MOST_HITS` hits.
+
+        Raises:
+            CreditlineError: The errors of `search`.
+        """
         plan = await self._plan_of(collection, deadline_seconds)
         effort = plan.effort(MOST_HITS, narrow=where.narrows, exact=False)
         request = nearest(collection, vector, MOST_HITS, where.condition(), effort, HIT_FIELDS)
         request.score_threshold = threshold
-        (points,) = await self._asked(collection, [request], deadline_seconds)
+        (points,) = await self._query(collection, [request], deadline_seconds)
         return [to_hit(point, point.payload) for point in points]
 
     async def build_of(self, alias: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> str:
-        """The collection that an alias means, as of a quarter of a second ago; the name itself if it is none.
+        """The collection that an alias points to; the name itself when it is not an alias.
 
-        Who asks more than once for one answer asks the build, so that no answer is of two. Raises
-        Unavailable when Qdrant is down.
+        The result is cached for a quarter of a second. A caller that needs several searches for one answer
+        searches the build, so that the answer is not mixed from two builds.
+
+        Raises:
+            Unavailable: Qdrant cannot be reached.
         """
-        if self._must_ask(alias):
-            # Searches that wait for the same answer ask once.
-            async with self._asking:
-                if self._must_ask(alias):
-                    await self._ask_for_aliases(alias, deadline_seconds)
+        if self._needs_refresh(alias):
+            # Concurrent searches share one request.
+            async with self._refresh_lock:
+                if self._needs_refresh(alias):
+                    await self._refresh_aliases(alias, deadline_seconds)
         return self._aliases[0].get(alias, alias)
 
-    def _must_ask(self, alias: str) -> bool:
+    def _needs_refresh(self, alias: str) -> bool:
         known, until = self._aliases
         return time.monotonic() > until or (alias not in known and alias not in self._plans)
 
-    async def _ask_for_aliases(self, alias: str, deadline_seconds: float) -> None:
+    async def _refresh_aliases(self, alias: str, deadline_seconds: float) -> None:
         with translate_errors(self._address, alias):
             answer = await self._client.grpc_collections.ListAliases(
                 qdrant.ListAliasesRequest(), timeout=deadline_seconds
@@ -231,28 +293,38 @@ class WorkSearch:
         self._aliases = known, time.monotonic() + _ALIASES_SECONDS
 
     async def count(self, collection: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> int:
-        """How many works the collection holds: tells readiness. Raises NotReady and Unavailable."""
+        """Exact number of works in the collection, used by readiness checks.
+
+        Raises:
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
+        """
         request = qdrant.CountPoints(collection_name=collection, exact=True)
         with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
         return answer.result.count
 
     async def state_of(self, build: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> BuildState:
-        """The collection's dimension and number of works. Raises NotReady and Unavailable."""
+        """Dimension and number of works of a collection.
+
+        Raises:
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
+        """
         info = await self._info(build, deadline_seconds)
         return BuildState(info.config.params.vectors_config.params.size, info.points_count)
 
     async def vectors(
         self, collection: str, work_ids: Sequence[str], *, deadline_seconds: float = _HEALTH_SECONDS
     ) -> npt.NDArray[np.float32]:
-        """The stored vectors of those of `work_ids` that are there, in any order.
+        """Stored vectors of the given works.
 
         Returns:
-            (found, width) float32; (0, 0) when none is there.
+            (F, D) float32 with one row for each work found, in any order; (0, 0) when none was found.
 
         Raises:
-            NotReady: there is no such collection.
-            Unavailable: Qdrant does not answer.
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
         """
         request = qdrant.GetPoints(
             collection_name=collection,
@@ -266,17 +338,17 @@ class WorkSearch:
         return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
 
     async def _plan_of(self, collection: str, deadline_seconds: float) -> IndexPlan:
-        """The plan of a collection or of the build that an alias means."""
+        """The plan of a collection, or of the build that an alias points to."""
         if collection in self._plans:
             return self._plans[collection]
         build = await self.build_of(collection, deadline_seconds=deadline_seconds)
         if build not in self._plans:
-            async with self._asking:
+            async with self._refresh_lock:
                 if build not in self._plans:
-                    self._plans[build] = await self._ask_for_plan(build, deadline_seconds)
+                    self._plans[build] = await self._fetch_plan(build, deadline_seconds)
         return self._plans[build]
 
-    async def _ask_for_plan(self, build: str, deadline_seconds: float) -> IndexPlan:
+    async def _fetch_plan(self, build: str, deadline_seconds: float) -> IndexPlan:
         return IndexPlan.of_collection((await self._info(build, deadline_seconds)).config)
 
     async def _info(self, build: str, deadline_seconds: float) -> qdrant.CollectionInfo:
@@ -285,10 +357,10 @@ class WorkSearch:
             answer = await self._client.grpc_collections.Get(request, timeout=deadline_seconds)
         return answer.result
 
-    async def _asked(
+    async def _query(
         self, collection: str, requests: Sequence[qdrant.QueryPoints], deadline_seconds: float
     ) -> list[Sequence[qdrant.ScoredPoint]]:
-        """The points of every request; a batch goes as one call."""
+        """The points found by each request; several requests are sent as one batch."""
         if not requests:
             return []
         with translate_errors(self._address, collection):
@@ -297,12 +369,12 @@ class WorkSearch:
                 return [answer.result]
             batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
             answers = await self._client.grpc_points.QueryBatch(batch, timeout=deadline_seconds)
-            return [each.result for each in answers.result]
+            return [answer.result for answer in answers.result]
 
     async def _payloads(
         self, collection: str, ids: Sequence[qdrant.PointId], deadline_seconds: float
     ) -> dict[str, Mapping[str, qdrant.Value]]:
-        """The payloads of points, by id."""
+        """Payloads of points by point id."""
         request = qdrant.GetPoints(
             collection_name=collection, ids=ids, with_payload=payload_fields(HIT_FIELDS)
         )
@@ -311,16 +383,26 @@ class WorkSearch:
         return {point.id.uuid: point.payload for point in answer.result}
 
 
-def _joined(
+def _merge_payloads(
     points: Sequence[qdrant.ScoredPoint], payloads: Mapping[str, Mapping[str, qdrant.Value]], most: int
 ) -> list[Hit]:
-    """Hits of which the first `most` have their payload."""
-    best = [to_hit(point, payloads.get(point.id.uuid, _NOTHING)) for point in points[:most]]
+    """Hits of which only the first `most` have their payload."""
+    best = [to_hit(point, payloads.get(point.id.uuid, _NO_PAYLOAD)) for point in points[:most]]
     return best + [bare_hit(point) for point in points[most:]]
 
 
 def grouped(hits: Sequence[Hit], by: GroupField, groups: int, per_group: int) -> list[list[Hit]]:
-    """Hits, best first, as the first `groups` groups of up to `per_group` works each."""
+    """Group hits by a field.
+
+    Args:
+        hits: Hits, best first.
+        by: Field that defines the groups.
+        groups: Maximum number of groups; later groups are left out.
+        per_group: Maximum number of hits per group.
+
+    Returns:
+        Hits by group, in the order in which the groups first occur.
+    """
     members: dict[str, list[Hit]] = {}
     for hit in hits:
         key = getattr(hit, by)

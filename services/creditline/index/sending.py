@@ -1,4 +1,4 @@
-"""A batch of points on its way to Qdrant: sent, and sent again until it is acknowledged."""
+"""Upserts of point batches to Qdrant, retried until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ from creditline.retries import RetryPolicy, any_of
 _is_transient = any_of(Unavailable, DeadlineExceeded, ResourceExhausted)
 
 NO_RETRY = RetryPolicy(max_attempts=1)
-# Half of each delay is random: loaders that failed together must not come back together.
+# Half of each delay is random, so that loaders that failed together do not retry together.
 FIVE_MINUTES = RetryPolicy(max_seconds=300.0, jitter=0.5)
 
 
 @dataclass
 class Sending:
-    """One upsert, which begins at once.
+    """One upsert, which starts when the object is created.
 
-    Raises on acknowledgement what Qdrant answered, as a CreditlineError.
+    An error that Qdrant returns is raised as a CreditlineError by `acknowledged`.
     """
 
     start: Callable[[], Any]
-    """Makes the call and returns its future; making it twice has the same effect as making it once."""
+    """Start the call and return its future. The call is idempotent."""
     address: QdrantAddress
+    """Address of Qdrant, for error messages."""
     collection: str
+    """Name of the collection, for error messages."""
     retries: RetryPolicy
-    """Used while Qdrant is unavailable, overloaded, full or too slow."""
+    """Policy while Qdrant is unavailable, overloaded, full or too slow."""
     rng: random.Random
-    """Source of the retries' jitter."""
+    """Random generator of the retry jitter."""
     _call: Any = field(init=False)
-    _failed: bool = field(init=False, default=False)
+    _attempted: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._call = self.start()
 
     def acknowledged(self) -> None:
-        """Wait until Qdrant holds the batch durably.
+        """Wait until Qdrant has stored the batch durably.
 
         Raises:
-            CreditlineError: the first error that is not transient, or the last one when the policy ends.
+            CreditlineError: The first error that is not transient, or the last one when the policy ends.
         """
         self.retries.call(self._attempt, transient=_is_transient, rng=self.rng)
 
     def cancel(self) -> None:
-        """Cancel the call if it is under way."""
+        """Cancel the call if it is in flight."""
         self._call.cancel()
 
     def _attempt(self) -> None:
-        if self._failed:
+        if self._attempted:
             self._call = self.start()
-        self._failed = True
+        self._attempted = True
         with translate_errors(self.address, self.collection):
             self._call.result()

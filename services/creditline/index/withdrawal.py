@@ -1,6 +1,6 @@
-"""Withdrawals in the index: what the ledger says is left out is made so in every collection.
+"""Enforcement of the ledger's withdrawals in the collections of the index.
 
-Works are hidden by their payload, so that one request reaches a work, or all works of a contributor.
+Works are hidden through their payload, so that one request covers a work or all works of a contributor.
 """
 
 from __future__ import annotations
@@ -20,40 +20,50 @@ _SUBJECTS_PER_REQUEST = 1_000
 
 
 def enforced(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> None:
-    """Make one collection agree with what is withdrawn, and make sure that it does.
+    """Apply the withdrawals to one collection and verify the result.
 
-    To be called before a collection answers: after it was filled, and before an alias points to it. Raises
-    Conflict when a withdrawn work can still be found.
+    To be called before a collection serves queries: after it was filled, and before an alias points to it.
+
+    Raises:
+        Conflict: A withdrawn work can still be found.
     """
     carry_out(index, withdrawn, [collection])
     check(index, withdrawn, collection)
 
 
 def carry_out(index: WorkIndex, withdrawn: Withdrawn, collections: Iterable[str]) -> int:
-    """Hide what is withdrawn in every collection, and show again what was taken back.
+    """Hide withdrawn works in every collection, and list works again whose withdrawal was revoked.
 
-    Returns how many works changed. Where a collection agrees already, nothing is written; one that is dropped
-    meanwhile is passed over.
+    Nothing is written to a collection that already agrees. A collection that is dropped meanwhile is skipped.
+
+    Returns:
+        The number of works that changed.
     """
-    return sum(_in_collection(index, withdrawn, collection) for collection in collections)
+    return sum(_apply(index, withdrawn, collection) for collection in collections)
 
 
 def check(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> None:
-    """Raises Conflict when a search of the collection could find a withdrawn work."""
-    if any(index.count_matching(collection, which) for which in _listed_against(withdrawn)):
+    """Verify that no search of the collection can find a withdrawn work.
+
+    Raises:
+        Conflict: The collection lists a withdrawn work.
+    """
+    if any(index.count_matching(collection, which) for which in _still_listed(withdrawn)):
         raise Conflict(
-            f"collection {collection!r} still lists works that are withdrawn; do not serve it: a gateway "
-            "carries withdrawals out, and so does loading the collection again",
+            f"collection {collection!r} still lists works that are withdrawn and must not serve queries; a "
+            "running gateway hides them, and so does loading the collection again",
             field="collection",
         )
 
 
-def _in_collection(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> int:
+def _apply(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> int:
     try:
-        # First what is shown again: whatever comes between, a work ends up hidden rather than shown.
-        shown = sum(_set(index, collection, which, hidden=False) for which in _hidden_after_return(withdrawn))
-        return shown + sum(
-            _set(index, collection, which, hidden=True) for which in _listed_against(withdrawn)
+        # Works are listed again first: a concurrent change then leaves a work hidden rather than listed.
+        listed = sum(
+            _set_hidden(index, collection, which, hidden=False) for which in _still_hidden(withdrawn)
+        )
+        return listed + sum(
+            _set_hidden(index, collection, which, hidden=True) for which in _still_listed(withdrawn)
         )
     except NotReady:
         if index.exists(collection):
@@ -61,29 +71,29 @@ def _in_collection(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> i
         return 0
 
 
-def _set(index: WorkIndex, collection: str, which: qdrant.Filter, *, hidden: bool) -> int:
-    """Counted first: a write that changes nothing would still be one to every replica and to disk."""
+def _set_hidden(index: WorkIndex, collection: str, which: qdrant.Filter, *, hidden: bool) -> int:
+    """Counts first, because a write without effect would still go to every replica and to disk."""
     works = index.count_matching(collection, which)
     if works:
         index.withdraw_matching(collection, which, withdrawn=hidden)
     return works
 
 
-def _listed_against(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
-    """Works that are covered and still listed."""
+def _still_listed(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
+    """Works that are withdrawn but still listed."""
     for any_of in _any_of(withdrawn.works, withdrawn.contributors):
         yield qdrant.Filter(must=[withdrawn_is(False), any_of])
 
 
-def _hidden_after_return(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
-    """Works that are hidden although they, or whoever hid them, were taken back, and that nothing covers."""
-    still = list(_any_of(withdrawn.works, withdrawn.contributors))
+def _still_hidden(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
+    """Works that are hidden although their withdrawal was revoked and no other withdrawal covers them."""
+    covered = list(_any_of(withdrawn.works, withdrawn.contributors))
     for any_of in _any_of(withdrawn.returned_works, withdrawn.returned_contributors):
-        yield qdrant.Filter(must=[withdrawn_is(True), any_of], must_not=still)
+        yield qdrant.Filter(must=[withdrawn_is(True), any_of], must_not=covered)
 
 
 def _any_of(works: Iterable[str], people: Iterable[str]) -> Iterator[qdrant.Condition]:
-    """Conditions that together match each of these works, and all works of each of these people."""
+    """Conditions that together match the given works and all works of the given people."""
     for ids in _batches(works):
         points = [qdrant.PointId(uuid=point_id(work_id)) for work_id in ids]
         yield qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=points))

@@ -1,4 +1,4 @@
-"""The synchronous side of the index: create, fill, count and drop a collection of works."""
+"""Synchronous client of the index: creates, fills, inspects and drops collections of works."""
 
 from __future__ import annotations
 
@@ -23,27 +23,31 @@ from creditline.index.queries import nearest
 from creditline.index.sending import NO_RETRY, Sending
 from creditline.retries import RetryPolicy
 
-# gRPC's default of two minutes would keep us from seeing a Qdrant that has come back.
+# gRPC's default maximum of two minutes would delay the discovery that Qdrant is back.
 CHANNEL_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
-    # In spite of its name: how long one attempt to connect may take.
+    # In spite of its name, this is the timeout of one connection attempt.
     "grpc.min_reconnect_backoff_ms": 2_000,
     "grpc.max_reconnect_backoff_ms": 1_000,
-    # Else a new client would share the pause of one that failed just before.
+    # Without this, a new client would share the backoff of one that has just failed.
     "grpc.use_local_subchannel_pool": 1,
-    # Qdrant stands beside its callers; a proxy for the outside must not come between.
+    # Qdrant runs next to its callers; an HTTP proxy for outside traffic must not be used.
     "grpc.enable_http_proxy": 0,
 }
 _SCROLL_PAGE = 1_000
-_QUERIES_A_CALL = 32
-# Qdrant works on one batch while the next is made; more would only wait there.
+_QUERIES_PER_CALL = 32
+# Qdrant processes one batch while the next is made; more batches would only be queued there.
 _BATCHES_IN_FLIGHT = 2
 _OPTIMIZE_SECONDS = 3_600.0
 _OPTIMIZE_POLL_SECONDS = 0.2
 
 
 class WorkIndex:
-    """Collections of works in Qdrant, over gRPC only. Every call raises Unavailable when Qdrant is down."""
+    """Client for collections of works in Qdrant, over gRPC only.
+
+    Every call raises Unavailable when Qdrant cannot be reached and DeadlineExceeded when it does not answer
+    within the timeout; calls that need an existing collection raise NotReady when it is missing.
+    """
 
     def __init__(
         self, client: QdrantClient, address: QdrantAddress, timeout_seconds: float, plan: IndexPlan
@@ -63,7 +67,14 @@ class WorkIndex:
         *,
         plan: IndexPlan | None = None,
     ) -> Self:
-        """A client of the Qdrant at `host:grpc_port`; nothing is sent until the first call."""
+        """Create a client of the Qdrant at `host:grpc_port`; nothing is sent before the first call.
+
+        Args:
+            host: Host name or IP address.
+            grpc_port: Port of the gRPC API.
+            timeout_seconds: Timeout of a call.
+            plan: Layout of the collections that this client creates.
+        """
         address = QdrantAddress(host, grpc_port)
         return cls(_new_client(address), address, timeout_seconds, plan or IndexPlan())
 
@@ -80,16 +91,16 @@ class WorkIndex:
         self._client.close()
 
     def reconnect(self) -> None:
-        """Replace the connection by a new one; calls that are in flight on the old one are cancelled.
+        """Replace the connection by a new one; calls in flight on the old one are cancelled.
 
-        For use after a call whose reply did not come: a connection that the network has forgotten swallows
-        the replies of all later calls too.
+        For use after a call without a reply: on a connection that the network has dropped silently, the
+        replies of all later calls would be lost too.
         """
         self._client.close()
         self._client = _new_client(self._address)
 
     def exists(self, collection: str) -> bool:
-        """Whether the collection is there."""
+        """Whether a collection or an alias of that name exists."""
         request = qdrant.CollectionExistsRequest(collection_name=collection)
         with translate_errors(self._address, collection):
             answer = self._client.grpc_collections.CollectionExists(request, timeout=self._timeout)
@@ -104,19 +115,24 @@ class WorkIndex:
         return sorted(found.name for found in answer.collections)
 
     def plan(self, collection: str) -> IndexPlan:
-        """The plan that the collection was made by. Raises NotReady when it is not there."""
+        """The plan that the collection was created with. Raises NotReady when the collection is missing."""
         return IndexPlan.of_collection(self._info(collection).config)
 
     def dimension(self, collection: str) -> int:
-        """The width of the collection's vectors. Raises NotReady when it is not there."""
+        """Dimension of the collection's vectors. Raises NotReady when the collection is missing."""
         if collection not in self._dimensions:
             self._dimensions[collection] = self._info(collection).config.params.vectors_config.params.size
         return self._dimensions[collection]
 
     def create(self, collection: str, dimension: int) -> None:
-        """Make the collection and its field indexes; of a collection that exists, those that are missing.
+        """Create a collection and its field indexes; for an existing collection, only missing field indexes.
 
-        Raises Conflict when a collection of that name holds vectors of another width.
+        Args:
+            collection: Name of the collection.
+            dimension: Dimension of its vectors.
+
+        Raises:
+            Conflict: A collection of that name has vectors of another dimension.
         """
         if self.exists(collection):
             self._dimensions.pop(collection, None)
@@ -126,15 +142,15 @@ class WorkIndex:
             self.create_new(collection, dimension)
 
     def create_new(self, collection: str, dimension: int, metadata: Mapping[str, str] | None = None) -> None:
-        """Make a collection and its field indexes.
+        """Create a collection and its field indexes.
 
         Args:
-            collection: its name.
-            width: the dimension of its vectors.
-            metadata: texts that are kept with the collection, see `metadata`.
+            collection: Name of the collection.
+            dimension: Dimension of its vectors.
+            metadata: Texts that are stored with the collection, see `metadata`.
 
         Raises:
-            Conflict: a collection or an alias of that name exists.
+            Conflict: A collection or an alias of that name exists.
         """
         self._dimensions.pop(collection, None)
         request = self._plan.creation(collection, dimension)
@@ -145,19 +161,27 @@ class WorkIndex:
         self._create_field_indexes(collection, self._plan, known=())
 
     def create_missing_field_indexes(self, collection: str) -> None:
-        """Make the field indexes that a creation which was cut short left out. Raises NotReady."""
+        """Create the field indexes that an interrupted creation left out.
+
+        Raises:
+            NotReady: The collection is missing.
+        """
         found = self._info(collection)
         self._create_field_indexes(
             collection, IndexPlan.of_collection(found.config), known=found.payload_schema
         )
 
     def metadata(self, collection: str) -> dict[str, str]:
-        """The texts among the collection's metadata. Raises NotReady when the collection is missing."""
+        """Texts stored with the collection, by key. Raises NotReady when the collection is missing."""
         found = self._info(collection).config.metadata
         return {key: value.string_value for key, value in found.items() if value.HasField("string_value")}
 
     def set_metadata(self, collection: str, metadata: Mapping[str, str]) -> None:
-        """Add texts to the collection's metadata, or replace those of the same keys. Raises NotReady."""
+        """Add texts to the collection's metadata, or replace those with the same keys.
+
+        Raises:
+            NotReady: The collection is missing.
+        """
         request = qdrant.UpdateCollection(
             collection_name=collection,
             metadata={key: qdrant.Value(string_value=text) for key, text in metadata.items()},
@@ -166,10 +190,16 @@ class WorkIndex:
             self._client.grpc_collections.Update(request, timeout=self._timeout)
 
     def upsert(self, collection: str, points: Iterable[WorkPoint]) -> int:
-        """Write works in batches, each acknowledged as durable; returns how many were written.
+        """Write works in batches, each acknowledged as durable.
 
-        Writing the same works again changes nothing. Raises InvalidInput before a batch with a bad vector
-        is sent, NotReady when the collection is missing.
+        The call is idempotent: writing the same works again changes nothing.
+
+        Returns:
+            The number of works written.
+
+        Raises:
+            InvalidInput: A vector is not valid; its batch is not sent.
+            NotReady: The collection is missing.
         """
 
         def send(batch: Sequence[WorkPoint]) -> Sending:
@@ -180,22 +210,22 @@ class WorkIndex:
 
     @property
     def batch_size(self) -> int:
-        """How many works one call writes."""
+        """Number of works per write call."""
         return self._plan.upsert_batch
 
     def send(
         self, collection: str, points: Sequence[WorkPoint], retries: RetryPolicy, rng: random.Random
     ) -> Sending:
-        """Begin to write one batch; it is durable when it is acknowledged.
+        """Start to write one batch; it is durable once it is acknowledged.
 
         Args:
-            collection: name of the collection or an alias.
-            points: the works of the batch.
-            retries: used while Qdrant is unavailable, overloaded, full or too slow.
-            rng: source of the retries' jitter.
+            collection: Name of a collection or an alias.
+            points: Works of the batch.
+            retries: Policy while Qdrant is unavailable, overloaded, full or too slow.
+            rng: Random generator of the retry jitter.
 
         Raises:
-            InvalidInput: a vector is bad; nothing is sent.
+            InvalidInput: A vector is not valid; nothing is sent.
         """
         vectors = checked_vectors(points, self.dimension(collection))
         request = qdrant.UpsertPoints(
@@ -210,7 +240,12 @@ class WorkIndex:
         return Sending(start, self._address, collection, retries, rng)
 
     def count(self, collection: str, *, withdrawn: bool | None = None) -> int:
-        """How many works the collection holds, exactly; of one kind only when `withdrawn` is given."""
+        """Exact number of works in the collection.
+
+        Args:
+            collection: Name of a collection or an alias.
+            withdrawn: Count only withdrawn works, or only listed ones; None: all works.
+        """
         request = qdrant.CountPoints(collection_name=collection, exact=True)
         if withdrawn is not None:
             request.filter.must.append(withdrawn_is(withdrawn))
@@ -218,20 +253,26 @@ class WorkIndex:
             return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
 
     def withdraw(self, collection: str, work_ids: Iterable[str], *, withdrawn: bool = True) -> None:
-        """Leave works out of every search from now on, or take them back in. Unknown ids have no effect."""
+        """Hide works from every search, or list them again.
+
+        Args:
+            collection: Name of a collection or an alias.
+            work_ids: The works; unknown ids have no effect.
+            withdrawn: True hides the works, False lists them again.
+        """
         ids = [qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids]
-        # As a filter: of ids alone, one that is unknown would be an error.
+        # As a filter, because an unknown id in a list of ids would be an error.
         which = qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=ids))
         self.withdraw_matching(collection, qdrant.Filter(must=[which]), withdrawn=withdrawn)
 
     def count_matching(self, collection: str, which: qdrant.Filter) -> int:
-        """How many works pass the filter, exactly."""
+        """Exact number of works that pass a filter."""
         request = qdrant.CountPoints(collection_name=collection, exact=True, filter=which)
         with translate_errors(self._address, collection):
             return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
 
     def withdraw_matching(self, collection: str, which: qdrant.Filter, *, withdrawn: bool = True) -> None:
-        """As `withdraw`, for all works that pass the filter."""
+        """Hide all works that pass a filter, or list them again; see `withdraw`."""
         request = qdrant.SetPayloadPoints(
             collection_name=collection,
             wait=True,
@@ -242,7 +283,7 @@ class WorkIndex:
             self._client.grpc_points.SetPayload(request, timeout=self._timeout)
 
     def withdrawn_works(self, collection: str) -> frozenset[str]:
-        """The ids of all withdrawn works of the collection."""
+        """Ids of all withdrawn works of the collection."""
         request = qdrant.ScrollPoints(
             collection_name=collection,
             filter=qdrant.Filter(must=[withdrawn_is(True)]),
@@ -261,7 +302,11 @@ class WorkIndex:
             request.offset.CopyFrom(page.next_page_offset)
 
     def vectors(self, collection: str, work_ids: Sequence[str]) -> npt.NDArray[np.float32]:
-        """The stored vectors of those of `work_ids` that are there: (found, width) float32, in that order."""
+        """Stored vectors of the given works.
+
+        Returns:
+            (F, D) float32 with one row for each work that was found, in the order of `work_ids`.
+        """
         ids = [point_id(work_id) for work_id in work_ids]
         request = qdrant.GetPoints(
             collection_name=collection,
@@ -276,9 +321,9 @@ class WorkIndex:
         return np.array(kept, dtype=np.float32).reshape(len(kept), self.dimension(collection))
 
     def remove(self, collection: str, work_ids: Iterable[str]) -> None:
-        """Take works out of the collection altogether; unknown ids have no effect.
+        """Delete works from the collection; unknown ids have no effect.
 
-        A rights holder's wish is a withdrawal, which outlasts rebuilding; this one does not.
+        A deleted work returns when the collection is rebuilt. For a withdrawal request use `withdraw`.
         """
         ids = [qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids]
         request = qdrant.DeletePoints(
@@ -292,14 +337,26 @@ class WorkIndex:
     def nearest(
         self, collection: str, queries: npt.NDArray[np.float32], limit: int, *, exact: bool = False
     ) -> list[list[str]]:
-        """The points of the `limit` nearest works that are listed, for each of `queries` (Q, width)."""
+        """Point ids of the nearest listed works of several queries.
+
+        Args:
+            collection: Name of a collection or an alias.
+            queries: (Q, D) float32.
+            limit: Number of works per query.
+            exact: Scan all works instead of searching the graph.
+
+        Returns:
+            Q lists of point ids, nearest first.
+        """
         params, condition = (
             self.plan(collection).effort(limit, narrow=False, exact=exact),
             WorkFilter().condition(),
         )
         found: list[list[str]] = []
-        for some in np.array_split(queries, range(_QUERIES_A_CALL, len(queries), _QUERIES_A_CALL)):
-            requests = [nearest(collection, query, limit, condition, params, ()) for query in some]
+        for batch_queries in np.array_split(
+            queries, range(_QUERIES_PER_CALL, len(queries), _QUERIES_PER_CALL)
+        ):
+            requests = [nearest(collection, query, limit, condition, params, ()) for query in batch_queries]
             batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
             with translate_errors(self._address, collection):
                 answer = self._client.grpc_points.QueryBatch(batch, timeout=self._timeout)
@@ -307,7 +364,7 @@ class WorkIndex:
         return found
 
     def aliases(self) -> dict[str, str]:
-        """Which collection every alias means."""
+        """Target collection of every alias, by alias."""
         with translate_errors(self._address, "*"):
             answer = self._client.grpc_collections.ListAliases(
                 qdrant.ListAliasesRequest(), timeout=self._timeout
@@ -315,15 +372,18 @@ class WorkIndex:
         return {found.alias_name: found.collection_name for found in answer.aliases}
 
     def point_aliases(self, targets: Mapping[str, str]) -> None:
-        """Let every alias mean its collection, in the order of the mapping.
+        """Point aliases to collections, in the order of the mapping.
 
-        Qdrant applies and saves the actions of one request one after another and rolls nothing back: when the
-        server ends in between, or refuses one of them, those before it stay in force. Readers see all of them
-        at once. A creation overwrites an alias, and leaves it when it is refused; deleting it first would
-        lose it between the two.
+        Qdrant applies and persists the actions of one request one by one and does not roll back: when the
+        server stops in between or rejects an action, the earlier ones remain in force. Readers see all of
+        them at once. Creating an alias overwrites an existing one, and leaves it unchanged when the action is
+        rejected; deleting it first would leave a moment without the alias.
+
+        Args:
+            targets: Target collection of each alias.
 
         Raises:
-            NotReady: a collection is missing; the aliases before it have been changed.
+            NotReady: A collection is missing; aliases before it in the mapping have been changed.
         """
         actions = [
             qdrant.AliasOperations(
@@ -337,17 +397,25 @@ class WorkIndex:
             )
 
     def delete(self, collection: str) -> None:
-        """Drop the collection with all its works; nothing happens when it is not there."""
+        """Drop the collection with all its works; a missing collection is not an error."""
         self._dimensions.pop(collection, None)
         request = qdrant.DeleteCollection(collection_name=collection)
         with translate_errors(self._address, collection):
             self._client.grpc_collections.Delete(request, timeout=self._timeout)
 
     def optimize(self, collection: str, *, timeout_seconds: float = _OPTIMIZE_SECONDS) -> None:
-        """Let Qdrant build its graph now, and wait until it has.
+        """Make Qdrant build its graph now, and wait until it is built.
 
-        An update of the optimizers' settings starts them, on a server and in the local process; searches go
-        on meanwhile. Raises DeadlineExceeded, and Unavailable when the optimizers failed.
+        Updating the settings of the optimizers starts them, on a server and in the local process. Searches
+        continue to work meanwhile.
+
+        Args:
+            collection: Name of a collection or an alias.
+            timeout_seconds: Maximum waiting time.
+
+        Raises:
+            DeadlineExceeded: The graph was not built in time.
+            Unavailable: The optimizers failed.
         """
         request = qdrant.UpdateCollection(
             collection_name=collection, optimizers_config=self._plan.optimizers()
@@ -357,8 +425,8 @@ class WorkIndex:
         found = self._info_when_built(collection, timeout_seconds)
         if found.optimizer_status.error:
             raise Unavailable(
-                f"Qdrant at {self._address} could not build {collection!r}: {found.optimizer_status.error};"
-                " searches still work, only slower",
+                f"Qdrant at {self._address} could not build the graph of {collection!r}:"
+                f" {found.optimizer_status.error}; searches still work but are slower",
                 service="qdrant",
             )
 
@@ -368,8 +436,8 @@ class WorkIndex:
             if found.status == qdrant.CollectionStatus.Green:
                 return found
         raise DeadlineExceeded(
-            f"Qdrant at {self._address} was still building {collection!r} after "
-            f"{timeout_seconds:.0f} s; searches work meanwhile, only slower"
+            f"Qdrant at {self._address} was still building the graph of {collection!r} after "
+            f"{timeout_seconds:.0f} s; searches work meanwhile but are slower"
         )
 
     def _info(self, collection: str) -> qdrant.CollectionInfo:
@@ -381,13 +449,13 @@ class WorkIndex:
         found = self.dimension(collection)
         if found != dimension:
             raise Conflict(
-                f"collection {collection!r} holds vectors of width {found}, not {dimension}; drop it with "
+                f"collection {collection!r} has vectors of dimension {found}, not {dimension}; drop it with "
                 f"`creditline index drop {collection}` or use another release name",
                 field="collection",
             )
 
     def _create_field_indexes(self, collection: str, plan: IndexPlan, *, known: Container[str]) -> None:
-        """All field indexes of works but the `known` ones."""
+        """Create all field indexes except the `known` ones."""
         for field, kind, params in field_indexes(on_disk=plan.indexes_on_disk):
             if field not in known:
                 self._create_field_index(collection, field, kind, params)
@@ -421,7 +489,7 @@ def _new_client(address: QdrantAddress) -> QdrantClient:
         host=address.host,
         grpc_port=address.grpc_port,
         prefer_grpc=True,
-        # The compatibility check would use REST, which our local process does not serve.
+        # The compatibility check uses REST, which the local process does not serve.
         check_compatibility=False,
         pool_size=1,
         grpc_options=dict(CHANNEL_OPTIONS),
@@ -429,6 +497,6 @@ def _new_client(address: QdrantAddress) -> QdrantClient:
 
 
 def stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:
-    """The vector of a point that was read; servers before 1.16 fill `data` only."""
+    """The vector of a retrieved point; servers before 1.16 fill only `data`."""
     vector = point.vectors.vector
     return vector.dense.data if vector.HasField("dense") else vector.data

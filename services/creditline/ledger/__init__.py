@@ -1,4 +1,4 @@
-"""The durable, hash-chained record of attributions served, audits run, and who is left out.
+"""Durable, hash-chained record of served attributions, their audits, and withdrawals.
 
 Public modules: `verification`, `withdrawals`.
 """

@@ -1,5 +1,7 @@
-"""The hash chains: the hash of each attribution, and of each withdrawal, covers its content and the hash
-before it."""
+"""Hash chains of attributions and of withdrawal requests.
+
+The hash of each row covers its content and the hash of the row before it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,18 @@ GENESIS = "0" * 64
 
 
 def attribution_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
-    """SHA-256 over the previous hash and the row's content, its image by SHA-256: 64 hex digits."""
+    """Hash of an attribution in its chain.
+
+    Args:
+        previous_hash: Hash of the row before it; `GENESIS` for the first row.
+        row: Columns of the attribution; the image enters by its own SHA-256.
+
+    Returns:
+        SHA-256 over the previous hash and the content: 64 hexadecimal digits.
+    """
     content = {
         "id": row["id"],
-        "created": _moment(row["created"]),
+        "created": _timestamp(row["created"]),
         "release": row["release"],
         "generator": row["generator"],
         "corpus": row["corpus"],
@@ -29,10 +39,18 @@ def attribution_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
 
 
 def withdrawal_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
-    """SHA-256 over the previous hash and the row's content: 64 hex digits."""
+    """Hash of a withdrawal request in its chain.
+
+    Args:
+        previous_hash: Hash of the row before it; `GENESIS` for the first row.
+        row: Columns of the request.
+
+    Returns:
+        SHA-256 over the previous hash and the content: 64 hexadecimal digits.
+    """
     content = {
         "id": row["id"],
-        "created": _moment(row["created"]),
+        "created": _timestamp(row["created"]),
         "kind": row["kind"],
         "subject": row["subject"],
         "action": row["action"],
@@ -42,7 +60,7 @@ def withdrawal_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
     return _hash(previous_hash, content)
 
 
-def _moment(created: datetime) -> str:
+def _timestamp(created: datetime) -> str:
     return created.astimezone(UTC).isoformat(timespec="microseconds")
 
 

@@ -1,4 +1,4 @@
-"""The ledger: attributions served, audits run on them, jobs that are to be published, and withdrawals."""
+"""The ledger: served attributions, their audits, the outbox of jobs, and withdrawals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from creditline.ledger.withdrawals import (
     withdrawn_by,
 )
 
-# A published job that nobody has taken for so long is taken to be lost, and published again.
+# A published job that no worker has taken for this long counts as lost and is published again.
 _REPUBLISH_AFTER_SECONDS = 300.0
 _OPEN_STATES = (AuditState.QUEUED, AuditState.RUNNING)
 
@@ -52,9 +52,14 @@ def _now() -> datetime:
 
 
 class Ledger:
-    """Calls block on the database and may come from any thread; each is one transaction.
+    """The ledger of one deployment.
 
-    All raise Unavailable when the database does not answer.
+    Calls block on the database and are thread-safe; each call is one transaction. Every call raises
+    Unavailable when the database does not answer.
+
+    Args:
+        store: The database.
+        clock: Returns the current time, with a time zone.
     """
 
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
@@ -63,11 +68,19 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] = _now) -> Self:
-        """Open `sqlite:///FILE` or a PostgreSQL URL, with the newest schema. Raises InvalidInput."""
+        """Connect to the database and upgrade its schema.
+
+        Args:
+            url: `sqlite:///FILE` or a PostgreSQL URL.
+            clock: Returns the current time, with a time zone.
+
+        Raises:
+            InvalidInput: The URL does not name a database that can hold a ledger.
+        """
         return cls(Store.open(url), clock)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close all connections to the database."""
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -79,7 +92,7 @@ class Ledger:
         self.close()
 
     def ping(self) -> None:
-        """Ask the database for nothing."""
+        """Check that the database is reachable."""
         with self._store.transaction() as connection:
             connection.execute(text("SELECT 1"))
 
@@ -97,9 +110,20 @@ class Ledger:
         answer: Mapping[str, Any],
         with_audit: bool = False,
     ) -> str:
-        """Append one served answer to the chain and return its id; `image` is the query as PNG.
+        """Append a served answer to the chain.
 
-        `with_audit` also queues its audit, in the same transaction.
+        Args:
+            release: Name of the release that answered.
+            generator: Fingerprint of the generator.
+            corpus: Fingerprint of the corpus.
+            prompt: Prompt of the query.
+            image: Picture of the query, as PNG.
+            k: Number of works that the caller asked for.
+            answer: The answer, as JSON.
+            with_audit: Also queue an audit of it, in the same transaction.
+
+        Returns:
+            Id of the attribution.
         """
         row = {
             "id": uuid.uuid4().hex,
@@ -121,7 +145,7 @@ class Ledger:
         return str(row["id"])
 
     def attribution(self, attribution_id: str) -> StoredAttribution:
-        """One attribution as it was served. Raises NotFound."""
+        """Read an attribution as it was served. Raises NotFound."""
         with self._store.transaction() as connection:
             found = connection.execute(
                 select(attributions).where(attributions.c.id == attribution_id)
@@ -131,17 +155,25 @@ class Ledger:
         return _attribution_of(found)
 
     def verify_chain(self) -> ChainReport:
-        """Recompute every hash of attributions and withdrawals; each chain up to its first misfit."""
+        """Recompute the hashes of attributions and withdrawals, each chain up to its first mismatch."""
         with self._store.transaction() as connection:
             return verified_chains(connection)
 
     # Audits
 
     def submit_audit(self, attribution_id: str, *, publish: bool = True) -> Audit:
-        """The attribution's audit, queued now if there was none. Raises NotFound.
+        """Queue an audit of an attribution, unless it already has one.
 
-        `publish` writes the job into the outbox, in the same transaction; a worker that was called by
-        name already has the job and leaves it out.
+        Args:
+            attribution_id: Id of the attribution.
+            publish: Write the job to the outbox, in the same transaction. A worker that was called directly
+                already has the job and sets this to False.
+
+        Returns:
+            The audit, new or existing.
+
+        Raises:
+            NotFound: There is no such attribution.
         """
         with self._store.transaction(writes=True) as connection:
             audit = _audit_where(connection, audits.c.attribution_id == attribution_id)
@@ -175,7 +207,7 @@ class Ledger:
         return Audit(audit_id, attribution_id, AuditState.QUEUED, now, None, None, None, None, None, None)
 
     def audit(self, audit_id: str) -> Audit:
-        """One audit as it stands. Raises NotFound."""
+        """Read the current state of an audit. Raises NotFound."""
         with self._store.transaction() as connection:
             audit = _audit_where(connection, audits.c.id == audit_id)
         if audit is None:
@@ -186,12 +218,21 @@ class Ledger:
         return audit
 
     def audit_of(self, attribution_id: str) -> Audit | None:
-        """The attribution's audit as it stands; None while nobody has asked for one."""
+        """Current state of an attribution's audit; None: no audit was submitted."""
         with self._store.transaction() as connection:
             return _audit_where(connection, audits.c.attribution_id == attribution_id)
 
     def take_audit(self, audit_id: str, worker: str, lease_seconds: float) -> bool:
-        """Take a queued audit, or one whose lease ran out, for `lease_seconds`; False if another has it."""
+        """Take a queued audit, or one whose lease has expired.
+
+        Args:
+            audit_id: Id of the audit.
+            worker: Name of the worker that takes it.
+            lease_seconds: Duration of the lease.
+
+        Returns:
+            False when another worker holds the audit, or it is finished.
+        """
         now = self._clock()
         free = or_(
             audits.c.state == AuditState.QUEUED,
@@ -206,30 +247,42 @@ class Ledger:
         )
 
     def renew_lease(self, audit_id: str, worker: str, lease_seconds: float) -> bool:
-        """Hold a taken audit for another `lease_seconds`; False when it is no longer this worker's."""
+        """Extend the lease of an audit to `lease_seconds` from now.
+
+        Returns:
+            False when the worker no longer holds the audit.
+        """
         held = and_(audits.c.id == audit_id, audits.c.state == AuditState.RUNNING, audits.c.worker == worker)
         return self._update_audit(held, lease_until=self._clock() + timedelta(seconds=lease_seconds))
 
     def finish_audit(self, audit_id: str, verdict: Verdict) -> bool:
-        """Write the verdict.
+        """Store the verdict of an audit.
 
         Returns:
-            False, without any effect, when the audit was done or failed before.
+            False, without any effect, when the audit is already done or failed.
 
         Raises:
-            InvalidInput: The recall or the missed influence is not from 0 to 1.
+            InvalidInput: The recall or the missed influence is not between 0 and 1.
         """
         return self._update_audit(
             _still_open(audit_id),
             state=AuditState.DONE,
             finished=self._clock(),
             verdict=json.dumps(verdict_to_json(verdict), sort_keys=True),
-            recall=_part_of_one(verdict.recall.value, "recall"),
-            missed_influence=_part_of_one(verdict.missed_influence.value, "missed_influence"),
+            recall=_checked_fraction(verdict.recall.value, "recall"),
+            missed_influence=_checked_fraction(verdict.missed_influence.value, "missed_influence"),
         )
 
     def fail_audit(self, audit_id: str, error: str) -> bool:
-        """Give an audit up; False, and no effect, when it was done or failed before."""
+        """Mark an audit as failed.
+
+        Args:
+            audit_id: Id of the audit.
+            error: Reason of the failure.
+
+        Returns:
+            False, without any effect, when the audit is already done or failed.
+        """
         return self._update_audit(
             _still_open(audit_id), state=AuditState.FAILED, finished=self._clock(), error=error
         )
@@ -239,7 +292,7 @@ class Ledger:
             return connection.execute(update(audits).where(which).values(values)).rowcount == 1
 
     def accuracy(self, release: str) -> Accuracy:
-        """What the finished audits of a release say so far."""
+        """Accuracy of a release by its finished audits."""
         done = and_(audits.c.release == release, audits.c.state == AuditState.DONE)
         with self._store.transaction() as connection:
             count, recall, missed = connection.execute(
@@ -256,7 +309,15 @@ class Ledger:
     def unpublished(
         self, limit: int, *, republish_after_seconds: float = _REPUBLISH_AFTER_SECONDS
     ) -> tuple[OutboxEntry, ...]:
-        """Jobs to publish, oldest first: never published, or published and taken by nobody for too long."""
+        """Jobs to publish, oldest first.
+
+        Args:
+            limit: Maximum number of jobs.
+            republish_after_seconds: Time after which a published job without a worker counts as lost.
+
+        Returns:
+            Jobs of open audits that were never published, or that count as lost.
+        """
         now = self._clock()
         abandoned = or_(audits.c.state == AuditState.QUEUED, audits.c.lease_until < now)
         lost = and_(outbox.c.published_at < now - timedelta(seconds=republish_after_seconds), abandoned)
@@ -272,7 +333,7 @@ class Ledger:
         return tuple(OutboxEntry(row.id, row.audit_id, row.task, json.loads(row.payload)) for row in rows)
 
     def mark_published(self, entry_ids: Collection[int]) -> None:
-        """Note that these jobs were handed to the broker."""
+        """Record that jobs were handed to the broker."""
         if not entry_ids:
             return
         with self._store.transaction(writes=True) as connection:
@@ -285,17 +346,39 @@ class Ledger:
     def withdraw(
         self, kind: WithdrawalKind, subject: str, *, reason: str = "", requested_by: str = ""
     ) -> Withdrawal:
-        """Leave a work or all of a contributor out from now on; durable when this returns.
+        """Withdraw a work, or all works of a contributor; durable when the call returns.
 
-        Where it is withdrawn already, nothing is written and the standing withdrawal returned. Rows are never
-        deleted: `reason` and `requested_by` are no place for personal data. Raises InvalidInput.
+        When the subject is already withdrawn, nothing is written. Rows are never deleted, so `reason` and
+        `requested_by` must not contain personal data.
+
+        Args:
+            kind: Whether the subject is a work or a contributor.
+            subject: Id of the work, or name of the contributor.
+            reason: Why the withdrawal was requested.
+            requested_by: Who requested it.
+
+        Returns:
+            The request in force, new or existing.
+
+        Raises:
+            InvalidInput: A text is too long or not valid, or the subject is empty.
         """
         return self._append(kind, subject, WithdrawalAction.WITHDRAWN, reason, requested_by)
 
     def revoke(
         self, kind: WithdrawalKind, subject: str, *, reason: str = "", requested_by: str = ""
     ) -> Withdrawal:
-        """Undo a withdrawal from now on, in the same way. Raises InvalidInput, NotFound without one."""
+        """Revoke a withdrawal; durable when the call returns.
+
+        When the withdrawal is already revoked, nothing is written. Arguments are those of `withdraw`.
+
+        Returns:
+            The request in force, new or existing.
+
+        Raises:
+            InvalidInput: A text is too long or not valid, or the subject is empty.
+            NotFound: The subject was never withdrawn.
+        """
         return self._append(kind, subject, WithdrawalAction.REVOKED, reason, requested_by)
 
     def _append(
@@ -319,16 +402,21 @@ class Ledger:
             )
 
     def withdrawn(self) -> Withdrawn:
-        """All that is left out now."""
+        """All works and contributors that are withdrawn now."""
         return withdrawn_by(self.standing_withdrawals())
 
     def standing_withdrawals(self) -> tuple[Withdrawal, ...]:
-        """The newest wish about each subject, oldest first; those taken back too."""
+        """Latest withdrawal request about each subject, including revoked ones, oldest first."""
         with self._store.transaction() as connection:
             return standing_requests(connection)
 
     def withdrawals_after(self, sequence: int, *, limit: int | None = None) -> tuple[Withdrawal, ...]:
-        """Every wish that came after the first `sequence`, oldest first, at most `limit` of them."""
+        """Withdrawal requests after a given sequence number, oldest first.
+
+        Args:
+            sequence: Sequence number after which to read.
+            limit: Maximum number of requests; None: all.
+        """
         with self._store.transaction() as connection:
             return requests_after(connection, sequence, limit)
 
@@ -349,9 +437,9 @@ def _still_open(audit_id: str) -> ColumnElement[bool]:
     return and_(audits.c.id == audit_id, audits.c.state.in_(_OPEN_STATES))
 
 
-def _part_of_one(value: float, name: str) -> float:
+def _checked_fraction(value: float, name: str) -> float:
     if not 0.0 <= value <= 1.0:
-        raise InvalidInput(f"{name} is {value}; it must be from 0 to 1", field="verdict")
+        raise InvalidInput(f"{name} is {value}; it must be between 0 and 1", field="verdict")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What the ledger holds, as frozen dataclasses."""
+"""Records of the ledger, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from creditline.api.answers import Verdict
 
 
 class AuditState(StrEnum):
-    """QUEUED → RUNNING → DONE or FAILED; a lease that runs out lets another worker take a RUNNING one."""
+    """State of an audit: QUEUED, then RUNNING, then DONE or FAILED.
+
+    When the lease of a RUNNING audit expires, another worker may take it.
+    """
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -23,20 +26,32 @@ class AuditState(StrEnum):
 
 @dataclass(frozen=True)
 class StoredAttribution:
-    """An attribution as it was served. `image` is the query as PNG; `answer_json` the served answer."""
+    """An attribution as it was served."""
 
     sequence: int
+    """Position in the chain, from 1."""
     id: str
+    """Unique id: 32 hexadecimal digits."""
     created: datetime
+    """Time at which it was recorded, in UTC."""
     release: str
+    """Name of the release that answered."""
     generator: str
+    """Fingerprint of the generator."""
     corpus: str
+    """Fingerprint of the corpus."""
     prompt: str
+    """Prompt of the query."""
     image: bytes
+    """Picture of the query, as PNG."""
     k: int
+    """Number of works that the caller asked for."""
     answer_json: str
+    """The served answer, as JSON text."""
     previous_hash: str
+    """Hash of the attribution before it."""
     hash: str
+    """Hash over `previous_hash` and the content, see `creditline.ledger.chain`."""
 
     @property
     def answer(self) -> Mapping[str, Any]:
@@ -47,55 +62,71 @@ class StoredAttribution:
 
 @dataclass(frozen=True)
 class Audit:
-    """A teacher run on a served query."""
+    """A run of the teacher on a served query; times are in UTC."""
 
     id: str
+    """Unique id: 32 hexadecimal digits."""
     attribution_id: str
+    """Id of the audited attribution."""
     state: AuditState
+    """State of the audit."""
     created: datetime
+    """Time at which it was queued."""
     started: datetime | None
+    """Time at which a worker first took it; None: not taken yet."""
     finished: datetime | None
+    """Time at which it was done or failed; None: still open."""
     lease_until: datetime | None
+    """Time at which the worker's lease expires; None: never taken."""
     worker: str | None
+    """Name of the worker that last took it; None: never taken."""
     verdict: Verdict | None
+    """The verdict; None unless the audit is done."""
     error: str | None
+    """Reason of the failure; None unless the audit has failed."""
 
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """A job that is to be published: the task's name and its keyword arguments."""
+    """A job to be published to the broker."""
 
     id: int
+    """Number of the entry in the outbox."""
     audit_id: str
+    """Id of the audit that the job runs."""
     task: str
+    """Name of the Celery task."""
     payload: Mapping[str, Any]
+    """Keyword arguments of the task."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What audits found of a release so far; the means are None while there is no audit.
-
-    `recall_low` and `recall_high` are a 95 % interval of the mean recall.
-    """
+    """Accuracy of a release by its finished audits; the means are None while there is no audit."""
 
     audits: int
+    """Number of finished audits."""
     recall: float | None
+    """Mean recall."""
     recall_low: float | None
+    """Lower limit of the 95 % confidence interval of the mean recall."""
     recall_high: float | None
+    """Upper limit of the 95 % confidence interval of the mean recall."""
     missed_influence: float | None
+    """Mean influence missed by the served lists, as a fraction from 0 to 1."""
 
 
 class WithdrawalKind(StrEnum):
-    """What a withdrawal is about: one work, or everything by one contributor."""
+    """Kind of a withdrawal's subject: one work, or all works of one contributor."""
 
     WORK = "WORK"
     CONTRIBUTOR = "CONTRIBUTOR"
 
 
 class WithdrawalAction(StrEnum):
-    """A subject is left out from WITHDRAWN on, until REVOKED.
+    """Action of a withdrawal request: a subject is left out of answers from WITHDRAWN until REVOKED.
 
-    The values are what ledgers store and hash; the names are those of the contract.
+    The values are stored in ledgers and hashed, so they never change; the names are those of the contract.
     """
 
     WITHDRAWN = "WITHDRAWN"
@@ -104,38 +135,51 @@ class WithdrawalAction(StrEnum):
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """One wish about one subject: a work's id or a contributor's name. The newest one about it stands."""
+    """A withdrawal request about one subject; the latest request about a subject is in force."""
 
     sequence: int
+    """Position in the chain, from 1."""
     id: str
+    """Unique id: 32 hexadecimal digits."""
     created: datetime
+    """Time at which it was recorded, in UTC."""
     kind: WithdrawalKind
+    """Whether the subject is a work or a contributor."""
     subject: str
+    """Id of the work, or name of the contributor."""
     action: WithdrawalAction
+    """Whether the subject is withdrawn or its withdrawal is revoked."""
     reason: str
+    """Why it was requested; may be empty."""
     requested_by: str
+    """Who requested it; may be empty."""
     previous_hash: str
+    """Hash of the request before it."""
     hash: str
+    """Hash over `previous_hash` and the content, see `creditline.ledger.chain`."""
 
     @property
     def is_withdrawn(self) -> bool:
+        """Whether the subject is left out of answers while this request is in force."""
         return self.action is WithdrawalAction.WITHDRAWN
 
 
 @dataclass(frozen=True)
 class ChainReport:
-    """The result of checking both hash chains.
-
-    Counts and heads are of what fits; `broken_at` names the first attribution, or else the first withdrawal,
-    that does not fit or is missing.
-    """
+    """Result of the verification of both hash chains."""
 
     attributions: int
+    """Number of attributions before the first mismatch."""
     head: str
+    """Hash of the last of them."""
     broken_at: str | None
+    """First attribution, or else first withdrawal, that does not match or is missing; None: no mismatch."""
     withdrawals: int
+    """Number of withdrawal requests before the first mismatch."""
     withdrawals_head: str
+    """Hash of the last of them."""
 
     @property
     def intact(self) -> bool:
+        """Whether both chains are complete and unchanged."""
         return self.broken_at is None

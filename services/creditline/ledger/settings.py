@@ -1,4 +1,4 @@
-"""Where the ledger is: one settings class, read from `CREDITLINE_LEDGER_URL`."""
+"""Location of the ledger, read from `CREDITLINE_LEDGER_URL`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from creditline.settings import ServiceSettings
 
 
 class LedgerSettings(ServiceSettings):
-    """The database that holds the ledger; by default a file in the user's state directory."""
+    """Settings of the ledger."""
 
     ledger_url: str = Field(default_factory=default_ledger_url)
+    """URL of the database; by default a SQLite file in the user's state directory."""

@@ -1,4 +1,4 @@
-"""The database under the ledger: opened, brought to the newest schema, and its transactions."""
+"""Database of the ledger: connection, schema upgrade and transactions."""
 
 from __future__ import annotations
 
@@ -22,27 +22,32 @@ from creditline.settings import user_state_directory
 _BUSY_SECONDS = 20
 _CONNECT_SECONDS = 5
 _WHILE_BUSY = RetryPolicy.polling(0.02, for_seconds=_BUSY_SECONDS)
-# Any fixed number: who holds this PostgreSQL advisory lock is the one writer.
+# Key of the PostgreSQL advisory lock that serialises writers; any fixed number.
 _WRITER_LOCK = 0x63726564
 _WRITES = "creditline_writes"
 
 
 def default_ledger_url() -> str:
-    """A SQLite file in the user's state directory (XDG_STATE_HOME)."""
+    """URL of a SQLite file in the user's state directory (XDG_STATE_HOME)."""
     return f"sqlite:///{user_state_directory()}/creditline/ledger.db"
 
 
 class Store:
-    """Transactions on one database. Writers go one after the other, since the hash chain has one end."""
+    """Transactions on one database; write transactions are serialised, because they append to hash chains."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Connect and upgrade the schema; safe while other processes do the same.
+        """Connect to the database and upgrade its schema; safe while other processes do the same.
 
-        Raises InvalidInput for an URL that is none, Unavailable when the database does not answer.
+        Args:
+            url: `sqlite:///FILE` or a PostgreSQL URL.
+
+        Raises:
+            InvalidInput: The URL does not name a database that can hold a ledger.
+            Unavailable: The database does not answer.
         """
         store = cls(_engine(_parsed(url)))
         try:
@@ -67,7 +72,14 @@ class Store:
 
     @contextmanager
     def transaction(self, *, writes: bool = False) -> Iterator[Connection]:
-        """Commit at the end of the block, roll back on an error. Raises Unavailable."""
+        """Run a block in a transaction: commit at its end, roll back on an error.
+
+        Args:
+            writes: Whether the transaction writes; write transactions run one at a time.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
         try:
             connected = self._engine.connect().execution_options(**{_WRITES: writes})
             with connected as connection, connection.begin():
@@ -92,11 +104,13 @@ def _parsed(url: str) -> URL:
         parsed.get_dialect()
     except (ArgumentError, ImportError) as error:
         raise InvalidInput(
-            f"{url!r} is no ledger ({error}); use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME",
+            f"{url!r} does not name a ledger ({error}); use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME",
             field="ledger_url",
         ) from error
     if parsed.get_backend_name() == "sqlite" and not parsed.database:
-        raise InvalidInput("a ledger in memory would be lost; use sqlite:///FILE", field="ledger_url")
+        raise InvalidInput(
+            "a ledger in memory would be lost when the process ends; use sqlite:///FILE", field="ledger_url"
+        )
     return parsed
 
 
@@ -108,7 +122,8 @@ def _engine(url: URL) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(
-            f"no directory for the ledger {path} ({error.strerror}); set CREDITLINE_LEDGER_URL",
+            f"the directory of the ledger {path} cannot be created ({error.strerror});"
+            " set CREDITLINE_LEDGER_URL to another place",
             field="ledger_url",
         ) from error
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
@@ -118,18 +133,18 @@ def _engine(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # With None the driver leaves BEGIN to `_begin_sqlite`, so that schema changes are transactional too.
+    # With None, the driver leaves BEGIN to `_begin_sqlite`, so that schema changes are transactional too.
     connection.isolation_level = None
-    _write_ahead(connection)
+    _enable_write_ahead_log(connection)
     for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _write_ahead(connection: Any) -> None:
-    """Switch the file to write-ahead logging, waiting for others that do the same.
+def _enable_write_ahead_log(connection: Any) -> None:
+    """Switch the file to write-ahead logging, waiting for other processes that do the same.
 
-    SQLite's own waiting does not cover this one statement: while another process holds the file it fails at
-    once.
+    SQLite's busy timeout does not cover this statement, which fails at once while another process holds
+    the file.
     """
     _WHILE_BUSY.call(lambda: connection.execute("PRAGMA journal_mode = WAL"), transient=_is_busy)
 
@@ -139,7 +154,7 @@ def _is_busy(error: Exception) -> bool:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes the lock at once: a reader that turns writer half way could only fail.
+    # A writer takes the lock at the start: a read transaction that is upgraded later could only fail.
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

@@ -1,4 +1,4 @@
-"""The ledger's tables. The migrations make them; a test holds both against each other."""
+"""Tables of the ledger. Migrations create them; a test compares the migrations with this module."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ MOST_REQUESTER_CHARACTERS = 200
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, also where the database (SQLite) knows no time zones."""
+    """A time in UTC, also on databases without time zones (SQLite)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The value in UTC, as it is stored."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The stored value, in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -93,7 +95,7 @@ outbox = Table(
     Index("outbox_by_publication", "published_at"),
 )
 
-# Appended to, never changed: what stands for a subject is the newest row about it.
+# Append-only: the latest row about a subject is in force.
 withdrawals = Table(
     "withdrawals",
     metadata,

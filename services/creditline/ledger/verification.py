@@ -1,4 +1,4 @@
-"""Whether the ledger is as it was written: both hash chains, recomputed."""
+"""Verification of the ledger: both hash chains are recomputed."""
 
 from __future__ import annotations
 
@@ -14,46 +14,49 @@ from creditline.ledger.records import ChainReport
 from creditline.ledger.tables import attributions, withdrawals
 
 _ROWS_AT_ONCE = 100
-# In a stored answer: how many withdrawals were known when it was made.
+# Key in a stored answer: number of withdrawal requests known when the answer was made.
 WITHDRAWALS_KNOWN = "withdrawals"
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """How many rows fit, the hash of the last of them, and the first row that does not."""
+class _ChainCheck:
+    """Result for one chain."""
 
-    fitting: int
+    valid: int
+    """Number of rows before the first mismatch."""
     head: str
+    """Hash of the last of them."""
     broken_at: str | None
+    """Id of the first row that does not match; None: no mismatch."""
 
 
 def verified_chains(connection: Connection) -> ChainReport:
-    """Recompute every hash, in order, of each chain up to its first misfit.
+    """Recompute the hashes of each chain, in order, up to its first mismatch.
 
-    A chain does not show that its end is missing: that the newest answer knew no more withdrawals than there
-    are does.
+    A chain alone does not show that its end is missing. The newest answer records how many withdrawal
+    requests it knew, which must not exceed the number in the ledger.
     """
-    answers = _checked(connection, attributions, attribution_hash)
-    requests = _checked(connection, withdrawals, withdrawal_hash)
+    answers = _check_chain(connection, attributions, attribution_hash)
+    requests = _check_chain(connection, withdrawals, withdrawal_hash)
     broken_at = answers.broken_at or requests.broken_at
     known = _withdrawals_known(connection)
     if broken_at is None and known > _last_sequence(connection):
         broken_at = f"withdrawal {known}"
-    return ChainReport(answers.fitting, answers.head, broken_at, requests.fitting, requests.head)
+    return ChainReport(answers.valid, answers.head, broken_at, requests.valid, requests.head)
 
 
-def _checked(
+def _check_chain(
     connection: Connection, table: Table, hash_of: Callable[[str, Mapping[str, Any]], str]
-) -> _Checked:
+) -> _ChainCheck:
     previous, count = GENESIS, 0
     rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(
         select(table).order_by(table.c.sequence)
     )
     for row in rows:
         if row.previous_hash != previous or row.hash != hash_of(previous, dict(row._mapping)):
-            return _Checked(count, previous, row.id)
+            return _ChainCheck(count, previous, row.id)
         previous, count = row.hash, count + 1
-    return _Checked(count, previous, None)
+    return _ChainCheck(count, previous, None)
 
 
 def _withdrawals_known(connection: Connection) -> int:

@@ -1,4 +1,4 @@
-"""Withdrawals in the ledger: wishes that are appended, and what stands after them."""
+"""Withdrawal requests in the ledger: appending them, and the state that results."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from creditline.ledger.tables import (
 
 
 def check_request(subject: str, reason: str, requested_by: str) -> None:
-    """Raises InvalidInput for texts that are too long or cannot be kept, and for an empty subject."""
+    """Validate the texts of a withdrawal request.
+
+    Raises:
+        InvalidInput: A text is too long or has characters that cannot be stored, or the subject is empty.
+    """
     if not subject.strip():
-        raise InvalidInput("no work and no contributor is named; give an id or a name", field="subject")
+        raise InvalidInput("neither a work nor a contributor is named; give an id or a name", field="subject")
     for field, text, most in (
         ("subject", subject, MOST_SUBJECT_CHARACTERS),
         ("reason", reason, MOST_REASON_CHARACTERS),
@@ -32,14 +36,17 @@ def check_request(subject: str, reason: str, requested_by: str) -> None:
     ):
         if len(text) > most:
             raise InvalidInput(
-                f"{field} has {len(text):,} characters; at most {most:,} are kept: shorten it", field=field
+                f"{field} has {len(text):,} characters; shorten it to at most {most:,}", field=field
             )
         if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise InvalidInput(f"{field} holds characters that are no text; send plain text", field=field)
+            raise InvalidInput(
+                f"{field} has characters that are not valid text (NUL or surrogates); send plain text",
+                field=field,
+            )
 
 
 def standing_request(connection: Connection, kind: WithdrawalKind, subject: str) -> Withdrawal | None:
-    """The newest wish about a subject; None where there never was one."""
+    """Latest withdrawal request about a subject; None: there is none."""
     about = (withdrawals.c.kind == kind, withdrawals.c.subject == subject)
     newest = select(withdrawals).where(*about).order_by(withdrawals.c.sequence.desc()).limit(1)
     found = connection.execute(newest).one_or_none()
@@ -56,7 +63,17 @@ def append_request(
     reason: str,
     requested_by: str,
 ) -> Withdrawal:
-    """Write one wish at the end of the chain."""
+    """Append a withdrawal request to the chain.
+
+    Args:
+        connection: A write transaction.
+        created: Time of the request, with a time zone.
+        kind: Whether the subject is a work or a contributor.
+        subject: Id of the work, or name of the contributor.
+        action: Whether the subject is withdrawn or its withdrawal is revoked.
+        reason: Why it was requested.
+        requested_by: Who requested it.
+    """
     last = select(withdrawals.c.hash).order_by(withdrawals.c.sequence.desc()).limit(1)
     previous = connection.scalar(last) or GENESIS
     row: dict[str, Any] = {
@@ -70,29 +87,33 @@ def append_request(
     }
     chained = {**row, "previous_hash": previous, "hash": withdrawal_hash(previous, row)}
     written = connection.execute(insert(withdrawals).values(chained))
-    return Withdrawal(sequence=_only_key(written.inserted_primary_key), **chained)
+    return Withdrawal(sequence=_primary_key(written.inserted_primary_key), **chained)
 
 
-def _only_key(key: Row[Any] | None) -> int:
+def _primary_key(key: Row[Any] | None) -> int:
     assert key is not None
     return int(key[0])
 
 
 def requests_after(connection: Connection, sequence: int, limit: int | None) -> tuple[Withdrawal, ...]:
-    """Wishes that came after the first `sequence`, oldest first, at most `limit` of them."""
+    """Withdrawal requests after a sequence number, oldest first, at most `limit`; None: all."""
     later = select(withdrawals).where(withdrawals.c.sequence > sequence).order_by(withdrawals.c.sequence)
     return tuple(_withdrawal_of(row) for row in connection.execute(later.limit(limit)))
 
 
 def standing_requests(connection: Connection) -> tuple[Withdrawal, ...]:
-    """The newest wish about each subject, oldest first."""
+    """Latest withdrawal request about each subject, oldest first."""
     newest = select(func.max(withdrawals.c.sequence)).group_by(withdrawals.c.kind, withdrawals.c.subject)
     standing = select(withdrawals).where(withdrawals.c.sequence.in_(newest)).order_by(withdrawals.c.sequence)
     return tuple(_withdrawal_of(row) for row in connection.execute(standing))
 
 
 def withdrawn_by(requests: Iterable[Withdrawal]) -> Withdrawn:
-    """What is left out when these wishes stand, at most one about each subject."""
+    """The withdrawn works and contributors that result from requests.
+
+    Args:
+        requests: Latest request about each subject.
+    """
     subjects: dict[tuple[WithdrawalKind, bool], set[str]] = {}
     sequence = 0
     for request in requests:
@@ -112,10 +133,10 @@ def withdrawn_by(requests: Iterable[Withdrawal]) -> Withdrawn:
 
 
 def never_withdrawn(kind: WithdrawalKind, subject: str) -> NotFound:
-    """The refusal to take back what nobody withdrew."""
+    """The error for revoking a withdrawal that does not exist."""
     return NotFound(
-        f"{kind.value.lower()} {subject!r} was never withdrawn, so there is nothing to take back; "
-        "`creditline withdraw --list` shows what is",
+        f"{kind.value.lower()} {subject!r} was never withdrawn, so there is nothing to revoke; "
+        "`creditline withdraw --list` shows what is withdrawn",
         field="subject",
     )
 

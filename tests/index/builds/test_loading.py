@@ -1,4 +1,4 @@
-"""Loading a release where something is live already: an operator's decisions stand, others' builds stay."""
+"""Loading a release beside a live build: an operator's decisions and the builds of others are kept."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _corpus() -> Corpus:
     return corpus_of(_WORKS)
 
 
-def _trained_anew(seed: int = 1) -> RowsOfARelease:
+def _retrained(seed: int = 1) -> RowsOfARelease:
     return release_of(_WORKS, seed=seed)
 
 
 def _operators_build(index: WorkIndex, number: int) -> str:
-    """What `index ingest` leaves."""
+    """A build as `index ingest` makes it."""
     build = f"{_ALIAS}.{number}"
     index.create(build, WIDTH)
     index.upsert(build, made_up_works(unit_vectors(5, seed=number)))
@@ -49,39 +49,39 @@ def test_a_load_whose_build_is_there_does_nothing(index: WorkIndex) -> None:
     assert load_release(release, _corpus, index).action == "built"
     before = (builds(index, _ALIAS), _aliases(index))
 
-    def unread() -> Corpus:
+    def must_not_be_read() -> Corpus:
         raise NotFound("the corpus is not needed")
 
-    again = load_release(release, unread, index)
+    again = load_release(release, must_not_be_read, index)
     assert (again.action, again.live) == ("already there", f"{_ALIAS}.1")
     assert (builds(index, _ALIAS), _aliases(index)) == before
 
 
-def test_a_load_can_be_told_to_build_again(index: WorkIndex) -> None:
+def test_a_load_with_rebuild_builds_again(index: WorkIndex) -> None:
     release = release_of(_WORKS)
     load_release(release, _corpus, index)
     assert load_release(release, _corpus, index, rebuild=True).live == f"{_ALIAS}.2"
 
 
-def test_a_release_trained_anew_takes_the_place_of_its_own_build(index: WorkIndex) -> None:
+def test_a_retrained_release_replaces_its_own_build(index: WorkIndex) -> None:
     load_release(release_of(_WORKS), _corpus, index)
-    assert load_release(_trained_anew(), _corpus, index).action == "built"
+    assert load_release(_retrained(), _corpus, index).action == "built"
     assert live_build(index, _ALIAS) == f"{_ALIAS}.2"
 
 
-def test_an_operators_live_build_is_replaced_only_when_asked(index: WorkIndex) -> None:
+def test_an_operators_live_build_is_replaced_only_on_request(index: WorkIndex) -> None:
     load_release(release_of(_WORKS), _corpus, index)
     operators = _operators_build(index, 2)
     promote(index, _ALIAS, operators)
-    for release in (release_of(_WORKS), _trained_anew()):
+    for release in (release_of(_WORKS), _retrained()):
         kept = load_release(release, _corpus, index)
         assert (kept.action, kept.live) == ("live build kept", operators)
         assert builds(index, _ALIAS) == [f"{_ALIAS}.1", operators]
-    assert load_release(_trained_anew(), _corpus, index, replace_live=True).live == f"{_ALIAS}.3"
+    assert load_release(_retrained(), _corpus, index, replace_live=True).live == f"{_ALIAS}.3"
     assert previous_build(index, _ALIAS) == operators
 
 
-def test_a_build_that_is_there_is_promoted_when_replacing_is_asked_for(index: WorkIndex) -> None:
+def test_an_existing_build_is_promoted_when_replacement_is_requested(index: WorkIndex) -> None:
     release = release_of(_WORKS)
     load_release(release, _corpus, index)
     promote(index, _ALIAS, _operators_build(index, 2))
@@ -91,7 +91,7 @@ def test_a_build_that_is_there_is_promoted_when_replacing_is_asked_for(index: Wo
 
 def test_an_operators_rollback_stands(index: WorkIndex) -> None:
     load_release(release_of(_WORKS), _corpus, index)
-    newer = _trained_anew()
+    newer = _retrained()
     load_release(newer, _corpus, index)
     roll_back(index, _ALIAS)
     again = load_release(newer, _corpus, index)
@@ -112,22 +112,22 @@ def test_a_live_build_that_an_operator_changed_is_the_operators(
 ) -> None:
     load_release(release_of(_WORKS), _corpus, index)
     change(index)
-    assert load_release(_trained_anew(), _corpus, index).action == "live build kept"
+    assert load_release(_retrained(), _corpus, index).action == "live build kept"
 
 
 def test_builds_of_others_are_never_deleted(index: WorkIndex) -> None:
     operators = [_operators_build(index, number) for number in (3, 5)]
     for seed in range(3):
-        index_release(_trained_anew(seed), _corpus(), index)
+        index_release(_retrained(seed), _corpus(), index)
     assert builds(index, _ALIAS) == [*operators, f"{_ALIAS}.7", f"{_ALIAS}.8"]
 
 
-def test_a_build_that_another_load_is_filling_stays_and_is_named(index: WorkIndex) -> None:
+def test_a_build_that_another_load_is_filling_is_kept_and_reported(index: WorkIndex) -> None:
     other = BuildMark("made-up", "another training", 1_000)
     index.create_new(f"{_ALIAS}.1", WIDTH)
     write_mark(index, f"{_ALIAS}.1", other)
     for seed in range(3):
-        loaded = load_release(_trained_anew(seed), _corpus, index)
+        loaded = load_release(_retrained(seed), _corpus, index)
     assert builds(index, _ALIAS) == [f"{_ALIAS}.{number}" for number in (1, 3, 4)]
     assert loaded.unpromoted == (f"{_ALIAS}.1",)
 
@@ -151,7 +151,7 @@ def test_a_build_whose_alias_was_lost_is_promoted_by_the_next_load(index: WorkIn
     assert (again.action, again.live) == ("promoted", f"{_ALIAS}.1")
 
 
-def test_what_is_withdrawn_is_hidden_also_where_nothing_is_loaded(index: WorkIndex) -> None:
+def test_withdrawals_are_enforced_even_when_nothing_is_loaded(index: WorkIndex) -> None:
     release = release_of(_WORKS)
     load_release(release, _corpus, index)
     load_release(release, _corpus, index, Withdrawn(works=frozenset({"w3"})))
@@ -169,4 +169,4 @@ def test_a_build_of_an_older_version_without_a_mark_counts_as_loaded_when_it_hol
     load_release(release, _corpus, index)
     index.set_metadata(f"{_ALIAS}.1", {"creditline_build": "not a mark"})
     assert load_release(release, _corpus, index).action == "already there"
-    assert load_release(_trained_anew(), _corpus, index).action == "live build kept"
+    assert load_release(_retrained(), _corpus, index).action == "live build kept"

@@ -29,7 +29,7 @@ _WORKS = 60
 
 @pytest.fixture
 def two_builds(index: WorkIndex) -> Iterator[tuple[str, str]]:
-    """Two builds of other vectors; none is promoted."""
+    """Two builds with different vectors; neither is promoted."""
     names = []
     for seed in (0, 1):
         names.append(next_build(index, _ALIAS))
@@ -40,7 +40,7 @@ def two_builds(index: WorkIndex) -> Iterator[tuple[str, str]]:
         index.delete(name)
 
 
-def test_an_alias_means_the_promoted_build_and_a_rollback_the_one_before(
+def test_a_promotion_makes_a_build_live_and_a_rollback_the_one_before(
     index: WorkIndex, two_builds: tuple[str, str]
 ) -> None:
     first, second = two_builds
@@ -52,7 +52,7 @@ def test_an_alias_means_the_promoted_build_and_a_rollback_the_one_before(
     assert roll_back(index, _ALIAS) == second
 
 
-def test_promoting_the_live_build_again_keeps_the_way_back(
+def test_promoting_the_live_build_again_keeps_the_build_for_a_rollback(
     index: WorkIndex, two_builds: tuple[str, str]
 ) -> None:
     first, second = two_builds
@@ -62,14 +62,14 @@ def test_promoting_the_live_build_again_keeps_the_way_back(
     assert roll_back(index, _ALIAS) == first
 
 
-def test_without_a_build_before_there_is_no_way_back(index: WorkIndex, two_builds: tuple[str, str]) -> None:
+def test_without_a_previous_build_there_is_no_rollback(index: WorkIndex, two_builds: tuple[str, str]) -> None:
     promote(index, _ALIAS, two_builds[0])
     with pytest.raises(NotFound, match="no build to go back to"):
         roll_back(index, _ALIAS)
 
 
 def test_only_builds_of_the_alias_can_be_promoted(index: WorkIndex, two_builds: tuple[str, str]) -> None:
-    with pytest.raises(Conflict, match="is no build of 'works-other'"):
+    with pytest.raises(Conflict, match="is not a build of 'works-other'"):
         promote(index, "works-other", two_builds[0])
     with pytest.raises(NotFound, match=r"works-aliased\.99"):
         promote(index, _ALIAS, f"{_ALIAS}.99")
@@ -92,23 +92,29 @@ def _expected(works: int = _WORKS, *, seed: int = 0) -> Expected:
     return Expected(works, [f"work-{row}" for row in rows], unit_vectors(_WORKS, seed=seed)[rows])
 
 
-def test_a_build_is_held_against_what_it_shall_be(index: WorkIndex, two_builds: tuple[str, str]) -> None:
+def test_a_build_with_the_expected_content_passes_verification(
+    index: WorkIndex, two_builds: tuple[str, str]
+) -> None:
     found = verify(index, two_builds[0], _expected())
     assert (found.works, found.compared) == (_WORKS, 3)
     assert found.recall >= 0.95
 
 
-def test_missing_works_and_other_vectors_are_found(index: WorkIndex, two_builds: tuple[str, str]) -> None:
+def test_missing_works_and_different_vectors_fail_verification(
+    index: WorkIndex, two_builds: tuple[str, str]
+) -> None:
     with pytest.raises(Conflict, match="holds 60 works, not 61"):
         verify(index, two_builds[0], _expected(61))
-    with pytest.raises(Conflict, match="is another"):
+    with pytest.raises(Conflict, match="differs"):
         verify(index, two_builds[1], _expected())
     index.remove(two_builds[0], ["work-20"])
     with pytest.raises(Conflict, match="lacks 1 of 3"):
         verify(index, two_builds[0], _expected(_WORKS - 1))
 
 
-def test_one_answer_asks_one_build(index: WorkIndex, qdrant_port: int, two_builds: tuple[str, str]) -> None:
+def test_searches_of_a_resolved_build_are_not_affected_by_a_promotion(
+    index: WorkIndex, qdrant_port: int, two_builds: tuple[str, str]
+) -> None:
     first, second = two_builds
     promote(index, _ALIAS, first)
     query = unit_vectors(_WORKS, seed=1)[7]
@@ -127,7 +133,7 @@ def test_one_answer_asks_one_build(index: WorkIndex, qdrant_port: int, two_build
     assert newest == pytest.approx(1.0, abs=2e-3)
 
 
-def test_a_name_that_is_no_alias_means_itself(qdrant_port: int, filled: str) -> None:
+def test_a_name_that_is_not_an_alias_resolves_to_itself(qdrant_port: int, filled: str) -> None:
     async def ask() -> str:
         async with WorkSearch.connect(grpc_port=qdrant_port) as search:
             return await search.build_of(filled)
@@ -145,7 +151,7 @@ def test_vectors_of_half_precision_count_as_the_same(index: WorkIndex, two_build
 def unfit_build(
     index: WorkIndex, two_builds: tuple[str, str], request: pytest.FixtureRequest
 ) -> Iterator[str]:
-    """A third build that cannot serve the release of the first, by the test's parameter."""
+    """A third build that cannot serve the release of the first; the parameter names the mismatch."""
     name, vectors = next_build(index, _ALIAS), unit_vectors(_WORKS)
     match request.param:
         case "dimension":
@@ -181,7 +187,7 @@ def test_a_build_that_cannot_serve_the_release_is_not_promoted(
 
 
 @pytest.mark.parametrize("unfit_build", ["dimension"], indirect=True)
-def test_without_a_release_the_live_build_says_the_dimension(
+def test_without_a_release_the_dimension_is_compared_with_the_live_build(
     index: WorkIndex, two_builds: tuple[str, str], unfit_build: str
 ) -> None:
     promote(index, _ALIAS, two_builds[0])

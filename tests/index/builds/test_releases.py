@@ -47,7 +47,7 @@ def release_of(count: int, *, seed: int = 0) -> RowsOfARelease:
 
 
 def remove_builds(index: WorkIndex) -> None:
-    """Begin without what other tests built."""
+    """Delete the builds of earlier tests."""
     for name in ("works-made-up", *builds(index, "works-made-up")):
         index.delete(name)
 
@@ -83,7 +83,7 @@ def test_vectors_belong_to_the_works_of_their_rows(index: WorkIndex) -> None:
     )
 
 
-def test_loading_again_does_not_take_withdrawn_works_back(index: WorkIndex) -> None:
+def test_loading_again_keeps_withdrawn_works_hidden(index: WorkIndex) -> None:
     release, corpus = release_of(40), corpus_of(40)
     index_release(release, corpus, index)
     index.withdraw("works-made-up", ["w3", "w9"])
@@ -91,7 +91,7 @@ def test_loading_again_does_not_take_withdrawn_works_back(index: WorkIndex) -> N
     assert index.withdrawn_works("works-made-up") == {"w3", "w9"}
 
 
-def test_a_release_trained_anew_under_the_same_name_is_not_taken_for_loaded(index: WorkIndex) -> None:
+def test_a_retrained_release_of_the_same_name_does_not_count_as_loaded(index: WorkIndex) -> None:
     index_release(release_of(40), corpus_of(40), index)
     assert not is_loaded(release_of(40, seed=5), index)
     index_release(release_of(40, seed=5), corpus_of(40), index)
@@ -105,7 +105,7 @@ def test_a_collection_that_has_the_aliass_name_is_a_conflict(index: WorkIndex) -
         index_release(release_of(10), corpus_of(10), index)
 
 
-def test_a_build_that_fails_leaves_nothing_and_the_live_one_answers_on(index: WorkIndex) -> None:
+def test_a_failed_build_is_deleted_and_the_live_one_stays_live(index: WorkIndex) -> None:
     index_release(release_of(10), corpus_of(10), index)
     with pytest.raises(NotFound):
         index_release(release_of(20), corpus_of(10), index)
@@ -118,13 +118,13 @@ def test_a_work_that_the_corpus_lacks_is_named(index: WorkIndex) -> None:
         index_release(release_of(20), corpus_of(10), index)
 
 
-def test_vectors_and_ids_that_do_not_fit_each_other_are_refused(index: WorkIndex) -> None:
+def test_vectors_and_ids_that_do_not_match_are_refused(index: WorkIndex) -> None:
     release = RowsOfARelease(unit_vectors(3), ("w0", "w1"))
     with pytest.raises(FingerprintMismatch, match=r"\(3, 32\)"):
         index_release(release, corpus_of(5), index)
 
 
-def test_a_release_trained_anew_with_another_dimension_takes_over(index: WorkIndex) -> None:
+def test_a_release_retrained_with_another_dimension_becomes_live(index: WorkIndex) -> None:
     index_release(release_of(40), corpus_of(40), index)
     rows = unit_vectors(40, 2 * WIDTH).astype(np.float16).astype(np.float32)
     wider = replace(release_of(40), rows=rows, dimension=2 * WIDTH)

@@ -1,4 +1,4 @@
-"""The capacity planner: formulas, choices, values for a cluster. Its constants are the package's own."""
+"""Capacity planning: formulas, choice of a layout, deployment files; with the package's constants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _bytes(demand: Demand, plan: IndexPlan, name: str) -> float:
     return found
 
 
-def test_what_the_formulas_count_can_be_counted_by_hand() -> None:
+def test_sizes_agree_with_a_calculation_by_hand() -> None:
     plan, constants = IndexPlan(shards=8, segments=4), measured()
     assert _bytes(_LAION, plan, "whole vectors") == 400e6 * 256 * 2
     assert _bytes(_LAION, plan, "int8 codes") == 400e6 * (256 + constants.code_bytes["int8"])
@@ -33,41 +33,41 @@ def test_what_the_formulas_count_can_be_counted_by_hand() -> None:
     assert _bytes(_LAION, plan, "ids") == 400e6 * constants.id_bytes
 
 
-def test_codes_of_fewer_bits_take_as_much_less() -> None:
-    quantization = [
+def test_quantization_with_fewer_bits_takes_less_memory() -> None:
+    by_bits = [
         _bytes(_LAION, IndexPlan(quantization=kind), f"{kind} codes")
         for kind in (Quantization.INT8, Quantization.TURBO4, Quantization.BINARY)
     ]
-    assert quantization == sorted(quantization, reverse=True)
-    assert quantization[2] < quantization[0] / 7
+    assert by_bits == sorted(by_bits, reverse=True)
+    assert by_bits[2] < by_bits[0] / 7
 
 
-def test_what_is_put_on_disk_leaves_memory_and_stays_on_disk() -> None:
+def test_indexes_on_disk_take_no_memory_and_the_same_disk_space() -> None:
     kept, moved = sizes(_LAION, IndexPlan()), sizes(_LAION, IndexPlan(indexes_on_disk=True))
     assert kept.ram - moved.ram == pytest.approx(400e6 * measured().field_bytes)
     assert kept.disk == pytest.approx(moved.disk)
 
 
-def test_the_choice_finds_enough_on_the_fewest_machines() -> None:
+def test_the_choice_has_sufficient_recall_on_the_fewest_machines() -> None:
     found = options(_LAION, _MACHINE, least_recall=0.95)
     enough = [option for option in found if option.recall >= 0.95]
     fewest = [option for option in enough if option.nodes == min(each.nodes for each in enough)]
     assert best(found, _MACHINE) is max(fewest, key=lambda option: option.recall)
 
 
-def test_who_is_content_with_less_gets_by_on_fewer_machines() -> None:
+def test_a_lower_recall_needs_fewer_machines() -> None:
     found = options(_LAION, _MACHINE, least_recall=0.5)
     assert best(found, _MACHINE).nodes == min(option.nodes for option in found)
     assert all(option.ram <= option.nodes * 128e9 * 0.85 for option in found)
 
 
-def test_every_copy_is_on_a_machine_of_its_own_and_most_of_them_must_agree() -> None:
+def test_every_copy_is_on_its_own_machine_and_a_majority_must_acknowledge() -> None:
     chosen = best(options(Demand(1_000_000, 256), _MACHINE, replicas=3), _MACHINE)
     assert chosen.nodes == 3
     assert (chosen.plan.replicas, chosen.plan.write_consistency) == (3, 2)
 
 
-def test_disks_that_are_too_small_are_said_with_what_is_needed() -> None:
+def test_the_error_for_disks_that_are_too_small_gives_the_size_needed() -> None:
     machines = replace(_MACHINE, disk_bytes=1e9)
     with pytest.raises(InvalidInput, match="each machine needs"):
         best(options(_LAION, machines), machines)
@@ -82,7 +82,7 @@ def test_more_works_take_more_of_everything() -> None:
     assert large.recall <= small.recall
 
 
-def test_nothing_can_be_planned_for_no_works() -> None:
+def test_a_demand_of_no_works_is_refused() -> None:
     with pytest.raises(InvalidInput, match="works is 0"):
         Demand(0, 256)
 

@@ -1,4 +1,4 @@
-"""A source's works into a collection: whole, in two loaders, resumed, and with rows that are no works."""
+"""Ingest of a source: complete, by two loaders, resumed, and with broken rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLLECTION = "ingested"
 
 
 def _write_part(directory: Path, number: int, *, spoil: bool = False) -> None:
-    """One part as clip-retrieval writes it; `spoil` makes two rows no direction and one silent."""
+    """Write a part as clip-retrieval does; `spoil` gives two rows no direction and one no caption."""
     vectors = 3.0 * unit_vectors(_PART_WORKS, seed=number)
     captions = [f"picture {number}-{row}" for row in range(_PART_WORKS)]
     if spoil:
@@ -45,7 +45,7 @@ def _write_part(directory: Path, number: int, *, spoil: bool = False) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Source:
-    """Three parts of 300 works, one of them with three rows that are none."""
+    """Three parts of 300 rows, one of them with three broken rows."""
     directory = tmp_path / "features"
     directory.mkdir()
     for number in range(3):
@@ -71,7 +71,7 @@ def _checkpoint(ingest: Ingest, tmp_path: Path) -> Checkpoint:
     return Checkpoint.open(tmp_path / "checkpoint", ingest.loader.name, belongs_to=ingest.identity)
 
 
-def test_every_work_is_there_and_what_is_none_is_listed(ingest: Ingest, tmp_path: Path) -> None:
+def test_every_work_is_written_and_broken_rows_are_listed(ingest: Ingest, tmp_path: Path) -> None:
     checkpoint = _checkpoint(ingest, tmp_path)
     report = ingest.run(checkpoint)
     assert (report.works, report.broken, report.written) == (897, 3, 897)
@@ -86,18 +86,18 @@ def test_every_work_is_there_and_what_is_none_is_listed(ingest: Ingest, tmp_path
     np.testing.assert_allclose(stored, unit_vectors(_PART_WORKS, seed=2)[7], atol=2e-3)
 
 
-def test_an_ingest_that_is_done_does_nothing_when_run_again(ingest: Ingest, tmp_path: Path) -> None:
+def test_running_a_finished_ingest_again_does_nothing(ingest: Ingest, tmp_path: Path) -> None:
     ingest.run(_checkpoint(ingest, tmp_path))
     again = ingest.run(_checkpoint(ingest, tmp_path))
     assert (again.works, again.broken, again.written) == (897, 3, 0)
 
 
 class _StoppedError(Exception):
-    """Stands for a process that ends at once."""
+    """Stands for the sudden end of the process."""
 
 
 def _stopping_after(batches: int) -> Callable[[Progress], None]:
-    """Ends the ingest after so many acknowledged batches."""
+    """A progress listener that ends the ingest after a number of acknowledged batches."""
     left = [batches]
 
     def count(progress: Progress) -> None:
@@ -109,7 +109,7 @@ def _stopping_after(batches: int) -> Callable[[Progress], None]:
 
 
 @pytest.mark.parametrize("batches", [1, 5, 6, 9, 14])
-def test_a_stopped_ingest_goes_on_where_it_was_and_misses_and_doubles_nothing(
+def test_a_stopped_ingest_resumes_without_missing_or_duplicate_works(
     ingest: Ingest, tmp_path: Path, batches: int
 ) -> None:
     with pytest.raises(_StoppedError):
@@ -130,7 +130,7 @@ def test_two_loaders_share_the_parts(ingest: Ingest, tmp_path: Path) -> None:
     assert ingest.index.count(_COLLECTION) == 897
 
 
-def test_a_checkpoint_of_another_source_is_not_gone_on_with(
+def test_a_checkpoint_of_another_source_is_not_resumed(
     ingest: Ingest, tmp_path: Path, source: Source
 ) -> None:
     ingest.run(_checkpoint(ingest, tmp_path))
@@ -140,18 +140,18 @@ def test_a_checkpoint_of_another_source_is_not_gone_on_with(
         _checkpoint(grown, tmp_path)
 
 
-def test_a_collection_of_another_width_is_refused_before_anything_is_written(
+def test_a_collection_of_another_dimension_is_refused_before_anything_is_written(
     ingest: Ingest, tmp_path: Path
 ) -> None:
     ingest.index.create("narrow", WIDTH // 2)
     narrow = replace(ingest, collection="narrow")
-    with pytest.raises(InvalidInput, match=r"\(32,\), collection 'narrow' holds \(16,\)"):
+    with pytest.raises(InvalidInput, match=r"\(32,\), but collection 'narrow' has vectors of shape \(16,\)"):
         narrow.run(_checkpoint(narrow, tmp_path))
     assert ingest.index.count("narrow") == 0
     ingest.index.delete("narrow")
 
 
-def test_a_missing_collection_is_said(ingest: Ingest, tmp_path: Path) -> None:
+def test_a_missing_collection_is_reported(ingest: Ingest, tmp_path: Path) -> None:
     missing = replace(ingest, collection="missing")
     with pytest.raises(NotReady, match="no collection 'missing'"):
         missing.run(_checkpoint(missing, tmp_path))
@@ -163,7 +163,7 @@ def test_withdrawn_works_are_written_as_withdrawn(ingest: Ingest, tmp_path: Path
     assert ingest.index.count(_COLLECTION, withdrawn=True) == 90
 
 
-def test_an_index_that_goes_away_and_comes_back_is_waited_for(source: Source, tmp_path: Path) -> None:
+def test_an_ingest_waits_for_an_index_that_restarts(source: Source, tmp_path: Path) -> None:
     running = start_qdrant(tmp_path / "qdrant")
     replaced = []
 
@@ -183,7 +183,7 @@ def test_an_index_that_goes_away_and_comes_back_is_waited_for(source: Source, tm
         each.process.wait(60)
 
 
-def test_an_index_that_stays_away_ends_the_ingest_and_what_was_done_is_known(
+def test_an_index_that_stays_down_ends_the_ingest_with_its_progress_saved(
     source: Source, tmp_path: Path
 ) -> None:
     running = start_qdrant(tmp_path / "qdrant")

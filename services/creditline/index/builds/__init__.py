@@ -1,1 +1,1 @@
-"""Builds of a release behind an alias: loading, ownership, verification, promotion and the way back."""
+"""Builds of a release behind an alias: loading, ownership, verification, promotion and rollback."""

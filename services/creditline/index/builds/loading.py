@@ -1,4 +1,4 @@
-"""Whether a release is loaded: its build is made or promoted only where that undoes nobody's work."""
+"""Loading of a release into the index without overriding an operator's decisions."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ from creditline.index.works import WorkIndex
 
 
 class LoadAction(StrEnum):
-    """What a load did."""
+    """Action taken by a load."""
 
     BUILT = "built"
-    """A new build was made and promoted."""
+    """A new build was created and promoted."""
 
     PROMOTED = "promoted"
-    """A build that an earlier load had made, but not promoted, was promoted."""
+    """A build that an earlier load had created but not promoted was promoted."""
 
     ALREADY_THERE = "already there"
-    """Nothing: the release's build exists, and is live or was replaced by an operator's rollback."""
+    """None: the release's build exists, and is live or was replaced by an operator's rollback."""
 
     LIVE_BUILD_KEPT = "live build kept"
-    """Nothing: the live build is not the release's, and replacing it was not asked for."""
+    """None: the live build is not the release's, and `replace_live` was not set."""
 
 
 @dataclass(frozen=True)
 class LoadOutcome:
-    """What a load did and what is live after it."""
+    """Action and outcome of a load."""
 
     action: LoadAction
+    """Action taken."""
 
     live: str
-    """The collection that answers for the release's alias."""
+    """The collection that the release's alias points to after the load."""
 
     report: LoadReport | None = None
-    """What was built; None when nothing was."""
+    """Report of the new build; None: nothing was built."""
 
     unpromoted: tuple[str, ...] = ()
-    """Builds of the release that no load has promoted yet: another load may still fill them."""
+    """Builds of the release that have never been promoted; another load may still be filling them."""
 
 
 def load_release(
@@ -56,31 +57,31 @@ def load_release(
     replace_live: bool = False,
     rebuild: bool = False,
 ) -> LoadOutcome:
-    """Make the release answer, unless it does already or an operator has decided otherwise.
+    """Make a release live, unless it is already live or an operator has decided otherwise.
 
-    An operator's live build is one that this release did not make, one to which works were added or from
-    which some were removed, and one that a rollback made live. Whatever is live in the end has been checked
-    against what is withdrawn.
+    A live build is an operator's when this release did not create it, when works were added to it or removed
+    from it, or when a rollback made it live. The withdrawals are enforced on the build that is live after the
+    load, whatever the action.
 
     Args:
-        release: the release.
-        corpus: reads its corpus; called only when something is built.
-        index: the index.
-        withdrawn: what is withdrawn.
-        replace_live: replace an operator's live build too.
-        rebuild: build again although the release's build exists.
+        release: The release.
+        corpus: Reads the release's corpus; called only when a build is created.
+        index: Client of the index.
+        withdrawn: The withdrawals in force.
+        replace_live: Also replace an operator's live build.
+        rebuild: Create a new build although the release's build exists.
 
     Raises:
-        CreditlineError: what `index_release` raises.
+        CreditlineError: The errors of `index_release`.
     """
-    found = _Standing.of(release, index)
-    action = found.action(replace_live=replace_live, rebuild=rebuild)
+    state = _LoadState.of(release, index)
+    action = state.action(replace_live=replace_live, rebuild=rebuild)
     report = None
     if action is LoadAction.BUILT:
         report = index_release(release, corpus(), index, withdrawn)
-    elif action is LoadAction.PROMOTED and found.own is not None:
-        enforced(index, withdrawn, found.own)
-        promote_own(index, release, found.own)
+    elif action is LoadAction.PROMOTED and state.own is not None:
+        enforced(index, withdrawn, state.own)
+        promote_own(index, release, state.own)
     else:
         enforced(index, withdrawn, release.collection)
     live = live_build(index, release.collection) or release.collection
@@ -88,23 +89,23 @@ def load_release(
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """What a load finds."""
+class _LoadState:
+    """State of the index before a load."""
 
     own: str | None
-    """The release's whole build with its present vectors."""
+    """The release's complete build with its current vectors; None: there is none."""
 
     is_loaded: bool
-    """Whether the live build holds what the release holds."""
+    """Whether the live build has the release's works and vectors."""
 
     operators_live: bool
-    """Whether the live build is an operator's."""
+    """Whether the live build belongs to an operator."""
 
     rolled_back: bool
-    """Whether `own` is the build that was live before the present one."""
+    """Whether `own` is the build that was live before the current one."""
 
     @classmethod
-    def of(cls, release: IndexedRelease, index: WorkIndex) -> _Standing:
+    def of(cls, release: IndexedRelease, index: WorkIndex) -> _LoadState:
         live, own = live_build(index, release.collection), _own_build(release, index)
         loaded = (own is not None and own == live) or is_loaded(release, index)
         return cls(
@@ -115,7 +116,7 @@ class _Standing:
         )
 
     def action(self, *, replace_live: bool, rebuild: bool) -> LoadAction:
-        """What the load is to do."""
+        """The action that a load takes in this state."""
         if self.operators_live and not replace_live:
             return LoadAction.LIVE_BUILD_KEPT
         if rebuild:
@@ -126,23 +127,27 @@ class _Standing:
 
 
 def _own_build(release: IndexedRelease, index: WorkIndex) -> str | None:
-    """The release's whole build with its present vectors: the live one if it is, else the newest."""
-    wanted = fingerprint_of(release.work_ids(), release.vectors())
+    """The release's complete build with its current vectors: the live one if possible, else the newest."""
+    fingerprint = fingerprint_of(release.work_ids(), release.vectors())
     live = live_build(index, release.collection)
-    found = [build for build, mark in _marked(index, release) if mark.is_whole and mark.fingerprint == wanted]
+    found = [
+        build
+        for build, mark in _owned_builds(index, release)
+        if mark.is_whole and mark.fingerprint == fingerprint
+    ]
     return live if live in found else next(iter(found), None)
 
 
 def _unpromoted(index: WorkIndex, release: IndexedRelease, live: str) -> tuple[str, ...]:
     return tuple(
         build
-        for build, mark in _marked(index, release)
+        for build, mark in _owned_builds(index, release)
         if mark.state is not BuildState.PROMOTED and build != live
     )
 
 
-def _marked(index: WorkIndex, release: IndexedRelease) -> Iterator[tuple[str, BuildMark]]:
-    """Builds that the release made, newest first."""
+def _owned_builds(index: WorkIndex, release: IndexedRelease) -> Iterator[tuple[str, BuildMark]]:
+    """Builds that the release owns with their marks, newest first."""
     for build in reversed(builds(index, release.collection)):
         mark = owned_build(index, build, release.name)
         if mark is not None:

@@ -1,7 +1,7 @@
-"""Who made a build: a mark in the collection's metadata, written when the collection is created.
+"""Ownership of builds: a mark in a collection's metadata that names the release whose load created it.
 
-A release owns the builds that carry its mark. Anything else (an ingest, another release, a collection made by
-an older version) belongs to an operator, whatever its name is.
+The mark is written when the collection is created. A release owns the builds with its mark. Any other
+collection (from an ingest, another release or an older version) belongs to an operator, whatever its name.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ from creditline.errors import NotReady
 from creditline.index.works import WorkIndex
 
 METADATA_KEY = "creditline_build"
-_HASHED_ROWS = 65_536
+_ROWS_PER_HASH_UPDATE = 65_536
 
 
 class BuildState(StrEnum):
-    """How far the load of a build has come."""
+    """Progress of the load of a build."""
 
     FILLING = "filling"
+    """Works are being written, or the load was interrupted."""
+
     VERIFIED = "verified"
+    """The build is complete and verified, but has never been live."""
+
     PROMOTED = "promoted"
+    """The build is live, or has been."""
 
 
 def _new_load() -> str:
@@ -43,29 +48,29 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class BuildMark:
-    """What a release's load writes into the metadata of its build."""
+    """Mark that the load of a release stores in the metadata of its build."""
 
     release: str
-    """The release's name."""
+    """Name of the release."""
 
     fingerprint: str
-    """SHA-256 of the release's work ids and vectors, see `fingerprint_of`."""
+    """SHA-256 of the release's work ids and vectors in hexadecimal, see `fingerprint_of`."""
 
     works: int
-    """How many works the build holds when it is complete."""
+    """Number of works of the complete build."""
 
     load: str = field(default_factory=_new_load)
-    """The load that made the build, unique."""
+    """Unique id of the load that created the build."""
 
     begun: str = field(default_factory=_now)
-    """When that load began: ISO 8601, UTC."""
+    """Start time of that load: ISO 8601, UTC."""
 
     state: BuildState = BuildState.FILLING
-    """How far the load has come."""
+    """Progress of that load."""
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
-        """The mark that `to_json` wrote; None for anything else."""
+        """Parse a mark written by `to_json`; None for any other text."""
         try:
             content = json.loads(text)
             return cls(**{**content, "state": BuildState(content["state"])})
@@ -73,34 +78,37 @@ class BuildMark:
             return None
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """The mark as a JSON object."""
         return json.dumps(asdict(self))
 
     @property
     def is_whole(self) -> bool:
-        """Whether the build has been filled and verified."""
+        """Whether the build is complete and verified."""
         return self.state is not BuildState.FILLING
 
     def at(self, state: BuildState) -> Self:
-        """The mark of the same build in a later state."""
+        """A copy of the mark with another state."""
         return replace(self, state=state)
 
 
 def fingerprint_of(work_ids: Sequence[str], vectors: npt.NDArray[np.float32]) -> str:
-    """SHA-256 of works and vectors.
+    """SHA-256 of work ids and vectors.
 
     Args:
         work_ids: N ids, in row order.
-        vectors: (N, width) float32.
+        vectors: (N, D) float32.
+
+    Returns:
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([list(vectors.shape), list(work_ids)]).encode())
-    for first in range(0, len(vectors), _HASHED_ROWS):
-        digest.update(np.ascontiguousarray(vectors[first : first + _HASHED_ROWS], dtype="<f4").data)
+    for first in range(0, len(vectors), _ROWS_PER_HASH_UPDATE):
+        digest.update(np.ascontiguousarray(vectors[first : first + _ROWS_PER_HASH_UPDATE], dtype="<f4").data)
     return digest.hexdigest()
 
 
 def mark_of(index: WorkIndex, build: str) -> BuildMark | None:
-    """The mark of a collection; None where it has none. Raises NotReady when the collection is missing."""
+    """The mark of a collection; None: it has no mark. Raises NotReady when the collection is missing."""
     text = index.metadata(build).get(METADATA_KEY)
     return BuildMark.from_json(text) if text is not None else None
 
@@ -111,10 +119,18 @@ def write_mark(index: WorkIndex, build: str, mark: BuildMark) -> None:
 
 
 def owned_build(index: WorkIndex, build: str, release: str) -> BuildMark | None:
-    """The mark of a build that the release made and that still holds what it was made with.
+    """The mark of a build that a release owns.
 
-    None for a build of others, and for a whole one whose number of works has been changed since: an operator
-    has added works to it or removed some. Also None when the build is deleted meanwhile.
+    A release no longer owns a complete build whose number of works has changed: an operator has added or
+    removed works.
+
+    Args:
+        index: Client of the index.
+        build: Name of the collection.
+        release: Name of the release.
+
+    Returns:
+        The mark; None when the release does not own the build, or the build does not exist.
     """
     try:
         mark = mark_of(index, build)

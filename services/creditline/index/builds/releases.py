@@ -1,7 +1,7 @@
-"""A release's vectors and its corpus become a build that answers.
+"""Creation of a build from a release's vectors and its corpus, and its promotion.
 
-A release replaces and deletes only builds that it made itself (`creditline.index.builds.ownership`). A build
-is deleted only while no alias means it; once the switch to it has begun, its load never deletes it.
+A release replaces and deletes only builds that it owns (`creditline.index.builds.ownership`). A build is
+deleted only while no alias points to it; once the switch to it has started, its load never deletes it.
 """
 
 from __future__ import annotations
@@ -49,41 +49,47 @@ _VERIFIED_VECTORS = 64
 
 
 class IndexedRelease(Protocol):
-    """What the index needs of a release: see `creditline.release.Release`."""
+    """The part of a release that the index reads; see `creditline.release.Release`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the release."""
+        ...
 
     @property
-    def collection(self) -> str: ...
+    def collection(self) -> str:
+        """Alias under which the release's works are searched."""
+        ...
 
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """Dimension of the vectors."""
+        ...
 
     def vectors(self) -> npt.NDArray[np.float32]:
-        """(N, width) float32, unit rows, in the order of `work_ids`."""
+        """(N, D) float32, rows of unit length, in the order of `work_ids`."""
         ...
 
     def work_ids(self) -> Sequence[str]:
-        """The works, in row order."""
+        """Ids of the N works, in row order."""
         ...
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What one load built."""
+    """Result of a load that created a build."""
 
     build: str
-    """The build that is live now."""
+    """The new build, which is live."""
 
     written: int
-    """How many works were written."""
+    """Number of works written."""
 
     works: int
-    """How many works the build holds."""
+    """Number of works that the build holds."""
 
     recall: float
-    """The part of the exact nearest works that the build's graph finds, on a sample."""
+    """Recall of the build's graph against exact search, on a sample of queries."""
 
 
 def release_points(
@@ -93,16 +99,23 @@ def release_points(
     *,
     hidden: frozenset[str] = frozenset(),
 ) -> Iterator[WorkPoint]:
-    """The release's works with their vectors, in row order.
+    """The release's works with their vectors as points, in row order.
 
-    Withdrawn from the start are those that `withdrawn` covers, and those in `hidden`. Raises
-    FingerprintMismatch, NotFound.
+    Args:
+        release: The release.
+        corpus: The corpus that holds its works.
+        withdrawn: The withdrawals in force; works that they cover are written as withdrawn.
+        hidden: Ids of further works that are written as withdrawn.
+
+    Raises:
+        FingerprintMismatch: The release's ids and vectors do not match.
+        NotFound: The corpus lacks a work of the release.
     """
     ids, vectors = release.work_ids(), release.vectors()
     if vectors.shape != (len(ids), release.dimension):
         raise FingerprintMismatch(
-            f"release {release.name!r} names {len(ids)} works of dimension {release.dimension} but its"
-            f" vectors have shape {vectors.shape}; make the release again",
+            f"release {release.name!r} lists {len(ids)} works of dimension {release.dimension}, but its"
+            f" vectors have shape {vectors.shape}; build the release again",
             field="release",
         )
     for work_id, vector in zip(ids, vectors, strict=True):
@@ -112,9 +125,9 @@ def release_points(
 
 
 def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
-    """Whether the release's live build holds as many works as the release, with the same vectors.
+    """Whether the release's live build has the same number of works and the same vectors as the release.
 
-    Of the vectors a few are compared: all of them differ between two trainings of one name.
+    Only a few vectors are compared: between two trainings under one name, all vectors differ.
     """
     if not index.exists(release.collection) or index.dimension(release.collection) != release.dimension:
         return False
@@ -126,7 +139,12 @@ def is_loaded(release: IndexedRelease, index: WorkIndex) -> bool:
 
 
 def expected_of(release: IndexedRelease, *, sample: int) -> Expected:
-    """What a build of the release holds, with `sample` of its vectors, evenly spread."""
+    """Expected content of a build of the release.
+
+    Args:
+        release: The release.
+        sample: Number of works, evenly spread over the rows, whose vectors are compared.
+    """
     ids, vectors = release.work_ids(), release.vectors()
     rows = np.linspace(0, len(ids) - 1, num=min(sample, len(ids))).astype(int)
     return Expected(len(ids), [ids[row] for row in rows], vectors[rows].astype(np.float32))
@@ -140,18 +158,27 @@ def index_release(
     *,
     retries: RetryPolicy = SETTLING,
 ) -> LoadReport:
-    """Build a collection of all the release's works beside the live one, verify it, and promote it.
+    """Create a build of all the release's works beside the live one, verify it, and promote it.
 
-    Withdrawn works are never listed in it; those that the live build hides stay hidden unless their
-    withdrawal was revoked. Builds that the release made are deleted once they are neither live nor the way
-    back. Whether the live build may be replaced is not asked here: see `creditline.index.builds.loading`.
+    The new build never lists withdrawn works. Works that the live build hides stay hidden unless their
+    withdrawal was revoked. Builds that the release owns are deleted once they are neither live nor kept for
+    a rollback. This function replaces any live build; `creditline.index.builds.loading` decides whether it
+    may.
+
+    Args:
+        release: The release.
+        corpus: The corpus that holds its works.
+        index: Client of the index.
+        withdrawn: The withdrawals in force.
+        retries: Policy for reading the alias when the reply to the switch is lost.
 
     Raises:
-        Conflict: the build is not what the release is, or another load took its name. The live build answers
-        as
-            before, and the new one is deleted.
-        CreditlineError: what a call to Qdrant raised. Before the switch the new build is deleted; when the
-            switch itself fails it is kept, verified, for another `promote`.
+        FingerprintMismatch: The release's ids and vectors do not match.
+        NotFound: The corpus lacks a work of the release.
+        Conflict: The build does not match the release, or another load took its name. The live build stays
+            live, and the new one is deleted.
+        CreditlineError: A call to Qdrant failed. Before the switch, the new build is deleted; when the switch
+            itself fails, the verified build is kept for another `promote`.
     """
     mark = BuildMark(
         release.name, fingerprint_of(release.work_ids(), release.vectors()), len(release.work_ids())
@@ -174,38 +201,51 @@ def index_release(
 def promote_own(
     index: WorkIndex, release: IndexedRelease, build: str, *, retries: RetryPolicy = SETTLING
 ) -> None:
-    """Let a verified build of the release answer, and delete those that it supersedes.
+    """Promote a verified build of the release, and delete the builds that it supersedes.
 
-    The switch decides: what fails after it is logged and left to the next load. Raises what `promote` raises.
+    Failures after the switch are logged and left to the next load.
+
+    Args:
+        index: Client of the index.
+        release: The release.
+        build: A verified build that the release owns.
+        retries: Policy for reading the alias when the reply to the switch is lost.
+
+    Raises:
+        CreditlineError: The errors of `promote`; a note names the commands that promote or drop the build.
     """
     try:
         expected = expected_of(release, sample=_VERIFIED_VECTORS)
         before = promote(index, release.collection, build, serves=expected, retries=retries)
     except BaseException as error:
         error.add_note(
-            f"{build!r} is whole and was kept: `creditline index promote {build}` lets it answer,"
+            f"{build!r} is complete and was kept: `creditline index promote {build}` makes it live,"
             f" `creditline index drop {build}` deletes it"
         )
         raise
     try:
-        for each in (build, before):
-            _note_promotion(index, release, each)
+        for promoted in (build, before):
+            _mark_promoted(index, release, promoted)
         _delete_superseded(index, release, keep={build, before})
     except CreditlineError as failure:
-        _LOGGER.warning("%s is live, but builds before it could not be deleted: %s", build, failure.message)
+        _LOGGER.warning(
+            "build %s is live, but superseded builds could not be deleted; the next load deletes them: %s",
+            build,
+            failure.message,
+        )
 
 
-def _note_promotion(index: WorkIndex, release: IndexedRelease, build: str | None) -> None:
-    """Mark a build of the release as promoted, if it is not yet."""
+def _mark_promoted(index: WorkIndex, release: IndexedRelease, build: str | None) -> None:
+    """Mark a build that the release owns as promoted, unless it is marked already."""
     mark = owned_build(index, build, release.name) if build else None
     if build and mark is not None and mark.state is BuildState.VERIFIED:
         write_mark(index, build, mark.at(BuildState.PROMOTED))
 
 
 def _delete_superseded(index: WorkIndex, release: IndexedRelease, *, keep: Collection[str | None]) -> None:
-    """Delete builds of the release that have been promoted once.
+    """Delete the release's builds that have been promoted, except those to keep.
 
-    One that has not been may be in the hands of another load.
+    Another load may still be filling a build that has never been promoted.
     """
     for old in builds(index, release.collection):
         mark = None if old in keep else owned_build(index, old, release.name)
@@ -215,7 +255,7 @@ def _delete_superseded(index: WorkIndex, release: IndexedRelease, *, keep: Colle
 
 @contextmanager
 def _deleted_on_failure(index: WorkIndex, build: str, mark: BuildMark) -> Iterator[None]:
-    """Delete the build of this load when the block fails; the error that is raised is always the block's."""
+    """Delete this load's build when the block fails; the error raised is always that of the block."""
     try:
         yield
     except BaseException as error:
@@ -230,8 +270,8 @@ def _deleted_on_failure(index: WorkIndex, build: str, mark: BuildMark) -> Iterat
 
 
 def _delete_own(index: WorkIndex, build: str, mark: BuildMark) -> None:
-    """Delete the build if this very load made it and nothing means it. Raises Conflict when it is live."""
-    # The old connection may be what failed.
+    """Delete the build if this load created it. Raises Conflict when the build is live."""
+    # The old connection may be the cause of the failure.
     index.reconnect()
     try:
         found = mark_of(index, build)

@@ -1,4 +1,4 @@
-"""A chosen layout as values for the deployment: a kustomize component, in JSON, which is YAML too."""
+"""Deployment files for a chosen layout: a kustomize component in JSON, which is valid YAML."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from typing import Any
 from creditline.index.capacity.choice import Machines, Option
 
 _GIBIBYTE = 2**30
-# Building segments anew needs a second copy of the largest for a while, and the log its own room.
+# Factor of disk space: a rebuild of a segment needs a temporary second copy, and the log needs space.
 _DISK_RESERVE = 1.5
 _PEERS = "qdrant-peers"
 _PLAN_FILE = "plan.json"
-_MOUNT = "/etc/creditline/index-plan"
+_MOUNT_PATH = "/etc/creditline/index-plan"
 
 
 def write_component(option: Option, machines: Machines, directory: Path) -> None:
-    """Write Qdrant's machines, memory and disk, cluster mode for several, and the plan for loading.
+    """Write a kustomize component that deploys Qdrant by a layout and loads the index by its plan.
 
-    A kustomization names it under `components`.
+    It sets the number of machines, their CPU, memory and disk, and cluster mode where there are several. A
+    kustomization lists the directory under `components`.
+
+    Args:
+        option: The chosen layout.
+        machines: Resources of each machine.
+        directory: Directory of the component; created when it is missing.
     """
     clustered = option.nodes > 1
     directory.mkdir(parents=True, exist_ok=True)
@@ -31,7 +37,7 @@ def write_component(option: Option, machines: Machines, directory: Path) -> None
         _PLAN_FILE: json.loads(option.plan.to_json()),
     }
     if clustered:
-        files["peers.yaml"] = _peers()
+        files["peers.yaml"] = _peer_service()
     for name, content in files.items():
         (directory / name).write_text(json.dumps(content, indent=2) + "\n")
 
@@ -72,7 +78,7 @@ def _stateful_set(option: Option, machines: Machines, *, clustered: bool) -> dic
 
 
 def _cluster_mode() -> dict[str, Any]:
-    """Every machine tells the others where it is, and all but the first join the first."""
+    """Command and port of cluster mode: every pod announces its address, and the others join the first."""
     join = (
         f'own="http://$HOSTNAME.{_PEERS}:6335"; '
         'if [ "$HOSTNAME" = qdrant-0 ]; then exec ./entrypoint.sh --uri "$own"; '
@@ -85,8 +91,8 @@ def _cluster_mode() -> dict[str, Any]:
     }
 
 
-def _peers() -> dict[str, Any]:
-    """The names by which machines find each other, before they are ready too."""
+def _peer_service() -> dict[str, Any]:
+    """Headless service by which the pods find each other, also before they are ready."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -101,11 +107,11 @@ def _peers() -> dict[str, Any]:
 
 
 def _loading_job() -> dict[str, Any]:
-    """Whoever loads the index lays it out by the plan."""
+    """Patch of the load job, which mounts the plan and creates the collection by it."""
     container = {
         "name": "load-index",
-        "env": [{"name": "CREDITLINE_INDEX_PLAN", "value": f"{_MOUNT}/{_PLAN_FILE}"}],
-        "volumeMounts": [{"name": "index-plan", "mountPath": _MOUNT, "readOnly": True}],
+        "env": [{"name": "CREDITLINE_INDEX_PLAN", "value": f"{_MOUNT_PATH}/{_PLAN_FILE}"}],
+        "volumeMounts": [{"name": "index-plan", "mountPath": _MOUNT_PATH, "readOnly": True}],
     }
     volume = {"name": "index-plan", "configMap": {"name": "index-plan"}}
     return {

@@ -1,1 +1,1 @@
-"""Ingest of a source into a collection, resumed from a checkpoint."""
+"""Ingest of a source into a collection, resumable from a checkpoint."""

@@ -1,6 +1,6 @@
-"""A source's works into a collection: embedded, written in bounded memory, resumed at any batch.
+"""Ingest of a source's works into a collection, in bounded memory and resumable at any batch.
 
-Points have ids that come from their works' ids, so a batch that is sent twice is there once.
+Point ids are derived from work ids, so a batch that is sent twice is stored once.
 """
 
 from __future__ import annotations
@@ -27,31 +27,43 @@ from creditline.index.works import WorkIndex
 from creditline.retries import RetryPolicy
 
 _BATCHES_IN_FLIGHT = 3
-# No direction can be told from a shorter vector.
-_SHORTEST = 1e-12
+# Shorter vectors have no meaningful direction.
+_MIN_NORM = 1e-12
 
 
 class WorkVectors(Protocol):
-    """Makes works' vectors from what a source holds of them."""
+    """Function from rows of a source to the vectors of their works."""
 
     @property
     def fingerprint(self) -> str:
-        """Names what makes them: a resumed ingest must use the same."""
+        """Identity of the function; a resumed ingest must use the same one."""
         ...
 
     def __call__(self, found: Sequence[Found]) -> npt.NDArray[np.float32]:
-        """(B, width) float32, one row for each of `found`, all of which are works."""
+        """Compute the vectors of B rows, all of which hold works.
+
+        Returns:
+            (B, D) float32, in the order of the rows.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class AsGiven:
-    """A source's own image features are the vectors, but for their length."""
+    """Uses the image features of a source as vectors, L2-normalised."""
 
     fingerprint: str = "features as they are"
+    """Identity of the function, stored in checkpoints."""
 
     def __call__(self, found: Sequence[Found]) -> npt.NDArray[np.float32]:
-        """Rows of length 1, but for those that are no direction. Raises InvalidInput without features."""
+        """Take the image features of B rows.
+
+        Returns:
+            (B, D) float32, L2-normalised rows; zero vectors are left unchanged.
+
+        Raises:
+            InvalidInput: A row has no image features.
+        """
         rows = []
         for each in found:
             if each.image_features is None:
@@ -62,36 +74,49 @@ class AsGiven:
             rows.append(each.image_features)
         vectors = np.asarray(rows, dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, lengths, out=vectors, where=lengths > _SHORTEST)
+        return np.divide(vectors, lengths, out=vectors, where=lengths > _MIN_NORM)
 
 
 @dataclass(frozen=True)
 class Loader:
-    """This loader takes every `of`-th part of a source, beginning with part `number` (from 0)."""
+    """One of several loaders that share the parts of a source.
+
+    It reads every `of`-th part, starting with part `number`.
+
+    Raises:
+        InvalidInput: The number is not below the number of loaders.
+    """
 
     number: int = 0
+    """Number of this loader, from 0."""
     of: int = 1
+    """Number of loaders."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.number < self.of:
-            raise InvalidInput(f"there is no loader {self.number + 1} of {self.of}", field="loader")
+            raise InvalidInput(
+                f"there is no loader {self.number + 1} of {self.of}; give N/M with N from 1 to M",
+                field="loader",
+            )
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `1/2`, the first of two. Raises InvalidInput."""
+        """Parse `N/M`, where `1/2` is the first of two loaders. Raises InvalidInput."""
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and int(number) >= 1):
-            raise InvalidInput(f"loader {text!r} is not of the form 1/2", field="loader")
+            raise InvalidInput(
+                f"loader {text!r} is not of the form N/M; write 1/2 for the first of two", field="loader"
+            )
         return cls(int(number) - 1, int(of))
 
     @property
     def text(self) -> str:
-        """What `parse` reads."""
+        """The loader in the form that `parse` reads."""
         return f"{self.number + 1}/{self.of}"
 
     @property
     def name(self) -> str:
-        """E.g. `loader-1-of-2`."""
+        """Name for files, such as `loader-1-of-2`."""
         return f"loader-{self.number + 1}-of-{self.of}"
 
     def parts(self, source: Source) -> tuple[str, ...]:
@@ -104,14 +129,17 @@ ONLY_LOADER = Loader()
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running ingest is; the rate is of this run."""
+    """Progress of a running ingest."""
 
     works: int
+    """Number of works written, including earlier runs."""
     broken: int
+    """Number of broken rows, including earlier runs."""
     works_per_second: float
+    """Works written per second in this run."""
 
     def seconds_left(self, expected: int | None) -> float | None:
-        """Until `expected` works are done; None where nobody knows."""
+        """Estimated seconds until `expected` rows are done; None: unknown."""
         if not expected or self.works_per_second <= 0.0:
             return None
         return max(expected - self.works - self.broken, 0) / self.works_per_second
@@ -122,50 +150,66 @@ ProgressListener = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class IngestReport:
-    """works and broken: of the whole ingest, resumed runs together; written, seconds: of this run."""
+    """Result of one run of an ingest."""
 
     works: int
+    """Number of works written, including earlier runs."""
     broken: int
+    """Number of broken rows, including earlier runs."""
     written: int
+    """Number of works written in this run."""
     seconds: float
+    """Duration of this run."""
 
     @property
     def works_per_second(self) -> float:
+        """Works written per second in this run."""
         return self.written / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
 class Ingest:
-    """What is loaded into what. Withdrawn works are written as withdrawn, so they are never listed.
-
-    retries: used for a batch while Qdrant is unavailable, overloaded, full or too slow.
-    rng: source of the retries' jitter; by default seeded by the system, so that loaders differ.
-    on_progress: called after each acknowledged batch.
-    """
+    """Ingest of a source, or one loader's parts of it, into a collection."""
 
     source: Source
+    """The source to be ingested."""
     index: WorkIndex
+    """Client of the index."""
     collection: str
+    """Name of the collection, which must exist."""
     vectors: WorkVectors
+    """Function from rows of the source to vectors."""
     loader: Loader = ONLY_LOADER
+    """Which parts of the source are read."""
     withdrawn: Callable[[Work], bool] = lambda work: False
+    """Whether a work is withdrawn; such a work is written as withdrawn, so that it is never listed."""
     retries: RetryPolicy = FIVE_MINUTES
+    """Policy for a batch while Qdrant is unavailable, overloaded, full or too slow."""
     rng: random.Random = field(default_factory=random.Random)
+    """Random generator of the retry jitter; seeded by the system by default, so that loaders differ."""
     on_progress: ProgressListener = lambda progress: None
+    """Called after each acknowledged batch."""
 
     @property
     def identity(self) -> str:
-        """What a checkpoint of it belongs to."""
+        """Identity of this ingest, stored in its checkpoint."""
         return " | ".join(
             (self.source.fingerprint, self.collection, self.vectors.fingerprint, self.loader.name)
         )
 
     def run(self, checkpoint: Checkpoint) -> IngestReport:
-        """Load what the checkpoint does not know as done.
+        """Ingest all rows after the checkpoint's position.
 
-        Raises NotReady without the collection, InvalidInput, and Unavailable or ResourceExhausted when
-        Qdrant does not take a batch within `retries`; what was acknowledged stays, and another run goes on
-        there.
+        When the run fails, acknowledged batches are kept and another run resumes after them.
+
+        Args:
+            checkpoint: Position from which to resume; it is advanced after each acknowledged batch.
+
+        Raises:
+            NotReady: The collection is missing.
+            InvalidInput: The source or its vectors cannot be used.
+            Unavailable: Qdrant did not accept a batch within `retries`.
+            ResourceExhausted: Qdrant was overloaded or full for longer than `retries`.
         """
         began, before = time.monotonic(), checkpoint.position.works
         dimension, parts = self.index.dimension(self.collection), self.loader.parts(self.source)
@@ -182,11 +226,11 @@ class Ingest:
         return self.index.send(self.collection, batch.points, self.retries, self.rng)
 
     def _batches(self, parts: Sequence[str], position: Position, dimension: int) -> Iterator[_Batch]:
-        """Batches from `position` on, each with the position after it."""
+        """Batches after `position`, each with the position that follows it."""
         rows = self._rows(parts, position)
         while taken := list(itertools.islice(rows, self.index.batch_size)):
             part, last = taken[-1]
-            points, broken = self._sorted_out([found for _, found in taken], dimension)
+            points, broken = self._split_rows([found for _, found in taken], dimension)
             position = replace(
                 position,
                 part=part,
@@ -197,47 +241,51 @@ class Ingest:
             yield _Batch(points, broken, position)
 
     def _rows(self, parts: Sequence[str], position: Position) -> Iterator[tuple[int, Found]]:
-        """Rows from `position` on, with the numbers of their parts."""
+        """Rows after `position`, with the numbers of their parts."""
         for number in range(position.part, len(parts)):
             start = position.row if number == position.part else 0
             for found in self.source.read(parts[number], start):
                 yield number, found
 
-    def _sorted_out(self, rows: Sequence[Found], dimension: int) -> tuple[list[WorkPoint], list[Broken]]:
-        """Works to write, and rows that are none."""
+    def _split_rows(self, rows: Sequence[Found], dimension: int) -> tuple[list[WorkPoint], list[Broken]]:
+        """Split rows into points to write and broken rows."""
         broken = [Broken(found.part, found.row, found.broken) for found in rows if found.work is None]
-        whole = [found for found in rows if found.work is not None]
-        vectors = self.vectors(whole) if whole else np.empty((0, dimension), dtype=np.float32)
+        with_work = [found for found in rows if found.work is not None]
+        vectors = self.vectors(with_work) if with_work else np.empty((0, dimension), dtype=np.float32)
         _refuse_other_dimension(vectors, dimension, self.collection)
         lengths = np.linalg.norm(vectors, axis=1)
-        usable = np.isfinite(lengths) & (lengths > _SHORTEST)
+        usable = np.isfinite(lengths) & (lengths > _MIN_NORM)
         broken += [
-            Broken(found.part, found.row, "its vector is no direction (NaN, infinite or zero)")
-            for found, use in zip(whole, usable, strict=True)
-            if not use
+            Broken(found.part, found.row, "its vector has no direction (NaN, infinite or zero)")
+            for found, is_usable in zip(with_work, usable, strict=True)
+            if not is_usable
         ]
         points = [
             WorkPoint.of(found.work, vector, withdrawn=self.withdrawn(found.work))
-            for found, vector, use in zip(whole, vectors, usable, strict=True)
-            if use and found.work is not None
+            for found, vector, is_usable in zip(with_work, vectors, usable, strict=True)
+            if is_usable and found.work is not None
         ]
         return points, broken
 
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Works to write and rows that are none; `position`: after all of them."""
+    """One batch of rows."""
 
     points: list[WorkPoint]
+    """Works to write."""
     broken: list[Broken]
+    """Rows without a usable work."""
     position: Position
+    """Position after all rows of the batch."""
 
 
 def _refuse_other_dimension(vectors: npt.NDArray[np.float32], dimension: int, collection: str) -> None:
     if vectors.shape[1:] != (dimension,):
         raise InvalidInput(
-            f"the source's vectors have shape {vectors.shape[1:]}, collection {collection!r} holds"
-            f" ({dimension},); load it into one of that width, or embed it with that collection's release",
+            f"the source's vectors have shape {vectors.shape[1:]}, but collection {collection!r} has vectors"
+            f" of shape ({dimension},); ingest the source into a collection of its dimension, or embed it"
+            " with the release of this collection",
             field="source",
         )
 

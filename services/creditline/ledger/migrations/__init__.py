@@ -1,1 +1,1 @@
-"""Schema changes, in order; Alembic runs them when a ledger is opened."""
+"""Schema migrations; Alembic runs them in order when a ledger is opened."""

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `creditline.ledger.store` hands over."""
+"""Alembic environment: runs the migrations on the connection passed by `creditline.ledger.store`."""
 
 from alembic import context
 

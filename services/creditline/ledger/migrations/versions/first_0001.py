@@ -1,4 +1,4 @@
-"""Attributions, audits and the outbox."""
+"""Create the tables of attributions, audits and the outbox."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Create the three tables and their indexes."""
     _create_attributions()
     _create_audits()
     _create_outbox()
@@ -71,5 +72,6 @@ def _create_outbox() -> None:
 
 
 def downgrade() -> None:
+    """Drop the three tables."""
     for table in ("outbox", "audits", "attributions"):
         op.drop_table(table)

@@ -1,4 +1,4 @@
-"""Withdrawals."""
+"""Create the table of withdrawals."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    """Create the table and its index."""
     op.create_table(
         "withdrawals",
         sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
@@ -25,4 +26,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop the table."""
     op.drop_table("withdrawals")
