@@ -17,7 +17,7 @@ from creditline.attribution.fisher.ekfac_store import stored_fisher
 from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.gradients.per_sample import moved_layers, parameter_count, per_sample_gradients
 from creditline.attribution.gradients.projection import Gaussian, PermutedSignSum, Projection, Rademacher
-from creditline.attribution.gradients.targets import GRADIENT_TARGETS, gradient_target_named
+from creditline.attribution.gradients.targets import GRADIENT_TARGETS, gradient_target_by_name
 from creditline.attribution.membership import own_losses
 from creditline.attribution.methods.das import DiffusionAttributionScore
 from creditline.attribution.methods.gradient_methods import GradientCosine, GradientDot, Trak
@@ -41,7 +41,7 @@ _LOSS = GradientSpace("cross-attn", draws=DRAWS)
 _OUTPUT = replace(_LOSS, measure="squared-l2")
 _CHOICES: tuple[ParameterChoice, ...] = ("cross-attn", "attn", "mlp-cond", "all")
 
-Maker = Callable[[Generator], Attributor]
+MethodFactory = Callable[[Generator], Attributor]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def _ensemble(generator: Generator) -> Attributor:
     return Ensemble("ensemble", generator, {"own": Member(None)}, make)
 
 
-METHODS: dict[str, Maker] = {
+METHODS: dict[str, MethodFactory] = {
     "dot": lambda generator: GradientDot("dot", GradientRows(generator, _LOSS)),
     "cosine": lambda generator: GradientCosine("cosine", GradientRows(generator, _LOSS)),
     "relative": lambda generator: GradientDot(
@@ -180,7 +180,7 @@ def test_every_output_function_is_measured_there(name: str, meta_generator: Gene
             examples,
             DRAWS,
             layers,
-            measure=gradient_target_named(name),
+            measure=gradient_target_by_name(name),
             draw_weights=weights,
             by_timestep=True,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.calibration.intervals import AnswerIntervals, Stretch
+from creditline.calibration.intervals import AnswerIntervals, DeviationInterval
 from creditline.distillation.assessment.calibration_fitting import fit_calibration
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
 from creditline.distillation.assessment.uncertainty import Sums, fit_answer_intervals, query_sums
@@ -85,7 +85,7 @@ def _inside(
     return found
 
 
-def _sums_inside(stretch: Stretch, sums: list[Sums], name: str) -> NDArray[np.float64]:
+def _sums_inside(stretch: DeviationInterval, sums: list[Sums], name: str) -> NDArray[np.float64]:
     found = []
     for each in sums:
         pairs = zip(getattr(each, name), getattr(each, f"true_{name}"), strict=True)

@@ -16,7 +16,7 @@ from creditline.distillation.labels.candidates import (
     CandidatePlan,
     add_by_student,
     draw_candidates,
-    weights_of,
+    inclusion_weights,
 )
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.distillation.training.fitting import Examples, encoder_scores, train_encoder
@@ -38,7 +38,7 @@ NEAREST = CandidatePlan(by_feature=400, by_student=0, at_random=0)
 def hidden(train: Examples, inclusion: NDArray[np.float32]) -> Examples:
     """Only candidates have labels."""
     seen = np.where(inclusion > 0.0, train.influence, 0.0).astype(np.float32)
-    return dataclasses.replace(train, influence=seen, weights=weights_of(inclusion))
+    return dataclasses.replace(train, influence=seen, weights=inclusion_weights(inclusion))
 
 
 def student(train: Examples, plan: CandidatePlan) -> Encoder:

@@ -31,7 +31,7 @@ from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.removal.counterfactuals import Counterfactuals
 from creditline.evaluation.lab.removal.removals import read_removals
 from creditline.evaluation.lab.setting import REFERENCE
-from creditline.evaluation.lds import Retrained
+from creditline.evaluation.lds import RetrainedModels
 from creditline.generator.reference import reference_corpus
 from tests.benchmarks.result_files import Figure, write_result
 
@@ -55,7 +55,7 @@ def mapped_scores(record: LabRecord, scores: MethodScores, rows: Sequence[int]) 
     values = scores.of_rows(rows)
     fitted = fit_expected_change(
         values,
-        Retrained(retrained.subsets, retrained.losses[:, :, columns]),
+        RetrainedModels(retrained.subsets, retrained.losses[:, :, columns]),
         comparable=scores.method in CONSENSUSES,
     )
     return fitted.of(values)

@@ -248,7 +248,7 @@ def main() -> None:
         rows[row.name], encoders[row.name] = row, encoder
     narrow = {
         width: judged(
-            bench, f"{OURS}, {width} numbers", student_scores(bench, encoders[OURS].narrowed(width))
+            bench, f"{OURS}, {width} numbers", student_scores(bench, encoders[OURS].truncated(width))
         )
         for width in RECIPES[OURS].nested
     }

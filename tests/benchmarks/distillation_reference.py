@@ -87,7 +87,7 @@ def agreement_figures(
         **raw_cosines(held_out),
         "random": np.random.default_rng(SEED).random(held_out.influence.shape),
     }
-    narrow = {f"{OURS}, {width} numbers": ours.narrowed(width) for width in RECIPES[OURS].nested}
+    narrow = {f"{OURS}, {width} numbers": ours.truncated(width) for width in RECIPES[OURS].nested}
     scores |= {name: encoder_cosines(encoder, held_out) for name, encoder in narrow.items()}
     by_query = {name: ndcg_by_query(values, held_out.influence) for name, values in scores.items()}
     means = {name: bootstrap_mean(values, seed=SEED) for name, values in by_query.items()}

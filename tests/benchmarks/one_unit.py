@@ -17,10 +17,10 @@ from creditline.attribution.ensembles.expected_change import ExpectedChange
 from creditline.attribution.methods.hyperparameters import CONSENSUSES
 from creditline.calibration.concentration import concentration
 from creditline.evaluation.lab.common_scale import (
-    UnitTest,
+    ScaleTest,
+    check_scale,
     fit_expected_change,
     predicted_losses,
-    unit_test,
     write_maps,
 )
 from creditline.evaluation.lab.judging.scoring import CHOOSING, SEED, MethodScores, read_all_scores
@@ -28,7 +28,7 @@ from creditline.evaluation.lab.judging.weighting import joined
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.removal.removals import NOTHING, read_removals
 from creditline.evaluation.lab.setting import REFERENCE
-from creditline.evaluation.lds import Retrained
+from creditline.evaluation.lds import RetrainedModels
 from tests.benchmarks.lab_plots import plot_expected_changes
 from tests.benchmarks.result_files import Figure, write_result
 
@@ -58,7 +58,7 @@ class Mapped:
 
     method: str
     expected: ExpectedChange
-    test: UnitTest
+    test: ScaleTest
     changes: NDArray[np.float64]
     predicted: NDArray[np.float64]
     measured: NDArray[np.float64]
@@ -80,9 +80,9 @@ def mapped(record: LabRecord, scores: MethodScores, whole: NDArray[np.float64]) 
     columns = np.searchsorted(generated, rows)
     values = scores.of_rows(rows)
 
-    def part(start: int) -> Retrained:
+    def part(start: int) -> RetrainedModels:
         places = slice(CHOOSING + start, None, 2)
-        return Retrained(retrained.subsets[places], retrained.losses[places][:, :, columns])
+        return RetrainedModels(retrained.subsets[places], retrained.losses[places][:, :, columns])
 
     fitting, testing = part(0), part(1)
     expected = fit_expected_change(
@@ -96,7 +96,7 @@ def mapped(record: LabRecord, scores: MethodScores, whole: NDArray[np.float64]) 
     return Mapped(
         scores.method,
         expected,
-        unit_test(predicted, testing, seed=SEED),
+        check_scale(predicted, testing, seed=SEED),
         expected.of(values),
         predicted - predicted.mean(axis=0),
         measured - measured.mean(axis=0),
@@ -167,7 +167,7 @@ def map_of_all(record: LabRecord, scores: MethodScores, whole: NDArray[np.float6
     losses = retrained.losses[:, :, np.searchsorted(generated, rows)]
     return fit_expected_change(
         scores.of_rows(rows),
-        Retrained(retrained.subsets, losses),
+        RetrainedModels(retrained.subsets, losses),
         whole_loss=float(whole[rows].mean()),
         comparable=True,
     )

@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditline.calibration.intervals import AnswerIntervals, Intervals, Stretch
+from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
 from creditline.errors import InvalidInput
 
 _BAND = Intervals((0.0, 0.5), (0.0, 0.1), (0.2, 0.4), 0.9)
-_SURE = AnswerIntervals(_BAND, Stretch(-0.5, 0.25), Stretch(-0.1, 0.3))
+_SURE = AnswerIntervals(_BAND, DeviationInterval(-0.5, 0.25), DeviationInterval(-0.1, 0.3))
 
 
 @given(st.floats(0, 1), st.floats(-3, 0), st.floats(0, 3), st.floats(0, 1))
 def test_the_bounds_enclose_the_expected_part_and_lie_between_0_and_1(
     expected: float, low: float, high: float, error: float
 ) -> None:
-    below, above = Stretch(low, high).of(expected, error=error)
+    below, above = DeviationInterval(low, high).of(expected, error=error)
     assert 0.0 <= below <= expected <= above <= 1.0
 
 
 def test_a_sampled_sum_has_a_wider_interval_than_a_complete_one() -> None:
-    counted, sampled = Stretch(-0.2, 0.2).of(0.3), Stretch(-0.2, 0.2).of(0.3, error=0.1)
+    counted, sampled = DeviationInterval(-0.2, 0.2).of(0.3), DeviationInterval(-0.2, 0.2).of(0.3, error=0.1)
     assert sampled[0] < counted[0] < counted[1] < sampled[1]
 
 
@@ -42,7 +42,7 @@ def test_intervals_with_a_missing_part_are_refused(without: str) -> None:
 
 def test_a_stretch_whose_low_end_is_above_its_high_end_is_refused() -> None:
     with pytest.raises(InvalidInput, match="fit it again"):
-        Stretch(0.1, -0.1)
+        DeviationInterval(0.1, -0.1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"works": {"cosine": "x"}}'])

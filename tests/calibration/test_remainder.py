@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
-from creditline.calibration.remainder import CorpusSample, Others
+from creditline.calibration.remainder import CorpusSample, UnlistedInfluence
 
 _CURVE = Calibration((0.0, 0.2, 1.0), (-0.5, 0.0, 2.0))
 # Whose each work is: twenty have made many works or few.
@@ -63,7 +63,7 @@ def test_the_same_seed_draws_the_same_sample() -> None:
 
 def test_the_remainder_is_0_when_every_work_is_listed() -> None:
     sample = CorpusSample.draw(["a", "b"], ["ana", "bo"], _unit_rows(2, 4, 6), seed=0)
-    assert sample.others(_unit_rows(1, 4, 7)[0], _CURVE, {"a": "ana", "b": "bo"}) == Others(0.0)
+    assert sample.others(_unit_rows(1, 4, 7)[0], _CURVE, {"a": "ana", "b": "bo"}) == UnlistedInfluence(0.0)
 
 
 def _slow_sum(

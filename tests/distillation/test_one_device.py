@@ -70,7 +70,7 @@ def test_the_encoder_runs_there_from_numpy_to_numpy() -> None:
     with one_device():
         for side in Side:
             assert encoder.encode_features(features, side).shape == (3, 16)
-        assert encoder.narrowed(8).encode_features(features, Side.WORK).shape == (3, 8)
+        assert encoder.truncated(8).encode_features(features, Side.WORK).shape == (3, 8)
 
 
 @pytest.mark.parametrize("loss", list(LossKind))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from creditline.distillation.stages import Finished, Stages
+from creditline.distillation.stages import FinishedStage, Stages
 from creditline.errors import Conflict
 from creditline.files import replace_file
 from tests.processes import end, start, wait_until
@@ -27,7 +27,7 @@ class Counted:
         (directory / "file").write_text(self.text)
 
 
-def run(directory: Path, make: Counted, seed: int = 0) -> Finished:
+def run(directory: Path, make: Counted, seed: int = 0) -> FinishedStage:
     return Stages(directory, 1, lambda line: None).run("one", {"seed": seed}, make)
 
 

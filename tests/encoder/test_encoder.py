@@ -130,7 +130,7 @@ def test_a_narrowed_encoder_gives_the_first_components_normalised(tmp_path: Path
     with torch.no_grad():
         whole.head.output.weight.normal_(generator=torch.Generator().manual_seed(0))
     first = whole.encode_features(given, Side.WORK)[:, :3]
-    narrow = whole.narrowed(3)
+    narrow = whole.truncated(3)
     expected = first / np.linalg.norm(first, axis=1, keepdims=True)
     assert narrow.encode_features(given, Side.WORK) == pytest.approx(expected, abs=1e-6)
     narrow.save(tmp_path / "encoder.safetensors")

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from creditline.errors import InvalidInput
 from creditline.evaluation.lds import (
-    Retrained,
+    RetrainedModels,
     column_spearman,
     lds,
     lds_by_query,
@@ -19,14 +19,14 @@ from creditline.evaluation.lds import (
 _WORKS, _SUBSETS, _QUERIES = 30, 40, 12
 
 
-def _world(*, noise: float, seeds: int = 2) -> tuple[np.ndarray, Retrained]:
+def _world(*, noise: float, seeds: int = 2) -> tuple[np.ndarray, RetrainedModels]:
     """Queries whose loss falls by a fixed amount for each work a model saw, plus each seed's own noise."""
     random = np.random.default_rng(5)
     worth = random.gamma(0.5, size=(_QUERIES, _WORKS))
     subsets = np.array([random.permutation(_WORKS) < _WORKS // 2 for _ in range(_SUBSETS)], dtype=float)
     effect = subsets @ worth.T
     losses = 10.0 - effect[:, None] + noise * random.standard_normal((_SUBSETS, seeds, _QUERIES))
-    return worth, Retrained(subsets, losses)
+    return worth, RetrainedModels(subsets, losses)
 
 
 def test_the_true_worth_scores_1_and_its_negative_minus_1() -> None:
@@ -99,4 +99,4 @@ def test_scores_of_another_shape_or_with_a_nan_are_refused(scores: np.ndarray, m
 
 def test_losses_of_other_subsets_are_refused() -> None:
     with pytest.raises(InvalidInput, match="do not belong to 3 subsets"):
-        Retrained(np.ones((3, 5)), np.ones((4, 2, 6)))
+        RetrainedModels(np.ones((3, 5)), np.ones((4, 2, 6)))

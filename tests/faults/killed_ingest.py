@@ -15,7 +15,7 @@ from creditline.corpus.sources import open_source
 from creditline.errors import CreditlineError
 from creditline.index import IndexPlan, WorkIndex
 from creditline.index.ingest.checkpoint import Checkpoint
-from creditline.index.ingest.ingest import AsGiven, Ingest, Progress
+from creditline.index.ingest.ingest import Ingest, Progress, SourceFeatures
 from tests.index.works_made_up import WIDTH, unit_vectors
 from tests.local.qdrant_process import RunningQdrant, start_qdrant
 
@@ -63,7 +63,7 @@ def killed_ingest(directory: Path, *, works: int, kills: int, seed: int = 0) -> 
             if progress.works > works * 0.9:
                 all_killed.wait()
 
-        ingest = Ingest(source, index, _COLLECTION, AsGiven(), on_progress=slow_down)
+        ingest = Ingest(source, index, _COLLECTION, SourceFeatures(), on_progress=slow_down)
         checkpoint = Checkpoint.open(directory / "checkpoint", "loader", belongs_to=ingest.identity)
         loading = threading.Thread(target=ingest.run, args=(checkpoint,))
         loading.start()

@@ -15,7 +15,7 @@ import pytest
 
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.errors import CreditlineError, NotFound
-from creditline.index import IndexPlan, LoadReport, WorkIndex, enforced, index_release
+from creditline.index import IndexPlan, LoadReport, WorkIndex, enforce_withdrawals, index_release
 from creditline.index.builds.ownership import owned_build
 from creditline.index.builds.promotion import builds, live_build, previous_build, promote, roll_back
 from creditline.retries import RetryPolicy
@@ -104,7 +104,7 @@ def _load(index: WorkIndex, direct: WorkIndex) -> LoadReport:
     number = _live_number(direct) + 1
     if number > 1:
         direct.withdraw(_ALIAS, ["w4"])
-    returned = Withdrawn(returned_works=frozenset({"w4"}))
+    returned = Withdrawn(revoked_works=frozenset({"w4"}))
     return index_release(
         release_of(_WORKS, seed=number), corpus_of(_WORKS), index, returned, retries=_RETRIES
     )
@@ -278,7 +278,7 @@ def test_a_rollback_whose_reply_is_lost_has_taken_place(
 
 def _promote_checked(index: WorkIndex, build: str, withdrawn: Withdrawn) -> None:
     """What `creditline index promote` does."""
-    enforced(index, withdrawn, build)
+    enforce_withdrawals(index, withdrawn, build)
     promote(index, _ALIAS, build)
 
 
@@ -292,7 +292,7 @@ def test_withdrawals_whose_reply_is_lost_stop_a_promotion_before_its_switch(
         _promote_checked(losing, second, withdrawn)
     assert loss.lost.is_set()
     assert live_build(index, _ALIAS) == first
-    enforced(index, withdrawn, second)
+    enforce_withdrawals(index, withdrawn, second)
     assert promote(index, _ALIAS, second) == first
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
-from creditline.index import Hit, IndexPlan, WorkIndex, WorkPoint, WorkSearch, enforced
+from creditline.index import Hit, IndexPlan, WorkIndex, WorkPoint, WorkSearch, enforce_withdrawals
 from creditline.ledger import Ledger, WithdrawalKind
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
@@ -116,7 +116,7 @@ def _withdraw(index: WorkIndex, ledger: Ledger, subject: WorkPoint, number: int)
     else:
         ledger.withdraw(WithdrawalKind.WORK, subject.work_id)
     withdrawn = ledger.withdrawn()
-    enforced(index, withdrawn, _COLLECTION)
+    enforce_withdrawals(index, withdrawn, _COLLECTION)
     return withdrawn
 
 

@@ -60,7 +60,7 @@ def test_losses_are_computed_there(meta_generator: Generator) -> None:
 def test_pictures_are_sampled_there(meta_generator: Generator) -> None:
     with one_device():
         pictures = meta_generator.sample(_PROMPTS, [1, 2], steps=3)
-        passed, timesteps = meta_generator.journey(_PROMPTS[0], 1, steps=3)
+        passed, timesteps = meta_generator.trajectory(_PROMPTS[0], 1, steps=3)
     assert [picture.size for picture in pictures] == [(32, 32)] * 2
     assert passed.is_meta
     assert timesteps.is_meta

@@ -11,7 +11,14 @@ from qdrant_client import grpc as qdrant
 
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import Conflict
-from creditline.index import WorkIndex, WorkPoint, WorkSearch, carry_out, enforced, index_release
+from creditline.index import (
+    WorkIndex,
+    WorkPoint,
+    WorkSearch,
+    apply_withdrawals,
+    enforce_withdrawals,
+    index_release,
+)
 from creditline.index.points import point_id
 from creditline.index.withdrawal import check
 from tests.index.builds.test_releases import corpus_of, release_of, remove_builds
@@ -66,7 +73,7 @@ def test_a_withdrawn_work_and_contributor_are_found_in_no_collection(
 ) -> None:
     withdrawn = Withdrawn(works=frozenset({"work-1", "nobody's"}), contributors=frozenset({"ben", "zoe"}))
     every = {work.work_id for work in _all_listed()}
-    assert carry_out(index, withdrawn, collections) == 2 * len(_by("ben") | {"work-1"})
+    assert apply_withdrawals(index, withdrawn, collections) == 2 * len(_by("ben") | {"work-1"})
     for name in collections:
         assert _found(qdrant_port, name) == every - _by("ben") - {"work-1"}
         check(index, withdrawn, name)
@@ -74,8 +81,8 @@ def test_a_withdrawn_work_and_contributor_are_found_in_no_collection(
 
 def test_enforcing_withdrawals_again_writes_nothing(index: WorkIndex, collections: tuple[str, str]) -> None:
     withdrawn = Withdrawn(works=frozenset({"work-1"}), contributors=frozenset({"ben"}))
-    carry_out(index, withdrawn, collections)
-    assert carry_out(index, withdrawn, collections) == 0
+    apply_withdrawals(index, withdrawn, collections)
+    assert apply_withdrawals(index, withdrawn, collections) == 0
 
 
 def test_a_work_is_left_out_when_any_of_its_rights_holders_withdraws(
@@ -83,7 +90,7 @@ def test_a_work_is_left_out_when_any_of_its_rights_holders_withdraws(
 ) -> None:
     name = collections[0]
     _name_holders(qdrant_port, name, "work-4", ["ada", "Zoë Müller"])
-    assert carry_out(index, Withdrawn(contributors=frozenset({"Zoë Müller"})), [name]) == 1
+    assert apply_withdrawals(index, Withdrawn(contributors=frozenset({"Zoë Müller"})), [name]) == 1
     assert "work-4" not in _found(qdrant_port, name)
     assert "work-8" in _found(qdrant_port, name), "ada herself has not withdrawn"
 
@@ -92,14 +99,14 @@ def test_works_are_listed_again_after_a_revocation_unless_another_withdrawal_cov
     index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
 ) -> None:
     name = collections[0]
-    carry_out(index, Withdrawn(frozenset({"work-1", "work-2"}), frozenset({"ben", "cleo"})), [name])
+    apply_withdrawals(index, Withdrawn(frozenset({"work-1", "work-2"}), frozenset({"ben", "cleo"})), [name])
     later = Withdrawn(
         works=frozenset({"work-1"}),
         contributors=frozenset({"cleo"}),
-        returned_works=frozenset({"work-2"}),
-        returned_contributors=frozenset({"ben"}),
+        revoked_works=frozenset({"work-2"}),
+        revoked_contributors=frozenset({"ben"}),
     )
-    enforced(index, later, name)
+    enforce_withdrawals(index, later, name)
     found = _found(qdrant_port, name)
     assert _by("ben") - {"work-1"} <= found
     assert "work-1" not in found, "a work of ben's that is withdrawn by itself"
@@ -120,12 +127,12 @@ def test_more_subjects_than_one_request_carries_are_all_left_out(
 ) -> None:
     works = frozenset(f"work-{number}" for number in range(2_500))
     people = frozenset({*(f"person-{number}" for number in range(1_500)), "ada"})
-    enforced(index, Withdrawn(works, people), collections[0])
+    enforce_withdrawals(index, Withdrawn(works, people), collections[0])
     assert index.count(collections[0], withdrawn=False) == 0
 
 
 def test_a_collection_that_is_dropped_meanwhile_is_skipped(index: WorkIndex) -> None:
-    assert carry_out(index, Withdrawn(frozenset({"work-1"})), ["works-gone"]) == 0
+    assert apply_withdrawals(index, Withdrawn(frozenset({"work-1"})), ["works-gone"]) == 0
 
 
 def test_a_rebuilt_release_never_lists_what_is_withdrawn(index: WorkIndex, qdrant_port: int) -> None:
@@ -142,7 +149,7 @@ def test_a_rebuilt_release_lists_works_whose_withdrawal_was_revoked(index: WorkI
     remove_builds(index)
     index_release(release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3", "w4"})))
     index_release(
-        release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3"}), returned_works=frozenset({"w4"}))
+        release_of(40), corpus_of(40), index, Withdrawn(frozenset({"w3"}), revoked_works=frozenset({"w4"}))
     )
     assert index.withdrawn_works("works-made-up") == {"w3"}
     remove_builds(index)
@@ -158,6 +165,6 @@ def test_withdrawals_outlive_an_optimization_that_runs_meanwhile(
     name = collections[0]
     with grpc.insecure_channel(f"127.0.0.1:{qdrant_port}") as channel:
         CollectionsStub(channel).Update(qdrant.UpdateCollection(collection_name=name))
-    enforced(index, Withdrawn(frozenset({"work-1"}), frozenset({"ben"})), name)
+    enforce_withdrawals(index, Withdrawn(frozenset({"work-1"}), frozenset({"ben"})), name)
     index.optimize(name)
     assert not _found(qdrant_port, name) & (_by("ben") | {"work-1"})

@@ -109,8 +109,8 @@ def test_a_sampled_attribution_is_recorded_together_with_its_audit(ledger: Ledge
 
 def test_only_one_worker_takes_an_audit(ledger: Ledger, clock: MovableClock) -> None:
     audit_id = ledger.submit_audit(record(ledger)).id
-    assert ledger.take_audit(audit_id, "one", 60)
-    assert not ledger.take_audit(audit_id, "two", 60)
+    assert ledger.acquire_audit(audit_id, "one", 60)
+    assert not ledger.acquire_audit(audit_id, "two", 60)
     taken = ledger.audit(audit_id)
     assert (taken.state, taken.worker, taken.started) == (AuditState.RUNNING, "one", clock.now)
 
@@ -119,22 +119,22 @@ def test_another_worker_can_take_an_audit_whose_lease_has_expired(
     ledger: Ledger, clock: MovableClock
 ) -> None:
     audit_id = ledger.submit_audit(record(ledger)).id
-    ledger.take_audit(audit_id, "one", 60)
+    ledger.acquire_audit(audit_id, "one", 60)
     clock.pass_seconds(61)
-    assert ledger.take_audit(audit_id, "two", 60)
+    assert ledger.acquire_audit(audit_id, "two", 60)
     assert not ledger.renew_lease(audit_id, "one", 60)
     assert ledger.renew_lease(audit_id, "two", 600)
     clock.pass_seconds(61)
-    assert not ledger.take_audit(audit_id, "one", 60)
+    assert not ledger.acquire_audit(audit_id, "one", 60)
 
 
 def test_the_first_verdict_counts_and_later_ones_have_no_effect(ledger: Ledger, clock: MovableClock) -> None:
     audit_id = ledger.submit_audit(record(ledger)).id
-    ledger.take_audit(audit_id, "one", 60)
+    ledger.acquire_audit(audit_id, "one", 60)
     assert ledger.finish_audit(audit_id, verdict(0.5))
     assert not ledger.finish_audit(audit_id, verdict(0.9))
     assert not ledger.fail_audit(audit_id, "too late")
-    assert not ledger.take_audit(audit_id, "two", 60)
+    assert not ledger.acquire_audit(audit_id, "two", 60)
     done = ledger.audit(audit_id)
     assert (done.state, done.verdict, done.error) == (AuditState.DONE, verdict(0.5), None)
     assert done.finished == clock.now
@@ -195,7 +195,7 @@ def test_a_job_that_a_worker_holds_or_finished_is_never_offered_again(
 ) -> None:
     audit_id = ledger.submit_audit(record(ledger)).id
     ledger.mark_published([entry.id for entry in ledger.unpublished(10)])
-    ledger.take_audit(audit_id, "one", 3600)
+    ledger.acquire_audit(audit_id, "one", 3600)
     clock.pass_seconds(1000)
     assert ledger.unpublished(10) == ()
     clock.pass_seconds(3000)

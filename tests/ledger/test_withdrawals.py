@@ -63,7 +63,7 @@ def test_a_work_and_a_contributor_of_one_name_are_two_subjects(ledger: Ledger) -
     ledger.withdraw(_CONTRIBUTOR, "ana")
     ledger.revoke(_WORK, "ana")
     assert ledger.withdrawn() == Withdrawn(
-        contributors=frozenset({"ana"}), sequence=3, returned_works=frozenset({"ana"})
+        contributors=frozenset({"ana"}), sequence=3, revoked_works=frozenset({"ana"})
     )
 
 

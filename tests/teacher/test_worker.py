@@ -99,7 +99,7 @@ def test_an_audit_whose_worker_died_is_taken_over_when_its_lease_expires(
 ) -> None:
     attribution_id = record(shared_ledger, prepared, query_png)
     audit = _audit(shared_ledger, attribution_id)
-    assert shared_ledger.take_audit(audit.id, "a worker that was killed", 1.0)
+    assert shared_ledger.acquire_audit(audit.id, "a worker that was killed", 1.0)
     verdict = _submit(services, attribution_id).get(timeout=_PATIENCE_SECONDS)
     taken = _audit(shared_ledger, attribution_id)
     assert taken.verdict == verdict_from_json(verdict)

@@ -132,7 +132,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Attributed:
+class AttributionResult:
     """Scores of a method with their cost."""
 
     values: NDArray[np.float64]
@@ -141,7 +141,7 @@ class Attributed:
     """Cost of the whole computation."""
 
 
-def attribute(attributor: Attributor, works: Gallery, queries: Gallery, directory: Path) -> Attributed:
+def attribute(attributor: Attributor, works: Gallery, queries: Gallery, directory: Path) -> AttributionResult:
     """Run a method and measure its cost.
 
     Args:
@@ -185,7 +185,7 @@ def attribute_among(
 
 def attribute_every(
     attributor: Attributor, works: Gallery, queries: Gallery, directory: Path
-) -> dict[str, Attributed]:
+) -> dict[str, AttributionResult]:
     """Run a method as `attribute` does, and return all of its scores by name.
 
     Each entry carries the cost of the whole computation.
@@ -205,7 +205,7 @@ def attribute_every(
     for name, values in by_name.items():
         values = np.asarray(values, dtype=np.float64)
         _refuse_invalid_scores(values, name, works, queries)
-        attributed[name] = Attributed(values, cost)
+        attributed[name] = AttributionResult(values, cost)
     return attributed
 
 

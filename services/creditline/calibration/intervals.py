@@ -65,7 +65,7 @@ _STANDARD_ERRORS = 1.645
 
 
 @dataclass(frozen=True)
-class Stretch:
+class DeviationInterval:
     """Interval of the deviation of a sum of works' parts from its expectation, in units of its spread.
 
     A sum with expectation p has a spread of about √(p (1 − p)).
@@ -121,9 +121,9 @@ class AnswerIntervals:
 
     works: Intervals
     """Intervals of the influence of single works."""
-    remainder: Stretch
+    remainder: DeviationInterval
     """Interval of the share of all works that are not listed."""
-    contributors: Stretch
+    contributors: DeviationInterval
     """Interval of the share of a contributor."""
 
     @property
@@ -149,7 +149,9 @@ class AnswerIntervals:
             names = ("cosine", "low", "high")
             cosine, low, high = (tuple(map(float, content["works"][name])) for name in names)
             works = Intervals(cosine, low, high, float(content["level"]))
-            return cls(works, Stretch(**content["remainder"]), Stretch(**content["contributors"]))
+            return cls(
+                works, DeviationInterval(**content["remainder"]), DeviationInterval(**content["contributors"])
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput(
                 f"the text does not contain intervals ({error}); they need a 'level', 'works' with 'cosine',"

@@ -17,7 +17,7 @@ SAMPLE_SIZE = 65_536
 
 
 @dataclass(frozen=True)
-class Earned:
+class ContributorInfluence:
     """The expected influence of a contributor's works that are not listed."""
 
     influence: float
@@ -27,7 +27,7 @@ class Earned:
 
 
 @dataclass(frozen=True)
-class Others:
+class UnlistedInfluence:
     """The influence of all works that are not listed."""
 
     influence: float
@@ -37,7 +37,7 @@ class Others:
     """Sum of the squares of their expected positive influence."""
     works: int = 0
     """Number of works that are not listed."""
-    earned: Mapping[str, Earned] = field(default_factory=dict)
+    earned: Mapping[str, ContributorInfluence] = field(default_factory=dict)
     """By contributor, the sum of the positive parts of the works' *expected* influence: a work whose expected
     influence is not positive earns nothing."""
 
@@ -52,7 +52,7 @@ class Withheld:
     """Withdrawn contributors, who are not named in any answer."""
 
 
-NOBODY_WITHHELD = Withheld(np.empty(0, dtype=np.intp), frozenset())
+NOTHING_WITHHELD = Withheld(np.empty(0, dtype=np.intp), frozenset())
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +122,10 @@ class CorpusSample:
         query: NDArray[np.float32],
         calibration: Calibration,
         listed: Mapping[str, str],
-        withheld: Withheld = NOBODY_WITHHELD,
+        withheld: Withheld = NOTHING_WITHHELD,
         *,
         works: int | None = None,
-    ) -> Others:
+    ) -> UnlistedInfluence:
         """Estimate the influence of all works that are not listed on a query.
 
         The sampled works that are not listed represent all works of the build that are not listed, so a
@@ -146,7 +146,7 @@ class CorpusSample:
         unlisted = max((self.population if works is None else works) - len(listed), 0)
         sampled = len(self.work_ids) - len(rows)
         if unlisted == 0:
-            return Others(0.0)
+            return UnlistedInfluence(0.0)
         if sampled == 0:
             return _upper_bound(calibration.expected_positive(cosines), unlisted)
         positive = calibration.expected_positive(cosines)
@@ -156,7 +156,7 @@ class CorpusSample:
         earned[withheld.rows] = 0.0
         expansion = _Expansion(sampled, unlisted)
         known = max(self.population - len(listed), sampled)
-        return Others(
+        return UnlistedInfluence(
             float(positive.sum()) * expansion.factor,
             float(np.square(positive).sum()) * expansion.factor,
             unlisted,
@@ -169,7 +169,7 @@ class CorpusSample:
         expansion: _Expansion,
         listed: Mapping[str, str],
         unnamed: frozenset[str],
-    ) -> dict[str, Earned]:
+    ) -> dict[str, ContributorInfluence]:
         """Sums of the contributors with a listed work, and of the largest contributors, one per listed work.
 
         Args:
@@ -189,7 +189,7 @@ class CorpusSample:
         return {names[number]: expansion.total(sums[number], squares[number]) for number in people}
 
 
-def _upper_bound(positive: NDArray[np.float64], works: int) -> Others:
+def _upper_bound(positive: NDArray[np.float64], works: int) -> UnlistedInfluence:
     """The estimate where every sampled work is listed: the least listed work represents each of the others.
 
     A search lists the nearest works, so a work that is not listed is not expected to have more influence than
@@ -200,7 +200,7 @@ def _upper_bound(positive: NDArray[np.float64], works: int) -> Others:
         works: Number of works that are not listed.
     """
     least = float(positive.min()) if len(positive) else 0.0
-    return Others(least * works, least * least * works, works)
+    return UnlistedInfluence(least * works, least * least * works, works)
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class _Expansion:
         """The number of works that each sampled work represents."""
         return self.works / self.sampled
 
-    def total(self, total: float, squares: float) -> Earned:
+    def total(self, total: float, squares: float) -> ContributorInfluence:
         """The sum over all works with its standard error.
 
         Args:
@@ -224,4 +224,6 @@ class _Expansion:
         """
         variance = max(squares - total * total / self.sampled, 0.0) / max(self.sampled - 1, 1)
         unseen = max(1.0 - self.sampled / self.works, 0.0)
-        return Earned(float(total) * self.factor, self.works * math.sqrt(variance * unseen / self.sampled))
+        return ContributorInfluence(
+            float(total) * self.factor, self.works * math.sqrt(variance * unseen / self.sampled)
+        )

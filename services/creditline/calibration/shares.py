@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from creditline.calibration.concentration import above_even, equal_parts
-from creditline.calibration.remainder import Earned, Others
+from creditline.calibration.remainder import ContributorInfluence, UnlistedInfluence
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _best_first(work: ScoredWork) -> tuple[float, str]:
     return -work.score, work.work_id
 
 
-def credit_line(listed: Sequence[Group], others: Others) -> CreditLine:
+def credit_line(listed: Sequence[Group], others: UnlistedInfluence) -> CreditLine:
     """Divide the credit among the listed groups and all other works.
 
     Where no work has positive influence, all shares are 0 and the remainder is 1.
@@ -149,7 +149,9 @@ def _portion(part: float, total: float) -> float:
     return part / total if total > 0.0 else 0.0
 
 
-def _contributors(listed: Sequence[Group], others: Others, total: float) -> tuple[ContributorShare, ...]:
+def _contributors(
+    listed: Sequence[Group], others: UnlistedInfluence, total: float
+) -> tuple[ContributorShare, ...]:
     """All contributors with a listed work, and the largest contributors, up to one per listed group.
 
     Within a duplicate group, too, the part of each member goes to its own contributor.
@@ -162,7 +164,7 @@ def _contributors(listed: Sequence[Group], others: Others, total: float) -> tupl
     parts = {name: on_list.get(name, 0.0) + beyond.get(name, 0.0) for name in {**beyond, **on_list}}
     by_part = sorted(parts, key=lambda name: (-parts[name], name))
     shown = [name for place, name in enumerate(by_part) if place < len(listed) or name in works]
-    nothing = Earned(0.0)
+    nothing = ContributorInfluence(0.0)
     return tuple(
         ContributorShare(
             name,
@@ -175,7 +177,9 @@ def _contributors(listed: Sequence[Group], others: Others, total: float) -> tupl
     )
 
 
-def _concentration(listed: Sequence[Group], others: Others, total: float, population: int) -> float:
+def _concentration(
+    listed: Sequence[Group], others: UnlistedInfluence, total: float, population: int
+) -> float:
     if total <= 0.0:
         return 0.0
     members = [member.part for group in listed for member in group.members]

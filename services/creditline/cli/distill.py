@@ -82,7 +82,7 @@ def _label_by_workers(distillation: Distillation, labels_round: int) -> None:
     app = worker_app(settings.broker_url)
     parts = distillation.planned_parts(labels_round)
     where = {
-        "config": distillation.config.anywhere(),
+        "config": distillation.config.with_absolute_paths(),
         "directory": str(distillation.directory.resolve()),
         "labels_round": labels_round,
     }

@@ -70,7 +70,7 @@ def load(
     """
     from creditline.corpus.openclipart import embedded_corpus
     from creditline.corpus.works import read_corpus
-    from creditline.index import enforced, load_release
+    from creditline.index import enforce_withdrawals, load_release
     from creditline.release import open_release, reference_release_directory
 
     # A job that is terminated removes its unfinished build, as on Ctrl-C.
@@ -86,7 +86,7 @@ def load(
             rebuild=rebuild,
         )
         # Loading takes minutes: apply withdrawals that were made in the meantime.
-        enforced(index, withdrawn_by_ledger(), done.live)
+        enforce_withdrawals(index, withdrawn_by_ledger(), done.live)
         hidden = index.count(done.live, withdrawn=True)
     _console.print(_outcome_sentence(done, opened, hidden))
     for build in done.unpromoted:
@@ -153,12 +153,12 @@ def promote(
     is refused; without the release, only its dimension is compared with that of the live build.
     """
     from creditline.index.builds.promotion import promote as promote_build
-    from creditline.index.withdrawal import enforced
+    from creditline.index.withdrawal import enforce_withdrawals
 
     alias = build.rpartition(".")[0]
     serves = _works_of_release(release, alias)
     with connect() as index:
-        enforced(index, withdrawn_by_ledger(), build)
+        enforce_withdrawals(index, withdrawn_by_ledger(), build)
         before = promote_build(index, alias, build, serves=serves)
     former = f", and was {before} before" if before not in (None, build) else ""
     _console.print(f"{alias} is {build} now{former}")
@@ -180,7 +180,7 @@ def rollback(alias: Annotated[str, typer.Argument(help="Name of the alias, such 
     """Make the previously live build the live one again, in one step."""
     from creditline.errors import NotFound
     from creditline.index.builds.promotion import previous_build, roll_back
-    from creditline.index.withdrawal import enforced
+    from creditline.index.withdrawal import enforce_withdrawals
 
     with connect() as index:
         before = previous_build(index, alias)
@@ -188,7 +188,7 @@ def rollback(alias: Annotated[str, typer.Argument(help="Name of the alias, such 
             raise NotFound(
                 f"{alias!r} has no previous build to roll back to; load a build and promote it", field="alias"
             )
-        enforced(index, withdrawn_by_ledger(), before)
+        enforce_withdrawals(index, withdrawn_by_ledger(), before)
         _console.print(f"{alias} is {roll_back(index, alias)} again")
 
 

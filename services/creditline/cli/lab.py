@@ -211,10 +211,10 @@ def tune(
 ) -> None:
     """Search the λ of a kernel method on the tuning subsets; the LDS on the judging subsets is shown too."""
     from creditline.attribution.methods.gradient_methods import Trak
-    from creditline.attribution.methods.registry import method_named
+    from creditline.attribution.methods.registry import method_by_name
     from creditline.attribution.methods.trak import REGULARISATIONS
     from creditline.errors import InvalidInput
-    from creditline.evaluation.lab.judging.tuning import best, tried
+    from creditline.evaluation.lab.judging.tuning import best, evaluate_regularisations
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.setting import REFERENCE, method_context, open_setting
     from creditline.generator.reference import reference_corpus
@@ -222,14 +222,14 @@ def tune(
     record = read_record(REFERENCE / "record.safetensors")
     rows = record.spread_rows(queries, ["generated"])
     with open_setting(record, reference_corpus(), device=chosen_device(device)) as setting:
-        attributor = method_named(method)(method_context(setting, scratch))
+        attributor = method_by_name(method)(method_context(setting, scratch))
         if not isinstance(attributor, Trak):
             raise InvalidInput(
                 f"{method!r} has no λ to search; name a kernel method such as d-trak", field="method"
             )
         attributor.prepare(setting.works, scratch / method)
         scores = attributor.scores_at(setting.queries.rows(rows), REGULARISATIONS)
-    found = tried(record, rows, scores)
+    found = evaluate_regularisations(record, rows, scores)
     table = Table(title=f"{method}: λ relative to the mean squared norm of the works' rows")
     for heading in ("λ", "LDS, tuning", "LDS, judging", ""):
         table.add_column(heading, justify="right")
@@ -255,7 +255,7 @@ def label(
     device: DeviceOption = AUTO,
 ) -> None:
     """Generate pictures with the lab's generator and label them, to train students for the lab."""
-    from creditline.attribution.methods.registry import method_named
+    from creditline.attribution.methods.registry import method_by_name
     from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.labels.queries import plan_more
     from creditline.distillation.labels.teachers import MethodTeacher
@@ -270,10 +270,10 @@ def label(
             count=queries,
             mixed_fraction=_MIXED_FRACTION,
             guidances=_GUIDANCES,
-            spared=[query.prompt for query in record.queries],
+            excluded=[query.prompt for query in record.queries],
             seed=seed,
         )
-        attributor = method_named(method)(method_context(lab, scratch))
+        attributor = method_by_name(method)(method_context(lab, scratch))
         teacher = MethodTeacher(attributor, lab.generator, lab.works, scratch / method)
         job = LabelJob(teacher, lab.corpus, lab.corpus.subset([], name="no decoys"), tuple(planned))
         if shard is not None:
@@ -295,7 +295,7 @@ def noise(
 ) -> None:
     """Score pictures of pure noise, which no work has influenced, as a control."""
     from creditline.attribution.attributor import attribute
-    from creditline.attribution.methods.registry import method_named
+    from creditline.attribution.methods.registry import method_by_name
     from creditline.evaluation.lab.judging.scoring import MethodScores, write_scores
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.setting import REFERENCE, method_context, noise_queries, open_setting
@@ -303,7 +303,7 @@ def noise(
 
     record, where = read_record(REFERENCE / "record.safetensors"), chosen_device(device)
     with open_setting(record, reference_corpus(), device=where) as setting:
-        attributor = method_named(method)(method_context(setting, scratch))
+        attributor = method_by_name(method)(method_context(setting, scratch))
         controls = noise_queries(setting, queries)
         attributed = attribute(attributor, setting.works, controls, scratch / method)
     path = write_scores(MethodScores.of(method, range(queries), attributed), save)
@@ -346,7 +346,7 @@ def _run(
     method: str, queries: int, kinds: list[str], scratch: Path, *, every_score: bool, device: str
 ) -> list[MethodScores]:
     from creditline.attribution.attributor import attribute_every
-    from creditline.attribution.methods.registry import method_named
+    from creditline.attribution.methods.registry import method_by_name
     from creditline.errors import InvalidInput
     from creditline.evaluation.lab.judging.scoring import MethodScores
     from creditline.evaluation.lab.record import read_record
@@ -361,7 +361,7 @@ def _run(
     record = read_record(REFERENCE / "record.safetensors")
     rows = record.spread_rows(queries, kinds)
     with open_setting(record, reference_corpus(), device=device) as setting:
-        attributor = method_named(method)(method_context(setting, scratch))
+        attributor = method_by_name(method)(method_context(setting, scratch))
         by_name = attribute_every(attributor, setting.works, setting.queries.rows(rows), scratch / method)
     own = {method: by_name.pop(attributor.name)}
     by_name = {**own, **by_name} if every_score else own

@@ -77,7 +77,7 @@ def label(
         count=training,
         mixed_fraction=_MIXED_FRACTION,
         guidances=_GUIDANCES,
-        spared=[query.prompt for query in held_out_queries],
+        excluded=[query.prompt for query in held_out_queries],
         seed=seed + 1,
     )
     planned = [*held_out_queries, *training_queries]

@@ -19,9 +19,9 @@ class Withdrawn:
     """Names of withdrawn contributors."""
     sequence: int = 0
     """Number of withdrawal requests in the ledger that are taken into account."""
-    returned_works: frozenset[str] = frozenset()
+    revoked_works: frozenset[str] = frozenset()
     """Ids of works whose withdrawal was revoked; an index that still hides them is out of date."""
-    returned_contributors: frozenset[str] = frozenset()
+    revoked_contributors: frozenset[str] = frozenset()
     """Names of contributors whose withdrawal was revoked."""
 
     def covers(self, work_id: str, *holders: str) -> bool:

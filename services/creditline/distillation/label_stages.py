@@ -38,7 +38,7 @@ from creditline.distillation.labels.queries import (
 )
 from creditline.distillation.labels.query_pictures import make_pictures, read_pictures
 from creditline.distillation.run_context import RunContext
-from creditline.distillation.stages import Finished, Stages
+from creditline.distillation.stages import FinishedStage, Stages
 from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import encoder_scores, train_encoder
 from creditline.encoder.encoder import Encoder
@@ -54,11 +54,11 @@ FIRST, SECOND = 1, 2
 class _Round:
     """The stages that a round of labels depends on."""
 
-    queries: Finished
+    queries: FinishedStage
     """Planned queries and their pictures."""
-    candidates: Finished
+    candidates: FinishedStage
     """Candidates of this round."""
-    known: Finished | None
+    known: FinishedStage | None
     """Labels of the round before; None in the first round."""
 
 
@@ -84,7 +84,7 @@ class LabelStages:
         """Number of stages up to the labels."""
         return 3 if self.rounds == FIRST else 6
 
-    def labels(self, stages: Stages) -> Finished:
+    def labels(self, stages: Stages) -> FinishedStage:
         """Compute the labels of the last round, or join the label sets of the configuration.
 
         Args:
@@ -183,14 +183,14 @@ class LabelStages:
         if queries.transfer:
             prompts = self._farthest(read_prompts(queries.transfer), queries.transfer_count)
             evaluation += plan_listed(prompts, split=TRANSFER, guidances=guidances, seed=seed + 3)
-        spared = [query.prompt for query in evaluation]
-        listed = self._listed(spared)
+        excluded = [query.prompt for query in evaluation]
+        listed = self._listed(excluded)
         training = plan_more(
             corpus,
             count=queries.training - len(listed),
             mixed_fraction=mixed,
             guidances=guidances,
-            spared=spared,
+            excluded=excluded,
             seed=seed + 2,
         )
         return [
@@ -199,12 +199,12 @@ class LabelStages:
             *plan_listed(listed, split=TRAIN, guidances=guidances, seed=seed + 4),
         ]
 
-    def _listed(self, spared: list[str]) -> list[str]:
+    def _listed(self, excluded: list[str]) -> list[str]:
         """Prompts of the configured file for training queries, without those of evaluation queries."""
         queries = self._config.queries
         if queries.listed is None:
             return []
-        reserved = {prompt.casefold() for prompt in spared}
+        reserved = {prompt.casefold() for prompt in excluded}
         free = [prompt for prompt in read_prompts(queries.listed) if prompt.casefold() not in reserved]
         needed = round(queries.listed_fraction * queries.training)
         if len(free) < needed:
@@ -229,7 +229,7 @@ class LabelStages:
             return {"candidates": "all works"}
         return {"candidates": candidates.model_dump(), "towers": self._context.store.towers.fingerprint}
 
-    def _draw(self, queries: Finished) -> Callable[[Path], None]:
+    def _draw(self, queries: FinishedStage) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             if self._config.candidates is None:
                 return
@@ -244,7 +244,9 @@ class LabelStages:
 
         return make
 
-    def _draw_more(self, first: _Round, labels: Finished, student: Finished) -> Callable[[Path], None]:
+    def _draw_more(
+        self, first: _Round, labels: FinishedStage, student: FinishedStage
+    ) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             assert self._config.candidates is not None
             inclusion, training = _inclusion(first.candidates), _training_rows(first.queries)
@@ -260,7 +262,7 @@ class LabelStages:
 
         return make
 
-    def _train(self, labels: Finished) -> Callable[[Path], None]:
+    def _train(self, labels: FinishedStage) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             examples = training_examples(
                 read_labels(labels.directory), self._context.corpus, self._context.store
@@ -322,19 +324,19 @@ class LabelStages:
         )
 
 
-def _planned(queries: Finished) -> tuple[PlannedQuery, ...]:
+def _planned(queries: FinishedStage) -> tuple[PlannedQuery, ...]:
     rows: list[dict[str, Any]] = json.loads((queries.directory / _PLANNED).read_text())
     return tuple(PlannedQuery(**row) for row in rows)
 
 
-def _training_rows(queries: Finished) -> NDArray[np.intp]:
+def _training_rows(queries: FinishedStage) -> NDArray[np.intp]:
     """Row numbers of the training queries."""
     return np.array(
         [row for row, query in enumerate(_planned(queries)) if query.split == TRAIN], dtype=np.intp
     )
 
 
-def _with_pictures(queries: Finished) -> list[LabelledQuery]:
+def _with_pictures(queries: FinishedStage) -> list[LabelledQuery]:
     planned = _planned(queries)
     pictures = read_pictures(queries.directory, len(planned))
     return [
@@ -343,7 +345,7 @@ def _with_pictures(queries: Finished) -> list[LabelledQuery]:
     ]
 
 
-def _inclusion(candidates: Finished) -> NDArray[np.float32] | None:
+def _inclusion(candidates: FinishedStage) -> NDArray[np.float32] | None:
     path = candidates.directory / _INCLUSION
     if not path.is_file():
         return None

@@ -27,7 +27,7 @@ from creditline.distillation.release.notes import release_notes
 from creditline.distillation.release.publication import ReleaseContent, write_release
 from creditline.distillation.run_config import RunConfig
 from creditline.distillation.run_context import Report, RunContext
-from creditline.distillation.stages import Finished, Stages
+from creditline.distillation.stages import FinishedStage, Stages
 from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import Trained, train_encoder
 from creditline.encoder.encoder import Encoder, Side
@@ -128,7 +128,7 @@ class Distillation:
         count = 1 if self.config.labels else self._label_stages.count
         return Stages(self.directory, count + _AFTER_LABELS, self._report)
 
-    def _training_inputs(self, labels: Finished) -> dict[str, object]:
+    def _training_inputs(self, labels: FinishedStage) -> dict[str, object]:
         return {
             "labels": labels.fingerprint,
             "towers": self._context.store.towers.fingerprint,
@@ -138,7 +138,7 @@ class Distillation:
             "seed": self.config.seed,
         }
 
-    def _train(self, labels: Finished) -> Callable[[Path], None]:
+    def _train(self, labels: FinishedStage) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             examples = training_examples(self._labels(labels), self._context.corpus, self._context.store)
             trained = train_encoder(
@@ -148,13 +148,13 @@ class Distillation:
                 device=self._device,
                 report=self._report,
             )
-            trained.encoder.narrowed(self.config.width or trained.plan.width).save(directory / ENCODER)
+            trained.encoder.truncated(self.config.width or trained.plan.width).save(directory / ENCODER)
             figures = {name: getattr(trained, name) for name in ("epochs", "validation_ndcg", "start_ndcg")}
             (directory / _TRAINED).write_text(json.dumps(figures, indent=1) + "\n")
 
         return make
 
-    def _calibrate(self, labels: Finished, training: Finished) -> Callable[[Path], None]:
+    def _calibrate(self, labels: FinishedStage, training: FinishedStage) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             context = self._context
             known = training_examples(self._labels(labels), context.corpus, context.store).queries
@@ -172,7 +172,9 @@ class Distillation:
 
         return make
 
-    def _assess(self, labels: Finished, training: Finished, calibration: Finished) -> Callable[[Path], None]:
+    def _assess(
+        self, labels: FinishedStage, training: FinishedStage, calibration: FinishedStage
+    ) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             encoder, seed = _encoder(training), self.config.seed
             figures = dict(assess(encoder, self._held_out(labels), seed=seed).figures)
@@ -185,7 +187,11 @@ class Distillation:
         return make
 
     def _publish(
-        self, labels: Finished, training: Finished, calibration: Finished, agreement: Finished
+        self,
+        labels: FinishedStage,
+        training: FinishedStage,
+        calibration: FinishedStage,
+        agreement: FinishedStage,
     ) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             encoder, labelled, context = _encoder(training), self._labels(labels), self._context
@@ -209,27 +215,27 @@ class Distillation:
 
         return make
 
-    def _notes(self, labels: LabelSet, encoder: Encoder, training: Finished) -> str:
+    def _notes(self, labels: LabelSet, encoder: Encoder, training: FinishedStage) -> str:
         trained = Trained(encoder, self.config.plan(), seconds=0.0, **_json(training, _TRAINED))
         return release_notes(on_common_scale(labels), trained, self.config.seed)
 
-    def _labels(self, labels: Finished) -> LabelSet:
+    def _labels(self, labels: FinishedStage) -> LabelSet:
         return read_labels(labels.directory)
 
-    def _held_out(self, labels: Finished, split: str = HELD_OUT) -> HeldOut:
+    def _held_out(self, labels: FinishedStage, split: str = HELD_OUT) -> HeldOut:
         context = self._context
         decoys = context.decoys if len(context.decoys) else None
         return held_out_queries(self._labels(labels), context.corpus, decoys, context.store, split)
 
 
-def _encoder(training: Finished) -> Encoder:
+def _encoder(training: FinishedStage) -> Encoder:
     return Encoder.load(training.directory / ENCODER)
 
 
-def _intervals(calibration: Finished) -> AnswerIntervals:
+def _intervals(calibration: FinishedStage) -> AnswerIntervals:
     return AnswerIntervals.from_json((calibration.directory / INTERVALS).read_text())
 
 
-def _json(stage: Finished, name: str) -> dict[str, Any]:
+def _json(stage: FinishedStage, name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((stage.directory / name).read_text())
     return content

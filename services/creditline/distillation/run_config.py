@@ -105,7 +105,7 @@ class RunConfig(BaseModel):
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
 
-    def anywhere(self) -> dict[str, Any]:
+    def with_absolute_paths(self) -> dict[str, Any]:
         """The configuration as JSON values with absolute paths, for workers in other current directories."""
         paths = {name: getattr(self, name) for name in _PATHS}
         absolute = {name: str(path.resolve()) for name, path in paths.items() if path is not None}

@@ -23,7 +23,7 @@ _MARKS = "stages"
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedStage:
     """A finished stage."""
 
     directory: Path
@@ -56,7 +56,7 @@ class Stages:
         self._wait_seconds = wait_seconds
         self._number = 0
 
-    def run(self, name: str, inputs: Mapping[str, object], make: Callable[[Path], None]) -> Finished:
+    def run(self, name: str, inputs: Mapping[str, object], make: Callable[[Path], None]) -> FinishedStage:
         """Compute a stage, unless its files exist already.
 
         Args:
@@ -83,7 +83,9 @@ class Stages:
         self._report(f"[{self._number}/{self._count}] {name}: already finished")
         return finished
 
-    def _compute(self, directory: Path, mark: Path, digest: str, make: Callable[[Path], None]) -> Finished:
+    def _compute(
+        self, directory: Path, mark: Path, digest: str, make: Callable[[Path], None]
+    ) -> FinishedStage:
         self._begin(directory, mark, digest)
         self._report(f"[{self._number}/{self._count}] {directory.name}")
         started = time.perf_counter()
@@ -94,16 +96,16 @@ class Stages:
         self._report(
             f"[{self._number}/{self._count}] {directory.name}: {time.perf_counter() - started:.0f} s"
         )
-        return Finished(directory, _digest(files))
+        return FinishedStage(directory, _digest(files))
 
-    def _finished(self, directory: Path, mark: Path, digest: str) -> Finished | None:
+    def _finished(self, directory: Path, mark: Path, digest: str) -> FinishedStage | None:
         """The stage, if its mark matches these inputs and the files in its directory."""
         if not mark.is_file():
             return None
         stored = json.loads(mark.read_text())
         if stored["inputs"] != digest or _hashes(directory) != stored["files"]:
             return None
-        return Finished(directory, _digest(stored["files"]))
+        return FinishedStage(directory, _digest(stored["files"]))
 
     def _begin(self, directory: Path, mark: Path, digest: str) -> None:
         """Prepare an empty directory, or resume the one in which the same computation was interrupted."""

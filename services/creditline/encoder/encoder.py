@@ -198,7 +198,7 @@ class Encoder(nn.Module):
         """L2-normalised vectors: features (B, F) float32 -> (B, width) float32."""
         return nn.functional.normalize(self.directions(features, side), dim=-1)
 
-    def narrowed(self, width: int) -> Encoder:
+    def truncated(self, width: int) -> Encoder:
         """An encoder that gives the first `width` components of this one's vectors.
 
         After nested training these components carry most of the information.

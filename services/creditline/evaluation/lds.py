@@ -20,7 +20,7 @@ from creditline.evaluation.bootstrap import RESAMPLES, Estimate, interval_of
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainedModels:
     """Models retrained on subsets of the works, with the losses of the queries.
 
     Raises:
@@ -61,7 +61,7 @@ def column_spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     return np.divide(joint, scale, out=np.zeros_like(joint), where=scale > 0)
 
 
-def lds_by_query(scores: ArrayLike, retrained: Retrained) -> NDArray[np.float64]:
+def lds_by_query(scores: ArrayLike, retrained: RetrainedModels) -> NDArray[np.float64]:
     """LDS of each query.
 
     Args:
@@ -78,7 +78,7 @@ def lds_by_query(scores: ArrayLike, retrained: Retrained) -> NDArray[np.float64]
     return column_spearman(predicted, retrained.benefit())
 
 
-def predictions(scores: ArrayLike, retrained: Retrained) -> NDArray[np.float64]:
+def predictions(scores: ArrayLike, retrained: RetrainedModels) -> NDArray[np.float64]:
     """Predicted benefit of each query under each model: the sum of the scores of its training works.
 
     Args:
@@ -101,7 +101,7 @@ def predictions(scores: ArrayLike, retrained: Retrained) -> NDArray[np.float64]:
     return predicted
 
 
-def lds(scores: ArrayLike, retrained: Retrained, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
+def lds(scores: ArrayLike, retrained: RetrainedModels, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
     """Mean LDS over the queries, with its bootstrap interval over queries and subsets together.
 
     Args:
@@ -117,7 +117,7 @@ def lds(scores: ArrayLike, retrained: Retrained, *, seed: int, resamples: int = 
 
 
 def lds_difference(
-    ours: ArrayLike, theirs: ArrayLike, retrained: Retrained, *, seed: int, resamples: int = RESAMPLES
+    ours: ArrayLike, theirs: ArrayLike, retrained: RetrainedModels, *, seed: int, resamples: int = RESAMPLES
 ) -> Estimate:
     """LDS of one method minus that of another, over the same resamples of queries and subsets.
 
@@ -137,7 +137,7 @@ def lds_difference(
     )
 
 
-def noise_ceiling(retrained: Retrained, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
+def noise_ceiling(retrained: RetrainedModels, *, seed: int, resamples: int = RESAMPLES) -> Estimate:
     """Rank correlation over subsets between the losses of two seeds, averaged over all pairs of seeds.
 
     Args:

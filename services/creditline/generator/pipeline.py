@@ -263,7 +263,7 @@ class Generator:
             ).images
         return pictures
 
-    def journey(
+    def trajectory(
         self, prompt: str, seed: int, *, guidance: float = GUIDANCE, steps: int = STEPS
     ) -> tuple[Tensor, Tensor]:
         """The noisy latents that the UNet receives while `sample` generates a picture.

@@ -12,7 +12,7 @@ from creditline.index.plan import IndexPlan
 from creditline.index.points import Hit, WorkPoint, point_id
 from creditline.index.search import WorkSearch
 from creditline.index.settings import QdrantSettings
-from creditline.index.withdrawal import carry_out, enforced
+from creditline.index.withdrawal import apply_withdrawals, enforce_withdrawals
 from creditline.index.works import WorkIndex
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
     "WorkIndex",
     "WorkPoint",
     "WorkSearch",
-    "carry_out",
-    "enforced",
+    "apply_withdrawals",
+    "enforce_withdrawals",
     "index_release",
     "is_loaded",
     "load_release",

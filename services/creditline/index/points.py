@@ -21,7 +21,7 @@ _POINT_NAMESPACE = uuid.UUID("6f1d8c1e-52f3-5c0b-9a36-5d0f3b7c2a11")
 _UNIT_LENGTH_TOLERANCE = 1e-2
 # Field 1 of DenseVector, length-delimited: packed little-endian floats.
 _DENSE_DATA_FIELD = b"\x0a"
-HIT_FIELDS = (
+HIT_PAYLOAD_FIELDS = (
     *("work_id", "contributor", "title", "caption", "licence", "source", "duplicate_group"),
     *("holders", "percents"),
 )
@@ -234,10 +234,10 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
 
     Args:
         point: The found point.
-        payload: Its payload with the fields of `HIT_FIELDS`; empty: the hit has only id and score.
+        payload: Its payload with the fields of `HIT_PAYLOAD_FIELDS`; empty: the hit has only id and score.
     """
     if not payload:
-        return bare_hit(point)
+        return hit_without_payload(point)
     texts = {name: payload[name].string_value for name in payload}
     work_id, caption = texts.get("work_id", ""), texts.get("caption", "")
     return Hit(
@@ -254,7 +254,7 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
     )
 
 
-def bare_hit(point: qdrant.ScoredPoint) -> Hit:
+def hit_without_payload(point: qdrant.ScoredPoint) -> Hit:
     """A search result as a hit that has only point id and score."""
     # Positional for speed: keyword arguments take twice as long, and long lists consist of these.
     return Hit._make(("", point.score, "", "", "", "", "", "", (), point.id.uuid))

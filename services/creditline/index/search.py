@@ -18,11 +18,11 @@ from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.index.filters import WorkFilter
 from creditline.index.plan import IndexPlan
-from creditline.index.points import HIT_FIELDS, Hit, bare_hit, point_id, to_hit
+from creditline.index.points import HIT_PAYLOAD_FIELDS, Hit, hit_without_payload, point_id, to_hit
 from creditline.index.queries import best_of, nearest, payload_fields
 from creditline.index.works import CHANNEL_OPTIONS, stored_vector
 
-MOST_HITS = 10_000
+MAX_HITS = 10_000
 ALL_WORKS = WorkFilter()
 _HEALTH_SECONDS = 2.0
 _ALIASES_SECONDS = 0.25
@@ -100,7 +100,7 @@ class WorkSearch:
         Args:
             collection: Name of a collection or an alias.
             vector: (D,) float, the query.
-            limit: Number of works to return, from 1 to `MOST_HITS`.
+            limit: Number of works to return, from 1 to `MAX_HITS`.
             deadline_seconds: Time limit of the call.
             where: Filter that the works must pass.
             exact: Scan all works instead of searching the graph.
@@ -140,7 +140,7 @@ class WorkSearch:
         Args:
             collection: Name of a collection or an alias.
             vectors: Queries, each (D,) float.
-            limit: Number of works to return per query, from 1 to `MOST_HITS`.
+            limit: Number of works to return per query, from 1 to `MAX_HITS`.
             deadline_seconds: Time limit of the call.
             where: Filter that the works must pass.
             exact: Scan all works instead of searching the graph.
@@ -152,9 +152,9 @@ class WorkSearch:
         Raises:
             CreditlineError: The errors of `search`.
         """
-        if not 1 <= limit <= MOST_HITS:
+        if not 1 <= limit <= MAX_HITS:
             raise InvalidInput(
-                f"a search cannot return {limit} works; ask for 1 to {MOST_HITS:,}", field="limit"
+                f"a search cannot return {limit} works; ask for 1 to {MAX_HITS:,}", field="limit"
             )
         if deadline_seconds <= 0:
             raise DeadlineExceeded(
@@ -164,7 +164,7 @@ class WorkSearch:
         plan = await self._plan_of(collection, deadline_seconds)
         params = plan.effort(limit, narrow=where.narrows, exact=exact)
         condition, most = where.condition(), limit if detailed is None else min(detailed, limit)
-        fields = HIT_FIELDS if most == limit else ()
+        fields = HIT_PAYLOAD_FIELDS if most == limit else ()
         requests = [nearest(collection, vector, limit, condition, params, fields) for vector in vectors]
         if most < limit:
             return await self._search_partly_detailed(collection, requests, most, ends)
@@ -179,7 +179,7 @@ class WorkSearch:
         The requests themselves select no payload. The best works are searched for once more in the same call,
         because a second call for their payload would take longer than the search.
         """
-        best = [best_of(request, most, HIT_FIELDS) for request in requests if most]
+        best = [best_of(request, most, HIT_PAYLOAD_FIELDS) for request in requests if most]
         both = await self._query(collection, [*requests, *best], ends - time.monotonic())
         found = both[: len(requests)]
         payloads: dict[str, Mapping[str, qdrant.Value]] = {
@@ -223,13 +223,13 @@ class WorkSearch:
         """
         ends, limit = time.monotonic() + deadline_seconds, groups * per_group * _OVERFETCH
         while True:
-            limit = min(limit, MOST_HITS)
+            limit = min(limit, MAX_HITS)
             hits = await self.search(
                 collection, vector, limit, deadline_seconds=ends - time.monotonic(), where=where
             )
             found = grouped(hits, by, groups, per_group)
             enough = len(found) == groups and all(len(members) == per_group for members in found)
-            if enough or len(hits) < limit or limit == MOST_HITS:
+            if enough or len(hits) < limit or limit == MAX_HITS:
                 return found
             limit *= _OVERFETCH_GROWTH
 
@@ -252,14 +252,14 @@ class WorkSearch:
             where: Filter that the works must pass.
 
         Returns:
-            At most `MOST_HITS` hits.
+            At most `MAX_HITS` hits.
 
         Raises:
             CreditlineError: The errors of `search`.
         """
         plan = await self._plan_of(collection, deadline_seconds)
-        effort = plan.effort(MOST_HITS, narrow=where.narrows, exact=False)
-        request = nearest(collection, vector, MOST_HITS, where.condition(), effort, HIT_FIELDS)
+        effort = plan.effort(MAX_HITS, narrow=where.narrows, exact=False)
+        request = nearest(collection, vector, MAX_HITS, where.condition(), effort, HIT_PAYLOAD_FIELDS)
         request.score_threshold = threshold
         (points,) = await self._query(collection, [request], deadline_seconds)
         return [to_hit(point, point.payload) for point in points]
@@ -376,7 +376,7 @@ class WorkSearch:
     ) -> dict[str, Mapping[str, qdrant.Value]]:
         """Payloads of points by point id."""
         request = qdrant.GetPoints(
-            collection_name=collection, ids=ids, with_payload=payload_fields(HIT_FIELDS)
+            collection_name=collection, ids=ids, with_payload=payload_fields(HIT_PAYLOAD_FIELDS)
         )
         with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Get(request, timeout=max(deadline_seconds, 0.0))
@@ -388,7 +388,7 @@ def _merge_payloads(
 ) -> list[Hit]:
     """Hits of which only the first `most` have their payload."""
     best = [to_hit(point, payloads.get(point.id.uuid, _NO_PAYLOAD)) for point in points[:most]]
-    return best + [bare_hit(point) for point in points[most:]]
+    return best + [hit_without_payload(point) for point in points[most:]]
 
 
 def grouped(hits: Sequence[Hit], by: GroupField, groups: int, per_group: int) -> list[list[Hit]]:

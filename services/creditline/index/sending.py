@@ -19,7 +19,7 @@ FIVE_MINUTES = RetryPolicy(max_seconds=300.0, jitter=0.5)
 
 
 @dataclass
-class Sending:
+class PendingUpsert:
     """One upsert, which starts when the object is created.
 
     An error that Qdrant returns is raised as a CreditlineError by `acknowledged`.

@@ -19,7 +19,7 @@ from creditline.index.works import WorkIndex
 _SUBJECTS_PER_REQUEST = 1_000
 
 
-def enforced(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> None:
+def enforce_withdrawals(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> None:
     """Apply the withdrawals to one collection and verify the result.
 
     To be called before a collection serves queries: after it was filled, and before an alias points to it.
@@ -27,11 +27,11 @@ def enforced(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> None:
     Raises:
         Conflict: A withdrawn work can still be found.
     """
-    carry_out(index, withdrawn, [collection])
+    apply_withdrawals(index, withdrawn, [collection])
     check(index, withdrawn, collection)
 
 
-def carry_out(index: WorkIndex, withdrawn: Withdrawn, collections: Iterable[str]) -> int:
+def apply_withdrawals(index: WorkIndex, withdrawn: Withdrawn, collections: Iterable[str]) -> int:
     """Hide withdrawn works in every collection, and list works again whose withdrawal was revoked.
 
     Nothing is written to a collection that already agrees. A collection that is dropped meanwhile is skipped.
@@ -88,7 +88,7 @@ def _still_listed(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
 def _still_hidden(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
     """Works that are hidden although their withdrawal was revoked and no other withdrawal covers them."""
     covered = list(_any_of(withdrawn.works, withdrawn.contributors))
-    for any_of in _any_of(withdrawn.returned_works, withdrawn.returned_contributors):
+    for any_of in _any_of(withdrawn.revoked_works, withdrawn.revoked_contributors):
         yield qdrant.Filter(must=[withdrawn_is(True), any_of], must_not=covered)
 
 

@@ -20,7 +20,7 @@ from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.plan import IndexPlan
 from creditline.index.points import WorkPoint, checked_vectors, point_id, to_qdrant
 from creditline.index.queries import nearest
-from creditline.index.sending import NO_RETRY, Sending
+from creditline.index.sending import NO_RETRY, PendingUpsert
 from creditline.retries import RetryPolicy
 
 # gRPC's default maximum of two minutes would delay the discovery that Qdrant is back.
@@ -202,7 +202,7 @@ class WorkIndex:
             NotReady: The collection is missing.
         """
 
-        def send(batch: Sequence[WorkPoint]) -> Sending:
+        def send(batch: Sequence[WorkPoint]) -> PendingUpsert:
             return self.send(collection, batch, NO_RETRY, random.Random())
 
         written = acknowledged_in_order(_batches(points, self.batch_size), send, limit=_BATCHES_IN_FLIGHT)
@@ -215,7 +215,7 @@ class WorkIndex:
 
     def send(
         self, collection: str, points: Sequence[WorkPoint], retries: RetryPolicy, rng: random.Random
-    ) -> Sending:
+    ) -> PendingUpsert:
         """Start to write one batch; it is durable once it is acknowledged.
 
         Args:
@@ -237,7 +237,7 @@ class WorkIndex:
         def start() -> Any:
             return self._client.grpc_points.Upsert.future(request, timeout=self._timeout)
 
-        return Sending(start, self._address, collection, retries, rng)
+        return PendingUpsert(start, self._address, collection, retries, rng)
 
     def count(self, collection: str, *, withdrawn: bool | None = None) -> int:
         """Exact number of works in the collection.

@@ -222,7 +222,7 @@ class Ledger:
         with self._store.transaction() as connection:
             return _audit_where(connection, audits.c.attribution_id == attribution_id)
 
-    def take_audit(self, audit_id: str, worker: str, lease_seconds: float) -> bool:
+    def acquire_audit(self, audit_id: str, worker: str, lease_seconds: float) -> bool:
         """Take a queued audit, or one whose lease has expired.
 
         Args:

@@ -127,8 +127,8 @@ def withdrawn_by(requests: Iterable[Withdrawal]) -> Withdrawn:
         works=named(WithdrawalKind.WORK, left_out=True),
         contributors=named(WithdrawalKind.CONTRIBUTOR, left_out=True),
         sequence=sequence,
-        returned_works=named(WithdrawalKind.WORK, left_out=False),
-        returned_contributors=named(WithdrawalKind.CONTRIBUTOR, left_out=False),
+        revoked_works=named(WithdrawalKind.WORK, left_out=False),
+        revoked_contributors=named(WithdrawalKind.CONTRIBUTOR, left_out=False),
     )
 
 

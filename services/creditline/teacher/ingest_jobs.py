@@ -15,11 +15,11 @@ from creditline.errors import InvalidInput
 from creditline.index.ingest.checkpoint import Checkpoint
 from creditline.index.ingest.ingest import (
     ONLY_LOADER,
-    AsGiven,
     Ingest,
     IngestReport,
     Loader,
     ProgressListener,
+    SourceFeatures,
     WorkVectors,
 )
 from creditline.index.works import WorkIndex
@@ -108,7 +108,7 @@ class IngestJob:
     @contextlib.contextmanager
     def _vectors(self) -> Iterator[WorkVectors]:
         if self.embedder is None:
-            yield AsGiven()
+            yield SourceFeatures()
             return
         with WorkEmbedder(self.embedder) as works:
             yield works

@@ -9,7 +9,7 @@ from torch.func import functional_call, grad
 
 from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.gradients.per_sample import moved_layers, parameter_count, per_sample_gradients
-from creditline.attribution.gradients.targets import GRADIENT_TARGETS, gradient_target_named
+from creditline.attribution.gradients.targets import GRADIENT_TARGETS, gradient_target_by_name
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, denoising_losses, noisy_batch
 from creditline.generator.pipeline import Generator
@@ -66,7 +66,7 @@ def test_every_output_function_has_its_own_gradient(
 ) -> None:
     layers = chosen_layers(random_generator.unet, "attn")
     found = per_sample_gradients(
-        random_generator, examples, DRAWS, layers, measure=gradient_target_named(name)
+        random_generator, examples, DRAWS, layers, measure=gradient_target_by_name(name)
     )
     expected = slow_gradient(random_generator, examples.rows([2]), layers, name)
     torch.testing.assert_close(found[2], expected, rtol=2e-3, atol=1e-5 * float(expected.abs().max()))
@@ -115,4 +115,4 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(random_generator: Gene
     with pytest.raises(InvalidInput, match="cross-attn, attn, mlp-cond, all"):
         chosen_layers(random_generator.unet, "some")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="squared-l2"):
-        gradient_target_named("l3")
+        gradient_target_by_name("l3")

@@ -12,7 +12,7 @@ from creditline.attribution.attributor import Gallery, attribute
 from creditline.attribution.fisher.ekfac import fit_ekfac
 from creditline.attribution.gradients.parameters import chosen_layers
 from creditline.attribution.gradients.per_sample import per_sample_gradients
-from creditline.attribution.gradients.targets import gradient_target_named
+from creditline.attribution.gradients.targets import gradient_target_by_name
 from creditline.attribution.methods.gradient_methods import (
     GradientCosine,
     GradientDot,
@@ -48,7 +48,7 @@ def queries(random_generator: Generator) -> Gallery:
 def dense(generator: Generator, gallery: Gallery, space: GradientSpace) -> _Matrix:
     """All gradients as they are: (N, P) float64."""
     layers = chosen_layers(generator.unet, space.parameters)
-    measure = gradient_target_named(space.measure)
+    measure = gradient_target_by_name(space.measure)
     gradients = per_sample_gradients(generator, gallery.examples, space.draws, layers, measure=measure)
     return gradients.double().numpy()
 

@@ -18,7 +18,7 @@ from creditline.attribution.gradients.draw_weights import relative_draw_weights
 from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.gradients.per_sample import per_sample_gradients
 from creditline.attribution.gradients.projection import PermutedSignSum
-from creditline.attribution.gradients.targets import gradient_target_named
+from creditline.attribution.gradients.targets import gradient_target_by_name
 from creditline.attribution.methods.gradient_rows import (
     GradientRows,
     GradientSpace,
@@ -72,7 +72,7 @@ def queries(random_generator: Generator) -> Gallery:
 def dense(generator: Generator, gallery: Gallery, space: GradientSpace) -> NDArray[np.float64]:
     """Gradients of all examples as they are: (N, P)."""
     layers = chosen_layers(generator.unet, space.parameters)
-    measure = gradient_target_named(space.measure)
+    measure = gradient_target_by_name(space.measure)
     gradients = per_sample_gradients(generator, gallery.examples, space.draws, layers, measure=measure)
     return gradients.double().numpy()
 

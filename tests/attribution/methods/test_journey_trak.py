@@ -34,11 +34,11 @@ def query(random_generator: Generator) -> Gallery:
 
 
 def test_a_journey_ends_in_the_picture(random_generator: Generator) -> None:
-    passed, timesteps = random_generator.journey(PROMPT, SEED, steps=STEPS)
+    passed, timesteps = random_generator.trajectory(PROMPT, SEED, steps=STEPS)
     assert len(passed) == len(timesteps) == STEPS - 1
     assert timesteps.tolist() == [749, 499, 249]
-    again, _ = random_generator.journey(PROMPT, SEED, steps=STEPS)
-    other, _ = random_generator.journey(PROMPT, SEED + 1, steps=STEPS)
+    again, _ = random_generator.trajectory(PROMPT, SEED, steps=STEPS)
+    other, _ = random_generator.trajectory(PROMPT, SEED + 1, steps=STEPS)
     assert torch.equal(passed, again)
     assert not torch.equal(passed, other)
 
@@ -60,7 +60,7 @@ def test_it_is_traks_kernel_of_the_mean_gradient_at_the_predicted_pictures(
         "journey", random_generator, GradientRows(random_generator, SPACE), 0.5, {"made": SEED}, steps=STEPS
     )
     found = attribute(method, works, query, tmp_path).values
-    passed, timesteps = random_generator.journey(PROMPT, SEED, steps=STEPS)
+    passed, timesteps = random_generator.trajectory(PROMPT, SEED, steps=STEPS)
     gradients = []
     for latents, timestep in zip(passed, timesteps, strict=True):
         with torch.no_grad():

@@ -16,7 +16,7 @@ from creditline.attribution.gradients.parameters import chosen_layers
 from creditline.attribution.gradients.per_sample import per_sample_gradients
 from creditline.attribution.unlearning.forgetting import BoundedDescentAscent, Forgetting, NaturalAscent
 from creditline.attribution.unlearning.methods import Unlearning
-from creditline.attribution.unlearning.scores import unlearning_score_named
+from creditline.attribution.unlearning.scores import unlearning_score_by_name
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.generator.losses import Draws, denoising_losses
 from creditline.generator.pipeline import Generator
@@ -73,7 +73,7 @@ def test_scores_are_those_of_the_works_losses_before_and_after(
     before = denoising_losses(random_generator, works.examples, DRAWS)
     with make(works, tmp_path).forget(random_generator, queries.examples.rows([1])):
         after = denoising_losses(random_generator, works.examples, DRAWS)
-    expected = unlearning_score_named(score)(before, after, DRAWS)
+    expected = unlearning_score_by_name(score)(before, after, DRAWS)
     np.testing.assert_array_equal(found[1], expected)
     assert np.ptp(found[1]) > 0
 

@@ -11,7 +11,7 @@ from creditline.attribution.unlearning.scores import (
     loss_difference,
     relative_difference,
     skew,
-    unlearning_score_named,
+    unlearning_score_by_name,
 )
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws
@@ -53,7 +53,7 @@ def test_the_skew_stays_within_1_even_where_a_loss_was_0() -> None:
 
 @pytest.mark.parametrize("name", sorted(UNLEARNING_SCORES))
 def test_more_forgotten_means_a_higher_score(name: str) -> None:
-    score = unlearning_score_named(name)
+    score = unlearning_score_by_name(name)
     before = torch.rand((5, 4), generator=torch.Generator().manual_seed(1)) + 0.5
     by_rise = [score(before, before + rise, DRAWS) for rise in (-0.2, 0.0, 0.1, 0.4)]
     assert np.all(np.diff(by_rise, axis=0) > 0)
@@ -64,7 +64,7 @@ def test_more_forgotten_means_a_higher_score(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(UNLEARNING_SCORES))
 def test_each_works_score_goes_with_its_work(name: str) -> None:
     order = torch.tensor([1, 0])
-    score = unlearning_score_named(name)
+    score = unlearning_score_by_name(name)
     turned = score(BEFORE[order], AFTER[order], DRAWS)
     assert turned == pytest.approx(score(BEFORE, AFTER, DRAWS)[::-1])
 
@@ -73,5 +73,5 @@ def test_an_unknown_score_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         InvalidInput, match="unknown score 'ratio'; choose one of difference, relative, skew"
     ) as refused:
-        unlearning_score_named("ratio")
+        unlearning_score_by_name("ratio")
     assert refused.value.field == "score"

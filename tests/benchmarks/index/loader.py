@@ -14,7 +14,7 @@ from pathlib import Path
 from creditline.corpus.sources import open_source
 from creditline.index import WorkIndex
 from creditline.index.ingest.checkpoint import Checkpoint
-from creditline.index.ingest.ingest import AsGiven, Ingest, Loader
+from creditline.index.ingest.ingest import Ingest, Loader, SourceFeatures
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     source, collection, port, share = sys.argv[1:5]
     with WorkIndex.connect(grpc_port=int(port)) as index, tempfile.TemporaryDirectory() as kept:
         loader = Loader.parse(share)
-        ingest = Ingest(open_source(Path(source)), index, collection, AsGiven(), loader)
+        ingest = Ingest(open_source(Path(source)), index, collection, SourceFeatures(), loader)
         report = ingest.run(Checkpoint.open(Path(kept), loader.name, belongs_to=ingest.identity))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"works": report.written, "seconds": report.seconds, "bytes": most}))

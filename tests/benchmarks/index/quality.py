@@ -119,7 +119,7 @@ class Measured:
     recalls: NDArray[np.float64]
     filtered: NDArray[np.float64]
     layer: NDArray[np.float64]
-    narrowed: NDArray[np.float64]
+    truncated: NDArray[np.float64]
     bare: NDArray[np.float64]
 
 
@@ -131,7 +131,7 @@ async def measure(works: int) -> Measured:
         bare = BareEdge(copied_shard(WORKPLACE / "quality", name))
         async with WorkSearch.connect(grpc_port=running.port) as search:
             found = [await ask(search, name, query, every) for query in held.queries]
-            narrowed = [await ask(search, name, query, where) for query in held.queries]
+            truncated = [await ask(search, name, query, where) for query in held.queries]
             rows = held.queries.tolist()
             times = await medians(
                 [
@@ -141,7 +141,7 @@ async def measure(works: int) -> Measured:
                 ]
             )
         bare.close()
-    return Measured(works, recall(found, held.truth), recall(narrowed, held.filtered), *times)
+    return Measured(works, recall(found, held.truth), recall(truncated, held.filtered), *times)
 
 
 async def sweeps(works: int) -> list[dict[str, Any]]:
@@ -263,7 +263,7 @@ def main() -> None:
             target="<= 3",
             what="p99 while 50,000 new works among 300,000 are built, over quiet",
         ),
-        "p50_filtered_ms_1m": run_figure(million.narrowed, "ms", None, "with the filter"),
+        "p50_filtered_ms_1m": run_figure(million.truncated, "ms", None, "with the filter"),
     }
     rows = [_row(found) for found in sizes.values()] + [
         {name: value for name, value in row.items() if name != "runs_ms"} for row in swept
@@ -285,7 +285,7 @@ def _row(found: Measured) -> dict[str, Any]:
         "recall100": float(found.recalls.mean()),
         "recall100_filtered": float(found.filtered.mean()),
         "p50_ms": float(np.median(found.layer)),
-        "p50_filtered_ms": float(np.median(found.narrowed)),
+        "p50_filtered_ms": float(np.median(found.truncated)),
         "bare_p50_ms": float(np.median(found.bare)),
     }
 

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from creditline.calibration.intervals import Intervals
-from creditline.distillation.assessment.interval_fitting import coverage, fit_intervals, fit_stretch
+from creditline.distillation.assessment.interval_fitting import (
+    coverage,
+    fit_deviation_interval,
+    fit_intervals,
+)
 from creditline.errors import InvalidInput
 
 
@@ -72,7 +76,7 @@ def sums(queries: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def test_sums_of_unseen_queries_lie_within_the_stretch_as_often_as_it_says() -> None:
-    stretch = fit_stretch(*sums(300, seed=1), nominal_coverage=0.9)
+    stretch = fit_deviation_interval(*sums(300, seed=1), nominal_coverage=0.9)
     covered = [
         np.mean([stretch.of(e)[0] <= t <= stretch.of(e)[1] for e, t in zip(many, truth, strict=True)])
         for many, truth in zip(*sums(300, seed=2), strict=True)
@@ -82,4 +86,4 @@ def test_sums_of_unseen_queries_lie_within_the_stretch_as_often_as_it_says() -> 
 
 def test_without_sums_no_stretch_is_fitted() -> None:
     with pytest.raises(InvalidInput, match="no sums"):
-        fit_stretch([np.empty(0)], [np.empty(0)])
+        fit_deviation_interval([np.empty(0)], [np.empty(0)])

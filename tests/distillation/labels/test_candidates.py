@@ -9,7 +9,7 @@ from creditline.distillation.labels.candidates import (
     CandidatePlan,
     add_by_student,
     draw_candidates,
-    weights_of,
+    inclusion_weights,
 )
 from creditline.errors import InvalidInput
 
@@ -34,7 +34,8 @@ def test_the_nearest_are_certain_and_the_rest_are_drawn_evenly() -> None:
 def test_sums_over_the_corpus_are_estimated_without_bias() -> None:
     near, influence = cosines(1, 200, 2), np.random.default_rng(3).gamma(1.0, 1.0, 200)
     estimates = [
-        float(weights_of(draw_candidates(near, _PLAN, seeds=[seed]))[0] @ influence) for seed in range(400)
+        float(inclusion_weights(draw_candidates(near, _PLAN, seeds=[seed]))[0] @ influence)
+        for seed in range(400)
     ]
     error = np.std(estimates) / np.sqrt(len(estimates))
     assert abs(np.mean(estimates) - influence.sum()) < 4 * error

@@ -49,13 +49,13 @@ def test_a_corpus_too_small_for_the_plan_is_refused(small_corpus: Corpus) -> Non
 def test_more_queries_from_a_small_corpus_spare_the_prompts_that_others_are_judged_by(
     small_corpus: Corpus,
 ) -> None:
-    spared = [work.caption.upper() for work in small_corpus.works[:3]]
+    excluded = [work.caption.upper() for work in small_corpus.works[:3]]
     planned = plan_more(
-        small_corpus, count=90, mixed_fraction=0.4, guidances=(2.5, 4.0), spared=spared, seed=3
+        small_corpus, count=90, mixed_fraction=0.4, guidances=(2.5, 4.0), excluded=excluded, seed=3
     )
     prompts = {query.prompt.casefold() for query in planned}
     assert len(planned) == len({query.seed for query in planned}) == 90
-    assert not prompts & {prompt.casefold() for prompt in spared}
+    assert not prompts & {prompt.casefold() for prompt in excluded}
     assert {work.caption.casefold() for work in small_corpus.works[3:]} <= prompts
     assert [query.guidance for query in planned[:3]] == [2.5, 4.0, 2.5]
 
@@ -67,7 +67,7 @@ def test_when_every_prompt_is_spared_nothing_is_planned(small_corpus: Corpus) ->
             count=3,
             mixed_fraction=0.0,
             guidances=(2.5,),
-            spared=[work.caption for work in small_corpus],
+            excluded=[work.caption for work in small_corpus],
             seed=3,
         )
 

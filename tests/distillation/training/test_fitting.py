@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from creditline.distillation.labels.candidates import CandidatePlan, draw_candidates, weights_of
+from creditline.distillation.labels.candidates import CandidatePlan, draw_candidates, inclusion_weights
 from creditline.distillation.training.fitting import (
     Examples,
     Mix,
@@ -50,7 +50,7 @@ def test_nested_widths_learn_as_well() -> None:
     trained = train_encoder(learnable_examples(150, 150, seed=1), [plan], seed=0)
     unseen = learnable_examples(60, 150, seed=2)
     whole = mean_ndcg(trained.encoder, unseen)
-    assert mean_ndcg(trained.encoder.narrowed(8), unseen) > whole - 0.03
+    assert mean_ndcg(trained.encoder.truncated(8), unseen) > whole - 0.03
     raw = ndcg_of(unseen.queries @ unseen.works.T, unseen.influence)
     assert whole > raw + 0.05
 
@@ -190,7 +190,7 @@ def test_a_student_learns_from_candidates_too() -> None:
     raw = drawn.queries @ drawn.works.T
     inclusion = draw_candidates(raw, CandidatePlan(60, 0, 40), seeds=range(120))
     hidden = np.where(inclusion > 0, drawn.influence, 0.0).astype(np.float32)
-    some = dataclasses.replace(drawn, influence=hidden, weights=weights_of(inclusion))
+    some = dataclasses.replace(drawn, influence=hidden, weights=inclusion_weights(inclusion))
     trained = train_encoder(some, [dataclasses.replace(QUICK, loss=LossKind.CORRELATION)], seed=1)
     assert (
         mean_ndcg(trained.encoder, judged) > ndcg_of(judged.queries @ judged.works.T, judged.influence) + 0.05

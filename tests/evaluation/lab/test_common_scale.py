@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from creditline.attribution.ensembles.expected_change import KNOTS, ExpectedChange
-from creditline.evaluation.lab.common_scale import fit_expected_change, predicted_losses, unit_test
-from creditline.evaluation.lds import Retrained
+from creditline.evaluation.lab.common_scale import check_scale, fit_expected_change, predicted_losses
+from creditline.evaluation.lds import RetrainedModels
 
 TRUE = ExpectedChange(KNOTS, (0.0, 0.001, 0.004, 0.01, 0.02, 0.05, 0.06, 0.06), common=0.0002)
 WHOLE = 1.0
@@ -21,23 +21,25 @@ def scores() -> NDArray[np.float64]:
 
 
 @pytest.fixture(scope="module")
-def retrained(scores: NDArray[np.float64]) -> Retrained:
+def retrained(scores: NDArray[np.float64]) -> RetrainedModels:
     random = np.random.default_rng(2)
     subsets = np.zeros((_SUBSETS, _WORKS))
     for row in subsets:
         row[random.permutation(_WORKS)[: _WORKS // 2]] = 1.0
     losses = WHOLE + predicted_losses(TRUE, scores, subsets)
     noise = _NOISE * random.standard_normal((_SUBSETS, 2, _QUERIES))
-    return Retrained(subsets, losses[:, None] + noise)
+    return RetrainedModels(subsets, losses[:, None] + noise)
 
 
-def halves(retrained: Retrained) -> tuple[Retrained, Retrained]:
-    first, second = (Retrained(retrained.subsets[start::2], retrained.losses[start::2]) for start in (0, 1))
+def halves(retrained: RetrainedModels) -> tuple[RetrainedModels, RetrainedModels]:
+    first, second = (
+        RetrainedModels(retrained.subsets[start::2], retrained.losses[start::2]) for start in (0, 1)
+    )
     return first, second
 
 
 def test_the_fit_recovers_the_map_that_generated_the_losses(
-    scores: NDArray[np.float64], retrained: Retrained
+    scores: NDArray[np.float64], retrained: RetrainedModels
 ) -> None:
     found = fit_expected_change(scores, retrained, whole_loss=WHOLE)
     np.testing.assert_allclose(found.heights[:6], TRUE.heights[:6], atol=0.0015)
@@ -45,11 +47,11 @@ def test_the_fit_recovers_the_map_that_generated_the_losses(
 
 
 def test_the_map_predicts_other_subsets_with_slope_1(
-    scores: NDArray[np.float64], retrained: Retrained
+    scores: NDArray[np.float64], retrained: RetrainedModels
 ) -> None:
     first, second = halves(retrained)
     fitted = fit_expected_change(scores, first)
-    found = unit_test(predicted_losses(fitted, scores, second.subsets), second, seed=3)
+    found = check_scale(predicted_losses(fitted, scores, second.subsets), second, seed=3)
     assert found.slope.low < 1.0 < found.slope.high
     assert found.slope.value == pytest.approx(1.0, abs=0.05)
     assert found.explained > 0.9
@@ -57,16 +59,16 @@ def test_the_map_predicts_other_subsets_with_slope_1(
     assert 0.9 < found.ceiling < 1.0
 
 
-def test_random_scores_explain_nothing(scores: NDArray[np.float64], retrained: Retrained) -> None:
+def test_random_scores_explain_nothing(scores: NDArray[np.float64], retrained: RetrainedModels) -> None:
     first, second = halves(retrained)
     nothing = np.random.default_rng(9).normal(size=scores.shape)
     fitted = fit_expected_change(nothing, first)
-    found = unit_test(predicted_losses(fitted, nothing, second.subsets), second, seed=3)
+    found = check_scale(predicted_losses(fitted, nothing, second.subsets), second, seed=3)
     assert abs(found.explained) < 0.1
 
 
 def test_without_models_of_all_works_the_common_change_is_0(
-    scores: NDArray[np.float64], retrained: Retrained
+    scores: NDArray[np.float64], retrained: RetrainedModels
 ) -> None:
     assert fit_expected_change(scores, retrained).common == 0.0
 
@@ -74,7 +76,7 @@ def test_without_models_of_all_works_the_common_change_is_0(
 def test_a_query_with_little_spread_gets_smaller_differences_where_spreads_are_comparable() -> None:
     random = np.random.default_rng(3)
     scores = random.normal(size=(6, 40))
-    retrained = Retrained(
+    retrained = RetrainedModels(
         random.random((20, 40)) < 0.5,
         1.0 + 0.1 * random.random((20, 2, 6)),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from creditline.attribution.attributor import attribute
 from creditline.attribution.methods.context import MethodContext
-from creditline.attribution.methods.registry import METHODS, method_named
+from creditline.attribution.methods.registry import METHODS, method_by_name
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.evaluation.lab.record import collect
@@ -47,7 +47,7 @@ def test_a_method_scores_every_work_for_every_query(
     name: str, setting: LabSetting, context: MethodContext, tmp_path: Path
 ) -> None:
     queries = setting.queries.rows([0, 6])
-    found = attribute(method_named(name)(context), setting.works, queries, tmp_path)
+    found = attribute(method_by_name(name)(context), setting.works, queries, tmp_path)
     assert found.values.shape == (2, 12)
     assert np.unique(found.values).size > 12
     assert found.cost.seconds_per_query > 0
@@ -55,7 +55,7 @@ def test_a_method_scores_every_work_for_every_query(
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match=f"none of {', '.join(METHODS)}"):
-        method_named("astrology")
+        method_by_name("astrology")
 
 
 @pytest.mark.parametrize(("name", "needed"), [("tracin", "checkpoints"), ("d-trak-ensemble", "seeds")])
@@ -64,7 +64,7 @@ def test_a_method_over_several_models_is_refused_where_there_are_none(
 ) -> None:
     alone = MethodContext(context.generator, context.works, context.directory, context.features)
     with pytest.raises(InvalidInput, match=f"{name} needs .*{needed}"):
-        method_named(name)(alone)
+        method_by_name(name)(alone)
 
 
 def test_another_unet_than_the_records_is_refused(trained_lab: Workshop, small_corpus: Corpus) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from creditline.api.answers import ReleaseSummary
 from creditline.calibration import Calibration
-from creditline.calibration.intervals import AnswerIntervals, Intervals, Stretch
+from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
 from creditline.calibration.remainder import CorpusSample
 from creditline.calibration.shares import duplicate_groups
 from creditline.gateway.use_cases.crediting import Credited, credited, scored
@@ -18,7 +18,9 @@ from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
 _INTERVALS = AnswerIntervals(
-    Intervals((0.0, 1.0), (-0.1, 0.2), (0.1, 0.6), 0.9), Stretch(-0.5, 0.5), Stretch(-0.2, 0.4)
+    Intervals((0.0, 1.0), (-0.1, 0.2), (0.1, 0.6), 0.9),
+    DeviationInterval(-0.5, 0.5),
+    DeviationInterval(-0.2, 0.4),
 )
 _QUERY = np.array([1.0, 0.0], dtype=np.float32)
 # Cosines 1, 0.8, 0.6 and 0 with the query; the calibration takes each for what it is.

@@ -215,7 +215,7 @@ def test_it_follows_withdrawals_and_knows_the_start_of_each(url: str) -> None:
         asyncio.run(register.as_of_now())
         assert register.since("w2", "Ana") is register.contributor_since("Ana") is None
         assert register.now == Withdrawn(
-            works=frozenset({"w1"}), sequence=3, returned_contributors=frozenset({"Ana"})
+            works=frozenset({"w1"}), sequence=3, revoked_contributors=frozenset({"Ana"})
         )
 
 

@@ -16,7 +16,7 @@ from creditline.corpus.sources import Source, open_source
 from creditline.errors import Conflict, InvalidInput, NotReady, Unavailable
 from creditline.index import WorkIndex
 from creditline.index.ingest.checkpoint import Checkpoint
-from creditline.index.ingest.ingest import AsGiven, Ingest, Loader, Progress
+from creditline.index.ingest.ingest import Ingest, Loader, Progress, SourceFeatures
 from creditline.retries import RetryPolicy
 from tests.index.conftest import GRAPH_PLAN
 from tests.index.works_made_up import WIDTH, unit_vectors
@@ -64,7 +64,7 @@ def index_of_batches(qdrant_port: int) -> Iterator[WorkIndex]:
 
 @pytest.fixture
 def ingest(source: Source, index_of_batches: WorkIndex) -> Ingest:
-    return Ingest(source, index_of_batches, _COLLECTION, AsGiven())
+    return Ingest(source, index_of_batches, _COLLECTION, SourceFeatures())
 
 
 def _checkpoint(ingest: Ingest, tmp_path: Path) -> Checkpoint:
@@ -175,7 +175,7 @@ def test_an_ingest_waits_for_an_index_that_restarts(source: Source, tmp_path: Pa
 
     with WorkIndex.connect(grpc_port=running.port, plan=_PLAN) as index:
         index.create(_COLLECTION, WIDTH)
-        ingest = Ingest(source, index, _COLLECTION, AsGiven(), on_progress=end_and_start_again)
+        ingest = Ingest(source, index, _COLLECTION, SourceFeatures(), on_progress=end_and_start_again)
         report = ingest.run(_checkpoint(ingest, tmp_path))
         assert (report.written, index.count(_COLLECTION)) == (897, 897)
     for each in replaced:
@@ -195,7 +195,12 @@ def test_an_index_that_stays_down_ends_the_ingest_with_its_progress_saved(
             running.process.wait()
 
         ingest = Ingest(
-            source, index, _COLLECTION, AsGiven(), retries=RetryPolicy(max_seconds=0.5), on_progress=end
+            source,
+            index,
+            _COLLECTION,
+            SourceFeatures(),
+            retries=RetryPolicy(max_seconds=0.5),
+            on_progress=end,
         )
         checkpoint = _checkpoint(ingest, tmp_path)
         with pytest.raises(Unavailable, match="creditline local up"):

@@ -158,7 +158,7 @@ def test_a_worker_that_stops_leaves_the_audit_free_at_once(
     audit = _audit_of(ledger, attribution_id)
     assert audit.state is AuditState.RUNNING
     assert audit.verdict is None
-    assert ledger.take_audit(audit.id, "another", 30.0)
+    assert ledger.acquire_audit(audit.id, "another", 30.0)
 
 
 def test_an_audit_that_another_worker_holds_is_left_to_it(
@@ -166,7 +166,7 @@ def test_an_audit_that_another_worker_holds_is_left_to_it(
 ) -> None:
     attribution_id = record(ledger, prepared, query_png)
     audit = _audit_of(ledger, attribution_id)
-    assert ledger.take_audit(audit.id, "another", 30.0)
+    assert ledger.acquire_audit(audit.id, "another", 30.0)
     with pytest.raises(Busy) as busy:
         make_auditor().audit(attribution_id)
     assert 0 < busy.value.seconds <= 30.0
@@ -177,13 +177,13 @@ def test_the_lease_is_renewed_for_as_long_as_the_audit_runs(ledger: Ledger, prep
     from creditline.teacher.audits.lease import held_lease
 
     audit = _audit_of(ledger, record(ledger, prepared, b"any"))
-    assert ledger.take_audit(audit.id, "here", 1.2)
+    assert ledger.acquire_audit(audit.id, "here", 1.2)
     first = ledger.audit(audit.id).lease_until
     assert first is not None
     with held_lease(ledger, audit.id, "here", 1.2):
         wait_until("the lease that was taken is over", lambda: datetime.now(UTC) > first)
-        assert not ledger.take_audit(audit.id, "another", 1.0), "it was renewed meanwhile"
-    assert ledger.take_audit(audit.id, "another", 1.0)
+        assert not ledger.acquire_audit(audit.id, "another", 1.0), "it was renewed meanwhile"
+    assert ledger.acquire_audit(audit.id, "another", 1.0)
 
 
 def test_an_unknown_attribution_is_refused_by_its_id(make_auditor: MakeAuditor) -> None:

@@ -29,7 +29,7 @@ GRADIENT_TARGETS: dict[str, GradientTarget] = {
 }
 
 
-def gradient_target_named(name: str) -> GradientTarget:
+def gradient_target_by_name(name: str) -> GradientTarget:
     """The gradient target of that name.
 
     Raises:

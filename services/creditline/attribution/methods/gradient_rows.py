@@ -27,7 +27,7 @@ from creditline.attribution.gradients.parameters import ParameterChoice, chosen_
 from creditline.attribution.gradients.per_sample import parameter_count, per_sample_gradients
 from creditline.attribution.gradients.projection import PermutedSignSum
 from creditline.attribution.gradients.row_store import stored_rows
-from creditline.attribution.gradients.targets import gradient_target_named
+from creditline.attribution.gradients.targets import gradient_target_by_name
 from creditline.device_setting import CPU
 from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
@@ -120,7 +120,7 @@ class GradientRows:
             self._compression = PermutedSignSum(
                 dimension, min(dimension, space.compressed), _COMPRESSION_SEED
             )
-        self._measure = gradient_target_named(space.measure)
+        self._measure = gradient_target_by_name(space.measure)
         self._rows: NDArray[np.float32] | None = None
         self._origin: dict[str, str] = {}
         self._weights: Tensor | None = None

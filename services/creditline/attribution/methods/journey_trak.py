@@ -87,7 +87,7 @@ class JourneyTrak(Trak):
                 f"the sampling seed of query {query.ids[0]} is not known; Journey-TRAK attributes only"
                 " pictures that this generator sampled from a recorded seed"
             )
-        latents, timesteps = self._generator.journey(prompt, self._seeds[query.ids[0]], steps=self._steps)
+        latents, timesteps = self._generator.trajectory(prompt, self._seeds[query.ids[0]], steps=self._steps)
         predicted_clean = self._predicted_clean(latents, timesteps, query.text)
         total: Tensor | None = None
         for clean, timestep in zip(predicted_clean, timesteps.tolist(), strict=True):

@@ -40,10 +40,10 @@ from creditline.attribution.unlearning.methods import WORK_DRAWS, Unlearning
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws
 
-Maker = Callable[[MethodContext], Attributor]
+MethodFactory = Callable[[MethodContext], Attributor]
 
 
-def _tower(name: str, towers: tuple[str, ...]) -> Maker:
+def _tower(name: str, towers: tuple[str, ...]) -> MethodFactory:
     def features(context: MethodContext, gallery: Gallery) -> NDArray[np.float32]:
         rows = [context.features(tower, gallery) for tower in towers]
         return np.concatenate([row / np.linalg.norm(row, axis=1, keepdims=True) for row in rows], axis=1)
@@ -55,19 +55,21 @@ def _sharp_text(context: MethodContext) -> Attributor:
     return Sharpened("text-sharpened", METHODS["text"](context), chosen.SHARPNESS)
 
 
-def _gradient(kind: type[GradientMethod], name: str, space: GradientSpace) -> Maker:
+def _gradient(kind: type[GradientMethod], name: str, space: GradientSpace) -> MethodFactory:
     return lambda context: kind(name, context.rows(space))
 
 
-def _kernel(name: str, space: GradientSpace, regularisation: float, divisor: TrakDivisor = "one") -> Maker:
+def _kernel(
+    name: str, space: GradientSpace, regularisation: float, divisor: TrakDivisor = "one"
+) -> MethodFactory:
     return lambda context: Trak(name, context.rows(space), regularisation, divisor)
 
 
-def _by_timestep(name: str, normalised: Normalised) -> Maker:
+def _by_timestep(name: str, normalised: Normalised) -> MethodFactory:
     return lambda context: TimestepGradients(name, context.generator, normalised)
 
 
-def _das(name: str, space: GradientSpace) -> Maker:
+def _das(name: str, space: GradientSpace) -> MethodFactory:
     return lambda context: DiffusionAttributionScore(
         name, context.generator, context.rows(space), chosen.DAS_REGULARISATION
     )
@@ -117,7 +119,7 @@ def _natural(
     steps: int = 1,
     eigenbasis: bool = True,
     draws: Draws = WORK_DRAWS,
-) -> Maker:
+) -> MethodFactory:
     return lambda context: Unlearning(
         name,
         context.generator,
@@ -127,13 +129,13 @@ def _natural(
     )
 
 
-def _fast(name: str, parameters: ParameterChoice = "cross-attn") -> Maker:
+def _fast(name: str, parameters: ParameterChoice = "cross-attn") -> MethodFactory:
     return lambda context: FastUnlearning(
         name, context.generator, natural_ascent(context.generator, parameters), parameters
     )
 
 
-def _descent_ascent(name: str, *, score: str) -> Maker:
+def _descent_ascent(name: str, *, score: str) -> MethodFactory:
     def make(context: MethodContext) -> Attributor:
         return Unlearning(
             name,
@@ -145,14 +147,14 @@ def _descent_ascent(name: str, *, score: str) -> Maker:
     return make
 
 
-def _consensus(name: str) -> Maker:
+def _consensus(name: str) -> MethodFactory:
     weights = chosen.CONSENSUSES[name]
     return lambda context: Consensus(
         name, [METHODS[member](context) for member in weights], tuple(weights.values())
     )
 
 
-def method_named(name: str) -> Maker:
+def method_by_name(name: str) -> MethodFactory:
     """Look up the factory of a method.
 
     Args:
@@ -169,7 +171,7 @@ def method_named(name: str) -> Maker:
     return METHODS[name]
 
 
-METHODS: dict[str, Maker] = {
+METHODS: dict[str, MethodFactory] = {
     "random": lambda context: RandomScores(chosen.RANDOM_SEED),
     "pixels": lambda context: PixelSimilarity(),
     "image": _tower("image", ("image",)),

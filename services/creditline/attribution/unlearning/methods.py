@@ -13,7 +13,7 @@ from torch import Tensor
 from creditline.attribution.attributor import Attributor, Gallery
 from creditline.attribution.gradients.row_store import stored_rows
 from creditline.attribution.unlearning.forgetting import Forgetting
-from creditline.attribution.unlearning.scores import UNLEARNING_SCORES, unlearning_score_named
+from creditline.attribution.unlearning.scores import UNLEARNING_SCORES, unlearning_score_by_name
 from creditline.errors import NotReady
 from creditline.generator.losses import LOSS, Draws, Examples, denoising_losses
 from creditline.generator.pipeline import Generator
@@ -51,7 +51,7 @@ class Unlearning(Attributor):
         self.bytes_per_work = 4.0 * len(draws)
         self._generator = generator
         self._make_forgetting = forgetting
-        unlearning_score_named(score)
+        unlearning_score_by_name(score)
         self._score = score
         self._draws = draws
         self._works: Gallery | None = None

@@ -44,7 +44,7 @@ UNLEARNING_SCORES: dict[str, UnlearningScore] = {
 }
 
 
-def unlearning_score_named(name: str) -> UnlearningScore:
+def unlearning_score_by_name(name: str) -> UnlearningScore:
     """The unlearning score of that name.
 
     Raises:

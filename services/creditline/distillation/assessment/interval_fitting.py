@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.calibration.intervals import Intervals, Stretch, spread
+from creditline.calibration.intervals import DeviationInterval, Intervals, spread
 from creditline.errors import InvalidInput
 
 NOMINAL_COVERAGE = 0.9
@@ -122,12 +122,12 @@ def _factor(needed: NDArray[np.float64], listed: NDArray[np.bool_], nominal_cove
     return float(np.quantile(counted, nominal_coverage)) if len(counted) else 1.0
 
 
-def fit_stretch(
+def fit_deviation_interval(
     expected: Sequence[NDArray[np.float64]],
     true: Sequence[NDArray[np.float64]],
     *,
     nominal_coverage: float = NOMINAL_COVERAGE,
-) -> Stretch:
+) -> DeviationInterval:
     """Fit the intervals of sums over works; every query has the same weight, however many sums it has.
 
     Args:
@@ -149,7 +149,7 @@ def fit_stretch(
     # Counts one more query than there are, which may lie anywhere (split conformal prediction).
     tail = (1.0 - nominal_coverage) / 2 * max(1.0 - 1.0 / len(counts), 0.0)
     low, high = (_weighted_quantile(deviations, weights, level) for level in (tail, 1.0 - tail))
-    return Stretch(min(low, 0.0), max(high, 0.0))
+    return DeviationInterval(min(low, 0.0), max(high, 0.0))
 
 
 def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> float:

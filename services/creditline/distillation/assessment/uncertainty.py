@@ -12,7 +12,11 @@ from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.distillation.assessment.calibration_fitting import fit_calibration
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
-from creditline.distillation.assessment.interval_fitting import NOMINAL_COVERAGE, fit_intervals, fit_stretch
+from creditline.distillation.assessment.interval_fitting import (
+    NOMINAL_COVERAGE,
+    fit_deviation_interval,
+    fit_intervals,
+)
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.ood import MIN_PICTURES, OodDetector
 
@@ -95,12 +99,12 @@ def fit_answer_intervals(
     sums = list(crossed_sums(cosines, relative, contributors, seed=seed))
     return AnswerIntervals(
         fit_intervals(cosines, relative, nominal_coverage=nominal_coverage, seed=seed),
-        remainder=fit_stretch(
+        remainder=fit_deviation_interval(
             [of_query.remainder for of_query in sums],
             [of_query.true_remainder for of_query in sums],
             nominal_coverage=nominal_coverage,
         ),
-        contributors=fit_stretch(
+        contributors=fit_deviation_interval(
             [of_query.contributors for of_query in sums],
             [of_query.true_contributors for of_query in sums],
             nominal_coverage=nominal_coverage,

@@ -101,7 +101,7 @@ def add_by_student(
     return more
 
 
-def weights_of(inclusion: NDArray[np.float32]) -> NDArray[np.float32]:
+def inclusion_weights(inclusion: NDArray[np.float32]) -> NDArray[np.float32]:
     """Weights of labels: 1 / inclusion probability, 0 for works that are not candidates.
 
     Args:

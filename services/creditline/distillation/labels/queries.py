@@ -84,7 +84,7 @@ def plan_more(
     count: int,
     mixed_fraction: float,
     guidances: Sequence[float],
-    spared: Collection[str],
+    excluded: Collection[str],
     seed: int,
 ) -> list[PlannedQuery]:
     """Plan training queries from a small corpus: works are used repeatedly, in new pairs and with new seeds.
@@ -100,8 +100,8 @@ def plan_more(
     Raises:
         InvalidInput: No prompt is left to draw, or the corpus has fewer than two works.
     """
-    spared = {prompt.casefold() for prompt in spared}
-    singles = [work.caption for work in corpus if work.caption.casefold() not in spared]
+    excluded = {prompt.casefold() for prompt in excluded}
+    singles = [work.caption for work in corpus if work.caption.casefold() not in excluded]
     if not singles or len(corpus) < 2:
         raise InvalidInput(
             "every caption is reserved for evaluation, or the corpus has fewer than two works; spare fewer"
@@ -118,7 +118,7 @@ def plan_more(
         else:
             order = order or [singles[int(row)] for row in random.permutation(len(singles))]
             prompt = order.pop()
-        if prompt.casefold() not in spared:
+        if prompt.casefold() not in excluded:
             number = len(planned)
             guidance = guidances[number % len(guidances)]
             planned.append(PlannedQuery(prompt, seed * 100_000 + number, TRAIN, guidance))

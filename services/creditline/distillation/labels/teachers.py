@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Attributor, Gallery, attribute, attribute_among, works_gallery
 from creditline.attribution.methods.context import MethodContext
-from creditline.attribution.methods.registry import method_named
+from creditline.attribution.methods.registry import method_by_name
 from creditline.attribution.unlearning.teacher import (
     QUERY_DRAWS,
     Query,
@@ -169,4 +169,4 @@ def method_teacher(name: str, generator: Generator, corpus: Corpus, artifacts: P
     """
     works = works_gallery(generator, corpus)
     context = MethodContext(generator, works, artifacts, GalleryFeatures(str(generator.device)))
-    return MethodTeacher(method_named(name)(context), generator, works, artifacts / name)
+    return MethodTeacher(method_by_name(name)(context), generator, works, artifacts / name)

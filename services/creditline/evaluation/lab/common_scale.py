@@ -21,7 +21,7 @@ from creditline.attribution.ensembles.consensus import standardised
 from creditline.attribution.ensembles.expected_change import KNOTS, ExpectedChange
 from creditline.evaluation.bootstrap import Estimate, interval_of
 from creditline.evaluation.lab.setting import REFERENCE
-from creditline.evaluation.lds import Retrained
+from creditline.evaluation.lds import RetrainedModels
 
 _RESAMPLES = 1000
 _MAPS = REFERENCE / "expected-change.json"
@@ -29,7 +29,7 @@ _MAPS = REFERENCE / "expected-change.json"
 
 def fit_expected_change(
     scores: NDArray[np.float64],
-    retrained: Retrained,
+    retrained: RetrainedModels,
     *,
     whole_loss: float | None = None,
     comparable: bool = False,
@@ -96,7 +96,7 @@ def predicted_losses(
 
 
 @dataclass(frozen=True)
-class UnitTest:
+class ScaleTest:
     """Agreement of a map's predictions with subsets that the map was not fitted on."""
 
     slope: Estimate
@@ -109,7 +109,7 @@ class UnitTest:
     """Correlation of the differences between the models of two seeds."""
 
 
-def unit_test(predicted: NDArray[np.float64], retrained: Retrained, *, seed: int) -> UnitTest:
+def check_scale(predicted: NDArray[np.float64], retrained: RetrainedModels, *, seed: int) -> ScaleTest:
     """Compare predicted with measured losses; intervals are over subsets and queries together.
 
     Args:
@@ -131,7 +131,7 @@ def unit_test(predicted: NDArray[np.float64], retrained: Retrained, *, seed: int
         for _ in range(_RESAMPLES)
     ]
     ours, truth = _centred(predicted), _centred(measured)
-    return UnitTest(
+    return ScaleTest(
         slope=interval_of(slope(np.arange(subsets), np.arange(queries)), draws),
         explained=1.0 - float(np.square(truth - ours).sum() / np.square(truth).sum()),
         correlation=_correlation(ours, truth),

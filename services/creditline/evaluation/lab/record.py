@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
 from creditline.evaluation.lab.retraining.workshop import Workshop
-from creditline.evaluation.lds import Retrained
+from creditline.evaluation.lds import RetrainedModels
 from creditline.generator.pipeline import generator_fingerprint
 from creditline.tensor_files import read_artifact, write_arrays
 
@@ -66,7 +66,7 @@ class LabRecord:
             chosen += [int(row) for row in rows[::stride][: count or len(rows)]]
         return chosen
 
-    def retrained(self, kind: str, unit: LossUnit = "relative") -> Retrained:
+    def retrained(self, kind: str, unit: LossUnit = "relative") -> RetrainedModels:
         """The subsets with the losses of the queries of one kind, averaged over timesteps.
 
         Args:
@@ -75,7 +75,7 @@ class LabRecord:
         """
         weights = self.timestep_weights(unit)
         losses = (self.losses[:, :, self.query_rows(kind)].astype(np.float64) * weights).mean(axis=3)
-        return Retrained(self.subsets.astype(np.float64), losses)
+        return RetrainedModels(self.subsets.astype(np.float64), losses)
 
     def timestep_weights(self, unit: LossUnit) -> NDArray[np.float64]:
         """Weight of the loss at each timestep in a unit: (timesteps,) float64."""

@@ -31,7 +31,7 @@ from creditline.gateway.use_cases.requests import AttributionRequest
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister, holders_of
 from creditline.index import Hit, WorkSearch
-from creditline.index.search import MOST_HITS
+from creditline.index.search import MAX_HITS
 from creditline.ledger import Ledger
 from creditline.ledger.verification import WITHDRAWALS_KNOWN
 from creditline.pictures.queries import query_picture
@@ -115,7 +115,7 @@ class Attribute:
         """
         stopwatch = Stopwatch()
         try:
-            async with deadline.enforced():
+            async with deadline.enforce_withdrawals():
                 return await self._answer(request, deadline, stopwatch)
         finally:
             self._metrics.observe_stages(stopwatch)
@@ -192,7 +192,7 @@ class Attribute:
     ) -> _SearchResult:
         """Search until the hits form `k` duplicate groups, or all works have been returned."""
         build = await self._live_build.now(deadline_seconds=deadline.remaining("searching the index"))
-        most = min(build.works, MOST_HITS)
+        most = min(build.works, MAX_HITS)
         limit = min(_HITS_PER_LINE * k + _SPARE_HITS, most)
         while True:
             hits = await self._search.search(

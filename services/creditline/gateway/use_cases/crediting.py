@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from creditline.api.answers import CreditedContributor, CreditedWork
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
-from creditline.calibration.remainder import NOBODY_WITHHELD, Withheld
+from creditline.calibration.remainder import NOTHING_WITHHELD, Withheld
 from creditline.calibration.shares import ContributorShare, Group, ScoredWork, WorkShare, credit_line
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
@@ -56,7 +56,7 @@ def credited(
     hits: Mapping[str, Hit],
     vector: NDArray[np.float32],
     release: ServedRelease,
-    withheld: Withheld = NOBODY_WITHHELD,
+    withheld: Withheld = NOTHING_WITHHELD,
     *,
     works: int | None = None,
 ) -> Credited:

@@ -11,7 +11,7 @@ import numpy as np
 from creditline.errors import NotReady
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import WorkSearch
-from creditline.index.builds.promotion import Expected, why_unfit
+from creditline.index.builds.promotion import Expected, mismatch_reason
 
 _COMPARED_WORKS = 16
 _STATE_SECONDS = 1.0
@@ -98,7 +98,7 @@ class LiveBuild:
 
     async def _compare_vectors(self, name: str, dimension: int, deadline_seconds: float) -> None:
         stored = await self._search.vectors(name, self._expected.ids, deadline_seconds=deadline_seconds)
-        reason = why_unfit(dimension, stored, self._expected)
+        reason = mismatch_reason(dimension, stored, self._expected)
         if reason:
             release = self._release.summary
             raise NotReady(

@@ -13,7 +13,7 @@ from creditline.errors import CreditlineError
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex
-from creditline.index.withdrawal import carry_out, check
+from creditline.index.withdrawal import apply_withdrawals, check
 from creditline.retries import RetryPolicy
 
 # How often the ledger is read for withdrawals that other gateways acknowledged.
@@ -142,7 +142,7 @@ class WithdrawalEnforcer:
 
     def _enforce(self, withdrawn: Withdrawn) -> None:
         """Carry out withdrawals in every collection. Blocks."""
-        changed = carry_out(self._index, withdrawn, self._index.collections())
+        changed = apply_withdrawals(self._index, withdrawn, self._index.collections())
         for collection in self._index.collections():
             check(self._index, withdrawn, collection)
         if changed:

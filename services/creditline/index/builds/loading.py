@@ -11,7 +11,7 @@ from creditline.corpus.works import Corpus
 from creditline.index.builds.ownership import BuildMark, BuildState, fingerprint_of, owned_build
 from creditline.index.builds.promotion import builds, live_build, previous_build
 from creditline.index.builds.releases import IndexedRelease, LoadReport, index_release, is_loaded, promote_own
-from creditline.index.withdrawal import enforced
+from creditline.index.withdrawal import enforce_withdrawals
 from creditline.index.works import WorkIndex
 
 
@@ -80,10 +80,10 @@ def load_release(
     if action is LoadAction.BUILT:
         report = index_release(release, corpus(), index, withdrawn)
     elif action is LoadAction.PROMOTED and state.own is not None:
-        enforced(index, withdrawn, state.own)
+        enforce_withdrawals(index, withdrawn, state.own)
         promote_own(index, release, state.own)
     else:
-        enforced(index, withdrawn, release.collection)
+        enforce_withdrawals(index, withdrawn, release.collection)
     live = live_build(index, release.collection) or release.collection
     return LoadOutcome(action, live, report, _unpromoted(index, release, live))
 

@@ -162,7 +162,7 @@ def graph_recall(index: WorkIndex, build: str, queries: npt.NDArray[np.float32],
     return hits / max(sum(len(true_ids) for true_ids in truth), 1)
 
 
-def why_unfit(dimension: int, stored: npt.NDArray[np.float32], expected: Expected) -> str:
+def mismatch_reason(dimension: int, stored: npt.NDArray[np.float32], expected: Expected) -> str:
     """Reason why a build cannot serve a release; empty when it can.
 
     The build may hold more works than the release or lack some, but its vectors must come from the release's
@@ -188,13 +188,13 @@ def why_unfit(dimension: int, stored: npt.NDArray[np.float32], expected: Expecte
     return ""
 
 
-def refuse_unfit(index: WorkIndex, alias: str, build: str, expected: Expected) -> None:
+def check_serves_release(index: WorkIndex, alias: str, build: str, expected: Expected) -> None:
     """Verify that a build can serve the release of which `expected` is a sample.
 
     Raises:
         Conflict: The build cannot serve the release; the error gives the reason.
     """
-    why = why_unfit(index.dimension(build), index.vectors(build, expected.ids), expected)
+    why = mismatch_reason(index.dimension(build), index.vectors(build, expected.ids), expected)
     if why:
         raise Conflict(
             f"{build!r} cannot serve {alias!r}: {why}; build the release's own collection with"
@@ -254,7 +254,7 @@ def promote(
     if targets.live == build:
         return build
     if serves is not None:
-        refuse_unfit(index, alias, build, serves)
+        check_serves_release(index, alias, build, serves)
     elif targets.live is not None:
         _refuse_other_dimension(index, alias, build, targets.live)
     _switch(index, targets, build, retries)

@@ -39,7 +39,7 @@ from creditline.index.builds.promotion import (
     verify,
 )
 from creditline.index.points import WorkPoint
-from creditline.index.withdrawal import enforced
+from creditline.index.withdrawal import enforce_withdrawals
 from creditline.index.works import WorkIndex
 from creditline.retries import RetryPolicy
 
@@ -189,7 +189,7 @@ def index_release(
     with _deleted_on_failure(index, build, mark):
         index.create_new(build, release.dimension, {METADATA_KEY: mark.to_json()})
         written = index.upsert(build, release_points(release, corpus, withdrawn, hidden=hidden))
-        enforced(index, withdrawn, build)
+        enforce_withdrawals(index, withdrawn, build)
         index.optimize(build)
         expected = expected_of(release, sample=_VERIFIED_VECTORS)
         found = verify(index, build, expected)

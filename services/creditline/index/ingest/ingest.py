@@ -22,7 +22,7 @@ from creditline.errors import InvalidInput
 from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.ingest.checkpoint import Broken, Checkpoint, Position
 from creditline.index.points import WorkPoint
-from creditline.index.sending import FIVE_MINUTES, Sending
+from creditline.index.sending import FIVE_MINUTES, PendingUpsert
 from creditline.index.works import WorkIndex
 from creditline.retries import RetryPolicy
 
@@ -49,7 +49,7 @@ class WorkVectors(Protocol):
 
 
 @dataclass(frozen=True)
-class AsGiven:
+class SourceFeatures:
     """Uses the image features of a source as vectors, L2-normalised."""
 
     fingerprint: str = "features as they are"
@@ -222,7 +222,7 @@ class Ingest:
         done = checkpoint.position
         return IngestReport(done.works, done.broken, done.works - before, time.monotonic() - began)
 
-    def _send(self, batch: _Batch) -> Sending:
+    def _send(self, batch: _Batch) -> PendingUpsert:
         return self.index.send(self.collection, batch.points, self.retries, self.rng)
 
     def _batches(self, parts: Sequence[str], position: Position, dimension: int) -> Iterator[_Batch]:

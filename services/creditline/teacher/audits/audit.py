@@ -103,7 +103,7 @@ class Auditor:
         return _verdict_of(self._ledger.audit(audit.id))
 
     def _take(self, audit: Audit) -> None:
-        if not self._ledger.take_audit(audit.id, self._plan.worker, self._plan.lease_seconds):
+        if not self._ledger.acquire_audit(audit.id, self._plan.worker, self._plan.lease_seconds):
             self._metrics.count("busy")
             raise Busy(f"audit {audit.id} is held by another worker", seconds=self._plan.lease_seconds)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creditline.evaluation.lab.judging.scoring import CHOOSING
-from creditline.evaluation.lab.judging.tuning import Tried, best, tried
+from creditline.evaluation.lab.judging.tuning import TuningResult, best, evaluate_regularisations
 from creditline.evaluation.lab.plan import LabPlan, LabQuery
 from creditline.evaluation.lab.record import LabRecord
 
@@ -37,14 +37,14 @@ def record(scores: np.ndarray) -> LabRecord:
 
 
 def test_the_best_value_is_chosen_on_the_choosing_subsets(record: LabRecord, scores: np.ndarray) -> None:
-    found = tried(record, [0, 1, 2], {0.1: scores, 1.0: -scores})
+    found = evaluate_regularisations(record, [0, 1, 2], {0.1: scores, 1.0: -scores})
     assert found == [
-        Tried(0.1, pytest.approx(1.0), pytest.approx(-1.0)),
-        Tried(1.0, pytest.approx(-1.0), pytest.approx(1.0)),
+        TuningResult(0.1, pytest.approx(1.0), pytest.approx(-1.0)),
+        TuningResult(1.0, pytest.approx(-1.0), pytest.approx(1.0)),
     ]
     assert best(found).regularisation == 0.1
 
 
 def test_scores_are_matched_with_their_queries(record: LabRecord, scores: np.ndarray) -> None:
-    assert tried(record, [2], {1.0: scores[2:]})[0].choosing == pytest.approx(1.0)
-    assert tried(record, [0], {1.0: scores[2:]})[0].choosing < 0.9
+    assert evaluate_regularisations(record, [2], {1.0: scores[2:]})[0].choosing == pytest.approx(1.0)
+    assert evaluate_regularisations(record, [0], {1.0: scores[2:]})[0].choosing < 0.9

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.attributor import Attributed, Cost
+from creditline.attribution.attributor import AttributionResult, Cost
 from creditline.errors import InvalidInput
 from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.record import LabRecord, LossUnit
-from creditline.evaluation.lds import Retrained, lds, lds_difference, noise_ceiling
+from creditline.evaluation.lds import RetrainedModels, lds, lds_difference, noise_ceiling
 from creditline.tensor_files import read_artifact, write_arrays
 
 # Number of subsets, from the first, on which hyperparameters (λ, damping, weights) are chosen; methods are
@@ -39,7 +39,7 @@ class MethodScores:
     """Time, passes and memory of the method."""
 
     @classmethod
-    def of(cls, method: str, rows: Sequence[int], attributed: Attributed) -> MethodScores:
+    def of(cls, method: str, rows: Sequence[int], attributed: AttributionResult) -> MethodScores:
         """The scores that a run of a method gave for queries of the lab."""
         return cls(method, tuple(rows), attributed.values.astype(np.float32), attributed.cost)
 
@@ -148,7 +148,7 @@ class Judge:
             )
         return sorted(rows)
 
-    def _retrained(self, queries: Sequence[int]) -> Retrained:
+    def _retrained(self, queries: Sequence[int]) -> RetrainedModels:
         whole = self.record.retrained(self.kind, self.unit)
         columns = np.searchsorted(self.record.query_rows(self.kind), queries)
-        return Retrained(whole.subsets[CHOOSING:], whole.losses[CHOOSING:][:, :, columns])
+        return RetrainedModels(whole.subsets[CHOOSING:], whole.losses[CHOOSING:][:, :, columns])

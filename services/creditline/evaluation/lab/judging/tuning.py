@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from creditline.evaluation.lab.judging.scoring import CHOOSING
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lds import Retrained, lds_by_query
+from creditline.evaluation.lds import RetrainedModels, lds_by_query
 
 
 @dataclass(frozen=True)
-class Tried:
+class TuningResult:
     """Mean LDS of generated queries with one λ."""
 
     regularisation: float
@@ -25,9 +25,9 @@ class Tried:
     """Mean LDS on the other subsets."""
 
 
-def tried(
+def evaluate_regularisations(
     record: LabRecord, rows: Sequence[int], by_regularisation: Mapping[float, NDArray[np.float64]]
-) -> list[Tried]:
+) -> list[TuningResult]:
     """Compute the LDS of each λ.
 
     Args:
@@ -39,15 +39,15 @@ def tried(
     columns = np.searchsorted(record.query_rows("generated"), rows)
 
     def mean(scores: NDArray[np.float64], subsets: slice) -> float:
-        retrained = Retrained(whole.subsets[subsets], whole.losses[subsets][:, :, columns])
+        retrained = RetrainedModels(whole.subsets[subsets], whole.losses[subsets][:, :, columns])
         return float(lds_by_query(scores, retrained).mean())
 
     return [
-        Tried(value, mean(scores, slice(CHOOSING)), mean(scores, slice(CHOOSING, None)))
+        TuningResult(value, mean(scores, slice(CHOOSING)), mean(scores, slice(CHOOSING, None)))
         for value, scores in by_regularisation.items()
     ]
 
 
-def best(found: Sequence[Tried]) -> Tried:
+def best(found: Sequence[TuningResult]) -> TuningResult:
     """The λ with the highest LDS on the choosing subsets; the judging subsets are not considered."""
     return max(found, key=lambda one: one.choosing)
