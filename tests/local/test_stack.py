@@ -259,7 +259,7 @@ def _made_up_release(directory: Path) -> Release:
 def test_a_missing_release_is_named_and_no_service_keeps_running(tmp_path: Path) -> None:
     nowhere = tmp_path / "no-release"
     stack = LocalStack(state_directory=tmp_path / "state", release_directory=nowhere, services=_MODEL_FREE)
-    with pytest.raises(NotReady, match=r"no release at .*no-release; make one with"):
+    with pytest.raises(NotReady, match=r"no release at .*no-release; build one with"):
         stack.start()
     await_none_naming(str(tmp_path))
     assert not StateDirectory(tmp_path / "state").is_owned()
