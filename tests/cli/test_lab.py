@@ -71,7 +71,7 @@ def test_the_methods_are_listed(lab_here: Callable[..., Ended]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("score", "astrology"), "none of random"),
+        (("score", "astrology"), "choose one of random"),
         (("score", "random", "--kind", "dreamt"), "choose from generated, heldout"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_method_scores_every_work_for_every_query(
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match=f"none of {', '.join(METHODS)}"):
+    with pytest.raises(InvalidInput, match=f"'astrology'; choose one of {', '.join(METHODS)}"):
         method_by_name("astrology")
 
 
