@@ -56,6 +56,7 @@ class ImageStack:
             generator_directory=self.directory / "generator",
             corpus_file=None,
             api_key="check",
+            device="cpu",
         )
 
     def check(self) -> None:

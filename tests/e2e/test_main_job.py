@@ -145,7 +145,7 @@ def test_the_answer_names_the_release_and_its_generator(
 
 
 def test_the_answer_states_its_uncertainty(answer: AttributionAnswer) -> None:
-    assert answer.level == pytest.approx(0.9)
+    assert answer.coverage == pytest.approx(0.9)
     for credit in (*answer.works, *answer.contributors):
         assert credit.share_low is not None
         assert credit.share_high is not None

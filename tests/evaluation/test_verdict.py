@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from creditline.api.answers import Verdict
 from creditline.errors import InvalidInput
 from creditline.evaluation.agreement import ndcg_at_k, recall_at_k
-from creditline.evaluation.verdict import JudgedWork, Verdict, judge
+from creditline.evaluation.verdict import JudgedWork, judge
 
 WORKS = 1000
 LISTED = 20

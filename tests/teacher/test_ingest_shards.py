@@ -68,7 +68,7 @@ def test_workers_load_a_source_and_write_withdrawn_works_as_withdrawn(
         finally:
             worker.stop()
         assert ended.returncode == 0, ended.stderr
-        assert "loader 1/2: 400 works, 0 rows broken" in ended.stdout
+        assert "loader 1/2: 400 works, 0 broken rows" in ended.stdout
         assert "loader 2/2: 400 works" in ended.stdout
         with WorkIndex.connect(grpc_port=running.port) as index:
             assert index.count("works-mine.1") == _PARTS * _WORKS
