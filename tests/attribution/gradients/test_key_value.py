@@ -69,7 +69,7 @@ def test_mirrored_noise_comes_in_pairs_that_cancel_at_each_timestep() -> None:
     assert torch.equal(by_timestep[:, :2], -by_timestep[:, 2:])
     assert by_timestep[:, :2].std() == pytest.approx(1.0, abs=0.1)
     assert (by_timestep[:, 0] - by_timestep[:, 1]).abs().mean() > 0.5
-    with pytest.raises(InvalidInput, match="pairs; got 3"):
+    with pytest.raises(InvalidInput, match="even number of repeats; got 3"):
         Draws(timesteps=3, repeats=3, mirrored=True)
 
 
