@@ -52,7 +52,9 @@ def _withdrawn_works(index: WorkIndex, release: Release) -> frozenset[str]:
         return frozenset()
 
 
-def _past_answer(gateway: RunningGateway, works: tuple[Work, ...], copies: tuple[str, ...] = ()) -> str:
+def _past_answer(
+    gateway: RunningGateway, works: tuple[Work, ...], copies: tuple[str, ...] = (), **more: object
+) -> str:
     """An answer in the ledger, as the gateway wrote them before withdrawals were known."""
     lines = [
         {
@@ -70,7 +72,7 @@ def _past_answer(gateway: RunningGateway, works: tuple[Work, ...], copies: tuple
         for rank, work in enumerate(works, start=1)
     ]
     people = [{"name": work.contributor, "share": 0.25, "works": 1} for work in works]
-    answer = {"works": lines, "contributors": people, "remainder": 0.5, "concentration": 0.1}
+    answer = {"works": lines, "contributors": people, "remainder": 0.5, "concentration": 0.1, **more}
     with Ledger.open(gateway.settings.ledger_url) as ledger:
         return ledger.record_attribution(
             release="gateway-test",
@@ -339,3 +341,32 @@ def test_another_gateway_shows_no_picture_once_the_withdrawal_is_acknowledged(
             assert asked.work(work.id).withdrawn
             with pytest.raises(NotFound, match="is withdrawn"):
                 asked.thumbnail(work.id)
+
+
+def test_a_past_answer_with_the_former_names_of_its_fields_is_read(
+    gateway: RunningGateway, client: CreditlineClient
+) -> None:
+    release = {
+        "name": "former",
+        "created": "2026-11-01T00:00:00+00:00",
+        "generator_fingerprint": GENERATOR,
+        "corpus_fingerprint": "b" * 64,
+        "towers_fingerprint": "c" * 64,
+        "width": 256,
+        "works": 7,
+        "collection": "works-former",
+    }
+    former = _past_answer(gateway, (_WORK,), level=0.9, unfamiliarity=0.25, release=release)
+    answer = client.attribution(former).answer
+    assert (answer.coverage, answer.ood_score) == (0.9, 0.25)
+    assert (answer.release.name, answer.release.dimension) == ("former", 256)
+
+
+def test_a_revocation_is_stored_under_the_value_that_older_ledgers_have(
+    gateway: RunningGateway, client: CreditlineClient
+) -> None:
+    client.withdraw_work(_OTHER.id)
+    assert client.revoke_work(_OTHER.id).withdrawal.action == "REVOKED"
+    with Ledger.open(gateway.settings.ledger_url) as ledger:
+        stored = ledger.withdrawals_after(0)[-1]
+    assert (stored.action.name, stored.action.value) == ("REVOKED", "TAKEN_BACK")
