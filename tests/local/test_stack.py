@@ -40,13 +40,17 @@ _MODEL_FREE = ("redis", "qdrant")
 _WITHOUT_MODELS = [f"--without={name}" for name in ("embedder", "teacher", "gateway")]
 
 
-def _supervisor(directory: Path) -> subprocess.Popen[str]:
-    """Start `creditline local up` as a separate process; returns when it reports that it is up."""
+def _supervisor(directory: Path, *, in_background: bool = False) -> subprocess.Popen[str]:
+    """Start `creditline local up` as a separate process; returns when it reports that it is up.
+
+    in_background: as `command &` in a script starts it, with SIGINT ignored.
+    """
+    command = [
+        *(sys.executable, "-m", "creditline.cli.main", "local", "up"),
+        *("--state-directory", str(directory), *_WITHOUT_MODELS),
+    ]
     process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "creditline.cli.main", "local", "up"),
-            *("--state-directory", str(directory), *_WITHOUT_MODELS),
-        ],
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command] if in_background else command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -129,6 +133,14 @@ def test_the_command_stops_everything_on_a_signal_and_ends_well(tmp_path: Path, 
     said, _ = supervisor.communicate(timeout=120)
     assert supervisor.returncode == 0
     assert "all services stopped" in said
+    await_none_naming(str(tmp_path))
+
+
+def test_a_command_in_the_background_of_a_script_stops_on_sigint_too(tmp_path: Path) -> None:
+    supervisor = _supervisor(tmp_path, in_background=True)
+    supervisor.send_signal(signal.SIGINT)
+    said, _ = supervisor.communicate(timeout=120)
+    assert (supervisor.returncode, "all services stopped" in said) == (0, True)
     await_none_naming(str(tmp_path))
 
 

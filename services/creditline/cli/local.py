@@ -52,8 +52,10 @@ def up(
     from creditline.local.services import SERVICES, known_services
     from creditline.local.stack import LocalStack
 
-    # SIGTERM stops the stack in the same way as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM stops the stack in the same way as Ctrl-C. A script that starts the command in the background
+    # leaves SIGINT ignored, which Python keeps; a stop by SIGINT must work there too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     wanted = [name for name in SERVICES if name not in known_services(without or [])]
     stack = LocalStack(
         state_directory=state_directory,
