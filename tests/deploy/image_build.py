@@ -42,7 +42,7 @@ def steps(stage: str) -> list[Step]:
     return [*(steps(base) if base in stages() else []), *own]
 
 
-def apply_withdrawals(stage: str, directory: Path, pip: Pip) -> None:
+def carry_out(stage: str, directory: Path, pip: Pip) -> None:
     """Do what the stage does, with `directory` for its working directory.
 
     Args:
@@ -116,7 +116,7 @@ def image_wheel(image: str, directory: Path) -> Path:
     def build(_arguments: list[str], where: Path) -> None:
         build_wheel(where, output)
 
-    apply_withdrawals(f"build-{image}", source, build)
+    carry_out(f"build-{image}", source, build)
     shutil.rmtree(source)
     (wheel,) = output.glob("*.whl")
     return wheel

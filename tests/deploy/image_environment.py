@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from tests.deploy.image_build import apply_withdrawals
+from tests.deploy.image_build import carry_out
 from tests.deploy.image_programs import extra_of
 from tests.deploy.requirements import closure
 
@@ -62,7 +62,7 @@ def make_environment(image: str, directory: Path) -> ImageEnvironment:
         _run((*pip, *arguments, "--quiet"), _INSTALL_SECONDS, directory=where)
 
     with tempfile.TemporaryDirectory(dir=directory) as source:
-        apply_withdrawals(f"build-{image}", Path(source), install)
+        carry_out(f"build-{image}", Path(source), install)
     _run((*pip, "check"), _CHECK_SECONDS)
     return made
 

@@ -40,7 +40,7 @@ class Deadline:
         return left
 
     @asynccontextmanager
-    async def enforce_withdrawals(self) -> AsyncIterator[None]:
+    async def enforced(self) -> AsyncIterator[None]:
         """Cancel the block when the deadline passes, and raise DeadlineExceeded."""
         try:
             async with asyncio.timeout(max(self.expires - time.monotonic(), 0.0)):

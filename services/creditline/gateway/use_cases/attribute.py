@@ -115,7 +115,7 @@ class Attribute:
         """
         stopwatch = Stopwatch()
         try:
-            async with deadline.enforce_withdrawals():
+            async with deadline.enforced():
                 return await self._answer(request, deadline, stopwatch)
         finally:
             self._metrics.observe_stages(stopwatch)
