@@ -94,7 +94,7 @@ def plan_more(
         count: Number of queries.
         mixed_fraction: Probability that a prompt mixes two titles.
         guidances: Guidance scales, used in turn.
-        spared: Prompts of evaluation queries, which are not used.
+        excluded: Prompts of evaluation queries, which are not used.
         seed: Seed of the draws; the queries' seeds are derived from it.
 
     Raises:
@@ -106,7 +106,7 @@ def plan_more(
         raise InvalidInput(
             "every caption is reserved for evaluation, or the corpus has fewer than two works; spare fewer"
             " prompts",
-            field="spared",
+            field="excluded",
         )
     random = np.random.default_rng(seed)
     order: list[str] = []
