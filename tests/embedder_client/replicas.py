@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
+import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, cast
 
 import numpy as np
@@ -75,6 +77,15 @@ def replica(
         assert not thread.is_alive()
 
 
+def _port_for_all_addresses() -> int:
+    """A port that no other process has on any address, below those that Linux gives to connections."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
+    raise AssertionError("none of 100 ports is free")
+
+
 class Replicas:
     """Replicas of one embedder on one port and the name server that knows their addresses."""
 
@@ -83,7 +94,7 @@ class Replicas:
         self.models: dict[str, CountingModel] = {}
         self._names = names
         self._running: dict[str, ExitStack] = {}
-        self._port = 0
+        self._port = _port_for_all_addresses()
 
     @property
     def target(self) -> str:
