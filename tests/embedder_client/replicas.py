@@ -45,7 +45,12 @@ class CountingModel:
 
 @contextmanager
 def replica(
-    address: str, port: int, model: CountingModel, *, stop_grace_seconds: float = 5.0
+    address: str,
+    port: int,
+    model: CountingModel,
+    *,
+    stop_grace_seconds: float = 5.0,
+    connection_age_seconds: float = CONNECTION_AGE_SECONDS,
 ) -> Iterator[int]:
     """An embedder at `address`, on an event loop of its own; gives its port. It ends as on SIGTERM."""
     settings = EmbedderSettings(
@@ -54,7 +59,7 @@ def replica(
         embedder_metrics_port=0,
         embedder_max_batch=1,
         embedder_max_wait_ms=0.0,
-        embedder_connection_age_seconds=CONNECTION_AGE_SECONDS,
+        embedder_connection_age_seconds=connection_age_seconds,
         embedder_stop_grace_seconds=stop_grace_seconds,
     )
     started, outcome = threading.Event(), dict[str, Any]()
@@ -105,12 +110,25 @@ class Replicas:
         """Embedded pictures by address, of the replicas that run."""
         return {address: self.models[address].embedded for address in self._running}
 
-    def add(self, address: str, *, error: Exception | None = None, stop_grace_seconds: float = 5.0) -> None:
+    def add(
+        self,
+        address: str,
+        *,
+        error: Exception | None = None,
+        stop_grace_seconds: float = 5.0,
+        connection_age_seconds: float = CONNECTION_AGE_SECONDS,
+    ) -> None:
         """Start a replica, and then name it."""
         self.models[address] = CountingModel(self.release, error)
         running = ExitStack()
         self._port = running.enter_context(
-            replica(address, self._port, self.models[address], stop_grace_seconds=stop_grace_seconds)
+            replica(
+                address,
+                self._port,
+                self.models[address],
+                stop_grace_seconds=stop_grace_seconds,
+                connection_age_seconds=connection_age_seconds,
+            )
         )
         self._running[address] = running
         self._names.addresses = [*self._names.addresses, address]

@@ -71,6 +71,7 @@ def _embed_works(replicas: Replicas, calls: int, image: bytes = _SMALL) -> None:
 
 
 _CALLERS = [_embed_queries, _embed_works]
+_LONG_SECONDS = 300.0
 
 
 @pytest.mark.parametrize("embed", _CALLERS)
@@ -85,8 +86,10 @@ def test_calls_are_spread_over_all_replicas(three: Replicas, embed: Callable[...
 def test_a_call_that_one_replica_fails_is_answered_by_another(
     replicas: Replicas, embed: Callable[..., None], image: bytes
 ) -> None:
-    replicas.add("127.0.0.2", error=Unavailable("this replica is broken", service="embedder"))
-    replicas.add("127.0.0.3")
+    # While the healthy replica's connection is replaced by age, only the broken one can be picked.
+    broken = Unavailable("this replica is broken", service="embedder")
+    replicas.add("127.0.0.2", error=broken, connection_age_seconds=_LONG_SECONDS)
+    replicas.add("127.0.0.3", connection_age_seconds=_LONG_SECONDS)
     embed(replicas, 20, image)
     assert replicas.counts["127.0.0.3"] == 20
     assert replicas.counts["127.0.0.2"] >= 5

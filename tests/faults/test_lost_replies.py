@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -201,6 +202,8 @@ def _interrupted_when(lost: threading.Event) -> Iterator[None]:
 
     waiting = threading.Thread(target=interrupt)
     waiting.start()
+    # Processes in the background of a script inherit SIGINT as ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         yield
     waiting.join(_SECONDS)
