@@ -68,14 +68,7 @@ def collect_draws(
     """
     generator, works, draws = setting.generator, setting.works.examples, len(EACH_DRAW)
     layers = chosen_layers(generator.unet, parameters)
-    origin = {
-        "generator": generator.fingerprint,
-        "corpus": setting.works.fingerprint,
-        "loss": LOSS,
-        "draws": repr((EACH_DRAW, CONTROL_DRAWS)),
-        "queries": repr(tuple(rows)),
-        "parameters": parameters,
-    }
+    origin = _origin(setting, rows, parameters)
     before = denoising_losses(generator, works, EACH_DRAW)
     weights = _flat(layers)
 
@@ -111,6 +104,18 @@ def collect_draws(
         controls=np.ascontiguousarray(by_query[:, :, -1]),
         step_passes=np.array(forgotten[:, 0]),
     )
+
+
+def _origin(setting: LabSetting, rows: Sequence[int], parameters: ParameterChoice) -> dict[str, str]:
+    """What the intermediate results are made from."""
+    return {
+        "generator": setting.generator.fingerprint,
+        "corpus": setting.works.fingerprint,
+        "loss": LOSS,
+        "draws": repr((EACH_DRAW, CONTROL_DRAWS)),
+        "queries": repr(tuple(rows)),
+        "parameters": parameters,
+    }
 
 
 def write_draws(record: DrawRecord, path: Path) -> None:
