@@ -31,7 +31,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index clean
+.PHONY: help install demo test test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index bench-bring clean
 
 help:
 	@sed -n '2,6s/^# *//p' Makefile
@@ -122,6 +122,12 @@ bench-index: $(BENCH_INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.index.ingest
 	@$(BIN)/python -m tests.benchmarks.index.capacity
 	@$(BIN)/python -m tests.benchmarks.index.faults
+	@$(MAKE) --no-print-directory results
+
+# What strangers bring, end to end (half an hour): each module measures one part and fills its figures of bring.json.
+BRING = spellings generators consent vectors ingest adding sources commands
+bench-bring: $(INSTALLED)
+	@set -e; for part in $(BRING); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bring.$$part; done
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.
