@@ -1,7 +1,7 @@
 """Builder of `corpus/look_alikes.txt` from the Unicode Consortium's `confusables.txt` (UTS #39).
 
-`python -m tests.corpus.look_alike_table confusables.txt` writes the table that `corpus/names.py` reads.
-file is not in the repository; every release of Unicode has it under `security/`.
+`python -m tests.corpus.look_alike_table confusables.txt` writes the table that `corpus/names.py` reads. The
+file of Unicode is not in the repository; every release of Unicode has it under `security/`.
 """
 
 from __future__ import annotations

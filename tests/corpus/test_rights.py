@@ -24,7 +24,9 @@ def test_holders_and_dates_are_written_and_read_again(small_corpus: Corpus, tmp_
     shared = replace(
         first, rights_holders=(RightsHolder("Ann", 66.67), RightsHolder("Ben", 33.33)), created=-5
     )
-    corpus = Corpus("shared", (shared, replace(second, created=1_700_000_000), *rest))
+    corpus = Corpus(
+        "shared", (shared, replace(second, created=1_700_000_000, contributor_id="account:5"), *rest)
+    )
     write_corpus(corpus, tmp_path / "shared.parquet")
     assert read_corpus(tmp_path / "shared.parquet") == corpus
     assert corpus.fingerprint == small_corpus.fingerprint
@@ -33,7 +35,7 @@ def test_holders_and_dates_are_written_and_read_again(small_corpus: Corpus, tmp_
 def test_a_corpus_written_before_there_were_holders_is_read_as_ever() -> None:
     corpus = embedded_corpus()
     assert corpus.fingerprint == "6dea7a30ce6292e9f09a441a655d58240f88fed723b3886750d3c46131a01273"
-    assert {(work.rights_holders, work.created) for work in corpus} == {((), None)}
+    assert {(work.rights_holders, work.created, work.contributor_id) for work in corpus} == {((), None, "")}
 
 
 @pytest.mark.parametrize(

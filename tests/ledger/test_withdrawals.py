@@ -114,6 +114,10 @@ def test_covers_a_work_by_itself_and_by_any_of_its_rights_holders() -> None:
     assert withdrawn.covers("w2", "Bo", "Ana")
     assert not withdrawn.covers("w2", "Bo")
     assert not withdrawn.covers("w2")
+    assert withdrawn.covers("w2", "ＡＮＡ\u200b ")
+    by_id = Withdrawn(contributor_ids=frozenset({"https://orcid.org/0000-0002-1825-0097"}))
+    assert by_id.covers("w2", "Bo", contributor_id="0000-0002-1825-0097")
+    assert not by_id.covers("w2", "0000-0002-1825-0097")
 
 
 def test_both_chains_are_verified(ledger: Ledger) -> None:

@@ -30,10 +30,11 @@ WORK_SCHEMA = pa.schema(
         ("thumbnail", pa.binary()),
         ("rights_holders", pa.list_(pa.struct([("name", pa.string()), ("percent", pa.float64())]))),
         ("created", pa.int64()),
+        ("contributor_id", pa.string()),
     ]
 )
 # Columns that older corpus files do not have.
-_OPTIONAL_COLUMNS = ("rights_holders", "created")
+_OPTIONAL_COLUMNS = ("rights_holders", "created", "contributor_id")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Work:
     """Who gets the credit; empty means the contributor, 100 %."""
     created: int | None = None
     """When the work was made or published, in seconds since 1970; None if unknown."""
+    contributor_id: str = ""
+    """Id of the contributor (ORCID, ISNI, account), which is stronger than the name; empty: none."""
 
     def __post_init__(self) -> None:
         if self.rights_holders:
@@ -172,7 +175,8 @@ def write_corpus(corpus: Corpus, path: Path) -> None:
 
 def _work(row: dict[str, Any]) -> Work:
     holders = tuple(RightsHolder(**one) for one in row.get("rights_holders") or ())
-    return Work(**{**row, "keywords": tuple(row["keywords"]), "rights_holders": holders})
+    given = {name: value for name, value in row.items() if value is not None}
+    return Work(**{**given, "keywords": tuple(row["keywords"]), "rights_holders": holders})
 
 
 def read_corpus(path: Path, *, name: str | None = None) -> Corpus:

@@ -1,0 +1,157 @@
+"""Identity of contributors: which names and ids are one person.
+
+A person is known by a name, by an id (ORCID, ISNI, the account of a platform), or by both. An id is stronger
+than a name: two ids are two persons whatever their names, and one id is one person under all its names. A
+name without an id belongs to the person of the only id that bears it. An operator can record that two names
+or ids are one person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+
+from creditline.corpus.names import display_name, name_key
+
+_NAME, _ID = "name:", "id:"
+# ORCID and ISNI: fifteen digits and a check digit, with or without their address or scheme.
+_REGISTERED = re.compile(
+    r"(?:https?://(?:www\.)?(?:orcid\.org|isni\.org(?:/isni)?)/|(?:orcid|isni)(?:\s*id)?\s*:?\s*)?"
+    r"((?:\d{4}[ -]?){3}\d{3}[\dX])/?",
+    re.IGNORECASE,
+)
+_NOBODY: frozenset[str] = frozenset()
+
+
+def key_of_name(name: str) -> str:
+    """The key of the person who is known by a name."""
+    return _NAME + name_key(name)
+
+
+def key_of_id(contributor_id: str) -> str:
+    """The key of the person with an id; ORCIDs and ISNIs are equal in all their usual forms."""
+    shown = display_name(contributor_id)
+    registered = _REGISTERED.fullmatch(shown)
+    return _ID + (re.sub("[ -]", "", registered[1]).upper() if registered else shown)
+
+
+def is_id(key: str) -> bool:
+    """Whether a person's key is that of an id."""
+    return key.startswith(_ID)
+
+
+def key_of(name: str, contributor_id: str = "") -> str:
+    """The key of a contributor: that of the id where there is one, else that of the name."""
+    return key_of_id(contributor_id) if contributor_id else key_of_name(name)
+
+
+def person_keys(names: Iterable[str], contributor_id: str = "") -> tuple[str, ...]:
+    """All keys under which a work can be withdrawn.
+
+    Args:
+        names: Names of its rights holders and its contributor.
+        contributor_id: Id of its contributor; empty: none.
+    """
+    keys = list(map(key_of_name, names))
+    return tuple(dict.fromkeys([*keys, key_of_id(contributor_id)] if contributor_id else keys))
+
+
+class Bearers:
+    """The names and ids of a corpus: who bears which name, and how names are written first."""
+
+    def __init__(self, contributors: Iterable[tuple[str, str]], *, unnamed: Iterable[str] = ()) -> None:
+        """
+        Args:
+            contributors: Name and id of each work's contributor, in the order of the works; empty id: none.
+            unnamed: Names that name nobody, such as "unknown"; they belong to no id.
+        """
+        self._first: dict[str, str] = {}
+        ids: dict[str, set[str]] = defaultdict(set)
+        nobody = set(map(key_of_name, unnamed))
+        for name, contributor_id in dict.fromkeys(contributors):
+            keys = person_keys([name], contributor_id)
+            for key in keys:
+                self._first.setdefault(key, display_name(name))
+            if contributor_id and keys[0] not in nobody:
+                ids[keys[0]].add(keys[-1])
+        self.ids: Mapping[str, frozenset[str]] = MappingProxyType(
+            {name: frozenset(every) for name, every in ids.items()}
+        )
+
+    def first_name(self, key: str) -> str:
+        """The name of a person as it was written first; empty for a person whom the corpus does not name."""
+        return self._first.get(key, "")
+
+    @cached_property
+    def links(self) -> tuple[tuple[str, str], ...]:
+        """Ids with the names that no other id bears."""
+        return tuple((next(iter(ids)), name) for name, ids in self.ids.items() if len(ids) == 1)
+
+
+NO_BEARERS = Bearers(())
+
+
+class People:
+    """Which keys are one person, by the ids of a corpus and the merges that an operator recorded."""
+
+    def __init__(
+        self,
+        bearers: Bearers = NO_BEARERS,
+        merges: Iterable[tuple[str, str]] = (),
+        written: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """
+        Args:
+            bearers: Names and ids of the corpus.
+            merges: Pairs of keys that are one person; the first of a pair is the one that is shown.
+            written: Names of people whom the corpus may not name, by key.
+        """
+        self._bearers = bearers
+        self._written = written
+        self._root: dict[str, str] = {}
+        for first, second in (*bearers.links, *merges):
+            self._root[self.person(second)] = self.person(first)
+        # A root may have been put under itself.
+        self._root = {key: root for key, root in self._root.items() if key != root}
+
+    def person(self, key: str) -> str:
+        """The key that stands for the person whom `key` names."""
+        seen = key
+        while (root := self._root.get(seen, seen)) != seen:
+            seen = root
+        return seen
+
+    @cached_property
+    def _members(self) -> Mapping[str, frozenset[str]]:
+        members: dict[str, set[str]] = defaultdict(set)
+        for key in self._root:
+            members[self.person(key)] |= {key, self.person(key)}
+        return {person: frozenset(keys) for person, keys in members.items()}
+
+    def same(self, key: str) -> frozenset[str]:
+        """All keys of the person whom `key` names."""
+        person = self.person(key)
+        return self._members.get(person, _NOBODY) | {key, person}
+
+    def withdrawn_with(self, key: str) -> frozenset[str]:
+        """All keys that a withdrawal of `key` covers.
+
+        A name covers the works of every id that bears it, under all names: it cannot be known which of the
+        namesakes asked. An id covers its own person only.
+        """
+        own = self.same(key)
+        bearing = (each for one in own if not is_id(one) for each in self._bearers.ids.get(one, _NOBODY))
+        return own.union(*map(self.same, bearing))
+
+    def shown(self, key: str, name: str = "") -> str:
+        """The name under which a person is credited, as it was written first.
+
+        Args:
+            key: Any key of the person.
+            name: The name for a person whom neither the corpus nor a merge names.
+        """
+        person = self.person(key)
+        return self._bearers.first_name(person) or self._written.get(person) or display_name(name)
