@@ -105,3 +105,12 @@ def test_a_direction_without_gradients_in_the_corpus_gets_a_finite_step() -> Non
 def test_the_fisher_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no examples"):
         ekfac_fisher(lambda: (), _WIDTHS)
+
+
+def test_a_layer_without_gradients_takes_no_part_in_the_step() -> None:
+    outputs, text = _factors(6, 3)
+    outputs[..., : _WIDTHS[0]] = 0.0
+    natural = _fisher((outputs, text), block=6).natural(torch.ones(sum(_WIDTHS), _TEXT))
+    assert (natural[: _WIDTHS[0]] == 0).all()
+    assert (natural[_WIDTHS[0] :] != 0).all()
+    assert natural.isfinite().all()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad
 
+from creditline.attribution.gradients.draw_weights import relative_draw_weights
 from creditline.attribution.gradients.parameters import ParameterChoice, chosen_layers
 from creditline.attribution.gradients.per_sample import moved_layers, parameter_count, per_sample_gradients
 from creditline.attribution.gradients.targets import GRADIENT_TARGETS, gradient_target_by_name
@@ -116,3 +117,19 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(random_generator: Gene
         chosen_layers(random_generator.unet, "some")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="squared-l2"):
         gradient_target_by_name("l3")
+
+
+def test_a_layer_that_the_output_does_not_depend_on_is_named(
+    random_generator: Generator, examples: Examples
+) -> None:
+    idle = {"idle": nn.Linear(2, 2), **chosen_layers(random_generator.unet, "cross-attn")}
+    with pytest.raises(InvalidInput, match="layer idle has no gradient"):
+        per_sample_gradients(random_generator, examples, DRAWS, idle)
+
+
+def test_a_timestep_without_losses_has_no_weight() -> None:
+    losses = torch.tensor([[1.0, 2.0, 0.0], [3.0, 6.0, 0.0]]).numpy()
+    weights = relative_draw_weights(losses, Draws(timesteps=3))
+    torch.testing.assert_close(weights, torch.tensor([2.0, 1.0, 0.0]))
+    with pytest.raises(InvalidInput, match="finite and not all 0"):
+        relative_draw_weights(0.0 * losses, Draws(timesteps=3))

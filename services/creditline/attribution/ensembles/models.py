@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from creditline.attribution.attributor import Attributor, Gallery
-from creditline.errors import NotReady
+from creditline.errors import InvalidInput, NotReady
 from creditline.generator.pipeline import Generator
 
 
@@ -63,6 +63,9 @@ class Ensemble(Attributor):
         generator: The generator that the models' weights are loaded into.
         members: The models by name, which also names the subdirectory.
         make: Creates the method for the weights that are loaded when it is called.
+
+    Raises:
+        InvalidInput: The factors of the members sum to 0.
     """
 
     def __init__(
@@ -72,6 +75,12 @@ class Ensemble(Attributor):
         members: Mapping[str, Member],
         make: Callable[[], Attributor],
     ) -> None:
+        if not sum(member.factor for member in members.values()):
+            raise InvalidInput(
+                f"the factors of the models of {name} sum to 0, so that its mean is not defined; give a model"
+                " with a learning rate above 0",
+                field="factor",
+            )
         self.name = name
         self._generator = generator
         self._members = dict(members)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from creditline.attribution.fisher.key_value import DAMPING
+from creditline.attribution.fisher.key_value import DAMPING, damped
 from creditline.attribution.gradients.per_sample import (
     RecordedPasses,
     gradient_factors_of,
@@ -65,8 +65,8 @@ class LayerFisher:
         return self.outputs @ gradients @ self.inputs.T
 
     def damped(self, damping: float) -> Tensor:
-        """Eigenvalues plus `damping` times their mean: (out, in)."""
-        return self.eigenvalues + damping * self.eigenvalues.mean()
+        """Eigenvalues plus `damping` times their mean: (out, in); infinite where no work has a gradient."""
+        return damped(self.eigenvalues, damping)
 
 
 @dataclass(frozen=True)

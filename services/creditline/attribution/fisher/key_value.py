@@ -16,9 +16,27 @@ from torch import Tensor
 # Damping added to the Fisher, relative to the layer's mean eigenvalue: keeps the step finite in directions
 # in which the corpus has no gradients. The value of AbU+.
 DAMPING = 0.1
+_SMALLEST_NORMAL = torch.finfo(torch.float32).tiny
 
 # Gradients at the outputs of all projections (B, L, D), and their text inputs (B, L, E).
 FactorBlock = tuple[Tensor, Tensor]
+
+
+def damped(eigenvalues: Tensor, damping: float) -> Tensor:
+    """Eigenvalues of one layer plus `damping` times their mean.
+
+    A layer in which no work has a gradient has eigenvalues of 0. There the result is infinite, so that a
+    gradient that is divided by it becomes 0: such a layer takes no part in scores and is not moved.
+
+    Args:
+        eigenvalues: Eigenvalues of the layer, of any shape, float32.
+        damping: Damping relative to the mean eigenvalue.
+
+    Returns:
+        Damped eigenvalues, of the same shape.
+    """
+    values = eigenvalues + damping * eigenvalues.mean()
+    return values.masked_fill(values < _SMALLEST_NORMAL, torch.inf)
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,7 @@ class Fisher:
         layers = zip(self.outputs, gradient.split(widths), self.eigenvalues.split(widths), strict=True)
         return torch.cat(
             [
-                basis @ ((basis.T @ part @ self.text) / (values + damping * values.mean())) @ self.text.T
+                basis @ ((basis.T @ part @ self.text) / damped(values, damping)) @ self.text.T
                 for basis, part, values in layers
             ]
         )

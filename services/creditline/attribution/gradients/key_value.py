@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from creditline.attribution.gradients.checks import layer_output_gradients, refuse_not_finite
 from creditline.generator.losses import (
     Draws,
     Examples,
@@ -89,29 +90,36 @@ def gradient_factors(generator: Generator, examples: Examples, draws: Draws) -> 
 
     Returns:
         Gradients and losses, on the generator's device.
+
+    Raises:
+        InvalidInput: A gradient is NaN or infinite.
     """
+    projections = key_value_projections(generator.unet)
     step, passes = examples_per_batch(draws), passes_per_batch(generator.unet)
     outputs, losses = [], []
     for start in range(0, len(examples), step):
         part = examples.rows(range(start, min(start + step, len(examples))))
         batch = noisy_batch(generator, part, draws)
         gradients, errors = zip(
-            *(_pass_gradients(generator, chunk) for chunk in batch.split(passes)), strict=True
+            *(_pass_gradients(generator, projections, chunk) for chunk in batch.split(passes)), strict=True
         )
         by_draw = torch.cat(gradients)
+        names, widths = list(projections), output_widths(projections)
+        refuse_not_finite(dict(zip(names, by_draw.split(widths, dim=-1), strict=True)), part.ids)
         outputs.append(by_draw.view(len(part), len(draws), *by_draw.shape[1:]).mean(dim=1))
         losses.append(torch.cat(errors).view(len(part), len(draws)))
     return GradientFactors(torch.cat(outputs), examples.text, torch.cat(losses))
 
 
-def _pass_gradients(generator: Generator, batch: NoisyBatch) -> tuple[Tensor, Tensor]:
+def _pass_gradients(
+    generator: Generator, projections: dict[str, nn.Linear], batch: NoisyBatch
+) -> tuple[Tensor, Tensor]:
     """Gradients at the outputs of all projections, concatenated (B, L, D), and losses (B,) of a batch."""
-    projections = key_value_projections(generator.unet)
     with recorded_outputs(projections) as recorded, torch.enable_grad():
         losses = batch_losses(generator, batch)
         # The UNet runs its blocks in another order than `named_modules` lists them.
-        leaves = [recorded[module] for module in projections.values()]
-        gradients = torch.autograd.grad(losses.sum(), leaves)
+        leaves = {name: recorded[module] for name, module in projections.items() if module in recorded}
+        gradients = layer_output_gradients(losses.sum(), list(projections), leaves)
     return torch.cat(gradients, dim=-1), losses.detach()
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from creditline.attribution.gradients.checks import layer_output_gradients, refuse_not_finite
 from creditline.attribution.gradients.targets import GradientTarget, noise_loss
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, NoisyBatch, examples_per_batch, noisy_batch
@@ -186,12 +187,16 @@ def output_gradients(
 
     Returns:
         (input, gradient at the output) of each layer, by name.
+
+    Raises:
+        InvalidInput: The UNet's output does not depend on a layer, or a layer runs twice.
     """
     with recorded_layers(layers) as recorded, torch.enable_grad():
         predicted = generator.unet(batch.inputs, batch.timesteps, batch.text).sample
         passes = measure(batch, predicted)
         total = passes.sum() if weights is None else (weights * passes).sum()
-        gradients = torch.autograd.grad(total, [recorded[name].outputs for name in layers])
+        outputs = {name: layer.outputs for name, layer in recorded.items()}
+        gradients = layer_output_gradients(total, list(layers), outputs)
     return {name: (recorded[name].inputs, gradient) for name, gradient in zip(layers, gradients, strict=True)}
 
 
@@ -215,6 +220,9 @@ def recorded_passes(
 
     Yields:
         The number of examples in a batch, and (input, output gradient) by layer.
+
+    Raises:
+        InvalidInput: A gradient is NaN or infinite, or a layer has none.
     """
     step = examples_per_batch(draws)
     for start in range(0, len(examples), step):
@@ -223,7 +231,9 @@ def recorded_passes(
         if draw_weights is not None:
             weights = draw_weights.to(part.latents.device).repeat(len(part))
         batch = noisy_batch(generator, part, draws)
-        yield len(part), output_gradients(generator, batch, layers, measure, weights)
+        recorded = output_gradients(generator, batch, layers, measure, weights)
+        refuse_not_finite({name: gradient for name, (_, gradient) in recorded.items()}, part.ids)
+        yield len(part), recorded
 
 
 def per_sample_gradients(
@@ -251,7 +261,8 @@ def per_sample_gradients(
         Gradients: (N, P) float32, or (N, timesteps, P) with `by_timestep`.
 
     Raises:
-        InvalidInput: A layer is of a kind that is not supported, or runs twice in one forward pass.
+        InvalidInput: A layer is of a kind that is not supported, runs twice in one forward pass or has no
+            gradient, or a gradient is NaN or infinite.
     """
     parts = []
     for count, recorded in recorded_passes(generator, examples, draws, layers, measure, draw_weights):

@@ -63,7 +63,9 @@ class DiffusionAttributionScore(GradientMethod):
         )
         residuals = np.sqrt(np.asarray(losses, dtype=np.float64).mean(axis=1))
         self._kernel = DualKernel(self.rows.gram())
-        self._factors = residuals / (1.0 - self._kernel.leverages(self._regularisation))
+        unexplained = 1.0 - self._kernel.leverages(self._regularisation)
+        # With a tiny λ, rounding may take a leverage to 1.
+        self._factors = residuals / np.maximum(unexplained, np.finfo(np.float64).eps)
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         if self._kernel is None:

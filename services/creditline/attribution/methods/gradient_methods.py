@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,21 +50,22 @@ class GradientDot(GradientMethod):
 
 
 class GradientCosine(GradientMethod):
-    """Cosine of the two gradients, independent of the lengths of both."""
+    """Cosine of the two gradients, independent of the lengths of both; 0 where either gradient is 0."""
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         query_norms = np.linalg.norm(self.rows.of_queries(queries.examples).cpu().numpy(), axis=1)
-        return super().scores(queries) / query_norms[:, None] / row_norms(self.rows.rows)
+        by_query = divided(super().scores(queries), query_norms[:, None])
+        return divided(by_query, row_norms(self.rows.rows))
 
 
 class RenormalisedGradientDot(GradientMethod):
     """Inner product divided by the length of the work's gradient, so that long gradients do not dominate.
 
-    On rows of the loss it is renormalised influence (arXiv 2201.10055).
+    On rows of the loss it is renormalised influence (arXiv 2201.10055). A work without gradient has score 0.
     """
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        return super().scores(queries) / row_norms(self.rows.rows)
+        return divided(super().scores(queries), row_norms(self.rows.rows))
 
 
 class Trak(GradientMethod):
@@ -113,6 +115,11 @@ class Trak(GradientMethod):
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
         products = self.products(queries)
         return {value: self._kernel.scores(products, value, self._divisor) for value in regularisations}
+
+
+def divided(scores: NDArray[np.float64], lengths: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores divided by lengths that broadcast to their shape; 0 where a length is 0: (Q, N) -> (Q, N)."""
+    return np.divide(scores, lengths, out=np.zeros_like(scores), where=lengths > 0)
 
 
 def row_norms(rows: NDArray[np.float32]) -> NDArray[np.float64]:

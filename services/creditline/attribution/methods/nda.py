@@ -137,7 +137,7 @@ class NonparametricAttribution(Attributor):
             directory: Not used.
 
         Raises:
-            InvalidInput: A patch is larger than the pictures.
+            InvalidInput: A patch is larger than the pictures, or latents are NaN or infinite.
         """
         self._ids = works.examples.ids
         self._works = self._pictures(works)
@@ -148,7 +148,7 @@ class NonparametricAttribution(Attributor):
 
         Raises:
             NotReady: `prepare` was not called.
-            InvalidInput: Queries and works have pictures of different shapes.
+            InvalidInput: Queries and works have pictures of different shapes, or latents are NaN or infinite.
         """
         pictures = zip(queries.examples.ids, self._pictures(queries), strict=True)
         rows = [self._weights(query, picture).mean(dim=0, dtype=torch.float64) for query, picture in pictures]
@@ -230,6 +230,12 @@ class NonparametricAttribution(Attributor):
         pictures = gallery.examples.latents.float()
         if self._matching.space == "pixels":
             pictures = _scaled_pixels(gallery, self._matching.side).to(pictures.device)
+        not_finite = (~pictures.isfinite().flatten(1).all(dim=1)).nonzero()
+        if len(not_finite):
+            raise InvalidInput(
+                f"the {self._matching.space} of {gallery.examples.ids[int(not_finite[0])]!r} are NaN or"
+                " infinite; check that picture, and the autoencoder's weights for NaN"
+            )
         height, width = pictures.shape[2:]
         if self._matching.patch > min(height, width):
             raise InvalidInput(

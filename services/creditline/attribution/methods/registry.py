@@ -31,7 +31,12 @@ from creditline.attribution.methods.nda import (
     NonparametricAttribution,
 )
 from creditline.attribution.methods.prepared_ascent import natural_ascent
-from creditline.attribution.methods.similarity import FeatureSimilarity, PixelSimilarity, RandomScores
+from creditline.attribution.methods.similarity import (
+    FeatureSimilarity,
+    PixelSimilarity,
+    RandomScores,
+    unit_rows,
+)
 from creditline.attribution.methods.timestep_gradients import Normalised, TimestepGradients
 from creditline.attribution.methods.trak import TrakDivisor
 from creditline.attribution.unlearning.fast_teacher import FastUnlearning
@@ -46,7 +51,7 @@ MethodFactory = Callable[[MethodContext], Attributor]
 def _tower(name: str, towers: tuple[str, ...]) -> MethodFactory:
     def features(context: MethodContext, gallery: Gallery) -> NDArray[np.float32]:
         rows = [context.features(tower, gallery) for tower in towers]
-        return np.concatenate([row / np.linalg.norm(row, axis=1, keepdims=True) for row in rows], axis=1)
+        return np.concatenate([unit_rows(row) for row in rows], axis=1)
 
     return lambda context: FeatureSimilarity(name, lambda gallery: features(context, gallery))
 

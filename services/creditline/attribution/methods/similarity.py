@@ -70,7 +70,7 @@ class FeatureSimilarity(Attributor):
             directory: Not used.
 
         Raises:
-            InvalidInput: The features are not a matrix with one row per work.
+            InvalidInput: The features are not a matrix with one row per work, or not finite.
         """
         self._works = self._unit_rows(works)
         self.bytes_per_work = float(self._works.shape[1] * self._works.itemsize)
@@ -100,7 +100,13 @@ class FeatureSimilarity(Attributor):
                 f"{self.name} gave features of shape {features.shape} for {len(gallery)} pictures;"
                 " return one row per picture"
             )
-        return _normalised(features)
+        not_finite = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(not_finite):
+            raise InvalidInput(
+                f"{self.name} gave features of {gallery.examples.ids[not_finite[0]]!r} that are NaN or"
+                " infinite; check that picture, and the model of the features for NaN"
+            )
+        return unit_rows(features)
 
 
 class PixelSimilarity(FeatureSimilarity):
@@ -139,7 +145,8 @@ def centred_pixels(gallery: Gallery, *, side: int) -> NDArray[np.float32]:
     return centred
 
 
-def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """L2-normalised rows; zero vectors are left unchanged: (N, D) -> (N, D)."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
 

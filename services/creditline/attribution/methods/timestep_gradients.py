@@ -119,5 +119,7 @@ class TimestepGradients(Attributor):
             self._generator, examples, self._draws, self._layers, by_timestep=True
         )
         if unit:
-            gradients /= gradients.norm(dim=2, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+            lengths = gradients.norm(dim=2, keepdim=True)
+            # A gradient of length 0 has no direction: it becomes 0, also where only its square underflows.
+            gradients /= lengths.masked_fill(lengths == 0, torch.inf)
         return self._compression.project(gradients.flatten(0, 1)).view(*gradients.shape[:2], -1)

@@ -27,6 +27,10 @@ TrakDivisor = Literal["one", "relative", "renormalised"]
 # Number of columns converted to float64 at a time (bounds memory: rows may be a memory map).
 _COLUMNS = 1 << 14
 
+# A work whose features are shorter than this part of the works' root mean square length counts as a work
+# without features: its scores and divisors are only the rounding of the eigendecomposition.
+_NEGLIGIBLE_LENGTH = 1e-9
+
 _Rows = NDArray[Any]
 _Matrix = NDArray[np.float64]
 
@@ -43,10 +47,12 @@ def trak_scores(queries: _Rows, works: _Rows, regularisation: float) -> _Matrix:
         Scores: (Q, N) float64.
 
     Raises:
-        InvalidInput: The feature dimensions differ, λ is not above 0, or the works' features are all 0 or not
-            finite.
+        InvalidInput: The feature dimensions differ, λ is not above 0, the works' features are all 0, or a
+            feature is not finite.
     """
     _refuse_shape_mismatch(queries, works)
+    _refuse_not_finite(queries, "features of query")
+    _refuse_not_finite(works, "features of work")
     dual = works.shape[0] <= works.shape[1]
     gram = _products(works, works) if dual else _products(works.T, works.T)
     factor = scipy.linalg.cho_factor(gram + _absolute(regularisation, gram, len(works)) * np.eye(len(gram)))
@@ -70,8 +76,10 @@ class DualKernel:
             raise InvalidInput(
                 f"the works' inner products have shape {gram.shape}; give a square matrix (N, N)"
             )
+        _refuse_not_finite(np.diag(gram)[:, None], "inner products of work")
         self._mean = _mean_eigenvalue(gram, len(gram))
-        self._lengths = np.sqrt(np.diag(gram))
+        self._lengths = np.sqrt(np.maximum(np.diag(gram), 0.0))
+        self._has_features = self._lengths > _NEGLIGIBLE_LENGTH * np.sqrt(self._mean)
         self._values, self._vectors = _eigen(gram)
 
     def scores(
@@ -85,18 +93,20 @@ class DualKernel:
             divisor: What the scores of each work are divided by.
 
         Returns:
-            Scores: (Q, N) float64.
+            Scores: (Q, N) float64; 0 for a work whose features are 0.
 
         Raises:
-            InvalidInput: The number of works differs, λ is not above 0, or the divisor is unknown.
+            InvalidInput: The number of works differs, an inner product is not finite, λ is not above 0, or
+                the divisor is unknown.
         """
         if products.ndim != 2 or products.shape[1] != len(self._vectors):
             raise InvalidInput(
                 f"inner products have shape {products.shape}; this kernel takes (Q, {len(self._vectors)})"
             )
+        _refuse_not_finite(products, "inner products of query")
         damped = self._values + _validated(regularisation) * self._mean
         solved = (products @ self._vectors / damped) @ self._vectors.T
-        return _divided(solved, self._divisors(damped, divisor))
+        return self._divided(solved, self._divisors(damped, divisor))
 
     def leverages(self, regularisation: float) -> _Matrix:
         """Leverages of the works: the diagonal of ΦΦᵀ (ΦΦᵀ + λ)⁻¹.
@@ -130,6 +140,11 @@ class DualKernel:
             f"unknown divisor {divisor!r}; choose one of {', '.join(get_args(TrakDivisor))}", field="divisor"
         )
 
+    def _divided(self, scores: _Matrix, divisors: _Matrix) -> _Matrix:
+        """Scores divided by column; 0 for a work without features, whose scores are rounding only."""
+        usable = self._has_features & (divisors > 0)
+        return np.divide(scores, divisors, out=np.zeros_like(scores), where=usable)
+
 
 class TrakKernel:
     """The kernel computed from features, for any λ, by one eigendecomposition of ΦΦᵀ or ΦᵀΦ.
@@ -143,6 +158,7 @@ class TrakKernel:
 
     def __init__(self, works: _Rows) -> None:
         _refuse_shape_mismatch(works, works)
+        _refuse_not_finite(works, "features of work")
         self._works = works
         self._dual = DualKernel(_products(works, works)) if len(works) <= works.shape[1] else None
         if self._dual is None:
@@ -161,9 +177,10 @@ class TrakKernel:
             Scores: (Q, N) float64.
 
         Raises:
-            InvalidInput: The feature dimension differs, or λ is not above 0.
+            InvalidInput: The feature dimension differs, a feature is not finite, or λ is not above 0.
         """
         _refuse_shape_mismatch(queries, self._works)
+        _refuse_not_finite(queries, "features of query")
         if self._dual is not None:
             return self._dual.scores(_products(queries, self._works), regularisation)
         damped = self._values + _validated(regularisation) * self._mean
@@ -186,11 +203,6 @@ def _eigen(gram: _Matrix) -> tuple[_Matrix, _Matrix]:
     return np.maximum(values, 0.0), vectors
 
 
-def _divided(scores: _Matrix, divisors: _Matrix) -> _Matrix:
-    """Scores divided by column; 0 for a work whose divisor is 0, because it has no gradient."""
-    return np.divide(scores, divisors, out=np.zeros_like(scores), where=divisors > 0)
-
-
 def _absolute(regularisation: float, gram: _Matrix, works: int) -> float:
     return _validated(regularisation) * _mean_eigenvalue(gram, works)
 
@@ -198,12 +210,22 @@ def _absolute(regularisation: float, gram: _Matrix, works: int) -> float:
 def _mean_eigenvalue(gram: _Matrix, works: int) -> float:
     """Mean eigenvalue of ΦΦᵀ, computed from ΦΦᵀ or from ΦᵀΦ, which have the same trace."""
     mean = float(np.trace(gram)) / works if works else 0.0
-    if not mean > 0 or not np.isfinite(gram).all():
+    if not 0 < mean < np.inf:
         raise InvalidInput(
             f"the mean squared length of the features of {works} works is {mean}; give features that are"
             " finite and not all 0"
         )
     return mean
+
+
+def _refuse_not_finite(rows: _Rows, what: str) -> None:
+    """Refuse NaN and infinity, naming the first row that has them; rows may be a memory map."""
+    for number, row in enumerate(rows):
+        if not np.isfinite(row).all():
+            raise InvalidInput(
+                f"the {what} number {number} of {len(rows)} are NaN or infinite; check that picture, and the"
+                " generator's weights for NaN"
+            )
 
 
 def _validated(regularisation: float) -> float:

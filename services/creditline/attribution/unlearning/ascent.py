@@ -7,6 +7,7 @@ raises the query's loss by `RISE`, at noise that the gradient was not computed w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,26 @@ class Step:
     def rise(self) -> float:
         """Ratio of the query's loss after the step to the loss before."""
         return self.loss_after / self.loss_before
+
+
+def refuse_without_slope(loss: float, slope: float, query: Examples) -> None:
+    """Refuse a query whose loss no step can raise, before a step size is computed from both numbers.
+
+    Args:
+        loss: The query's loss.
+        slope: Derivative of the loss along the direction of the step.
+        query: The query, one example, or several that are unlearned together; named in the error.
+
+    Raises:
+        InvalidInput: The loss or the slope is 0 or not finite: the query has no gradient at these weights.
+    """
+    if not 0.0 < slope < math.inf or not 0.0 < loss < math.inf:
+        raise InvalidInput(
+            f"{query.ids[0]!r} cannot be unlearned: its loss is {loss:.3g}, and its slope along the"
+            f" natural gradient is {slope:.3g}; both must be above 0: check that the picture and its prompt come"
+            " from this generator, or choose other parameters",
+            field="image",
+        )
 
 
 def size_for_rise(loss_at: Callable[[float], float], first_guess: float, *, rise: float) -> float:
@@ -96,7 +117,7 @@ def unlearning_step(
         rise: Relative rise of the query's loss.
 
     Raises:
-        InvalidInput: The loss cannot be raised by that much.
+        InvalidInput: The loss cannot be raised by that much, or has no gradient.
     """
     projections = key_value_projections(generator.unet)
     slope = float((direction * gradient).sum())
@@ -106,6 +127,7 @@ def unlearning_step(
             return float(denoising_losses(generator, query, check).mean())
 
     before = loss_at(0.0)
+    refuse_without_slope(before, slope, query)
     size = size_for_rise(loss_at, rise * before / slope, rise=rise)
     return Step(size * direction, size, before, loss_at(size))
 

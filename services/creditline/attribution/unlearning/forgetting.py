@@ -7,6 +7,7 @@ close to that of an untrained model (MUCS). The weights are restored exactly aft
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from creditline.attribution.gradients.per_sample import (
     parameter_count,
     per_sample_gradients,
 )
-from creditline.attribution.unlearning.ascent import RISE, size_for_rise
+from creditline.attribution.unlearning.ascent import RISE, refuse_without_slope, size_for_rise
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws, Examples, denoising_losses, example_generator, noisy_batch
 from creditline.generator.pipeline import Generator
@@ -90,7 +91,7 @@ class NaturalAscent:
             query: The query, one example, or several to unlearn together.
 
         Raises:
-            InvalidInput: The query's loss cannot be raised by that much.
+            InvalidInput: The query's loss cannot be raised by that much, or has no gradient.
         """
         layers = chosen_layers(generator.unet, self.parameters)
         before = float(denoising_losses(generator, query, self.check_draws).mean())
@@ -123,8 +124,9 @@ class NaturalAscent:
                 return float(denoising_losses(generator, query, self.check_draws).mean())
 
         current_loss = loss_at(0.0)
-        rise = target_loss / current_loss - 1.0
         slope = float((direction * gradient).sum())
+        refuse_without_slope(current_loss, slope, query)
+        rise = target_loss / current_loss - 1.0
         return size_for_rise(loss_at, rise * current_loss / slope, rise=rise) * direction, trials
 
 
@@ -179,7 +181,8 @@ class BoundedDescentAscent:
             query: The query, one example.
 
         Raises:
-            InvalidInput: The query's loss does not reach the bound within `most_steps` steps.
+            InvalidInput: The query's loss does not reach the bound within `most_steps` steps, or a loss
+                becomes NaN or infinite.
         """
         layers = chosen_layers(generator.unet, self.parameters)
         with moved_layers(layers, _zeros(layers)):
@@ -202,6 +205,7 @@ class BoundedDescentAscent:
                 (works_loss - self.ascent * query_loss.clamp(max=self.null_loss)).backward()
                 optimiser.step()
                 latest = float(query_loss.detach())
+                _refuse_lost(latest + float(works_loss.detach()), query, step)
                 smoothed = latest if smoothed is None else 0.8 * smoothed + 0.2 * latest
                 if smoothed >= self.reach * self.null_loss:
                     return step + 1, smoothed
@@ -236,3 +240,13 @@ class BoundedDescentAscent:
         with torch.no_grad():
             predicted = generator.unet(batch.inputs, batch.timesteps, batch.text).sample
         return float(batch.squared_errors(predicted).mean())
+
+
+def _refuse_lost(loss: float, query: Examples, step: int) -> None:
+    """Refuse to go on with a loss that is NaN or infinite: it would never reach its bound."""
+    if not math.isfinite(loss):
+        raise InvalidInput(
+            f"the losses while {query.ids[0]!r} is unlearned become {loss} at step {step}; check that"
+            " picture, and the generator's weights for NaN, or lower the learning rate",
+            field="image",
+        )

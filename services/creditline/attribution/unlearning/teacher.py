@@ -22,7 +22,13 @@ from creditline.attribution.unlearning.artifacts import (
     store_gradients,
     write_statistics,
 )
-from creditline.attribution.unlearning.ascent import RISE, Step, losses_after, unlearning_step
+from creditline.attribution.unlearning.ascent import (
+    RISE,
+    Step,
+    losses_after,
+    refuse_without_slope,
+    unlearning_step,
+)
 from creditline.corpus.works import Corpus, Work
 from creditline.generator.losses import Draws, Examples, encoded_examples
 from creditline.generator.pipeline import Generator
@@ -220,6 +226,7 @@ class Teacher:
 
         Raises:
             NotReady: The stored gradients of some works are missing.
+            InvalidInput: A query has no gradient, or a gradient is NaN or infinite.
         """
         extra = (
             None if others is None else gradient_factors(self.generator, others, self.origin.draws).dense()
@@ -246,10 +253,13 @@ class Teacher:
         directions = []
         for row in range(len(queries)):
             # One query at a time: its direction is dense, and its draws fill a whole batch.
-            factors = gradient_factors(self.generator, queries.rows([row]), draws)
+            query = queries.rows([row])
+            factors = gradient_factors(self.generator, query, draws)
             gradient = factors.dense()[0]
             direction = self.statistics.fisher.natural(gradient)
-            size = RISE * factors.losses.mean() / (direction * gradient).sum()
+            loss, slope = factors.losses.mean(), (direction * gradient).sum()
+            refuse_without_slope(float(loss), float(slope), query)
+            size = RISE * loss / slope
             directions.append((size * direction).flatten())
         return torch.stack(directions)
 
