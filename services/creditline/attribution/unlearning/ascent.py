@@ -57,8 +57,8 @@ def refuse_without_slope(loss: float, slope: float, query: Examples) -> None:
     if not 0.0 < slope < math.inf or not 0.0 < loss < math.inf:
         raise InvalidInput(
             f"{query.ids[0]!r} cannot be unlearned: its loss is {loss:.3g}, and its slope along the"
-            f" natural gradient is {slope:.3g}; both must be above 0: check that the picture and its prompt come"
-            " from this generator, or choose other parameters",
+            f" natural gradient is {slope:.3g}; both must be above 0: check that picture and prompt come from"
+            " this generator, or choose other parameters",
             field="image",
         )
 
