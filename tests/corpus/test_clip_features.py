@@ -31,7 +31,7 @@ def test_works_come_in_the_order_of_part_numbers_with_their_metadata(
     # More than ten parts: number 10 comes after number 9.
     assert corpus.ids == small_corpus.ids
     assert [work.caption for work in corpus] == [work.caption for work in small_corpus]
-    assert {work.contributor for work in corpus} == {"pictures.example"}
+    assert {work.contributor for work in corpus} == {"unknown"}
     assert corpus.works[0].source == f"https://pictures.example/{corpus.ids[0]}.png"
 
 
@@ -83,7 +83,9 @@ def test_a_file_cut_off_is_refused(written: Path) -> None:
 def test_metadata_without_captions_is_refused_with_the_columns_that_are_there(written: Path) -> None:
     path = written / "metadata" / "metadata_0.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["caption"]), path)
-    with pytest.raises(InvalidInput, match=r"none of the columns caption, TEXT, text, only image_path"):
+    with pytest.raises(
+        InvalidInput, match=r"none of the columns caption, TEXT, text, prompt …, only image_path"
+    ):
         list(ClipFeatures.open(written).works())
 
 

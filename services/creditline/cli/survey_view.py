@@ -52,6 +52,7 @@ def _figures(survey: Survey) -> Table:
     rows = {
         "works": Text(f"{survey.works:,}{_pictures(survey)}"),
         "broken rows": _count(survey.broken),
+        **{f"  {loss}": Text(f"{count:,}", style=_BAD) for loss, count in survey.losses.items()},
         "repeated ids": _count(survey.duplicates),
         "contributors": Text(f"{survey.contributors:,}"),
         "licences": Text(_licences(survey.licences) or "none"),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from creditline.corpus.columns import PLAIN_FIELDS, columns_of, require_caption
 from creditline.corpus.directions import directions
-from creditline.corpus.records import work_of
+from creditline.corpus.records import fields_of, work_of
 from creditline.corpus.row_batches import Damage, open_parquet, plain_values, row_batches
 from creditline.corpus.works import Corpus, Work
 from creditline.errors import InvalidInput, NotReady
@@ -194,15 +194,17 @@ def _works(part: ClipPart) -> Iterator[Work]:
     with open_parquet(part.metadata) as file:
         names = file.schema_arrow.names
         require_caption(part.metadata, names, field="work_features")
-        columns = {field: column for field, column in columns_of(names).items() if field in PLAIN_FIELDS}
-        for rows in row_batches(file, list(dict.fromkeys(columns.values())), rows=_ROWS):
+        known = (columns for field, columns in columns_of(names).items() if field in PLAIN_FIELDS)
+        columns = list(dict.fromkeys(column for each in known for column in each))
+        for rows in row_batches(file, columns, rows=_ROWS):
             if isinstance(rows.content, Damage):
                 raise InvalidInput(
                     f"rows from {rows.first} of {part.metadata} cannot be read ({rows.content.reason}); copy"
                     " the file again",
                     field="work_features",
                 )
-            values = {field: plain_values(rows.content[column]) for field, column in columns.items()}
+            values = {column: plain_values(rows.content[column]) for column in columns}
             for offset in range(len(rows.content)):
                 own = f"{part.stem}-{rows.first + offset}"
-                yield work_of({field: column[offset] for field, column in values.items()}, own_id=own)
+                record = {column: held[offset] for column, held in values.items()}
+                yield work_of(fields_of(record), own_id=own)

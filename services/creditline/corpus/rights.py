@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from creditline.errors import InvalidInput
 
 WHOLE_PERCENT = 100.0
+UNKNOWN = "unknown"
+"""Contributor, or licence, of works for which none is stated."""
 _TOLERANCE_PERCENT = 0.01
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 UTF_8 = "utf-8"
+MOST_CAPTION_CHARACTERS = 10_000
+"""Characters of the longest text that the embedder accepts."""
 # Byte order marks. Those of UTF-32 come first because they begin with those of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -43,3 +47,12 @@ def clean(text: str) -> str:
 def mixed_caption(first: str, second: str) -> str:
     """A prompt that combines the titles of two works."""
     return f"{first} and {second}"
+
+
+@lru_cache(maxsize=4096)
+def host_of(url: str) -> str:
+    """The host name of a URL; empty for a path or half an address."""
+    try:
+        return urlsplit(url).hostname or "" if "://" in url else ""
+    except ValueError:  # such as "http://[half an address"
+        return ""

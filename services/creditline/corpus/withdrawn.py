@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from creditline.corpus.identity import key_of_id, key_of_name, person_keys
+from creditline.corpus.rights import UNKNOWN
+from creditline.corpus.texts import host_of
 
 if TYPE_CHECKING:
     from creditline.corpus.works import Work
@@ -70,7 +72,13 @@ class Withdrawn:
 
     def leaves_out(self, work: Work) -> bool:
         """Whether a work of a corpus is withdrawn, itself or through its contributor or a rights holder."""
-        return self.covers(work.id, *work.people, contributor_id=work.contributor_id)
+        return self.covers(work.id, *work.people, *_former_names(work), contributor_id=work.contributor_id)
+
+
+def _former_names(work: Work) -> tuple[str, ...]:
+    """The host that works without a contributor were once credited to, and could be withdrawn by."""
+    host = host_of(work.source) if work.contributor == UNKNOWN else ""
+    return (host,) if host else ()
 
 
 def _keys(names: frozenset[str], ids: frozenset[str]) -> frozenset[str]:

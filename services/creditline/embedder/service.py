@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from creditline.corpus.texts import MOST_CAPTION_CHARACTERS
 from creditline.devices import PROCESSOR, Device
 from creditline.embedder.batcher import Batcher
 from creditline.embedder.metrics import EmbedderMetrics
@@ -33,7 +34,7 @@ from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderServicer
 
 MOST_ITEMS = 128
-MOST_CHARACTERS = 10_000
+MOST_CHARACTERS = MOST_CAPTION_CHARACTERS
 _SIDES = {proto.SIDE_QUERY: Side.QUERY, proto.SIDE_WORK: Side.WORK}
 _STATUS: dict[type[CreditlineError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,

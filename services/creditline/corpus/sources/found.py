@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.corpus.records import created_of, work_of
+from creditline.corpus.columns import columns_of
+from creditline.corpus.metadata.values import is_null, plain
+from creditline.corpus.records import contributors_of, created_of, text_of, work_of
+from creditline.corpus.sources.losses import (
+    BROKEN_RIGHTS,
+    LONG_CAPTION,
+    NO_CAPTION,
+    OTHER,
+    UNREADABLE_PICTURE,
+)
 from creditline.corpus.sources.picture_check import picture_fault
-from creditline.corpus.texts import UTF_8, clean, decode_text
+from creditline.corpus.texts import MOST_CAPTION_CHARACTERS, UTF_8, clean, decode_text
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
 
@@ -19,6 +29,8 @@ Features = NDArray[np.float32]
 
 NOT_UTF_8 = "caption not in UTF-8"
 NO_DATE = "date not understood, left out"
+NO_NAMES = "contributor not understood, left out"
+FIRST_CAPTION = "several captions, the first is used"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -39,6 +51,8 @@ class Found:
     """One sentence that gives the reason why the row is broken; empty for a work."""
     notes: tuple[str, ...] = ()
     """Short texts about values that were guessed or ignored; the survey counts them."""
+    loss: str = ""
+    """Kind of the loss, one of `losses`, under which the survey counts a broken row; empty for a work."""
 
 
 class Source(Protocol):
@@ -98,8 +112,11 @@ def found_work(
     image_features: Features | None = None,
     text_features: Features | None = None,
     notes: Sequence[str] = (),
+    record: Mapping[str, Any] = MappingProxyType({}),
 ) -> Found:
     """A row with the work that the values describe; a broken row without a caption or with invalid rights.
+
+    A caption that an embedder would refuse makes a broken row too, unless the features are there already.
 
     Args:
         part: Name of the part.
@@ -111,32 +128,47 @@ def found_work(
         image_features: (dimension,) float32, L2-normalised.
         text_features: (dimension,) float32, L2-normalised.
         notes: Notes about how the row was read.
+        record: Values by column, with which a missing caption is explained.
     """
     try:
         work = work_of(values, own_id=own_id, picture=picture, source=source)
     except InvalidInput as error:
-        return found_broken(part, row, error.message)
+        return found_broken(part, row, error.message, loss=BROKEN_RIGHTS)
     if not work.caption:
-        return found_broken(part, row, f"work {work.id!r} has no caption; add one, or leave it out")
+        reason = f"work {work.id!r} {_without_caption(record)}; add one, or leave it out"
+        return found_broken(part, row, reason, loss=NO_CAPTION)
+    if image_features is None and len(work.caption) > MOST_CAPTION_CHARACTERS:
+        reason = (
+            f"the caption of work {work.id!r} has {len(work.caption):,} characters; at most"
+            f" {MOST_CAPTION_CHARACTERS:,} are allowed: shorten it, or leave the work out"
+        )
+        return found_broken(part, row, reason, loss=LONG_CAPTION)
     all_notes = (*notes, *_notes(values, work))
     return Found(part, row, work, image_features, text_features, "", all_notes)
 
 
-def found_broken(part: str, row: int, reason: str) -> Found:
-    """A row that holds no work, with the reason in one sentence."""
-    return Found(part, row, None, None, None, clean(reason))
+def _without_caption(record: Mapping[str, Any]) -> str:
+    empty = [name for name in columns_of(record).get("caption", ()) if is_null(record[name])]
+    return f"has an empty caption ({', '.join(empty)})" if empty else "has no caption"
+
+
+def found_broken(part: str, row: int, reason: str, *, loss: str = OTHER) -> Found:
+    """A row that holds no work, with the reason in one sentence and the kind of the loss."""
+    return Found(part, row, None, None, None, clean(reason), loss=loss)
 
 
 def _notes(values: Mapping[str, Any], work: Work) -> Iterator[str]:
     caption = values.get("caption")
     if isinstance(caption, bytes) and decode_text(caption)[1] != UTF_8:
         yield NOT_UTF_8
-    if (
-        work.created is None
-        and values.get("created") not in (None, "")
-        and created_of(values["created"]) is None
-    ):
+    if isinstance(plain(caption), list | tuple) and sum(bool(text_of(one)) for one in plain(caption)) > 1:
+        yield FIRST_CAPTION
+    created = values.get("created")
+    if work.created is None and not is_null(created) and created_of(created) is None:
         yield NO_DATE
+    contributor = values.get("contributor")
+    if not is_null(contributor) and not contributors_of(contributor):
+        yield NO_NAMES
 
 
 def with_pictures_checked(rows: Iterator[Found]) -> Iterator[Found]:
@@ -145,6 +177,6 @@ def with_pictures_checked(rows: Iterator[Found]) -> Iterator[Found]:
         fault = picture_fault(found.work.thumbnail) if found.work and found.work.thumbnail else ""
         if found.work and fault:
             reason = f"the picture of work {found.work.id!r} {fault}; store it again, or leave the work out"
-            yield replace(found, work=None, image_features=None, text_features=None, broken=reason)
+            yield found_broken(found.part, found.row, reason, loss=UNREADABLE_PICTURE)
         else:
             yield found

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from creditline.corpus.columns import PLAIN_FIELDS, columns_of
-from creditline.corpus.records import fields_of
+from creditline.corpus.columns import PLAIN_FIELDS
+from creditline.corpus.records import column_of, fields_of, tells
 from creditline.corpus.sources.found import NOT_UTF_8
 from creditline.corpus.texts import UTF_8, decode_text
 
@@ -48,10 +48,11 @@ def json_layer(origin: str, raw: bytes) -> Layer:
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
-    """Values by field; non-empty values of later layers replace those of earlier layers."""
+    """Values by field; values of later layers that say something replace those of earlier layers."""
     values: dict[str, Any] = {}
     for layer in layers:
-        values.update(fields_of(layer.record))
+        given = fields_of(layer.record)
+        values.update({name: one for name, one in given.items() if name not in values or tells(name, one)})
     return values
 
 
@@ -64,7 +65,6 @@ def origins(layers: Sequence[Layer]) -> dict[str, str]:
     """Description of where the value of each field comes from."""
     described: dict[str, str] = {}
     for layer in layers:
-        columns = columns_of(layer.record)
-        fields = [field for field in fields_of(layer.record) if field in PLAIN_FIELDS]
-        described.update({field: layer.origin_of(columns[field]) for field in fields})
+        columns = {field: column_of(layer.record, field) for field in PLAIN_FIELDS}
+        described.update({field: layer.origin_of(column) for field, column in columns.items() if column})
     return described

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from creditline.corpus.sources.found import Found, Source
+from creditline.corpus.sources.losses import OTHER
 from creditline.corpus.sources.seen_ids import Distinct, Place, SeenIds
 from creditline.corpus.works import Work
 
@@ -70,6 +71,8 @@ class Survey:
     """Number of rows that hold no work."""
     first_broken: tuple[Broken, ...]
     """The first broken rows, at most 20."""
+    losses: dict[str, int]
+    """Number of broken rows by kind of loss, see `losses`."""
     duplicates: int
     """Number of rows whose id an earlier row already has."""
     first_duplicates: tuple[Duplicate, ...]
@@ -99,6 +102,7 @@ class _Totals:
     with_picture: int = 0
     broken: int = 0
     first_broken: list[Broken] = field(default_factory=list)
+    losses: Counter[str] = field(default_factory=Counter)
     contributors: Distinct = field(default_factory=Distinct)
     licences: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
@@ -113,6 +117,7 @@ class _Totals:
             self._add_work(found, found.work)
             return
         self.broken += 1
+        self.losses[found.loss or OTHER] += 1
         if len(self.first_broken) < _NAMED_BROKEN:
             self.first_broken.append(Broken(found.part, found.row, found.broken))
 
@@ -166,6 +171,7 @@ def survey(
         pictures_checked=check_pictures,
         broken=totals.broken,
         first_broken=tuple(totals.first_broken),
+        losses=dict(totals.losses.most_common()),
         duplicates=totals.seen.repeated(),
         first_duplicates=tuple(islice(_duplicates(source, totals.seen), _NAMED_DUPLICATES)),
         contributors=totals.contributors.count(),

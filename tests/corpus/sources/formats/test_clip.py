@@ -49,10 +49,10 @@ def test_without_texts_there_are_none(tmp_path: Path) -> None:
     assert source.has_features
     assert [one.text_features for one in everything(source)] == [None] * 5
     assert source.mapping == {
-        "id": "key",
+        "id": "key or image_path",
         "caption": "caption",
         "licence": "LICENSE",
-        "source": "url",
+        "source": "url or image_path",
         "image_features": "img_emb_*.npy",
     }
 

@@ -30,7 +30,7 @@ def test_laions_rows_become_works_without_pictures(tmp_path: Path) -> None:
     assert len(works) == 50
     assert works[26] is not None
     assert (works[26].id, works[26].caption) == ("26", "a drawing of 1-1")
-    assert (works[26].source, works[26].contributor) == ("https://host1.example/1-1.jpg", "host1.example")
+    assert (works[26].source, works[26].contributor) == ("https://host1.example/1-1.jpg", "unknown")
     assert works[26].thumbnail == b""
     assert source.mapping == {"id": "SAMPLE_ID", "caption": "TEXT", "source": "URL", "licence": "LICENSE"}
 
@@ -42,7 +42,11 @@ def test_pictures_are_kept_as_they_are_and_missing_ones_are_broken(tmp_path: Pat
     assert [one.work.thumbnail if one.work else None for one in found] == [
         pictures[0], None, pictures[2], None, None,
     ]  # fmt: skip
-    assert found[1].broken == "row 1 of 00000.parquet has no picture in column 'jpg'; leave it out"
+    assert (found[1].loss, found[1].broken) == (
+        "download failed",
+        "row 1 of 00000.parquet was not downloaded (failed_to_download: HTTP Error 404: Not Found); download"
+        " it again, or leave it out",
+    )
     assert found[3].broken.startswith("the picture of work '000000003' cannot be decoded (")
     assert found[4].broken.startswith("the picture of work '000000004' is not in a known format (10 bytes)")
     # The same rows without a look at the pictures.
@@ -139,7 +143,7 @@ def test_rights_and_dates_come_from_columns(tmp_path: Path) -> None:
 def test_a_table_without_captions_is_refused_with_its_columns_and_ours(tmp_path: Path) -> None:
     pq.write_table(pa.table({"url": ["a"], "alt": ["b"]}), tmp_path / "a.parquet")
     with pytest.raises(
-        InvalidInput, match=r"a\.parquet has none of the columns caption, TEXT, text, only url, alt"
+        InvalidInput, match=r"a\.parquet has none of the columns caption, TEXT, text, prompt …, only url, alt"
     ):
         open_source(tmp_path)
 
@@ -149,8 +153,8 @@ def test_a_row_without_a_caption_is_broken(tmp_path: Path) -> None:
     found = everything(open_source(tmp_path))
     assert [one.broken for one in found] == [
         "",
-        "work 'b' has no caption; add one, or leave it out",
-        "work 'c' has no caption; add one, or leave it out",
+        "work 'b' has an empty caption (text); add one, or leave it out",
+        "work 'c' has an empty caption (text); add one, or leave it out",
     ]
 
 

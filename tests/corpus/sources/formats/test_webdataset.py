@@ -57,7 +57,7 @@ def test_img2datasets_json_tells_id_source_and_licence(tmp_path: Path) -> None:
     work = everything(source)[3].work
     assert work is not None
     assert (work.id, work.caption, work.licence) == ("000000003", "a drawing of 3", "CC-BY 4.0")
-    assert (work.source, work.contributor) == ("https://pictures.example/3.jpg", "pictures.example")
+    assert (work.source, work.contributor) == ("https://pictures.example/3.jpg", "unknown")
     assert source.mapping == {
         "id": "key in .json",
         "caption": "caption in .json",

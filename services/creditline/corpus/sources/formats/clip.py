@@ -15,6 +15,7 @@ from creditline.corpus.directions import directions
 from creditline.corpus.row_batches import Damage, Rows, open_parquet, row_batches
 from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Features, Found, found_broken
+from creditline.corpus.sources.losses import DAMAGED_FILE, NO_FEATURES
 from creditline.corpus.sources.source_files import fingerprint_of
 from creditline.errors import NotFound
 
@@ -68,7 +69,7 @@ class ClipSource:
     def mapping(self) -> Mapping[str, str]:
         first = self.features.parts[0]
         with open_parquet(first.metadata) as file:
-            fields = _metadata_table(file.schema_arrow, first.metadata).fields
+            fields = _metadata_table(file.schema_arrow, first.metadata).mapping
         texts = {"text_features": "text_emb_*.npy"} if self.features.has_texts else {}
         return {**fields, "image_features": "img_emb_*.npy", **texts}
 
@@ -98,7 +99,7 @@ def _found(rows: Rows, table: Table, part: str, files: ClipPart) -> Iterator[Fou
             f"rows from {rows.first} of {files.metadata} cannot be read ({rows.content.reason}); copy the"
             " file again"
         )
-        yield found_broken(part, rows.first, reason)
+        yield found_broken(part, rows.first, reason, loss=DAMAGED_FILE)
         return
     stop = rows.first + len(rows.content)
     images = _directions(files.images, rows.first, stop)
@@ -110,7 +111,8 @@ def _found(rows: Rows, table: Table, part: str, files: ClipPart) -> Iterator[Fou
         elif image is None or (texts and text is None):
             name = files.images.name if image is None or files.texts is None else files.texts.name
             reason = f"row {found.row} of {name} is NaN, infinite or zero"
-            yield found_broken(part, found.row, f"{reason}; embed it again, or leave it out")
+            told = f"{reason}; embed it again, or leave it out"
+            yield found_broken(part, found.row, told, loss=NO_FEATURES)
         else:
             yield Found(part, found.row, found.work, image, text, "", found.notes)
 

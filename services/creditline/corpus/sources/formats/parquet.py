@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from creditline.corpus.row_batches import Damage, one_line, open_parquet, row_batches
 from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Found, found_broken, with_pictures_checked
+from creditline.corpus.sources.losses import DAMAGED_FILE
 from creditline.corpus.sources.source_files import SourceFiles
 
 SUFFIX = ".parquet"
@@ -70,7 +71,9 @@ class ParquetSource:
             opened = open_parquet(path)
         except (OSError, pa.ArrowException) as error:
             if start == 0:
-                yield found_broken(part, 0, f"{path} cannot be read ({one_line(error)}); copy it again")
+                yield found_broken(
+                    part, 0, f"{path} cannot be read ({one_line(error)}); copy it again", loss=DAMAGED_FILE
+                )
             return
         with opened as file:
             table = self._table_of(file, path)
@@ -80,7 +83,7 @@ class ParquetSource:
                         f"rows from {rows.first} of {path} cannot be read ({rows.content.reason}); copy the"
                         " file again"
                     )
-                    yield found_broken(part, rows.first, reason)
+                    yield found_broken(part, rows.first, reason, loss=DAMAGED_FILE)
                 else:
                     yield from table.found(rows.content, part, rows.first)
 

@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from creditline.corpus.columns import columns_of, require_caption
+from creditline.corpus.columns import PLAIN_FIELDS, columns_of, require_caption
 from creditline.corpus.directions import directions
+from creditline.corpus.records import fields_of
 from creditline.corpus.row_batches import plain_values
+from creditline.corpus.sources.downloads import STATUS_COLUMNS, download_fault
 from creditline.corpus.sources.found import Features, Found, found_broken, found_work
+from creditline.corpus.sources.losses import EMPTY_PICTURE, NO_FEATURES, NO_PICTURE, NOT_DOWNLOADED
 
 _FEATURES = ("image_features", "text_features")
 # Rows held in memory at once; fewer where rows have pictures.
@@ -25,14 +28,16 @@ _ROWS, _ROWS_WITH_PICTURES = 2048, 32
 class Table:
     """Mapping of a table's columns to the fields of a work."""
 
-    fields: dict[str, str]
-    """Columns of plain values, by field."""
+    fields: dict[str, tuple[str, ...]]
+    """Columns of plain values, by field, in order of preference."""
     picture: str | None
     """Column of encoded pictures, as bytes or as structs with `bytes`; None without one."""
     features: dict[str, str]
     """Columns of features, by field."""
     widths: dict[str, int]
     """Dimension of the features, by field; 0 where it is not known yet."""
+    status: tuple[str, ...] = ()
+    """Columns in which img2dataset reports failed downloads; empty without them."""
 
     @classmethod
     def of(cls, schema: pa.Schema, where: object) -> Table:
@@ -46,11 +51,13 @@ class Table:
             InvalidInput: The table has no caption column.
         """
         require_caption(where, schema.names)
-        columns = dict(columns_of(_usable(schema)))
-        picture = columns.pop("picture", None)
-        features = {field: columns.pop(field) for field in _FEATURES if field in columns}
+        columns = columns_of(_usable(schema))
+        fields = {field: names for field, names in columns.items() if field in PLAIN_FIELDS}
+        picture = next(iter(columns.get("picture", ())), None)
+        features = {field: columns[field][0] for field in _FEATURES if field in columns}
         widths = {field: _width(schema.field(column).type) for field, column in features.items()}
-        return cls(columns, picture, features, widths)
+        status = STATUS_COLUMNS if set(STATUS_COLUMNS) <= set(schema.names) else ()
+        return cls(fields, picture, features, widths, status)
 
     def measured(self, batch: pa.RecordBatch) -> Table:
         """The mapping with feature dimensions from the first rows, where the schema does not give them."""
@@ -60,14 +67,23 @@ class Table:
 
     @property
     def mapping(self) -> dict[str, str]:
-        """The column that each field is read from."""
+        """The columns that each field is read from, described in words."""
+        fields = {field: " or ".join(columns) for field, columns in self.fields.items()}
         picture = {"picture": self.picture} if self.picture else {}
-        return {**self.fields, **picture, **self.features}
+        return {**fields, **picture, **self.features}
+
+    @property
+    def plain_columns(self) -> list[str]:
+        """Columns of plain values, without repetitions."""
+        return list(
+            dict.fromkeys([*(name for names in self.fields.values() for name in names), *self.status])
+        )
 
     @property
     def columns(self) -> list[str]:
         """Columns to read, without repetitions."""
-        return list(dict.fromkeys(self.mapping.values()))
+        pictures = [self.picture] if self.picture else []
+        return list(dict.fromkeys([*self.plain_columns, *pictures, *self.features.values()]))
 
     @property
     def rows_at_once(self) -> int:
@@ -83,14 +99,14 @@ class Table:
             first: Number of the batch's first row in the part.
             stem: Prefix of the ids of works that have none; defaults to the part's name without its suffix.
         """
-        values = {field: plain_values(_one(batch[column])) for field, column in self.fields.items()}
+        values = {column: plain_values(_one(batch[column])) for column in self.plain_columns}
         pictures = self._pictures(batch)
         features = {field: self._features(batch, field) for field in self.features}
         stem = stem or part.rsplit(".", 1)[0]
         for offset in range(len(batch)):
             row = first + offset
             yield self._row(
-                {field: column[offset] for field, column in values.items()},
+                {column: held[offset] for column, held in values.items()},
                 part,
                 row,
                 f"{stem}-{row}",
@@ -100,21 +116,35 @@ class Table:
 
     def _row(
         self,
-        values: dict[str, Any],
+        record: dict[str, Any],
         part: str,
         row: int,
         own_id: str,
         picture: bytes | None,
         features: dict[str, Features | str],
     ) -> Found:
+        fault = download_fault(record)
+        if fault:
+            return found_broken(part, row, f"row {row} of {part} {fault}", loss=NOT_DOWNLOADED)
         faults = [
             f"{field.replace('_', ' ')} {rows}" for field, rows in features.items() if isinstance(rows, str)
         ]
-        if self.picture and not picture and not self.features:
-            faults.append(f"no picture in column {self.picture!r}")
         if faults:
-            return found_broken(part, row, f"row {row} of {part} has {' and '.join(faults)}; leave it out")
-        return found_work(part, row, values, own_id=own_id, picture=picture or b"", **features)  # type: ignore[arg-type]
+            reason = f"row {row} of {part} has {' and '.join(faults)}; leave it out"
+            return found_broken(part, row, reason, loss=NO_FEATURES)
+        if self.picture and not picture and not self.features:
+            what = "no picture" if picture is None else "an empty picture (0 bytes)"
+            reason = f"row {row} of {part} has {what} in column {self.picture!r}; leave it out"
+            return found_broken(part, row, reason, loss=NO_PICTURE if picture is None else EMPTY_PICTURE)
+        return found_work(
+            part,
+            row,
+            fields_of(record),
+            own_id=own_id,
+            picture=picture or b"",
+            **features,  # type: ignore[arg-type]
+            record=record,
+        )
 
     def _pictures(self, batch: pa.RecordBatch) -> list[bytes | None] | None:
         if self.picture is None:
