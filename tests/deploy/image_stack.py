@@ -55,6 +55,7 @@ class ImageStack:
             release_directory=None,
             generator_directory=self.directory / "generator",
             corpus_file=None,
+            teacher_artifacts=None,
             api_key="check",
             device="cpu",
         )

@@ -39,6 +39,7 @@ def config(
     towers = write_small_clip(directory / "towers")
     content = {
         "name": "small",
+        "created": "2026-11-29T12:00:00Z",
         "generator": str(random_generator_directory),
         "corpus": str(directory / "corpus.parquet"),
         "towers": str(towers),
@@ -104,7 +105,7 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
         killed_when(pattern, config, output)
         assert not (output / "release" / "release.json").exists()
     said = finished(config, output)
-    assert "[7/10] training: already finished" in said
+    assert "[7/11] training: already finished" in said
     resumed = open_release(output / "release")
     assert resumed.files == whole.files
     assert (resumed.dimension, resumed.works) == (16, len(small_corpus))

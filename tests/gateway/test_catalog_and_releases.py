@@ -73,7 +73,7 @@ def test_a_release_of_another_corpus_is_not_served(release: Release) -> None:
     corpus = embedded_corpus()
     other = corpus.where(lambda work: work.id != release.work_ids()[3], name="other")
     with pytest.raises(FingerprintMismatch, match="CREDITLINE_CORPUS_FILE"):
-        open_served_release(release.directory, other)
+        open_served_release(release, other)
 
 
 def test_openapi_describes_every_route(lonely_gateway: RunningGateway) -> None:

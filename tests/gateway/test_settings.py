@@ -78,7 +78,7 @@ def test_a_loopback_address_needs_no_keys(monkeypatch: pytest.MonkeyPatch, host:
     [
         ("CREDITLINE_GATEWAY_HOST", "0.0.0.0", "set CREDITLINE_API_KEYS"),
         ("CREDITLINE_RELEASE_DIRECTORY", "/nowhere", "no release at /nowhere"),
-        ("CREDITLINE_CORPUS_FILE", "/nowhere.parquet", "no corpus at /nowhere.parquet"),
+        ("CREDITLINE_CORPUS_FILE", "/nowhere.parquet", "/nowhere.parquet does not exist"),
     ],
 )
 def test_the_process_stops_at_once_with_one_sentence(

@@ -263,7 +263,8 @@ def _made_up_release(directory: Path) -> Release:
         (directory / name).write_text(name)
     knots = np.array([-1.0, 0.0, 1.0])
     (directory / CALIBRATION).write_text(Calibration(knots, knots).to_json())
-    fingerprints = {f"{name}_fingerprint": "0" * 64 for name in ("generator", "corpus", "towers")}
+    fingerprints = {f"{name}_fingerprint": "0" * 64 for name in ("generator", "towers")}
+    fingerprints["corpus_fingerprint"] = embedded_corpus().fingerprint
     about = {"name": "made-up", "created": "2026-01-01T00:00:00+00:00", "corpus_name": "made-up"}
     return write_manifest(directory, {**about, **fingerprints, "width": 24, "works": len(ids), "figures": {}})
 

@@ -3,6 +3,6 @@
 Public modules: `attributor`, `ensembles.consensus`, `ensembles.expected_change`, `ensembles.models`,
 `gradients.parameters`, `gradients.per_sample`, `gradients.row_store`, `methods.context`,
 `methods.gradient_methods`, `methods.prepared_ascent`, `methods.registry`, `methods.trak`,
-`unlearning.ascent`, `unlearning.fast_teacher`, `unlearning.forgetting`, `unlearning.groups`,
-`unlearning.teacher`.
+`unlearning.artifacts`, `unlearning.ascent`, `unlearning.fast_teacher`, `unlearning.forgetting`,
+`unlearning.groups`, `unlearning.teacher`.
 """

@@ -1,7 +1,8 @@
-"""`creditline distill`: make a release from one configuration file."""
+"""`creditline distill`: make a release of a corpus and a generator."""
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,21 +15,57 @@ from creditline.cli.device import AUTO, DeviceOption, chosen_device
 if TYPE_CHECKING:
     from creditline.distillation.pipeline import Distillation
 
-app = typer.Typer(help="Make a release from a configuration file.", no_args_is_help=True)
+app = typer.Typer(help="Make a release of a corpus and a generator.", no_args_is_help=True)
 _console = Console()
 
 
 @app.callback()
 def _root() -> None:
-    """Make a release from a configuration file."""
+    """Make a release of a corpus and a generator."""
 
 
 @app.command()
 def run(
     config: Annotated[
-        Path, typer.Argument(help="YAML file; examples are in services/creditline/distillation/configs.")
-    ],
-    output: Annotated[Path, typer.Option(help="Directory of the stages; a second call resumes.")],
+        Path | None,
+        typer.Argument(
+            help="YAML file of a run, which the options complete; examples are in"
+            " services/creditline/distillation/configs.",
+            show_default=False,
+        ),
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="Works that the generator was trained on: any source that `corpus inspect` reads."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Format of the corpus, as for `corpus inspect`; detected by default."),
+    ] = None,
+    generator: Annotated[
+        Path | None, typer.Option(help="Directory of the generator, a Stable Diffusion pipeline.")
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the finished release; the stages are kept in INTO.run beside it."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the release; by default that of its directory.")
+    ] = None,
+    towers: Annotated[
+        str | None, typer.Option(help="Towers: embedded, NAME@CHECKPOINT, or a directory.")
+    ] = None,
+    queries: Annotated[
+        int | None,
+        typer.Option(help="Number of training queries; chosen by the size of the corpus by default."),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="As few queries as are useful: to try it out, with wide intervals."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Directory of the stages; a second call resumes.")
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(help="1/2 labels only the first half; run without --shard afterwards to do the rest."),
@@ -43,17 +80,23 @@ def run(
     ] = False,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Run all stages: queries, candidates, labels, training, calibration, agreement and release.
+    """Make a release: queries, candidates, labels, training, calibration, agreement and release.
 
     Complete stages are skipped, so that a second call resumes.
     """
     from creditline.distillation.labels.labelling import Shard
     from creditline.distillation.pipeline import Distillation
-    from creditline.distillation.run_config import read_config
+    from creditline.distillation.release.publication import copy_release, refuse_other_files
+    from creditline.distillation.run_config import query_counts, read_config
 
+    directory = _stages_directory(output, into)
+    if into is not None:
+        refuse_other_files(into)
+    options = {"corpus": corpus, "corpus_kind": kind, "generator": generator, "towers": towers}
+    named = name if name is not None or config is not None or into is None else _name_of(into)
     distillation = Distillation(
-        read_config(config),
-        output,
+        read_config(config, name=named, queries=query_counts(queries, quick=quick), **options),
+        directory,
         lambda line: _console.print(line, markup=False),
         device=chosen_device(device),
     )
@@ -64,9 +107,36 @@ def run(
         for number in range(1, distillation.rounds + 1):
             _label_by_workers(distillation, number)
     release = distillation.run()
-    for name, value in release.figures.items():
-        _console.print(f"{name:26s} {value:.4g}", markup=False)
+    if into is not None:
+        release = copy_release(release, into)
+    for figure, value in release.figures.items():
+        _console.print(f"{figure:26s} {value:.4g}", markup=False)
     _console.print(f"{release.directory}: release {release.name}, {release.works} works", markup=False)
+
+
+def _stages_directory(output: Path | None, into: Path | None) -> Path:
+    """Directory of the stages: as given, or beside the release.
+
+    Raises:
+        InvalidInput: Neither is given.
+    """
+    from creditline.errors import InvalidInput
+
+    if output is not None:
+        return output
+    if into is None:
+        raise InvalidInput(
+            "no directory is given for the release; name one with --into (or one for the stages with"
+            " --output)",
+            field="into",
+        )
+    return into.resolve().with_name(f"{into.resolve().name}.run")
+
+
+def _name_of(into: Path) -> str:
+    """A release's name from its directory: lower case, digits, dots, dashes and underscores."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", into.resolve().name.lower()).lstrip("._-")
+    return name or "release"
 
 
 def _label_by_workers(distillation: Distillation, labels_round: int) -> None:

@@ -34,7 +34,8 @@ ReleaseOption = Annotated[
 CorpusOption = Annotated[
     Path | None,
     typer.Option(
-        help="Corpus as a Parquet file; defaults to the embedded corpus.", envvar="CREDITLINE_CORPUS_FILE"
+        help="Source of the corpus, as of `corpus inspect`; defaults to the one that the release names.",
+        envvar="CREDITLINE_CORPUS_FILE",
     ),
 ]
 ReplaceLiveOption = Annotated[
@@ -68,10 +69,9 @@ def load(
     replaces such a build. Only builds that the release made are deleted. Works that are withdrawn in the
     ledger at CREDITLINE_LEDGER_URL are never listed.
     """
-    from creditline.corpus.openclipart import embedded_corpus
-    from creditline.corpus.works import read_corpus
     from creditline.index import enforce_withdrawals, load_release
     from creditline.release import open_release, reference_release_directory
+    from creditline.release.parts import corpus_of
 
     # A job that is terminated removes its unfinished build, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -79,7 +79,7 @@ def load(
     with connect(layout) as index:
         done = load_release(
             opened,
-            lambda: read_corpus(corpus) if corpus else embedded_corpus(),
+            lambda: corpus_of(opened, corpus),
             index,
             withdrawn_by_ledger(),
             replace_live=replace_live,

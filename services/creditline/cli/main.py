@@ -30,7 +30,7 @@ GROUPS = {
     "generator": "Train, assemble and sample generators.",
     "lab": "Retrain a small generator on subsets of its works, and evaluate methods by it.",
     "teacher": "Prepare the unlearning teacher and label queries with it.",
-    "distill": "Make a release from a configuration file.",
+    "distill": "Make a release of a corpus and a generator.",
 }
 _FAILED = 2
 

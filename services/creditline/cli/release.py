@@ -13,6 +13,7 @@ from creditline.cli.device import AUTO, DeviceOption, chosen_device
 
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
+    from creditline.release import Release
 
 app = typer.Typer(help="Verify and show releases.", no_args_is_help=True)
 _console = Console()
@@ -20,11 +21,17 @@ _console = Console()
 _Towers = Annotated[
     str,
     typer.Option(
-        help="Towers: embedded, NAME@CHECKPOINT (an open_clip name and a local file), or a directory."
+        help="Towers: embedded, NAME@CHECKPOINT (an open_clip name and a local file), or a directory;"
+        " defaults to those that the release names."
     ),
 ]
-_CorpusFile = Annotated[
-    Path | None, typer.Option(help="Corpus as a Parquet file; defaults to the reference corpus.")
+_CorpusSource = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpus",
+        "--corpus-file",
+        help="Source of the corpus, as of `corpus inspect`; defaults to the one that the release names.",
+    ),
 ]
 
 
@@ -32,8 +39,8 @@ _CorpusFile = Annotated[
 def verify(
     directory: Annotated[Path, typer.Argument(help="Directory of the release.")],
     sample: Annotated[int, typer.Option(help="Number of works to encode again.")] = 32,
-    towers: _Towers = "embedded",
-    corpus_file: _CorpusFile = None,
+    towers: _Towers = "",
+    corpus: _CorpusSource = None,
     work_features: Annotated[
         Path | None,
         typer.Option(help="Directory of the CLIP features that a release without pictures was made from."),
@@ -44,16 +51,17 @@ def verify(
     from creditline.corpus.clip_features import ClipFeatures
     from creditline.distillation.release.verification import verify_release
     from creditline.release import open_release
+    from creditline.release.parts import towers_of
     from creditline.towers.spec import TowerSpec
     from creditline.towers.towers import Towers
 
     release = open_release(directory)
     given = ClipFeatures.open(work_features) if work_features else None
-    own = given.corpus(release.corpus_name) if given and corpus_file is None else None
+    own = given.corpus(release.corpus_name) if given and corpus is None else None
     verified = verify_release(
         release,
-        own or _corpus(corpus_file),
-        Towers.open(TowerSpec.parse(towers), device=chosen_device(device)),
+        own or _corpus(release, corpus),
+        Towers.open(TowerSpec.parse(towers_of(release, towers)), device=chosen_device(device)),
         sample=sample,
         seed=0,
         given=given,
@@ -77,8 +85,11 @@ def show(
     _console.print(Markdown(release.model_card()))
 
 
-def _corpus(corpus_file: Path | None) -> Corpus:
-    from creditline.corpus.works import read_corpus
+def _corpus(release: Release, chosen: Path | None) -> Corpus:
+    """The works of the release, exactly: of the packaged release, the reference corpus."""
     from creditline.generator.reference import reference_corpus
+    from creditline.release.parts import corpus_of, corpus_place
 
-    return reference_corpus() if corpus_file is None else read_corpus(corpus_file)
+    if corpus_place(release, chosen) is None:
+        return reference_corpus()
+    return corpus_of(release, chosen)

@@ -19,6 +19,14 @@ app = typer.Typer(help="Prepare the unlearning teacher and label queries with it
 # Mix of prompts with one and two subjects, at several guidance scales.
 _MIXED_FRACTION, _GUIDANCES = 0.35, (2.5, 1.5, 4.0)
 _console = Console()
+_CorpusOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpus",
+        help="Works that the generator was trained on, as of `corpus inspect`; defaults to the reference"
+        " corpus.",
+    ),
+]
 
 
 @app.callback()
@@ -30,15 +38,16 @@ def _root() -> None:
 def prepare(
     generator: Annotated[Path, typer.Option(help="StableDiffusionPipeline directory.")],
     output: Annotated[Path, typer.Option(help="Directory of the artifacts; a second call resumes.")],
+    corpus: _CorpusOption = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Compute losses, Fisher information and gradients of the reference corpus (about 10 minutes)."""
+    """Compute losses, Fisher information and gradients of a corpus (about 10 minutes for 1,800 works)."""
     from creditline.attribution.unlearning.teacher import prepare_teacher
     from creditline.generator.pipeline import Generator
-    from creditline.generator.reference import reference_corpus
 
+    works = _corpus(corpus)
     with Generator.open(generator, device=chosen_device(device)) as opened:
-        prepare_teacher(opened, reference_corpus(), output, _console.print)
+        prepare_teacher(opened, works, output, _console.print)
     _console.print(f"The teacher is ready: {output}")
 
 
@@ -56,6 +65,7 @@ def label(
         ),
     ] = "first-order",
     seed: Annotated[int, typer.Option(help="Seed of prompts and pictures.")] = 1,
+    source: _CorpusOption = None,
     shard: Annotated[
         str | None,
         typer.Option(help="1/2 does only the first half; run without --shard afterwards to join all shards."),
@@ -66,9 +76,10 @@ def label(
     from creditline.distillation.labels.labelling import LabelJob, Shard, label_queries, label_shard
     from creditline.distillation.labels.queries import plan_more, plan_queries
     from creditline.generator.pipeline import Generator
-    from creditline.generator.reference import reference_corpus, reference_decoys
+    from creditline.generator.reference import reference_decoys
 
-    corpus = reference_corpus()
+    corpus = _corpus(source)
+    decoys = reference_decoys() if source is None else corpus.subset((), name="none")
     held_out_queries = plan_queries(
         corpus, training=0, held_out=held_out, mixed_fraction=_MIXED_FRACTION, seed=seed
     )
@@ -83,12 +94,19 @@ def label(
     planned = [*held_out_queries, *training_queries]
     with Generator.open(generator, device=chosen_device(device)) as opened:
         teacher = _label_teacher(method, opened, corpus, artifacts)
-        job = LabelJob(teacher, corpus, reference_decoys(), tuple(planned))
+        job = LabelJob(teacher, corpus, decoys, tuple(planned))
         if shard is not None:
             label_shard(job, output, Shard.parse(shard), _console.print)
             return
         labels = label_queries(job, output, _console.print)
     _console.print(f"{len(labels.queries)} queries × {labels.influence.shape[1]} works: {output}")
+
+
+def _corpus(source: Path | None) -> Corpus:
+    from creditline.corpus.sources.corpora import open_corpus
+    from creditline.generator.reference import reference_corpus
+
+    return reference_corpus() if source is None else open_corpus(source, report=_console.print)
 
 
 def _label_teacher(method: str, generator: Generator, corpus: Corpus, artifacts: Path) -> LabelTeacher:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from creditline.corpus.rights import WHOLE_PERCENT, RightsHolder, check_rights
 from creditline.errors import InvalidInput, NotFound, NotReady
+from creditline.files import replace_file
 
 WORK_SCHEMA = pa.schema(
     [
@@ -33,6 +34,9 @@ WORK_SCHEMA = pa.schema(
         ("contributor_id", pa.string()),
     ]
 )
+# Version of the packed form, which its Parquet metadata states: 1 has no metadata.
+PACKED_VERSION = 2
+_VERSION_KEY = b"creditline.corpus.version"
 # Columns that older corpus files do not have.
 _OPTIONAL_COLUMNS = ("rights_holders", "created", "contributor_id")
 
@@ -167,16 +171,54 @@ class Corpus:
 
 
 def write_corpus(corpus: Corpus, path: Path) -> None:
-    """Write a corpus as one Parquet file with `WORK_SCHEMA`, compressed by Zstandard."""
+    """Write a corpus as one Parquet file, the packed form: `WORK_SCHEMA`, compressed by Zstandard."""
     columns = {field.name: [getattr(work, field.name) for work in corpus.works] for field in WORK_SCHEMA}
     columns["rights_holders"] = [[vars(one) for one in work.rights_holders] for work in corpus.works]
-    pq.write_table(pa.table(columns, schema=WORK_SCHEMA), path, compression="zstd")
+    schema = WORK_SCHEMA.with_metadata({_VERSION_KEY: str(PACKED_VERSION)})
+    with replace_file(path) as draft:
+        pq.write_table(pa.table(columns, schema=schema), draft, compression="zstd")
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is a packed corpus, of this or an earlier version."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return _VERSION_KEY in (schema.metadata or {}) or not _missing_columns(schema.names)
+
+
+def _missing_columns(present: Sequence[str]) -> list[str]:
+    return [name for name in WORK_SCHEMA.names if name not in (*present, *_OPTIONAL_COLUMNS)]
+
+
+def _refuse_newer(schema: pa.Schema, path: Path) -> None:
+    version = int((schema.metadata or {}).get(_VERSION_KEY, b"1"))
+    if version > PACKED_VERSION:
+        raise InvalidInput(
+            f"{path} is a packed corpus of version {version}, but this Creditline reads up to"
+            f" {PACKED_VERSION}; update Creditline, or pack the corpus again with `creditline corpus pack`",
+            field="corpus",
+        )
 
 
 def _work(row: dict[str, Any]) -> Work:
     holders = tuple(RightsHolder(**one) for one in row.get("rights_holders") or ())
     given = {name: value for name, value in row.items() if value is not None}
     return Work(**{**given, "keywords": tuple(row["keywords"]), "rights_holders": holders})
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidInput(
+            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); copy it again, or pack the"
+            " corpus again with `creditline corpus pack`",
+            field="corpus",
+        ) from error
+    _refuse_newer(table.schema, path)
+    return table
 
 
 def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
@@ -188,13 +230,13 @@ def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
 
     Raises:
         NotReady: The file does not exist.
-        InvalidInput: Columns are missing, an id is repeated, a work has no caption, or the percentages of its
-            rights holders do not sum to 100 %.
+        InvalidInput: A later version wrote the file, columns are missing, an id is repeated, a work has no
+            caption, or the percentages of its rights holders do not sum to 100 %.
     """
     if not path.is_file():
-        raise NotReady(f"no corpus at {path}; build it with `creditline corpus build`", field="corpus")
-    table = pq.read_table(path)
-    missing = [name for name in WORK_SCHEMA.names if name not in (*table.column_names, *_OPTIONAL_COLUMNS)]
+        raise NotReady(f"no corpus at {path}; pack one with `creditline corpus pack`", field="corpus")
+    table = _read_table(path)
+    missing = _missing_columns(table.column_names)
     if missing:
         raise InvalidInput(
             f"{path} lacks the columns {', '.join(missing)}; build the corpus again", field="corpus"

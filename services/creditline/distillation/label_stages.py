@@ -157,11 +157,12 @@ class LabelStages:
         )
 
     def _query_inputs(self) -> dict[str, object]:
-        files = (self._config.queries.listed, self._config.queries.transfer)
+        queries = self._context.queries
+        files = (queries.listed, queries.transfer)
         return {
             "corpus": self._context.corpus.fingerprint,
             "generator": generator_fingerprint(self._context.generator_directory),
-            "queries": self._config.queries.model_dump(exclude={"listed", "transfer"}),
+            "queries": queries.model_dump(exclude={"listed", "transfer"}),
             "prompts": [read_prompts(path) if path else [] for path in files],
             "seed": self._config.seed,
         }
@@ -175,7 +176,7 @@ class LabelStages:
 
     def _plan(self) -> list[PlannedQuery]:
         """Plan evaluation queries, then training queries, which share no prompt with them."""
-        corpus, queries, seed = self._context.corpus, self._config.queries, 4 * self._config.seed
+        corpus, queries, seed = self._context.corpus, self._context.queries, 4 * self._config.seed
         mixed, guidances = queries.mixed_fraction, queries.guidances
         evaluation = plan_queries(
             corpus, training=0, held_out=queries.held_out, mixed_fraction=mixed, seed=seed + 1
@@ -201,7 +202,7 @@ class LabelStages:
 
     def _listed(self, excluded: list[str]) -> list[str]:
         """Prompts of the configured file for training queries, without those of evaluation queries."""
-        queries = self._config.queries
+        queries = self._context.queries
         if queries.listed is None:
             return []
         reserved = {prompt.casefold() for prompt in excluded}

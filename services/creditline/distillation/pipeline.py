@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from creditline.attribution.unlearning.artifacts import copy_statistics
+from creditline.attribution.unlearning.teacher import prepare_teacher
+from creditline.build_lock import build_lock
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.device_setting import CPU
@@ -25,6 +29,7 @@ from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSe
 from creditline.distillation.labels.labelling import Shard
 from creditline.distillation.release.notes import release_notes
 from creditline.distillation.release.publication import ReleaseContent, write_release
+from creditline.distillation.release_needs import ReleaseNeeds
 from creditline.distillation.run_config import RunConfig
 from creditline.distillation.run_context import Report, RunContext
 from creditline.distillation.stages import FinishedStage, Stages
@@ -32,6 +37,8 @@ from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import Trained, train_encoder
 from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import OodDetector
+from creditline.files import replace_file
+from creditline.generator.pipeline import generator_fingerprint
 from creditline.release import (
     CALIBRATION,
     ENCODER,
@@ -43,6 +50,7 @@ from creditline.release import (
 )
 
 _AFTER_LABELS = 4
+_CREATED = "created.txt"
 # Version of the files of the calibration stage; raised when their content changes.
 _CALIBRATION_FORM = 2
 _TRAINED = "training.json"
@@ -90,13 +98,17 @@ class Distillation:
         calibration = stages.run("calibration", calibrated_on, self._calibrate(labels, training))
         assessed = {**after, "calibration": calibration.fingerprint}
         agreement = stages.run("agreement", assessed, self._assess(labels, training, calibration))
+        audits = self._audit_statistics(stages)
         made_of = {
             **assessed,
             "agreement": agreement.fingerprint,
             "name": self.config.name,
-            "created": self.config.created.isoformat(),
+            "created": self._created().isoformat(),
+            "audits": audits.fingerprint if audits else "",
+            "places": self._needs.places(),
         }
-        release = stages.run("release", made_of, self._publish(labels, training, calibration, agreement))
+        publish = self._publish(labels, training, calibration, agreement, audits)
+        release = stages.run("release", made_of, publish)
         return open_release(release.directory)
 
     def planned_parts(self, number: int = 1) -> int:
@@ -126,7 +138,40 @@ class Distillation:
 
     def _stages(self) -> Stages:
         count = 1 if self.config.labels else self._label_stages.count
-        return Stages(self.directory, count + _AFTER_LABELS, self._report)
+        audits = 1 if self._needs.has_own_teacher else 0
+        return Stages(self.directory, count + audits + _AFTER_LABELS, self._report)
+
+    @property
+    def _needs(self) -> ReleaseNeeds:
+        return ReleaseNeeds(self.config, self.directory / "release")
+
+    def _created(self) -> datetime:
+        """The configured date, or the time at which this run was begun."""
+        if self.config.created is not None:
+            return self.config.created
+        path = self.directory / _CREATED
+        with build_lock(path):
+            if not path.is_file():
+                with replace_file(path, durable=True) as draft:
+                    draft.write_text(datetime.now(UTC).isoformat(timespec="seconds"))
+        return datetime.fromisoformat(path.read_text())
+
+    def _audit_statistics(self, stages: Stages) -> FinishedStage | None:
+        """Statistics of the teacher that audits a release of its own generator; None for the reference."""
+        if not self._needs.has_own_teacher:
+            return None
+        context = self._context
+        inputs = {
+            "generator": generator_fingerprint(context.generator_directory),
+            "corpus": context.corpus.fingerprint,
+        }
+        return stages.run("audit-teacher", inputs, self._prepare_audits)
+
+    def _prepare_audits(self, directory: Path) -> None:
+        context = self._context
+        with context.open_generator() as generator:
+            prepare_teacher(generator, context.corpus, context.artifacts, self._report)
+        copy_statistics(context.artifacts, directory)
 
     def _training_inputs(self, labels: FinishedStage) -> dict[str, object]:
         return {
@@ -192,6 +237,7 @@ class Distillation:
         training: FinishedStage,
         calibration: FinishedStage,
         agreement: FinishedStage,
+        audits: FinishedStage | None,
     ) -> Callable[[Path], None]:
         def make(directory: Path) -> None:
             encoder, labelled, context = _encoder(training), self._labels(labels), self._context
@@ -209,7 +255,9 @@ class Distillation:
                 towers_fingerprint=context.store.towers.fingerprint,
                 figures={name: estimate["value"] for name, estimate in evaluation.items()},
                 notes=self._notes(labelled, encoder, training),
-                created=self.config.created,
+                created=self._created(),
+                places=self._needs.places(),
+                teacher_statistics=audits.directory if audits else None,
             )
             write_release(content, directory)
 

@@ -1,11 +1,13 @@
-"""Configuration of a distillation run: one YAML file; unknown keys are refused.
+"""Configuration of a distillation run: a YAML file, options, or both; unknown keys are refused.
 
-Paths are relative to the current directory. The same file gives the same release.
+Paths are relative to the current directory. The same configuration with the same `created` gives the same
+release.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -23,16 +25,26 @@ from creditline.distillation.training.recipes import OURS, RECIPES
 from creditline.errors import InvalidInput, NotReady
 from creditline.towers.spec import TowerSpec
 
+# Fewer training queries leave too few for validation; fewer held-out ones give neither calibration nor
+# intervals nor an out-of-distribution score.
+MIN_QUERIES = 16
+_MOST_TRAINING, _MOST_HELD_OUT = 600, 400
+_LEAST_TRAINING, _LEAST_HELD_OUT = 96, 48
+# Training and held-out queries per work, up to the limits above.
+_TRAINING_PER_WORK, _HELD_OUT_PER_WORK = 0.4, 0.16
+# Of `--quick`: enough to try everything out, with wide intervals.
+_QUICK_TRAINING, _QUICK_HELD_OUT = 64, 32
+
 
 class QueryPlan(BaseModel):
     """The queries whose pictures are generated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    training: int = Field(default=600, ge=2)
-    """Number of training queries."""
-    held_out: int = Field(default=400, ge=16)
-    """Number of held-out queries."""
+    training: int | None = Field(default=None, ge=MIN_QUERIES)
+    """Number of training queries; None: chosen by the size of the corpus."""
+    held_out: int | None = Field(default=None, ge=MIN_QUERIES)
+    """Number of held-out queries; None: chosen by the size of the corpus."""
     mixed_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
     """Probability that a prompt mixes the titles of two works."""
     guidances: tuple[float, ...] = Field(default=(2.5, 1.5, 4.0), min_length=1)
@@ -45,6 +57,41 @@ class QueryPlan(BaseModel):
     """File of prompts for transfer queries, which are for evaluation only."""
     transfer_count: int = Field(default=100, ge=2)
     """Number of transfer queries: the prompts of `transfer` whose nearest caption is farthest."""
+
+    def sized(self, prompts: int) -> SizedQueries:
+        """The plan with numbers of queries for a corpus.
+
+        Args:
+            prompts: Number of different captions of the corpus, which held-out prompts are drawn from.
+
+        Raises:
+            InvalidInput: The corpus has too few captions for the held-out queries.
+        """
+        most = int((prompts - 2) / (1.0 + self.mixed_fraction))
+        wanted = min(_MOST_HELD_OUT, max(_LEAST_HELD_OUT, round(_HELD_OUT_PER_WORK * prompts)))
+        # At most half of the captions, so that training prompts are left.
+        held_out = self.held_out or max(MIN_QUERIES, min(wanted, most // 2))
+        if held_out > most:
+            needed = math.ceil(held_out * (1.0 + self.mixed_fraction)) + 2
+            raise InvalidInput(
+                f"{held_out} held-out queries need at least {needed} works with different captions, but the"
+                f" corpus has {prompts}; "
+                + ("bring more works" if held_out == MIN_QUERIES else "lower queries.held_out"),
+                field="queries.held_out",
+            )
+        training = min(_MOST_TRAINING, max(_LEAST_TRAINING, round(_TRAINING_PER_WORK * prompts)))
+        return SizedQueries(
+            **{**self.model_dump(), "training": self.training or training, "held_out": held_out}
+        )
+
+
+class SizedQueries(QueryPlan):
+    """A query plan with all numbers."""
+
+    training: int = Field(ge=MIN_QUERIES)
+    """Number of training queries."""
+    held_out: int = Field(ge=MIN_QUERIES)
+    """Number of held-out queries."""
 
 
 class Candidates(BaseModel):
@@ -73,14 +120,18 @@ class RunConfig(BaseModel):
     """Name of the release."""
     seed: int = Field(default=0, ge=0)
     """Seed of all random draws."""
-    created: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    """Date that the release states; not the clock's, so that two runs give the same bytes."""
+    created: datetime | None = None
+    """Date that the release states; None: when the run began. Two runs with the same date give the same
+    bytes."""
     generator: Path | None = None
-    """Directory of the generator's pipeline; None: the reference generator."""
+    """Directory of the generator's pipeline; None: the reference generator, for the reference corpus only."""
     artifacts: Path | None = None
     """Directory of the teacher's prepared artifacts; None: `teacher` in the run's directory."""
     corpus: Path | None = None
-    """File of the works; None: those of `work_features`, or the reference corpus."""
+    """Source of the works, in any format that `creditline corpus inspect` reads; None: the works of
+    `work_features`, or the reference corpus."""
+    corpus_kind: str | None = None
+    """Format of the corpus; None: detected."""
     towers: str = "embedded"
     """Specification of the towers (`creditline.towers.spec`)."""
     work_features: Path | None = None
@@ -100,10 +151,48 @@ class RunConfig(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict)
     """Changed fields of the recipe (`TrainingPlan`), by name."""
 
+    @field_validator("created")
+    @classmethod
+    def _with_time_zone(cls, value: datetime | None) -> datetime | None:
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
     @field_validator("labels", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
+
+    @property
+    def is_of_reference(self) -> bool:
+        """Whether the run is of the reference corpus and generator."""
+        return self.corpus is None and self.work_features is None and self.generator is None
+
+    def refuse_contradictions(self) -> None:
+        """Check that the keys fit together.
+
+        Raises:
+            InvalidInput: Two keys exclude each other, one is missing beside another, or a recipe is unknown.
+        """
+        self.plan()
+        TowerSpec.parse(self.towers)
+        if self.labels and self.candidates is not None:
+            raise InvalidInput(
+                "the configuration has both 'labels', which exist already, and 'candidates' to be labelled;"
+                " leave one of them out",
+                field="candidates",
+            )
+        own_works = self.corpus or self.work_features
+        if own_works and self.generator is None and not self.labels:
+            raise InvalidInput(
+                f"the corpus {own_works} is given without a generator; name the directory of the generator"
+                " that was trained on it (--generator DIR, key 'generator')",
+                field="generator",
+            )
+        if self.generator is not None and not own_works:
+            raise InvalidInput(
+                f"the generator {self.generator} is given without a corpus; name the works that it was"
+                " trained on (--corpus SOURCE, key 'corpus')",
+                field="corpus",
+            )
 
     def with_absolute_paths(self) -> dict[str, Any]:
         """The configuration as JSON values with absolute paths, for workers in other current directories."""
@@ -147,36 +236,56 @@ class RunConfig(BaseModel):
         return plan
 
 
-def read_config(path: Path) -> RunConfig:
-    """Read and check a configuration file.
+def read_config(path: Path | None, **options: Any) -> RunConfig:
+    """Read and check a configuration.
+
+    Args:
+        path: The YAML file; None: the options alone.
+        **options: Keys that replace those of the file, where they are not None; keys of `queries` are those
+            of the file with the given ones replaced.
 
     Raises:
         NotReady: The file does not exist.
-        InvalidInput: The file is not a valid configuration; each wrong key is named.
+        InvalidInput: The configuration is not valid; each wrong key is named.
     """
+    content = {} if path is None else _yaml(path)
+    content |= {key: value for key, value in options.items() if value is not None and key != "queries"}
+    if options.get("queries"):
+        content["queries"] = {**(content.get("queries") or {}), **options["queries"]}
+    where = "the configuration" if path is None else str(path)
+    try:
+        config = RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise InvalidInput(f"{where}: {'; '.join(_sentences(error))}", field="config") from error
+    config.refuse_contradictions()
+    return config
+
+
+def query_counts(queries: int | None, *, quick: bool) -> dict[str, int]:
+    """Keys of `queries` for the command line's options.
+
+    Args:
+        queries: Number of training queries; None: not chosen.
+        quick: Whether as few queries as are useful are wanted.
+    """
+    counts = {"training": _QUICK_TRAINING, "held_out": _QUICK_HELD_OUT} if quick else {}
+    if queries is not None:
+        counts["training"] = queries
+    return counts
+
+
+def _yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotReady(f"there is no configuration at {path}; write one, or correct the path", field="config")
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} is not valid YAML ({error}); correct it", field="config") from error
     if not isinstance(content, dict):
         raise InvalidInput(
             f"{path} must be a mapping of keys to values, such as 'name: mine'", field="config"
         )
-    try:
-        config = RunConfig.model_validate(content)
-    except ValidationError as error:
-        raise InvalidInput(f"{path}: {'; '.join(_sentences(error))}", field="config") from error
-    config.plan()
-    TowerSpec.parse(config.towers)
-    if config.labels and config.candidates is not None:
-        raise InvalidInput(
-            f"{path} has both 'labels', which exist already, and 'candidates' to be labelled; leave one"
-            " of them out",
-            field="candidates",
-        )
-    return config
+    return content
 
 
 _PATHS = ("generator", "artifacts", "corpus", "work_features")

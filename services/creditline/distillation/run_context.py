@@ -8,15 +8,19 @@ from pathlib import Path
 
 from creditline.attribution.unlearning.teacher import prepare_teacher
 from creditline.corpus.clip_features import ClipFeatures
-from creditline.corpus.works import Corpus, read_corpus
+from creditline.corpus.sources import open_source
+from creditline.corpus.sources.corpora import open_corpus
+from creditline.corpus.works import PACKED_VERSION, Corpus, is_packed, read_corpus, write_corpus
 from creditline.device_setting import CPU
 from creditline.distillation.labels.label_set import FIRST_ORDER
 from creditline.distillation.labels.teachers import FirstOrder, LabelTeacher, method_teacher
-from creditline.distillation.run_config import RunConfig
+from creditline.distillation.run_config import RunConfig, SizedQueries
+from creditline.distillation.stages import Stages
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.generator.assembly import assemble_reference
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus, reference_decoys
+from creditline.release import CORPUS_FILE
 from creditline.towers.spec import TowerSpec
 from creditline.towers.towers import Towers
 
@@ -41,10 +45,34 @@ class RunContext:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The works that the generator was trained on."""
+        """The works that the generator was trained on; a source is packed into the run's directory first."""
         if self.config.corpus:
-            return read_corpus(self.config.corpus)
+            return self._own_corpus(self.config.corpus)
         return self.given.corpus(self.config.name) if self.given else reference_corpus()
+
+    def _own_corpus(self, path: Path) -> Corpus:
+        kind = self.config.corpus_kind
+        if kind is None and path.is_file() and is_packed(path):
+            return read_corpus(path)
+        source = open_source(path, kind=kind)
+        read_from = {"source": source.fingerprint, "kind": source.kind, "form": PACKED_VERSION}
+        packed = Stages(self.directory, 1, self.report).run("corpus", read_from, self._pack(path, kind))
+        return read_corpus(packed.directory / CORPUS_FILE, name=path.resolve().stem)
+
+    def _pack(self, path: Path, kind: str | None) -> Callable[[Path], None]:
+        def make(directory: Path) -> None:
+            write_corpus(open_corpus(path, kind=kind, report=self.report), directory / CORPUS_FILE)
+
+        return make
+
+    @cached_property
+    def queries(self) -> SizedQueries:
+        """The configured queries, with numbers for the size of the corpus.
+
+        Raises:
+            InvalidInput: The corpus has too few captions.
+        """
+        return self.config.queries.sized(len({work.caption.casefold() for work in self.corpus}))
 
     @cached_property
     def given(self) -> ClipFeatures | None:
@@ -60,7 +88,8 @@ class RunContext:
 
     @cached_property
     def generator_directory(self) -> Path:
-        """Directory of the generator's pipeline."""
+        """Directory of the generator's pipeline; the reference one is assembled in the run's directory."""
+        self.config.refuse_contradictions()
         return self.config.generator or assemble_reference(self.directory / "generator")
 
     def open_generator(self) -> Generator:
@@ -73,9 +102,13 @@ class RunContext:
         towers = Towers.open(TowerSpec.parse(self.config.towers), device=self.device)
         return FeatureStore(towers, self.directory / "features", self.report, self.given)
 
+    @property
+    def artifacts(self) -> Path:
+        """Directory of the teacher's prepared artifacts."""
+        return self.config.artifacts or self.directory / "teacher"
+
     def teacher(self, generator: Generator) -> LabelTeacher:
         """The method that labels queries, with its prepared artifacts."""
-        artifacts = self.config.artifacts or self.directory / "teacher"
         if self.config.teacher == FIRST_ORDER:
-            return FirstOrder(prepare_teacher(generator, self.corpus, artifacts, self.report))
-        return method_teacher(self.config.teacher, generator, self.corpus, artifacts)
+            return FirstOrder(prepare_teacher(generator, self.corpus, self.artifacts, self.report))
+        return method_teacher(self.config.teacher, generator, self.corpus, self.artifacts)

@@ -22,6 +22,8 @@ from creditline.embedder.model import EmbedderModel
 from creditline.embedder.service import EmbedderService
 from creditline.embedder.settings import EmbedderSettings
 from creditline.errors import Conflict
+from creditline.release import open_release
+from creditline.release.parts import towers_of
 from creditline.towers.spec import TowerSpec
 from creditline.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
 
@@ -141,7 +143,8 @@ async def serve(settings: EmbedderSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     device = choose_device(settings.device)
-    towers = TowerSpec.parse(settings.embedder_towers)
+    release = open_release(settings.release_directory)
+    towers = TowerSpec.parse(towers_of(release, settings.embedder_towers))
     model = EmbedderModel.open(settings.release_directory, towers, device)
     async with EmbedderServer(settings, model) as server:
         _LOGGER.info(

@@ -22,8 +22,9 @@ class EmbedderSettings(ServiceSettings):
     """Port of gRPC; 0 picks a free one."""
     embedder_metrics_port: Port = 7290
     """Port of the metrics; 0 picks a free one."""
-    embedder_towers: str = "embedded"
-    """The towers: `embedded`, `NAME@CHECKPOINT` (an open_clip name and a local file) or a directory."""
+    embedder_towers: str = ""
+    """The towers: `embedded`, `NAME@CHECKPOINT` (an open_clip name and a local file) or a directory; empty:
+    those that the release names."""
     embedder_max_batch: int = Field(default=16, ge=1, le=1024)
     """Largest number of pictures in one forward pass."""
     embedder_max_wait_ms: float = Field(default=2.0, ge=0, le=1000)

@@ -24,7 +24,7 @@ from creditline.gateway.transport.rpc import RpcServer
 from creditline.gateway.use_cases.attribute import Attribute
 from creditline.gateway.use_cases.attributions import Attributions
 from creditline.gateway.use_cases.audits import Audits
-from creditline.gateway.use_cases.catalog import Catalog, open_corpus
+from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.releases import Releases, open_served_release
 from creditline.gateway.use_cases.withdrawals import Withdrawals
@@ -32,6 +32,8 @@ from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex, WorkSearch
 from creditline.ledger import Ledger
+from creditline.release import open_release, reference_release_directory
+from creditline.release.parts import corpus_of
 
 # Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
@@ -77,8 +79,9 @@ class Gateway:
 
     def _open_use_cases(self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics) -> UseCases:
         settings = self._settings
-        corpus = open_corpus(settings.corpus_file)
-        release = open_served_release(settings.release_directory, corpus)
+        stored = open_release(settings.release_directory or reference_release_directory())
+        corpus = corpus_of(stored, settings.corpus_file)
+        release = open_served_release(stored, corpus)
         ledger = resources.enter_context(Ledger.open(settings.ledger_url))
         broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
         embedder = EmbedderClient(settings.embedder_target)

@@ -39,7 +39,7 @@ class GatewaySettings(ServiceSettings):
     release_directory: Path | None = None
     """Directory of the release to serve; None: the reference release."""
     corpus_file: Path | None = None
-    """Parquet file of the corpus; None: the embedded corpus."""
+    """Source of the corpus; None: the one that the release names."""
     request_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
     """Longest duration of an attribution."""
     stop_grace_seconds: float = Field(default=5.0, ge=0, le=600)

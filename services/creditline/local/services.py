@@ -74,7 +74,9 @@ class StackPlan:
     generator_directory: Path | None
     """The generator's pipeline; None: the services' default."""
     corpus_file: Path | None
-    """The corpus; None: the services' default."""
+    """Source of the corpus; None: the services' default."""
+    teacher_artifacts: Path | None
+    """Directory of the teacher's statistics; None: the services' default."""
     api_key: str
     """API keys of the gateway, separated by commas."""
     device: str
@@ -123,6 +125,7 @@ class StackPlan:
             "CREDITLINE_RELEASE_DIRECTORY": str(self.release_directory or ""),
             "CREDITLINE_GENERATOR_DIRECTORY": str(self.generator_directory or ""),
             "CREDITLINE_CORPUS_FILE": str(self.corpus_file or ""),
+            "CREDITLINE_TEACHER_ARTIFACTS": str(self.teacher_artifacts or ""),
             "CREDITLINE_DEVICE": self.device,
             **self._ports_of_present_services(),
             "NO_PROXY": LOOPBACK,

@@ -16,9 +16,12 @@ class LocalSettings(ServiceSettings):
     release_directory: Path | None = None
     """The release to serve; empty: the release in the package."""
     generator_directory: Path | None = None
-    """The generator's pipeline; empty: the reference generator, assembled in the state directory."""
+    """The generator's pipeline; empty: the one that the release names. The packaged release's reference
+    generator is assembled in the state directory."""
     corpus_file: Path | None = None
-    """The corpus; empty: the embedded corpus."""
+    """Source of the corpus; empty: the one that the release names."""
+    teacher_artifacts: Path | None = None
+    """Directory of the teacher's statistics; empty: those that the release names."""
     api_keys: str = ""
     """API keys of the gateway, separated by commas; empty: one random key."""
     device: DeviceSetting = AUTO

@@ -19,6 +19,7 @@ from creditline.local.processes import ServiceProcess
 from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services
 from creditline.local.settings import LocalSettings
 from creditline.local.state import ServiceState, StackState, StateDirectory
+from creditline.release.parts import corpus_of, corpus_place, generator_place, teacher_place
 from creditline.settings import read_settings
 
 if TYPE_CHECKING:
@@ -194,34 +195,50 @@ class LocalStack:
         return self._plan
 
     def _make_plan(self) -> StackPlan:
+        release, settings = self._find_release(), self._settings
         return StackPlan(
             services=self._services,
             ports=StackPorts.free(),
             directory=self.directory,
-            release_directory=self._find_release(),
-            generator_directory=self._find_generator(),
-            corpus_file=self._settings.corpus_file,
+            release_directory=release.directory if release else None,
+            generator_directory=self._find_generator(release),
+            corpus_file=corpus_place(release, settings.corpus_file) if release else settings.corpus_file,
+            teacher_artifacts=self._find_artifacts(release),
             device=self._device,
             api_key=self._settings.api_keys or secrets.token_urlsafe(_API_KEY_BYTES),
         )
 
-    def _find_release(self) -> Path | None:
+    def _find_release(self) -> Release | None:
         """The given release, or the package's own if a service needs one. Raises NotReady."""
         if self._release_directory is None and not self._services & {"embedder", "gateway", "teacher"}:
             return None
         from creditline.release import open_release, reference_release_directory
 
-        return open_release(self._release_directory or reference_release_directory()).directory.resolve()
+        return open_release((self._release_directory or reference_release_directory()).resolve())
 
-    def _find_generator(self) -> Path | None:
-        """The given generator, or the reference generator, assembled in the state directory."""
+    def _find_generator(self, release: Release | None) -> Path | None:
+        """The generator of the settings or of the release; the reference generator is assembled here.
+
+        Raises:
+            NotReady: The release has a generator of its own that is missing.
+        """
         given = self._settings.generator_directory
-        if given is not None or "teacher" not in self._services:
+        if "teacher" not in self._services or release is None:
             return given.resolve() if given else None
+        found = generator_place(release, given)
+        if found is not None:
+            return found.resolve()
         directory = self.directory / "generator"
         self._report("generator: assembling the reference pipeline")
         self._assemble(directory)
         return directory
+
+    def _find_artifacts(self, release: Release | None) -> Path | None:
+        """The teacher's statistics. Raises NotReady if the release has its own and they are missing."""
+        given = self._settings.teacher_artifacts
+        if "teacher" not in self._services or release is None:
+            return given.resolve() if given else None
+        return teacher_place(release, given)
 
     def _assemble(self, directory: Path) -> None:
         """Run the assembly in a separate process, to keep torch out of this one. Raises NotReady."""
@@ -270,19 +287,17 @@ class LocalStack:
 
         Works withdrawn in the ledger are left out.
         """
-        from creditline.corpus.openclipart import embedded_corpus
-        from creditline.corpus.works import read_corpus
         from creditline.index import WorkIndex, load_release
         from creditline.ledger import Ledger
         from creditline.release import open_release
 
-        release, corpus_file = open_release(release_directory), self._settings.corpus_file
+        release = open_release(release_directory)
         with Ledger.open(self.ledger_url) as ledger:
             withdrawn = ledger.withdrawn()
         with contextlib.closing(WorkIndex.connect(LOOPBACK, self.qdrant_port)) as index:
             done = load_release(
                 release,
-                lambda: read_corpus(corpus_file) if corpus_file else embedded_corpus(),
+                lambda: corpus_of(release, self._settings.corpus_file),
                 index,
                 withdrawn,
                 replace_live=self._replace_live,

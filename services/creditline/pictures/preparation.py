@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 
 WHITE = (255, 255, 255)
 # A pixel is content when one of its channels (0 to 255) differs from white by more than this.
@@ -16,6 +16,7 @@ _CONTENT_THRESHOLD = 12
 _MARGIN = 0.04
 # A larger picture is reduced while it is decoded; no later step needs more.
 _LONGEST_SIDE_PIXELS = 1024
+_THUMBNAIL_SIDE_PIXELS, _THUMBNAIL_QUALITY = 256, 85
 
 
 def open_on_white(path: Path) -> Image.Image:
@@ -68,6 +69,33 @@ def encode_thumbnail(square: Image.Image, *, side: int, quality: int) -> bytes:
     resized = square.resize((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     resized.save(buffer, format="WEBP", quality=quality, method=6)
+    return buffer.getvalue()
+
+
+def thumbnail_of(encoded: bytes) -> bytes:
+    """A picture as a thumbnail, WebP; one that is a small WebP already is unchanged.
+
+    Args:
+        encoded: Content of a picture file; empty for a work without a picture.
+
+    Returns:
+        A WebP file with sides of at most 256 pixels; empty without a picture, or if it cannot be decoded.
+    """
+    if not encoded:
+        return b""
+    try:
+        with Image.open(io.BytesIO(encoded)) as opened:
+            if opened.format == "WEBP" and max(opened.size) <= _THUMBNAIL_SIDE_PIXELS:
+                return encoded
+            opened.draft("RGB", (_THUMBNAIL_SIDE_PIXELS, _THUMBNAIL_SIDE_PIXELS))
+            small = ImageOps.exif_transpose(opened).convert("RGBA")
+    except Exception:  # Pillow raises errors of many types on damaged files.
+        return b""
+    small.thumbnail((_THUMBNAIL_SIDE_PIXELS, _THUMBNAIL_SIDE_PIXELS), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGBA", small.size, (*WHITE, 255))
+    canvas.alpha_composite(small)
+    buffer = io.BytesIO()
+    canvas.convert("RGB").save(buffer, format="WEBP", quality=_THUMBNAIL_QUALITY)
     return buffer.getvalue()
 
 

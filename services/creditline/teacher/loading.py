@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from creditline.attribution.unlearning.teacher import Teacher, open_teacher
-from creditline.corpus.works import Corpus, read_corpus
+from creditline.corpus.sources.corpora import open_corpus
+from creditline.corpus.works import Corpus
 from creditline.device_setting import CPU
 from creditline.errors import FingerprintMismatch
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
 from creditline.ledger import StoredAttribution
-from creditline.release import reference_release_directory
+from creditline.release import Release, open_release, reference_release_directory
+from creditline.release.parts import corpus_place, generator_place, teacher_place
 from creditline.teacher.expectations import Expectations, open_expectations
 from creditline.teacher.metrics import TeacherMetrics
-from creditline.teacher.settings import TeacherSettings
+from creditline.teacher.settings import TeacherSettings, default_generator_directory, reference_artifacts
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ class Loaded:
             raise FingerprintMismatch(
                 f"attribution {attribution.id} is of generator {attribution.generator}, but the generator at "
                 f"{generator.directory} is {generator.fingerprint}; point the "
-                "teacher's CREDITLINE_GENERATOR_DIRECTORY at the generator that made the picture",
+                "teacher's CREDITLINE_RELEASE_DIRECTORY at the release that answered, or its "
+                "CREDITLINE_GENERATOR_DIRECTORY at the generator that made the picture",
                 field="generator",
             )
         if attribution.corpus != self.corpus.fingerprint:
@@ -87,10 +91,11 @@ class Loader:
 
     def _load(self) -> Loaded:
         began = time.perf_counter()
-        file = self._settings.corpus_file
-        corpus = read_corpus(file) if file else reference_corpus()
-        generator = Generator.open(self._settings.generator_directory, device=self._device)
-        teacher = open_teacher(generator, corpus, self._settings.teacher_artifacts)
+        places = _Places.of(self._settings)
+        corpus = places.open_corpus()
+        generator = Generator.open(places.generator, device=self._device)
+        places.refuse_other_generator(generator)
+        teacher = open_teacher(generator, corpus, places.artifacts)
         _log.info(
             "loaded generator %s and %d works on %s in %.1f s",
             generator.fingerprint[:16],
@@ -100,3 +105,54 @@ class Loader:
         )
         release = self._settings.release_directory or reference_release_directory()
         return Loaded(teacher, corpus, open_expectations(release))
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the generator, corpus and statistics are: as the settings say, else as the release names them."""
+
+    release: Release | None
+    """The release; None where the settings name everything."""
+    chosen_generator: Path | None
+    """The generator of the settings."""
+    corpus: Path | None
+    """Source of the works; None: the reference corpus."""
+    generator: Path
+    """Directory of the generator."""
+    artifacts: Path
+    """Directory of the statistics."""
+
+    @classmethod
+    def of(cls, settings: TeacherSettings) -> _Places:
+        """Raises NotReady if the release does not exist, or does not name what the settings leave out."""
+        corpus, generator = settings.corpus_file, settings.generator_directory
+        artifacts = settings.teacher_artifacts
+        if corpus and generator and artifacts:
+            return cls(None, generator, corpus, generator, artifacts)
+        release = open_release(settings.release_directory or reference_release_directory())
+        return cls(
+            release,
+            generator,
+            corpus_place(release, corpus),
+            generator_place(release, generator) or default_generator_directory(),
+            teacher_place(release, artifacts) or reference_artifacts(),
+        )
+
+    def open_corpus(self) -> Corpus:
+        """The works."""
+        if self.corpus is None:
+            return reference_corpus()
+        return open_corpus(self.corpus, name=self.release.corpus_name if self.release else None)
+
+    def refuse_other_generator(self, generator: Generator) -> None:
+        """Raises FingerprintMismatch if the release names a generator that it was not made for."""
+        if self.release is None or self.chosen_generator is not None:
+            return
+        expected = self.release.generator_fingerprint
+        if generator.fingerprint != expected:
+            raise FingerprintMismatch(
+                f"release {self.release.name!r} was made for generator {expected}, but the one at"
+                f" {generator.directory} is {generator.fingerprint}; it was changed since, or is another one:"
+                " put the generator of the release back, or make a release for this one",
+                field="generator",
+            )

@@ -32,14 +32,16 @@ class TeacherSettings(ServiceSettings):
     """URL of the Redis that carries jobs."""
     ledger_url: str = Field(default_factory=default_ledger_url)
     """SQLAlchemy URL of the ledger."""
-    generator_directory: Path = Field(default_factory=default_generator_directory)
-    """Pipeline of the generator whose pictures are audited."""
-    teacher_artifacts: Path = Field(default_factory=reference_artifacts)
-    """Directory of the teacher's statistics for the generator and corpus."""
-    corpus_file: Path | None = None
-    """The generator's corpus; empty: the corpus of the reference generator."""
     release_directory: Path | None = None
-    """The release that gives the expected influence of unlisted works; empty: the package's own."""
+    """The release whose answers are audited; it names generator, corpus and statistics, and gives the
+    expected influence of unlisted works. Empty: the package's own."""
+    generator_directory: Path | None = None
+    """Pipeline of the generator whose pictures are audited; empty: the one that the release names (of the
+    packaged release, `default_generator_directory`)."""
+    teacher_artifacts: Path | None = None
+    """Directory of the teacher's statistics for the generator and corpus; empty: the release's."""
+    corpus_file: Path | None = None
+    """Source of the generator's corpus; empty: the release's."""
     device: DeviceSetting = AUTO
     """Device of the models: `auto`, `cpu`, `cuda` or `cuda:N` (see `creditline.devices`)."""
     teacher_host: str = "127.0.0.1"

@@ -13,7 +13,7 @@ from functools import cache
 from celery import Celery, signals
 
 from creditline.devices import choose_device
-from creditline.errors import CreditlineError, Unavailable
+from creditline.errors import CreditlineError, FingerprintMismatch, Unavailable
 from creditline.jobs.broker import ping_broker
 from creditline.ledger import Ledger
 from creditline.teacher.audits.audit import Auditor, AuditPlan
@@ -60,9 +60,14 @@ class AuditWorker:
 
         A missing artifact is only logged: the worker starts, and audits fail with that error until the
         artifact exists.
+
+        Raises:
+            FingerprintMismatch: The generator, corpus and statistics do not belong together.
         """
         try:
             self.loader.get()
+        except FingerprintMismatch:
+            raise
         except CreditlineError as error:
             _log.warning("audits will fail until this is resolved: %s", error.message)
 
@@ -103,6 +108,7 @@ def serve(app: Celery, settings: TeacherSettings) -> int:
     Raises:
         Unavailable: The ledger does not answer at the start.
         NotReady: The device is absent.
+        FingerprintMismatch: The generator, corpus and statistics do not belong together.
     """
     worker = worker_of(settings)
     pages = {

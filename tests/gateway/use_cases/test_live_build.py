@@ -42,7 +42,7 @@ def index(port: int, release: Release) -> Iterator[WorkIndex]:
 
 @pytest.fixture(scope="module")
 def served_release(release: Release) -> ServedRelease:
-    return open_served_release(release.directory, embedded_corpus())
+    return open_served_release(release, embedded_corpus())
 
 
 def _now(port: int, release: ServedRelease) -> AnsweringBuild:

@@ -8,6 +8,7 @@ memory-mapped, and is computed again when it is missing.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -111,6 +112,18 @@ def read_statistics(directory: Path, origin: Origin) -> Statistics:
         origin.refuse_other(opened.metadata() or {}, path)
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     return Statistics(tensors.pop("losses"), _fisher_from(tensors, path))
+
+
+def copy_statistics(source: Path, directory: Path) -> None:
+    """Copy the statistics, without the much larger gradients, to another directory, which is created.
+
+    Args:
+        source: Directory of the artifacts.
+        directory: Directory to copy to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with replace_file(directory / _STATISTICS) as draft:
+        shutil.copyfile(source / _STATISTICS, draft)
 
 
 def _fisher_from(tensors: dict[str, Tensor], path: Path) -> Fisher:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.attribution.unlearning.artifacts import copy_statistics
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
-from creditline.corpus.works import Corpus
+from creditline.corpus.works import Corpus, write_corpus
 from creditline.distillation.release.model_card import model_card
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.ood import OodDetector
+from creditline.errors import Conflict
 from creditline.release import (
     CALIBRATION,
+    CORPUS_FILE,
     ENCODER,
     EVALUATION,
     FILES,
@@ -28,9 +32,24 @@ from creditline.release import (
     MODEL_CARD,
     MORE_FILES,
     OOD_DETECTOR,
+    TEACHER_DIRECTORY,
+    TEACHER_STATISTICS,
+    Part,
     Release,
+    file_sha256,
+    stated_part,
     write_manifest,
     write_work_vectors,
+)
+from creditline.release.parts import (
+    CORPUS,
+    GENERATOR,
+    TEACHER,
+    TOWERS,
+    generator_place,
+    place_in,
+    tower_place,
+    towers_of,
 )
 
 
@@ -64,6 +83,10 @@ class ReleaseContent:
     """Figures with their confidence intervals, as JSON values."""
     created: datetime.datetime | None = None
     """Time of creation; None: the current time."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Places of corpus, generator, teacher's statistics and towers, by name (`creditline.release.parts`)."""
+    teacher_statistics: Path | None = None
+    """Directory of the teacher's statistics, which are copied into the release; None: it has none."""
 
 
 def write_release(content: ReleaseContent, directory: Path) -> Release:
@@ -88,9 +111,74 @@ def write_release(content: ReleaseContent, directory: Path) -> Release:
         content.ood_detector.save(directory / OOD_DETECTOR)
     if content.evaluation is not None:
         (directory / EVALUATION).write_text(json.dumps(content.evaluation, indent=1) + "\n")
-    description = _description(content)
+    if content.places.get(CORPUS) == CORPUS_FILE:
+        write_corpus(content.corpus, directory / CORPUS_FILE)
+    if content.teacher_statistics is not None:
+        copy_statistics(content.teacher_statistics, directory / TEACHER_DIRECTORY)
+    description = {**_description(content), "parts": _parts(content, directory)}
     (directory / MODEL_CARD).write_text(model_card(description, content.notes))
     return write_manifest(directory, description)
+
+
+def copy_release(release: Release, directory: Path) -> Release:
+    """Copy a release to another directory, from which it finds the same corpus, generator and towers.
+
+    Args:
+        release: The release.
+        directory: Directory to write to; a release that it holds is replaced.
+
+    Returns:
+        The copy.
+
+    Raises:
+        Conflict: The directory holds other files and no release.
+    """
+    refuse_other_files(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in (MANIFEST, *FILES, *MORE_FILES):
+        (directory / name).unlink(missing_ok=True)
+    for name in release.files:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(release.directory / name, directory / name)
+    parts = {name: stated_part(_moved(release, name, directory)) for name in release.parts}
+    return write_manifest(directory, {**release.description, "parts": parts})
+
+
+def refuse_other_files(directory: Path) -> None:
+    """Check that a release may be written to a directory.
+
+    Raises:
+        Conflict: It is a file, or holds files and no release.
+    """
+    if directory.is_dir() and ((directory / MANIFEST).is_file() or not any(directory.iterdir())):
+        return
+    if directory.exists():
+        raise Conflict(
+            f"{directory} holds other files and no release; name another directory, or empty it", field="into"
+        )
+
+
+def _moved(release: Release, name: str, directory: Path) -> Part:
+    """A part of a release, as a copy of the release in another directory names it."""
+    part = release.parts[name]
+    if name == TOWERS:
+        return replace(part, place=tower_place(directory, towers_of(release)))
+    if name == GENERATOR:
+        place = generator_place(release)
+        return part if place is None else replace(part, place=place_in(directory, place))
+    return part
+
+
+def _parts(content: ReleaseContent, directory: Path) -> dict[str, dict[str, Any]]:
+    """The parts that the manifest names, with their fingerprints."""
+    fingerprints = {
+        CORPUS: content.corpus.fingerprint,
+        GENERATOR: content.generator_fingerprint,
+        TOWERS: content.towers_fingerprint,
+    }
+    if TEACHER in content.places:
+        fingerprints[TEACHER] = file_sha256(directory / TEACHER_STATISTICS)
+    return {name: stated_part(Part(place, fingerprints[name])) for name, place in content.places.items()}
 
 
 def _description(content: ReleaseContent) -> dict[str, Any]:

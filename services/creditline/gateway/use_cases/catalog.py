@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 from creditline.api.answers import WorkAnswer
-from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.corpus.works import Corpus, Work, read_corpus
+from creditline.corpus.works import Corpus, Work
 from creditline.errors import NotFound
 from creditline.gateway.use_cases.requests import checked_work_id, quoted
 from creditline.gateway.withdrawals.register import WithdrawnRegister
-
-
-def open_corpus(path: Path | None) -> Corpus:
-    """Open the corpus.
-
-    Args:
-        path: Parquet file of the corpus; None: the embedded corpus.
-
-    Raises:
-        NotReady: The file does not exist.
-        InvalidInput: The file is not a corpus.
-    """
-    return embedded_corpus() if path is None else read_corpus(path)
+from creditline.pictures.preparation import thumbnail_of
 
 
 class Catalog:
@@ -101,7 +87,7 @@ class Catalog:
 
     def picture_of(self, work: WorkAnswer) -> bytes:
         """The thumbnail of a work that was read, WebP; empty for a withdrawn work."""
-        return b"" if work.withdrawn else self._work(work.id).thumbnail
+        return b"" if work.withdrawn else thumbnail_of(self._work(work.id).thumbnail)
 
     def _work(self, work_id: str) -> Work:
         try:

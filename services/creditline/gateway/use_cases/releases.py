@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
 from creditline.calibration import Calibration
@@ -14,7 +13,7 @@ from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotFound
 from creditline.gateway.use_cases.requests import quoted
 from creditline.ledger import Ledger
-from creditline.release import Release, open_release, reference_release_directory
+from creditline.release import Release
 
 # The sample of a large corpus affects the answer: every gateway must draw the same one.
 _SAMPLE_SEED = 0
@@ -44,18 +43,16 @@ class ServedRelease:
             )
 
 
-def open_served_release(directory: Path | None, corpus: Corpus) -> ServedRelease:
-    """Read a release and check it against the corpus.
+def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
+    """Check a release, and read what answers need of it.
 
     Args:
-        directory: Directory of the release; None: the reference release.
+        release: The release.
         corpus: The gateway's corpus.
 
     Raises:
-        NotReady: There is no release in the directory.
         FingerprintMismatch: The release is damaged, or was made from another corpus.
     """
-    release = open_release(directory or reference_release_directory())
     release.verify_files()
     work_ids = release.work_ids()
     _check_corpus(release, work_ids, corpus)

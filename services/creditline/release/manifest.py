@@ -1,7 +1,4 @@
-"""Releases on disk: one version of an encoder with its works' vectors, calibration and model card.
-
-This module reads releases and writes their manifest, `release.json`, without torch.
-"""
+"""Releases on disk: reading of their files, and their manifest, `release.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -33,11 +30,26 @@ INTERVALS = "intervals.json"
 OOD_DETECTOR = "familiar.safetensors"
 EVALUATION = "evaluation.json"
 FILES = (ENCODER, VECTORS, WORK_IDS, CALIBRATION, MODEL_CARD)
+CORPUS_FILE = "corpus.parquet"
+TEACHER_DIRECTORY = "teacher"
+TEACHER_STATISTICS = f"{TEACHER_DIRECTORY}/statistics.safetensors"
 # Optional files; releases up to openclipart-reference-5 have none of them.
-MORE_FILES = (INTERVALS, OOD_DETECTOR, EVALUATION)
+MORE_FILES = (INTERVALS, OOD_DETECTOR, EVALUATION, CORPUS_FILE, TEACHER_STATISTICS)
 DIRECTORY_VARIABLE = "CREDITLINE_RELEASE_DIRECTORY"
 # float16 keeps ten bits: a unit vector of a few hundred components stays this close to length 1.
 _UNIT_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that serving or auditing a release needs: a corpus, generator, statistics or towers."""
+
+    place: str
+    """A path relative to the release's directory, or an absolute one; of towers, their specification."""
+    fingerprint: str
+    """Fingerprint of what the release was made with."""
+    adapters: tuple[str, ...] = ()
+    """Adapters merged into a generator, as `FILE` or `FILE:strength`, with paths like `place`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,9 @@ class Release:
     """SHA-256 of each file, by file name: 64 hex digits."""
     figures: Mapping[str, float]
     """Figures of the model card, by name."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Places of corpus, generator, teacher's statistics and towers, by name (`creditline.release.parts`);
+    releases up to openclipart-reference-6 name none."""
 
     def vectors(self) -> NDArray[np.float32]:
         """Read the works' vectors.
@@ -130,10 +145,11 @@ class Release:
     @cached_property
     def description(self) -> dict[str, Any]:
         """The content of `release.json`."""
-        return {_key(name): getattr(self, name) for name in _FIELDS}
+        stated = {_key(name): getattr(self, name) for name in _FIELDS}
+        return {**stated, "parts": {name: stated_part(part) for name, part in self.parts.items()}}
 
 
-_FIELDS = tuple(name for name in Release.__dataclass_fields__ if name != "directory")
+_FIELDS = tuple(name for name in Release.__dataclass_fields__ if name not in ("directory", "parts"))
 # Keys of release.json whose name differs from their field, in releases of every version.
 _KEYS = {"dimension": "width"}
 
@@ -158,17 +174,33 @@ def open_release(directory: Path) -> Release:
         )
     try:
         found = json.loads(path.read_text())
-        return Release(directory=directory, **{name: found[_key(name)] for name in _FIELDS})
-    except (ValueError, KeyError, TypeError) as error:
+        parts = {name: _part(stated) for name, stated in found.get("parts", {}).items()}
+        return Release(directory=directory, parts=parts, **{name: found[_key(name)] for name in _FIELDS})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FingerprintMismatch(
             f"{path} is not the manifest of a release ({error}); build the release again", field="release"
         ) from error
 
 
+def stated_part(part: Part) -> dict[str, Any]:
+    """A part as `release.json` states it."""
+    adapters = {"adapters": list(part.adapters)} if part.adapters else {}
+    return {"place": part.place, "fingerprint": part.fingerprint, **adapters}
+
+
+def _part(stated: Mapping[str, Any]) -> Part:
+    return Part(stated["place"], stated["fingerprint"], tuple(stated.get("adapters", ())))
+
+
+def packaged_release_directory() -> Path:
+    """Directory of the release in the package."""
+    return Path(str(files("creditline") / "distillation" / "reference"))
+
+
 def reference_release_directory() -> Path:
     """Directory of the release in use: CREDITLINE_RELEASE_DIRECTORY, by default the packaged release."""
     configured = os.environ.get(DIRECTORY_VARIABLE)
-    return Path(configured) if configured else Path(str(files("creditline") / "distillation" / "reference"))
+    return Path(configured) if configured else packaged_release_directory()
 
 
 def collection_name(release_name: str) -> str:
@@ -183,7 +215,8 @@ def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
 
     Args:
         directory: Directory that holds all files of the release.
-        description: Values of the keys of `release.json`, other than `collection` and `files`.
+        description: Values of the keys of `release.json`, other than `collection` and `files`; `parts` may
+            be left out.
 
     Returns:
         The release, read back from the directory.
@@ -194,9 +227,12 @@ def write_manifest(directory: Path, description: Mapping[str, Any]) -> Release:
         "collection": collection_name(description["name"]),
         "files": {name: file_sha256(directory / name) for name in names},
     }
+    stated = {key: complete[key] for key in map(_key, _FIELDS)}
+    if complete.get("parts"):
+        stated["parts"] = complete["parts"]
     sync_tree(directory)
     with replace_file(directory / MANIFEST, durable=True) as draft:
-        draft.write_text(json.dumps({key: complete[key] for key in map(_key, _FIELDS)}, indent=2) + "\n")
+        draft.write_text(json.dumps(stated, indent=2) + "\n")
     return open_release(directory)
 
 
