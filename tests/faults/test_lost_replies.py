@@ -32,7 +32,7 @@ _WORKS = 40
 # Three batches.
 _INGESTED = 60
 _PLAN = IndexPlan(upsert_batch=20)
-_FIELDS = {"withdrawn", "created", "holders", "licence", "origin"}
+_FIELDS = {"withdrawn", "created", "person_keys", "licence", "origin"}
 _SECONDS = 60.0
 _RETRIES = RetryPolicy(max_seconds=2.0)
 

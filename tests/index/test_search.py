@@ -107,7 +107,7 @@ def _passing(where: WorkFilter) -> list[WorkPoint]:
         since, until = where.since, where.until
         return (
             not work.withdrawn
-            and (not where.contributors or bool(holders & set(where.contributors)))
+            and (not where.contributors or bool(holders & set(map(str.lower, where.contributors))))
             and (not where.licences or work.licence in where.licences)
             and (not where.origins or host in where.origins)
             and (since is None or (work.created is not None and work.created >= since))
@@ -121,7 +121,7 @@ def _passing(where: WorkFilter) -> list[WorkPoint]:
     "where",
     [
         WorkFilter(contributors=("eve",)),
-        WorkFilter(contributors=("ada", "finn")),
+        WorkFilter(contributors=("ADA", "Finn")),
         WorkFilter(licences=("CC BY",)),
         WorkFilter(licences=("CC BY", "Public Domain"), origins=("food.example",)),
         WorkFilter(since=500_000),

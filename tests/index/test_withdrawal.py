@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
+import grpc
 import pytest
 from qdrant_client import grpc as qdrant
+from qdrant_client.grpc.collections_service_pb2_grpc import CollectionsStub
+from qdrant_client.grpc.points_service_pb2_grpc import PointsStub
 
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import Conflict
@@ -19,13 +22,14 @@ from creditline.index import (
     enforce_withdrawals,
     index_release,
 )
-from creditline.index.points import point_id
+from creditline.index.points import to_qdrant
 from creditline.index.withdrawal import check
 from tests.index.builds.test_releases import corpus_of, release_of, remove_builds
 from tests.index.works_made_up import WIDTH, made_up_works, unit_vectors
 
 _WORKS = 200
 _NAMES = ("works-one", "works-two")
+_SPELLINGS = {"work-1": "Ann Smith", "work-2": "ANN\u00a0SMITH", "work-3": "\u0410nn Smith\u200b"}
 
 
 def _all_listed() -> list[WorkPoint]:
@@ -59,13 +63,32 @@ def _by(contributor: str) -> set[str]:
     return {work.work_id for work in _all_listed() if work.contributor == contributor}
 
 
-def _name_holders(port: int, collection: str, work_id: str, names: list[str]) -> None:
-    """Give a work several rights holders."""
-    from qdrant_client import QdrantClient
+def _without_keys(point: WorkPoint) -> qdrant.PointStruct:
+    """A work as it was written before works had keys of their people."""
+    message = to_qdrant(point, point.vector)
+    del message.payload["person_keys"]
+    return message
 
-    client = QdrantClient(host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False)
-    client.set_payload(collection, {"holders": names}, [point_id(work_id)])
-    client.close()
+
+@pytest.fixture
+def older_collection(index: WorkIndex, qdrant_port: int) -> Iterator[str]:
+    """A collection that was filled before works had keys, with three spellings of one name."""
+    name = "works-older"
+    index.delete(name)
+    index.create(name, WIDTH)
+    works = [replace(work, contributor=_SPELLINGS.get(work.work_id, work.contributor)) for work in _all_listed()]
+    with grpc.insecure_channel(f"127.0.0.1:{qdrant_port}") as channel:
+        points = PointsStub(channel)
+        keyword = qdrant.FieldType.FieldTypeKeyword
+        points.CreateFieldIndex(
+            qdrant.CreateFieldIndexCollection(
+                collection_name=name, wait=True, field_name="holders", field_type=keyword
+            )
+        )
+        messages = list(map(_without_keys, works))
+        points.Upsert(qdrant.UpsertPoints(collection_name=name, wait=True, points=messages))
+    yield name
+    index.delete(name)
 
 
 def test_a_withdrawn_work_and_contributor_are_found_in_no_collection(
@@ -89,10 +112,48 @@ def test_a_work_is_left_out_when_any_of_its_rights_holders_withdraws(
     index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
 ) -> None:
     name = collections[0]
-    _name_holders(qdrant_port, name, "work-4", ["ada", "Zoë Müller"])
-    assert apply_withdrawals(index, Withdrawn(contributors=frozenset({"Zoë Müller"})), [name]) == 1
+    shared = replace(_all_listed()[4], rights_holders=(("ada", 50.0), ("Zoë  Müller", 50.0)))
+    index.upsert(name, [shared])
+    assert apply_withdrawals(index, Withdrawn(contributors=frozenset({"ZOE\u0308 MÜLLER"})), [name]) == 1
     assert "work-4" not in _found(qdrant_port, name)
     assert "work-8" in _found(qdrant_port, name), "ada herself has not withdrawn"
+
+
+def test_every_spelling_of_a_withdrawn_name_is_left_out(
+    index: WorkIndex, qdrant_port: int, collections: tuple[str, str], older_collection: str
+) -> None:
+    works = _all_listed()
+    index.upsert(
+        collections[0],
+        [replace(works[row], contributor=_SPELLINGS[works[row].work_id]) for row in (1, 2, 3)],
+    )
+    for name in (collections[0], older_collection):
+        enforce_withdrawals(index, Withdrawn(contributors=frozenset({"Ann Smith"})), name)
+        assert not _found(qdrant_port, name) & set(_SPELLINGS)
+        assert index.count(name, withdrawn=True) == len(_SPELLINGS)
+        enforce_withdrawals(index, Withdrawn(revoked_contributors=frozenset({"ann smith"})), name)
+        assert index.count(name, withdrawn=True) == 0
+
+
+def test_all_names_of_an_older_collection_are_known_however_many(
+    index: WorkIndex, older_collection: str
+) -> None:
+    names = index.distinct_values(older_collection, "holders")
+    assert set(_SPELLINGS.values()) <= names
+    assert index.distinct_values(older_collection, "holders", limit=3) == names
+
+
+def test_works_of_namesakes_are_told_apart_by_id(
+    index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
+) -> None:
+    name, works = collections[0], _all_listed()
+    ids = {1: "account:7", 2: "account:8", 3: "account:7"}
+    changed = [replace(works[row], contributor="Ann", contributor_id=ids[row]) for row in ids]
+    index.upsert(name, changed)
+    enforce_withdrawals(index, Withdrawn(contributor_ids=frozenset({"account:7"})), name)
+    assert {"work-1", "work-2", "work-3"} & _found(qdrant_port, name) == {"work-2"}
+    enforce_withdrawals(index, Withdrawn(contributors=frozenset({"ann"})), name)
+    assert not {"work-1", "work-2", "work-3"} & _found(qdrant_port, name)
 
 
 def test_works_are_listed_again_after_a_revocation_unless_another_withdrawal_covers_them(
@@ -159,9 +220,6 @@ def test_withdrawals_outlive_an_optimization_that_runs_meanwhile(
     index: WorkIndex, qdrant_port: int, collections: tuple[str, str]
 ) -> None:
     """The graph is built on a copy, which withdrawals during the build must reach too."""
-    import grpc
-    from qdrant_client.grpc.collections_service_pb2_grpc import CollectionsStub
-
     name = collections[0]
     with grpc.insecure_channel(f"127.0.0.1:{qdrant_port}") as channel:
         CollectionsStub(channel).Update(qdrant.UpdateCollection(collection_name=name))

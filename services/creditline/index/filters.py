@@ -7,8 +7,14 @@ from dataclasses import dataclass
 
 from qdrant_client import grpc as qdrant
 
+from creditline.corpus.identity import key_of_id, key_of_name
+from creditline.corpus.names import display_name
 from creditline.errors import InvalidInput
 
+# Keys of the people of a work, see `creditline.corpus.identity`.
+PERSON_KEYS = "person_keys"
+# Names of the people of a work as they were written; indexed in collections that are older than the keys.
+NAMES = "holders"
 _INTEGER, _KEYWORD = qdrant.FieldType.FieldTypeInteger, qdrant.FieldType.FieldTypeKeyword
 
 
@@ -20,7 +26,9 @@ class WorkFilter:
     """
 
     contributors: tuple[str, ...] = ()
-    """Names of which one must be the work's contributor or one of its rights holders."""
+    """Names of which one must be the work's contributor or one of its rights holders, in any spelling."""
+    contributor_ids: tuple[str, ...] = ()
+    """Ids of which one must be that of the work's contributor. A work passes by its name or by its id."""
     licences: tuple[str, ...] = ()
     """Accepted licences."""
     origins: tuple[str, ...] = ()
@@ -42,11 +50,18 @@ class WorkFilter:
         """Whether the filter restricts the search at all."""
         return self != WorkFilter()
 
-    def condition(self) -> qdrant.Filter:
-        """The filter as a Qdrant condition, which also excludes withdrawn works."""
+    def condition(self, *, by_names_too: bool = False) -> qdrant.Filter:
+        """The filter as a Qdrant condition, which also excludes withdrawn works.
+
+        Args:
+            by_names_too: Whether the collection may hold works that were written without person keys. They
+                are found by the spelling of the filter only.
+        """
         must = [withdrawn_is(False)]
-        if self.contributors:
-            must.append(held_by(self.contributors))
+        if self.contributors or self.contributor_ids:
+            keys = [*map(key_of_name, self.contributors), *map(key_of_id, self.contributor_ids)]
+            names = [*self.contributors, *map(display_name, self.contributors)] if by_names_too else ()
+            must.append(of_people(keys, list(dict.fromkeys(names))))
         for key, wanted in (("licence", self.licences), ("origin", self.origins)):
             if wanted:
                 must.append(matches(key, _any_of(wanted)))
@@ -61,9 +76,16 @@ def withdrawn_is(withdrawn: bool) -> qdrant.Condition:
     return matches("withdrawn", qdrant.Match(integer=int(withdrawn)))
 
 
-def held_by(names: Sequence[str]) -> qdrant.Condition:
-    """Condition that one of `names` is the contributor or a rights holder of the work."""
-    return matches("holders", _any_of(names))
+def of_people(keys: Sequence[str], names: Sequence[str] = ()) -> qdrant.Condition:
+    """Condition that one of some people is the contributor or a rights holder of the work.
+
+    Args:
+        keys: Keys of the people.
+        names: Names of the people as stored works without keys may have them.
+    """
+    fields = ((PERSON_KEYS, keys), (NAMES, names))
+    either = [matches(field, _any_of(values)) for field, values in fields if values]
+    return either[0] if len(either) == 1 else qdrant.Condition(filter=qdrant.Filter(should=either))
 
 
 def matches(key: str, match: qdrant.Match) -> qdrant.Condition:
@@ -94,7 +116,7 @@ def field_indexes(
     yield "withdrawn", _INTEGER, qdrant.PayloadIndexParams(integer_index_params=single)
     ranges = qdrant.IntegerIndexParams(lookup=False, range=True, enable_hnsw=False, on_disk=True)
     yield "created", _INTEGER, qdrant.PayloadIndexParams(integer_index_params=ranges)
-    for name in ("holders", "licence", "origin"):
+    for name in (PERSON_KEYS, "licence", "origin"):
         yield (
             name,
             _KEYWORD,

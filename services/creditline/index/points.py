@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from qdrant_client import grpc as qdrant
 
+from creditline.corpus.identity import person_keys
+from creditline.corpus.names import display_name
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
+from creditline.index.filters import PERSON_KEYS
 
 # Never to be changed: a work keeps its point id in every collection and on every machine.
 _POINT_NAMESPACE = uuid.UUID("6f1d8c1e-52f3-5c0b-9a36-5d0f3b7c2a11")
@@ -23,7 +26,7 @@ _UNIT_LENGTH_TOLERANCE = 1e-2
 _DENSE_DATA_FIELD = b"\x0a"
 HIT_PAYLOAD_FIELDS = (
     *("work_id", "contributor", "title", "caption", "licence", "source", "duplicate_group"),
-    *("holders", "percents"),
+    *("holders", "percents", "contributor_id"),
 )
 
 
@@ -53,6 +56,8 @@ class WorkPoint:
     """Names with percentages that sum to 100; empty: the contributor holds all rights."""
     created: int | None = None
     """Creation time: Unix time in seconds; None: unknown."""
+    contributor_id: str = ""
+    """Id of the contributor; empty: none."""
 
     @classmethod
     def of(cls, work: Work, vector: npt.NDArray[np.floating], *, withdrawn: bool) -> Self:
@@ -66,15 +71,18 @@ class WorkPoint:
         return cls(
             work_id=work.id,
             vector=vector,
-            contributor=work.contributor,
+            contributor=display_name(work.contributor),
             title=work.title,
             caption=work.caption,
             licence=work.licence,
             source=work.source,
             duplicate_group=work.duplicate_group,
             withdrawn=withdrawn,
-            rights_holders=tuple((holder.name, holder.percent) for holder in work.rights_holders),
+            rights_holders=tuple(
+                (display_name(holder.name), holder.percent) for holder in work.rights_holders
+            ),
             created=work.created,
+            contributor_id=work.contributor_id,
         )
 
 
@@ -104,6 +112,8 @@ class Hit(NamedTuple):
     """Names with percentages; empty: the contributor holds all rights."""
     point_id: str = ""
     """Id of the point in Qdrant, see `point_id`."""
+    contributor_id: str = ""
+    """Id of the contributor; empty: none."""
 
     @property
     def holders(self) -> tuple[tuple[str, float], ...]:
@@ -179,11 +189,16 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
     payload["withdrawn"].integer_value = int(point.withdrawn)
     if point.created is not None:
         payload["created"].integer_value = point.created
+    people = _people(point)
+    for key in person_keys(people, point.contributor_id):
+        payload[PERSON_KEYS].list_value.values.add().string_value = key
+    if point.contributor_id:
+        payload["contributor_id"].string_value = point.contributor_id
     if not point.rights_holders:
         payload["holders"].string_value = point.contributor
         return message
     payload["contributor"].string_value = point.contributor
-    for name in _people(point):
+    for name in people:
         payload["holders"].list_value.values.add().string_value = name
     for _, percent in point.rights_holders:
         payload["percents"].list_value.values.add().double_value = percent
@@ -251,13 +266,14 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
         source=texts.get("source", ""),
         rights_holders=_rights_holders(payload) if "percents" in payload else (),
         point_id=point.id.uuid,
+        contributor_id=texts.get("contributor_id", ""),
     )
 
 
 def hit_without_payload(point: qdrant.ScoredPoint) -> Hit:
     """A search result as a hit that has only point id and score."""
     # Positional for speed: keyword arguments take twice as long, and long lists consist of these.
-    return Hit._make(("", point.score, "", "", "", "", "", "", (), point.id.uuid))
+    return Hit._make(("", point.score, "", "", "", "", "", "", (), point.id.uuid, ""))
 
 
 def _rights_holders(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:

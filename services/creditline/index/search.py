@@ -14,9 +14,10 @@ import numpy.typing as npt
 from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as qdrant
 
+from creditline.corpus.identity import key_of
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, translate_errors
-from creditline.index.filters import WorkFilter
+from creditline.index.filters import NAMES, WorkFilter
 from creditline.index.plan import IndexPlan
 from creditline.index.points import HIT_PAYLOAD_FIELDS, Hit, hit_without_payload, point_id, to_hit
 from creditline.index.queries import best_of, nearest, payload_fields
@@ -43,6 +44,20 @@ class BuildState:
     """Number of works, including withdrawn ones. A server's number is approximate while it optimises."""
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """What a search must know of a build."""
+
+    plan: IndexPlan
+    """Plan that the build was created with."""
+    by_names_too: bool
+    """Whether works may lack the keys of their people, because the build is older than the keys."""
+
+    def condition(self, where: WorkFilter) -> qdrant.Filter:
+        """A filter as a condition on this build."""
+        return where.condition(by_names_too=self.by_names_too)
+
+
 class WorkSearch:
     """Client for searches in collections of works; safe for concurrent calls on one event loop.
 
@@ -54,8 +69,8 @@ class WorkSearch:
         self._client = client
         self._address = address
         self._refresh_lock = asyncio.Lock()
-        # By build; the plan of a build never changes.
-        self._plans: dict[str, IndexPlan] = {}
+        # By build; the layout of a build never changes.
+        self._layouts: dict[str, _Layout] = {}
         # Targets of the aliases, and the monotonic time at which this cache expires.
         self._aliases: tuple[Mapping[str, str], float] = ({}, 0.0)
 
@@ -161,9 +176,9 @@ class WorkSearch:
                 "the deadline had passed before the index was queried; allow more time for the request"
             )
         ends = time.monotonic() + deadline_seconds
-        plan = await self._plan_of(collection, deadline_seconds)
-        params = plan.effort(limit, narrow=where.narrows, exact=exact)
-        condition, most = where.condition(), limit if detailed is None else min(detailed, limit)
+        layout = await self._layout_of(collection, deadline_seconds)
+        params = layout.plan.effort(limit, narrow=where.narrows, exact=exact)
+        condition, most = layout.condition(where), limit if detailed is None else min(detailed, limit)
         fields = HIT_PAYLOAD_FIELDS if most == limit else ()
         requests = [nearest(collection, vector, limit, condition, params, fields) for vector in vectors]
         if most < limit:
@@ -257,9 +272,9 @@ class WorkSearch:
         Raises:
             CreditlineError: The errors of `search`.
         """
-        plan = await self._plan_of(collection, deadline_seconds)
-        effort = plan.effort(MAX_HITS, narrow=where.narrows, exact=False)
-        request = nearest(collection, vector, MAX_HITS, where.condition(), effort, HIT_PAYLOAD_FIELDS)
+        layout = await self._layout_of(collection, deadline_seconds)
+        effort = layout.plan.effort(MAX_HITS, narrow=where.narrows, exact=False)
+        request = nearest(collection, vector, MAX_HITS, layout.condition(where), effort, HIT_PAYLOAD_FIELDS)
         request.score_threshold = threshold
         (points,) = await self._query(collection, [request], deadline_seconds)
         return [to_hit(point, point.payload) for point in points]
@@ -282,7 +297,7 @@ class WorkSearch:
 
     def _needs_refresh(self, alias: str) -> bool:
         known, until = self._aliases
-        return time.monotonic() > until or (alias not in known and alias not in self._plans)
+        return time.monotonic() > until or (alias not in known and alias not in self._layouts)
 
     async def _refresh_aliases(self, alias: str, deadline_seconds: float) -> None:
         with translate_errors(self._address, alias):
@@ -337,19 +352,20 @@ class WorkSearch:
         rows = [stored_vector(point) for point in answer.result]
         return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
 
-    async def _plan_of(self, collection: str, deadline_seconds: float) -> IndexPlan:
-        """The plan of a collection, or of the build that an alias points to."""
-        if collection in self._plans:
-            return self._plans[collection]
+    async def _layout_of(self, collection: str, deadline_seconds: float) -> _Layout:
+        """The layout of a collection, or of the build that an alias points to."""
+        if collection in self._layouts:
+            return self._layouts[collection]
         build = await self.build_of(collection, deadline_seconds=deadline_seconds)
-        if build not in self._plans:
+        if build not in self._layouts:
             async with self._refresh_lock:
-                if build not in self._plans:
-                    self._plans[build] = await self._fetch_plan(build, deadline_seconds)
-        return self._plans[build]
+                if build not in self._layouts:
+                    self._layouts[build] = await self._fetch_layout(build, deadline_seconds)
+        return self._layouts[build]
 
-    async def _fetch_plan(self, build: str, deadline_seconds: float) -> IndexPlan:
-        return IndexPlan.of_collection((await self._info(build, deadline_seconds)).config)
+    async def _fetch_layout(self, build: str, deadline_seconds: float) -> _Layout:
+        info = await self._info(build, deadline_seconds)
+        return _Layout(IndexPlan.of_collection(info.config), by_names_too=NAMES in info.payload_schema)
 
     async def _info(self, build: str, deadline_seconds: float) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=build)
@@ -405,7 +421,8 @@ def grouped(hits: Sequence[Hit], by: GroupField, groups: int, per_group: int) ->
     """
     members: dict[str, list[Hit]] = {}
     for hit in hits:
-        key = getattr(hit, by)
+        is_person = by == "contributor"
+        key = key_of(hit.contributor, hit.contributor_id) if is_person else hit.duplicate_group
         if key not in members and len(members) == groups:
             continue
         if len(members.setdefault(key, [])) < per_group:

@@ -1,18 +1,21 @@
 """Enforcement of the ledger's withdrawals in the collections of the index.
 
 Works are hidden through their payload, so that one request covers a work or all works of a contributor.
+Contributors are found by their keys, which all spellings of a name share. A collection that was created
+before works had keys is searched for every spelling that it holds of a withdrawn name.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from qdrant_client import grpc as qdrant
 
+from creditline.corpus.identity import key_of_name
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import Conflict, NotReady
-from creditline.index.filters import held_by, withdrawn_is
+from creditline.index.filters import NAMES, of_people, withdrawn_is
 from creditline.index.points import point_id
 from creditline.index.works import WorkIndex
 
@@ -48,7 +51,8 @@ def check(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> None:
     Raises:
         Conflict: The collection lists a withdrawn work.
     """
-    if any(index.count_matching(collection, which) for which in _still_listed(withdrawn)):
+    subjects = _Subjects(index, collection, withdrawn)
+    if any(index.count_matching(collection, which) for which in subjects.still_listed()):
         raise Conflict(
             f"collection {collection!r} still lists works that are withdrawn and must not serve queries; a "
             "running gateway hides them, and so does loading the collection again",
@@ -58,12 +62,11 @@ def check(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> None:
 
 def _apply(index: WorkIndex, withdrawn: Withdrawn, collection: str) -> int:
     try:
+        subjects = _Subjects(index, collection, withdrawn)
         # Works are listed again first: a concurrent change then leaves a work hidden rather than listed.
-        listed = sum(
-            _set_hidden(index, collection, which, hidden=False) for which in _still_hidden(withdrawn)
-        )
+        listed = sum(_set_hidden(index, collection, which, hidden=False) for which in subjects.still_hidden())
         return listed + sum(
-            _set_hidden(index, collection, which, hidden=True) for which in _still_listed(withdrawn)
+            _set_hidden(index, collection, which, hidden=True) for which in subjects.still_listed()
         )
     except NotReady:
         if index.exists(collection):
@@ -79,26 +82,44 @@ def _set_hidden(index: WorkIndex, collection: str, which: qdrant.Filter, *, hidd
     return works
 
 
-def _still_listed(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
-    """Works that are withdrawn but still listed."""
-    for any_of in _any_of(withdrawn.works, withdrawn.contributors):
-        yield qdrant.Filter(must=[withdrawn_is(False), any_of])
+class _Subjects:
+    """The conditions by which one collection finds the subjects of withdrawals."""
+
+    def __init__(self, index: WorkIndex, collection: str, withdrawn: Withdrawn) -> None:
+        self._withdrawn = withdrawn
+        self._spellings: dict[str, list[str]] = {}
+        people = withdrawn.people | withdrawn.listed_again
+        if people and NAMES in index.indexed_fields(collection):
+            self._spellings = _spellings(index.distinct_values(collection, NAMES), people)
+
+    def still_listed(self) -> Iterator[qdrant.Filter]:
+        """Works that are withdrawn but still listed."""
+        for any_of in self._any_of(self._withdrawn.works, self._withdrawn.people):
+            yield qdrant.Filter(must=[withdrawn_is(False), any_of])
+
+    def still_hidden(self) -> Iterator[qdrant.Filter]:
+        """Works that are hidden although their withdrawal was revoked and no other withdrawal covers them."""
+        covered = list(self._any_of(self._withdrawn.works, self._withdrawn.people))
+        for any_of in self._any_of(self._withdrawn.revoked_works, self._withdrawn.listed_again):
+            yield qdrant.Filter(must=[withdrawn_is(True), any_of], must_not=covered)
+
+    def _any_of(self, works: Iterable[str], people: Iterable[str]) -> Iterator[qdrant.Condition]:
+        """Conditions that together match the given works and all works of the given people."""
+        for ids in _batches(works):
+            points = [qdrant.PointId(uuid=point_id(work_id)) for work_id in ids]
+            yield qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=points))
+        for keys in _batches(people):
+            yield of_people(keys, [name for key in keys for name in self._spellings.get(key, ())])
 
 
-def _still_hidden(withdrawn: Withdrawn) -> Iterator[qdrant.Filter]:
-    """Works that are hidden although their withdrawal was revoked and no other withdrawal covers them."""
-    covered = list(_any_of(withdrawn.works, withdrawn.contributors))
-    for any_of in _any_of(withdrawn.revoked_works, withdrawn.revoked_contributors):
-        yield qdrant.Filter(must=[withdrawn_is(True), any_of], must_not=covered)
-
-
-def _any_of(works: Iterable[str], people: Iterable[str]) -> Iterator[qdrant.Condition]:
-    """Conditions that together match the given works and all works of the given people."""
-    for ids in _batches(works):
-        points = [qdrant.PointId(uuid=point_id(work_id)) for work_id in ids]
-        yield qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=points))
-    for names in _batches(people):
-        yield held_by(names)
+def _spellings(names: Iterable[str], people: Container[str]) -> dict[str, list[str]]:
+    """Stored names of some people, by the key of the person."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        key = key_of_name(name)
+        if key in people:
+            found.setdefault(key, []).append(name)
+    return found
 
 
 def _batches(subjects: Iterable[str]) -> Iterator[list[str]]:

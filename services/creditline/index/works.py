@@ -35,6 +35,7 @@ CHANNEL_OPTIONS = {
     "grpc.enable_http_proxy": 0,
 }
 _SCROLL_PAGE = 1_000
+_MOST_FACET_VALUES = 100_000
 _QUERIES_PER_CALL = 32
 # Qdrant processes one batch while the next is made; more batches would only be queued there.
 _BATCHES_IN_FLIGHT = 2
@@ -171,6 +172,27 @@ class WorkIndex:
             collection, IndexPlan.of_collection(found.config), known=found.payload_schema
         )
 
+    def indexed_fields(self, collection: str) -> frozenset[str]:
+        """Payload fields that are indexed. Raises NotReady when the collection is missing."""
+        return frozenset(self._info(collection).payload_schema)
+
+    def distinct_values(self, collection: str, field: str, *, limit: int = _MOST_FACET_VALUES) -> set[str]:
+        """The distinct texts of an indexed payload field, in all works of the collection.
+
+        Args:
+            collection: Name of a collection or an alias.
+            field: Name of the field; its values are texts or lists of texts.
+            limit: Number of values from which all works are read instead: Qdrant returns only the most
+                frequent values, and a server reserves memory for as many as are requested.
+        """
+        request = qdrant.FacetCounts(collection_name=collection, key=field, limit=limit, exact=True)
+        with translate_errors(self._address, collection):
+            answer = self._client.grpc_points.Facet(request, timeout=self._timeout)
+        if len(answer.hits) < limit:
+            return {hit.value.string_value for hit in answer.hits}
+        values = self._scrolled(collection, field, qdrant.Filter())
+        return {text for value in values for text in _texts(value)}
+
     def metadata(self, collection: str) -> dict[str, str]:
         """Texts stored with the collection, by key. Raises NotReady when the collection is missing."""
         found = self._info(collection).config.metadata
@@ -284,21 +306,23 @@ class WorkIndex:
 
     def withdrawn_works(self, collection: str) -> frozenset[str]:
         """Ids of all withdrawn works of the collection."""
+        which = qdrant.Filter(must=[withdrawn_is(True)])
+        return frozenset(value.string_value for value in self._scrolled(collection, "work_id", which))
+
+    def _scrolled(self, collection: str, field: str, which: qdrant.Filter) -> Iterator[qdrant.Value]:
+        """The payload field of all works that pass a filter."""
         request = qdrant.ScrollPoints(
             collection_name=collection,
-            filter=qdrant.Filter(must=[withdrawn_is(True)]),
+            filter=which,
             limit=_SCROLL_PAGE,
-            with_payload=qdrant.WithPayloadSelector(
-                include=qdrant.PayloadIncludeSelector(fields=["work_id"])
-            ),
+            with_payload=qdrant.WithPayloadSelector(include=qdrant.PayloadIncludeSelector(fields=[field])),
         )
-        found: set[str] = set()
         while True:
             with translate_errors(self._address, collection):
                 page = self._client.grpc_points.Scroll(request, timeout=self._timeout)
-            found.update(point.payload["work_id"].string_value for point in page.result)
+            yield from (point.payload[field] for point in page.result)
             if not page.HasField("next_page_offset"):
-                return frozenset(found)
+                return
             request.offset.CopyFrom(page.next_page_offset)
 
     def vectors(self, collection: str, work_ids: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -476,6 +500,13 @@ class WorkIndex:
         )
         with translate_errors(self._address, collection):
             self._client.grpc_points.CreateFieldIndex(request, timeout=self._timeout)
+
+
+def _texts(value: qdrant.Value) -> list[str]:
+    """The texts of a payload value that is a text or a list of texts."""
+    if value.HasField("list_value"):
+        return [each.string_value for each in value.list_value.values]
+    return [value.string_value]
 
 
 def _batches(points: Iterable[WorkPoint], size: int) -> Iterator[list[WorkPoint]]:
