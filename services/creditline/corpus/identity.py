@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Self
 
 from creditline.corpus.names import display_name, name_key
 
@@ -36,6 +38,36 @@ def key_of_id(contributor_id: str) -> str:
     shown = display_name(contributor_id)
     registered = _REGISTERED.fullmatch(shown)
     return _ID + (re.sub("[ -]", "", registered[1]).upper() if registered else shown)
+
+
+@dataclass(frozen=True)
+class PersonReference:
+    """How a person is named in a request or a record: by a name or by an id."""
+
+    name: str = ""
+    """Name of the person; empty where the id is given."""
+    id: str = ""
+    """Id of the person; empty where the name is given."""
+
+    @property
+    def key(self) -> str:
+        """The key of the person."""
+        return key_of(self.name, self.id)
+
+    @property
+    def shown(self) -> str:
+        """The name or the id, as it is shown."""
+        return display_name(self.id or self.name)
+
+    @property
+    def stored(self) -> str:
+        """The reference as one text, for the ledger."""
+        return (_ID if self.id else _NAME) + self.shown
+
+    @classmethod
+    def read(cls, stored: str) -> Self:
+        """The reference from the text that `stored` gave."""
+        return cls(id=stored.removeprefix(_ID)) if is_id(stored) else cls(name=stored.removeprefix(_NAME))
 
 
 def is_id(key: str) -> bool:

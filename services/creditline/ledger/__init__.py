@@ -1,4 +1,4 @@
-"""Durable, hash-chained record of served attributions, their audits, and withdrawals.
+"""Durable, hash-chained record of served attributions, their audits, withdrawals, and merged contributors.
 
 Public modules: `verification`, `withdrawals`.
 """
@@ -7,6 +7,8 @@ from creditline.ledger.ledger import Ledger as Ledger
 from creditline.ledger.records import Accuracy as Accuracy
 from creditline.ledger.records import Audit as Audit
 from creditline.ledger.records import AuditState as AuditState
+from creditline.ledger.records import Merge as Merge
+from creditline.ledger.records import MergeAction as MergeAction
 from creditline.ledger.records import OutboxEntry as OutboxEntry
 from creditline.ledger.records import StoredAttribution as StoredAttribution
 from creditline.ledger.records import Withdrawal as Withdrawal

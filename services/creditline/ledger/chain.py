@@ -1,4 +1,4 @@
-"""Hash chains of attributions and of withdrawal requests.
+"""Hash chains of attributions, of withdrawal requests, and of records about merged contributors.
 
 The hash of each row covers its content and the hash of the row before it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,15 +48,16 @@ def withdrawal_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
     Returns:
         SHA-256 over the previous hash and the content: 64 hexadecimal digits.
     """
-    content = {
-        "id": row["id"],
-        "created": _timestamp(row["created"]),
-        "kind": row["kind"],
-        "subject": row["subject"],
-        "action": row["action"],
-        "reason": row["reason"],
-        "requested_by": row["requested_by"],
-    }
+    return _hash_of_texts(previous_hash, row, ("kind", "subject", "action", "reason", "requested_by"))
+
+
+def merge_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
+    """Hash of a record about merged contributors in its chain; arguments are those of `withdrawal_hash`."""
+    return _hash_of_texts(previous_hash, row, ("person", "other", "action", "reason", "requested_by"))
+
+
+def _hash_of_texts(previous_hash: str, row: Mapping[str, Any], texts: Sequence[str]) -> str:
+    content = {"id": row["id"], "created": _timestamp(row["created"]), **{name: row[name] for name in texts}}
     return _hash(previous_hash, content)
 
 

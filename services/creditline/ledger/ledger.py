@@ -1,10 +1,11 @@
-"""The ledger: served attributions, their audits, the outbox of jobs, and withdrawals."""
+"""The ledger: served attributions, their audits, the outbox of jobs, withdrawals and merged contributors."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -13,33 +14,39 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, 
 
 from creditline.api.answers import Verdict
 from creditline.api.audits import verdict_from_json, verdict_to_json
+from creditline.corpus.identity import People, PersonReference
+from creditline.corpus.names import display_name
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import InvalidInput, NotFound
 from creditline.jobs.tasks import AUDIT_TASK
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.interval import mean_interval
+from creditline.ledger.merges import append_merge, check_merge, merges_after, people_of, standing_merges
 from creditline.ledger.records import (
     Accuracy,
     Audit,
     AuditState,
     ChainReport,
+    Merge,
+    MergeAction,
     OutboxEntry,
     StoredAttribution,
     Withdrawal,
     WithdrawalAction,
     WithdrawalKind,
 )
+from creditline.ledger.requests import check_request
 from creditline.ledger.store import Store
 from creditline.ledger.tables import attributions, audits, outbox
 from creditline.ledger.verification import verified_chains
 from creditline.ledger.withdrawals import (
     append_request,
-    check_request,
     never_withdrawn,
     requests_after,
     standing_request,
     standing_requests,
     withdrawn_by,
+    withdrawn_members,
 )
 
 # A published job that no worker has taken for this long counts as lost and is published again.
@@ -155,7 +162,7 @@ class Ledger:
         return _attribution_of(found)
 
     def verify_chain(self) -> ChainReport:
-        """Recompute the hashes of attributions and withdrawals, each chain up to its first mismatch."""
+        """Recompute the hashes of attributions, withdrawals and merges, each chain up to its first mismatch."""
         with self._store.transaction() as connection:
             return verified_chains(connection)
 
@@ -348,12 +355,12 @@ class Ledger:
     ) -> Withdrawal:
         """Withdraw a work, or all works of a contributor; durable when the call returns.
 
-        When the subject is already withdrawn, nothing is written. Rows are never deleted, so `reason` and
-        `requested_by` must not contain personal data.
+        When the subject is already withdrawn, in whichever spelling, nothing is written. Rows are never
+        deleted, so `reason` and `requested_by` must not contain personal data.
 
         Args:
-            kind: Whether the subject is a work or a contributor.
-            subject: Id of the work, or name of the contributor.
+            kind: Whether the subject is a work, or a contributor by name or by id.
+            subject: Id of the work, or name or id of the contributor.
             reason: Why the withdrawal was requested.
             requested_by: Who requested it.
 
@@ -363,14 +370,31 @@ class Ledger:
         Raises:
             InvalidInput: A text is too long or not valid, or the subject is empty.
         """
-        return self._append(kind, subject, WithdrawalAction.WITHDRAWN, reason, requested_by)
+        check_request(subject, reason, requested_by)
+        with self._store.transaction(writes=True) as connection:
+            standing = standing_request(connection, kind, subject)
+            if standing is not None and standing.is_withdrawn:
+                return standing
+            written = subject if kind is WithdrawalKind.WORK else display_name(subject)
+            request = _Request(kind, written, WithdrawalAction.WITHDRAWN, reason, requested_by)
+            return self._append(connection, request)
 
     def revoke(
-        self, kind: WithdrawalKind, subject: str, *, reason: str = "", requested_by: str = ""
+        self,
+        kind: WithdrawalKind,
+        subject: str,
+        *,
+        reason: str = "",
+        requested_by: str = "",
+        people: People | None = None,
     ) -> Withdrawal:
         """Revoke a withdrawal; durable when the call returns.
 
-        When the withdrawal is already revoked, nothing is written. Arguments are those of `withdraw`.
+        The withdrawal of a person is revoked under all names and ids of the person. When it is already
+        revoked, nothing is written. Other arguments are those of `withdraw`.
+
+        Args:
+            people: Which names and ids are one person; None: as the merges of this ledger have it.
 
         Returns:
             The request in force, new or existing.
@@ -379,31 +403,47 @@ class Ledger:
             InvalidInput: A text is too long or not valid, or the subject is empty.
             NotFound: The subject was never withdrawn.
         """
-        return self._append(kind, subject, WithdrawalAction.REVOKED, reason, requested_by)
-
-    def _append(
-        self, kind: WithdrawalKind, subject: str, action: WithdrawalAction, reason: str, requested_by: str
-    ) -> Withdrawal:
         check_request(subject, reason, requested_by)
         with self._store.transaction(writes=True) as connection:
+            revoked = None
+            for standing in self._withdrawals_of(connection, kind, subject, people):
+                request = _Request(
+                    standing.kind, standing.subject, WithdrawalAction.REVOKED, reason, requested_by
+                )
+                revoked = self._append(connection, request)
+            found = revoked or standing_request(connection, kind, subject)
+        if found is None:
+            raise never_withdrawn(kind, subject)
+        return found
+
+    @staticmethod
+    def _withdrawals_of(
+        connection: Connection, kind: WithdrawalKind, subject: str, people: People | None
+    ) -> tuple[Withdrawal, ...]:
+        """The withdrawals in force that a revocation concerns."""
+        if kind is WithdrawalKind.WORK:
             standing = standing_request(connection, kind, subject)
-            if standing is not None and standing.action is action:
-                return standing
-            if standing is None and action is WithdrawalAction.REVOKED:
-                raise never_withdrawn(kind, subject)
-            return append_request(
-                connection,
-                created=self._clock(),
-                kind=kind,
-                subject=subject,
-                action=action,
-                reason=reason,
-                requested_by=requested_by,
-            )
+            return () if standing is None or not standing.is_withdrawn else (standing,)
+        if people is None:
+            people = people_of(standing_merges(merges_after(connection, 0, None)))
+        return withdrawn_members(connection, kind.key(subject), people)
+
+    def _append(self, connection: Connection, request: _Request) -> Withdrawal:
+        return append_request(
+            connection,
+            created=self._clock(),
+            kind=request.kind,
+            subject=request.subject,
+            action=request.action,
+            reason=request.reason,
+            requested_by=request.requested_by,
+        )
 
     def withdrawn(self) -> Withdrawn:
         """All works and contributors that are withdrawn now."""
-        return withdrawn_by(self.standing_withdrawals())
+        with self._store.transaction() as connection:
+            requests = standing_requests(connection)
+            return withdrawn_by(requests, standing_merges(merges_after(connection, 0, None)))
 
     def standing_withdrawals(self) -> tuple[Withdrawal, ...]:
         """Latest withdrawal request about each subject, including revoked ones, oldest first."""
@@ -419,6 +459,97 @@ class Ledger:
         """
         with self._store.transaction() as connection:
             return requests_after(connection, sequence, limit)
+
+    def changes_after(
+        self, withdrawals: int, merges: int
+    ) -> tuple[tuple[Withdrawal, ...], tuple[Merge, ...]]:
+        """Withdrawal requests and merges after the given sequence numbers, read in one transaction."""
+        with self._store.transaction() as connection:
+            return requests_after(connection, withdrawals, None), merges_after(connection, merges, None)
+
+    # Merged contributors
+
+    def merge(
+        self, person: PersonReference, other: PersonReference, *, reason: str = "", requested_by: str = ""
+    ) -> Merge:
+        """Record that two names or ids are one person; durable when the call returns.
+
+        When they are already merged with each other, nothing is written. Records are never deleted, so
+        `reason` and `requested_by` must not contain personal data.
+
+        Args:
+            person: The one under whom the works of both are credited.
+            other: The other name or id.
+            reason: Why it is recorded.
+            requested_by: Who requested it.
+
+        Returns:
+            The record in force, new or existing.
+
+        Raises:
+            InvalidInput: A text is too long or not valid, or both are one name already.
+        """
+        return self._append_merge(person, other, MergeAction.MERGED, reason, requested_by)
+
+    def revoke_merge(
+        self, person: PersonReference, other: PersonReference, *, reason: str = "", requested_by: str = ""
+    ) -> Merge:
+        """Revoke a merge, in either order of the two; arguments are those of `merge`.
+
+        Returns:
+            The record in force, new or existing.
+
+        Raises:
+            InvalidInput: A text is too long or not valid.
+            NotFound: The two were never merged with each other.
+        """
+        return self._append_merge(person, other, MergeAction.REVOKED, reason, requested_by)
+
+    def _append_merge(
+        self,
+        person: PersonReference,
+        other: PersonReference,
+        action: MergeAction,
+        reason: str,
+        requested_by: str,
+    ) -> Merge:
+        check_merge(person, other, reason, requested_by)
+        with self._store.transaction(writes=True) as connection:
+            return append_merge(
+                connection,
+                created=self._clock(),
+                person=person,
+                other=other,
+                action=action,
+                reason=reason,
+                requested_by=requested_by,
+            )
+
+    def merges_after(self, sequence: int, *, limit: int | None = None) -> tuple[Merge, ...]:
+        """Records about merged contributors after a given sequence number, oldest first.
+
+        Args:
+            sequence: Sequence number after which to read.
+            limit: Maximum number of records; None: all.
+        """
+        with self._store.transaction() as connection:
+            return merges_after(connection, sequence, limit)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A withdrawal request that was checked."""
+
+    kind: WithdrawalKind
+    """Kind of the subject."""
+    subject: str
+    """Id of the work, or name or id of the contributor."""
+    action: WithdrawalAction
+    """Whether the subject is withdrawn or its withdrawal is revoked."""
+    reason: str
+    """Why it was requested."""
+    requested_by: str
+    """Who requested it."""
 
 
 def _last_hash(connection: Connection) -> str:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from creditline.api.answers import Verdict
+from creditline.corpus.identity import PersonReference, key_of_id, key_of_name
 
 
 class AuditState(StrEnum):
@@ -117,10 +118,22 @@ class Accuracy:
 
 
 class WithdrawalKind(StrEnum):
-    """Kind of a withdrawal's subject: one work, or all works of one contributor."""
+    """Kind of a withdrawal's subject: one work, or all works of one contributor, by name or by id."""
 
     WORK = "WORK"
     CONTRIBUTOR = "CONTRIBUTOR"
+    CONTRIBUTOR_ID = "CONTRIBUTOR_ID"
+
+    @property
+    def noun(self) -> str:
+        """The kind as errors name it."""
+        return self.value.lower().replace("_", " ")
+
+    def key(self, subject: str) -> str:
+        """What is equal for two subjects of this kind that are one: the id of a work, or a person's key."""
+        if self is WithdrawalKind.WORK:
+            return subject
+        return key_of_id(subject) if self is WithdrawalKind.CONTRIBUTOR_ID else key_of_name(subject)
 
 
 class WithdrawalAction(StrEnum):
@@ -144,9 +157,9 @@ class Withdrawal:
     created: datetime
     """Time at which it was recorded, in UTC."""
     kind: WithdrawalKind
-    """Whether the subject is a work or a contributor."""
+    """Whether the subject is a work, or a contributor by name or by id."""
     subject: str
-    """Id of the work, or name of the contributor."""
+    """Id of the work, or name or id of the contributor."""
     action: WithdrawalAction
     """Whether the subject is withdrawn or its withdrawal is revoked."""
     reason: str
@@ -164,22 +177,70 @@ class Withdrawal:
         return self.action is WithdrawalAction.WITHDRAWN
 
 
+class MergeAction(StrEnum):
+    """Action of a record about two contributors: they are one person from MERGED until REVOKED."""
+
+    MERGED = "MERGED"
+    REVOKED = "REVOKED"
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A record that two names or ids are one person, or that they no longer are; the latest is in force."""
+
+    sequence: int
+    """Position in the chain, from 1."""
+    id: str
+    """Unique id: 32 hexadecimal digits."""
+    created: datetime
+    """Time at which it was recorded, in UTC."""
+    person: PersonReference
+    """The one under whom the works of both are credited."""
+    other: PersonReference
+    """The other name or id."""
+    action: MergeAction
+    """Whether the two are merged or the merge is revoked."""
+    reason: str
+    """Why it was requested; may be empty."""
+    requested_by: str
+    """Who requested it; may be empty."""
+    previous_hash: str
+    """Hash of the record before it."""
+    hash: str
+    """Hash over `previous_hash` and the content, see `creditline.ledger.chain`."""
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the two are one person while this record is in force."""
+        return self.action is MergeAction.MERGED
+
+    @property
+    def pair(self) -> frozenset[str]:
+        """Keys of the two people."""
+        return frozenset((self.person.key, self.other.key))
+
+
 @dataclass(frozen=True)
 class ChainReport:
-    """Result of the verification of both hash chains."""
+    """Result of the verification of the three hash chains."""
 
     attributions: int
     """Number of attributions before the first mismatch."""
     head: str
     """Hash of the last of them."""
     broken_at: str | None
-    """First attribution, or else first withdrawal, that does not match or is missing; None: no mismatch."""
+    """First attribution, or else first withdrawal, or else first merge, that does not match or is missing;
+    None: no mismatch."""
     withdrawals: int
     """Number of withdrawal requests before the first mismatch."""
     withdrawals_head: str
     """Hash of the last of them."""
+    merges: int
+    """Number of records about merged contributors before the first mismatch."""
+    merges_head: str
+    """Hash of the last of them."""
 
     @property
     def intact(self) -> bool:
-        """Whether both chains are complete and unchanged."""
+        """Whether all chains are complete and unchanged."""
         return self.broken_at is None

@@ -23,6 +23,8 @@ from sqlalchemy import (
 _ID_LENGTH = 32
 _HASH_LENGTH = 64
 MOST_SUBJECT_CHARACTERS = 500
+# A name or an id, and whether it is one or the other.
+MOST_PERSON_CHARACTERS = MOST_SUBJECT_CHARACTERS + 10
 MOST_REASON_CHARACTERS = 1_000
 MOST_REQUESTER_CHARACTERS = 200
 
@@ -110,4 +112,20 @@ withdrawals = Table(
     Column("previous_hash", String(_HASH_LENGTH), nullable=False),
     Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
     Index("withdrawals_by_subject", "kind", "subject", "sequence"),
+)
+
+# Append-only: the latest row about a pair of people is in force.
+contributor_merges = Table(
+    "contributor_merges",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(_ID_LENGTH), nullable=False, unique=True),
+    Column("created", UtcDateTime, nullable=False),
+    Column("person", String(MOST_PERSON_CHARACTERS), nullable=False),
+    Column("other", String(MOST_PERSON_CHARACTERS), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("reason", String(MOST_REASON_CHARACTERS), nullable=False),
+    Column("requested_by", String(MOST_REQUESTER_CHARACTERS), nullable=False),
+    Column("previous_hash", String(_HASH_LENGTH), nullable=False),
+    Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
 )

@@ -1,4 +1,4 @@
-"""Verification of the ledger: both hash chains are recomputed."""
+"""Verification of the ledger: all hash chains are recomputed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from creditline.ledger.chain import GENESIS, attribution_hash, withdrawal_hash
+from creditline.ledger.chain import GENESIS, attribution_hash, merge_hash, withdrawal_hash
 from creditline.ledger.records import ChainReport
-from creditline.ledger.tables import attributions, withdrawals
+from creditline.ledger.tables import attributions, contributor_merges, withdrawals
 
 _ROWS_AT_ONCE = 100
 # Key in a stored answer: number of withdrawal requests known when the answer was made.
 WITHDRAWALS_KNOWN = "withdrawals"
+# The same, of records about merged contributors.
+MERGES_KNOWN = "merges"
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,23 @@ def verified_chains(connection: Connection) -> ChainReport:
     """Recompute the hashes of each chain, in order, up to its first mismatch.
 
     A chain alone does not show that its end is missing. The newest answer records how many withdrawal
-    requests it knew, which must not exceed the number in the ledger.
+    requests and merges it knew, which must not exceed the numbers in the ledger.
     """
     answers = _check_chain(connection, attributions, attribution_hash)
     requests = _check_chain(connection, withdrawals, withdrawal_hash)
-    broken_at = answers.broken_at or requests.broken_at
-    known = _withdrawals_known(connection)
-    if broken_at is None and known > _last_sequence(connection):
-        broken_at = f"withdrawal {known}"
-    return ChainReport(answers.valid, answers.head, broken_at, requests.valid, requests.head)
+    merges = _check_chain(connection, contributor_merges, merge_hash)
+    broken_at = answers.broken_at or requests.broken_at or merges.broken_at
+    if broken_at is None:
+        broken_at = _missing_end(connection)
+    return ChainReport(
+        answers.valid,
+        answers.head,
+        broken_at,
+        requests.valid,
+        requests.head,
+        merges.valid,
+        merges.head,
+    )
 
 
 def _check_chain(
@@ -59,12 +69,20 @@ def _check_chain(
     return _ChainCheck(count, previous, None)
 
 
-def _withdrawals_known(connection: Connection) -> int:
+def _missing_end(connection: Connection) -> str | None:
+    """The last row that the newest answer knew, where the ledger ends before it."""
     newest = select(attributions.c.answer).order_by(attributions.c.sequence.desc()).limit(1)
-    answer = connection.scalar(newest)
-    return 0 if answer is None else int(json.loads(answer).get(WITHDRAWALS_KNOWN, 0))
+    answer = json.loads(connection.scalar(newest) or "{}")
+    for known, table, noun in (
+        (WITHDRAWALS_KNOWN, withdrawals, "withdrawal"),
+        (MERGES_KNOWN, contributor_merges, "merge"),
+    ):
+        number = int(answer.get(known, 0))
+        if number > _last_sequence(connection, table):
+            return f"{noun} {number}"
+    return None
 
 
-def _last_sequence(connection: Connection) -> int:
-    last = select(withdrawals.c.sequence).order_by(withdrawals.c.sequence.desc()).limit(1)
+def _last_sequence(connection: Connection, table: Table) -> int:
+    last = select(table.c.sequence).order_by(table.c.sequence.desc()).limit(1)
     return connection.scalar(last) or 0

@@ -9,48 +9,46 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
+from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.errors import InvalidInput, NotFound
+from creditline.errors import NotFound
 from creditline.ledger.chain import GENESIS, withdrawal_hash
-from creditline.ledger.records import Withdrawal, WithdrawalAction, WithdrawalKind
-from creditline.ledger.tables import (
-    MOST_REASON_CHARACTERS,
-    MOST_REQUESTER_CHARACTERS,
-    MOST_SUBJECT_CHARACTERS,
-    withdrawals,
-)
-
-
-def check_request(subject: str, reason: str, requested_by: str) -> None:
-    """Validate the texts of a withdrawal request.
-
-    Raises:
-        InvalidInput: A text is too long or has characters that cannot be stored, or the subject is empty.
-    """
-    if not subject.strip():
-        raise InvalidInput("neither a work nor a contributor is named; give an id or a name", field="subject")
-    for field, text, most in (
-        ("subject", subject, MOST_SUBJECT_CHARACTERS),
-        ("reason", reason, MOST_REASON_CHARACTERS),
-        ("requested_by", requested_by, MOST_REQUESTER_CHARACTERS),
-    ):
-        if len(text) > most:
-            raise InvalidInput(
-                f"{field} has {len(text):,} characters; shorten it to at most {most:,}", field=field
-            )
-        if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise InvalidInput(
-                f"{field} has characters that are not valid text (NUL or surrogates); send plain text",
-                field=field,
-            )
+from creditline.ledger.merges import people_of
+from creditline.ledger.records import Merge, Withdrawal, WithdrawalAction, WithdrawalKind
+from creditline.ledger.tables import withdrawals
 
 
 def standing_request(connection: Connection, kind: WithdrawalKind, subject: str) -> Withdrawal | None:
-    """Latest withdrawal request about a subject; None: there is none."""
-    about = (withdrawals.c.kind == kind, withdrawals.c.subject == subject)
-    newest = select(withdrawals).where(*about).order_by(withdrawals.c.sequence.desc()).limit(1)
-    found = connection.execute(newest).one_or_none()
-    return None if found is None else _withdrawal_of(found)
+    """The request in force about a subject in any spelling; None: there is none.
+
+    Ledgers of before have requests about several spellings of one name; the subject is withdrawn while one
+    of them is.
+    """
+    key = kind.key(subject)
+    about = [
+        request
+        for request in standing_requests(connection)
+        if request.kind is kind and kind.key(request.subject) == key
+    ]
+    return max(about, key=lambda request: (request.is_withdrawn, request.sequence), default=None)
+
+
+def withdrawn_members(connection: Connection, key: str, people: People) -> tuple[Withdrawal, ...]:
+    """Withdrawals in force of any name or id of one person, in any spelling, oldest first.
+
+    Args:
+        connection: A transaction.
+        key: Key of the person.
+        people: Which names and ids are one person.
+    """
+    same = people.same(key)
+    return tuple(
+        request
+        for request in standing_requests(connection)
+        if request.is_withdrawn
+        and request.kind is not WithdrawalKind.WORK
+        and request.kind.key(request.subject) in same
+    )
 
 
 def append_request(
@@ -68,8 +66,8 @@ def append_request(
     Args:
         connection: A write transaction.
         created: Time of the request, with a time zone.
-        kind: Whether the subject is a work or a contributor.
-        subject: Id of the work, or name of the contributor.
+        kind: Kind of the subject.
+        subject: Id of the work, or name or id of the contributor.
         action: Whether the subject is withdrawn or its withdrawal is revoked.
         reason: Why it was requested.
         requested_by: Who requested it.
@@ -102,23 +100,33 @@ def requests_after(connection: Connection, sequence: int, limit: int | None) -> 
 
 
 def standing_requests(connection: Connection) -> tuple[Withdrawal, ...]:
-    """Latest withdrawal request about each subject, oldest first."""
+    """Latest withdrawal request about each subject as it is written, oldest first."""
     newest = select(func.max(withdrawals.c.sequence)).group_by(withdrawals.c.kind, withdrawals.c.subject)
     standing = select(withdrawals).where(withdrawals.c.sequence.in_(newest)).order_by(withdrawals.c.sequence)
     return tuple(_withdrawal_of(row) for row in connection.execute(standing))
 
 
-def withdrawn_by(requests: Iterable[Withdrawal]) -> Withdrawn:
+def withdrawn_by(
+    requests: Iterable[Withdrawal], merges: Iterable[Merge] = (), people: People | None = None
+) -> Withdrawn:
     """The withdrawn works and contributors that result from requests.
 
     Args:
         requests: Latest request about each subject.
+        merges: Latest record about each pair of merged contributors.
+        people: Which names and ids are one person; None: as the merges have it.
     """
+    merges = tuple(merges)
+    people = people_of(merges) if people is None else people
     subjects: dict[tuple[WithdrawalKind, bool], set[str]] = {}
+    keys: dict[bool, set[str]] = {True: set(), False: set()}
     sequence = 0
     for request in requests:
         subjects.setdefault((request.kind, request.is_withdrawn), set()).add(request.subject)
+        if request.kind is not WithdrawalKind.WORK:
+            keys[request.is_withdrawn].add(request.kind.key(request.subject))
         sequence = max(sequence, request.sequence)
+    apart = {key for merge in merges if not merge.is_merged for key in merge.pair}
 
     def named(kind: WithdrawalKind, *, left_out: bool) -> frozenset[str]:
         return frozenset(subjects.get((kind, left_out), ()))
@@ -129,13 +137,23 @@ def withdrawn_by(requests: Iterable[Withdrawal]) -> Withdrawn:
         sequence=sequence,
         revoked_works=named(WithdrawalKind.WORK, left_out=False),
         revoked_contributors=named(WithdrawalKind.CONTRIBUTOR, left_out=False),
+        contributor_ids=named(WithdrawalKind.CONTRIBUTOR_ID, left_out=True),
+        revoked_contributor_ids=named(WithdrawalKind.CONTRIBUTOR_ID, left_out=False),
+        also=_with_same_people(keys[True], people) - keys[True],
+        formerly=_with_same_people(keys[False] | apart, people) - keys[False],
+        merges=max((merge.sequence for merge in merges), default=0),
     )
+
+
+def _with_same_people(keys: Iterable[str], people: People) -> frozenset[str]:
+    found: frozenset[str] = frozenset()
+    return found.union(*map(people.withdrawn_with, keys))
 
 
 def never_withdrawn(kind: WithdrawalKind, subject: str) -> NotFound:
     """The error for revoking a withdrawal that does not exist."""
     return NotFound(
-        f"{kind.value.lower()} {subject!r} was never withdrawn, so there is nothing to revoke; "
+        f"{kind.noun} {subject!r} was never withdrawn, so there is nothing to revoke; "
         "`creditline withdraw --list` shows what is withdrawn",
         field="subject",
     )
