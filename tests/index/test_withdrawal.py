@@ -76,7 +76,9 @@ def older_collection(index: WorkIndex, qdrant_port: int) -> Iterator[str]:
     name = "works-older"
     index.delete(name)
     index.create(name, WIDTH)
-    works = [replace(work, contributor=_SPELLINGS.get(work.work_id, work.contributor)) for work in _all_listed()]
+    works = [
+        replace(work, contributor=_SPELLINGS.get(work.work_id, work.contributor)) for work in _all_listed()
+    ]
     with grpc.insecure_channel(f"127.0.0.1:{qdrant_port}") as channel:
         points = PointsStub(channel)
         keyword = qdrant.FieldType.FieldTypeKeyword

@@ -1,4 +1,4 @@
-"""Spellings, ids and merges of contributors on a real SQLite file: one person's wishes hold under all names."""
+"""Spellings, ids and merges of contributors on a real SQLite file: a wish holds under all names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_another_spelling_is_the_same_request(ledger: Ledger) -> None:
 
 
 def test_spellings_that_older_ledgers_kept_apart_are_one_subject(ledger_url: str) -> None:
-    """Before names had keys, two spellings were two subjects, and each was withdrawn and revoked by itself."""
+    """Before names had keys, two spellings were two subjects, each withdrawn and revoked by itself."""
     written = ["Ann  Smith", "ann smith"]
     with Ledger.open(ledger_url) as ledger:
         rows = [ledger.withdraw(_NAME, "Ann"), ledger.withdraw(_NAME, "Ben"), ledger.revoke(_NAME, "Ben")]

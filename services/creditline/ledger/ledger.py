@@ -162,7 +162,7 @@ class Ledger:
         return _attribution_of(found)
 
     def verify_chain(self) -> ChainReport:
-        """Recompute the hashes of attributions, withdrawals and merges, each chain up to its first mismatch."""
+        """Recompute the hashes of all three chains, each up to its first mismatch."""
         with self._store.transaction() as connection:
             return verified_chains(connection)
 
