@@ -42,7 +42,7 @@ def _ask_over_rest(gateway: RunningGateway, asked: dict[str, Any]) -> tuple[str,
 
 
 _BAD_INPUT = {
-    "not an image": ({"image": b"hello"}, InvalidInput, "image", "not a picture"),
+    "not an image": ({"image": b"hello"}, InvalidInput, "image", "not in a known format"),
     "truncated": ({"image": as_file(noise(64), "PNG")[:2000]}, InvalidInput, "image", "cut short"),
     "0 bytes": ({"image": b""}, InvalidInput, "image", "0 bytes"),
     "100 megapixels": ({"image": hundred_megapixels()}, InvalidInput, "image", "10000 × 10000"),

@@ -112,7 +112,7 @@ def test_a_loss_that_is_nan_names_the_work_and_the_timestep(
 
 def test_a_picture_that_cannot_be_read_names_its_work(small_corpus: Corpus) -> None:
     broken = replace(small_corpus.works[0], thumbnail=small_corpus.works[0].thumbnail[:40])
-    with pytest.raises(InvalidInput, match=rf"the picture of work '{broken.id}' cannot be read"):
+    with pytest.raises(InvalidInput, match=rf"the picture of work '{broken.id}' cannot be decoded"):
         broken.picture()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from PIL import Image
 from creditline.corpus.rights import WHOLE_PERCENT, RightsHolder, check_rights
 from creditline.errors import InvalidInput, NotFound, NotReady
 from creditline.files import replace_file
+from creditline.pictures.decoding import decode
 
 WORK_SCHEMA = pa.schema(
     [
@@ -94,19 +94,12 @@ class Work:
         return self.source.split("/", 1)[0]
 
     def picture(self) -> Image.Image:
-        """Decode the thumbnail to RGB.
+        """The thumbnail as `decode` returns it: sRGB on white, upright, at most 512 pixels on a side.
 
         Raises:
             InvalidInput: The thumbnail cannot be decoded.
         """
-        try:
-            return Image.open(io.BytesIO(self.thumbnail)).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InvalidInput(
-                f"the picture of work {self.id!r} cannot be read ({error}); leave the work out, or store it"
-                " again",
-                field="thumbnail",
-            ) from error
+        return decode(self.thumbnail, field="thumbnail", name=f"the picture of work {self.id!r}")
 
 
 @dataclass(frozen=True)

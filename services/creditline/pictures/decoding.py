@@ -1,72 +1,192 @@
-"""Decoding of untrusted pictures for the embedder: RGB on a white background.
+"""The one decoder of pictures: of queries, of works, and of checks of a corpus.
 
-A bad picture raises an error of its own request, so that it does not fail the other items of a batch.
+Whatever a file holds, the result is sRGB on white, upright, and its longest side is at most 512 pixels. The
+same file always gives the same pixels, and decoding a result again changes nothing: it does not matter
+whether a client, the gateway or the embedder shrinks a picture, nor whether several of them do.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
+from PIL.GifImagePlugin import GifImageFile
 
 from creditline.errors import InvalidInput
+from creditline.pictures.colours import to_srgb
+from creditline.pictures.png_chunks import check_critical_chunks, without_ancillary_chunks
+from creditline.pictures.samples import eight_bit
 
 MOST_PIXELS = 40_000_000
-# The towers' input is smaller than this.
-_LONGEST_SIDE_PIXELS = 512
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""Largest number of pixels that are decoded; baseline JPEG files are reduced while they are decoded."""
+LONGEST_SIDE_PIXELS = 512
+"""Longest side of a decoded picture; the towers' input is smaller."""
+# Pillow reads more formats, but some of them start external programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", *(("AVIF",) if features.check("avif") else ()))
+"""Formats that are read, by Pillow's names."""
+FORMAT_NAMES = f"PNG, JPEG, WebP, GIF, BMP{', TIFF or AVIF' if 'AVIF' in FORMATS else ' or TIFF'}"
+"""Names of the formats, for messages."""
+
+_SCALE_DOWN = f"at most {MOST_PIXELS:,} pixels are allowed: scale it down"
+_CUT_SHORT = "it may be cut short: use the whole file"
+# In a check no more pixels are computed than needed, but all bytes are read.
+_CHECKED_SIDE_PIXELS = 64
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(
+    {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+)
+# Pillow warns about what it ignores. A filter for one block would not be thread-safe.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(image: bytes, *, field: str) -> Image.Image:
-    """Decode a picture to RGB on white, its longest side at most 512 pixels.
+@dataclass(eq=False)
+class _FaultError(Exception):
+    """A picture that cannot be used."""
+
+    fault: str
+    """The fault, as the end of a sentence about the picture."""
+    remedy: str
+    """What to do about it."""
+
+
+def decode(
+    image: bytes, *, field: str, name: str = "", longest_side: int = LONGEST_SIDE_PIXELS
+) -> Image.Image:
+    """Decode a picture to upright sRGB on white.
+
+    Embedded colour profiles are converted to sRGB; a profile or metadata that cannot be read are ignored. Of
+    16 bits per channel the upper eight remain, of an animation or a file of several pages the first picture.
 
     Args:
-        image: Content of a PNG, JPEG, WebP, GIF, BMP or TIFF file; of an animation, the first frame is used.
-        field: Name of the request's field, for errors.
+        image: Content of a file in one of `FORMATS`.
+        field: Name of the request's or the work's field, for errors.
+        name: What messages call the picture; by default `field`.
+        longest_side: A picture with a longer side, in pixels, is scaled down to this; others keep their size.
 
     Raises:
         InvalidInput: The picture is empty, in another format, damaged, or has more than `MOST_PIXELS` pixels.
     """
-    if not image:
-        raise InvalidInput(f"{field} has 0 bytes; send a picture as a file's content", field=field)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(image), formats=_FORMATS) as opened:
-                _refuse_large(opened, field)
-                return _small_on_white(opened)
-    except InvalidInput:
+        return _decoded(image, longest_side)
+    except _FaultError as error:
+        raise InvalidInput(f"{name or field} {error.fault}; {error.remedy}", field=field) from error
+
+
+def picture_fault(image: bytes) -> str:
+    """Check that `decode` can decode a picture.
+
+    Returns:
+        The fault, as the end of a sentence about the picture; empty if there is none.
+    """
+    try:
+        _decoded(image, _CHECKED_SIDE_PIXELS)
+    except _FaultError as error:
+        return error.fault
+    return ""
+
+
+def is_small(image: bytes) -> bool:
+    """Whether decoding leaves the size of a picture as it is, by its header; False if that cannot be read."""
+    try:
+        with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
+            return max(opened.size) <= LONGEST_SIDE_PIXELS
+    except Exception:  # as in _decoded
+        return False
+
+
+def _decoded(image: bytes, longest_side: int) -> Image.Image:
+    if not image:
+        raise _FaultError("is empty (0 bytes)", "give the content of a file")
+    try:
+        check_critical_chunks(image)
+        return _decoded_by_pillow(image, longest_side)
+    except _FaultError:
         raise
-    except UnidentifiedImageError as error:
-        raise InvalidInput(
-            f"{field} is not a picture ({len(image):,} bytes starting with {image[:8]!r}); send PNG, JPEG,"
-            " WebP, GIF, BMP or TIFF",
-            field=field,
-        ) from error
-    except Exception as error:  # Pillow raises many types of errors on hostile or damaged files
-        raise InvalidInput(
-            f"{field} is a damaged picture of {len(image):,} bytes ({error}); it may be cut short: send the"
-            " whole file",
-            field=field,
-        ) from error
+    except Exception as error:  # Pillow's decoders raise many types of errors on hostile or damaged files
+        plain = without_ancillary_chunks(image)
+        if plain is not None:
+            return _decoded(plain, longest_side)
+        raise _fault_of(image, error) from error
 
 
-def _refuse_large(opened: Image.Image, field: str) -> None:
-    if opened.width * opened.height > MOST_PIXELS:
-        raise InvalidInput(
-            f"{field} is {opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are"
-            " allowed: scale it down",
-            field=field,
+def _fault_of(image: bytes, error: Exception) -> _FaultError:
+    if isinstance(error, UnidentifiedImageError):
+        return _FaultError(
+            f"is not in a known format ({len(image):,} bytes)",
+            f"it starts with {image[:8]!r}: use {FORMAT_NAMES}",
         )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    too_large = isinstance(error, Image.DecompressionBombError)
+    return _FaultError(f"cannot be decoded ({reason})", _SCALE_DOWN if too_large else _CUT_SHORT)
 
 
-def _small_on_white(opened: Image.Image) -> Image.Image:
-    transparent = opened.has_transparency_data
-    small = opened.convert("RGBA" if transparent else "RGB")
-    small.thumbnail((_LONGEST_SIDE_PIXELS, _LONGEST_SIDE_PIXELS), Image.Resampling.LANCZOS)
-    if not transparent:
-        return small
-    canvas = Image.new("RGBA", small.size, "white")
-    canvas.alpha_composite(small)
+def _decoded_by_pillow(image: bytes, longest_side: int) -> Image.Image:
+    with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
+        full_size = opened.size
+        # JPEG files are reduced by 2, 4 or 8 while they are decoded; other formats ignore this.
+        opened.draft(None, (2 * longest_side, 2 * longest_side))
+        if not _affordable(opened, full_size):
+            raise _FaultError(f"is {full_size[0]} × {full_size[1]} pixels", _SCALE_DOWN)
+        frame = _frame_box(opened)
+        opened.load()
+        samples = eight_bit(opened, depth=_bit_depth(image))
+        if frame is not None:
+            samples = _outside_transparent(samples, frame)
+        samples.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+        coloured = to_srgb(samples, opened.info.get("icc_profile"))
+        turned = _UPRIGHT.get(_orientation(opened))
+        return _on_white(coloured if turned is None else coloured.transpose(turned))
+
+
+def _affordable(opened: Image.Image, full_size: tuple[int, int]) -> bool:
+    """Whether the pixels to be decoded are few enough; the decoder of progressive JPEG holds all of them."""
+    width, height = full_size if opened.info.get("progressive") else opened.size
+    return width * height <= MOST_PIXELS
+
+
+def _bit_depth(image: bytes) -> int:
+    """Bits per sample of a PNG file, which Pillow does not report; 8 for other files."""
+    return image[24] if image.startswith(b"\x89PNG") else 8
+
+
+def _frame_box(opened: Image.Image) -> tuple[int, int, int, int] | None:
+    """Box (left, top, right, bottom) of a GIF file's first frame; None where it fills the canvas."""
+    if not isinstance(opened, GifImageFile) or not opened.tile:
+        return None
+    box = opened.tile[0][1]
+    return None if box == (0, 0, *opened.size) else box
+
+
+def _outside_transparent(picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """The picture as RGBA, transparent outside the box: Pillow fills that with the first palette entry."""
+    canvas = Image.new("RGBA", picture.size, (0, 0, 0, 0))
+    canvas.paste(picture.convert("RGBA").crop(box), box)
+    return canvas
+
+
+def _orientation(opened: Image.Image) -> int:
+    """Orientation by EXIF or XMP, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        return int(opened.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # Pillow's readers of metadata raise errors of any type
+        return 1
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB":
+        return picture
+    canvas = Image.new("RGBA", picture.size, "white")
+    canvas.alpha_composite(picture)
     return canvas.convert("RGB")

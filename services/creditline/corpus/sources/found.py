@@ -20,10 +20,10 @@ from creditline.corpus.sources.losses import (
     OTHER,
     UNREADABLE_PICTURE,
 )
-from creditline.corpus.sources.picture_check import picture_fault
 from creditline.corpus.texts import MOST_CAPTION_CHARACTERS, UTF_8, clean, decode_text
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
+from creditline.pictures.decoding import picture_fault
 
 Features = NDArray[np.float32]
 

@@ -52,7 +52,7 @@ KINDS = MappingProxyType(
         ),
         "webdataset": Kind("*.tar shards", WebdatasetSource.open, _holds(".tar")),
         "folder": Kind(
-            "pictures (.png, .jpg, .webp, .gif, .bmp) with NAME.txt, NAME.json or captions.csv",
+            "pictures (.png, .jpg, .webp, .gif, .bmp, .tif, .avif) with NAME.txt, NAME.json or captions.csv",
             FolderSource.open,
             _is_folder,
         ),

@@ -96,8 +96,8 @@ def test_samples_that_are_no_works_are_broken_one_by_one(tmp_path: Path) -> None
     told = [one.broken for one in _found(path)]
     assert told[0] == ""
     assert told[1] == (
-        "sample 'b' of a.tar has no picture (.png, .jpg, .jpeg, .webp, .gif, .bmp), only txt, json;"
-        " add it, or leave the sample out"
+        "sample 'b' of a.tar has no picture (.png, .jpg, .jpeg, .webp, .gif, .bmp, .tif, .tiff, .avif), only"
+        " txt, json; add it, or leave the sample out"
     )
     assert told[2] == "work 'a/c' has no caption; add one, or leave it out"
     assert told[3].startswith("the JSON of sample 'd' of a.tar cannot be read (")
