@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
+from creditline.corpus.consent.columns import CONSENT_COLUMNS
 from creditline.errors import InvalidInput
 
 
@@ -45,9 +46,8 @@ FIELDS = MappingProxyType(
             (
                 *("contributor", "author", "creator", "artist", "photographer", "artist_name"),
                 *("author_name", "creator_name", "photographer_name", "photographer_username"),
-                # Whoever uploaded a work may not have made it, so these come last.
+                # The owner of an account may not have made the work, so these come last.
                 *("unickname", "ownername", "owner_name", "owner", "user_name", "username", "user"),
-                *("uploader", "uploaded_by"),
             ),
             "who made the work: a name, names separated by semicolons, a list, or an object with a name",
         ),
@@ -84,6 +84,18 @@ FIELDS = MappingProxyType(
             ),
             "a year, an ISO date, or seconds since 1970",
         ),
+        "uploader": Field(
+            ("uploader", "uploaded_by"), "who brought the work; credited only where its makers are unknown"
+        ),
+        "exif": Field(("exif",), "EXIF data of the picture as JSON, as img2dataset writes it"),
+        "xmp": Field(("xmp",), "the picture's XMP packet"),
+        "rsl": Field(("rsl",), "a licence in RSL's XML"),
+        "credits": Field(("credits",), "names with places, of a packed corpus"),
+        "consent": Field(("consent",), "statements about the work's use, of a packed corpus"),
+        **{
+            name: Field(tuple(dict.fromkeys((name, name.replace("_", "-")))), meaning)
+            for name, meaning in CONSENT_COLUMNS.items()
+        },
         "picture": Field(
             (
                 *("image", "jpg", "png", "webp", "image_bytes", "picture", "jpeg", "img", "photo"),

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from creditline.corpus.columns import columns_of
+from creditline.corpus.embedded.table_metadata import with_record
 from creditline.corpus.metadata.people import Named, NotUnderstood, named_people
 from creditline.corpus.metadata.values import TEXT_KEYS, as_mapping, is_null, plain, structure_of
 from creditline.corpus.rights import UNKNOWN, WHOLE_PERCENT, RightsHolder
@@ -87,7 +88,7 @@ def work_of(values: Mapping[str, Any], *, own_id: str, picture: bytes = b"", sou
     caption = text_of(values.get("caption"))
     contributors = contributors_of(values.get("contributor"))
     rights = values.get("rights_holders")
-    return Work(
+    work = Work(
         id=work_id,
         title=text_of(values.get("title")) or caption,
         caption=caption,
@@ -101,6 +102,7 @@ def work_of(values: Mapping[str, Any], *, own_id: str, picture: bytes = b"", sou
         created=created_of(values.get("created")),
         contributor_id=text_of(values.get("contributor_id")) if contributors else "",
     )
+    return with_record(work, values)
 
 
 def _credit(contributors: Sequence[Named], work_id: str) -> tuple[RightsHolder, ...]:

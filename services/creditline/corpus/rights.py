@@ -1,4 +1,4 @@
-"""Rights holders of a work and their percentages of its credit."""
+"""Rights holders of a work with their percentages of its credit, and the names that its sources give."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ class RightsHolder:
     """Name of the rights holder."""
     percent: float
     """Percentage of the work's credit, above 0 and at most 100."""
+
+
+@dataclass(frozen=True)
+class NamedPerson:
+    """A person or organisation that one place names as the maker of a work."""
+
+    name: str
+    """Name of the person."""
+    place: str
+    """Where it was read, such as `table` or `XMP dc:creator`."""
 
 
 def check_rights(work_id: str, holders: Sequence[RightsHolder]) -> None:

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from creditline.corpus.rights import WHOLE_PERCENT, RightsHolder, check_rights
+from creditline.corpus.consent.packing import CONSENT_TYPE, packed_consent, unpacked_consent
+from creditline.corpus.consent.uses import NOTHING_SAID, Consent
+from creditline.corpus.rights import WHOLE_PERCENT, NamedPerson, RightsHolder, check_rights
 from creditline.errors import InvalidInput, NotFound, NotReady
 from creditline.files import replace_file
 from creditline.pictures.decoding import decode
@@ -32,13 +34,15 @@ WORK_SCHEMA = pa.schema(
         ("rights_holders", pa.list_(pa.struct([("name", pa.string()), ("percent", pa.float64())]))),
         ("created", pa.int64()),
         ("contributor_id", pa.string()),
+        ("credits", pa.list_(pa.struct([("name", pa.string()), ("place", pa.string())]))),
+        ("consent", CONSENT_TYPE),
     ]
 )
 # Version of the packed form, which its Parquet metadata states: 1 has no metadata.
 PACKED_VERSION = 2
 _VERSION_KEY = b"creditline.corpus.version"
 # Columns that older corpus files do not have.
-_OPTIONAL_COLUMNS = ("rights_holders", "created", "contributor_id")
+_OPTIONAL_COLUMNS = ("rights_holders", "created", "contributor_id", "credits", "consent")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,10 @@ class Work:
     """When the work was made or published, in seconds since 1970; None if unknown."""
     contributor_id: str = ""
     """Id of the contributor (ORCID, ISNI, account), which is stronger than the name; empty: none."""
+    credits: tuple[NamedPerson, ...] = ()
+    """Everybody whom the work's sources name as its maker, with the place; not all of them are credited."""
+    consent: Consent = NOTHING_SAID
+    """What the work's sources say about its use."""
 
     def __post_init__(self) -> None:
         if self.rights_holders:
@@ -167,6 +175,8 @@ def write_corpus(corpus: Corpus, path: Path) -> None:
     """Write a corpus as one Parquet file, the packed form: `WORK_SCHEMA`, compressed by Zstandard."""
     columns = {field.name: [getattr(work, field.name) for work in corpus.works] for field in WORK_SCHEMA}
     columns["rights_holders"] = [[vars(one) for one in work.rights_holders] for work in corpus.works]
+    columns["credits"] = [[vars(one) for one in work.credits] for work in corpus.works]
+    columns["consent"] = [packed_consent(work.consent) for work in corpus.works]
     schema = WORK_SCHEMA.with_metadata({_VERSION_KEY: str(PACKED_VERSION)})
     with replace_file(path) as draft:
         pq.write_table(pa.table(columns, schema=schema), draft, compression="zstd")
@@ -198,7 +208,13 @@ def _refuse_newer(schema: pa.Schema, path: Path) -> None:
 def _work(row: dict[str, Any]) -> Work:
     holders = tuple(RightsHolder(**one) for one in row.get("rights_holders") or ())
     given = {name: value for name, value in row.items() if value is not None}
-    return Work(**{**given, "keywords": tuple(row["keywords"]), "rights_holders": holders})
+    changed = {
+        "keywords": tuple(row["keywords"]),
+        "rights_holders": holders,
+        "credits": tuple(NamedPerson(**one) for one in row.get("credits") or ()),
+        "consent": unpacked_consent(row.get("consent")),
+    }
+    return Work(**{**given, **changed})
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from creditline.corpus.sources.embedded_data import WithEmbeddedData
 from creditline.corpus.sources.formats.clip import ClipSource
 from creditline.corpus.sources.formats.folder import FolderSource
 from creditline.corpus.sources.formats.huggingface import HuggingFaceSource, is_saved_dataset
@@ -61,12 +62,13 @@ KINDS = MappingProxyType(
 )
 
 
-def open_source(path: Path, *, kind: str | None = None) -> Source:
+def open_source(path: Path, *, kind: str | None = None, embedded: bool = True) -> Source:
     """Open a directory or file as a source.
 
     Args:
         path: Directory or file of works.
         kind: Name of the format, a key of `KINDS`; None detects it.
+        embedded: Whether names, licences, dates and consent are read from the pictures too.
 
     Raises:
         NotReady: The path does not exist, or holds no files of the format (of any format for None).
@@ -83,7 +85,8 @@ def open_source(path: Path, *, kind: str | None = None) -> Source:
     found = next((name for name in candidates if KINDS[name].is_here(path, endings)), None)
     if found is None:
         raise NotReady(_no_source(path, kind, bool(endings)), field="source")
-    return KINDS[found].open(path)
+    source = KINDS[found].open(path)
+    return WithEmbeddedData(source) if embedded else source
 
 
 def _detection_order(endings: frozenset[str]) -> list[str]:

@@ -9,6 +9,8 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from creditline.corpus.embedded.sidecars import SUFFIXES as SIDECARS
+from creditline.corpus.embedded.sidecars import sidecar_record
 from creditline.corpus.row_batches import one_line
 from creditline.corpus.sources.formats.caption_table import TABLE_NAMES, CaptionTable
 from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
@@ -17,7 +19,7 @@ from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import fingerprint_of, size_of, visible_directories
 from creditline.errors import NotFound
 
-_BESIDE = (".txt", ".json", ".csv", ".jsonl")
+_BESIDE = (".txt", ".json", ".csv", ".jsonl", *SIDECARS)
 # Pictures of one part; several loaders can divide a large directory.
 _PART_PICTURES = 10_000
 # Parts that the mapping is read from.
@@ -131,7 +133,8 @@ class FolderSource:
             ValueError: Its JSON file does not hold a JSON object.
         """
         stem, here = PurePosixPath(name).stem, self.root / directory
-        layers = list(self._rows_of_tables(PurePosixPath(directory, name)))
+        place = PurePosixPath(directory, name)
+        layers = [Layer("sidecar", sidecar_record(self.root, place, names)), *self._rows_of_tables(place)]
         if f"{stem}.txt" in names:
             layers.append(caption_layer("NAME.txt", (here / f"{stem}.txt").read_bytes()))
         if f"{stem}.json" in names:

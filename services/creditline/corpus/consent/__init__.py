@@ -1,0 +1,1 @@
+"""What is said about the use of works for machine learning, in each vocabulary that says it."""
