@@ -78,7 +78,7 @@ def _store_metadata(store: Mapping[str, Any]) -> PictureMetadata:
 def _manifests(store: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Place and content of the active manifest and of those of its ingredients, each once."""
     known = store.get("manifests") or {}
-    seen: set[str] = set()
+    seen: set[Any] = set()
     waiting = [(PLACE, store.get("active_manifest"))]
     while waiting and len(seen) < _MOST_MANIFESTS:
         place, label = waiting.pop(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from creditline.corpus.embedded.blocks import MOST_BLOCKS
+from creditline.corpus.embedded.containers.blocks import MOST_BLOCKS
 from creditline.corpus.embedded.picture_metadata import PictureMetadata, licences, people, seconds
 from creditline.corpus.texts import decode_text
 

@@ -6,16 +6,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from creditline.corpus.consent.uses import Statement
-from creditline.corpus.embedded.blocks import Blocks
 from creditline.corpus.embedded.c2pa import manifest_metadata
+from creditline.corpus.embedded.containers.blocks import Blocks
+from creditline.corpus.embedded.containers.jpeg import SIGNATURE as JPEG_SIGNATURE
+from creditline.corpus.embedded.containers.jpeg import jpeg_blocks
+from creditline.corpus.embedded.containers.other_formats import (
+    avif_blocks,
+    gif_blocks,
+    tiff_blocks,
+    webp_blocks,
+)
+from creditline.corpus.embedded.containers.png import SIGNATURE as PNG_SIGNATURE
+from creditline.corpus.embedded.containers.png import png_blocks
 from creditline.corpus.embedded.exif import exif_metadata
 from creditline.corpus.embedded.iptc import iptc_metadata
-from creditline.corpus.embedded.jpeg import SIGNATURE as JPEG_SIGNATURE
-from creditline.corpus.embedded.jpeg import jpeg_blocks
-from creditline.corpus.embedded.other_formats import avif_blocks, gif_blocks, tiff_blocks, webp_blocks
 from creditline.corpus.embedded.picture_metadata import NO_METADATA, PictureMetadata
-from creditline.corpus.embedded.png import SIGNATURE as PNG_SIGNATURE
-from creditline.corpus.embedded.png import png_blocks
 from creditline.corpus.embedded.png_text import png_text_metadata
 from creditline.corpus.embedded.xmp import REMOTE_MANIFEST, xmp_metadata
 

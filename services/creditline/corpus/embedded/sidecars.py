@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from creditline.corpus.embedded.blocks import MOST_BLOCK_BYTES
+from creditline.corpus.embedded.containers.blocks import MOST_BLOCK_BYTES
 from creditline.corpus.embedded.exiftool import TABLE_NAMES, row_of
 
 SUFFIXES = (".xmp", ".svg")

@@ -12,7 +12,7 @@ from creditline.corpus.consent.plus import data_mining
 from creditline.corpus.consent.preferences import reservation
 from creditline.corpus.consent.rsl import is_rsl, licence_statements
 from creditline.corpus.consent.uses import Statement
-from creditline.corpus.embedded.blocks import MOST_BLOCK_BYTES
+from creditline.corpus.embedded.containers.blocks import MOST_BLOCK_BYTES
 from creditline.corpus.embedded.picture_metadata import (
     NO_METADATA,
     PictureMetadata,

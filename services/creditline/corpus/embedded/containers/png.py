@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from creditline.corpus.embedded.blocks import MOST_BLOCK_BYTES, MOST_BLOCKS, Blocks
+from creditline.corpus.embedded.containers.blocks import MOST_BLOCK_BYTES, MOST_BLOCKS, Blocks
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP_KEYWORDS = ("XML:com.adobe.xmp", "Raw profile type xmp")

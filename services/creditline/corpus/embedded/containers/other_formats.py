@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from creditline.corpus.embedded.blocks import MOST_BLOCKS, Blocks
-from creditline.corpus.embedded.jpeg import iptc_resource
+from creditline.corpus.embedded.containers.blocks import MOST_BLOCKS, Blocks
+from creditline.corpus.embedded.containers.jpeg import iptc_resource
 
 _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG, _C2PA_TAG = 700, 33723, 34377, 52545
 _C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from creditline.corpus.embedded.blocks import MOST_BLOCK_BYTES, MOST_BLOCKS, Blocks
+from creditline.corpus.embedded.containers.blocks import MOST_BLOCK_BYTES, MOST_BLOCKS, Blocks
 
 SIGNATURE = b"\xff\xd8"
 _APP1, _APP11, _APP13 = 0xE1, 0xEB, 0xED

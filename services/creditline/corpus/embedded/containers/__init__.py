@@ -1,0 +1,1 @@
+"""Metadata blocks of encoded pictures, container by container."""
