@@ -112,7 +112,9 @@ def _names() -> Iterator[Case]:
     yield Case(
         "one text, two people", _in("PNG", packet=xmp(sequence("dc:creator", "Ann; Ben"))), ("Ann", "Ben")
     )
+    yield Case("a host is nobody", _in("JPEG"), columns={"source": "https://cdn.example.org/1.jpg"})
     uploader = {"uploader": "Uwe"}
+    yield Case("an uploader where nobody else is named", _in("JPEG"), ("Uwe",), columns=uploader)
     yield Case("maker before uploader", _in("JPEG", exif_data=exif(Artist="Ann")), ("Ann",), columns=uploader)
     wide = exif(XPAuthor="Zoë".encode("utf-16-le") + b"\0\0")
     yield Case("Windows author", _in("JPEG", exif_data=wide), ("Zoë",))

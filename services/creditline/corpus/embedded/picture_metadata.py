@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 from creditline.corpus.consent.uses import Statement
-from creditline.corpus.names import display_name
+from creditline.corpus.metadata.people import NotUnderstood, named_people
 from creditline.corpus.rights import NamedPerson
 from creditline.corpus.texts import clean
 
@@ -19,7 +19,7 @@ _DATE = re.compile(r"\s*(\d{4})[-:]?(\d\d)?[-:]?(\d\d)?(?:[T ](\d\d):(\d\d)(?::(
 _MOST_NAMES = 50
 _MOST_NAME_LENGTH, _MOST_LICENCE_LENGTH = 200, 500
 # Words that programs and forms put where a name belongs.
-_NOT_A_NAME = frozenset({"", "unknown", "anonymous", "none", "null", "n/a", "author", "artist", "creator"})
+_PLACEHOLDERS = frozenset({"anonymous", "none", "author", "artist", "creator"})
 MADE_BY_A_MODEL = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia")
 """Digital source types of the IPTC for pictures that a model made, wholly or in part."""
 
@@ -65,18 +65,19 @@ NO_METADATA = PictureMetadata()
 """The metadata of a picture that says nothing about itself."""
 
 
-def people(place: str, texts: Iterable[str]) -> tuple[NamedPerson, ...]:
-    """The names in the texts of one place; a text may hold several, separated by semicolons."""
-    names = dict.fromkeys(name for text in texts for name in names_in(text))
+def people(place: str, values: Iterable[Any]) -> tuple[NamedPerson, ...]:
+    """The names in the values of one place; a semicolon separates names, and an HTML link is its text."""
+    names = dict.fromkeys(name for value in values for name in _names_in(value))
     return tuple(NamedPerson(name, place) for name in list(names)[:_MOST_NAMES])
 
 
-def names_in(text: str) -> Iterator[str]:
-    """The names in a text, without markup: an HTML link gives the text that it shows."""
-    for part in _without_markup(text).split(";"):
-        name = display_name(clean(part))[:_MOST_NAME_LENGTH]
-        if name.casefold() not in _NOT_A_NAME:
-            yield name
+def _names_in(value: Any) -> Iterator[str]:
+    try:
+        for named in named_people(value):
+            if named.name.casefold() not in _PLACEHOLDERS:
+                yield named.name[:_MOST_NAME_LENGTH]
+    except NotUnderstood:
+        return
 
 
 def licences(place: str, texts: Iterable[str]) -> tuple[Licence, ...]:

@@ -47,8 +47,7 @@ def _beside(values: Mapping[str, Any]) -> Iterator[PictureMetadata]:
         yield exif_column_metadata(values["exif"])
     for text in _all_bytes(values.get("rsl")):
         yield PictureMetadata(statements=tuple(rsl_text_statements("column rsl", decode_text(text)[0])))
-    uploaders = [value for value in [values.get("uploader")] if isinstance(value, str)]
-    yield PictureMetadata(names=people("uploader", uploaders))
+    yield PictureMetadata(names=people("uploader", [values.get("uploader")]))
 
 
 def _all_bytes(value: Any) -> Iterator[bytes]:
