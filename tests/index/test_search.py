@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from creditline.corpus.consent.uses import Use
 from creditline.errors import DeadlineExceeded, InvalidInput, NotReady, Unavailable
 from creditline.index import Hit, WorkFilter, WorkIndex, WorkPoint, WorkSearch, point_id
 from creditline.index.search import GroupField
@@ -98,6 +99,13 @@ def test_a_hit_has_rights_holders_with_percentages(search: Search) -> None:
     assert (hit.contributor, hit.holders) == ("dora", (("eve", 60.0), ("finn", 40.0)))
 
 
+def _agrees(said: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    """Whether one of the wanted terms holds for every use that they name."""
+    held = {use: f"{use}=unspecified" for use in Use} | {Use(term.split("=")[0]): term for term in said}
+    uses = {Use(term.split("=")[0]) for term in wanted}
+    return all(held[use] in wanted for use in uses)
+
+
 def _passing(where: WorkFilter) -> list[WorkPoint]:
     """Works that pass a filter: the oracle, in plain Python."""
 
@@ -112,6 +120,7 @@ def _passing(where: WorkFilter) -> list[WorkPoint]:
             and (not where.origins or host in where.origins)
             and (since is None or (work.created is not None and work.created >= since))
             and (until is None or (work.created is not None and work.created < until))
+            and _agrees(work.consent, where.consent)
         )
 
     return [work for work in made_up_works(unit_vectors(WORKS)) if passes(work)]
@@ -127,6 +136,9 @@ def _passing(where: WorkFilter) -> list[WorkPoint]:
         WorkFilter(since=500_000),
         WorkFilter(until=100_000, origins=("animals",)),
         WorkFilter(contributors=("cleo",), since=200_000, until=2_000_000),
+        WorkFilter(consent=("generative_training=prohibited",)),
+        WorkFilter(consent=("generative_training=allowed", "generative_training=unspecified")),
+        WorkFilter(consent=("mining=constrained", "generative_training=unspecified"), licences=("CC BY",)),
     ],
 )
 def test_filters_list_exactly_what_passes_them(search: Search, where: WorkFilter) -> None:
@@ -136,6 +148,11 @@ def test_filters_list_exactly_what_passes_them(search: Search, where: WorkFilter
     assert [hit.work_id for hit in exact] == [work_id for work_id, _ in nearest]
     (graph,) = search(_QUERIES[:1], 50, where=where)
     assert len({hit.work_id for hit in graph} & {work_id for work_id, _ in nearest}) >= 48
+
+
+def test_consent_outside_its_words_is_refused_by_name() -> None:
+    with pytest.raises(InvalidInput, match="'training: no' is not a use"):
+        WorkFilter(consent=("training: no",))
 
 
 def test_an_empty_time_span_is_refused() -> None:

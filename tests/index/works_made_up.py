@@ -9,6 +9,13 @@ from creditline.index import WorkPoint
 
 WIDTH = 32
 CONTRIBUTORS = ("ada", "ben", "cleo", "dora")
+CONSENT: tuple[tuple[str, ...], ...] = (
+    (),
+    ("generative_training=prohibited", "training=prohibited"),
+    ("generative_training=allowed", "mining=allowed"),
+    ("mining=constrained",),
+    (),
+)
 # Every tenth work is withdrawn.
 _WITHDRAWN_EVERY = 10
 
@@ -34,6 +41,7 @@ def made_up_works(vectors: npt.NDArray[np.float32]) -> list[WorkPoint]:
             withdrawn=row % _WITHDRAWN_EVERY == 0,
             rights_holders=(("eve", 60.0), ("finn", 40.0)) if row % 5 == 0 else (),
             created=1_000 * row if row % 4 else None,
+            consent=CONSENT[row % len(CONSENT)],
         )
         for row, vector in enumerate(vectors)
     ]

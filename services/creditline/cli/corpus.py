@@ -29,6 +29,10 @@ def inspect(
         bool,
         typer.Option("--pictures/--no-pictures", help="Decode every picture, which takes most of the time."),
     ] = True,
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded/--no-embedded", help="Read names, rights and consent from the pictures."),
+    ] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Number of rows to read; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
@@ -41,7 +45,7 @@ def inspect(
     from creditline.cli.survey_view import survey_json, survey_view
     from creditline.corpus.sources import open_source, survey
 
-    opened = open_source(source, kind=kind)
+    opened = open_source(source, kind=kind, embedded=embedded)
     with Console(stderr=True).status("Reading …") as status:
         found = survey(
             opened,

@@ -20,6 +20,7 @@ _ACCENT = "rgb(196,98,62)"
 _FAINT = "grey58"
 _BAD = "bold red"
 _NAMED_LICENCES = 4
+_UNSPECIFIED = "unspecified"
 
 
 def survey_json(survey: Survey) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def _figures(survey: Survey) -> Table:
         "contributors": Text(f"{survey.contributors:,}"),
         "licences": Text(_licences(survey.licences) or "none"),
         "features": Text(_features(survey)),
+        **_consent(survey.consent),
     }
     for note, count in survey.notes.items():
         rows[note] = Text(f"{count:,}", style=_ACCENT)
@@ -79,6 +81,16 @@ def _licences(licences: Mapping[str, int]) -> str:
     first = [f"{_plain(name)} ({count:,})" for name, count in list(licences.items())[:_NAMED_LICENCES]]
     others = len(licences) - len(first)
     return ", ".join(first) + (f" and {others:,} others" if others else "")
+
+
+def _consent(consent: Mapping[str, Mapping[str, int]]) -> dict[str, Text]:
+    """A row for each use about which anything is said, else one row for all of them."""
+    rows = {}
+    for use, counts in consent.items():
+        if set(counts) - {_UNSPECIFIED}:
+            said = ", ".join(f"{count:,} {permission}" for permission, count in counts.items())
+            rows[f"consent: {use}"] = Text(said)
+    return rows or {"consent": Text("nothing is said about any use")}
 
 
 def _features(survey: Survey) -> str:

@@ -10,6 +10,7 @@ from qdrant_client import grpc as qdrant
 from creditline.corpus.identity import key_of_id, key_of_name
 from creditline.corpus.names import display_name
 from creditline.errors import InvalidInput
+from creditline.index.consent import CONSENT, check_terms, consent_conditions
 
 # Keys of the people of a work, see `creditline.corpus.identity`.
 PERSON_KEYS = "person_keys"
@@ -37,8 +38,11 @@ class WorkFilter:
     """Earliest creation time, inclusive: Unix time in seconds. Works without a creation time do not pass."""
     until: int | None = None
     """Latest creation time, exclusive: Unix time in seconds. Works without a creation time do not pass."""
+    consent: tuple[str, ...] = ()
+    """Terms such as `mining=prohibited`: for each use that they name, one of its terms must hold."""
 
     def __post_init__(self) -> None:
+        check_terms(self.consent)
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise InvalidInput(
                 f"the time span from {self.since} until {self.until} is empty; `until` must be after `since`",
@@ -68,6 +72,7 @@ class WorkFilter:
         if self.since is not None or self.until is not None:
             span = qdrant.Range(gte=self.since, lt=self.until)
             must.append(qdrant.Condition(field=qdrant.FieldCondition(key="created", range=span)))
+        must.extend(consent_conditions(self.consent))
         return qdrant.Filter(must=must)
 
 
@@ -116,7 +121,7 @@ def field_indexes(
     yield "withdrawn", _INTEGER, qdrant.PayloadIndexParams(integer_index_params=single)
     ranges = qdrant.IntegerIndexParams(lookup=False, range=True, enable_hnsw=False, on_disk=True)
     yield "created", _INTEGER, qdrant.PayloadIndexParams(integer_index_params=ranges)
-    for name in (PERSON_KEYS, "licence", "origin"):
+    for name in (PERSON_KEYS, "licence", "origin", CONSENT):
         yield (
             name,
             _KEYWORD,

@@ -16,6 +16,7 @@ from creditline.corpus.identity import person_keys
 from creditline.corpus.names import display_name
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
+from creditline.index.consent import CONSENT, consent_terms
 from creditline.index.filters import PERSON_KEYS
 
 # Never to be changed: a work keeps its point id in every collection and on every machine.
@@ -58,6 +59,8 @@ class WorkPoint:
     """Creation time: Unix time in seconds; None: unknown."""
     contributor_id: str = ""
     """Id of the contributor; empty: none."""
+    consent: tuple[str, ...] = ()
+    """What is said about the work's use, `use=permission`; uses about which nothing is said are left out."""
 
     @classmethod
     def of(cls, work: Work, vector: npt.NDArray[np.floating], *, withdrawn: bool) -> Self:
@@ -83,6 +86,7 @@ class WorkPoint:
             ),
             created=work.created,
             contributor_id=work.contributor_id,
+            consent=consent_terms(work.consent),
         )
 
 
@@ -194,6 +198,8 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
         payload[PERSON_KEYS].list_value.values.add().string_value = key
     if point.contributor_id:
         payload["contributor_id"].string_value = point.contributor_id
+    for term in point.consent:
+        payload[CONSENT].list_value.values.add().string_value = term
     if not point.rights_holders:
         payload["holders"].string_value = point.contributor
         return message

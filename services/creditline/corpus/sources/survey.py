@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from creditline.corpus.consent.counts import ConsentCounts
 from creditline.corpus.sources.found import Found, Source
 from creditline.corpus.sources.losses import OTHER
 from creditline.corpus.sources.seen_ids import Distinct, Place, SeenIds
@@ -83,6 +84,8 @@ class Survey:
     """Number of works by licence."""
     notes: dict[str, int]
     """Number of rows by note."""
+    consent: dict[str, dict[str, int]]
+    """Number of works by use and by what is said about it; the most restrictive statement about a work holds."""
     has_features: bool
     """Whether rows have precomputed image features."""
     image_width: int
@@ -106,6 +109,7 @@ class _Totals:
     contributors: Distinct = field(default_factory=Distinct)
     licences: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    consent: ConsentCounts = field(default_factory=ConsentCounts)
     dimensions: tuple[int, int] = (0, 0)
     sample: list[Work] = field(default_factory=list)
 
@@ -127,6 +131,7 @@ class _Totals:
         self.contributors.add(work.contributor)
         is_named = work.licence in self.licences or len(self.licences) < _NAMED_LICENCES
         self.licences[work.licence if is_named else _OTHER_LICENCES] += 1
+        self.consent.add(work.consent)
         if len(self.sample) < _SAMPLE:
             self.sample.append(work)
         if found.image_features is not None:
@@ -177,6 +182,7 @@ def survey(
         contributors=totals.contributors.count(),
         licences=dict(totals.licences.most_common()),
         notes=dict(totals.notes.most_common()),
+        consent=totals.consent.by_use(),
         has_features=source.has_features,
         image_width=totals.dimensions[0],
         text_width=totals.dimensions[1],
