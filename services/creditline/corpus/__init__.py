@@ -1,5 +1,5 @@
-"""Works and where they come from: sources, contributors, rights, and withdrawals.
+"""Works and where they come from: sources, contributors, rights, consent, and withdrawals.
 
-Public modules: `clip_features`, `identity`, `names`, `openclipart`, `sources`, `sources.corpora`,
-`sources.survey`, `texts`, `withdrawn`, `works`.
+Public modules: `clip_features`, `consent.uses`, `identity`, `names`, `openclipart`, `sources`,
+`sources.corpora`, `sources.survey`, `texts`, `withdrawn`, `works`.
 """

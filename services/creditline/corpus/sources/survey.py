@@ -85,7 +85,7 @@ class Survey:
     notes: dict[str, int]
     """Number of rows by note."""
     consent: dict[str, dict[str, int]]
-    """Number of works by use and by what is said about it; the most restrictive statement about a work holds."""
+    """Number of works by use and by what is said about it (`creditline.corpus.consent.uses`)."""
     has_features: bool
     """Whether rows have precomputed image features."""
     image_width: int
