@@ -63,6 +63,12 @@ def run(
         bool,
         typer.Option("--quick", help="As few queries as are useful: to try it out, with wide intervals."),
     ] = False,
+    consent_override: Annotated[
+        str | None,
+        typer.Option(
+            help="Why works whose statements do not leave training free are used; the model card repeats it."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Directory of the stages; a second call resumes.")
     ] = None,
@@ -92,7 +98,8 @@ def run(
     directory = _stages_directory(output, into)
     if into is not None:
         refuse_other_files(into)
-    options = {"corpus": corpus, "corpus_kind": kind, "generator": generator, "towers": towers}
+    options: dict[str, object] = {"corpus": corpus, "corpus_kind": kind, "generator": generator}
+    options |= {"towers": towers, "consent_override": consent_override}
     named = name if name is not None or config is not None or into is None else _name_of(into)
     distillation = Distillation(
         read_config(config, name=named, queries=query_counts(queries, quick=quick), **options),

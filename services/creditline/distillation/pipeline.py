@@ -23,6 +23,7 @@ from creditline.distillation.assessment.held_out import HeldOut, assess
 from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.transfer import transfer_figures
 from creditline.distillation.assessment.uncertainty import fit_uncertainty
+from creditline.distillation.consent import consent_note
 from creditline.distillation.label_stages import LabelStages
 from creditline.distillation.labels.common_scale import on_common_scale
 from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSet, read_labels
@@ -107,6 +108,8 @@ class Distillation:
             "audits": audits.fingerprint if audits else "",
             "places": self._needs.places(),
         }
+        if consent := consent_note(self._context.corpus, self.config.consent_override):
+            made_of["consent"] = consent
         publish = self._publish(labels, training, calibration, agreement, audits)
         release = stages.run("release", made_of, publish)
         return open_release(release.directory)
@@ -265,7 +268,9 @@ class Distillation:
 
     def _notes(self, labels: LabelSet, encoder: Encoder, training: FinishedStage) -> str:
         trained = Trained(encoder, self.config.plan(), seconds=0.0, **_json(training, _TRAINED))
-        return release_notes(on_common_scale(labels), trained, self.config.seed)
+        consent = consent_note(self._context.corpus, self.config.consent_override)
+        notes = release_notes(on_common_scale(labels), trained, self.config.seed)
+        return f"{notes}\n\n{consent}" if consent else notes
 
     def _labels(self, labels: FinishedStage) -> LabelSet:
         return read_labels(labels.directory)

@@ -132,6 +132,9 @@ class RunConfig(BaseModel):
     `work_features`, or the reference corpus."""
     corpus_kind: str | None = None
     """Format of the corpus; None: detected."""
+    consent_override: str | None = Field(default=None, min_length=10)
+    """Why works whose statements prohibit training, or tie it to conditions, are used; None: such works are
+    refused. The model card repeats it."""
     towers: str = "embedded"
     """Specification of the towers (`creditline.towers.spec`)."""
     work_features: Path | None = None

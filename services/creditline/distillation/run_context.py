@@ -12,6 +12,7 @@ from creditline.corpus.sources import open_source
 from creditline.corpus.sources.corpora import open_corpus
 from creditline.corpus.works import PACKED_VERSION, Corpus, is_packed, read_corpus, write_corpus
 from creditline.device_setting import CPU
+from creditline.distillation.consent import refuse_without_consent
 from creditline.distillation.labels.label_set import FIRST_ORDER
 from creditline.distillation.labels.teachers import FirstOrder, LabelTeacher, method_teacher
 from creditline.distillation.run_config import RunConfig, SizedQueries
@@ -45,7 +46,17 @@ class RunContext:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The works that the generator was trained on; a source is packed into the run's directory first."""
+        """The works that the generator was trained on; a source is packed into the run's directory first.
+
+        Raises:
+            InvalidInput: Statements about some works do not leave training free, and the configuration does
+                not say why they are used.
+        """
+        corpus = self._works()
+        refuse_without_consent(corpus, self.config.consent_override)
+        return corpus
+
+    def _works(self) -> Corpus:
         if self.config.corpus:
             return self._own_corpus(self.config.corpus)
         return self.given.corpus(self.config.name) if self.given else reference_corpus()
