@@ -60,7 +60,7 @@ def test_a_subset_has_the_order_it_was_asked_for(small_corpus: Corpus) -> None:
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match="creditline corpus build"):
+    with pytest.raises(NotReady, match="creditline corpus pack"):
         read_corpus(tmp_path / "nothing.parquet")
 
 
