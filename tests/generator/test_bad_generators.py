@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,25 +13,13 @@ import torch
 from creditline.attribution.unlearning.teacher import encode_works
 from creditline.corpus.works import Corpus, read_corpus, write_corpus
 from creditline.errors import InvalidInput
-from creditline.generator.assembly import assemble, reference_weights
-from creditline.generator.losses import Draws, Examples, denoising_losses
+from creditline.generator.losses import Draws, denoising_losses
 from creditline.generator.pipeline import Generator
-from creditline.generator.prediction_check import refuse_other_prediction
 
 
 @pytest.fixture
 def copied(random_generator_directory: Path, tmp_path: Path) -> Path:
     return shutil.copytree(random_generator_directory, tmp_path / "copy")
-
-
-@pytest.fixture(scope="module")
-def trained_generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
-    """The reference generator of the package, which predicts v."""
-    directory = tmp_path_factory.mktemp("generator") / "reference"
-    weights = reference_weights()
-    assemble(directory, unet=weights / "unet", vae=weights / "vae")
-    with Generator.open(directory) as generator:
-        yield generator
 
 
 def changed(path: Path, **settings: object) -> None:
@@ -62,43 +49,6 @@ def test_an_unsupported_prediction_type_is_refused_with_the_supported_ones(copie
     changed(copied / "scheduler" / "scheduler_config.json", prediction_type="sample")
     with pytest.raises(InvalidInput, match="'sample'; only epsilon and v_prediction"):
         Generator.open(copied)
-
-
-def test_a_trained_unet_with_the_wrong_prediction_type_in_its_scheduler_is_refused(
-    trained_generator: Generator, small_corpus: Corpus
-) -> None:
-    works = encode_works(trained_generator, small_corpus.works[:8])
-    refuse_other_prediction(trained_generator, works)
-    right = trained_generator.noising
-    trained_generator.noising = replace(right, prediction="epsilon")
-    try:
-        with pytest.raises(
-            InvalidInput, match="is configured for epsilon, but the UNet predicts v_prediction"
-        ):
-            refuse_other_prediction(trained_generator, works)
-    finally:
-        trained_generator.noising = right
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_an_untrained_unet_passes_with_either_prediction_type(
-    random_generator: Generator, small_corpus: Corpus, prediction: str
-) -> None:
-    works = encode_works(random_generator, small_corpus.works[:8])
-    right = random_generator.noising
-    random_generator.noising = replace(right, prediction=prediction)
-    try:
-        assert _refusal(random_generator, works) is None
-    finally:
-        random_generator.noising = right
-
-
-def _refusal(generator: Generator, works: Examples) -> str | None:
-    try:
-        refuse_other_prediction(generator, works)
-    except InvalidInput as refused:
-        return refused.message
-    return None
 
 
 def test_a_loss_that_is_nan_names_the_work_and_the_timestep(

@@ -61,6 +61,27 @@ def assemble(output: Annotated[Path, typer.Option(help="Directory to write.")]) 
 
 
 @app.command()
+def check(
+    generator: Annotated[Path, typer.Argument(help="StableDiffusionPipeline directory.")],
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="Works that are denoised: any source that `corpus inspect` reads."),
+    ] = None,
+    device: DeviceOption = AUTO,
+) -> None:
+    """Open a generator with all checks, and check that its UNet predicts what its scheduler says."""
+    from creditline.corpus.sources.corpora import open_corpus
+    from creditline.generator.pipeline import Generator
+    from creditline.generator.prediction_check import check_corpus
+    from creditline.generator.reference import reference_corpus
+
+    works = reference_corpus() if corpus is None else open_corpus(corpus)
+    with Generator.open(generator, device=chosen_device(device)) as opened:
+        typer.echo(f"fingerprint {opened.fingerprint}")
+        typer.echo(check_corpus(opened, works).sentence())
+
+
+@app.command()
 def sample(
     prompt: Annotated[str, typer.Argument(help="Prompt of the picture.")],
     generator: Annotated[Path, typer.Option(help="StableDiffusionPipeline directory.")],

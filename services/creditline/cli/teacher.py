@@ -39,6 +39,10 @@ def prepare(
     generator: Annotated[Path, typer.Option(help="StableDiffusionPipeline directory.")],
     output: Annotated[Path, typer.Option(help="Directory of the artifacts; a second call resumes.")],
     corpus: _CorpusOption = None,
+    prediction_check: Annotated[
+        bool,
+        typer.Option(help="Check first that the UNet predicts what its scheduler says (noise or v)."),
+    ] = True,
     device: DeviceOption = AUTO,
 ) -> None:
     """Compute losses, Fisher information and gradients of a corpus (about 10 minutes for 1,800 works)."""
@@ -47,7 +51,7 @@ def prepare(
 
     works = _corpus(corpus)
     with Generator.open(generator, device=chosen_device(device)) as opened:
-        prepare_teacher(opened, works, output, _console.print)
+        prepare_teacher(opened, works, output, _console.print, prediction_check=prediction_check)
     _console.print(f"The teacher is ready: {output}")
 
 

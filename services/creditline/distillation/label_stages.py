@@ -172,6 +172,7 @@ class LabelStages:
         rows = [dataclasses.asdict(query) for query in planned]
         (directory / _PLANNED).write_text(json.dumps(rows, indent=1) + "\n")
         with self._context.open_generator() as generator:
+            self._context.check_prediction(generator)
             make_pictures(generator, planned, directory, self._context.report)
 
     def _plan(self) -> list[PlannedQuery]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from creditline.attribution.unlearning.artifacts import copy_statistics
-from creditline.attribution.unlearning.teacher import prepare_teacher
 from creditline.build_lock import build_lock
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
@@ -173,7 +172,7 @@ class Distillation:
     def _prepare_audits(self, directory: Path) -> None:
         context = self._context
         with context.open_generator() as generator:
-            prepare_teacher(generator, context.corpus, context.artifacts, self._report)
+            context.prepared_teacher(generator)
         copy_statistics(context.artifacts, directory)
 
     def _training_inputs(self, labels: FinishedStage) -> dict[str, object]:

@@ -125,6 +125,9 @@ class RunConfig(BaseModel):
     bytes."""
     generator: Path | None = None
     """Directory of the generator's pipeline; None: the reference generator, for the reference corpus only."""
+    prediction_check: bool = True
+    """Whether to check first that the UNet predicts what its scheduler says; false: the scheduler's word is
+    taken."""
     artifacts: Path | None = None
     """Directory of the teacher's prepared artifacts; None: `teacher` in the run's directory."""
     corpus: Path | None = None

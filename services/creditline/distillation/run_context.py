@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from creditline.attribution.unlearning.teacher import prepare_teacher
+from creditline.attribution.unlearning.teacher import Teacher, prepare_teacher
 from creditline.corpus.clip_features import ClipFeatures
 from creditline.corpus.sources import open_source
 from creditline.corpus.sources.corpora import open_corpus
@@ -20,6 +20,7 @@ from creditline.distillation.stages import Stages
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.generator.assembly import assemble_reference
 from creditline.generator.pipeline import Generator
+from creditline.generator.prediction_check import check_corpus
 from creditline.generator.reference import reference_corpus, reference_decoys
 from creditline.release import CORPUS_FILE
 from creditline.towers.spec import TowerSpec
@@ -107,6 +108,17 @@ class RunContext:
         """Open the generator; the caller closes it by `with`."""
         return Generator.open(self.generator_directory, device=self.device)
 
+    def check_prediction(self, generator: Generator) -> None:
+        """Check the generator's prediction type, unless the configuration turns the check off.
+
+        Raises:
+            InvalidInput: The UNet predicts another quantity than its scheduler is configured for.
+        """
+        if self.config.prediction_check:
+            self.report(check_corpus(generator, self.corpus).sentence())
+        else:
+            self.report("the prediction type is not checked, as configured; the scheduler's word is taken")
+
     @cached_property
     def store(self) -> FeatureStore:
         """Tower features, stored in the run's directory."""
@@ -121,5 +133,15 @@ class RunContext:
     def teacher(self, generator: Generator) -> LabelTeacher:
         """The method that labels queries, with its prepared artifacts."""
         if self.config.teacher == FIRST_ORDER:
-            return FirstOrder(prepare_teacher(generator, self.corpus, self.artifacts, self.report))
+            return FirstOrder(self.prepared_teacher(generator))
         return method_teacher(self.config.teacher, generator, self.corpus, self.artifacts)
+
+    def prepared_teacher(self, generator: Generator) -> Teacher:
+        """The teacher, after computing what is missing of its artifacts."""
+        return prepare_teacher(
+            generator,
+            self.corpus,
+            self.artifacts,
+            self.report,
+            prediction_check=self.config.prediction_check,
+        )

@@ -32,7 +32,7 @@ from creditline.attribution.unlearning.ascent import (
 from creditline.corpus.works import Corpus, Work
 from creditline.generator.losses import Draws, Examples, encoded_examples
 from creditline.generator.pipeline import Generator
-from creditline.generator.prediction_check import refuse_other_prediction
+from creditline.generator.prediction_check import check_corpus
 
 # Mirrored, because the gradient at a well-learned work is mostly noise, and most of that is odd in the noise
 # (`tests/benchmarks/teacher_noise.py` measures how much the agreement of two labellings gains).
@@ -269,7 +269,12 @@ def _origin(generator: Generator, corpus: Corpus) -> Origin:
 
 
 def prepare_teacher(
-    generator: Generator, corpus: Corpus, directory: Path, report: Callable[[str], None]
+    generator: Generator,
+    corpus: Corpus,
+    directory: Path,
+    report: Callable[[str], None],
+    *,
+    prediction_check: bool = True,
 ) -> Teacher:
     """Compute the teacher's artifacts and open the teacher. An interrupted run resumes.
 
@@ -278,6 +283,7 @@ def prepare_teacher(
         corpus: The works that it was trained on.
         directory: Directory of the artifacts.
         report: Receives one line about progress at a time.
+        prediction_check: Whether to check the UNet's prediction type first.
 
     Raises:
         InvalidInput: The UNet's prediction type (noise or v) is not the one that its scheduler specifies.
@@ -285,7 +291,8 @@ def prepare_teacher(
     """
     origin = _origin(generator, corpus)
     works = EncodedWorks(generator, corpus)
-    refuse_other_prediction(generator, works.all())
+    if prediction_check:
+        report(check_corpus(generator, corpus).sentence())
     store_gradients(generator, works.all(), origin, directory, report)
     statistics = write_statistics(generator, directory, origin, works.all())
     return Teacher(generator, works, statistics, directory, origin)
