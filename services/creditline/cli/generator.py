@@ -65,7 +65,9 @@ def check(
     generator: Annotated[Path, typer.Argument(help="StableDiffusionPipeline directory.")],
     corpus: Annotated[
         Path | None,
-        typer.Option(help="Works that are denoised: any source that `corpus inspect` reads."),
+        typer.Option(
+            help="Works to denoise, any source that `corpus inspect` reads; by default the reference corpus."
+        ),
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
