@@ -1,4 +1,4 @@
-"""The pipeline directory: its layout, and a fingerprint that changes with any of its files."""
+"""The pipeline directory: its layout, and a fingerprint that changes with what is loaded from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from creditline.errors import NotReady
 from creditline.generator.assembly import PROMPT_TOKENS, assemble
-from creditline.generator.pipeline import Generator, generator_fingerprint
+from creditline.generator.fingerprint import generator_fingerprint
+from creditline.generator.pipeline import Generator
 
 _PARTS = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"}
 
@@ -105,12 +106,23 @@ def test_one_changed_weight_changes_the_fingerprint(copied: Path, part: str) -> 
 
 
 @pytest.mark.parametrize(
-    "file", ["scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json", "unet/config.json"]
+    ("file", "name", "value"),
+    [
+        ("scheduler/scheduler_config.json", "beta_end", 0.013),
+        ("tokenizer/tokenizer_config.json", "model_max_length", 16),
+        ("text_encoder/config.json", "use_attention_mask", False),
+        ("unet/config.json", "act_fn", "gelu"),
+    ],
 )
-def test_a_changed_setting_changes_the_fingerprint(copied: Path, file: str) -> None:
+def test_a_changed_setting_changes_the_fingerprint_but_a_version_does_not(
+    copied: Path, file: str, name: str, value: object
+) -> None:
     before = generator_fingerprint(copied)
     path = copied / file
-    path.write_text(json.dumps({**json.loads(path.read_text()), "changed": True}))
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "_diffusers_version": "9.9.9", "transformers_version": "9.9.9"}))
+    assert generator_fingerprint(copied) == before
+    path.write_text(json.dumps({**content, name: value}))
     assert generator_fingerprint(copied) != before
 
 

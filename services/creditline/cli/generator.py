@@ -1,7 +1,8 @@
-"""`creditline generator`: train, assemble and sample generators."""
+"""`creditline generator`: train, assemble, sample and identify generators."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from creditline.cli.device import AUTO, DeviceOption, chosen_device, worker_count
 
-app = typer.Typer(help="Train, assemble and sample generators.", no_args_is_help=True)
+app = typer.Typer(help="Train, assemble, sample and identify generators.", no_args_is_help=True)
 _console = Console()
 
 
@@ -54,7 +55,7 @@ def train(
 def assemble(output: Annotated[Path, typer.Option(help="Directory to write.")]) -> None:
     """Write the reference generator's pipeline directory from the weights in the package."""
     from creditline.generator.assembly import assemble_reference
-    from creditline.generator.pipeline import generator_fingerprint
+    from creditline.generator.fingerprint import generator_fingerprint
 
     directory = assemble_reference(output)
     _console.print(f"{directory}\nfingerprint {generator_fingerprint(directory)}")
@@ -81,6 +82,51 @@ def check(
     with Generator.open(generator, device=chosen_device(device)) as opened:
         typer.echo(f"fingerprint {opened.fingerprint}")
         typer.echo(check_corpus(opened, works).sentence())
+
+
+@app.command()
+def fingerprint(
+    directory: Annotated[Path, typer.Argument(help="StableDiffusionPipeline directory.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON with the fingerprint of each part and the notes.")
+    ] = False,
+) -> None:
+    """Read a pipeline directory whole, and print the fingerprint of what is loaded from it.
+
+    Every check of opening a generator is made: an unusable directory is refused with its file and keys.
+    """
+    from creditline.generator.fingerprint import open_with_fingerprint
+
+    opened, found = open_with_fingerprint(directory, copy=False)
+    if as_json:
+        content = {"fingerprint": found.whole, "parts": dict(found.parts), "notes": list(opened.notes)}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    typer.echo(found.whole)
+    for note in opened.notes:
+        typer.echo(note, err=True)
+
+
+@app.command()
+def migrate(
+    directory: Annotated[
+        Path,
+        typer.Argument(help="StableDiffusionPipeline directory, as it was when the artifacts were made."),
+    ],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Releases, label sets, teacher's artifacts: files or directories.")
+    ],
+) -> None:
+    """Rename a generator in artifacts of before, from its former fingerprint (of files) to today's."""
+    from creditline.generator.fingerprint import generator_fingerprint
+    from creditline.generator.migration import former_fingerprint
+    from creditline.generator.migration import migrate as migrate_artifacts
+
+    for path in migrate_artifacts(directory, paths):
+        _console.print(f"{path}", soft_wrap=True)
+    _console.print(
+        f"{former_fingerprint(directory)} is now {generator_fingerprint(directory)}", soft_wrap=True
+    )
 
 
 @app.command()

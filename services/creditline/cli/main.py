@@ -27,7 +27,7 @@ GROUPS = {
     "release": "Verify and show releases.",
     "index": "Manage the works' vectors in Qdrant.",
     "corpus": "Inspect and build corpora of works.",
-    "generator": "Train, assemble and sample generators.",
+    "generator": "Train, assemble, sample and identify generators.",
     "lab": "Retrain a small generator on subsets of its works, and evaluate methods by it.",
     "teacher": "Prepare the unlearning teacher and label queries with it.",
     "distill": "Make a release of a corpus and a generator.",

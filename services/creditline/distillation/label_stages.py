@@ -43,7 +43,8 @@ from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import encoder_scores, train_encoder
 from creditline.encoder.encoder import Encoder
 from creditline.errors import InvalidInput
-from creditline.generator.pipeline import Generator, generator_fingerprint
+from creditline.generator.fingerprint import generator_fingerprint
+from creditline.generator.pipeline import Generator
 from creditline.release import ENCODER
 
 _PLANNED, _INCLUSION = "planned.json", "inclusion.npy"

@@ -38,7 +38,7 @@ from creditline.distillation.training.fitting import Trained, train_encoder
 from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import OodDetector
 from creditline.files import replace_file
-from creditline.generator.pipeline import generator_fingerprint
+from creditline.generator.fingerprint import generator_fingerprint
 from creditline.release import (
     CALIBRATION,
     ENCODER,

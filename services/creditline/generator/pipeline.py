@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +10,12 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
 from creditline.device_setting import CPU
 from creditline.devices import device_of, torch_device
-from creditline.errors import NotReady
-from creditline.generator.layout_checks import refuse_unusable
+from creditline.generator.fingerprint import open_with_fingerprint
 from creditline.pictures.preparation import pixels
 
 GUIDANCE = 2.5
@@ -28,35 +25,11 @@ _VERBOSE_LOGGERS = (
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "transformers.tokenization_utils_base",
 )
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_log = logging.getLogger(__name__)
 _SAMPLING_BATCH = 16
 _ENCODING_BATCH = 64
 # Largest batch of the VAE in pixels, which bounds memory: 64 pictures of 128 × 128, or four of 512 × 512.
 _ENCODING_PIXELS = 2**20
-
-
-def generator_fingerprint(directory: Path) -> str:
-    """Fingerprint of a pipeline directory: SHA-256 over the names and contents of all files of its parts.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        NotReady: The directory is not a pipeline.
-    """
-    if not (directory / "model_index.json").is_file():
-        raise NotReady(
-            f"no generator at {directory}; assemble the reference one with `creditline generator assemble`,"
-            " or point CREDITLINE_GENERATOR_DIRECTORY at a StableDiffusionPipeline directory",
-            field="generator",
-        )
-    digest = hashlib.sha256()
-    for part in _PARTS:
-        for path in sorted((directory / part).rglob("*")):
-            if path.is_file():
-                digest.update(str(path.relative_to(directory)).encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -137,15 +110,19 @@ class Generator:
 
     Attributes:
         pipeline: The diffusers pipeline; None after the `with` block.
-        fingerprint: Fingerprint of the pipeline directory (`generator_fingerprint`).
+        fingerprint: Fingerprint of what was loaded (`fingerprint.Fingerprint.whole`).
         directory: The pipeline directory.
         noising: The forward process, on the generator's device.
+        notes: What the directory holds but the generator does not use, one sentence each.
     """
 
-    def __init__(self, pipeline: Any, fingerprint: str, directory: Path) -> None:
+    def __init__(
+        self, pipeline: Any, fingerprint: str, directory: Path, *, notes: tuple[str, ...] = ()
+    ) -> None:
         self.pipeline = pipeline
         self.fingerprint = fingerprint
         self.directory = directory
+        self.notes = notes
         alphas = pipeline.scheduler.alphas_cumprod.to(torch.float32)
         self.noising = Noising(
             signal=alphas.sqrt(),
@@ -155,7 +132,7 @@ class Generator:
 
     @classmethod
     def open(cls, directory: Path, *, device: str = CPU) -> Generator:
-        """Load a `StableDiffusionPipeline` directory (safetensors only) in float32.
+        """Load a `StableDiffusionPipeline` directory in float32, without its safety checker.
 
         Args:
             directory: The pipeline directory.
@@ -163,23 +140,15 @@ class Generator:
 
         Raises:
             NotReady: The directory is not a pipeline.
-            InvalidInput: A part is missing or does not fit the others.
+            InvalidInput: A part is missing, damaged, of another kind, or does not fit the others.
         """
-        fingerprint = generator_fingerprint(directory)
-        refuse_unusable(directory)
         for name in _VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            directory,
-            torch_dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-        ).to(torch_device(device))
-        pipeline.set_progress_bar_config(disable=True)
-        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            part.requires_grad_(False).eval()
-        return cls(pipeline, fingerprint, directory)
+        opened, fingerprint = open_with_fingerprint(directory)
+        for note in opened.notes:
+            _log.warning("%s", note)
+        pipeline = opened.pipeline.to(torch_device(device))
+        return cls(pipeline, fingerprint.whole, directory, notes=opened.notes)
 
     def __enter__(self) -> Generator:
         return self

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput
-from creditline.generator.layout_checks import PREDICTIONS
 from creditline.generator.losses import Draws, Examples, encoded_examples, passes_per_batch
+from creditline.generator.parts.scheduling import PREDICTIONS
 from creditline.generator.pipeline import Generator
 
 Outcome = Literal["agrees", "contradicts", "cannot tell"]

@@ -12,6 +12,7 @@ from creditline.corpus.sources.corpora import open_corpus
 from creditline.corpus.works import Corpus
 from creditline.device_setting import CPU
 from creditline.errors import FingerprintMismatch
+from creditline.generator.migration import goes_by
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
 from creditline.ledger import StoredAttribution
@@ -38,7 +39,7 @@ class Loaded:
     def refuse_foreign(self, attribution: StoredAttribution) -> None:
         """Raises FingerprintMismatch if the attribution belongs to another generator or corpus."""
         generator = self.teacher.generator
-        if attribution.generator != generator.fingerprint:
+        if not goes_by(generator, attribution.generator):
             raise FingerprintMismatch(
                 f"attribution {attribution.id} is of generator {attribution.generator}, but the generator at "
                 f"{generator.directory} is {generator.fingerprint}; point the "

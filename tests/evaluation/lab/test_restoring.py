@@ -14,7 +14,7 @@ from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.record import collect
 from creditline.evaluation.lab.restoring import restore
 from creditline.evaluation.lab.retraining.workshop import Workshop
-from creditline.generator.pipeline import generator_fingerprint
+from creditline.generator.fingerprint import generator_fingerprint
 
 pytestmark = [pytest.mark.slow]
 

@@ -11,6 +11,7 @@ _LIMITS = """\
   the two are apart.
 - Features cannot know what the generator was trained on: a picture that it never saw, put into the index, is
   credited by its likeness. The decoy figures show how much.
+- Pictures for labels are the generator's own: its safety checker, if it has one, is not run.
 - Calibrated influence is a mean over queries; one query may be more or less concentrated than that.
 - It holds for this generator and this corpus only; both are named by fingerprint and others are refused."""
 

@@ -15,7 +15,7 @@ from creditline.errors import InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
 from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.evaluation.lds import RetrainedModels
-from creditline.generator.pipeline import generator_fingerprint
+from creditline.generator.fingerprint import generator_fingerprint
 from creditline.tensor_files import read_artifact, write_arrays
 
 # "noise": the error of the predicted noise, as in the papers; a few timesteps at which the picture is almost

@@ -17,8 +17,9 @@ from creditline.evaluation.lab.plan import LOSS_DRAWS, LabPlan, subset_jobs
 from creditline.evaluation.lab.record import collect, read_record, write_record
 from creditline.evaluation.lab.retraining.models import retrain
 from creditline.evaluation.lab.retraining.workshop import Workshop, load_weights
+from creditline.generator.fingerprint import generator_fingerprint
 from creditline.generator.losses import denoising_losses
-from creditline.generator.pipeline import Generator, generator_fingerprint
+from creditline.generator.pipeline import Generator
 from tests.processes import end, start
 
 pytestmark = [pytest.mark.slow]
