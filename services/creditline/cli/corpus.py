@@ -23,7 +23,9 @@ def inspect(
     ],
     kind: Annotated[
         str | None,
-        typer.Option(help="huggingface, clip-features, webdataset, folder or parquet; detected by default."),
+        typer.Option(
+            help="huggingface, clip-features, webdataset, folder, parquet or table; detected by default."
+        ),
     ] = None,
     pictures: Annotated[
         bool,

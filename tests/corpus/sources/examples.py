@@ -157,6 +157,18 @@ def write_folder(directory: Path) -> Path:
     return directory
 
 
+def write_table(directory: Path, *, rows: int = 12) -> Path:
+    """A CSV file that names its pictures; of the last rows one has too many fields, and one no picture."""
+    (directory / "images").mkdir(parents=True)
+    lines = ["file_name,caption,artist"]
+    for row in range(rows):
+        (directory / f"images/{row}.png").write_bytes(picture(row))
+        lines.append(f"images/{row}.png,a drawing of {row},Ann" + (",Ben" if row == rows - 2 else ""))
+    lines.append("images/none.png,a drawing of nothing,Ann")
+    (directory / "works.csv").write_text("\n".join(lines))
+    return directory / "works.csv"
+
+
 def write_saved_dataset(directory: Path, *, rows: int = 40) -> Path:
     """A dictionary of two splits; of the first a row has no picture that can be decoded."""
     features = Features({"image": Image(), "text": Value("string"), "author": Value("string")})
@@ -192,6 +204,7 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "clip-features": write_clip_features,
     "folder": write_folder,
     "huggingface": write_saved_dataset,
+    "table": write_table,
     "webdataset": write_shards,
     "webdataset by img2dataset": lambda path: write_img2dataset_shard(_inside(path, "00000.tar")).parent,
     "webdataset cut off": _cut_shard,

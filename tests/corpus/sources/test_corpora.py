@@ -78,7 +78,7 @@ def test_repeated_ids_and_sources_without_works_are_refused_in_words(tmp_path: P
     with pytest.raises(InvalidInput, match=r"twice\.parquet has 1 ids more than once, .* 'a' \(2 times\)"):
         open_corpus(twice)
     pq.write_table(pa.table({**rows, "caption": [""] * 3}), twice)
-    with pytest.raises(InvalidInput, match=r"holds no works \(3 broken rows: row 0 .* has no caption"):
+    with pytest.raises(InvalidInput, match=r"holds no works \(3 broken rows: row 0 .* has an empty caption"):
         open_corpus(twice)
 
 

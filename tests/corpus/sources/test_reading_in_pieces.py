@@ -39,7 +39,7 @@ def test_rows_are_numbered_from_nothing_and_each_is_one_thing(source: Source) ->
     for part in source.parts():
         found = list(source.read(part))
         assert [one.row for one in found] == list(range(len(found)))
-        assert {one.part for one in found} == {part}
+        assert {one.part for one in found} <= {part}
         assert all((one.work is None) == bool(one.broken) for one in found)
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from creditline.corpus.columns import columns_of
 from creditline.corpus.metadata.values import is_null, plain
 from creditline.corpus.records import contributors_of, created_of, text_of, work_of
+from creditline.corpus.sources.downloads import download_fault
 from creditline.corpus.sources.losses import (
     BROKEN_RIGHTS,
     LONG_CAPTION,
     NO_CAPTION,
+    NOT_DOWNLOADED,
     OTHER,
     UNREADABLE_PICTURE,
 )
@@ -60,7 +62,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """The format: folder, webdataset, parquet, clip-features or huggingface."""
+        """The format: folder, webdataset, parquet, clip-features, huggingface or table."""
 
     @property
     def name(self) -> str:
@@ -128,8 +130,11 @@ def found_work(
         image_features: (dimension,) float32, L2-normalised.
         text_features: (dimension,) float32, L2-normalised.
         notes: Notes about how the row was read.
-        record: Values by column, with which a missing caption is explained.
+        record: Values by column, which explain a missing caption and report failed downloads.
     """
+    fault = download_fault(record)
+    if fault:
+        return found_broken(part, row, f"row {row} of {part} {fault}", loss=NOT_DOWNLOADED)
     try:
         work = work_of(values, own_id=own_id, picture=picture, source=source)
     except InvalidInput as error:

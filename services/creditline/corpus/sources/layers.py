@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from creditline.corpus.columns import PLAIN_FIELDS
+from creditline.corpus.columns import PLAIN_FIELDS, columns_of
 from creditline.corpus.records import column_of, fields_of, tells
 from creditline.corpus.sources.found import NOT_UTF_8
 from creditline.corpus.texts import UTF_8, decode_text
@@ -23,15 +23,22 @@ class Layer:
     """Values by column or key."""
     notes: tuple[str, ...] = ()
     """Notes about how the place was read."""
+    is_text: bool = False
+    """Whether the place is a text that holds only a caption."""
+
+    @property
+    def has_caption(self) -> bool:
+        """Whether the place has a column or key for the caption, which may be empty."""
+        return "caption" in columns_of(self.record)
 
     def origin_of(self, column: str) -> str:
         """Description of where a column's value comes from."""
-        return self.origin if self.origin.endswith(".txt") else f"{column} in {self.origin}"
+        return self.origin if self.is_text else f"{column} in {self.origin}"
 
 
 def caption_layer(origin: str, raw: bytes) -> Layer:
     """The layer of a text file that holds only a caption."""
-    return Layer(origin, {"caption": raw})
+    return Layer(origin, {"caption": raw}, is_text=True)
 
 
 def json_layer(origin: str, raw: bytes) -> Layer:
@@ -54,6 +61,11 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
         given = fields_of(layer.record)
         values.update({name: one for name, one in given.items() if name not in values or tells(name, one)})
     return values
+
+
+def record_of(layers: Sequence[Layer]) -> dict[str, Any]:
+    """All values by column; those of later layers replace those of earlier layers, empty or not."""
+    return {column: value for layer in layers for column, value in layer.record.items()}
 
 
 def notes_of(layers: Sequence[Layer]) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from creditline.corpus.sources.embedded_data import WithEmbeddedData
 from creditline.corpus.sources.formats.clip import ClipSource
 from creditline.corpus.sources.formats.folder import FolderSource
 from creditline.corpus.sources.formats.huggingface import HuggingFaceSource, is_saved_dataset
+from creditline.corpus.sources.formats.listing import SUFFIXES as LISTINGS
+from creditline.corpus.sources.formats.listing import ListingSource
 from creditline.corpus.sources.formats.parquet import ParquetSource
 from creditline.corpus.sources.formats.webdataset import WebdatasetSource
 from creditline.corpus.sources.found import Source
@@ -58,6 +60,11 @@ KINDS = MappingProxyType(
             _is_folder,
         ),
         "parquet": Kind("*.parquet with a caption column", ParquetSource.open, _holds(".parquet")),
+        "table": Kind(
+            "a .csv, .tsv or .jsonl file with a caption column, whose rows name their pictures",
+            ListingSource.open,
+            _holds(*LISTINGS),
+        ),
     }
 )
 

@@ -61,8 +61,8 @@ def test_what_is_no_work_is_told_by_its_place(tmp_path: Path) -> None:
     assert broken[0].broken.startswith("the picture of work 'animals/birds/owl-3.png' cannot be decoded (")
     assert broken[1].broken == (
         f"{directory}/food/pie-5.webp has no caption (no pie-5.txt, no pie-5.json, no row of"
-        " captions.csv or metadata.csv or captions.jsonl or metadata.jsonl); add one, or leave the picture"
-        " out"
+        " captions.csv or metadata.csv or captions.tsv or metadata.tsv or captions.jsonl or metadata.jsonl);"
+        " add one, or leave the picture out"
     )
 
 
@@ -149,11 +149,124 @@ def test_a_table_that_names_no_files_is_refused_with_its_columns(tmp_path: Path)
         _found(tmp_path)
 
 
-def test_a_table_with_a_broken_line_is_refused_by_its_number(tmp_path: Path) -> None:
+def test_a_row_of_a_table_that_cannot_be_trusted_breaks_its_picture_and_no_other(tmp_path: Path) -> None:
+    _pictures(tmp_path, "1.png", "2.png", "3.png")
+    (tmp_path / "captions.csv").write_text(
+        "file,caption,artist\n1.png,a cat, a dog,Ann\n2.png,a dog,Ben\n3.png,an owl\n"
+    )
+    found = _found(tmp_path)
+    assert [one.loss for one in found] == ["broken row of a table", "", "broken row of a table"]
+    assert found[0].broken == (
+        f"{tmp_path}/1.png is left out: line 2 of {tmp_path}/captions.csv has 4 fields and the header 3; put"
+        " texts with a delimiter into quotes"
+    )
+    assert "line 4 of" in found[2].broken
+    assert "has 2 fields and the header 3" in found[2].broken
+
+
+def test_rows_that_no_picture_belongs_to_are_counted_with_their_reasons(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b/c.png")
+    lines = ['{"file_name": "a.png", "text": "one"}', '{"file_name": "gone.png", "text": "two"}', '{"file_na']
+    lines += ['["a list"]', '{"text": "no name"}', '{"file_name": "b/c", "text": "three"}', "\0\0\0", ""]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines) + '{"file_name": "a.png", "tex')
+    found = _found(tmp_path)
+    assert [one.work.caption for one in found if one.work] == ["one", "three"]
+    told = [(one.part, one.row, one.loss) for one in found if one.broken]
+    losses = ["picture file missing", *["broken row of a table"] * 2, "picture file missing"]
+    losses += ["broken row of a table"] * 2
+    assert told == [("metadata.jsonl", row, loss) for row, loss in enumerate(losses)]
+    assert found[2].broken == (
+        f"line 2 of {tmp_path}/metadata.jsonl names the picture 'gone.png', which is not there; add it, or"
+        " remove the line"
+    )
+    assert found[4].broken.endswith("is not a JSON object; correct it")
+
+
+def test_a_picture_named_by_two_rows_has_the_last_ones_caption_and_is_counted(tmp_path: Path) -> None:
     _pictures(tmp_path, "a.png")
-    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "one"}\n{"file_name": \n')
-    with pytest.raises(InvalidInput, match=r"metadata\.jsonl cannot be read at line 2 \("):
-        _found(tmp_path)
+    _write_csv(tmp_path / "captions.csv", ["file", "caption"], ["a.png", "one"], ["a.png", "two"])
+    (found,) = _found(tmp_path)
+    assert found.work is not None
+    assert found.work.caption == "two"
+    assert found.notes == ("picture named twice in a table, the last row is used",)
+
+
+def test_columns_with_one_name_all_count(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b.png")
+    _write_csv(
+        tmp_path / "captions.csv",
+        ["file", "caption", "artist", "artist"],
+        ["a.png", "one", "Ann", "Ben"],
+        ["b.png", "two", "", "Ben"],
+    )
+    first, second = _works(tmp_path)
+    assert [holder.name for holder in first.holders] == ["Ann", "Ben"]
+    assert second.contributor == "Ben"
+    assert {note for one in _found(tmp_path) for note in one.notes} == {
+        "a column name occurs twice in a table"
+    }
+
+
+def test_endings_in_capitals_and_other_endings_of_captions_are_read(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.JPG", "b.PNG", "c.png", "a.b.jpg")
+    (tmp_path / "a.TXT").write_text("one")
+    (tmp_path / "b.JSON").write_text('{"caption": "two"}')
+    (tmp_path / "c.caption").write_text("three")
+    (tmp_path / "a.b.txt").write_text("four")
+    assert [work.caption for work in _works(tmp_path)] == ["one", "four", "two", "three"]
+
+
+def test_maps_masks_and_views_of_a_work_are_no_works_and_take_nothing_from_it(tmp_path: Path) -> None:
+    _pictures(tmp_path, "cat.depth.png", "cat.jpg", "cat.mask.png", "dog.png")
+    (tmp_path / "cat.txt").write_text("a cat")
+    (tmp_path / "dog.json").write_text('{"caption": null, "text": ""}')
+    found = _found(tmp_path)
+    assert [one.work.id for one in found if one.work] == ["cat.jpg"]
+    assert [one.loss for one in found] == [
+        "map, mask or other view of a work", "", "map, mask or other view of a work", "without a caption",
+    ]  # fmt: skip
+    assert "it is a map, a mask or a view of cat.jpg" in found[0].broken
+    assert "dog.png has an empty caption (dog.json); add one" in found[3].broken
+
+
+def test_every_file_that_is_lost_is_one_broken_row_with_its_reason(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b.png", "e.png", "f.png")
+    for name in ("a", "b", "c", "d", "e"):
+        (tmp_path / f"{name}.txt").write_text(f"caption {name}")
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "c.heic").write_bytes(b"II*")
+    (tmp_path / "e.svg").write_text("<svg/>")  # The same picture as e.png, as is the next.
+    (tmp_path / "e.png.svg").write_text("<svg/>")
+    (tmp_path / "f.txt").write_text(" ")
+    (tmp_path / "README.txt").write_text("about the pictures")
+    found = _found(tmp_path)
+    assert [one.work.id for one in found if one.work] == ["b.png", "e.png"]
+    losses = ["empty picture", "picture format not read", "picture file missing", "without a caption"]
+    assert [one.loss for one in found if one.broken] == losses
+    reasons = [one.broken for one in found if one.broken]
+    assert reasons[0] == f"{tmp_path}/a.png is empty (0 bytes); store it again, or remove it"
+    assert reasons[1].startswith(
+        f"{tmp_path}/c.heic is in a format that is not read; convert it to one of .png,"
+    )
+    assert reasons[2].startswith(f"{tmp_path}/d.txt has no picture beside it")
+    assert "f.png has an empty caption (f.txt)" in reasons[3]
+
+
+def test_captions_that_the_embedder_refuses_are_broken_rows(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "a.txt").write_text("x" * 10_000)
+    (tmp_path / "b.txt").write_text("x" * 10_001)
+    found = _found(tmp_path)
+    assert [one.loss for one in found] == ["", "caption too long"]
+    assert "has 10,001 characters; at most 10,000 are allowed" in found[1].broken
+
+
+def test_a_picture_that_img2dataset_reports_as_failed_is_no_work(tmp_path: Path) -> None:
+    _pictures(tmp_path, "000000000.jpg")
+    record = {"caption": "one", "status": "failed_to_resize", "error_message": "cut off"}
+    (tmp_path / "000000000.json").write_text(json.dumps(record))
+    (found,) = _found(tmp_path)
+    assert (found.loss, "failed_to_resize: cut off" in found.broken) == ("download failed", True)
 
 
 def test_broken_json_beside_a_picture_is_one_broken_row(tmp_path: Path) -> None:
@@ -195,7 +308,7 @@ def test_a_large_directory_is_shared_by_pieces(tmp_path: Path) -> None:
     source = FolderSource.open(directory, part_pictures=4)
     assert source.parts() == (
         *("animals/birds#0", "animals/birds#1", "animals/mammals#0", "animals/mammals#1"),
-        *("food#0", "food#1"),
+        *("food#0", "food#1", "captions.csv"),
     )
     assert [(one.work, one.broken) for one in everything(source)] == whole
     assert [plain(one) for one in source.read("food#1", 1)] == [plain(one) for one in everything(source)[-1:]]
@@ -207,7 +320,7 @@ def test_a_table_is_looked_up_without_being_held(tmp_path: Path) -> None:
     rows = [[f"{number}.png", f"caption {number}" + "x" * 1000] for number in range(5000)]
     _write_csv(tmp_path / "captions.csv", ["file_name", "caption"], *rows, ["17.png", "the later row counts"])
     table = CaptionTable.open(tmp_path / "captions.csv")
-    assert len(table) == 5001
+    assert (len(table), table.lines) == (5001, {})
     assert table.hashes.nbytes + table.offsets.nbytes == 5001 * 16
     for number in (0, 4999, 123):
         layer = table.layer(f"{number}.png")

@@ -105,6 +105,70 @@ def test_samples_that_are_no_works_are_broken_one_by_one(tmp_path: Path) -> None
     assert told[5].startswith("the picture of work 'a/f' cannot be decoded (")
 
 
+@pytest.mark.parametrize(
+    ("endings", "main"),
+    [
+        (["depth.png", "jpg"], "jpg"),
+        (["png", "mask.png"], "png"),
+        (["png", "jpg"], "jpg"),
+        (["depth_image.jpg", "image.jpg"], "image.jpg"),
+        (["seg.png", "v2.jpg"], "v2.jpg"),
+        (["canny.png", "IMG.PNG"], "img.png"),
+    ],
+)
+def test_the_main_picture_of_a_sample_is_never_a_map_or_a_mask(
+    tmp_path: Path, endings: list[str], main: str
+) -> None:
+    members = [(f"cat.{ending}", picture(seed)) for seed, ending in enumerate(endings)]
+    (found,) = _found(_shard(tmp_path / "a.tar", *members, ("cat.txt", b"a cat")))
+    assert found.work is not None
+    assert found.work.source == f"a/cat.{main}"
+    assert found.work.thumbnail == picture([ending.lower() for ending in endings].index(main))
+
+
+def test_maps_alone_are_no_picture(tmp_path: Path) -> None:
+    (found,) = _found(_shard(tmp_path / "a.tar", ("cat.depth.png", picture(0)), ("cat.txt", b"a cat")))
+    assert (found.loss, "has maps or masks only (depth.png, txt)" in found.broken) == (
+        "without a picture",
+        True,
+    )
+
+
+def test_keys_with_dots_keep_their_captions(tmp_path: Path) -> None:
+    path = _shard(
+        tmp_path / "a.tar",
+        *(("a.b.jpg", picture(0)), ("a.b.txt", b"one"), ("a.c.JPG", picture(1)), ("a.c.TXT", b"two")),
+        *(
+            ("v1.2.png", picture(2)),
+            ("v1.2.json", b'{"caption": "three"}'),
+            ("d.png", picture(3)),
+            ("d.txt", b"four"),
+        ),
+    )
+    found = _found(path)
+    assert [one.work.caption for one in found if one.work] == ["one", "two", "three", "four"]
+    assert [one.work.id for one in found if one.work] == ["a/a.b", "a/a.c", "a/v1.2", "a/d"]
+    assert [one.row for one in found] == [0, 1, 2, 3]
+
+
+def test_several_pictures_and_repeated_files_of_a_sample_are_counted(tmp_path: Path) -> None:
+    members = [("a.png", picture(0)), ("a.jpg", picture(1)), ("a.txt", b"one"), ("a.TXT", b"two")]
+    (found,) = _found(_shard(tmp_path / "a.tar", *members))
+    assert found.work is not None
+    assert found.work.caption == "one"
+    assert found.notes == (
+        "file repeated in a sample, the first is used",
+        "several pictures in a sample, one is used",
+    )
+
+
+def test_empty_pictures_and_null_captions_are_broken_rows_and_reading_goes_on(tmp_path: Path) -> None:
+    members = [("a.png", b""), ("a.txt", b"one"), ("b.png", picture(0)), ("b.json", b'{"caption": null}')]
+    found = _found(_shard(tmp_path / "a.tar", *members, ("c.png", picture(1)), ("c.txt", b"three")))
+    assert [one.loss for one in found] == ["empty picture", "without a caption", ""]
+    assert found[1].broken == "work 'a/b' has an empty caption (caption); add one, or leave it out"
+
+
 def test_names_without_an_ending_and_hidden_ones_are_left_out(tmp_path: Path) -> None:
     path = _shard(
         tmp_path / "a.tar",

@@ -5,72 +5,85 @@ The table stays on disk; memory holds sixteen bytes per row, the hash of its fil
 
 from __future__ import annotations
 
-import csv
-import json
-import tempfile
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.records import text_of
-from creditline.corpus.sources.found import NOT_UTF_8
+from creditline.corpus.sources.formats.text_tables import TableRow, TextTable
 from creditline.corpus.sources.layers import Layer
 from creditline.corpus.sources.seen_ids import short_hash
-from creditline.corpus.texts import UTF_8, decode_text
 from creditline.errors import InvalidInput
 
-TABLE_NAMES = ("captions.csv", "metadata.csv", "captions.jsonl", "metadata.jsonl")
+TABLE_NAMES = (
+    *("captions.csv", "metadata.csv", "captions.tsv", "metadata.tsv"),
+    *("captions.jsonl", "metadata.jsonl"),
+)
 # Columns that may hold the picture's path relative to the table; `file_name` is Hugging Face's name for it.
-FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "path")
-_DELIMITERS = (",", ";", "\t")
-_BLOCK_BYTES = 1 << 20
-# Characters of the longest caption; the csv module's default limit is too low.
-_LONGEST_FIELD = 1 << 24
+FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "path", "image_name")
+NAMED_TWICE = "picture named twice in a table, the last row is used"
+
+
+class BrokenTableRow(Exception):
+    """The row that names a picture cannot be trusted; the message is a sentence with the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class CaptionTable:
     """A table of captions on disk with an index in memory; safe to use from several threads."""
 
-    path: Path
-    """The table's own file."""
-    content: IO[bytes]
-    """The table in UTF-8: the file itself, or a temporary copy."""
-    header: tuple[str, ...]
-    """Column names of a CSV file; empty for JSON Lines."""
-    delimiter: str
-    """Delimiter of a CSV file; empty for JSON Lines."""
-    column: str
-    """Column that holds the pictures' paths relative to the table."""
-    notes: tuple[str, ...]
-    """Notes about how the table was read."""
+    table: TextTable
+    """The table."""
     hashes: NDArray[np.uint64]
     """Hashes of the pictures' paths, sorted: (N,)."""
     offsets: NDArray[np.uint64]
     """Offsets in bytes at which the rows begin, in the order of `hashes`: (N,)."""
-    lock: Lock = field(default_factory=Lock)
-    """Guards the file position of `content`."""
+    lines: Mapping[int, int]
+    """Line numbers of the rows with faults, by their offsets."""
 
     @classmethod
     def open(cls, path: Path) -> CaptionTable:
         """Open and index a table.
 
         Raises:
-            InvalidInput: No column holds file names, or a row cannot be read.
+            InvalidInput: No column holds file names, or the header cannot be read.
         """
-        content, notes = _in_utf_8(path)
-        return (
-            _index_csv(path, content, notes) if path.suffix == ".csv" else _index_lines(path, content, notes)
-        )
+        table = TextTable.open(path)
+        names, offsets, lines = array("Q"), array("Q"), {}
+        columns = table.header
+        for row in table.rows():
+            if row.fault:
+                lines[row.offset] = row.line
+            elif not has_file_column(columns):
+                columns = tuple(row.record)
+            name = file_name(row.record, path)
+            if name:
+                names.append(short_hash(name))
+                offsets.append(row.offset)
+        if columns and not has_file_column(columns):
+            raise InvalidInput(
+                f"{path} has none of the columns {', '.join(FILE_COLUMNS)}, only {', '.join(columns)}; one"
+                " column must hold the pictures' file names",
+                field="source",
+            )
+        return cls(table, *_sorted(names, offsets), lines)
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+    @property
+    def path(self) -> Path:
+        """The table's own file."""
+        return self.table.path
+
+    def rows(self) -> Iterator[TableRow]:
+        """All rows, in the order of the file."""
+        return self.table.rows()
 
     def layer(self, name: str) -> Layer | None:
         """The metadata of a picture.
@@ -80,139 +93,43 @@ class CaptionTable:
 
         Returns:
             The last row that names the picture; None if no row does.
+
+        Raises:
+            BrokenTableRow: That row cannot be trusted.
         """
+        named = [row for row in self._candidates(name) if file_name(row.record, self.path) == name]
+        if not named:
+            return None
+        if named[-1].fault:
+            raise BrokenTableRow(fault_sentence(self.path, self.lines[named[-1].offset], named[-1].fault))
+        notes = (*self.table.notes, *((NAMED_TWICE,) if len(named) > 1 else ()))
+        return Layer(self.path.name, named[-1].record, notes)
+
+    def _candidates(self, name: str) -> list[TableRow]:
+        """Rows whose file name has the hash of a name; two names may have the same hash."""
         wanted = np.uint64(short_hash(name))
         first, end = (int(np.searchsorted(self.hashes, wanted, side=side)) for side in ("left", "right"))
-        for offset in reversed(self.offsets[first:end]):
-            record = self._record(int(offset))
-            if _file_name(record, self.column) == name:  # Otherwise two names have the same hash.
-                return Layer(self.path.name, record, self.notes)
-        return None
-
-    def _record(self, offset: int) -> dict[str, Any]:
-        with self.lock:
-            self.content.seek(offset)
-            if not self.header:
-                return json.loads(self.content.readline())
-            rows = csv.reader((line.decode() for line in self.content), delimiter=self.delimiter)
-            return dict(zip(self.header, next(rows), strict=False))
+        return [self.table.row(int(offset)) for offset in self.offsets[first:end]]
 
 
-def _in_utf_8(path: Path) -> tuple[IO[bytes], tuple[str, ...]]:
-    """The table's file, or a temporary copy in UTF-8 with a note about its encoding."""
-    with path.open("rb") as file:
-        mark = file.read(4)
-        encoding = decode_text(mark)[1] if not mark.isascii() else UTF_8
-    if encoding.startswith(("utf-16", "utf-32")):
-        return _copied(path, encoding), (NOT_UTF_8,)
-    for encoding in (UTF_8, "cp1252", "latin-1"):
-        if _is_in(path, encoding):
-            return (path.open("rb"), ()) if encoding == UTF_8 else (_copied(path, encoding), (NOT_UTF_8,))
-    raise AssertionError("every file can be decoded as Latin-1")
+def fault_sentence(path: Path, line: int, fault: str) -> str:
+    """The sentence about a row that cannot be trusted."""
+    return f"line {line} of {path} {fault}"
 
 
-def _is_in(path: Path, encoding: str) -> bool:
-    try:
-        return all(True for _ in _blocks(path, encoding))
-    except UnicodeDecodeError:
-        return False
+def file_name(record: Mapping[str, Any], table: Path) -> str:
+    """Path of a row's picture relative to the table, from the first file column that has one; else empty."""
+    lower: dict[str, str] = {}
+    for column in record:
+        lower.setdefault(column.lower(), column)
+    given = (text_of(record[lower[name]]) for name in FILE_COLUMNS if name in lower)
+    name = next((one for one in given if one and "://" not in one), "").replace("\\", "/")
+    return name.removeprefix(f"{table.parent.as_posix()}/").removeprefix("./")
 
 
-def _blocks(path: Path, encoding: str) -> Iterator[str]:
-    with path.open(encoding=encoding, newline="") as file:
-        while block := file.read(_BLOCK_BYTES):
-            yield block
-
-
-def _copied(path: Path, encoding: str) -> IO[bytes]:
-    copy = tempfile.TemporaryFile()  # noqa: SIM115  It must stay open as long as the table.
-    for block in _blocks(path, encoding):
-        copy.write(block.encode())
-    return copy
-
-
-@dataclass
-class _Lines:
-    """Decoded lines of a file, with a count of the bytes read so far."""
-
-    content: IO[bytes]
-    bytes_read: int = 0
-
-    def __iter__(self) -> Iterator[str]:
-        self.content.seek(0)
-        for line in self.content:
-            self.bytes_read += len(line)
-            yield line.decode().removeprefix("\ufeff") if self.bytes_read == len(line) else line.decode()
-
-
-def _index_csv(path: Path, content: IO[bytes], notes: tuple[str, ...]) -> CaptionTable:
-    content.seek(0)
-    delimiter = max(_DELIMITERS, key=content.readline().decode().count)
-    rows = _csv_rows(path, _Lines(content), delimiter)
-    header = tuple(name.strip() for name in next(rows, (0, []))[1])
-    column = _file_column(path, header)
-    names, offsets = array("Q"), array("Q")
-    for offset, row in rows:
-        names.append(short_hash(_file_name(dict(zip(header, row, strict=False)), column)))
-        offsets.append(offset)
-    return CaptionTable(path, content, header, delimiter, column, notes, *_sorted(names, offsets))
-
-
-def _csv_rows(path: Path, lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows, which may span several lines, and the offset of each."""
-    csv.field_size_limit(_LONGEST_FIELD)
-    rows = csv.reader(iter(lines), delimiter=delimiter)
-    while True:
-        offset = lines.bytes_read
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            reason = f"{path} cannot be read at line {rows.line_num} ({error}); correct this line"
-            raise InvalidInput(reason, field="source") from error
-        if row is None:
-            return
-        if row:
-            yield offset, row
-
-
-def _index_lines(path: Path, content: IO[bytes], notes: tuple[str, ...]) -> CaptionTable:
-    names, offsets, column = array("Q"), array("Q"), ""
-    lines = _Lines(content)
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        record = _json_record(path, number, line)
-        column = column or _file_column(path, tuple(record))
-        names.append(short_hash(_file_name(record, column)))
-        offsets.append(lines.bytes_read - len(line.encode()))
-    return CaptionTable(path, content, (), "", column, notes, *_sorted(names, offsets))
-
-
-def _json_record(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        reason = f"{path} cannot be read at line {number} ({error}); correct this line"
-        raise InvalidInput(reason, field="source") from error
-    if not isinstance(record, dict):
-        raise InvalidInput(f"line {number} of {path} is not a JSON object; correct it", field="source")
-    return record
-
-
-def _file_column(path: Path, columns: Sequence[str]) -> str:
-    lower = {name.lower(): name for name in reversed(columns)}
-    column = next((lower[name] for name in FILE_COLUMNS if name in lower), None)
-    if column is None:
-        raise InvalidInput(
-            f"{path} has none of the columns {', '.join(FILE_COLUMNS)}, only"
-            f" {', '.join(columns) or 'no columns at all'}; one column must hold the pictures' file names",
-            field="source",
-        )
-    return column
-
-
-def _file_name(record: dict[str, Any], column: str) -> str:
-    return text_of(record.get(column)).replace("\\", "/").removeprefix("./")
+def has_file_column(columns: tuple[str, ...]) -> bool:
+    """Whether a table with these columns may name files."""
+    return not {name.lower() for name in columns}.isdisjoint(FILE_COLUMNS)
 
 
 def _sorted(names: array[int], offsets: array[int]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from creditline.corpus.sources.picture_check import SUFFIXES
+from creditline.corpus.sources.formats.sample_files import CAPTIONS, PICTURES, ending_of, main_picture
 
 # Names are split at the first dot, as the webdataset library does; names that begin with a dot are ignored.
 _NAME = re.compile(r"(?P<key>(?:.*/|)[^.]+)[.](?P<ending>[^/]*)")
@@ -19,27 +19,56 @@ class Sample:
     """One row of a shard."""
 
     key: str
-    """Path and name up to the first dot."""
+    """Path and name up to the first dot, or up to the last one where several captions begin alike."""
     members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
     """Members of the shard by their ending, in lower case."""
 
+    is_repeated: bool = False
+    """Whether two members have the same ending; the first one counts."""
+
     @property
     def picture(self) -> str | None:
-        """Ending of the first picture, such as `jpg` or `img.png`; None without a picture."""
-        return next(filter(_is_picture, self.members), None)
+        """Ending of the main picture, such as `jpg` or `img.png`; None without one, as with a map alone."""
+        return main_picture(self.members)
+
+    @property
+    def caption(self) -> str | None:
+        """Ending of the caption's text; None without one."""
+        return next((ending for ending in CAPTIONS if ending in self.members), None)
+
+    def add(self, ending: str, member: tarfile.TarInfo) -> None:
+        """Add a member, unless there is one with the same ending."""
+        self.is_repeated |= ending in self.members
+        self.members.setdefault(ending, member)
 
     def is_like(self, other: Sample) -> bool:
         """Whether the sample has all kinds of members of another one; all picture formats are one kind."""
         own, others = (set(map(_role, one.members)) for one in (self, other))
         return bool(others) and others <= own
 
+    def divided(self) -> Iterator[Sample]:
+        """The samples that have this key up to the first dot.
 
-def _is_picture(ending: str) -> bool:
-    return f".{ending}".endswith(SUFFIXES)
+        `a.b.jpg` with `a.b.txt` is a sample of its own, `a.b`, and not a second picture of `a`.
+        """
+        rest = Sample(self.key, is_repeated=self.is_repeated)
+        own = {stem: Sample(f"{self.key}.{stem}") for stem in self._stems_of_their_own()}
+        for ending, member in self.members.items():
+            own.get(ending.rpartition(".")[0], rest).add(ending_of(ending, own), member)
+        yield from (sample for sample in (rest, *own.values()) if sample.members)
+
+    def _stems_of_their_own(self) -> list[str]:
+        """What stands between key and last dot where a picture and a caption have it alike."""
+        pairs = [ending.rpartition(".")[::2] for ending in self.members]
+        pictures = {stem for stem, last in pairs if last in PICTURES}
+        texts = CAPTIONS if {"json", *CAPTIONS} & set(self.members) else (*CAPTIONS, "json")
+        return list(
+            dict.fromkeys(stem for stem, last in pairs if stem and last in texts and stem in pictures)
+        )
 
 
 def _role(ending: str) -> str:
-    return "picture" if _is_picture(ending) else ending
+    return "picture" if ending.rpartition(".")[2] in PICTURES else ending
 
 
 class CutOff(Exception):
@@ -57,16 +86,14 @@ def samples(shard: tarfile.TarFile) -> Iterator[Sample]:
     try:
         for key, ending, member in _members(shard):
             if key != sample.key:
-                if sample.members:
-                    yield sample
+                yield from sample.divided()
                 sample, before = Sample(key), sample
-            sample.members.setdefault(ending, member)
+            sample.add(ending, member)
     except CutOff:
         if before and sample.is_like(before):
-            yield sample
+            yield from sample.divided()
         raise
-    if sample.members:
-        yield sample
+    yield from sample.divided()
 
 
 def _members(shard: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:

@@ -8,14 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from creditline.corpus.row_batches import one_line
+from creditline.corpus.sources.formats.sample_files import (
+    PICTURES,
+    REPEATED_FILE,
+    SEVERAL_PICTURES,
+    has_several_pictures,
+    is_map,
+)
 from creditline.corpus.sources.formats.tar_samples import CutOff, Sample, samples
 from creditline.corpus.sources.found import Found, found_broken, found_work, with_pictures_checked
-from creditline.corpus.sources.layers import Layer, caption_layer, json_layer, merged, notes_of, origins
+from creditline.corpus.sources.layers import (
+    Layer,
+    caption_layer,
+    json_layer,
+    merged,
+    notes_of,
+    origins,
+    record_of,
+)
+from creditline.corpus.sources.losses import BROKEN_METADATA, DAMAGED_FILE, EMPTY_PICTURE, NO_PICTURE
 from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import SourceFiles
 
 SUFFIX = ".tar"
-_JSON, _TEXT = "json", "txt"
+_JSON = "json"
 
 
 @dataclass(frozen=True)
@@ -78,35 +94,55 @@ class WebdatasetSource:
         except (tarfile.TarError, OSError, CutOff) as error:
             if row >= start:
                 reason = f"{path} is cut off or damaged after {row} samples ({one_line(error)})"
-                yield found_broken(part, row, f"{reason}; copy it again")
+                yield found_broken(part, row, f"{reason}; copy it again", loss=DAMAGED_FILE)
 
 
 def _found(shard: tarfile.TarFile, sample: Sample, part: str, row: int) -> Found:
-    picture, endings = sample.picture, ", ".join(sample.members)
+    picture = sample.picture
     if picture is None:
-        reason = f"sample {sample.key!r} of {part} has no picture ({', '.join(SUFFIXES)}), only {endings}"
-        return found_broken(part, row, f"{reason}; add it, or leave the sample out")
+        return _without_picture(sample, part, row)
     try:
         layers = _layers(shard, sample)
     except ValueError as error:
         reason = f"the JSON of sample {sample.key!r} of {part} cannot be read ({one_line(error)})"
-        return found_broken(part, row, f"{reason}; correct the JSON")
+        return found_broken(part, row, f"{reason}; correct the JSON", loss=BROKEN_METADATA)
+    content = _content(shard, sample.members[picture])
+    if not content:
+        reason = f"the picture of sample {sample.key!r} of {part} is empty (0 bytes); add it again"
+        return found_broken(part, row, reason, loss=EMPTY_PICTURE)
     stem = part.removesuffix(SUFFIX)
     return found_work(
         part,
         row,
         merged(layers),
         own_id=f"{stem}/{sample.key}",
-        picture=_content(shard, sample.members[picture]),
+        picture=content,
         source=f"{stem}/{sample.key}.{picture}",
-        notes=notes_of(layers),
+        notes=(*notes_of(layers), *_notes(sample)),
+        record=record_of(layers),
     )
+
+
+def _without_picture(sample: Sample, part: str, row: int) -> Found:
+    endings = ", ".join(sample.members)
+    if any(is_map(ending) and ending.rpartition(".")[2] in PICTURES for ending in sample.members):
+        reason = f"sample {sample.key!r} of {part} has maps or masks only ({endings})"
+    else:
+        reason = f"sample {sample.key!r} of {part} has no picture ({', '.join(SUFFIXES)}), only {endings}"
+    return found_broken(part, row, f"{reason}; add it, or leave the sample out", loss=NO_PICTURE)
+
+
+def _notes(sample: Sample) -> Iterator[str]:
+    if sample.is_repeated:
+        yield REPEATED_FILE
+    if has_several_pictures(sample.members):
+        yield SEVERAL_PICTURES
 
 
 def _layers(shard: tarfile.TarFile, sample: Sample) -> list[Layer]:
     layers = []
-    if _TEXT in sample.members:
-        layers.append(caption_layer(".txt", _content(shard, sample.members[_TEXT])))
+    if sample.caption:
+        layers.append(caption_layer(f".{sample.caption}", _content(shard, sample.members[sample.caption])))
     if _JSON in sample.members:
         layers.append(json_layer(".json", _content(shard, sample.members[_JSON])))
     return layers
