@@ -135,7 +135,8 @@ def write_result(
     """Write `<directory>/<name>.json` and return its path.
 
     `command` is what to type to measure it again. With `merge`, the figures and rows of other commands in
-    the same file are kept (each row then carries its `command`), and the file names all the commands.
+    the same file are kept (each row then carries its `command`), and the file names all the commands. Where
+    one command measures several parts, each row carries its `part`, and the rows of other parts are kept.
     `machine` is described from here unless it is given (a measurement made elsewhere).
     """
     path = directory / f"{name}.json"
@@ -189,6 +190,8 @@ def _merged(old: Result | None, new: Result) -> Result:
     if old is None:
         return Result(**{**vars(new), "rows": rows})
     commands = [part for part in old.command.split(" && ") if part != new.command]
+    parts = {row.get("part") for row in rows} or {None}
+    kept = [row for row in old.rows if row.get("command") != new.command or row.get("part") not in parts]
     return Result(
         name=new.name,
         command=" && ".join([*commands, new.command]),
@@ -196,7 +199,7 @@ def _merged(old: Result | None, new: Result) -> Result:
         machine=new.machine,
         seed=new.seed,
         figures={**old.figures, **new.figures},
-        rows=[*(row for row in old.rows if row.get("command") != new.command), *rows],
+        rows=[*kept, *rows],
     )
 
 

@@ -74,6 +74,15 @@ def test_merging_keeps_what_other_commands_measured_and_replaces_ones_own(tmp_pa
     assert result.command == "two && one"
 
 
+def test_parts_of_one_command_keep_the_rows_of_each_other(tmp_path: Path) -> None:
+    for part, number in (("a", 1), ("b", 2), ("a", 3)):
+        rows = [{"part": part, "x": number}]
+        path = write_result("job", "all", 1, {part: Figure(number)}, rows, merge=True, directory=tmp_path)
+    result = read_result(path)
+    assert [(row["part"], row["x"]) for row in result.rows] == [("b", 2), ("a", 3)]
+    assert result.command == "all"
+
+
 def test_missed_figures_come_first(tmp_path: Path) -> None:
     figures = {"reported": Figure(1), "met": Figure(2, target="> 1"), "missed": Figure(0, target="> 1")}
     write_result("order", "x", None, figures, directory=tmp_path)
