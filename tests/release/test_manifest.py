@@ -65,6 +65,15 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     release.verify_files()
 
 
+def test_a_release_of_the_reference_generator_is_read_under_its_former_fingerprint(tmp_path: Path) -> None:
+    written(tmp_path)
+    manifest = tmp_path / "release.json"
+    former = "67f291a3d8130f857c39fb1ef7a73e912e0751409acffa5f9f1ec6f6d55a070a"
+    manifest.write_text(manifest.read_text().replace("a" * 64, former))
+    packaged = open_release(reference_release_directory()).generator_fingerprint
+    assert open_release(tmp_path).generator_fingerprint == packaged != former
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_changed_is_named(tmp_path: Path, name: str) -> None:
     release = written(tmp_path)

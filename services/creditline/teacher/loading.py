@@ -150,7 +150,7 @@ class _Places:
         if self.release is None or self.chosen_generator is not None:
             return
         expected = self.release.generator_fingerprint
-        if generator.fingerprint != expected:
+        if not goes_by(generator, expected):
             raise FingerprintMismatch(
                 f"release {self.release.name!r} was made for generator {expected}, but the one at"
                 f" {generator.directory} is {generator.fingerprint}; it was changed since, or is another one:"

@@ -32,6 +32,7 @@ from creditline.tensor_files import write_tensors
 _STATISTICS = "statistics.safetensors"
 _TEXT_BASIS, _EIGENVALUES, _OUTPUT_BASIS = "fisher.text", "fisher.eigenvalues", "fisher.outputs"
 _GRADIENTS = "gradients.npy"
+_RENAMING = ", or rename the generator in artifacts of before with `creditline generator migrate`"
 _LOSSES = "losses.npy"
 _PROGRESS = "gradients.json"
 _WORKS_PER_BLOCK = 48
@@ -70,9 +71,10 @@ class Origin:
         """
         for key, expected in self.as_metadata().items():
             if stored.get(key) != expected:
+                more = _RENAMING if key == "generator" else ""
                 raise FingerprintMismatch(
                     f"{path} was made with {key} {stored.get(key)!r}, not {expected!r};"
-                    " make it again with `creditline teacher prepare`",
+                    f" make it again with `creditline teacher prepare`{more}",
                     field=key,
                 )
 

@@ -48,7 +48,8 @@ def refuse_other_generator(labels: LabelSet, generator: str) -> None:
     if labels.generator_fingerprint != generator:
         raise FingerprintMismatch(
             f"the labels are of pictures by generator {labels.generator_fingerprint[:16]}…, not by"
-            f" {generator[:16]}…; label pictures of this generator, or configure the other",
+            f" {generator[:16]}…; label pictures of this generator, configure the other, or rename it in"
+            " label sets of before with `creditline generator migrate`",
             field="generator_fingerprint",
         )
 
