@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,17 @@ from numpy.typing import NDArray
 
 from creditline.corpus.columns import PLAIN_FIELDS, columns_of, require_caption
 from creditline.corpus.directions import directions
+from creditline.corpus.numbered_ids import with_place
 from creditline.corpus.records import fields_of, work_of
-from creditline.corpus.row_batches import Damage, open_parquet, plain_values, row_batches
+from creditline.corpus.row_batches import Damage, one_line, open_parquet, plain_values, row_batches
 from creditline.corpus.works import Corpus, Work
 from creditline.errors import InvalidInput, NotReady
 
 _ROWS = 2048
+# Directories that runs of clip-retrieval and LAION sort their files into.
+_KIND_DIRECTORIES = frozenset(
+    {"img_emb", "metadata", "text_emb", "images", "texts", "image", "text", "img", "txt", "embeddings"}
+)
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,24 @@ class ClipPart:
     """Captions and other metadata, `metadata_*.parquet`."""
     texts: Path | None
     """Text features, `text_emb_*.npy`; None where captions were not embedded."""
+    run: str = ""
+    """Directory of the run that wrote the part, where several runs have parts of the same number."""
 
     @property
     def stem(self) -> str:
         """The part's number as written in its file names; prefixes the ids of works that have no key."""
-        return self.metadata.stem.removeprefix("metadata_")
+        number = self.metadata.stem.removeprefix("metadata_")
+        return f"{self.run}/{number}" if self.run else number
+
+    @property
+    def name(self) -> str:
+        """Name of the part: that of its image features, with the run."""
+        return f"{self.run}/{self.images.name}" if self.run else self.images.name
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files of the part."""
+        return tuple(path for path in (self.images, self.metadata, self.texts) if path is not None)
 
     def check(self) -> int:
         """Check that the part's files belong together.
@@ -51,7 +70,7 @@ class ClipPart:
         Raises:
             InvalidInput: A file cannot be read, or the files have different numbers of rows.
         """
-        counts = {path.name: _rows(path) for path in (self.images, self.metadata, self.texts) if path}
+        counts = {path.name: _rows(path) for path in self.paths}
         if len(set(counts.values())) > 1:
             listing = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise InvalidInput(
@@ -75,7 +94,27 @@ class ClipFeatures:
 
         Raises:
             NotReady: The directory holds no `img_emb_*.npy`.
-            InvalidInput: A file is missing from a part, or the files of a part do not match.
+            InvalidInput: A file is missing from a part, the files of a part do not match, or features have
+                different dimensions.
+        """
+        features = cls.find(directory)
+        missing = [path.name for part in features.parts for path in part.paths if not path.is_file()]
+        if missing:
+            raise InvalidInput(
+                f"{directory} lacks {', '.join(missing[:3])}; copy the missing files there",
+                field="work_features",
+            )
+        for part in features.parts:
+            part.check()
+        return features
+
+    @classmethod
+    def find(cls, directory: Path) -> ClipFeatures:
+        """Find all parts below a directory; files may be missing, cut off or not match.
+
+        Raises:
+            NotReady: The directory holds no `img_emb_*.npy`.
+            InvalidInput: Features have different dimensions.
         """
         images, metadata, texts = (
             _numbered(directory, stem, suffix)
@@ -86,17 +125,16 @@ class ClipFeatures:
                 f"{directory} holds no img_emb_*.npy; name a directory that clip-retrieval wrote",
                 field="work_features",
             )
-        missing = [f"metadata_{number}.parquet" for number in images if number not in metadata]
-        missing += [f"text_emb_{number}.npy" for number in images if texts and number not in texts]
-        if missing:
-            raise InvalidInput(
-                f"{directory} lacks {', '.join(missing[:3])}; copy the missing files there",
-                field="work_features",
-            )
-        parts = tuple(ClipPart(images[n], metadata[n], texts.get(n)) for n in sorted(images))
-        for part in parts:
-            part.check()
-        return cls(directory, parts)
+        if not any(len(paths) > 1 for found in (images, metadata, texts) for paths in found.values()):
+            parts = [_part("", number, images, metadata, texts) for number in sorted(images)]
+        else:
+            runs = [(_run(directory, path), number) for number in images for path in images[number]]
+            own = {
+                run: [_of_run(directory, run, each) for each in (images, metadata, texts)] for run, _ in runs
+            }
+            parts = [_part(run, number, *own[run]) for run, number in sorted(runs)]
+        _refuse_several_widths(parts)
+        return cls(directory, tuple(parts))
 
     @property
     def has_texts(self) -> bool:
@@ -154,28 +192,86 @@ class ClipFeatures:
         return np.concatenate([_normalised(path) for path in paths if path is not None])
 
 
-def _numbered(directory: Path, stem: str, suffix: str) -> dict[int, Path]:
+_Numbered = Mapping[int, Sequence[Path]]
+
+
+def _numbered(directory: Path, stem: str, suffix: str) -> dict[int, list[Path]]:
     """Files such as `img_emb_0012.npy` anywhere below the directory, by their number."""
     pattern = re.compile(rf"{stem}_(\d+)\.{suffix}")
-    found = ((pattern.fullmatch(path.name), path) for path in sorted(directory.rglob(f"{stem}_*.{suffix}")))
-    return {int(match[1]): path for match, path in found if match}
+    numbered: dict[int, list[Path]] = {}
+    for path in sorted(directory.rglob(f"{stem}_*.{suffix}")):
+        match = pattern.fullmatch(path.name)
+        if match:
+            numbered.setdefault(int(match[1]), []).append(path)
+    return numbered
+
+
+def _run(directory: Path, path: Path) -> str:
+    """The directory of the run that wrote a file: its own, or the one above `img_emb`, `metadata` …."""
+    place = path.parent.relative_to(directory)
+    run = place.parent if place.name in _KIND_DIRECTORIES else place
+    return "" if run == Path() else run.as_posix()
+
+
+def _of_run(directory: Path, run: str, numbered: _Numbered) -> _Numbered:
+    found = {
+        number: [path for path in paths if _run(directory, path) == run] for number, paths in numbered.items()
+    }
+    return {number: paths for number, paths in found.items() if paths}
+
+
+def _part(run: str, number: int, images: _Numbered, metadata: _Numbered, texts: _Numbered) -> ClipPart:
+    """A part; a file that is missing is named as it should be, beside the image features."""
+    image = images[number][0]
+    digits = image.stem.removeprefix("img_emb_")
+    expected = (image.with_name(f"metadata_{digits}.parquet"), image.with_name(f"text_emb_{digits}.npy"))
+    about = metadata.get(number, [expected[0]])[0]
+    text = texts.get(number, [expected[1]])[0] if texts else None
+    return ClipPart(image, about, text, run)
+
+
+def _refuse_several_widths(parts: Sequence[ClipPart]) -> None:
+    """Refuse parts whose features have different dimensions; `check` finds files that cannot be read."""
+    for kind in ("images", "texts"):
+        first: dict[int, Path] = {}
+        for path in (getattr(part, kind) for part in parts):
+            with suppress(InvalidInput, OSError):
+                if path is not None:
+                    first.setdefault(_matrix(path).shape[1], path)
+        if len(first) > 1:
+            listing = " and ".join(f"{width} ({path.name})" for width, path in list(first.items())[:3])
+            raise InvalidInput(
+                f"features have different dimensions, {listing}; put the features of different models into"
+                " different directories",
+                field="work_features",
+            )
 
 
 def _rows(path: Path) -> int:
     try:
         if path.suffix == ".parquet":
             return int(pq.read_metadata(path).num_rows)
-        rows = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{path} cannot be read ({one_line(error)}); copy it again", field="work_features"
+        ) from error
+    return len(_matrix(path))
+
+
+def _matrix(path: Path) -> NDArray[np.generic]:
+    """A mapped matrix of features: (N, dimension)."""
+    try:
+        rows: NDArray[np.generic] = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise InvalidInput(
-            f"{path} cannot be read ({error}); copy it again", field="work_features"
+            f"{path} cannot be read ({one_line(error)}); copy it again", field="work_features"
         ) from error
     if rows.ndim != 2:
         raise InvalidInput(
             f"{path} has shape {rows.shape}; features must be a matrix with one row per work",
             field="work_features",
         )
-    return len(rows)
+    return rows
 
 
 def _normalised(path: Path) -> NDArray[np.float32]:
@@ -207,4 +303,4 @@ def _works(part: ClipPart) -> Iterator[Work]:
             for offset in range(len(rows.content)):
                 own = f"{part.stem}-{rows.first + offset}"
                 record = {column: held[offset] for column, held in values.items()}
-                yield work_of(fields_of(record), own_id=own)
+                yield work_of(with_place(fields_of(record), record, part.stem), own_id=own)

@@ -51,6 +51,7 @@ def test_bytes_and_fingerprint_are_the_sources(tmp_path: Path) -> None:
 def test_pictures_are_looked_at_unless_told_not_to(tmp_path: Path) -> None:
     source = open_source(write_img2dataset_parquet(tmp_path / "a.parquet", [b"one", b"two", None]))
     assert (survey(source).works, survey(source).broken) == (0, 3)
+    assert survey(source).losses == {"picture not decoded": 2, "download failed": 1}
     unseen = survey(source, check_pictures=False)
     assert (unseen.works, unseen.broken, unseen.with_picture, unseen.pictures_checked) == (2, 1, 2, False)
 
@@ -75,7 +76,7 @@ def test_dates_that_are_not_understood_are_counted_and_left_out(tmp_path: Path) 
 
 def test_ids_that_come_twice_are_told_with_both_places(tmp_path: Path) -> None:
     for part, keys in (("a", ["1", "2", "3", "2"]), ("b", ["4", "1", "2", None])):
-        table = pa.table({"key": keys, "text": ["x"] * 4})
+        table = pa.table({"id": keys, "text": ["x"] * 4})
         pq.write_table(table, tmp_path / f"{part}.parquet")
     told = survey(open_source(tmp_path))
     assert told.duplicates == 3

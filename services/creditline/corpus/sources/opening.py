@@ -16,6 +16,7 @@ from creditline.corpus.sources.formats.listing import ListingSource
 from creditline.corpus.sources.formats.parquet import ParquetSource
 from creditline.corpus.sources.formats.webdataset import WebdatasetSource
 from creditline.corpus.sources.found import Source
+from creditline.corpus.sources.id_prefix import with_own_prefix
 from creditline.corpus.sources.picture_check import SUFFIXES
 from creditline.corpus.sources.source_files import visible_files
 from creditline.errors import InvalidInput, NotReady
@@ -92,7 +93,7 @@ def open_source(path: Path, *, kind: str | None = None, embedded: bool = True) -
     found = next((name for name in candidates if KINDS[name].is_here(path, endings)), None)
     if found is None:
         raise NotReady(_no_source(path, kind, bool(endings)), field="source")
-    source = KINDS[found].open(path)
+    source = with_own_prefix(KINDS[found].open(path), path)
     return WithEmbeddedData(source) if embedded else source
 
 

@@ -78,9 +78,46 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     assert arrow + python < 20e6
 
 
-def test_a_part_cut_off_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    directory = write_clip_features(tmp_path / "clip")
-    path = directory / "img_emb" / "img_emb_2.npy"
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(InvalidInput, match=r"img_emb_2\.npy cannot be read"):
-        open_source(directory)
+def test_parts_that_are_cut_off_or_incomplete_are_one_broken_row_each(tmp_path: Path) -> None:
+    directory = write_clip_parts(
+        tmp_path / "clip", plain_works(16), np.ones((16, 4)), np.ones((16, 4)), per_part=4
+    )
+    images = directory / "img_emb" / "img_emb_1.npy"
+    images.write_bytes(images.read_bytes()[:-4])
+    (directory / "metadata" / "metadata_2.parquet").write_bytes(b"PAR1")
+    next(directory.rglob("text_emb_3.npy")).unlink()
+    source = open_source(directory)
+    found = everything(source)
+    assert [one.work is None for one in found] == [False] * 4 + [True] * 3
+    assert [(one.part, one.row, one.loss) for one in found[4:]] == [
+        (f"img_emb_{number}.npy", 0, "file cut off or damaged") for number in (1, 2, 3)
+    ]
+    assert "img_emb_1.npy cannot be read" in found[4].broken
+    assert list(source.read("img_emb_1.npy", 1)) == []
+    with pytest.raises(InvalidInput, match=r"lacks text_emb_3\.npy"):
+        ClipFeatures.open(directory)
+
+
+@pytest.mark.parametrize("kind", ["img_emb", "text_emb"])
+def test_features_of_differing_dimension_are_refused_with_their_files(tmp_path: Path, kind: str) -> None:
+    directory = write_clip_parts(
+        tmp_path / "clip", plain_works(8), np.ones((8, 4)), np.ones((8, 4)), per_part=4
+    )
+    np.save(next(directory.rglob(f"{kind}_1.npy")), np.ones((4, 6)))
+    for opened in (open_source, ClipFeatures.open):
+        with pytest.raises(
+            InvalidInput, match=rf"different dimensions, 4 \({kind}_0.npy\) and 6 \({kind}_1.npy\)"
+        ):
+            opened(directory)
+
+
+def test_two_runs_that_count_from_0_keep_all_their_works(tmp_path: Path) -> None:
+    for run, value in (("a", 1.0), ("b", 2.0)):
+        directory = write_clip_parts(tmp_path / "clip" / run, plain_works(4), np.eye(4) * value, per_part=2)
+        for path in directory.rglob("*.parquet"):
+            pq.write_table(pq.read_table(path).drop_columns(["key", "image_path"]), path)
+    source = open_source(tmp_path / "clip")
+    assert source.parts() == tuple(f"{run}/img_emb_{number}.npy" for run in "ab" for number in (0, 1))
+    ids = [one.work.id for one in everything(source) if one.work]
+    assert ids == [f"{run}/{number}-{row}" for run in "ab" for number in (0, 1) for row in (0, 1)]
+    assert ids == [work.id for work in ClipFeatures.open(tmp_path / "clip").works()]

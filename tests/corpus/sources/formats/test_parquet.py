@@ -223,3 +223,52 @@ def test_memory_is_that_of_a_few_row_groups(tmp_path: Path) -> None:
     python_peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak + python_peak < 30e6
+
+
+def test_a_file_without_captions_among_others_is_one_broken_row(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"number": [1, 2]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["an owl"]}), tmp_path / "b.parquet")
+    (tmp_path / "c.parquet").write_bytes(b"")
+    found = everything(open_source(tmp_path))
+    assert [(one.part, one.row, one.loss) for one in found] == [
+        ("a.parquet", 0, "without a caption"),
+        ("b.parquet", 0, ""),
+        ("c.parquet", 0, "file cut off or damaged"),
+    ]
+    assert "a.parquet has none of the columns caption" in found[0].broken
+
+
+def test_files_with_features_of_differing_dimension_are_refused(tmp_path: Path) -> None:
+    write_embedded_parquet(tmp_path / "a.parquet", np.ones((3, 4)))
+    write_embedded_parquet(tmp_path / "b.parquet", np.ones((3, 6)))
+    with pytest.raises(InvalidInput, match=r"different dimensions, 4 \(a.parquet\) and 6 \(b.parquet\)"):
+        open_source(tmp_path)
+
+
+def test_lists_objects_and_maps_of_arrow_name_everybody(tmp_path: Path) -> None:
+    columns = {
+        "text": ["one", "two", "three"],
+        "author": pa.array(
+            [None, [{"name": "Ann"}, {"name": "Ben"}], []], pa.list_(pa.struct([("name", pa.string())]))
+        ),
+        "creator": pa.array([[("name", "Cid")], None, None], pa.map_(pa.string(), pa.string())),
+        "artist": ["Dan", "Dan", "Dan"],
+        "caption": pa.array([["", "first", "second"], None, []], pa.list_(pa.string())),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    found = everything(open_source(tmp_path))
+    works = [one.work for one in found if one.work]
+    assert [[holder.name for holder in work.holders] for work in works] == [["Cid"], ["Ann", "Ben"], ["Dan"]]
+    assert [work.caption for work in works] == ["first", "two", "three"]
+    assert found[0].notes == ("several captions, the first is used",)
+    assert open_source(tmp_path).mapping["contributor"] == "author or creator or artist"
+
+
+def test_columns_with_the_same_name_all_count(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays(
+        [pa.array(["one"]), pa.array(["Ann"]), pa.array(["Ben"])], ["text", "author", "author"]
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    (found,) = everything(open_source(tmp_path))
+    assert found.work is not None
+    assert [holder.name for holder in found.work.holders] == ["Ann", "Ben"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,8 @@ from creditline.corpus.row_batches import Damage, Rows, open_parquet, row_batche
 from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Features, Found, found_broken
 from creditline.corpus.sources.losses import DAMAGED_FILE, NO_FEATURES
-from creditline.corpus.sources.source_files import fingerprint_of
-from creditline.errors import NotFound
+from creditline.corpus.sources.source_files import fingerprint_of, size_of
+from creditline.errors import InvalidInput, NotFound
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class ClipSource:
 
         Raises:
             NotReady: The directory holds no `img_emb_*.npy`.
-            InvalidInput: A file is missing from a part, or the files of a part do not match.
+            InvalidInput: Features have different dimensions.
         """
-        return cls(ClipFeatures.open(path))
+        return cls(ClipFeatures.find(path))
 
     @property
     def name(self) -> str:
@@ -50,12 +51,16 @@ class ClipSource:
 
     @cached_property
     def _parts(self) -> dict[str, ClipPart]:
-        return {part.images.name: part for part in self.features.parts}
+        return {part.name: part for part in self.features.parts}
 
     @cached_property
     def _sizes(self) -> dict[str, int]:
-        files = (path for part in self.features.parts for path in (part.images, part.metadata, part.texts))
-        return {path.name: path.stat().st_size for path in files if path is not None}
+        named = (
+            (f"{part.run}/{path.name}".lstrip("/"), path)
+            for part in self.features.parts
+            for path in part.paths
+        )
+        return {name: size_of(path) for name, path in named}
 
     @property
     def fingerprint(self) -> str:
@@ -67,9 +72,11 @@ class ClipSource:
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        first = self.features.parts[0]
-        with open_parquet(first.metadata) as file:
-            fields = _metadata_table(file.schema_arrow, first.metadata).mapping
+        fields: Mapping[str, str] = {}
+        for part in self.features.parts:
+            with suppress(OSError, pa.ArrowException, InvalidInput), open_parquet(part.metadata) as file:
+                fields = _metadata_table(file.schema_arrow, part.metadata).mapping
+                break
         texts = {"text_features": "text_emb_*.npy"} if self.features.has_texts else {}
         return {**fields, "image_features": "img_emb_*.npy", **texts}
 
@@ -83,6 +90,12 @@ class ClipSource:
         if part not in self._parts:
             raise NotFound(f"{self.features.directory} has no part {part!r}", field="part")
         files = self._parts[part]
+        try:
+            files.check()
+        except InvalidInput as error:
+            if start == 0:
+                yield found_broken(part, 0, f"{part} is left out: {error.message}", loss=DAMAGED_FILE)
+            return
         with open_parquet(files.metadata) as metadata:
             table = _metadata_table(metadata.schema_arrow, files.metadata)
             for rows in row_batches(metadata, table.columns, start=start, rows=table.rows_at_once):
@@ -109,7 +122,7 @@ def _found(rows: Rows, table: Table, part: str, files: ClipPart) -> Iterator[Fou
         if found.work is None:
             yield found
         elif image is None or (texts and text is None):
-            name = files.images.name if image is None or files.texts is None else files.texts.name
+            name = part if image is None or files.texts is None else files.texts.name
             reason = f"row {found.row} of {name} is NaN, infinite or zero"
             told = f"{reason}; embed it again, or leave it out"
             yield found_broken(part, found.row, told, loss=NO_FEATURES)

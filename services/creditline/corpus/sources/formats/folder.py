@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from creditline.corpus.embedded.sidecars import SUFFIXES as SIDECARS
 from creditline.corpus.embedded.sidecars import sidecar_record
+from creditline.corpus.numbered_ids import with_place
 from creditline.corpus.row_batches import one_line
 from creditline.corpus.sources.downloads import download_fault
 from creditline.corpus.sources.formats.caption_table import (
@@ -184,9 +185,15 @@ class FolderSource:
         values, record = merged(layers), record_of(layers)
         if "caption" not in values and not download_fault(record):
             return self._without_caption(part, row, names, PurePosixPath(place), layers)
-        notes = notes_of(layers)
         return found_work(
-            part, row, values, own_id=place, picture=picture, source=place, notes=notes, record=record
+            part,
+            row,
+            with_place(values, record, directory.removeprefix(".")),
+            own_id=place,
+            picture=picture,
+            source=place,
+            notes=notes_of(layers),
+            record=record,
         )
 
     def _without_caption(

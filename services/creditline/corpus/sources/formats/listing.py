@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from creditline.corpus.columns import PLAIN_FIELDS, columns_of, require_caption
+from creditline.corpus.numbered_ids import with_place
 from creditline.corpus.records import fields_of
 from creditline.corpus.row_batches import one_line
 from creditline.corpus.sources.formats.caption_table import fault_sentence, file_name, has_file_column
@@ -107,7 +108,7 @@ def _found(path: Path, part: str, number: int, row: TableRow, notes: tuple[str, 
     return found_work(
         part,
         number,
-        fields_of(row.record),
+        with_place(fields_of(row.record), row.record, part.rpartition(".")[0]),
         own_id=name or f"{part.rpartition('.')[0]}-{number}",
         picture=picture,
         source=name,

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from creditline.corpus.row_batches import Damage, one_line, open_parquet, row_batches
 from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Found, found_broken, with_pictures_checked
-from creditline.corpus.sources.losses import DAMAGED_FILE
+from creditline.corpus.sources.losses import DAMAGED_FILE, NO_CAPTION
 from creditline.corpus.sources.source_files import SourceFiles
+from creditline.errors import InvalidInput
 
 SUFFIX = ".parquet"
 # Rows that the dimension of features is taken from, where the schema does not give it.
@@ -38,10 +39,16 @@ class ParquetSource:
         """Open a file or all Parquet files below a directory.
 
         Raises:
-            InvalidInput: The first readable file has no caption column.
+            InvalidInput: No file has a caption column, or the features of two files differ in dimension.
         """
         files = SourceFiles.find(path, SUFFIX)
-        return cls(path.name, files, _first_table(files))
+        tables = list(_tables(files))
+        refused = [table for _, table in tables if isinstance(table, InvalidInput)]
+        if refused and len(refused) == len(tables):
+            raise refused[0]
+        whole = [(name, table) for name, table in tables if isinstance(table, Table)]
+        _refuse_several_widths(whole)
+        return cls(path.name, files, whole[0][1] if whole else None)
 
     @property
     def has_features(self) -> bool:
@@ -76,7 +83,12 @@ class ParquetSource:
                 )
             return
         with opened as file:
-            table = self._table_of(file, path)
+            try:
+                table = self._table_of(file, path)
+            except InvalidInput as error:
+                if start == 0:
+                    yield found_broken(part, 0, error.message, loss=NO_CAPTION)
+                return
             for rows in row_batches(file, table.columns, start=start, rows=table.rows_at_once):
                 if isinstance(rows.content, Damage):
                     reason = (
@@ -95,19 +107,45 @@ class ParquetSource:
         )
 
 
-def _first_table(files: SourceFiles) -> Table | None:
+def _tables(files: SourceFiles) -> Iterator[tuple[str, Table | InvalidInput]]:
+    """The table of each file that can be read, or why it has none.
+
+    Without features the first table is enough; with features, the others may have another dimension.
+    """
     for name in files.names:
         path = files.path(name)
         try:
             with open_parquet(path) as file:
-                table = Table.of(file.schema_arrow, path)
-                columns = list(table.features.values())
-                first = (
-                    next(file.iter_batches(batch_size=_MEASURED_ROWS, columns=columns), None)
-                    if columns
-                    else None
-                )
-                return table if first is None else table.measured(first)
+                table = _measured(Table.of(file.schema_arrow, path), file)
         except (OSError, pa.ArrowException):
             continue
-    return None
+        except InvalidInput as error:
+            yield name, error
+            continue
+        yield name, table
+        if not table.features:
+            return
+
+
+def _measured(table: Table, file: pq.ParquetFile) -> Table:
+    columns = list(table.features.values())
+    if not columns or all(table.widths.values()):
+        return table
+    first = next(file.iter_batches(batch_size=_MEASURED_ROWS, columns=columns), None)
+    return table if first is None else table.measured(first)
+
+
+def _refuse_several_widths(tables: list[tuple[str, Table]]) -> None:
+    first: dict[str, dict[int, str]] = {}
+    for name, table in tables:
+        for field, width in table.widths.items():
+            if width:
+                first.setdefault(field, {}).setdefault(width, name)
+    for field, widths in first.items():
+        if len(widths) > 1:
+            listing = " and ".join(f"{width} ({name})" for width, name in list(widths.items())[:3])
+            raise InvalidInput(
+                f"{field.replace('_', ' ')} have different dimensions, {listing}; put the features of"
+                " different models into different directories",
+                field="source",
+            )

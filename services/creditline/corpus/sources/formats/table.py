@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from creditline.corpus.columns import PLAIN_FIELDS, columns_of, require_caption
 from creditline.corpus.directions import directions
+from creditline.corpus.numbered_ids import with_place
 from creditline.corpus.records import fields_of
 from creditline.corpus.row_batches import plain_values
 from creditline.corpus.sources.downloads import STATUS_COLUMNS, download_fault
@@ -55,13 +56,13 @@ class Table:
         fields = {field: names for field, names in columns.items() if field in PLAIN_FIELDS}
         picture = next(iter(columns.get("picture", ())), None)
         features = {field: columns[field][0] for field in _FEATURES if field in columns}
-        widths = {field: _width(schema.field(column).type) for field, column in features.items()}
+        widths = {field: _width(_field(schema, column).type) for field, column in features.items()}
         status = STATUS_COLUMNS if set(STATUS_COLUMNS) <= set(schema.names) else ()
         return cls(fields, picture, features, widths, status)
 
     def measured(self, batch: pa.RecordBatch) -> Table:
         """The mapping with feature dimensions from the first rows, where the schema does not give them."""
-        lengths = {field: _lengths(_one(batch[column])) for field, column in self.features.items()}
+        lengths = {field: _lengths(_column(batch, column)) for field, column in self.features.items()}
         first = {field: int(next(iter(counts[counts > 0]), 0)) for field, counts in lengths.items()}
         return replace(self, widths={field: self.widths[field] or first[field] for field in self.features})
 
@@ -99,7 +100,7 @@ class Table:
             first: Number of the batch's first row in the part.
             stem: Prefix of the ids of works that have none; defaults to the part's name without its suffix.
         """
-        values = {column: plain_values(_one(batch[column])) for column in self.plain_columns}
+        values = {column: _values(batch, column) for column in self.plain_columns}
         pictures = self._pictures(batch)
         features = {field: self._features(batch, field) for field in self.features}
         stem = stem or part.rsplit(".", 1)[0]
@@ -110,6 +111,7 @@ class Table:
                 part,
                 row,
                 f"{stem}-{row}",
+                stem.partition("#")[0],
                 pictures[offset] if pictures else None,
                 {field: rows[offset] for field, rows in features.items()},
             )
@@ -120,6 +122,7 @@ class Table:
         part: str,
         row: int,
         own_id: str,
+        shard: str,
         picture: bytes | None,
         features: dict[str, Features | str],
     ) -> Found:
@@ -139,7 +142,7 @@ class Table:
         return found_work(
             part,
             row,
-            fields_of(record),
+            with_place(fields_of(record), record, shard),
             own_id=own_id,
             picture=picture or b"",
             **features,  # type: ignore[arg-type]
@@ -149,12 +152,12 @@ class Table:
     def _pictures(self, batch: pa.RecordBatch) -> list[bytes | None] | None:
         if self.picture is None:
             return None
-        column = _one(batch[self.picture])
+        column = _column(batch, self.picture)
         return (pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column).to_pylist()
 
     def _features(self, batch: pa.RecordBatch, field: str) -> list[Features | str]:
         """Each row's L2-normalised features: (dimension,) float32; or its fault, as part of a sentence."""
-        lists, width = _one(batch[self.features[field]]), self.widths[field]
+        lists, width = _column(batch, self.features[field]), self.widths[field]
         lengths = _lengths(lists)
         fits = (lengths == width) & (width > 0)
         numbers = np.full((len(lists), width), np.nan, dtype=np.float32)
@@ -181,7 +184,7 @@ def _usable(schema: pa.Schema) -> list[str]:
     unfit = set()
     for name in schema.names:
         for field in columns_of([name]):
-            if field in fits and not fits[field](schema.field(name).type):
+            if field in fits and not fits[field](_field(schema, name).type):
                 unfit.add(name)
     return [name for name in schema.names if name not in unfit]
 
@@ -204,6 +207,21 @@ def _width(kind: pa.DataType) -> int:
 def _lengths(lists: pa.Array) -> NDArray[np.int64]:
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     return lengths.astype(np.int64)
+
+
+def _field(schema: pa.Schema, name: str) -> pa.Field:
+    return schema.field(schema.get_all_field_indices(name)[0])
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """The first column with a name; a file may have several."""
+    return _one(batch.column(batch.schema.get_all_field_indices(name)[0]))
+
+
+def _values(batch: pa.RecordBatch, name: str) -> list[object]:
+    """Values of a column; of several columns with one name, a list for each row."""
+    columns = [plain_values(_one(batch.column(place))) for place in batch.schema.get_all_field_indices(name)]
+    return columns[0] if len(columns) == 1 else [list(row) for row in zip(*columns, strict=True)]
 
 
 def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:

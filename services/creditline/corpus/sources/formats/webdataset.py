@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from creditline.corpus.numbered_ids import with_place
 from creditline.corpus.row_batches import one_line
 from creditline.corpus.sources.formats.sample_files import (
     PICTURES,
@@ -110,16 +111,16 @@ def _found(shard: tarfile.TarFile, sample: Sample, part: str, row: int) -> Found
     if not content:
         reason = f"the picture of sample {sample.key!r} of {part} is empty (0 bytes); add it again"
         return found_broken(part, row, reason, loss=EMPTY_PICTURE)
-    stem = part.removesuffix(SUFFIX)
+    stem, record = part.removesuffix(SUFFIX), record_of(layers)
     return found_work(
         part,
         row,
-        merged(layers),
+        with_place(merged(layers), record, stem),
         own_id=f"{stem}/{sample.key}",
         picture=content,
         source=f"{stem}/{sample.key}.{picture}",
         notes=(*notes_of(layers), *_notes(sample)),
-        record=record_of(layers),
+        record=record,
     )
 
 
