@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from creditline.generator.adapters.merging import merged_fingerprint, read_updates
+from creditline.generator.adapters.specification import AdapterSpec
 from creditline.generator.parts.model_index import PARTS
 from creditline.generator.parts.naming import TEXT_PREFIX
 from creditline.generator.parts.opening import OpenedPipeline, open_pipeline
@@ -99,9 +101,21 @@ def directory_fingerprint(directory: Path) -> Fingerprint:
     return _KNOWN.get(_state(directory)) or open_with_fingerprint(directory, copy=False)[1]
 
 
-def generator_fingerprint(directory: Path) -> str:
-    """`directory_fingerprint` as 64 hexadecimal digits."""
-    return directory_fingerprint(directory).whole
+def generator_fingerprint(directory: Path, adapters: Sequence[AdapterSpec] = ()) -> str:
+    """Fingerprint of the generator that is loaded from a directory with adapters: 64 hexadecimal digits.
+
+    Args:
+        directory: The pipeline directory.
+        adapters: LoRA adapters that are merged into its weights.
+
+    Raises:
+        NotReady: The directory is not a pipeline, or an adapter does not exist.
+        InvalidInput: The pipeline or an adapter cannot be loaded.
+    """
+    if not adapters:
+        return directory_fingerprint(directory).whole
+    opened, found = open_with_fingerprint(directory, copy=False)
+    return merged_fingerprint(found.whole, read_updates(opened.pipeline, adapters))
 
 
 def _state(directory: Path) -> _State:

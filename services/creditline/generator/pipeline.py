@@ -15,6 +15,8 @@ from torch import Tensor
 
 from creditline.device_setting import CPU
 from creditline.devices import device_of, torch_device
+from creditline.generator.adapters.merging import merge, merged_fingerprint, read_updates
+from creditline.generator.adapters.specification import AdapterSpec
 from creditline.generator.fingerprint import open_with_fingerprint
 from creditline.pictures.preparation import pixels
 
@@ -131,24 +133,29 @@ class Generator:
         ).to(self.device)
 
     @classmethod
-    def open(cls, directory: Path, *, device: str = CPU) -> Generator:
+    def open(cls, directory: Path, *, adapters: Sequence[AdapterSpec] = (), device: str = CPU) -> Generator:
         """Load a `StableDiffusionPipeline` directory in float32, without its safety checker.
 
         Args:
             directory: The pipeline directory.
+            adapters: LoRA adapters that are merged into its weights; they are part of the fingerprint.
             device: Device of all its models, a name as of `devices.choose_device`.
 
         Raises:
-            NotReady: The directory is not a pipeline.
-            InvalidInput: A part is missing, damaged, of another kind, or does not fit the others.
+            NotReady: The directory is not a pipeline, or an adapter does not exist.
+            InvalidInput: A part is missing, damaged, of another kind, or does not fit the others; or an
+                adapter cannot be merged whole.
         """
         for name in _VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         opened, fingerprint = open_with_fingerprint(directory)
-        for note in opened.notes:
+        updates = read_updates(opened.pipeline, adapters)
+        merge(opened.pipeline, updates)
+        notes = tuple(note for note in opened.notes if not _is_of(note, adapters))
+        for note in notes:
             _log.warning("%s", note)
         pipeline = opened.pipeline.to(torch_device(device))
-        return cls(pipeline, fingerprint.whole, directory, notes=opened.notes)
+        return cls(pipeline, merged_fingerprint(fingerprint.whole, updates), directory, notes=notes)
 
     def __enter__(self) -> Generator:
         return self
@@ -265,3 +272,8 @@ class Generator:
             callback_on_step_end=record,
         )
         return torch.stack(recorded[:-1]), self.pipeline.scheduler.timesteps[1:].to(self.device, torch.long)
+
+
+def _is_of(note: str, adapters: Sequence[AdapterSpec]) -> bool:
+    """Whether a note says of a file that it is not applied, which is one of the adapters."""
+    return any(Path(note.split(" is a LoRA file")[0]).resolve() == one.path.resolve() for one in adapters)
