@@ -54,6 +54,7 @@ class ImageStack:
             directory=self.directory,
             release_directory=None,
             generator_directory=self.directory / "generator",
+            generator_adapters=(),
             corpus_file=None,
             teacher_artifacts=None,
             api_key="check",

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from creditline.distillation.release_needs import ReleaseNeeds
 from creditline.distillation.run_config import QueryPlan, read_config
 from creditline.distillation.training.losses import LossKind
 from creditline.distillation.training.recipes import OURS, RECIPES
 from creditline.errors import InvalidInput, NotReady
+from creditline.generator.adapters.specification import AdapterSpec
+from creditline.release.parts import place_in
 
 CONFIGS = Path(__file__).resolve().parents[2] / "services" / "creditline" / "distillation" / "configs"
 
@@ -110,3 +113,18 @@ def test_the_number_of_queries_grows_with_the_corpus() -> None:
 def test_a_corpus_too_small_for_its_queries_is_refused(plan: QueryPlan, works: int, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         plan.sized(works)
+
+
+def test_adapters_are_read_with_their_strengths_and_belong_to_a_generator(tmp_path: Path) -> None:
+    named = "name: a\ncorpus: pictures\ngenerator: sd\n"
+    config = read_config(written(tmp_path, f"{named}adapters: style.safetensors:0.5"))
+    assert config.adapter_specs == (AdapterSpec(Path("style.safetensors"), 0.5),)
+    assert config.with_absolute_paths()["adapters"] == [f"{Path('style.safetensors').resolve()}:0.5"]
+    release = tmp_path / "release"
+    assert ReleaseNeeds(config, release).adapters() == (
+        f"{place_in(release, Path('style.safetensors'))}:0.5",
+    )
+    with pytest.raises(InvalidInput, match="given without the generator that it is merged into"):
+        read_config(written(tmp_path, "name: a\nadapters: [style.safetensors]"))
+    with pytest.raises(InvalidInput, match="finite number other than 0"):
+        read_config(written(tmp_path, f"{named}adapters: style.safetensors:0"))

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creditline.api.answers import AttributionAnswer, AuditAnswer
@@ -86,10 +85,8 @@ def _running(stack: LocalStack, steps: StepPrinter) -> Iterator[None]:
 
 def _generated(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> Query:
     """A picture of the stack's generator. Raises NotReady if the stack has no generator."""
-    if stack.generator_directory is None:
-        raise NotReady("the local stack has no generator; start it with the teacher service")
     steps.doing("loading the generator")
-    with _quiet_libraries(), _open_generator(stack.generator_directory, wanted.device) as generator:
+    with _quiet_libraries(), _open_generator(stack, wanted.device) as generator:
         steps.doing("sampling")
         picture = generator.sample([wanted.prompt], [wanted.seed])[0]
         fingerprint = generator.fingerprint
@@ -98,12 +95,16 @@ def _generated(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> 
     return Query(buffer.getvalue(), wanted.prompt, fingerprint, seed=wanted.seed)
 
 
-def _open_generator(directory: Path, device: str) -> Generator:
+def _open_generator(stack: LocalStack, device: str) -> Generator:
     """Open a generator; torch is imported here because that takes seconds, which the services start in."""
     from creditline.devices import choose_device
+    from creditline.generator.adapters.specification import AdapterSpec
     from creditline.generator.pipeline import Generator
 
-    return Generator.open(directory, device=choose_device(device).name)
+    if stack.generator_directory is None:
+        raise NotReady("the local stack has no generator; start it with the teacher service")
+    adapters = [AdapterSpec.parse(adapter) for adapter in stack.generator_adapters]
+    return Generator.open(stack.generator_directory, adapters=adapters, device=choose_device(device).name)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from creditline.cli.adapters import AdapterOption
 from creditline.cli.device import AUTO, DeviceOption, chosen_device
 
 if TYPE_CHECKING:
@@ -84,6 +85,15 @@ def run(
         bool,
         typer.Option(help="Label in Celery workers, one job per part; they must share the output directory."),
     ] = False,
+    adapter: AdapterOption = None,
+    prediction_check: Annotated[
+        bool | None,
+        typer.Option(
+            "--prediction-check/--no-prediction-check",
+            help="Check first that the UNet predicts what its scheduler says; on by default.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
     """Make a release: queries, candidates, labels, training, calibration, agreement and release.
@@ -100,6 +110,7 @@ def run(
         refuse_other_files(into)
     options: dict[str, object] = {"corpus": corpus, "corpus_kind": kind, "generator": generator}
     options |= {"towers": towers, "consent_override": consent_override}
+    options |= {"adapters": adapter or None, "prediction_check": prediction_check}
     named = name if name is not None or config is not None or into is None else _name_of(into)
     distillation = Distillation(
         read_config(config, name=named, queries=query_counts(queries, quick=quick), **options),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from creditline.cli.adapters import AdapterOption, chosen_adapters
 from creditline.cli.device import AUTO, DeviceOption, chosen_device, worker_count
 
 app = typer.Typer(help="Train, assemble, sample and identify generators.", no_args_is_help=True)
@@ -70,6 +71,7 @@ def check(
             help="Works to denoise, any source that `corpus inspect` reads; by default the reference corpus."
         ),
     ] = None,
+    adapter: AdapterOption = None,
     device: DeviceOption = AUTO,
 ) -> None:
     """Open a generator with all checks, and check that its UNet predicts what its scheduler says."""
@@ -79,7 +81,7 @@ def check(
     from creditline.generator.reference import reference_corpus
 
     works = reference_corpus() if corpus is None else open_corpus(corpus)
-    with Generator.open(generator, device=chosen_device(device)) as opened:
+    with Generator.open(generator, adapters=chosen_adapters(adapter), device=chosen_device(device)) as opened:
         typer.echo(f"fingerprint {opened.fingerprint}")
         typer.echo(check_corpus(opened, works).sentence())
 
@@ -90,19 +92,22 @@ def fingerprint(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with the fingerprint of each part and the notes.")
     ] = False,
+    adapter: AdapterOption = None,
 ) -> None:
     """Read a pipeline directory whole, and print the fingerprint of what is loaded from it.
 
     Every check of opening a generator is made: an unusable directory is refused with its file and keys.
     """
+    from creditline.generator.adapters.merging import merged_fingerprint, read_updates
     from creditline.generator.fingerprint import open_with_fingerprint
 
     opened, found = open_with_fingerprint(directory, copy=False)
+    whole = merged_fingerprint(found.whole, read_updates(opened.pipeline, chosen_adapters(adapter)))
     if as_json:
-        content = {"fingerprint": found.whole, "parts": dict(found.parts), "notes": list(opened.notes)}
+        content = {"fingerprint": whole, "parts": dict(found.parts), "notes": list(opened.notes)}
         typer.echo(json.dumps(content, indent=2))
         return
-    typer.echo(found.whole)
+    typer.echo(whole)
     for note in opened.notes:
         typer.echo(note, err=True)
 
@@ -135,11 +140,12 @@ def sample(
     generator: Annotated[Path, typer.Option(help="StableDiffusionPipeline directory.")],
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("picture.png"),
     seed: Annotated[int, typer.Option(help="Seed of the picture; the same seed gives the same picture.")] = 0,
+    adapter: AdapterOption = None,
     device: DeviceOption = AUTO,
 ) -> None:
     """Generate one picture."""
     from creditline.generator.pipeline import Generator
 
-    with Generator.open(generator, device=chosen_device(device)) as opened:
+    with Generator.open(generator, adapters=chosen_adapters(adapter), device=chosen_device(device)) as opened:
         opened.sample([prompt], [seed])[0].save(output)
     _console.print(f"{output}")

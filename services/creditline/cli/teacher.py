@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from creditline.cli.adapters import AdapterOption, chosen_adapters
 from creditline.cli.device import AUTO, DeviceOption, chosen_device
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def prepare(
         bool,
         typer.Option(help="Check first that the UNet predicts what its scheduler says (noise or v)."),
     ] = True,
+    adapter: AdapterOption = None,
     device: DeviceOption = AUTO,
 ) -> None:
     """Compute losses, Fisher information and gradients of a corpus (about 10 minutes for 1,800 works)."""
@@ -50,7 +52,7 @@ def prepare(
     from creditline.generator.pipeline import Generator
 
     works = _corpus(corpus)
-    with Generator.open(generator, device=chosen_device(device)) as opened:
+    with Generator.open(generator, adapters=chosen_adapters(adapter), device=chosen_device(device)) as opened:
         prepare_teacher(opened, works, output, _console.print, prediction_check=prediction_check)
     _console.print(f"The teacher is ready: {output}")
 
@@ -74,6 +76,7 @@ def label(
         str | None,
         typer.Option(help="1/2 does only the first half; run without --shard afterwards to join all shards."),
     ] = None,
+    adapter: AdapterOption = None,
     device: DeviceOption = AUTO,
 ) -> None:
     """Generate queries and label the influence of every work on each of them."""
@@ -96,7 +99,7 @@ def label(
         seed=seed + 1,
     )
     planned = [*held_out_queries, *training_queries]
-    with Generator.open(generator, device=chosen_device(device)) as opened:
+    with Generator.open(generator, adapters=chosen_adapters(adapter), device=chosen_device(device)) as opened:
         teacher = _label_teacher(method, opened, corpus, artifacts)
         job = LabelJob(teacher, corpus, decoys, tuple(planned))
         if shard is not None:

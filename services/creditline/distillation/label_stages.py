@@ -43,7 +43,6 @@ from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import encoder_scores, train_encoder
 from creditline.encoder.encoder import Encoder
 from creditline.errors import InvalidInput
-from creditline.generator.fingerprint import generator_fingerprint
 from creditline.generator.pipeline import Generator
 from creditline.release import ENCODER
 
@@ -162,7 +161,7 @@ class LabelStages:
         files = (queries.listed, queries.transfer)
         return {
             "corpus": self._context.corpus.fingerprint,
-            "generator": generator_fingerprint(self._context.generator_directory),
+            "generator": self._context.generator_fingerprint,
             "queries": queries.model_dump(exclude={"listed", "transfer"}),
             "prompts": [read_prompts(path) if path else [] for path in files],
             "seed": self._config.seed,
@@ -284,7 +283,7 @@ class LabelStages:
     def _join_existing(self, directory: Path) -> None:
         labels = join_labels([read_labels(existing) for existing in self._config.labels])
         if self._config.generator is not None:
-            refuse_other_generator(labels, generator_fingerprint(self._config.generator))
+            refuse_other_generator(labels, self._context.generator_fingerprint)
         refuse_unusable(labels, self._context.corpus)
         write_labels(labels, directory)
 
@@ -293,7 +292,7 @@ class LabelStages:
             "queries": current.queries.fingerprint,
             "candidates": current.candidates.fingerprint,
             "known": current.known.fingerprint if current.known else "",
-            "generator": generator_fingerprint(self._context.generator_directory),
+            "generator": self._context.generator_fingerprint,
             "corpus": self._context.corpus.fingerprint,
             "teacher": self._config.teacher,
         }

@@ -38,7 +38,6 @@ from creditline.distillation.training.fitting import Trained, train_encoder
 from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import OodDetector
 from creditline.files import replace_file
-from creditline.generator.fingerprint import generator_fingerprint
 from creditline.release import (
     CALIBRATION,
     ENCODER,
@@ -106,6 +105,7 @@ class Distillation:
             "created": self._created().isoformat(),
             "audits": audits.fingerprint if audits else "",
             "places": self._needs.places(),
+            **({"adapters": self._needs.adapters()} if self.config.adapters else {}),
         }
         if consent := consent_note(self._context.corpus, self.config.consent_override):
             made_of["consent"] = consent
@@ -164,7 +164,7 @@ class Distillation:
             return None
         context = self._context
         inputs = {
-            "generator": generator_fingerprint(context.generator_directory),
+            "generator": context.generator_fingerprint,
             "corpus": context.corpus.fingerprint,
         }
         return stages.run("audit-teacher", inputs, self._prepare_audits)
@@ -259,6 +259,7 @@ class Distillation:
                 notes=self._notes(labelled, encoder, training),
                 created=self._created(),
                 places=self._needs.places(),
+                adapters=self._needs.adapters(),
                 teacher_statistics=audits.directory if audits else None,
             )
             write_release(content, directory)

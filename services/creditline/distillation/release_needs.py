@@ -7,7 +7,7 @@ from pathlib import Path
 
 from creditline.distillation.run_config import RunConfig
 from creditline.release import CORPUS_FILE, TEACHER_DIRECTORY
-from creditline.release.parts import CORPUS, GENERATOR, TEACHER, TOWERS, place_in, tower_place
+from creditline.release.parts import CORPUS, GENERATOR, TEACHER, TOWERS, adapter_place, place_in, tower_place
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,7 @@ class ReleaseNeeds:
         if self.has_own_teacher:
             places[TEACHER] = TEACHER_DIRECTORY
         return places
+
+    def adapters(self) -> tuple[str, ...]:
+        """The generator's adapters, `FILE` or `FILE:strength`, with places like those of `places`."""
+        return tuple(adapter_place(self.directory, adapter) for adapter in self.config.adapters)

@@ -23,6 +23,7 @@ from creditline.distillation.training.fitting import TrainingPlan
 from creditline.distillation.training.losses import LossKind
 from creditline.distillation.training.recipes import OURS, RECIPES
 from creditline.errors import InvalidInput, NotReady
+from creditline.generator.adapters.specification import AdapterSpec
 from creditline.towers.spec import TowerSpec
 
 # Fewer training queries leave too few for validation; fewer held-out ones give neither calibration nor
@@ -125,6 +126,8 @@ class RunConfig(BaseModel):
     bytes."""
     generator: Path | None = None
     """Directory of the generator's pipeline; None: the reference generator, for the reference corpus only."""
+    adapters: tuple[str, ...] = ()
+    """LoRA adapters that are merged into the generator, each `FILE` or `FILE:strength`."""
     prediction_check: bool = True
     """Whether to check first that the UNet predicts what its scheduler says; false: the scheduler's word is
     taken."""
@@ -162,10 +165,15 @@ class RunConfig(BaseModel):
     def _with_time_zone(cls, value: datetime | None) -> datetime | None:
         return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
 
-    @field_validator("labels", mode="before")
+    @field_validator("adapters", "labels", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
+
+    @property
+    def adapter_specs(self) -> tuple[AdapterSpec, ...]:
+        """The adapters with their strengths. Raises InvalidInput for a strength of 0."""
+        return tuple(AdapterSpec.parse(text) for text in self.adapters)
 
     @property
     def is_of_reference(self) -> bool:
@@ -180,6 +188,12 @@ class RunConfig(BaseModel):
         """
         self.plan()
         TowerSpec.parse(self.towers)
+        if self.adapter_specs and self.generator is None:
+            raise InvalidInput(
+                f"the adapter {self.adapters[0]} is given without the generator that it is merged into; name"
+                " its directory (--generator DIR, key 'generator')",
+                field="generator",
+            )
         if self.labels and self.candidates is not None:
             raise InvalidInput(
                 "the configuration has both 'labels', which exist already, and 'candidates' to be labelled;"
@@ -208,7 +222,9 @@ class RunConfig(BaseModel):
         queries = {name: str(path.resolve()) for name, path in prompts.items() if path is not None}
         dumped = self.model_dump(mode="json")
         labels = [str(path.resolve()) for path in self.labels]
-        return {**dumped, **absolute, "labels": labels, "queries": {**dumped["queries"], **queries}}
+        adapters = [str(adapter.absolute()) for adapter in self.adapter_specs]
+        changed = {"labels": labels, "adapters": adapters, "queries": {**dumped["queries"], **queries}}
+        return {**dumped, **absolute, **changed}
 
     def plan(self) -> TrainingPlan:
         """The recipe with the changes of `training`.

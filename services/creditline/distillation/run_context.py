@@ -19,6 +19,7 @@ from creditline.distillation.run_config import RunConfig, SizedQueries
 from creditline.distillation.stages import Stages
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.generator.assembly import assemble_reference
+from creditline.generator.fingerprint import generator_fingerprint
 from creditline.generator.pipeline import Generator
 from creditline.generator.prediction_check import check_corpus
 from creditline.generator.reference import reference_corpus, reference_decoys
@@ -106,7 +107,13 @@ class RunContext:
 
     def open_generator(self) -> Generator:
         """Open the generator; the caller closes it by `with`."""
-        return Generator.open(self.generator_directory, device=self.device)
+        adapters = self.config.adapter_specs
+        return Generator.open(self.generator_directory, adapters=adapters, device=self.device)
+
+    @cached_property
+    def generator_fingerprint(self) -> str:
+        """Fingerprint of the generator with its adapters."""
+        return generator_fingerprint(self.generator_directory, self.config.adapter_specs)
 
     def check_prediction(self, generator: Generator) -> None:
         """Check the generator's prediction type, unless the configuration turns the check off.

@@ -45,7 +45,9 @@ def former_fingerprint(directory: Path) -> str:
 
 def goes_by(generator: Generator, fingerprint: str) -> bool:
     """Whether a fingerprint, today's or the former one, is that of an opened generator."""
-    return fingerprint == generator.fingerprint or fingerprint == former_fingerprint(generator.directory)
+    if fingerprint == generator.fingerprint:
+        return True
+    return not generator.adapters and fingerprint == former_fingerprint(generator.directory)
 
 
 def migrate(generator: Path, paths: Iterable[Path]) -> list[Path]:

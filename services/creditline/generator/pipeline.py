@@ -115,15 +115,23 @@ class Generator:
         fingerprint: Fingerprint of what was loaded (`fingerprint.Fingerprint.whole`).
         directory: The pipeline directory.
         noising: The forward process, on the generator's device.
+        adapters: LoRA adapters that are merged into the weights.
         notes: What the directory holds but the generator does not use, one sentence each.
     """
 
     def __init__(
-        self, pipeline: Any, fingerprint: str, directory: Path, *, notes: tuple[str, ...] = ()
+        self,
+        pipeline: Any,
+        fingerprint: str,
+        directory: Path,
+        *,
+        adapters: Sequence[AdapterSpec] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.pipeline = pipeline
         self.fingerprint = fingerprint
         self.directory = directory
+        self.adapters = tuple(adapters)
         self.notes = notes
         alphas = pipeline.scheduler.alphas_cumprod.to(torch.float32)
         self.noising = Noising(
@@ -155,7 +163,8 @@ class Generator:
         for note in notes:
             _log.warning("%s", note)
         pipeline = opened.pipeline.to(torch_device(device))
-        return cls(pipeline, merged_fingerprint(fingerprint.whole, updates), directory, notes=notes)
+        merged = merged_fingerprint(fingerprint.whole, updates)
+        return cls(pipeline, merged, directory, adapters=adapters, notes=notes)
 
     def __enter__(self) -> Generator:
         return self

@@ -73,6 +73,8 @@ class StackPlan:
     """The release to serve; None: the services' default."""
     generator_directory: Path | None
     """The generator's pipeline; None: the services' default."""
+    generator_adapters: tuple[str, ...]
+    """Adapters merged into the generator, `FILE` or `FILE:strength`."""
     corpus_file: Path | None
     """Source of the corpus; None: the services' default."""
     teacher_artifacts: Path | None
@@ -124,6 +126,7 @@ class StackPlan:
             "CREDITLINE_EMBEDDER_TARGET": self.embedder_target,
             "CREDITLINE_RELEASE_DIRECTORY": str(self.release_directory or ""),
             "CREDITLINE_GENERATOR_DIRECTORY": str(self.generator_directory or ""),
+            "CREDITLINE_GENERATOR_ADAPTERS": ",".join(self.generator_adapters),
             "CREDITLINE_CORPUS_FILE": str(self.corpus_file or ""),
             "CREDITLINE_TEACHER_ARTIFACTS": str(self.teacher_artifacts or ""),
             "CREDITLINE_DEVICE": self.device,

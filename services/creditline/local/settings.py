@@ -18,6 +18,9 @@ class LocalSettings(ServiceSettings):
     generator_directory: Path | None = None
     """The generator's pipeline; empty: the one that the release names. The packaged release's reference
     generator is assembled in the state directory."""
+    generator_adapters: str = ""
+    """LoRA adapters merged into `generator_directory`, each FILE or FILE:strength, separated by commas; those
+    of the release's generator are named by the release."""
     corpus_file: Path | None = None
     """Source of the corpus; empty: the one that the release names."""
     teacher_artifacts: Path | None = None

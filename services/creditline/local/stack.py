@@ -19,7 +19,14 @@ from creditline.local.processes import ServiceProcess
 from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services
 from creditline.local.settings import LocalSettings
 from creditline.local.state import ServiceState, StackState, StateDirectory
-from creditline.release.parts import corpus_of, corpus_place, generator_place, teacher_place
+from creditline.release.parts import (
+    corpus_of,
+    corpus_place,
+    generator_adapters,
+    generator_place,
+    listed_adapters,
+    teacher_place,
+)
 from creditline.settings import read_settings
 
 if TYPE_CHECKING:
@@ -142,6 +149,11 @@ class LocalStack:
         return self._started_plan.generator_directory
 
     @property
+    def generator_adapters(self) -> tuple[str, ...]:
+        """Adapters merged into the generator, `FILE` or `FILE:strength`."""
+        return self._started_plan.generator_adapters
+
+    @property
     def environment(self) -> dict[str, str]:
         """The services' settings as environment variables, for other processes that use the stack."""
         return self._started_plan.environment()
@@ -202,6 +214,7 @@ class LocalStack:
             directory=self.directory,
             release_directory=release.directory if release else None,
             generator_directory=self._find_generator(release),
+            generator_adapters=self._find_adapters(release),
             corpus_file=corpus_place(release, settings.corpus_file) if release else settings.corpus_file,
             teacher_artifacts=self._find_artifacts(release),
             device=self._device,
@@ -232,6 +245,13 @@ class LocalStack:
         self._report("generator: assembling the reference pipeline")
         self._assemble(directory)
         return directory
+
+    def _find_adapters(self, release: Release | None) -> tuple[str, ...]:
+        """Adapters of the settings' generator, or of the release's. Raises NotReady if a file is missing."""
+        given = self._settings.generator_directory
+        if "teacher" not in self._services or release is None or given is not None:
+            return listed_adapters(self._settings.generator_adapters)
+        return generator_adapters(release)
 
     def _find_artifacts(self, release: Release | None) -> Path | None:
         """The teacher's statistics. Raises NotReady if the release has its own and they are missing."""

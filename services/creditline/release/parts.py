@@ -34,6 +34,22 @@ def place_in(directory: Path, target: Path) -> str:
     return Path(os.path.relpath(target.resolve(), directory.resolve())).as_posix()
 
 
+def adapter_place(directory: Path, stated: str) -> str:
+    """An adapter as a release in `directory` names it, with its strength.
+
+    Args:
+        directory: Directory of the release.
+        stated: `FILE` or `FILE:strength`, relative to the current directory.
+    """
+    file, suffix = _adapter_pieces(stated)
+    return f"{place_in(directory, Path(file))}{suffix}"
+
+
+def listed_adapters(setting: str) -> tuple[str, ...]:
+    """Adapters of a setting, `FILE` or `FILE:strength` each, separated by commas."""
+    return tuple(adapter.strip() for adapter in setting.split(",") if adapter.strip())
+
+
 def corpus_place(release: Release, chosen: Path | None = None) -> Path | None:
     """Where the works of a release are.
 
@@ -188,9 +204,14 @@ def _unnamed(release: Release, name: str, fingerprint: str) -> NotReady:
 
 
 def _adapter(release: Release, stated: str) -> str:
-    place, colon, strength = stated.rpartition(":")
-    file, suffix = (place, f":{strength}") if colon and _is_number(strength) else (stated, "")
+    file, suffix = _adapter_pieces(stated)
     return f"{_existing(release, file, GENERATOR, _REMEDIES[GENERATOR])}{suffix}"
+
+
+def _adapter_pieces(stated: str) -> tuple[str, str]:
+    """File and `:strength` of an adapter; the latter is empty where none is stated."""
+    place, colon, strength = stated.rpartition(":")
+    return (place, f":{strength}") if colon and _is_number(strength) else (stated, "")
 
 
 def _is_number(text: str) -> bool:

@@ -12,12 +12,19 @@ from creditline.corpus.sources.corpora import open_corpus
 from creditline.corpus.works import Corpus
 from creditline.device_setting import CPU
 from creditline.errors import FingerprintMismatch
+from creditline.generator.adapters.specification import AdapterSpec
 from creditline.generator.migration import goes_by
 from creditline.generator.pipeline import Generator
 from creditline.generator.reference import reference_corpus
 from creditline.ledger import StoredAttribution
 from creditline.release import Release, open_release, reference_release_directory
-from creditline.release.parts import corpus_place, generator_place, teacher_place
+from creditline.release.parts import (
+    corpus_place,
+    generator_adapters,
+    generator_place,
+    listed_adapters,
+    teacher_place,
+)
 from creditline.teacher.expectations import Expectations, open_expectations
 from creditline.teacher.metrics import TeacherMetrics
 from creditline.teacher.settings import TeacherSettings, default_generator_directory, reference_artifacts
@@ -94,7 +101,8 @@ class Loader:
         began = time.perf_counter()
         places = _Places.of(self._settings)
         corpus = places.open_corpus()
-        generator = Generator.open(places.generator, device=self._device)
+        adapters = [AdapterSpec.parse(adapter) for adapter in places.adapters]
+        generator = Generator.open(places.generator, adapters=adapters, device=self._device)
         places.refuse_other_generator(generator)
         teacher = open_teacher(generator, corpus, places.artifacts)
         _log.info(
@@ -120,6 +128,8 @@ class _Places:
     """Source of the works; None: the reference corpus."""
     generator: Path
     """Directory of the generator."""
+    adapters: tuple[str, ...]
+    """Adapters merged into the generator, `FILE` or `FILE:strength`."""
     artifacts: Path
     """Directory of the statistics."""
 
@@ -128,14 +138,16 @@ class _Places:
         """Raises NotReady if the release does not exist, or does not name what the settings leave out."""
         corpus, generator = settings.corpus_file, settings.generator_directory
         artifacts = settings.teacher_artifacts
+        adapters = listed_adapters(settings.generator_adapters)
         if corpus and generator and artifacts:
-            return cls(None, generator, corpus, generator, artifacts)
+            return cls(None, generator, corpus, generator, adapters, artifacts)
         release = open_release(settings.release_directory or reference_release_directory())
         return cls(
             release,
             generator,
             corpus_place(release, corpus),
             generator_place(release, generator) or default_generator_directory(),
+            adapters if generator else generator_adapters(release),
             teacher_place(release, artifacts) or reference_artifacts(),
         )
 

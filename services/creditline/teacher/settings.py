@@ -38,6 +38,9 @@ class TeacherSettings(ServiceSettings):
     generator_directory: Path | None = None
     """Pipeline of the generator whose pictures are audited; empty: the one that the release names (of the
     packaged release, `default_generator_directory`)."""
+    generator_adapters: str = ""
+    """LoRA adapters merged into `generator_directory`, each FILE or FILE:strength, separated by commas; those
+    of the release's generator are named by the release."""
     teacher_artifacts: Path | None = None
     """Directory of the teacher's statistics for the generator and corpus; empty: the release's."""
     corpus_file: Path | None = None

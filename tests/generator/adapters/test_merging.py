@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -15,11 +16,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from typer.testing import CliRunner
 
+from creditline.cli.main import app
 from creditline.errors import InvalidInput, NotReady
 from creditline.generator.adapters.merging import merge, merged_fingerprint, read_updates
 from creditline.generator.adapters.specification import AdapterSpec
 from creditline.generator.adapters.updates import layers_of
+from creditline.generator.fingerprint import generator_fingerprint
+from creditline.generator.migration import former_fingerprint, goes_by
 from creditline.generator.pipeline import Generator
 from tests.generator.adapters import spellings
 from tests.generator.adapters.spellings import LAYERS, Pairs, random_pairs
@@ -201,7 +206,29 @@ def test_a_generator_is_opened_with_its_adapters_under_a_fingerprint_of_both(
             torch.testing.assert_close(
                 ours, theirs, rtol=TOLERANCE, atol=TOLERANCE * float(theirs.abs().max())
             )
-        assert adapted.fingerprint != generator.fingerprint
+        assert adapted.fingerprint == generator_fingerprint(directory, [spec]) != generator.fingerprint
+        assert goes_by(generator, former_fingerprint(directory))
+        assert not goes_by(adapted, former_fingerprint(directory))
+
+
+def test_a_command_takes_adapters_with_their_strengths(directory: Path, pairs: Pairs, tmp_path: Path) -> None:
+    file = spellings.kohya(pairs, tmp_path)
+    command = ["generator", "fingerprint", str(directory), "--adapter", f"{file}:0.5", "--adapter", str(file)]
+    ran = CliRunner().invoke(app, command)
+    assert ran.exit_code == 0, ran.output
+    specs = [AdapterSpec(file, 0.5), AdapterSpec(file)]
+    assert ran.output.strip() == generator_fingerprint(directory, specs)
+
+
+def test_a_lora_in_the_root_is_said_not_to_be_applied_unless_it_is(
+    directory: Path, pairs: Pairs, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(directory, tmp_path / "copied")
+    file = spellings.kohya(pairs, copied)
+    with Generator.open(copied) as plain:
+        assert [str(file) in note for note in plain.notes] == [True]
+    with Generator.open(copied, adapters=[AdapterSpec(file)]) as adapted:
+        assert adapted.notes == ()
 
 
 _NAME = f"unet.{LAYERS['unet'][0]}"
@@ -299,3 +326,11 @@ def test_a_specification_is_a_file_with_an_optional_strength(text: str, expected
 def test_a_strength_that_changes_nothing_or_everything_is_refused(strength: str) -> None:
     with pytest.raises(InvalidInput, match="give a finite number other than 0"):
         AdapterSpec.parse(f"a.safetensors:{strength}")
+
+
+def test_a_strength_that_takes_weights_beyond_float32_is_refused(
+    pipeline: SimpleNamespace, pairs: Pairs, tmp_path: Path
+) -> None:
+    updates = read_updates(pipeline, [AdapterSpec(spellings.kohya(pairs, tmp_path), 1e39)])
+    with pytest.raises(InvalidInput, match="beyond float32; lower their strength"):
+        merge(pipeline, updates)

@@ -46,6 +46,8 @@ from creditline.release.parts import (
     GENERATOR,
     TEACHER,
     TOWERS,
+    adapter_place,
+    generator_adapters,
     generator_place,
     place_in,
     tower_place,
@@ -83,6 +85,8 @@ class ReleaseContent:
     """Figures with their confidence intervals, as JSON values."""
     created: datetime.datetime | None = None
     """Time of creation; None: the current time."""
+    adapters: tuple[str, ...] = ()
+    """Adapters merged into the generator, as the manifest states them (`Part.adapters`)."""
     places: Mapping[str, str] = field(default_factory=dict)
     """Places of corpus, generator, teacher's statistics and towers, by name (`creditline.release.parts`)."""
     teacher_statistics: Path | None = None
@@ -165,7 +169,10 @@ def _moved(release: Release, name: str, directory: Path) -> Part:
         return replace(part, place=tower_place(directory, towers_of(release)))
     if name == GENERATOR:
         place = generator_place(release)
-        return part if place is None else replace(part, place=place_in(directory, place))
+        if place is None:
+            return part
+        adapters = tuple(adapter_place(directory, adapter) for adapter in generator_adapters(release))
+        return replace(part, place=place_in(directory, place), adapters=adapters)
     return part
 
 
@@ -178,7 +185,11 @@ def _parts(content: ReleaseContent, directory: Path) -> dict[str, dict[str, Any]
     }
     if TEACHER in content.places:
         fingerprints[TEACHER] = file_sha256(directory / TEACHER_STATISTICS)
-    return {name: stated_part(Part(place, fingerprints[name])) for name, place in content.places.items()}
+    adapters = {GENERATOR: content.adapters}
+    return {
+        name: stated_part(Part(place, fingerprints[name], adapters.get(name, ())))
+        for name, place in content.places.items()
+    }
 
 
 def _description(content: ReleaseContent) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from creditline.errors import InvalidInput
 from creditline.generator.adapters.files import read_adapter
 from creditline.generator.adapters.specification import AdapterSpec
 from creditline.generator.adapters.updates import LowRankUpdate, layers_of, updates_of
@@ -41,12 +42,21 @@ def merge(pipeline: Any, updates: Sequence[Sequence[LowRankUpdate]]) -> None:
     Args:
         pipeline: A `StableDiffusionPipeline` in float32 on the CPU.
         updates: Updates of each adapter, as `read_updates` returns them.
+
+    Raises:
+        InvalidInput: A merged weight is not finite.
     """
     layers = layers_of(pipeline)
     for adapter in updates:
         for update in adapter:
             weight = layers[update.part][update.layer].weight
-            weight.data = weight.data + update.change(tuple(weight.shape))
+            merged = weight.data + update.change(tuple(weight.shape))
+            if not bool(merged.isfinite().all()):
+                raise InvalidInput(
+                    f"the adapters take {update.part} layer {update.layer} beyond float32; lower their strength",
+                    field="adapters",
+                )
+            weight.data = merged
 
 
 def merged_fingerprint(base: str, updates: Sequence[Sequence[LowRankUpdate]]) -> str:

@@ -19,7 +19,7 @@ class AdapterSpec:
     """Factor of the adapter's change of the weights; negative: the change is subtracted."""
 
     def __str__(self) -> str:
-        return str(self.path) if self.strength == 1.0 else f"{self.path}:{self.strength:g}"
+        return str(self.path) if self.strength == 1.0 else f"{self.path}:{self.strength!r}"
 
     def absolute(self) -> AdapterSpec:
         """The same adapter with an absolute path."""
