@@ -53,7 +53,8 @@ def merge(pipeline: Any, updates: Sequence[Sequence[LowRankUpdate]]) -> None:
             merged = weight.data + update.change(tuple(weight.shape))
             if not bool(merged.isfinite().all()):
                 raise InvalidInput(
-                    f"the adapters take {update.part} layer {update.layer} beyond float32; lower their strength",
+                    f"the adapters take {update.part} layer {update.layer} beyond float32; lower their"
+                    " strength",
                     field="adapters",
                 )
             weight.data = merged
