@@ -84,6 +84,10 @@ class HuggingFaceSource:
         pieces = {name: -(-len(split.rows) // self.part_rows) for name, split in self._splits().items()}
         return tuple(f"{name}#{piece}" for name, count in pieces.items() for piece in range(count))
 
+    def _shard(self, part: str) -> str:
+        """The split, where the dataset has splits; keys are counted in each of them."""
+        return part.partition("#")[0] if (self.path / _DICTIONARY).is_file() else ""
+
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return with_pictures_checked(self.rows(part, start))
 
@@ -95,7 +99,7 @@ class HuggingFaceSource:
         end = min(first + self.part_rows, len(split.rows))
         for begin in range(first + start, end, split.table.rows_at_once):
             batch = split.rows[begin : min(begin + split.table.rows_at_once, end)]
-            yield from split.table.found(batch, part, begin - first)
+            yield from split.table.found(batch, part, begin - first, shard=self._shard(part))
 
 
 @dataclass(frozen=True, eq=False)

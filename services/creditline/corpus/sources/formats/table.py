@@ -91,7 +91,9 @@ class Table:
         """Number of rows held in memory at once."""
         return _ROWS_WITH_PICTURES if self.picture else _ROWS
 
-    def found(self, batch: pa.RecordBatch, part: str, first: int, *, stem: str = "") -> Iterator[Found]:
+    def found(
+        self, batch: pa.RecordBatch, part: str, first: int, *, stem: str = "", shard: str | None = None
+    ) -> Iterator[Found]:
         """Rows of a batch.
 
         Args:
@@ -99,11 +101,13 @@ class Table:
             part: Name of the part.
             first: Number of the batch's first row in the part.
             stem: Prefix of the ids of works that have none; defaults to the part's name without its suffix.
+            shard: Place that keys were counted in, see `corpus.numbered_ids`; defaults to `stem`.
         """
         values = {column: _values(batch, column) for column in self.plain_columns}
         pictures = self._pictures(batch)
         features = {field: self._features(batch, field) for field in self.features}
         stem = stem or part.rsplit(".", 1)[0]
+        shard = stem if shard is None else shard
         for offset in range(len(batch)):
             row = first + offset
             yield self._row(
@@ -111,7 +115,7 @@ class Table:
                 part,
                 row,
                 f"{stem}-{row}",
-                stem.partition("#")[0],
+                shard,
                 pictures[offset] if pictures else None,
                 {field: rows[offset] for field, rows in features.items()},
             )
