@@ -132,3 +132,27 @@ def test_it_is_healthy_and_counts_what_it_does(served: Served, small_corpus: Cor
     assert counted["creditline_embedder_batch_size_sum"] >= 2
     assert counted['creditline_embedder_release{release="development"}'] == 1
     assert counted[f'creditline_device_info{{device="cpu",name="{platform.machine()}"}}'] == 1
+
+
+def test_a_request_may_ask_for_faults_instead_of_failing(served: Served, small_corpus: Corpus) -> None:
+    usable = items(small_corpus.works[:2])
+    broken = [
+        proto.EmbedRequest.Item(image=b"no picture", text="a"),
+        proto.EmbedRequest.Item(text="a" * 10_001),
+    ]
+    mixed = proto.EmbedRequest(items=[usable[0], *broken, usable[1]], side=proto.SIDE_WORK)
+    code, details = refusal(served, mixed)
+    assert (code, details.split(" (")[0]) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "items[1].image is not in a known format",
+    )
+    mixed.report_faults = True
+    response = served.stub.Embed(mixed)
+    assert [vector.fault.partition(" (")[0].partition(";")[0] for vector in response.vectors] == [
+        "",
+        "the picture is not in a known format",
+        "the text has 10,001 characters",
+        "",
+    ]
+    alone = served.stub.Embed(proto.EmbedRequest(items=usable, side=proto.SIDE_WORK))
+    assert np.array_equal(vectors(alone), [response.vectors[0].values, response.vectors[3].values])

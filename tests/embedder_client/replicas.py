@@ -7,6 +7,7 @@ import io
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, cast
@@ -33,9 +34,14 @@ class CountingModel:
         self.device = PROCESSOR
         self.error = error
         self.embedded = 0
+        self.seconds = 0.0
+        """Time that a picture takes."""
+        self.largest_side = 0
 
     def forward(self, items: Sequence[EmbedItem]) -> list[Embedded]:
         self.embedded += len(items)
+        self.largest_side = max(self.largest_side, *(max(item.picture.size) for item in items))
+        time.sleep(self.seconds * len(items))
         if self.error is not None:
             raise self.error
         vector = np.zeros(self.release.dimension, dtype=np.float32)
@@ -51,13 +57,14 @@ def replica(
     *,
     stop_grace_seconds: float = 5.0,
     connection_age_seconds: float = CONNECTION_AGE_SECONDS,
+    max_batch: int = 1,
 ) -> Iterator[int]:
     """An embedder at `address`, on an event loop of its own; gives its port. It ends as on SIGTERM."""
     settings = EmbedderSettings(
         embedder_host=address,
         embedder_port=port,
         embedder_metrics_port=0,
-        embedder_max_batch=1,
+        embedder_max_batch=max_batch,
         embedder_max_wait_ms=0.0,
         embedder_connection_age_seconds=connection_age_seconds,
         embedder_stop_grace_seconds=stop_grace_seconds,
@@ -117,6 +124,7 @@ class Replicas:
         error: Exception | None = None,
         stop_grace_seconds: float = 5.0,
         connection_age_seconds: float = CONNECTION_AGE_SECONDS,
+        max_batch: int = 1,
     ) -> None:
         """Start a replica, and then name it."""
         self.models[address] = CountingModel(self.release, error)
@@ -128,6 +136,7 @@ class Replicas:
                 self.models[address],
                 stop_grace_seconds=stop_grace_seconds,
                 connection_age_seconds=connection_age_seconds,
+                max_batch=max_batch,
             )
         )
         self._running[address] = running

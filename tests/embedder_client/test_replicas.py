@@ -184,13 +184,3 @@ def test_an_ingest_gives_an_absent_embedder_up_when_its_retries_end(replicas: Re
         replicas.remove("127.0.0.2")
         with pytest.raises(Unavailable, match="start it with `creditline local up`"):
             embedder(_found(3))
-
-
-@pytest.mark.parametrize("refused", [b"not a picture", _LARGE[:1_000]])
-def test_a_work_whose_picture_is_refused_gets_a_row_of_nan_and_the_others_their_vectors(
-    three: Replicas, refused: bytes
-) -> None:
-    found = [*_found(2), *_found(1, refused), *_found(2)]
-    with WorkEmbedder(three.target) as embedder:
-        vectors = embedder(found)
-    assert np.isnan(vectors).all(axis=1).tolist() == [False, False, True, False, False]

@@ -102,7 +102,7 @@ class Batcher(Generic[Item, Result]):
         deadline = float("inf") if seconds is None else now + seconds
         queued = [_Queued(item, self._loop.create_future(), now, deadline) for item in items]
         async with self._changed:
-            self._check_room(len(queued))
+            self.check_room(len(queued))
             self._queue.extend(queued)
             self._changed.notify_all()
         try:
@@ -112,7 +112,8 @@ class Batcher(Generic[Item, Result]):
                 if not each.result.cancel() and not each.result.cancelled():
                     each.result.exception()  # marks the exception as retrieved
 
-    def _check_room(self, more: int) -> None:
+    def check_room(self, more: int) -> None:
+        """Check that `more` items would be queued now. Raises as `submit`."""
         if self._stopping:
             raise Unavailable("the embedder is stopping; call another one", service="embedder")
         if len(self._queue) + more > self._limits.queue:

@@ -98,26 +98,39 @@ class EmbedderService(EmbedderServicer):
         loop = asyncio.get_running_loop()
         deadline = None if seconds is None else loop.time() + seconds
         side = self._checked_side(request)
-        pictures = await asyncio.gather(
+        # Decoded pictures are large: those that the queue would refuse are not decoded.
+        self._batcher.check_room(len(request.items))
+        items = await self._decoded(request, side)
+        left = None if deadline is None else deadline - loop.time()
+        usable = [item for item in items if isinstance(item, EmbedItem)]
+        embedded = await self._batcher.submit(usable, seconds=left)
+        remaining = iter(embedded)
+        return proto.EmbedResponse(
+            vectors=[
+                _vector(next(remaining)) if isinstance(item, EmbedItem) else _fault(item) for item in items
+            ],
+            release=self._release.name,
+            tower_ms=max((each.tower_ms for each in embedded), default=0.0),
+            head_ms=max((each.head_ms for each in embedded), default=0.0),
+        )
+
+    async def _decoded(self, request: proto.EmbedRequest, side: Side) -> list[EmbedItem | InvalidInput]:
+        """The items, ready to be embedded; the fault of an item in its place if the request asks for it.
+
+        Raises:
+            InvalidInput: An item cannot be embedded, and the request does not ask for faults.
+        """
+        loop = asyncio.get_running_loop()
+        answers = await asyncio.gather(
             *(
-                loop.run_in_executor(self._decoders, _decoded, item.image, f"items[{row}].image")
+                loop.run_in_executor(self._decoders, _embed_item, item, row, side, request.report_faults)
                 for row, item in enumerate(request.items)
             )
         )
-        items = [
-            EmbedItem(picture, item.text, side) for picture, item in zip(pictures, request.items, strict=True)
-        ]
-        left = None if deadline is None else deadline - loop.time()
-        embedded = await self._batcher.submit(items, seconds=left)
-        return proto.EmbedResponse(
-            vectors=[
-                proto.EmbedResponse.Vector(values=each.vector.tolist(), ood_score=each.ood_score)
-                for each in embedded
-            ],
-            release=self._release.name,
-            tower_ms=max(each.tower_ms for each in embedded),
-            head_ms=max(each.head_ms for each in embedded),
-        )
+        faults = [answer for answer in answers if isinstance(answer, InvalidInput)]
+        if faults and not request.report_faults:
+            raise faults[0]
+        return answers
 
     def _checked_side(self, request: proto.EmbedRequest) -> Side:
         """The side of a request whose fields have been checked. Raises NotFound, InvalidInput."""
@@ -133,13 +146,6 @@ class EmbedderService(EmbedderServicer):
             raise InvalidInput(
                 f"items has {len(request.items)} entries; send 1 to {MOST_ITEMS}", field="items"
             )
-        for row, item in enumerate(request.items):
-            if len(item.text) > MOST_CHARACTERS:
-                raise InvalidInput(
-                    f"items[{row}].text has {len(item.text):,} characters; at most {MOST_CHARACTERS:,} are"
-                    " allowed: shorten it",
-                    field=f"items[{row}].text",
-                )
         return _SIDES[request.side]
 
     async def _answered(self, answer: Awaitable[Answer], context: Any) -> Answer:
@@ -165,5 +171,27 @@ class EmbedderService(EmbedderServicer):
         raise AssertionError("abort raises")
 
 
-def _decoded(image: bytes, field: str) -> Any:
-    return decode(image, field=field)
+def _embed_item(
+    item: proto.EmbedRequest.Item, row: int, side: Side, report_faults: bool
+) -> EmbedItem | InvalidInput:
+    """The item with its picture decoded, or its fault, which does not name the row if it is reported."""
+    image, text = f"items[{row}].image", f"items[{row}].text"
+    picture_name, text_name = ("the picture", "the text") if report_faults else (image, text)
+    if len(item.text) > MOST_CHARACTERS:
+        return InvalidInput(
+            f"{text_name} has {len(item.text):,} characters; at most {MOST_CHARACTERS:,} are allowed: shorten"
+            " it",
+            field=text,
+        )
+    try:
+        return EmbedItem(decode(item.image, field=image, name=picture_name), item.text, side)
+    except InvalidInput as error:
+        return error
+
+
+def _vector(embedded: Embedded) -> proto.EmbedResponse.Vector:
+    return proto.EmbedResponse.Vector(values=embedded.vector.tolist(), ood_score=embedded.ood_score)
+
+
+def _fault(error: InvalidInput) -> proto.EmbedResponse.Vector:
+    return proto.EmbedResponse.Vector(fault=error.message)

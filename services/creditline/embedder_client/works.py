@@ -1,11 +1,18 @@
-"""The ingest's client of the embedder: pictures and captions of works become vectors."""
+"""The ingest's client of the embedder: pictures and captions of works become vectors.
+
+Small pictures are sent as they are, and others are shrunk before, by the decoder that the embedder uses
+too: the vector is the same. A few calls are in flight at once, which keeps the embedder busy while pictures
+are prepared and sent, and its queue short.
+"""
 
 from __future__ import annotations
 
-import itertools
+import io
 import random
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -14,24 +21,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.sources import Found
+from creditline.corpus.works import Work
 from creditline.embedder_client.channel import channel_options
 from creditline.embedder_client.failures import translate_errors
-from creditline.errors import InvalidInput, ResourceExhausted, Unavailable
+from creditline.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
+from creditline.pictures.decoding import decode, is_small
 from creditline.retries import RetryPolicy, any_of
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
 _BATCH_SECONDS = 120.0
-_is_transient = any_of(Unavailable, ResourceExhausted)
+# The embedder computes one batch, has one decoded, and receives one.
+_CALLS_IN_FLIGHT = 3
+_MAX_BATCH_BYTES = 16 << 20
+_MAX_BATCH_ITEMS = 128
+# Larger files are decoded here even if their pictures are small.
+_MAX_UNCHANGED_BYTES = 1 << 20
+_PREPARERS = 2
+# Pictures that are prepared before they are sent, which bounds memory.
+_PREPARED_AHEAD = 32
+_is_transient = any_of(Unavailable, ResourceExhausted, DeadlineExceeded)
 
-ONE_MINUTE = RetryPolicy(max_seconds=60.0, jitter=0.5)
-"""Retries for one minute, with jitter."""
+FIVE_MINUTES = RetryPolicy(max_seconds=300.0, jitter=0.5)
+"""Retries for five minutes, with jitter, as for writes to Qdrant."""
 
 
 class WorkEmbedder:
     """Embeds pictures and captions of works with the release that the embedder has loaded.
-
-    A work whose picture the embedder refuses gets a row of NaN, which no collection accepts.
 
     Args:
         target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
@@ -41,11 +57,12 @@ class WorkEmbedder:
         Unavailable: No embedder answers at the start.
     """
 
-    def __init__(self, target: str, retries: RetryPolicy = ONE_MINUTE) -> None:
+    def __init__(self, target: str, retries: RetryPolicy = FIVE_MINUTES) -> None:
         self._target = target
         self._retries = retries
         # Differs from process to process, so that loaders that failed together do not retry together.
         self._rng = random.Random()
+        self._preparers = ThreadPoolExecutor(_PREPARERS, "prepare")
         self._channel = grpc.insecure_channel(target, options=channel_options())
         self._stub = EmbedderStub(self._channel)
         try:
@@ -60,6 +77,7 @@ class WorkEmbedder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._preparers.shutdown(cancel_futures=True)
         self._channel.close()
 
     @property
@@ -73,72 +91,148 @@ class WorkEmbedder:
         return f"release {self._encoder.release}, towers {self._encoder.towers_fingerprint}"
 
     def __call__(self, found: Sequence[Found]) -> NDArray[np.float32]:
+        """Embed works as `embed` does: (B, D) float32, with NaN where a row cannot be embedded."""
+        unusable = np.full(self.dimension, np.nan, dtype=np.float32)
+        return np.array([unusable if isinstance(each, str) else each for each in self.embed(found)])
+
+    def embed(self, found: Sequence[Found]) -> list[NDArray[np.float32] | str]:
         """Embed works.
 
         Args:
             found: Rows of a source, each with a work that holds a thumbnail.
 
         Returns:
-            (B, D) float32, L2-normalised rows; NaN where the embedder refuses the picture.
+            For each row the vector, (D,) float32 of length 1, or the reason why it cannot be embedded.
 
         Raises:
             InvalidInput: A row has no picture.
             NotReady: The embedder has another release loaded by now.
             ResourceExhausted: The embedder is overloaded for longer than the retries last.
             Unavailable: The embedder does not answer for longer than the retries last.
-            DeadlineExceeded: A batch took longer than two minutes.
+            DeadlineExceeded: Batches took longer than two minutes for longer than the retries last.
         """
-        items = [self._item(each) for each in found]
-        batch_size = max(int(self._encoder.max_batch), 1)
-        # All calls are started first, so that the embedder computes one batch while the next one is sent.
-        batches = [(items[first : first + batch_size]) for first in range(0, len(items), batch_size)]
-        futures = [self._start(batch) for batch in batches]
-        rows = [self._rows(future, batch) for future, batch in zip(futures, batches, strict=True)]
-        return np.concatenate(rows)
-
-    def _item(self, found: Found) -> proto.EmbedRequest.Item:
-        work = found.work
-        if work is None or not work.thumbnail:
-            raise InvalidInput(
-                f"row {found.row} of {found.part} has no picture to embed; provide the features of its"
-                " picture, or a source that holds pictures",
-                field="source",
-            )
-        return proto.EmbedRequest.Item(image=work.thumbnail, text=work.caption)
-
-    def _request(self, items: Sequence[proto.EmbedRequest.Item]) -> proto.EmbedRequest:
-        return proto.EmbedRequest(items=items, side=proto.SIDE_WORK, release=self._encoder.release)
-
-    def _rows(self, future: grpc.Future, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
+        answers: list[NDArray[np.float32] | str] = []
+        in_flight: deque[_Call] = deque()
         try:
-            response = self._response(future, items)
-        except InvalidInput:
-            return self._rows_one_by_one(items)
-        return np.array([vector.values for vector in response.vectors], dtype=np.float32)
+            for prepared in _batches(self._prepared(found), min(self._encoder.max_batch, _MAX_BATCH_ITEMS)):
+                if len(in_flight) >= _CALLS_IN_FLIGHT:
+                    answers += in_flight.popleft().answers()
+                in_flight.append(self._start(prepared))
+            while in_flight:
+                answers += in_flight.popleft().answers()
+        finally:
+            for call in in_flight:
+                call.cancel()
+        return answers
 
-    def _start(self, items: Sequence[proto.EmbedRequest.Item]) -> grpc.Future:
-        return self._stub.Embed.future(self._request(items), timeout=_BATCH_SECONDS)
+    def _prepared(self, found: Sequence[Found]) -> Iterator[_Prepared]:
+        """The items to send, in order, prepared in threads."""
+        works = map(_work_with_picture, found)
+        ahead: deque[Future[_Prepared]] = deque()
+        for work in works:
+            ahead.append(self._preparers.submit(_prepare, work))
+            if len(ahead) >= _PREPARED_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
-    def _response(
-        self, started: grpc.Future, items: Sequence[proto.EmbedRequest.Item]
-    ) -> proto.EmbedResponse:
-        """The response to the call `started`, or to one of its retries after a transient error."""
-        calls = itertools.chain([started], (self._start(items) for _ in itertools.count()))
-
-        def attempt() -> proto.EmbedResponse:
-            with translate_errors(self._target):
-                return next(calls).result()
-
-        return self._retries.call(attempt, transient=_is_transient, rng=self._rng)
-
-    def _rows_one_by_one(self, items: Sequence[proto.EmbedRequest.Item]) -> NDArray[np.float32]:
-        """Rows of a refused batch: each work is embedded alone, and refused ones stay NaN."""
-        rows = np.full((len(items), self.dimension), np.nan, dtype=np.float32)
-        for row, item in enumerate(items):
-            with suppress(InvalidInput):
-                rows[row] = self._response(self._start([item]), [item]).vectors[0].values
-        return rows
+    def _start(self, prepared: Sequence[_Prepared]) -> _Call:
+        items = [each for each in prepared if not isinstance(each, str)]
+        request = proto.EmbedRequest(
+            items=items, side=proto.SIDE_WORK, release=self._encoder.release, report_faults=True
+        )
+        return _Call(self._stub, self._target, request, prepared, self._retries, self._rng)
 
     def _loaded_encoder(self) -> proto.GetEncoderResponse:
         with translate_errors(self._target):
             return self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=_BATCH_SECONDS)
+
+
+# An item to send, or the reason why the row's picture cannot be decoded.
+_Prepared = proto.EmbedRequest.Item | str
+
+
+@dataclass(eq=False)
+class _Call:
+    """The call for one batch, which starts when the object is created."""
+
+    stub: EmbedderStub
+    """Stub of the embedder."""
+    target: str
+    """Address of the embedder, for errors."""
+    request: proto.EmbedRequest
+    """The request."""
+    prepared: Sequence[_Prepared]
+    """Rows of the batch, of which the request holds the items."""
+    retries: RetryPolicy
+    """Policy while the embedder is unavailable, overloaded or too slow."""
+    rng: random.Random
+    """Random generator of the retry jitter."""
+    _started: grpc.Future | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.request.items:
+            self._started = self._start()
+
+    def answers(self) -> list[NDArray[np.float32] | str]:
+        """Wait for the answers for all rows of the batch. Raises as `WorkEmbedder`."""
+        vectors: Iterator[proto.EmbedResponse.Vector] = iter(())
+        if self.request.items:
+            vectors = iter(self.retries.call(self._attempt, transient=_is_transient, rng=self.rng).vectors)
+        return [each if isinstance(each, str) else _answer(next(vectors)) for each in self.prepared]
+
+    def cancel(self) -> None:
+        """Cancel the call if it is in flight."""
+        if self._started is not None:
+            self._started.cancel()
+
+    def _start(self) -> grpc.Future:
+        return self.stub.Embed.future(self.request, timeout=_BATCH_SECONDS)
+
+    def _attempt(self) -> proto.EmbedResponse:
+        started, self._started = self._started or self._start(), None
+        with translate_errors(self.target):
+            response: proto.EmbedResponse = started.result()
+        return response
+
+
+def _answer(vector: proto.EmbedResponse.Vector) -> NDArray[np.float32] | str:
+    return vector.fault or np.array(vector.values, dtype=np.float32)
+
+
+def _work_with_picture(found: Found) -> Work:
+    if found.work is None or not found.work.thumbnail:
+        raise InvalidInput(
+            f"row {found.row} of {found.part} has no picture to embed; provide the features of its"
+            " picture, or a source that holds pictures",
+            field="source",
+        )
+    return found.work
+
+
+def _prepare(work: Work) -> _Prepared:
+    if len(work.thumbnail) <= _MAX_UNCHANGED_BYTES and is_small(work.thumbnail):
+        return proto.EmbedRequest.Item(image=work.thumbnail, text=work.caption)
+    try:
+        picture = decode(work.thumbnail, field="thumbnail", name="the picture")
+    except InvalidInput as error:
+        return error.message
+    # Uncompressed: at most 786 KB, which both sides handle in no time.
+    buffer = io.BytesIO()
+    picture.save(buffer, "BMP")
+    return proto.EmbedRequest.Item(image=buffer.getvalue(), text=work.caption)
+
+
+def _batches(prepared: Iterable[_Prepared], most_items: int) -> Iterator[list[_Prepared]]:
+    """Consecutive rows, at most `most_items` and `_MAX_BATCH_BYTES` in a batch."""
+    batch: list[_Prepared] = []
+    size = 0
+    for each in prepared:
+        more = len(each) if isinstance(each, str) else each.ByteSize()
+        if batch and (len(batch) >= most_items or size + more > _MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += more
+    if batch:
+        yield batch

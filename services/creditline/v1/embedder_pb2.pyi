@@ -17,7 +17,7 @@ SIDE_QUERY: Side
 SIDE_WORK: Side
 
 class EmbedRequest(_message.Message):
-    __slots__ = ("items", "side", "release")
+    __slots__ = ("items", "side", "release", "report_faults")
     class Item(_message.Message):
         __slots__ = ("image", "text")
         IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -28,20 +28,24 @@ class EmbedRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FAULTS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[EmbedRequest.Item]
     side: Side
     release: str
-    def __init__(self, items: _Optional[_Iterable[_Union[EmbedRequest.Item, _Mapping]]] = ..., side: _Optional[_Union[Side, str]] = ..., release: _Optional[str] = ...) -> None: ...
+    report_faults: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[EmbedRequest.Item, _Mapping]]] = ..., side: _Optional[_Union[Side, str]] = ..., release: _Optional[str] = ..., report_faults: _Optional[bool] = ...) -> None: ...
 
 class EmbedResponse(_message.Message):
     __slots__ = ("vectors", "release", "tower_ms", "head_ms")
     class Vector(_message.Message):
-        __slots__ = ("values", "ood_score")
+        __slots__ = ("values", "ood_score", "fault")
         VALUES_FIELD_NUMBER: _ClassVar[int]
         OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
+        FAULT_FIELD_NUMBER: _ClassVar[int]
         values: _containers.RepeatedScalarFieldContainer[float]
         ood_score: float
-        def __init__(self, values: _Optional[_Iterable[float]] = ..., ood_score: _Optional[float] = ...) -> None: ...
+        fault: str
+        def __init__(self, values: _Optional[_Iterable[float]] = ..., ood_score: _Optional[float] = ..., fault: _Optional[str] = ...) -> None: ...
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     TOWER_MS_FIELD_NUMBER: _ClassVar[int]
