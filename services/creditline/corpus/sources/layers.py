@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,10 @@ from creditline.corpus.columns import PLAIN_FIELDS, columns_of
 from creditline.corpus.records import column_of, fields_of, tells
 from creditline.corpus.sources.found import NOT_UTF_8
 from creditline.corpus.texts import UTF_8, decode_text
+
+TRANSLATIONS = "translations of the caption, left out"
+# A line of a caption file as Tux Paint writes it: the caption's translation, after its locale.
+_TRANSLATION = re.compile(rb"^[A-Za-z]{2,3}(?:[_@][A-Za-z]+)*\.utf8=.*\r?\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ class Layer:
 
 
 def caption_layer(origin: str, raw: bytes) -> Layer:
-    """The layer of a text file that holds only a caption."""
-    return Layer(origin, {"caption": raw}, is_text=True)
+    """The layer of a text file that holds only a caption, perhaps with translations on lines of their own."""
+    caption, translations = _TRANSLATION.subn(b"", raw)
+    return Layer(origin, {"caption": caption}, (TRANSLATIONS,) if translations else (), is_text=True)
 
 
 def json_layer(origin: str, raw: bytes) -> Layer:

@@ -14,6 +14,7 @@ from creditline.corpus.rights import RightsHolder
 from creditline.corpus.sources import Found, open_source
 from creditline.corpus.sources.formats.caption_table import CaptionTable
 from creditline.corpus.sources.formats.folder import FolderSource
+from creditline.corpus.sources.layers import TRANSLATIONS
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput, NotFound
 from tests.corpus.sources.examples import everything, picture, plain, write_folder
@@ -52,6 +53,18 @@ def test_captions_beside_pictures_and_in_a_table_above_them(tmp_path: Path) -> N
     pie = works["food/pie-4.webp"]
     assert (pie.caption, pie.contributor, pie.rights_holders) == ("a pie,\nhalf 4", "Ben", ())
     assert pie.thumbnail == picture(4, "WEBP")
+
+
+def test_translations_after_a_caption_are_no_part_of_it(tmp_path: Path) -> None:
+    """Tux Paint's stamps: one caption in English, then 130 lines such as `fr.utf8=Un renard.`"""
+    directory = _pictures(tmp_path, "fox.png", "owl.png")
+    (directory / "fox.txt").write_bytes("A fox.\nfr.utf8=Un renard.\r\nca@valencia.utf8=Una guineu.".encode())
+    (directory / "owl.txt").write_text("An owl\nat night")
+    fox, owl = _found(directory)
+    assert fox.work is not None
+    assert owl.work is not None
+    assert (fox.work.caption, fox.notes) == ("A fox.", (TRANSLATIONS,))
+    assert (owl.work.caption, owl.notes) == ("An owl\nat night", ())
 
 
 def test_what_is_no_work_is_told_by_its_place(tmp_path: Path) -> None:
