@@ -225,6 +225,12 @@ def _both(*changes: Change) -> Change:
     return change
 
 
+def _with_projection(directory: Path) -> None:
+    """The text encoder of another pipeline, which gives one projected vector for a prompt."""
+    settings("model_index.json", text_encoder=["transformers", "CLIPTextModelWithProjection"])(directory)
+    edit(directory, TEXT, lambda found: {**found, "text_projection.weight": torch.eye(32)})
+
+
 class _Code:
     """Unpickled as a call: no weights."""
 
@@ -375,6 +381,20 @@ BAD: dict[str, Fault] = {
     ),
     "no weights": Fault(lambda directory: (directory / UNET).unlink(), "unet", "config.json"),
     "two variants": Fault(_two_variants, "unet", "fp16, non_ema"),
+    "vocabulary without merges": Fault(
+        lambda directory: (directory / "tokenizer" / "merges.txt").unlink(), "tokenizer", "merges.txt"
+    ),
+    "integers instead of weights": Fault(
+        lambda directory: edit(
+            directory, UNET, lambda found: {**found, "conv_in.bias": found["conv_in.bias"].to(torch.int8)}
+        ),
+        UNET,
+        "conv_in.bias of int8",
+    ),
+    "text vectors after a projection": Fault(_with_projection, "text_encoder", "(1, 32)"),
+    "UNet without prompts": Fault(
+        settings("model_index.json", unet=["diffusers", "UNet2DModel"]), "model_index.json", "UNet2DModel"
+    ),
     "no vocabulary": Fault(
         lambda directory: (directory / "tokenizer" / "vocab.json").unlink(), "tokenizer", "vocab.json"
     ),

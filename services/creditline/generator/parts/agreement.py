@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from creditline.errors import InvalidInput
 
 # Further inputs of a UNet, which no part of a text-to-image pipeline gives it.
@@ -25,6 +27,28 @@ def refuse_misfits(directory: Path, *, unet: Any, vae: Any, text_encoder: Any, t
         raise InvalidInput(
             f"{directory / 'unet' / 'config.json'} states {', '.join(further)}: the UNet needs inputs beside"
             " the prompt, which the pipelines of Stable Diffusion 1.x and 2.x do not have",
+            field="generator",
+        )
+
+
+@torch.no_grad()
+def refuse_other_text_vectors(directory: Path, pipeline: Any) -> None:
+    """Encode an empty prompt, and check that the UNet can take its vectors.
+
+    Raises:
+        InvalidInput: The text encoder gives other vectors, such as projected ones, or fails.
+    """
+    expected = (1, pipeline.tokenizer.model_max_length, pipeline.text_encoder.config.hidden_size)
+    try:
+        tokens = pipeline.tokenizer([""], padding="max_length", truncation=True, return_tensors="pt")
+        found: object = tuple(pipeline.text_encoder(tokens.input_ids)[0].shape)
+    except Exception as error:  # whatever a foreign text encoder raises
+        found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if found != expected:
+        raise InvalidInput(
+            f"the text encoder in {directory / 'text_encoder'} ({type(pipeline.text_encoder).__name__}) gives"
+            f" {found} for a prompt, but the UNet takes vectors of shape {expected}, one for each token; use"
+            " the text encoder that the UNet was trained with",
             field="generator",
         )
 
@@ -63,6 +87,7 @@ def _refuse_other_texts(directory: Path, unet: Any, text: Any) -> None:
 
 
 def _refuse_other_vocabulary(directory: Path, text: Any, tokenizer: Any) -> None:
+    positions = getattr(text, "max_position_embeddings", None)
     if len(tokenizer) > text.vocab_size:
         raise InvalidInput(
             f"the tokenizer in {directory} has {len(tokenizer)} words, but its text encoder knows"
@@ -70,9 +95,9 @@ def _refuse_other_vocabulary(directory: Path, text: Any, tokenizer: Any) -> None
             " inversion: save both)",
             field="generator",
         )
-    if tokenizer.model_max_length > text.max_position_embeddings:
+    if positions is not None and tokenizer.model_max_length > positions:
         raise InvalidInput(
             f"the tokenizer in {directory} gives up to {tokenizer.model_max_length} tokens, but its text"
-            f" encoder takes {text.max_position_embeddings}; set model_max_length in tokenizer_config.json",
+            f" encoder takes {positions}; set model_max_length in tokenizer_config.json",
             field="generator",
         )

@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from diffusers import AsymmetricAutoencoderKL, AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from creditline.errors import InvalidInput, NotReady
 
 MODEL_INDEX = "model_index.json"
@@ -14,6 +17,14 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 # Pipelines with the parts of text-to-image Stable Diffusion 1.x and 2.x.
 _PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 _LIBRARIES = ("diffusers", "transformers")
+# Classes that a part's class must be, or be derived from.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "unet": (UNet2DConditionModel,),
+    "vae": (AutoencoderKL, AsymmetricAutoencoderKL),
+    "text_encoder": (PreTrainedModel,),
+    "tokenizer": (PreTrainedTokenizerBase,),
+    "scheduler": (SchedulerMixin,),
+}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -51,8 +62,14 @@ def part_classes(directory: Path) -> dict[str, Any]:
 
     Raises:
         NotReady: The directory is not a pipeline.
-        InvalidInput: It is a pipeline of another kind, or a part's class is unknown.
+        InvalidInput: It is a file, a pipeline of another kind, or a part's class is unknown or another one.
     """
+    if directory.is_file():
+        raise InvalidInput(
+            f"{directory} is a file, but a generator is a directory; convert a single-file checkpoint with"
+            " diffusers: StableDiffusionPipeline.from_single_file(FILE).save_pretrained(DIRECTORY)",
+            field="generator",
+        )
     if not (directory / MODEL_INDEX).is_file():
         raise NotReady(
             f"no generator at {directory}; assemble the reference one with `creditline generator assemble`,"
@@ -79,10 +96,17 @@ def _part_class(directory: Path, part: str, entry: object) -> Any:
         )
     library, name = entry
     found = getattr(importlib.import_module(library), name, None) if library in _LIBRARIES else None
-    if not isinstance(found, type) or not hasattr(found, "from_pretrained"):
+    if not isinstance(found, type):
         raise InvalidInput(
             f"{directory / MODEL_INDEX} names {library}.{name} as {part}, which is no class of the installed"
             f" {' or '.join(_LIBRARIES)}; code of a pipeline's own is never run",
+            field="generator",
+        )
+    if not issubclass(found, _KINDS[part]):
+        raise InvalidInput(
+            f"{directory / MODEL_INDEX} names {library}.{name} as {part}, which is no"
+            f" {' or '.join(kind.__name__ for kind in _KINDS[part])}; only the parts of Stable Diffusion 1.x"
+            " and 2.x are supported",
             field="generator",
         )
     return found

@@ -127,9 +127,14 @@ def _refuse_gaps(
         for name, found in stored.items()
         if found.tensor.shape != expected[name].shape
     ]
+    other += [
+        f"{name} of {str(found.tensor.dtype).removeprefix('torch.')}"
+        for name, found in stored.items()
+        if expected[name].is_floating_point() and not found.tensor.is_floating_point()
+    ]
     if other:
         raise InvalidInput(
-            f"{where} holds tensors of another shape than {folder.name}/{_CONFIG} states"
+            f"{where} holds tensors of another shape or kind than {folder.name}/{_CONFIG} states"
             f" ({some(other)}); use the weights that belong to the configuration",
             field="generator",
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from diffusers import StableDiffusionPipeline
 
-from creditline.generator.parts.agreement import refuse_misfits
+from creditline.generator.parts.agreement import refuse_misfits, refuse_other_text_vectors
 from creditline.generator.parts.beside import notes_on_files_beside
 from creditline.generator.parts.model_index import part_classes
 from creditline.generator.parts.modules import empty_module, fill
@@ -54,5 +54,6 @@ def open_pipeline(directory: Path, *, copy: bool = True) -> OpenedPipeline:
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    refuse_other_text_vectors(directory, pipeline)
     pipeline.set_progress_bar_config(disable=True)
     return OpenedPipeline(pipeline, notes_on_files_beside(directory))

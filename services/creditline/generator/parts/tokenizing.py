@@ -9,6 +9,7 @@ from creditline.errors import InvalidInput
 
 # One of these holds the vocabulary; without any, transformers opens a tokenizer that knows no word.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+_MERGES = "merges.txt"
 
 
 def open_tokenizer(folder: Path, kind: Any) -> Any:
@@ -21,10 +22,17 @@ def open_tokenizer(folder: Path, kind: Any) -> Any:
     Raises:
         InvalidInput: The folder holds no vocabulary, or cannot be read.
     """
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
+    held = [name for name in _VOCABULARIES if (folder / name).is_file()]
+    if not held:
         raise InvalidInput(
             f"the pipeline in {folder.parent} has no readable tokenizer ({folder} holds none of"
             f" {', '.join(_VOCABULARIES)}); copy the folder again",
+            field="generator",
+        )
+    if held == ["vocab.json"] and not (folder / _MERGES).is_file():
+        raise InvalidInput(
+            f"{folder} holds a vocab.json without {_MERGES}, so words would be read letter by letter; copy"
+            " the folder again",
             field="generator",
         )
     try:

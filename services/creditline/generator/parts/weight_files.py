@@ -78,7 +78,8 @@ def tensor_names(path: Path) -> list[str]:
 
 def _chosen_file(folder: Path) -> Path:
     """The single file or shard index that is read."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    present = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = [path.name for path in present if path.is_file()]
     for suffix, stems in _STEMS.items():
         for stem in stems:
             plain = _plain(names, stem, suffix)
@@ -101,7 +102,8 @@ def _chosen_file(folder: Path) -> Path:
         )
     raise InvalidInput(
         f"{folder} holds no weights (a file such as {_STEMS['.safetensors'][0]}.safetensors,"
-        f" model.safetensors or pytorch_model.bin); it holds {some(names) or 'no files'}",
+        " model.safetensors or pytorch_model.bin); it holds"
+        f" {some(path.name for path in present) or 'no files'}",
         field="generator",
     )
 
@@ -163,7 +165,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # damaged headers and dtypes that torch lacks raise different errors
         raise InvalidInput(
             f"{path} is incomplete or no safetensors file ({error}); copy it again", field="generator"
         ) from None
@@ -192,12 +194,18 @@ def _pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _refuse_pointer(path: Path) -> None:
-    with path.open("rb") as opened:
-        if opened.read(len(_POINTER)) == _POINTER:
-            raise InvalidInput(
-                f"{path} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
-                field="generator",
-            )
+    try:
+        with path.open("rb") as opened:
+            beginning = opened.read(len(_POINTER))
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read ({error.strerror}); let this user read it", field="generator"
+        ) from None
+    if beginning == _POINTER:
+        raise InvalidInput(
+            f"{path} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
+            field="generator",
+        )
 
 
 def _refuse_adapter_files(folder: Path) -> None:
