@@ -58,7 +58,7 @@ def test_captions_beside_pictures_and_in_a_table_above_them(tmp_path: Path) -> N
 def test_translations_after_a_caption_are_no_part_of_it(tmp_path: Path) -> None:
     """Tux Paint's stamps: one caption in English, then 130 lines such as `fr.utf8=Un renard.`"""
     directory = _pictures(tmp_path, "fox.png", "owl.png")
-    (directory / "fox.txt").write_bytes("A fox.\nfr.utf8=Un renard.\r\nca@valencia.utf8=Una guineu.".encode())
+    (directory / "fox.txt").write_bytes(b"A fox.\nfr.utf8=Un renard.\r\nca@valencia.utf8=Una guineu.")
     (directory / "owl.txt").write_text("An owl\nat night")
     fox, owl = _found(directory)
     assert fox.work is not None
