@@ -21,7 +21,7 @@ from creditline.towers.spec import TowerSpec
 from creditline.towers.towers import Towers
 from tests.distillation.small_towers import write_small_clip
 
-_SECONDS = 120.0
+_SECONDS = 400.0
 
 
 def listed(path: Path, count: int) -> Path:

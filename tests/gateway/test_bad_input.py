@@ -52,7 +52,7 @@ _BAD_INPUT = {
     "k of 0": ({"k": 0}, InvalidInput, "k", "k is 0"),
     "k of 10,000": ({"k": 10_000}, InvalidInput, "k", "k is 10000"),
     "unknown release": ({"release": "another"}, NotFound, "release", "'another'"),
-    "no generator": ({"generator": ""}, InvalidInput, "generator", "fingerprint"),
+    "no fingerprint": ({"generator": "my-sd"}, InvalidInput, "generator", "fingerprint"),
     "unknown generator": (
         {"generator": _OTHER_GENERATOR},
         FingerprintMismatch,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from creditline.index import WorkIndex
 from creditline.index.builds.promotion import builds, live_build, promote
 from creditline.ledger import Ledger, WithdrawalKind
 from creditline.local.health import grpc_serves, redis_answers
+from creditline.local.services import StackPorts
 from creditline.local.stack import LocalStack
 from creditline.local.state import StateDirectory
 from creditline.release import (
@@ -33,6 +36,7 @@ from creditline.release import (
     write_manifest,
     write_work_vectors,
 )
+from creditline.retries import RetryPolicy
 from tests.index.works_made_up import made_up_works, unit_vectors
 from tests.local.processes_left import await_none_naming, processes_naming
 
@@ -107,13 +111,31 @@ def test_vectors_outlive_the_stack(tmp_path: Path) -> None:
     assert found
 
 
-def test_a_service_that_dies_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with LocalStack(state_directory=tmp_path, services=_MODEL_FREE) as stack:
+def test_a_service_that_may_not_be_restarted_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    once = RetryPolicy(max_attempts=1)
+    with LocalStack(state_directory=tmp_path, services=_MODEL_FREE, restarts=once) as stack:
         redis.Redis.from_url(stack.broker_url).shutdown(nosave=True)
         with pytest.raises(Unavailable, match=r"redis ended with status 0(?s:.*)bye bye") as died:
             stack.watch()
         assert died.value.service == "redis"
     await_none_naming(str(tmp_path))
+
+
+def test_a_service_that_keeps_dying_is_restarted_a_few_times_and_then_named(tmp_path: Path) -> None:
+    said: list[str] = []
+    thrice = RetryPolicy(initial_delay_seconds=0.01, max_attempts=3)
+    with LocalStack(
+        state_directory=tmp_path, services=["redis"], restarts=thrice, report=said.append
+    ) as stack:
+        port = stack.broker_url.rsplit(":", 1)[1].removesuffix("/0")
+        redis.Redis.from_url(stack.broker_url).shutdown(nosave=True)
+        # Something else takes its port.
+        with socket.create_server(("127.0.0.1", int(port))), pytest.raises(Unavailable) as died:
+            stack.watch()
+    assert "It was restarted 2 times" in died.value.__notes__[0]
+    assert [line for line in said if "started again" in line] == [
+        f"redis started again at 127.0.0.1:{port}, restart {number}" for number in (1, 2)
+    ]
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
@@ -144,16 +166,42 @@ def test_a_command_in_the_background_of_a_script_stops_on_sigint_too(tmp_path: P
     await_none_naming(str(tmp_path))
 
 
-def test_the_command_ends_with_one_clear_line_when_a_service_dies(tmp_path: Path) -> None:
-    supervisor = _supervisor(tmp_path)
+def test_a_stack_in_the_background_restarts_what_died_and_is_stopped_by_its_directory(
+    tmp_path: Path,
+) -> None:
+    where = ("--state-directory", str(tmp_path))
+    up = _local("up", "--detach", "--api-key", "mine", *where, *_WITHOUT_MODELS)
+    assert up.returncode == 0, up.stderr
+    assert "`creditline local down` stops it" in up.stdout
     state = StateDirectory(tmp_path).read()
     assert state is not None
+    assert state.api_key == "mine"
+    again = _local("up", "--detach", *where, *_WITHOUT_MODELS)
+    assert (again.returncode, f"already runs in {tmp_path} (process {state.supervisor})" in again.stderr) == (
+        2,
+        True,
+    )
     redis.Redis.from_url(state.broker_url).shutdown(nosave=True)
-    said, _ = supervisor.communicate(timeout=120)
-    assert supervisor.returncode == 2
-    assert "error: redis ended with status 0" in said
-    assert "Traceback" not in said
+    for _ in RetryPolicy.polling(0.2, for_seconds=60).attempts():
+        status = _local("status", *where)
+        if status.returncode == 0 and re.search(r"redis .* 1 ", status.stdout):
+            break
+    assert redis.Redis.from_url(state.broker_url).ping()
+    assert (_local("down", *where).returncode, _local("down", *where).returncode) == (0, 2)
     await_none_naming(str(tmp_path))
+
+
+def _local(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "creditline.cli.main", "local", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_chosen_port_is_taken_and_one_in_use_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        with pytest.raises(Conflict, match=f"port {port} cannot be used"):
+            StackPorts.free().with_gateway(0, port)
+    assert StackPorts.free().with_gateway(port, 0).gateway_grpc == port
 
 
 def test_status_lists_running_services_and_names_the_remedy_without_any(tmp_path: Path) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from creditline.cli.connection import KeyOption, StateOption, TargetOption, gateway_client
-
-if TYPE_CHECKING:
-    from creditline.cli.credit_line.line import CreditLine
-    from creditline.client import CreditlineClient
 
 app = typer.Typer(help="Show recorded answers, marked with later withdrawals.", no_args_is_help=True)
 
@@ -37,10 +33,11 @@ def show(
     """Print a credit line as it was served, with works that were withdrawn since then marked."""
     from creditline.cli.credit_line.document import credit_line_document
     from creditline.cli.credit_line.folder import write_credit_line
+    from creditline.cli.credit_line.recorded import recorded_line
     from creditline.cli.credit_line.terminal import credit_line_view
 
     with gateway_client(target, api_key, state_directory) as client:
-        line = _credit_line(client, attribution_id)
+        line = recorded_line(client, attribution_id)
     console = Console(highlight=False)
     if as_json:
         console.print_json(credit_line_document(line))
@@ -49,20 +46,3 @@ def show(
     if output is not None:
         written = ", ".join(str(path) for path in write_credit_line(line, output))
         Console(stderr=True, highlight=False).print(Text(f"Written: {written}"))
-
-
-def _credit_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
-    """The answer with its picture, and the thumbnails of its works that are not withdrawn."""
-    from creditline.cli.credit_line.line import CreditLine, Query
-
-    recorded = client.attribution(attribution_id)
-    picture = client.attributed_picture(attribution_id)
-    return CreditLine(
-        query=Query(picture, recorded.prompt, recorded.generator),
-        answer=recorded.answer,
-        thumbnails={
-            work.id: client.thumbnail(work.id) for work in recorded.answer.works if not work.withdrawn
-        },
-        accuracy=recorded.answer.accuracy,
-        audit=recorded.audit,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from creditline.cli.device import AUTO, DeviceOption
 
 if TYPE_CHECKING:
     from creditline.local.stack import LocalStack
-    from creditline.local.state import ServiceState
+    from creditline.local.state import ServiceState, StateDirectory
 
 app = typer.Typer(help="Run all services on this machine.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
@@ -46,12 +47,33 @@ def up(
         bool,
         typer.Option("--replace-live", help="Load the release even if an operator's build is live."),
     ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the gateway's gRPC; 0: a free one.")
+    ] = 0,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the REST API and page; 0: a free one.")
+    ] = 0,
+    api_key: Annotated[
+        str, typer.Option(help="API keys of the gateway, separated by commas; by default a random one.")
+    ] = "",
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach", "-d", help="Return once all services run; `creditline local down` stops them."
+        ),
+    ] = False,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Start all services on free loopback ports; Ctrl-C stops them."""
+    """Start all services on loopback ports; Ctrl-C or `creditline local down` stops them.
+
+    A service that ends is started again, a few times, with growing delays.
+    """
     from creditline.local.services import SERVICES, known_services
     from creditline.local.stack import LocalStack
 
+    if detach:
+        _start_detached(_state_directory(state_directory))
+        return
     # SIGTERM stops the stack in the same way as Ctrl-C. A script that starts the command in the background
     # leaves SIGINT ignored, which Python keeps; a stop by SIGINT must work there too.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -63,6 +85,8 @@ def up(
         device=device,
         services=wanted,
         replace_live=replace_live,
+        gateway_ports=(port, http_port),
+        api_key=api_key,
         report=lambda line: _console.print(f"[dim]·[/] {line}"),
     )
     try:
@@ -71,6 +95,32 @@ def up(
             stack.watch()
     except KeyboardInterrupt:
         _console.print("all services stopped")
+
+
+@app.command()
+def down(state_directory: StateOption = None) -> None:
+    """Stop the local stack of a state directory, wherever it was started."""
+    from creditline.local.detached import stop_stack
+
+    stop_stack(_state_directory(state_directory))
+    _console.print("all services stopped")
+
+
+def _state_directory(chosen: Path | None) -> StateDirectory:
+    from creditline.local.settings import LocalSettings
+    from creditline.local.state import StateDirectory
+    from creditline.settings import read_settings
+
+    return StateDirectory(chosen or read_settings(LocalSettings).state_directory)
+
+
+def _start_detached(directory: StateDirectory) -> None:
+    """Run this command again without `--detach` in a session of its own, and wait until it is up."""
+    from creditline.local.detached import start_stack
+
+    arguments = [word for word in sys.argv[1:] if word not in ("--detach", "-d")]
+    log = start_stack(arguments, directory, report=lambda line: _console.print(line, markup=False))
+    _console.print(f"\n`creditline local down` stops it; its output goes to {log}", markup=False)
 
 
 def _print_addresses(stack: LocalStack) -> None:
@@ -94,18 +144,16 @@ def _print_addresses(stack: LocalStack) -> None:
 def status(state_directory: StateOption = None) -> None:
     """Show the services with address and health; exits with status 1 if one is unhealthy."""
     from creditline.errors import NotReady
-    from creditline.local.settings import LocalSettings
-    from creditline.local.state import StateDirectory
-    from creditline.settings import read_settings
 
-    directory = StateDirectory(state_directory or read_settings(LocalSettings).state_directory)
+    directory = _state_directory(state_directory)
     state = directory.read()
     if state is None or not directory.is_owned():
         raise NotReady(f"no local stack is running in {directory.path}; start one with `creditline local up`")
-    table = Table("service", "address", "healthy")
+    table = Table("service", "address", "healthy", "restarts")
     healthy = [_is_healthy(service) for service in state.services]
     for service, is_healthy in zip(state.services, healthy, strict=True):
-        table.add_row(service.name, service.address, "[green]yes[/]" if is_healthy else "[red]no[/]")
+        shown = "[green]yes[/]" if is_healthy else "[red]no[/]"
+        table.add_row(service.name, service.address, shown, str(service.restarts))
     _console.print(table)
     _console.print(f"logs in {directory.path / 'logs'}", markup=False)
     if not all(healthy):

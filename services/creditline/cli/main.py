@@ -21,6 +21,7 @@ from creditline.errors import CreditlineError
 GROUPS = {
     "demo": "Generate a picture and print its credit line, using all services.",
     "local": "Run all services on this machine.",
+    "attribute": "Print the works that a picture owes, and who made them.",
     "audit": "Compare a served answer with the teacher.",
     "withdraw": "Withdraw works or contributors from all future answers, or revoke that.",
     "attribution": "Show recorded answers, marked with later withdrawals.",

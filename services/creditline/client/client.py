@@ -100,7 +100,7 @@ class CreditlineClient:
         image: bytes | Path | Image.Image,
         *,
         prompt: str,
-        generator: str,
+        generator: str = "",
         k: int = 10,
         release: str = "",
         timeout_seconds: float | None = None,
@@ -110,7 +110,8 @@ class CreditlineClient:
         Args:
             image: The picture: a file's content, its path, or a decoded picture.
             prompt: The prompt that the picture was made from.
-            generator: Fingerprint of the generator that made the picture, 64 hex digits.
+            generator: Fingerprint of the generator that made the picture, 64 hex digits; empty for the only
+                one that the gateway serves.
             k: Number of works to list, 1 to 1,000.
             release: Name of the release to answer with; empty for the live one.
             timeout_seconds: Longest duration of this call; None for the client's.

@@ -56,13 +56,21 @@ class ServiceProcess:
         self.plan = plan
         self.log = log
         self.began = time.monotonic()
-        with log.open("wb") as output:
-            self._guardian = subprocess.Popen(
+        self._guardian = self._start("wb")
+
+    def restart(self) -> None:
+        """Start the service again after it has ended; its output is appended to the log."""
+        self.began = time.monotonic()
+        self._guardian = self._start("ab")
+
+    def _start(self, mode: str) -> subprocess.Popen[bytes]:
+        with self.log.open(mode) as output:
+            return subprocess.Popen(
                 self._command(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **plan.environment},
+                env={**os.environ, **self.plan.environment},
                 start_new_session=True,
             )
 

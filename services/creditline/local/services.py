@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from creditline.errors import NotReady
+from creditline.errors import Conflict, NotReady
 from creditline.local.health import answers, http_answers
 from creditline.local.processes import ServicePlan
 
@@ -54,6 +54,33 @@ class StackPorts:
             for held_socket in sockets:
                 held_socket.bind((LOOPBACK, 0))
             return cls(*(int(held_socket.getsockname()[1]) for held_socket in sockets))
+
+    def with_gateway(self, grpc: int, http: int) -> StackPorts:
+        """The same ports with chosen ones for the gateway.
+
+        Args:
+            grpc: Port of gRPC; 0: unchanged.
+            http: Port of the REST API and page; 0: unchanged.
+
+        Raises:
+            Conflict: A chosen port is in use.
+        """
+        for port in filter(None, (grpc, http)):
+            _refuse_used(port)
+        return replace(self, gateway_grpc=grpc or self.gateway_grpc, gateway_http=http or self.gateway_http)
+
+
+def _refuse_used(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise Conflict(
+                f"port {port} cannot be used ({error.strerror}); choose another one, or leave it out for a"
+                " free one",
+                field="port",
+            ) from error
 
 
 @dataclass(frozen=True)

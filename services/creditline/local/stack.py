@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from creditline.device_setting import checked_setting
 from creditline.errors import NotReady
 from creditline.local.processes import ServiceProcess
+from creditline.local.restarts import RESTARTS, Restarts
 from creditline.local.services import LOOPBACK, SERVICES, START_ORDER, StackPlan, StackPorts, known_services
 from creditline.local.settings import LocalSettings
 from creditline.local.state import ServiceState, StackState, StateDirectory
@@ -27,6 +28,7 @@ from creditline.release.parts import (
     listed_adapters,
     teacher_place,
 )
+from creditline.retries import RetryPolicy
 from creditline.settings import read_settings
 
 if TYPE_CHECKING:
@@ -53,11 +55,14 @@ class LocalStack:
         device: device of the models (see `creditline.devices`); None: the setting's.
         services: names of the services to start; all by default.
         replace_live: whether to load the release even if a build that an operator chose is live.
+        gateway_ports: ports of the gateway's gRPC and of its REST API; 0: a free one.
+        api_key: API keys of the gateway, separated by commas; empty: the setting's, else a random one.
+        restarts: how often a service that ended is started again while the stack is watched.
         settings: None: read from the environment.
         report: called with one line for each step.
 
     Raises:
-        Conflict: On entry: a stack already runs in the state directory.
+        Conflict: On entry: a stack already runs in the state directory, or a port is in use.
         Unavailable: On entry: a service did not become healthy; the message holds the end of its log.
         NotReady: On entry: an artifact is missing. At construction: a service is unknown.
     """
@@ -70,6 +75,9 @@ class LocalStack:
         device: str | None = None,
         services: Collection[str] = SERVICES,
         replace_live: bool = False,
+        gateway_ports: tuple[int, int] = (0, 0),
+        api_key: str = "",
+        restarts: RetryPolicy = RESTARTS,
         settings: LocalSettings | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -80,6 +88,9 @@ class LocalStack:
         self._services = known_services(services)
         self._replace_live = replace_live
         self._report = report
+        self._gateway_ports = gateway_ports
+        self._api_key = api_key or self._settings.api_keys
+        self._restarts = Restarts(restarts, report)
         self._processes: list[ServiceProcess] = []
         self._plan: StackPlan | None = None
         self._ownership: int | None = None
@@ -187,17 +198,19 @@ class LocalStack:
             self._ownership = None
 
     def watch(self, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Block while all services run.
+        """Block while the services run; a service that ends is started again after a delay.
 
         Args:
             until: checked twice a second; the method returns once it is true.
 
         Raises:
-            Unavailable: A service ended; the message holds the end of its log.
+            Unavailable: A service ended more often than it is restarted; the message holds the end of its
+                log.
         """
         while not until():
-            for process in self._processes:
-                process.refuse_if_ended()
+            restarted = [self._restarts.keep_running(process) for process in self._processes]
+            if any(restarted):
+                self._state.write(self._stack_state())
             time.sleep(_WATCH_SECONDS)
 
     @property
@@ -210,7 +223,7 @@ class LocalStack:
         release, settings = self._find_release(), self._settings
         return StackPlan(
             services=self._services,
-            ports=StackPorts.free(),
+            ports=StackPorts.free().with_gateway(*self._gateway_ports),
             directory=self.directory,
             release_directory=release.directory if release else None,
             generator_directory=self._find_generator(release),
@@ -218,7 +231,7 @@ class LocalStack:
             corpus_file=corpus_place(release, settings.corpus_file) if release else settings.corpus_file,
             teacher_artifacts=self._find_artifacts(release),
             device=self._device,
-            api_key=self._settings.api_keys or secrets.token_urlsafe(_API_KEY_BYTES),
+            api_key=self._api_key or secrets.token_urlsafe(_API_KEY_BYTES),
         )
 
     def _find_release(self) -> Release | None:
@@ -340,7 +353,9 @@ class LocalStack:
 
     def _service_states(self) -> Iterator[ServiceState]:
         for process in self._processes:
-            yield ServiceState(process.plan.name, process.pid, process.plan.address, str(process.log))
+            plan = process.plan
+            restarts = self._restarts.count(plan.name)
+            yield ServiceState(plan.name, process.pid, plan.address, str(process.log), restarts)
 
 
 def _load_message(done: LoadOutcome, release: Release) -> str:

@@ -24,6 +24,8 @@ class ServiceState:
     """Address for messages and health probes."""
     log: str
     """Path of its log."""
+    restarts: int = 0
+    """Number of times that it was started again after it had ended."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,15 @@ class StateDirectory:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            state = self.read()
-            owner = f"process {state.supervisor}" if state else "another process, which is still starting"
+            owner = self.supervisor()
             raise Conflict(
-                f"a local stack already runs in {self.path} ({owner}); stop it with Ctrl-C there, or set "
-                "CREDITLINE_STATE_DIRECTORY to another directory",
+                f"a local stack already runs in {self.path} (process {owner or 'unknown'}); stop it with"
+                " `creditline local down`, or set CREDITLINE_STATE_DIRECTORY to another directory",
                 field="state_directory",
             ) from None
         self.forget()
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
         return descriptor
 
     def is_owned(self) -> bool:
@@ -95,6 +98,16 @@ class StateDirectory:
         finally:
             os.close(descriptor)
         return False
+
+    def supervisor(self) -> int | None:
+        """Process id of the running supervisor, also while it is starting or stopping; None without one."""
+        if not self.is_owned():
+            return None
+        try:
+            return int((self.path / "supervisor.lock").read_text())
+        except ValueError:  # A supervisor of an earlier version, or one that has just locked the file.
+            state = self.read()
+            return state.supervisor if state else None
 
     def log(self, service: str) -> Path:
         """Path of a service's log."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from typer.testing import CliRunner
 
 from creditline.api.answers import AttributionAnswer
+from creditline.cli.attribute import app as attribute_app
 from creditline.corpus.works import Work
 from creditline.errors import NotReady, Unavailable
 from creditline.ledger import Ledger
@@ -150,6 +154,42 @@ def test_rest_gives_the_same_answer_as_grpc(served: Served) -> None:
     assert body["remainder"] == pytest.approx(answer.remainder, abs=1e-6)
     assert body["release"]["name"] == answer.release.name == "development"
     assert body["accuracy"]["audits"] == answer.accuracy.audits
+
+
+def test_the_generator_may_be_left_out_over_every_interface(served: Served, tmp_path: Path) -> None:
+    work = served.corpus.works[8]
+    named = _ask(served, work, k=4)
+    with served.gateway.client(timeout_seconds=120) as client:
+        short = client.attribute(work.thumbnail, prompt=work.caption, k=4)
+        assert client.attribution(short.attribution_id).generator == GENERATOR
+    with served.gateway.http() as http:
+        form = {"prompt": work.caption, "k": 4}
+        posted = http.post("/v1/attributions", files={"image": ("q", work.thumbnail)}, data=form).json()
+    picture, page = tmp_path / "picture.webp", tmp_path / "pages" / "line.html"
+    picture.write_bytes(work.thumbnail)
+    options = ["--prompt", work.caption, "--top", "4", "--target", served.gateway.target, "--json"]
+    printed = CliRunner().invoke(attribute_app, [str(picture), *options, "--html", str(page)])
+    assert printed.exit_code == 0, printed.output
+    document = json.loads(printed.stdout)
+    expected = [line.id for line in named.works]
+    assert [line.id for line in short.works] == expected
+    assert [line["id"] for line in posted["works"]] == expected
+    assert [line["id"] for line in document["works"]] == expected
+    assert work.title in page.read_text()
+
+
+def test_the_command_prints_a_table_and_how_to_audit_it(served: Served, tmp_path: Path) -> None:
+    work = served.corpus.works[8]
+    picture = tmp_path / "picture.webp"
+    picture.write_bytes(work.thumbnail)
+    where = ["--target", served.gateway.target]
+    printed = CliRunner().invoke(attribute_app, [str(picture), "--prompt", work.caption, *where]).output
+    assert "other works of the corpus" in printed
+    assert "No out-of-distribution score" in printed
+    assert re.search(r"creditline audit submit [0-9a-f]{32}\b", printed)
+    missing = CliRunner().invoke(attribute_app, [str(tmp_path / "none.png"), "--prompt", "a", *where])
+    assert isinstance(missing.exception, NotReady)
+    assert "none.png cannot be read (No such file or directory)" in str(missing.exception)
 
 
 def test_the_ledger_holds_the_answer_as_it_was_served(served: Served) -> None:

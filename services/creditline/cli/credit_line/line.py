@@ -120,8 +120,12 @@ class CreditLine:
         """Whether no listed work has a share."""
         return all(work.share <= 0 for work in self.works)
 
+    def shows(self, work: CreditedWork) -> bool:
+        """Whether a thumbnail is shown: not of a withdrawn work, nor of one without a picture."""
+        return not work.withdrawn and bool(self.thumbnails[work.id])
+
     def image_of(self, work: CreditedWork) -> Image.Image | None:
-        """The work's thumbnail, decoded to RGB; None if the work is withdrawn."""
-        if work.withdrawn:
+        """The work's thumbnail, decoded to RGB; None if none is shown."""
+        if not self.shows(work):
             return None
         return Image.open(io.BytesIO(self.thumbnails[work.id])).convert("RGB")

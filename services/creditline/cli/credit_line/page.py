@@ -24,7 +24,8 @@ def credit_line_page(line: CreditLine) -> str:
         words=words,
         picture=_data_uri(_webp(enlarged(line.query.image(), side=_PICTURE_SIDE)), "image/webp"),
         thumbnails=[
-            "" if work.withdrawn else _data_uri(line.thumbnails[work.id], "image/webp") for work in line.works
+            _data_uri(line.thumbnails[work.id], "image/webp") if line.shows(work) else ""
+            for work in line.works
         ],
     )
 

@@ -108,7 +108,12 @@ def share_between(work: CreditedWork) -> str:
 def uncertainty_sentences(line: CreditLine) -> list[str]:
     """The reliability of this answer: out-of-distribution score, coverage of ranges, concentration."""
     answer, sentences = line.answer, []
-    if answer.ood_score is not None and answer.ood_score > 1.0:
+    if answer.ood_score is None:
+        sentences.append(
+            "No out-of-distribution score: the release cannot tell a picture that is unlike those that it was"
+            " calibrated on."
+        )
+    elif answer.ood_score > 1.0:
         sentences.append(
             "This picture is unlike those that the release was calibrated on"
             f" ({answer.ood_score:.1f} times as far off as usual ones are at most):"

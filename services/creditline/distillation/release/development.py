@@ -18,7 +18,8 @@ from creditline.distillation.release.publication import ReleaseContent, write_re
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.encoder.encoder import WIDTH, Encoder, EncoderShape, Projection, Side
 from creditline.generator.reference import reference_corpus
-from creditline.release import Release
+from creditline.release import CORPUS_FILE, Release
+from creditline.release.parts import CORPUS
 from creditline.towers.towers import Towers
 
 _NAME = "development"
@@ -62,6 +63,8 @@ def write_development_release(
         generator_fingerprint=generator_fingerprint,
         towers_fingerprint=store.towers.fingerprint,
         notes=_NOTES,
+        # The reference corpus is in the package.
+        places={} if corpus.fingerprint == reference_corpus().fingerprint else {CORPUS: CORPUS_FILE},
     )
     return write_release(content, directory)
 

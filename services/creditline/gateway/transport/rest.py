@@ -100,7 +100,11 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         image: Annotated[UploadFile, File(description="The picture: PNG, JPEG, WebP, GIF, BMP or TIFF.")],
         prompt: Annotated[str, Form(description="The prompt that the picture was made from.")] = "",
         generator: Annotated[
-            str, Form(description="Fingerprint of the generator that made the picture.")
+            str,
+            Form(
+                description="Fingerprint of the generator that made the picture; empty for the only one that"
+                " is served."
+            ),
         ] = "",
         k: Annotated[int, Form(description="Number of works to list: 1 to 1,000.")] = DEFAULT_K,
         release: Annotated[str, Form(description="Release to answer with; empty for the live one.")] = "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -126,7 +126,7 @@ class Attribute:
         with stopwatch.stage("check"):
             request.check()
             release = self._releases.named(request.release)
-            release.check_generator(request.generator)
+            request = replace(request, generator=release.generator(request.generator))
             picture = await self._decoded(request.image)
         with stopwatch.stage("embed"):
             # The withdrawals are read during the embedding, so that they cost no time.

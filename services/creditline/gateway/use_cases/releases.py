@@ -32,15 +32,23 @@ class ServedRelease:
     sample: CorpusSample
     """Vectors of the release's works, or of a sample of a large corpus."""
 
-    def check_generator(self, fingerprint: str) -> None:
-        """Raise FingerprintMismatch when the release was not made for the generator with this fingerprint."""
+    def generator(self, fingerprint: str) -> str:
+        """Fingerprint of the generator of a request.
+
+        Args:
+            fingerprint: As the request states it; empty for the only generator that is served.
+
+        Raises:
+            FingerprintMismatch: The release was not made for the generator with this fingerprint.
+        """
         known = self.summary.generator_fingerprint
-        if fingerprint != known:
+        if fingerprint not in ("", known):
             raise FingerprintMismatch(
                 f"generator {fingerprint} is not known to release {self.summary.name!r}, which was made for "
                 f"{known}; request a release of that generator",
                 field="generator",
             )
+        return known
 
 
 def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:

@@ -25,7 +25,7 @@ class AttributionRequest:
     prompt: str
     """The prompt that the picture was made from."""
     generator: str
-    """Fingerprint of the generator that made the picture."""
+    """Fingerprint of the generator that made the picture; empty for the only one that is served."""
     k: int = DEFAULT_K
     """Number of works to list."""
     release: str = ""
@@ -55,10 +55,10 @@ def _check_prompt(prompt: str) -> None:
 
 
 def _check_generator(generator: str) -> None:
-    if not _FINGERPRINT.fullmatch(generator):
+    if generator and not _FINGERPRINT.fullmatch(generator):
         raise InvalidInput(
             f"generator is {quoted(generator)}; send the fingerprint of the generator that made the picture, "
-            "64 hex digits in lower case (the release names it)",
+            "64 hex digits in lower case (the release names it), or leave it out",
             field="generator",
         )
 
