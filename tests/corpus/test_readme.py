@@ -10,6 +10,7 @@ import pytest
 from creditline.corpus.columns import FIELDS
 from creditline.corpus.sources import KINDS
 from creditline.corpus.sources.formats.caption_table import FILE_COLUMNS, TABLE_NAMES
+from creditline.corpus.works import PACKED_VERSION, WORK_SCHEMA
 
 _PAGE = (files("creditline.corpus") / "README.md").read_text(encoding="utf-8")
 
@@ -32,6 +33,14 @@ def test_the_pages_tables_are_the_codes(name: str, table: str) -> None:
     found = re.search(rf"<!-- {name} -->\n(.*?)<!-- end of {name} -->", _PAGE, re.DOTALL)
     assert found is not None
     assert found[1].strip() == table, f"write this into services/creditline/corpus/README.md:\n{table}"
+
+
+def test_the_page_lists_the_columns_of_the_packed_form_with_their_types() -> None:
+    found = re.search(r"<!-- packed -->\n(.*?)<!-- end of packed -->", _PAGE, re.DOTALL)
+    assert found is not None
+    listed = re.findall(r"^\| `(\w+)` \| `(.+?)` \| \S", found[1], re.MULTILINE)
+    assert listed == [(field.name, str(field.type).replace("element: ", "item: ")) for field in WORK_SCHEMA]
+    assert f"the version of the form, now {PACKED_VERSION};" in _PAGE
 
 
 @pytest.mark.parametrize("name", [*TABLE_NAMES, *FIELDS["picture"].names[:1], *FILE_COLUMNS])

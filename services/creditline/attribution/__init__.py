@@ -1,8 +1,8 @@
 """Data attribution: gradients, Fisher information, unlearning, and the methods behind one interface.
 
 Public modules: `attributor`, `ensembles.consensus`, `ensembles.expected_change`, `ensembles.models`,
-`gradients.parameters`, `gradients.per_sample`, `gradients.row_store`, `methods.context`,
-`methods.gradient_methods`, `methods.prepared_ascent`, `methods.registry`, `methods.trak`,
+`gradients.key_value`, `gradients.parameters`, `gradients.per_sample`, `gradients.row_store`,
+`methods.context`, `methods.gradient_methods`, `methods.prepared_ascent`, `methods.registry`, `methods.trak`,
 `unlearning.artifacts`, `unlearning.ascent`, `unlearning.fast_teacher`, `unlearning.forgetting`,
 `unlearning.groups`, `unlearning.teacher`.
 """

@@ -65,6 +65,39 @@ def inspect(
 
 
 @app.command()
+def pack(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A directory or file of works, in any supported format.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option(help="Parquet file to write; it is replaced if it exists.")],
+    kind: Annotated[
+        str | None, typer.Option(help="Format of the source, as for `inspect`; detected by default.")
+    ] = None,
+) -> None:
+    """Write a source as one packed corpus, which every command reads, and print its fingerprint.
+
+    Pictures of more than 1,024 pixels or 1 MiB are stored smaller; broken rows are left out and counted.
+    """
+    from creditline.corpus.sources.corpora import read_source
+    from creditline.corpus.works import write_corpus
+    from creditline.errors import InvalidInput
+
+    read = read_source(source, kind=kind)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_corpus(read.corpus, output)
+    except OSError as error:
+        raise InvalidInput(
+            f"{output} cannot be written ({error.strerror}); name a file in a directory of yours",
+            field="output",
+        ) from error
+    for sentence in read.account():
+        _console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    _console.print(f"{output}  fingerprint {read.corpus.fingerprint}", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def build(
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     source: Annotated[

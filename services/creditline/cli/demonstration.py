@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from creditline.api.answers import AttributionAnswer, AuditAnswer
 from creditline.cli.credit_line.line import CreditLine, Query
+from creditline.cli.quiet_libraries import quiet_libraries
 from creditline.cli.steps import StepPrinter
 from creditline.client import CreditlineClient
 from creditline.errors import DeadlineExceeded, NotReady
@@ -86,7 +86,7 @@ def _running(stack: LocalStack, steps: StepPrinter) -> Iterator[None]:
 def _generated(wanted: Demonstration, stack: LocalStack, steps: StepPrinter) -> Query:
     """A picture of the stack's generator. Raises NotReady if the stack has no generator."""
     steps.doing("loading the generator")
-    with _quiet_libraries(), _open_generator(stack, wanted.device) as generator:
+    with quiet_libraries(), _open_generator(stack, wanted.device) as generator:
         steps.doing("sampling")
         picture = generator.sample([wanted.prompt], [wanted.seed])[0]
         fingerprint = generator.fingerprint
@@ -105,20 +105,6 @@ def _open_generator(stack: LocalStack, device: str) -> Generator:
         raise NotReady("the local stack has no generator; start it with the teacher service")
     adapters = [AdapterSpec.parse(adapter) for adapter in stack.generator_adapters]
     return Generator.open(stack.generator_directory, adapters=adapters, device=choose_device(device).name)
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Suppress the progress bars and warnings of the model libraries."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for logging in (diffusers_logging, transformers_logging):
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
 
 
 def _attributed(client: CreditlineClient, query: Query, works: int, steps: StepPrinter) -> AttributionAnswer:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from creditline.cli.adapters import AdapterOption
 from creditline.cli.device import AUTO, DeviceOption, chosen_device
+from creditline.cli.quiet_libraries import quiet_libraries
 
 if TYPE_CHECKING:
     from creditline.distillation.pipeline import Distillation
@@ -118,13 +119,14 @@ def run(
         lambda line: _console.print(line, markup=False),
         device=chosen_device(device),
     )
-    if shard is not None:
-        distillation.label_shard(Shard.parse(shard), labels_round)
-        return
-    if celery:
-        for number in range(1, distillation.rounds + 1):
-            _label_by_workers(distillation, number)
-    release = distillation.run()
+    with quiet_libraries():
+        if shard is not None:
+            distillation.label_shard(Shard.parse(shard), labels_round)
+            return
+        if celery:
+            for number in range(1, distillation.rounds + 1):
+                _label_by_workers(distillation, number)
+        release = distillation.run()
     if into is not None:
         release = copy_release(release, into)
     for figure, value in release.figures.items():

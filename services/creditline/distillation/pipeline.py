@@ -23,6 +23,7 @@ from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.transfer import transfer_figures
 from creditline.distillation.assessment.uncertainty import fit_uncertainty
 from creditline.distillation.consent import consent_note
+from creditline.distillation.forecast import forecast
 from creditline.distillation.label_stages import LabelStages
 from creditline.distillation.labels.common_scale import on_common_scale
 from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSet, read_labels
@@ -89,6 +90,7 @@ class Distillation:
         Raises:
             CreditlineError: A stage failed; a later run resumes there.
         """
+        self._announce()
         stages = self._stages()
         labels = self._label_stages.labels(stages)
         training = stages.run("training", self._training_inputs(labels), self._train(labels))
@@ -112,6 +114,13 @@ class Distillation:
         publish = self._publish(labels, training, calibration, agreement, audits)
         release = stages.run("release", made_of, publish)
         return open_release(release.directory)
+
+    def _announce(self) -> None:
+        """Report the plan and the expected time, unless the labels exist or a run is resumed."""
+        if self.config.labels or (self.directory / "queries").exists():
+            return
+        for sentence in forecast(self._context).sentences():
+            self._report(sentence)
 
     def planned_parts(self, number: int = 1) -> int:
         """Number of parts of a round of labels; the stages that the round depends on are computed.

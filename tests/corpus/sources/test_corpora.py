@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from creditline.cli.corpus import app as corpus_app
 from creditline.corpus.sources.corpora import open_corpus, read_source
 from creditline.corpus.sources.stored_pictures import LONGEST_SIDE_PIXELS, MOST_BYTES, stored_picture
 from creditline.corpus.works import PACKED_VERSION, WORK_SCHEMA, is_packed, read_corpus, write_corpus
@@ -46,6 +48,15 @@ def test_a_folder_and_its_packed_form_are_one_corpus(folder: Path, tmp_path: Pat
     assert again == read.corpus
     assert again.fingerprint == open_corpus(folder).fingerprint
     assert "1 broken rows are left out:" in "\n".join(read.account())
+
+
+def test_the_command_packs_a_source_and_counts_what_it_leaves_out(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "packed.parquet"
+    told = CliRunner().invoke(corpus_app, ["pack", str(folder), "--output", str(output)]).output
+    assert "3 works read from my pictures (folder)" in told
+    assert "1 pictures are stored smaller" in told
+    assert "1 broken rows are left out:" in told
+    assert f"fingerprint {read_corpus(output).fingerprint}" in told
 
 
 def test_small_pictures_are_kept_byte_for_byte_and_large_ones_are_stored_smaller(folder: Path) -> None:
