@@ -1,4 +1,4 @@
 """All services on one machine: a local Qdrant, an embedded Redis, and the supervisor of the processes.
 
-Public modules: `health`, `services`, `settings`, `stack`, `state`.
+Public modules: `detached`, `health`, `services`, `settings`, `stack`, `state`.
 """

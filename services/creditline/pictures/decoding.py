@@ -97,11 +97,16 @@ def picture_fault(image: bytes) -> str:
     return ""
 
 
-def is_small(image: bytes) -> bool:
-    """Whether decoding leaves the size of a picture as it is, by its header; False if that cannot be read."""
+def is_small(image: bytes, *, longest_side: int = LONGEST_SIDE_PIXELS) -> bool:
+    """Whether decoding leaves the size of a picture as it is, by its header; False if that cannot be read.
+
+    Args:
+        image: Content of a file.
+        longest_side: Longest side that `decode` leaves, in pixels.
+    """
     try:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
-            return max(opened.size) <= LONGEST_SIDE_PIXELS
+            return max(opened.size) <= longest_side
     except Exception:  # as in _decoded
         return False
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops
+
+from creditline.errors import InvalidInput
+from creditline.pictures.decoding import decode, is_small
 
 WHITE = (255, 255, 255)
 # A pixel is content when one of its channels (0 to 255) differs from white by more than this.
@@ -84,18 +87,13 @@ def thumbnail_of(encoded: bytes) -> bytes:
     if not encoded:
         return b""
     try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            if opened.format == "WEBP" and max(opened.size) <= _THUMBNAIL_SIDE_PIXELS:
-                return encoded
-            opened.draft("RGB", (_THUMBNAIL_SIDE_PIXELS, _THUMBNAIL_SIDE_PIXELS))
-            small = ImageOps.exif_transpose(opened).convert("RGBA")
-    except Exception:  # Pillow raises errors of many types on damaged files.
+        if encoded[8:12] == b"WEBP" and is_small(encoded, longest_side=_THUMBNAIL_SIDE_PIXELS):
+            return encoded
+        small = decode(encoded, field="thumbnail", longest_side=_THUMBNAIL_SIDE_PIXELS)
+    except InvalidInput:
         return b""
-    small.thumbnail((_THUMBNAIL_SIDE_PIXELS, _THUMBNAIL_SIDE_PIXELS), Image.Resampling.LANCZOS)
-    canvas = Image.new("RGBA", small.size, (*WHITE, 255))
-    canvas.alpha_composite(small)
     buffer = io.BytesIO()
-    canvas.convert("RGB").save(buffer, format="WEBP", quality=_THUMBNAIL_QUALITY)
+    small.save(buffer, format="WEBP", quality=_THUMBNAIL_QUALITY)
     return buffer.getvalue()
 
 
