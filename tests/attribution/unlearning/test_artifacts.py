@@ -23,7 +23,7 @@ from creditline.attribution.unlearning.artifacts import (
 )
 from creditline.attribution.unlearning.teacher import encode_works
 from creditline.corpus.works import Corpus
-from creditline.errors import FingerprintMismatch, NotReady
+from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.generator.losses import Draws, Examples
 from creditline.generator.pipeline import Generator
 
@@ -170,8 +170,34 @@ def test_artifacts_of_another_origin_are_refused_naming_what_differs(
     with pytest.raises(FingerprintMismatch, match=refusal) as refused:
         read_statistics(stored, other)
     assert refused.value.field == field
-    with pytest.raises(FingerprintMismatch, match=refusal):
+    with pytest.raises(FingerprintMismatch, match=f"made with {field} .* use another directory"):
         store_gradients(random_generator, works, other, stored, lambda line: None, works_per_block=_BLOCK)
+
+
+@pytest.mark.parametrize("name", ["gradients.npy", "losses.npy"])
+def test_a_cut_file_is_refused_and_not_filled_up_with_zeros(
+    random_generator: Generator, works: Examples, origin: Origin, stored: Path, name: str
+) -> None:
+    (stored / name).write_bytes((stored / name).read_bytes()[:-64])
+    progress = json.loads((stored / "gradients.json").read_text())
+    for rows in (len(works), 2 * _BLOCK):
+        (stored / "gradients.json").write_text(json.dumps({**progress, "rows": rows}))
+        with pytest.raises(InvalidInput, match=f"{name} is truncated or damaged"):
+            store_gradients(
+                random_generator, works, origin, stored, lambda line: None, works_per_block=_BLOCK
+            )
+
+
+def test_cut_statistics_are_refused_with_the_command_that_makes_them(
+    random_generator: Generator, works: Examples, origin: Origin, stored: Path
+) -> None:
+    write_statistics(random_generator, stored, origin, works, works_per_block=_BLOCK)
+    path = stored / "statistics.safetensors"
+    path.write_bytes(path.read_bytes()[:-64])
+    with pytest.raises(
+        InvalidInput, match=r"not a complete file of the teacher's statistics .* `creditline teacher prepare`"
+    ):
+        read_statistics(stored, origin)
 
 
 def test_missing_statistics_are_refused_with_the_command_that_makes_them(

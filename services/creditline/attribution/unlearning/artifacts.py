@@ -9,34 +9,30 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from numpy.typing import NDArray
 from torch import Tensor
 
 from creditline.attribution.fisher.key_value import Fisher, ekfac_fisher
 from creditline.attribution.gradients.key_value import gradient_factors, key_value_projections, output_widths
-from creditline.build_lock import build_lock
+from creditline.attribution.gradients.row_store import read_rows, rows_done, stored_columns
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.files import replace_file
 from creditline.generator.losses import LOSS, Draws, Examples
 from creditline.generator.pipeline import Generator
-from creditline.tensor_files import write_tensors
+from creditline.tensor_files import read_artifact, write_tensors
 
 _STATISTICS = "statistics.safetensors"
 _TEXT_BASIS, _EIGENVALUES, _OUTPUT_BASIS = "fisher.text", "fisher.eigenvalues", "fisher.outputs"
-_GRADIENTS = "gradients.npy"
+# Names of stored rows (`gradients.row_store`).
+_GRADIENTS, _LOSSES = "gradients", "losses"
 _RENAMING = ", or rename the generator in artifacts of before with `creditline generator migrate`"
-_LOSSES = "losses.npy"
-_PROGRESS = "gradients.json"
 _WORKS_PER_BLOCK = 48
-_REPORT_INTERVAL_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -103,16 +99,18 @@ def read_statistics(directory: Path, origin: Origin) -> Statistics:
     Raises:
         NotReady: The statistics were not computed yet.
         FingerprintMismatch: They have another origin, or were made by an earlier version.
+        InvalidInput: The file is truncated.
     """
     path = directory / _STATISTICS
-    if not path.is_file():
-        raise NotReady(
-            f"there are no teacher statistics at {path}; make them with `creditline teacher prepare`",
-            field="artifacts",
-        )
-    with safe_open(path, framework="pt") as opened:
-        origin.refuse_other(opened.metadata() or {}, path)
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    arrays, metadata = read_artifact(
+        path,
+        what="file of the teacher's statistics",
+        command="creditline teacher prepare",
+        remedy="make them again with `creditline teacher prepare`",
+        field="artifacts",
+    )
+    origin.refuse_other(metadata, path)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return Statistics(tensors.pop("losses"), _fisher_from(tensors, path))
 
 
@@ -167,7 +165,8 @@ def write_statistics(
         ),
         widths,
     )
-    losses = torch.from_numpy(np.load(directory / _LOSSES)).to(works.latents.device)
+    stored = np.array(read_rows(directory / _LOSSES, len(works)))
+    losses = torch.from_numpy(stored).to(works.latents.device)
     statistics = Statistics(losses, fisher)
     tensors = {"losses": statistics.losses, _TEXT_BASIS: fisher.text, _EIGENVALUES: fisher.eigenvalues}
     tensors |= {f"{_OUTPUT_BASIS}.{number:03d}": basis for number, basis in enumerate(fisher.outputs)}
@@ -198,45 +197,22 @@ def store_gradients(
 
     Raises:
         FingerprintMismatch: The directory holds gradients of another origin.
+        InvalidInput: A stored file is truncated, or a gradient is NaN or infinite.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    if _rows_done(directory, origin) < len(works):
-        with build_lock(directory / _GRADIENTS, on_wait=report):
-            _store_missing(generator, works, origin, directory, report, works_per_block)
 
+    def computed(part: range) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        factors = gradient_factors(generator, works.rows(part), origin.draws)
+        return factors.outputs.cpu().numpy(), factors.losses.cpu().numpy()
 
-def _store_missing(
-    generator: Generator,
-    works: Examples,
-    origin: Origin,
-    directory: Path,
-    report: Callable[[str], None],
-    works_per_block: int,
-) -> None:
-    done = _rows_done(directory, origin)
-    started, last_report, first = time.perf_counter(), 0.0, done
-    stored: np.memmap[Any, Any] | None = None
-    losses: np.memmap[Any, Any] | None = None
-    while done < len(works):
-        part = works.rows(range(done, min(done + works_per_block, len(works))))
-        factors = gradient_factors(generator, part, origin.draws)
-        if stored is None or losses is None:
-            create = done == 0
-            stored = _open_memmap(
-                directory / _GRADIENTS, (len(works), *factors.outputs.shape[1:]), create=create
-            )
-            losses = _open_memmap(directory / _LOSSES, (len(works), len(origin.draws)), create=create)
-        stored[done : done + len(part)] = factors.outputs.cpu().numpy()
-        losses[done : done + len(part)] = factors.losses.cpu().numpy()
-        done += len(part)
-        stored.flush()
-        losses.flush()
-        _write_progress(directory, origin, done)
-        elapsed = time.perf_counter() - started
-        if elapsed - last_report > _REPORT_INTERVAL_SECONDS:
-            last_report = elapsed
-            seconds_left = elapsed / (done - first) * (len(works) - done)
-            report(f"gradients: {done}/{len(works)} works, {seconds_left / 60:.1f} minutes left")
+    stored_columns(
+        _columns(directory),
+        origin.as_metadata(),
+        len(works),
+        computed,
+        block=works_per_block,
+        report=report,
+    )
 
 
 def dense_gradients(
@@ -265,35 +241,20 @@ def _stored_factors(
     directory: Path, origin: Origin, works: Examples, works_per_block: int
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Gradients of all works as stored: rows, gradients at the outputs (B, L, D), text (B, L, E)."""
-    done = _rows_done(directory, origin)
+    done = rows_done(_columns(directory), origin.as_metadata())
     if done != len(works):
         raise NotReady(
             f"{directory} holds gradients of {done} of {len(works)} works; compute the others with"
             " `creditline teacher prepare`",
             field="artifacts",
         )
-    stored = np.load(directory / _GRADIENTS, mmap_mode="r")
+    stored = read_rows(directory / _GRADIENTS, len(works))
     for start in range(0, len(works), works_per_block):
         rows = slice(start, min(start + works_per_block, len(works)))
         outputs = torch.from_numpy(np.array(stored[rows])).to(works.text.device)
         yield rows, outputs, works.text[rows]
 
 
-def _open_memmap(path: Path, shape: tuple[int, ...], *, create: bool) -> np.memmap[Any, Any]:
-    return np.lib.format.open_memmap(
-        path, mode="w+" if create else "r+", dtype=np.float32, shape=shape if create else None
-    )
-
-
-def _rows_done(directory: Path, origin: Origin) -> int:
-    path = directory / _PROGRESS
-    if not path.is_file():
-        return 0
-    progress = json.loads(path.read_text())
-    origin.refuse_other(progress["origin"], path)
-    return int(progress["rows"])
-
-
-def _write_progress(directory: Path, origin: Origin, rows: int) -> None:
-    with replace_file(directory / _PROGRESS) as draft:
-        draft.write_text(json.dumps({"origin": origin.as_metadata(), "rows": rows}))
+def _columns(directory: Path) -> tuple[Path, Path]:
+    """Gradients and losses, which are computed together."""
+    return directory / _GRADIENTS, directory / _LOSSES
