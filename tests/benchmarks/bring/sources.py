@@ -36,7 +36,7 @@ from tests.pipelines import stable_diffusion_15
 COMMAND = "make bench-bring"
 SEED = 0
 CLIP_FEATURES = "CLIP features"
-_WORKS, _QUERIES = 48, 16
+_WORKS, _QUERIES = 36, 16
 _SECONDS = 900.0
 
 
