@@ -98,6 +98,53 @@ def pack(
 
 
 @app.command()
+def report(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A packed corpus, or a directory or file of works.", show_default=False),
+    ],
+    template: Annotated[
+        str,
+        typer.Option(
+            help="eu: the EU's public summary of training content; ab2013: California's AB 2013.",
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[str | None, typer.Option(help="Format of the source; detected by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; printed by default.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of Markdown.")] = False,
+) -> None:
+    """Fill a form on training content with counts from the data; what only the operator knows stays empty."""
+    import json
+
+    from creditline.corpus.report.counts import corpus_counts
+    from creditline.corpus.report.output import report_json, report_markdown
+    from creditline.corpus.report.templates import TEMPLATES, filled
+    from creditline.errors import InvalidInput
+    from creditline.files import replace_file
+
+    if template not in TEMPLATES:
+        raise InvalidInput(
+            f"there is no template {template!r}; choose one of {', '.join(TEMPLATES)}", field="template"
+        )
+    with Console(stderr=True).status("Counting …"):
+        form = filled(template, corpus_counts(source, kind=kind))
+    text = (
+        json.dumps(report_json(form), ensure_ascii=False, indent=2) + "\n"
+        if as_json
+        else report_markdown(form)
+    )
+    encoded = text.encode("utf-8", "replace")
+    if output is None:
+        typer.echo(encoded, nl=False)
+    else:
+        with replace_file(output) as draft:
+            draft.write_bytes(encoded)
+
+
+@app.command()
 def build(
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     source: Annotated[

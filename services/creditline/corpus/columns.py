@@ -89,6 +89,8 @@ FIELDS = MappingProxyType(
         ),
         "exif": Field(("exif",), "EXIF data of the picture as JSON, as img2dataset writes it"),
         "xmp": Field(("xmp",), "the picture's XMP packet"),
+        "svg": Field(("svg",), "the SVG original, for its RDF"),
+        "exiftool": Field(("exiftool",), "the picture's row of `exiftool -j`"),
         "rsl": Field(("rsl",), "a licence in RSL's XML"),
         "credits": Field(("credits",), "names with places, of a packed corpus"),
         "consent": Field(("consent",), "statements about the work's use, of a packed corpus"),

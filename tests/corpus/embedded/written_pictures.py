@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 CONTAINERS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF")
 _NAMESPACES = {
@@ -79,8 +80,11 @@ def picture(
     if container == "PNG":
         options["pnginfo"] = _png_texts(packet, texts or {})
     if container == "TIFF":
-        tags = {700: packet, 33723: iptc_data}
-        options["tiffinfo"] = {tag: content for tag, content in tags.items() if content}
+        options["tiffinfo"] = ImageFileDirectory_v2()
+        if packet:
+            options["tiffinfo"][700] = packet
+        if iptc_data:
+            options["tiffinfo"][33723] = iptc_data + b"\0" * (-len(iptc_data) % 4)
         options.pop("exif", None)
         if exif_data:
             held = Image.Exif()
@@ -91,12 +95,25 @@ def picture(
     encoded = buffer.getvalue()
     if container == "JPEG" and iptc_data:
         encoded = with_segment(encoded, 0xED, b"Photoshop 3.0\0" + _iptc_resource(iptc_data))
+    if container == "TIFF" and iptc_data:
+        encoded = _declared_as_numbers(encoded, 33723)
     if container == "PNG" and iptc_data:
-        raw = f"\niptc\n{len(iptc_data):8}\n{iptc_data.hex()}\n".encode()
+        resource = _iptc_resource(iptc_data)
+        raw = f"\nIPTC profile\n{len(resource):8}\n{resource.hex()}\n".encode()
         encoded = with_chunk(encoded, b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(raw))
     if container == "GIF" and packet:
         encoded = encoded[:-1] + b"\x21\xff\x0bXMP DataXMP" + packet + _GIF_TRAILER + b"\x3b"
     return encoded
+
+
+def _declared_as_numbers(tiff: bytes, tag: int) -> bytes:
+    """The file with a tag of bytes declared as numbers of four bytes, as most programs declare IPTC's."""
+    for kind in (1, 7):
+        at = tiff.find(struct.pack("<HH", tag, kind))
+        if at >= 0:
+            count = struct.unpack_from("<I", tiff, at + 4)[0] // 4
+            return tiff[:at] + struct.pack("<HHI", tag, 4, count) + tiff[at + 8 :]
+    raise AssertionError(f"the file has no tag {tag}")
 
 
 def _png_texts(packet: bytes, texts: dict[str, str]) -> PngInfo:

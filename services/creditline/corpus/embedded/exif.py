@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -30,14 +31,15 @@ def exif_metadata(data: bytes) -> PictureMetadata:
     """
     exif = Image.Exif()
     try:
-        exif.load(data)
-        original = exif.get_ifd(_EXIF_IFD).get(_DATE_TIME_ORIGINAL)
-        return _metadata(
-            artist=_decoded(exif.get(_ARTIST)),
-            author=_wide(exif.get(_XP_AUTHOR)),
-            copyright_notice=_decoded(exif.get(_COPYRIGHT)),
-            created=_decoded(original),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exif.load(data)
+            return _metadata(
+                artist=_decoded(exif.get(_ARTIST)),
+                author=_wide(exif.get(_XP_AUTHOR)),
+                copyright_notice=_decoded(exif.get(_COPYRIGHT)),
+                created=_decoded(exif.get_ifd(_EXIF_IFD).get(_DATE_TIME_ORIGINAL)),
+            )
     except Exception:  # Pillow's readers raise errors of any type for malformed data.
         return NO_METADATA
 

@@ -48,6 +48,11 @@ def picture_metadata(encoded: bytes) -> PictureMetadata:
     return _metadata(blocks, encoded, mime_type)
 
 
+def media_type(encoded: bytes) -> str:
+    """The media type of an encoded picture; `unknown` for formats that hold no metadata."""
+    return _format(encoded)[0] or ("image/bmp" if encoded.startswith(b"BM") else "unknown")
+
+
 def _metadata(blocks: Blocks, encoded: bytes, mime_type: str) -> PictureMetadata:
     parts = [xmp_metadata(packet) for packet in blocks.xmp]
     if blocks.has_c2pa:  # The manifest that is here is the one that the packet says to be elsewhere, too.

@@ -12,6 +12,8 @@ from creditline.corpus.embedded.containers.blocks import MOST_BLOCKS, Blocks
 from creditline.corpus.embedded.containers.jpeg import iptc_resource
 
 _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG, _C2PA_TAG = 700, 33723, 34377, 52545
+# Tags that may hold statements about the use of the picture.
+_STATING_TAGS = {_XMP_TAG: "XMP", _C2PA_TAG: "C2PA"}
 _C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _XMP_APPLICATION, _C2PA_APPLICATION = b"XMP DataXMP", b"C2PA_GIF"
 # XMP in a GIF is not cut into blocks; a trailer after it, which begins so, leads every reader to the end.
@@ -92,24 +94,31 @@ def _colour_table_bytes(flags: bytes) -> int:
 def tiff_blocks(data: bytes) -> Blocks:
     """The metadata tags of the first picture of a TIFF file; the whole file stands for its EXIF data."""
     blocks = Blocks(exif=data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as skipped:
+        warnings.simplefilter("always")
         with Image.open(io.BytesIO(data), formats=("TIFF",)) as opened:
             tags = opened.tag_v2  # type: ignore[attr-defined]
             blocks.add_xmp(_tag_bytes(tags.get(_XMP_TAG)))
-            resources = _tag_bytes(tags.get(_PHOTOSHOP_TAG))
-            blocks.iptc = _tag_bytes(tags.get(_IPTC_TAG)) or iptc_resource(resources)
+            # Writers declare this tag as numbers, of which Pillow keeps only the first.
+            raw = tags._tagdata
+            blocks.iptc = raw.get(_IPTC_TAG, b"") or iptc_resource(raw.get(_PHOTOSHOP_TAG, b""))
             blocks.has_c2pa = _C2PA_TAG in tags
+    # Pillow leaves out tags whose content is not in the file, and only warns of them.
+    lost = [place for tag, place in _STATING_TAGS.items() if any(_skips(one, tag) for one in skipped)]
+    blocks.faults.extend((place, "a tag whose content is not in the file") for place in lost)
     return blocks
 
 
+def _skips(warning: warnings.WarningMessage, tag: int) -> bool:
+    return str(warning.message).endswith(f"Skipping tag {tag}")
+
+
 def _tag_bytes(value: object) -> bytes:
-    """The bytes of a tag, which a writer may have declared as bytes, as numbers or as text."""
+    """The bytes of a tag, which a writer may have declared as bytes, as small numbers or as text."""
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
-    if isinstance(value, tuple) and all(isinstance(one, int) for one in value):
-        wide = any(one > 255 for one in value)
-        return b"".join(one.to_bytes(4, "little") for one in value) if wide else bytes(value)
+    if isinstance(value, tuple) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
+        return bytes(value)
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     return value if isinstance(value, bytes) else b""

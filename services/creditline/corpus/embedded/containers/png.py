@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 from creditline.corpus.embedded.containers.blocks import MOST_BLOCK_BYTES, MOST_BLOCKS, Blocks
+from creditline.corpus.embedded.containers.jpeg import iptc_resource
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP_KEYWORDS = ("XML:com.adobe.xmp", "Raw profile type xmp")
@@ -48,7 +49,8 @@ def _add_text(blocks: Blocks, kind: bytes, content: bytes) -> None:
     elif name in _EXIF_KEYWORDS:
         blocks.exif = blocks.exif or _profile(raw)
     elif name in _IPTC_KEYWORDS:
-        blocks.iptc = blocks.iptc or _profile(raw)
+        profile = _profile(raw)
+        blocks.iptc = blocks.iptc or iptc_resource(profile) or profile
     else:
         blocks.texts.append((name, raw.decode(encoding, "replace")))
 
@@ -79,7 +81,8 @@ def _inflated(packed: bytes) -> bytes:
 
 def _profile(raw: bytes) -> bytes:
     """The bytes of a profile in ImageMagick's form: its name, its length, then hexadecimal digits."""
-    digits = b"".join(raw.split()[2:])
+    lines = raw.strip().partition(b"\n")[2].partition(b"\n")[2]
+    digits = b"".join(lines.split())
     try:
         return bytes.fromhex(digits.decode("ascii"))
     except ValueError:
