@@ -71,9 +71,10 @@ def picture(
     iptc_data: bytes = b"",
     texts: dict[str, str] | None = None,
     side: int = 24,
+    image: Image.Image | None = None,
 ) -> bytes:
-    """A small picture with these blocks in one of the `CONTAINERS`."""
-    image = Image.radial_gradient("L").resize((side, side)).convert("RGB")
+    """A small picture, or the given one, with these blocks in one of the `CONTAINERS`."""
+    image = image or Image.radial_gradient("L").resize((side, side)).convert("RGB")
     options: dict[str, Any] = {"exif": exif_data} if exif_data and container != "GIF" else {}
     if packet and container in ("JPEG", "WEBP", "AVIF"):
         options["xmp"] = packet

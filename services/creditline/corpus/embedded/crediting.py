@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from creditline.corpus.embedded.picture_metadata import NO_METADATA, PictureMetadata
 from creditline.corpus.names import name_key
@@ -30,20 +31,25 @@ def with_metadata(work: Work, metadata: PictureMetadata) -> Work:
     if metadata == NO_METADATA:
         return work
     credits = tuple(dict.fromkeys((*work.credits, *metadata.names)))
-    described = replace(work, credits=credits, consent=work.consent.with_statements(metadata.statements))
-    credited = () if TABLE in {one.place for one in credits} else _credited(credits)
+    changed: dict[str, Any] = {
+        "credits": credits,
+        "consent": work.consent.with_statements(metadata.statements),
+    }
+    credited = () if any(one.place == TABLE for one in credits) else _credited(credits)
     if credited:
-        described = replace(described, contributor=credited[0], rights_holders=equal_parts(credited))
+        changed |= {"contributor": credited[0], "rights_holders": equal_parts(credited)}
     if work.licence == UNKNOWN and metadata.licences:
-        described = replace(described, licence=metadata.licences[0].text)
+        changed["licence"] = metadata.licences[0].text
     if work.created is None and metadata.created is not None:
-        described = replace(described, created=metadata.created)
-    return described
+        changed["created"] = metadata.created
+    return replace(work, **changed)
 
 
 def with_table_names(work: Work) -> Work:
     """The work with the names that its table states, as the first of its credits."""
     named = tuple(NamedPerson(name, TABLE) for name in work.people if name != UNKNOWN)
+    if not named:
+        return work
     return replace(work, credits=tuple(dict.fromkeys((*named, *work.credits))))
 
 
@@ -56,6 +62,8 @@ def equal_parts(names: Sequence[str]) -> tuple[RightsHolder, ...]:
 
 def names_disagree(credits: Sequence[NamedPerson]) -> bool:
     """Whether two places name different people; spellings of one name do not count."""
+    if len(credits) < 2:
+        return False
     by_place: dict[str, set[str]] = {}
     for one in credits:
         by_place.setdefault(one.place, set()).add(name_key(one.name))

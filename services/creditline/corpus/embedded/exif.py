@@ -5,12 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-
-from PIL import Image
 
 from creditline.corpus.embedded.picture_metadata import (
     NO_METADATA,
@@ -19,9 +16,11 @@ from creditline.corpus.embedded.picture_metadata import (
     people,
     seconds,
 )
+from creditline.corpus.embedded.tiff_tags import byte_tags
 from creditline.corpus.texts import decode_text
 
-_ARTIST, _COPYRIGHT, _XP_AUTHOR, _EXIF_IFD, _DATE_TIME_ORIGINAL = 0x13B, 0x8298, 0x9C9D, 0x8769, 0x9003
+_ARTIST, _COPYRIGHT, _XP_AUTHOR, _DATE_TIME_ORIGINAL = 0x13B, 0x8298, 0x9C9D, 0x9003
+_TAGS = frozenset((_ARTIST, _COPYRIGHT, _XP_AUTHOR, _DATE_TIME_ORIGINAL))
 
 
 def exif_metadata(data: bytes) -> PictureMetadata:
@@ -29,19 +28,13 @@ def exif_metadata(data: bytes) -> PictureMetadata:
 
     EXIF holds no statement about the use of a picture, so damage to it hides none.
     """
-    exif = Image.Exif()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exif.load(data)
-            return _metadata(
-                artist=_decoded(exif.get(_ARTIST)),
-                author=_wide(exif.get(_XP_AUTHOR)),
-                copyright_notice=_decoded(exif.get(_COPYRIGHT)),
-                created=_decoded(exif.get_ifd(_EXIF_IFD).get(_DATE_TIME_ORIGINAL)),
-            )
-    except Exception:  # Pillow's readers raise errors of any type for malformed data.
-        return NO_METADATA
+    tags = byte_tags(data, _TAGS)
+    return _metadata(
+        artist=_decoded(tags.get(_ARTIST)),
+        author=_wide(tags.get(_XP_AUTHOR)),
+        copyright_notice=_decoded(tags.get(_COPYRIGHT)),
+        created=_decoded(tags.get(_DATE_TIME_ORIGINAL)),
+    )
 
 
 def exif_column_metadata(value: Any) -> PictureMetadata:
@@ -95,14 +88,10 @@ def _plain(value: Any) -> str:
 
 
 def _decoded(value: Any) -> str:
-    """The text of a value; Pillow reads texts as Latin-1, while most programs write them in UTF-8."""
+    """The text of a value, without the zero bytes that end it."""
     if isinstance(value, bytes):
-        return decode_text(value)[0]
-    if not isinstance(value, str):
-        return "" if value is None else str(value)
-    with suppress(UnicodeEncodeError):
-        return decode_text(value.encode("latin-1"))[0]
-    return value
+        return decode_text(value.rstrip(b"\0"))[0]
+    return "" if value is None else str(value)
 
 
 def _wide(value: Any) -> str:

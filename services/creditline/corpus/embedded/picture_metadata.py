@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from creditline.corpus.consent.uses import Statement
@@ -17,6 +18,7 @@ from creditline.corpus.texts import clean
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
 _DATE = re.compile(r"\s*(\d{4})[-:]?(\d\d)?[-:]?(\d\d)?(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?")
 _MOST_NAMES = 50
+_CACHED_TEXTS = 4096
 _MOST_NAME_LENGTH, _MOST_LICENCE_LENGTH = 200, 500
 # Words that programs and forms put where a name belongs.
 _PLACEHOLDERS = frozenset({"anonymous", "none", "author", "artist", "creator"})
@@ -53,9 +55,9 @@ class PictureMetadata:
         """The metadata of several places as one; the first date and source that are given hold."""
         parts = (self, *others)
         return PictureMetadata(
-            names=tuple(dict.fromkeys(one for part in parts for one in part.names)),
-            licences=tuple(dict.fromkeys(one for part in parts for one in part.licences)),
-            statements=tuple(dict.fromkeys(one for part in parts for one in part.statements)),
+            names=tuple(one for part in parts for one in part.names),
+            licences=tuple(one for part in parts for one in part.licences),
+            statements=tuple(one for part in parts for one in part.statements),
             created=next((part.created for part in parts if part.created is not None), None),
             digital_source=next((part.digital_source for part in parts if part.digital_source), ""),
         )
@@ -67,23 +69,30 @@ NO_METADATA = PictureMetadata()
 
 def people(place: str, values: Iterable[Any]) -> tuple[NamedPerson, ...]:
     """The names in the values of one place; a semicolon separates names, and an HTML link is its text."""
-    names = dict.fromkeys(name for value in values for name in _names_in(value))
+    names: dict[str, None] = {}
+    for value in values:
+        names.update(dict.fromkeys(_names_in_text(value) if isinstance(value, str) else _names_in(value)))
     return tuple(NamedPerson(name, place) for name in list(names)[:_MOST_NAMES])
 
 
-def _names_in(value: Any) -> Iterator[str]:
+@lru_cache(maxsize=_CACHED_TEXTS)
+def _names_in_text(text: str) -> tuple[str, ...]:
+    """The names in a text; cached, because the places of a picture mostly name the same people."""
+    return _names_in(text)
+
+
+def _names_in(value: Any) -> tuple[str, ...]:
     try:
-        for named in named_people(value):
-            if named.name.casefold() not in _PLACEHOLDERS:
-                yield named.name[:_MOST_NAME_LENGTH]
+        named = named_people(value)
     except NotUnderstood:
-        return
+        return ()
+    return tuple(one.name[:_MOST_NAME_LENGTH] for one in named if one.name.casefold() not in _PLACEHOLDERS)
 
 
 def licences(place: str, texts: Iterable[str]) -> tuple[Licence, ...]:
     """The licences that one place states, in one line each."""
-    found = (" ".join(_without_markup(clean(text)).split())[:_MOST_LICENCE_LENGTH] for text in texts)
-    return tuple(Licence(text, place) for text in dict.fromkeys(filter(None, found)))
+    found = [" ".join(_without_markup(clean(text)).split())[:_MOST_LICENCE_LENGTH] for text in texts]
+    return tuple(Licence(text, place) for text in dict.fromkeys(found) if text)
 
 
 def seconds(text: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from creditline.corpus.consent.columns import column_statements
+from creditline.corpus.consent.columns import CONSENT_COLUMNS, column_statements
 from creditline.corpus.consent.packing import unpacked_consent
 from creditline.corpus.embedded.crediting import with_metadata, with_table_names
 from creditline.corpus.embedded.exif import exif_column_metadata
@@ -16,8 +16,9 @@ from creditline.corpus.rights import NamedPerson
 from creditline.corpus.texts import decode_text
 from creditline.corpus.works import Work
 
-RECORD_FIELDS = ("exif", "xmp", "svg", "exiftool", "rsl", "uploader", "credits", "consent")
-"""Fields that this module reads, beside those of `creditline.corpus.consent.columns`."""
+_FIELDS = frozenset(
+    ("exif", "xmp", "svg", "exiftool", "rsl", "uploader", "credits", "consent", *CONSENT_COLUMNS)
+)
 
 
 def with_record(work: Work, values: Mapping[str, Any]) -> Work:
@@ -28,6 +29,8 @@ def with_record(work: Work, values: Mapping[str, Any]) -> Work:
         values: Values of the record by field.
     """
     named = with_table_names(work)
+    if _FIELDS.isdisjoint(values):
+        return named
     packed = PictureMetadata(
         names=tuple(_packed_credits(values.get("credits"))),
         statements=unpacked_consent(values.get("consent")).statements,

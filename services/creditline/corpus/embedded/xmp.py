@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.common import DefusedXmlException
@@ -45,6 +46,12 @@ _DATES = ("photoshop:DateCreated", "exif:DateTimeOriginal", "xmp:CreateDate", "d
 _ENCODED_RIGHTS = "Iptc4xmpExt:EmbdEncRightsExpr"
 REMOTE_MANIFEST = " remote manifest"
 """End of the place of statements about a C2PA manifest that lies elsewhere."""
+_STATED = (
+    *("plus:DataMining", "plus:OtherConstraints", "tdm:reservation", "tdm:policy", "dcterms:provenance"),
+    *(_ENCODED_RIGHTS, "Iptc4xmpExt:DigitalSourceType"),
+)
+_READ = frozenset((*_NAMES, *_LICENCES, *_DATES, *_STATED))
+_CACHED_TAGS = 4096
 _RSL_MARK = "rslstandard.org/rsl"
 
 
@@ -64,14 +71,24 @@ def xmp_metadata(packet: bytes, origin: str = "XMP") -> PictureMetadata:
     properties = _properties(root)
     texts = {name: list(_texts(elements)) for name, elements in properties.items()}
     return PictureMetadata(
-        names=tuple(one for name in _NAMES for one in people(f"{origin} {name}", texts.get(name, ()))),
-        licences=tuple(
-            one for name in _LICENCES for one in licences(f"{origin} {name}", texts.get(name, ()))
+        names=tuple(
+            one for name in _NAMES if name in texts for one in people(f"{origin} {name}", texts[name])
         ),
-        statements=tuple(_statements(root, texts, origin)),
+        licences=tuple(
+            one for name in _LICENCES if name in texts for one in licences(f"{origin} {name}", texts[name])
+        ),
+        statements=(
+            *_statements(texts, origin),
+            *(_rsl_statements(root, origin) if _may_hold_rsl(packet) else ()),
+        ),
         created=seconds(next(filter(None, (_first(texts, name) for name in _DATES)), "")),
         digital_source=_first(texts, "Iptc4xmpExt:DigitalSourceType").rpartition("/")[2],
     )
+
+
+def _may_hold_rsl(packet: bytes) -> bool:
+    """Whether RSL's namespace is in a packet; of one in UTF-16 or UTF-32, whether it may be."""
+    return _RSL_MARK.encode() in packet or b"\0" in packet
 
 
 def parsed(packet: bytes) -> Element | None:
@@ -91,17 +108,18 @@ def parsed(packet: bytes) -> Element | None:
 
 
 def _properties(root: Element) -> dict[str, list[Element | str]]:
-    """Elements and attribute values of all properties, by their name with its usual prefix."""
+    """Elements and attribute values of the properties that are read, by their name with its usual prefix."""
     found: dict[str, list[Element | str]] = {}
     for rdf in root.iter(f"{_RDF}RDF"):
         for description in rdf:
-            for tag, value in description.attrib.items():
-                found.setdefault(_prefixed(tag), []).append(value)
-            for child in description:
-                found.setdefault(_prefixed(child.tag), []).append(child)
+            given = [*description.attrib.items(), *((child.tag, child) for child in description)]
+            for tag, value in given:
+                if _prefixed(tag) in _READ:
+                    found.setdefault(_prefixed(tag), []).append(value)
     return found
 
 
+@lru_cache(maxsize=_CACHED_TAGS)
 def _prefixed(tag: str) -> str:
     namespace, _, name = tag.removeprefix("{").rpartition("}")
     address = namespace.partition("://")[2].removeprefix("www.")
@@ -142,7 +160,7 @@ def _flat(element: Element) -> str:
     return " ".join("".join(element.itertext()).split())
 
 
-def _statements(root: Element, texts: dict[str, list[str]], origin: str) -> Iterator[Statement]:
+def _statements(texts: dict[str, list[str]], origin: str) -> Iterator[Statement]:
     constraint = _first(texts, "plus:OtherConstraints")
     for value in filter(str.strip, texts.get("plus:DataMining", ())):
         yield data_mining(f"{origin} plus:DataMining", value, constraint)
@@ -154,7 +172,6 @@ def _statements(root: Element, texts: dict[str, list[str]], origin: str) -> Iter
     for address in texts.get("dcterms:provenance", ()):
         if "://" in address:
             yield Statement.unreadable(f"{origin}{REMOTE_MANIFEST}", f"{address} is not fetched")
-    yield from _rsl_statements(root, origin)
     for text in texts.get(_ENCODED_RIGHTS, ()):
         if _RSL_MARK in text:
             yield from rsl_text_statements(f"{origin} {_ENCODED_RIGHTS}", text)
