@@ -112,7 +112,10 @@ def _properties(root: Element) -> dict[str, list[Element | str]]:
     found: dict[str, list[Element | str]] = {}
     for rdf in root.iter(f"{_RDF}RDF"):
         for description in rdf:
-            given = [*description.attrib.items(), *((child.tag, child) for child in description)]
+            given: list[tuple[str, Element | str]] = [
+                *description.attrib.items(),
+                *((child.tag, child) for child in description),
+            ]
             for tag, value in given:
                 if _prefixed(tag) in _READ:
                     found.setdefault(_prefixed(tag), []).append(value)
