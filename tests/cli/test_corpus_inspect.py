@@ -14,7 +14,10 @@ import pytest
 from rich.console import Console
 
 from creditline.cli.survey_view import survey_view
+from creditline.corpus.embedded.crediting import NAMES_DISAGREE
 from creditline.corpus.sources import open_source, survey
+from creditline.corpus.sources.embedded_data import UNREADABLE
+from tests.corpus.embedded.written_pictures import picture, sequence, xmp
 from tests.corpus.sources.examples import (
     EXAMPLES,
     write_folder,
@@ -116,3 +119,20 @@ def test_sources_are_opened_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_consent_and_disagreements_about_names_are_counted(tmp_path: Path) -> None:
+    packet = xmp(sequence("dc:creator", "Ann"), plus_DataMining="DMI-PROHIBITED-GENAIMLTRAINING")
+    for name, author in (("a", "ann "), ("b", "Ben"), ("c", None)):
+        (tmp_path / f"{name}.png").write_bytes(picture("PNG", packet=packet))
+        (tmp_path / f"{name}.json").write_text(json.dumps({"caption": "a barn", "author": author}))
+    (tmp_path / "d.png").write_bytes(picture("PNG", packet=packet[:-80]))
+    (tmp_path / "d.txt").write_text("a barn")
+    found = survey(open_source(tmp_path))
+    assert found.consent["generative_training"] == {"prohibited": 3, "unreadable": 1}
+    assert found.consent["training"] == {"unreadable": 1, "unspecified": 3}
+    assert found.notes == {NAMES_DISAGREE: 1, UNREADABLE: 1}
+    assert "3 prohibited, 1 unreadable" in _shown(tmp_path)
+    plain = survey(open_source(tmp_path, embedded=False))
+    assert plain.consent["generative_training"] == {"unspecified": 4}
+    assert plain.notes == {}

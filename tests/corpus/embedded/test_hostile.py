@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 
 import pytest
 
 from creditline.corpus.consent.uses import Consent
 from creditline.corpus.embedded.reading import picture_metadata
+from tests.corpus.embedded.signed_pictures import signed, training_mining
 from tests.corpus.embedded.written_pictures import CONTAINERS, exif, iptc, picture, sequence, xmp
 
 _PACKET = xmp(sequence("dc:creator", "Ann"), plus_DataMining="DMI-PROHIBITED")
@@ -61,3 +63,15 @@ def test_a_cut_file_does_not_turn_a_prohibition_into_silence() -> None:
         whole = picture(container, packet=_PACKET)
         cut = picture_metadata(whole[: whole.index(b"<rdf:RDF") + 9] if container != "PNG" else whole[:90])
         assert Consent(cut.statements).by_use["mining"] == "unreadable", container
+
+
+def test_without_the_extra_a_manifest_is_unreadable_and_the_way_to_read_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded = signed(picture("JPEG"), "JPEG", training_mining("cawg", ai_training="notAllowed"))
+    monkeypatch.setitem(
+        sys.modules, "c2pa", None
+    )  # As where it is not installed.
+    (statement,) = picture_metadata(encoded).statements
+    assert statement.is_unreadable
+    assert "creditline[provenance]" in statement.text
