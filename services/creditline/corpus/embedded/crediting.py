@@ -13,7 +13,7 @@ from creditline.corpus.works import Work
 
 TABLE = "table"
 """Place of the names that the source itself states, in a column, a key or a file beside the picture."""
-NAMES_DISAGREE = "names differ between the table and the picture, or within the picture"
+NAMES_DISAGREE = "names differ between places"
 # Ends of the names of places, in the order in which they are credited.
 _PRECEDENCE = (
     *(" dc:creator", "IPTC By-line", "EXIF Artist", " tiff:Artist", "EXIF XPAuthor", " plus:ImageCreator"),

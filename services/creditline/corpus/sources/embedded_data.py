@@ -10,8 +10,8 @@ from creditline.corpus.embedded.picture_metadata import MADE_BY_A_MODEL
 from creditline.corpus.embedded.reading import picture_metadata
 from creditline.corpus.sources.found import Found, Source
 
-MODEL_MADE = "picture says that a model made it (digital source type)"
-UNREADABLE = "statement about the use of the picture could not be read"
+MODEL_MADE = "picture says a model made it"
+UNREADABLE = "consent not readable"
 
 
 @dataclass(frozen=True)
