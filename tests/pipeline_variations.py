@@ -15,6 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from creditline.generator.adapters.specification import AdapterSpec
+from creditline.generator.pipeline import Generator
+
 UNET = "unet/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
@@ -33,6 +36,8 @@ class Variation:
     """Changes a plain directory into this kind."""
     same_as: str | None = "plain"
     """Name of the good kind with the same fingerprint; None: a fingerprint of its own."""
+    adapters: tuple[str, ...] = ()
+    """Adapters to merge, by their names in the directory, each `NAME` or `NAME:strength`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,15 @@ class Fault:
     """The file or folder that the sentence names."""
     key: str = ""
     """A key or value that the sentence names."""
+    adapters: tuple[str, ...] = ()
+    """Adapters to merge, as of `Variation`."""
+
+
+def opened(directory: Path, kind: Variation | Fault) -> Generator:
+    """Open a changed directory with the adapters of its kind."""
+    return Generator.open(
+        directory, adapters=[AdapterSpec.parse(str(directory / name)) for name in kind.adapters]
+    )
 
 
 def edit(directory: Path, file: str, change: Callable[[Tensors], Mapping[str, Tensor]]) -> None:
@@ -195,8 +209,36 @@ def lora_tensors() -> Tensors:
     }
 
 
-def _lora_at(file: str) -> Change:
-    return lambda directory: save_file(lora_tensors(), directory / file)
+def _lora_at(file: str, **more: Tensor) -> Change:
+    return lambda directory: save_file(
+        {**lora_tensors(), **{f"unet.{_CROSS}.to_k.{name}": value for name, value in more.items()}},
+        directory / file,
+    )
+
+
+def _kohya_lora(directory: Path) -> None:
+    down, up = lora_tensors().values()
+    name = f"lora_unet_{_CROSS}.to_k".replace(".", "_")
+    tensors = {
+        f"{name}.lora_down.weight": down,
+        f"{name}.lora_up.weight": up,
+        f"{name}.alpha": torch.tensor(2.0),
+    }
+    save_file(tensors, directory / "kohya.safetensors")
+
+
+def _peft_lora(directory: Path) -> None:
+    folder = directory / "peft"
+    folder.mkdir()
+    names = {name: name.replace("unet.", "base_model.model.", 1) for name in lora_tensors()}
+    tensors = {names[name]: value for name, value in lora_tensors().items()}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 2}))
+
+
+def _half_a_pair(directory: Path) -> None:
+    down, _ = lora_tensors().items()
+    save_file(dict([down]), directory / "lora.safetensors")
 
 
 def _textual_inversion(directory: Path, *, embedded: bool = True) -> None:
@@ -287,8 +329,40 @@ GOOD: dict[str, Variation] = {
         settings("scheduler/scheduler_config.json", prediction_type="v_prediction"), same_as=None
     ),
     "textual inversion": Variation(_textual_inversion, same_as=None),
+    "adapter": Variation(_lora_at("lora.safetensors"), same_as=None, adapters=("lora.safetensors",)),
+    "adapter in kohya's spelling": Variation(_kohya_lora, same_as="adapter", adapters=("kohya.safetensors",)),
+    "adapter in peft's folder": Variation(_peft_lora, same_as="adapter", adapters=("peft",)),
+    "weaker adapter": Variation(
+        _lora_at("lora.safetensors"), same_as=None, adapters=("lora.safetensors:0.5",)
+    ),
 }
 BAD: dict[str, Fault] = {
+    "DoRA": Fault(
+        _lora_at("lora.safetensors", dora_scale=torch.ones(32, 1)),
+        "lora.safetensors",
+        "dora_scale",
+        adapters=("lora.safetensors",),
+    ),
+    "alpha 0": Fault(
+        _lora_at("lora.safetensors", alpha=torch.tensor(0.0)),
+        "lora.safetensors",
+        "attn2.to_k",
+        adapters=("lora.safetensors",),
+    ),
+    "half a pair": Fault(_half_a_pair, "lora.safetensors", "attn2.to_k", adapters=("lora.safetensors",)),
+    "adapter of another shape": Fault(
+        _both(
+            _lora_at("lora.safetensors"),
+            lambda directory: edit(
+                directory,
+                "lora.safetensors",
+                lambda found: {name: value[:, :1] for name, value in found.items()},
+            ),
+        ),
+        "lora.safetensors",
+        "attn2.to_k",
+        adapters=("lora.safetensors",),
+    ),
     "unmerged LoRA": Fault(
         _both(
             _renamed(UNET, (f"{_CROSS}.to_k.weight", f"{_CROSS}.to_k.base_layer.weight")),

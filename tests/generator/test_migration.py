@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from creditline.errors import InvalidInput
+from creditline.generator.adapters.specification import AdapterSpec
 from creditline.generator.fingerprint import generator_fingerprint
 from creditline.generator.migration import former_fingerprint, goes_by, migrate
 from creditline.generator.pipeline import Generator
 from creditline.release import file_sha256
 from creditline.tensor_files import read_arrays, write_arrays
+from tests.pipeline_variations import lora_tensors
 from tests.pipelines import stable_diffusion_15
 
 
@@ -58,6 +61,15 @@ def test_a_recorded_answer_is_of_a_generator_by_either_fingerprint(generator: Pa
             goes_by(opened, name)
             for name in (generator_fingerprint(generator), former_fingerprint(generator), "a" * 64)
         ] == [True, True, False]
+
+
+def test_a_generator_with_an_adapter_is_not_known_by_its_directorys_former_fingerprint(
+    generator: Path, tmp_path: Path
+) -> None:
+    save_file(lora_tensors(), tmp_path / "lora.safetensors")
+    with Generator.open(generator, adapters=[AdapterSpec(tmp_path / "lora.safetensors")]) as opened:
+        assert goes_by(opened, opened.fingerprint)
+        assert not goes_by(opened, former_fingerprint(generator))
 
 
 def test_a_path_that_does_not_exist_and_damaged_files_are_no_artifacts(

@@ -13,9 +13,8 @@ from typing import Any
 
 from creditline.errors import InvalidInput
 from creditline.generator.fingerprint import generator_fingerprint
-from creditline.generator.pipeline import Generator
 from tests.benchmarks.result_files import Figure, write_result
-from tests.pipeline_variations import BAD, GOOD, Fault
+from tests.pipeline_variations import BAD, GOOD, Fault, opened
 from tests.pipelines import stable_diffusion_15
 
 COMMAND = "make bench-bring"
@@ -46,10 +45,13 @@ def _fingerprint(plain: Path, scratch: Path, kind: str) -> str:
     directory = shutil.copytree(plain, scratch / "varied")
     try:
         GOOD[kind].change(directory)
-        with Generator.open(directory) as generator:
+        with opened(directory, GOOD[kind]) as generator:
             generator.sample(["a red barn"], [SEED], steps=2)
-            same = generator.fingerprint == generator_fingerprint(directory)
-            return generator.fingerprint if same else "another than the directory's"
+            is_directory_alone = generator.fingerprint == generator_fingerprint(directory)
+            expected = not GOOD[kind].adapters
+            return (
+                generator.fingerprint if is_directory_alone is expected else "not of directory and adapters"
+            )
     except Exception as error:  # the figure counts what is read; a traceback is one that is not
         return f"{type(error).__name__}: {error}".replace(str(scratch), "")
     finally:
@@ -69,7 +71,7 @@ def _refusal(plain: Path, scratch: Path, kind: str, fault: Fault) -> tuple[str, 
     directory = shutil.copytree(plain, scratch / "varied")
     try:
         fault.change(directory)
-        with Generator.open(directory) as generator:
+        with opened(directory, fault) as generator:
             return f"read as {generator.fingerprint}", False
     except InvalidInput as refused:
         names_it = str(directory / fault.file) in refused.message and fault.key in refused.message
