@@ -22,6 +22,7 @@ from creditline.api.audits import (
     verdict_message,
     verdict_to_json,
 )
+from creditline.api.contributors import merge_status_message, read_merge_status
 from creditline.api.releases import read_release_response, release_response
 from creditline.api.withdrawals import read_withdrawal_status, withdrawal_status_message
 from creditline.api.works import read_work, work_message
@@ -32,7 +33,8 @@ _WORDS = {
     ("AuditAnswer", "state"): st.sampled_from(("QUEUED", "RUNNING", "DONE", "FAILED")),
     # An absent error and an empty one are the same.
     ("AuditAnswer", "error"): st.none() | st.text(min_size=1),
-    ("WithdrawalAnswer", "kind"): st.sampled_from(("WORK", "CONTRIBUTOR")),
+    ("WithdrawalAnswer", "kind"): st.sampled_from(("WORK", "CONTRIBUTOR", "CONTRIBUTOR_ID")),
+    ("MergeAnswer", "action"): st.sampled_from(("MERGED", "REVOKED")),
     ("WithdrawalAnswer", "action"): st.sampled_from(("WITHDRAWN", "REVOKED")),
 }
 _NUMBERS = st.floats(allow_nan=False)
@@ -48,7 +50,11 @@ def _any(kind: type[Any]) -> st.SearchStrategy[Any]:
     return st.builds(kind, **words)
 
 
-for _kind in (answers.AuditAnswer, answers.WithdrawalAnswer):
+st.register_type_strategy(
+    answers.Person,
+    st.builds(answers.Person, name=st.text(), id=st.just("")) | st.builds(answers.Person, name=st.just("")),
+)
+for _kind in (answers.AuditAnswer, answers.WithdrawalAnswer, answers.MergeAnswer):
     st.register_type_strategy(_kind, _any(_kind))
 
 _ROUND_TRIPS: dict[type[Any], Callable[[Any], Any]] = {
@@ -57,6 +63,7 @@ _ROUND_TRIPS: dict[type[Any], Callable[[Any], Any]] = {
     answers.ReleaseAnswer: lambda answer: read_release_response(release_response(answer)),
     answers.WorkAnswer: lambda answer: read_work(work_message(answer, b"webp")),
     answers.WithdrawalStatus: lambda answer: read_withdrawal_status(withdrawal_status_message(answer)),
+    answers.MergeStatus: lambda answer: read_merge_status(merge_status_message(answer)),
     answers.AuditAnswer: lambda answer: read_audit(audit_message(answer)),
     answers.Verdict: lambda answer: read_verdict(verdict_message(answer)),
 }

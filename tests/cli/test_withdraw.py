@@ -76,7 +76,7 @@ def test_the_help_names_the_option_revoke_and_not_its_former_spelling(creditline
 
 def test_a_slip_of_the_pen_is_one_line_with_the_nearest_names(creditline: Creditline) -> None:
     name = _WORK.contributor
-    slip = creditline("withdraw", "--contributor", name.swapcase())
+    slip = creditline("withdraw", "--contributor", f"{name.swapcase()}x")
     assert slip.returncode == 2
     assert slip.stdout == ""
     assert repr(name) in slip.stderr
@@ -84,6 +84,24 @@ def test_a_slip_of_the_pen_is_one_line_with_the_nearest_names(creditline: Credit
     assert slip.stderr.count("\n") == 1
     meant = creditline("withdraw", "--contributor", "Nobody Yet", "--not-in-corpus")
     assert "Nobody Yet (0 works in this corpus) is withdrawn from all answers" in meant.stdout
+
+
+def test_contributors_are_merged_listed_and_parted(creditline: Creditline) -> None:
+    other = next(work.contributor for work in embedded_corpus() if work.contributor != _WORK.contributor)
+    pair = ("contributors", "merge", _WORK.contributor, other)
+    done = creditline(*pair, "--by", "the [office]")
+    assert done.returncode == 0, done.stderr
+    assert f"{other} is one person with {_WORK.contributor}, who is credited for both" in done.stdout
+    listed = creditline("contributors", "list").stdout
+    assert f"{_WORK.contributor} is also {other} since" in listed
+    assert "by: the [office]" in listed
+    assert "are two people again" in creditline(*pair, "--revoke").stdout
+    assert creditline("contributors", "list").stdout == "No contributors are merged.\n"
+    history = json.loads(creditline("contributors", "list", "--history", "--json").stdout)
+    assert [each["action"] for each in history] == ["MERGED", "REVOKED"]
+    unknown = creditline("contributors", "merge", _WORK.contributor, "id:account:7")
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+    assert "contributor id 'account:7' is neither in corpus" in unknown.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--list", "--work", "w")])

@@ -11,6 +11,31 @@ from datetime import datetime
 
 
 @dataclass(frozen=True)
+class WorkFilter:
+    """Restriction of the listed works. A work passes when it matches every field that is set.
+
+    It changes which works are listed, and not what a share is: shares stay parts of the influence of all
+    works, and the remainder holds all works that are not listed, whether they pass or not.
+    """
+
+    contributors: tuple[str, ...] = ()
+    """Names of which one must be the work's contributor or a rights holder, in any spelling."""
+    contributor_ids: tuple[str, ...] = ()
+    """Ids of contributors (ORCID, ISNI, account). A work passes by its name or by its id."""
+    licences: tuple[str, ...] = ()
+    """Accepted licences, as the works state them."""
+    created_since: datetime | None = None
+    """Earliest time of creation, inclusive. Works without a known time do not pass."""
+    created_until: datetime | None = None
+    """Latest time of creation, exclusive. Works without a known time do not pass."""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether the filter restricts anything."""
+        return self != WorkFilter()
+
+
+@dataclass(frozen=True)
 class CreditedWork:
     """One listed work with its share of the credit."""
 
@@ -44,6 +69,8 @@ class CreditedWork:
     """Start of the withdrawal; None when the work is not withdrawn."""
     withdrawn_copies: tuple[str, ...] = ()
     """In a recorded answer: those of `copies` that are withdrawn now."""
+    contributor_id: str = ""
+    """Id of the contributor (ORCID, ISNI, account); empty where the corpus has none."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +94,8 @@ class CreditedContributor:
     """In a recorded answer: whether the contributor is withdrawn now."""
     withdrawn_since: datetime | None = None
     """Start of the withdrawal; None when the contributor is not withdrawn."""
+    contributor_id: str = ""
+    """Id of the contributor; empty where the corpus has none. Two contributors of one name have two ids."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +174,7 @@ class AttributionAnswer:
     """The listed works, largest share first."""
     contributors: tuple[CreditedContributor, ...]
     """All contributors of listed works, and as many of the largest others as works are listed; the largest
-    share first."""
+    share first. With a filter, only the contributors of listed works."""
     remainder: float
     """Share of all works that are not listed."""
     release: ReleaseSummary
@@ -172,6 +201,8 @@ class AttributionAnswer:
     equal_parts: float | None = None
     """The number of works that would be as concentrated if they had equal parts (see
     `calibration.concentration.equal_parts`); None where an answer from the past does not record it."""
+    filter: WorkFilter | None = None
+    """The filter that the listed works passed; None where all works could be listed."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +245,52 @@ class WorkAnswer:
     """Whether the work is withdrawn now, by itself or by a rights holder."""
     withdrawn_since: datetime | None = None
     """Start of the withdrawal; None when the work is not withdrawn."""
+    contributor_id: str = ""
+    """Id of the contributor; empty where the corpus has none."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person, by a name or by an id; the other one is empty."""
+
+    name: str = ""
+    """Name of the person."""
+    id: str = ""
+    """ORCID, ISNI, or the account of a platform."""
+
+
+@dataclass(frozen=True)
+class MergeAnswer:
+    """One record that two names or ids are one person, or that they no longer are."""
+
+    sequence: int
+    """Position among all records about merged contributors."""
+    id: str
+    """Id of the record."""
+    created: datetime
+    """Time at which the record in force was made; a repeated request does not change it."""
+    person: Person
+    """The one under whom the works of both are credited."""
+    other: Person
+    """The other name or id."""
+    action: str
+    """MERGED or REVOKED."""
+    reason: str
+    """Reason given by the requester."""
+    requested_by: str
+    """The requester."""
+
+
+@dataclass(frozen=True)
+class MergeStatus:
+    """A record about merged contributors that the ledger holds, and how far it has been carried out."""
+
+    merge: MergeAnswer
+    """The record."""
+    carried_out: bool
+    """Whether every collection of the index agrees about withdrawals. Answers follow even before that."""
+    pending: str
+    """Why it is not carried out yet; empty when it is."""
 
 
 @dataclass(frozen=True)
@@ -227,9 +304,9 @@ class WithdrawalAnswer:
     created: datetime
     """Time at which the request in force was recorded; a repeated request does not change it."""
     kind: str
-    """WORK or CONTRIBUTOR."""
+    """WORK, CONTRIBUTOR or CONTRIBUTOR_ID."""
     subject: str
-    """Id of the work, or name of the contributor."""
+    """Id of the work, or name or id of the contributor."""
     action: str
     """WITHDRAWN or REVOKED."""
     reason: str

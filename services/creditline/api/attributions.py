@@ -10,6 +10,7 @@ from creditline.api.answers import (
     CreditedWork,
     RecordedAttribution,
     Timings,
+    WorkFilter,
 )
 from creditline.api.audits import audit_message, read_audit
 from creditline.api.presence import present_moment, present_number
@@ -35,6 +36,7 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         remainder_high=answer.remainder_high,
         coverage=answer.coverage,
         ood_score=answer.ood_score,
+        filter=filter_message(answer.filter),
     )
 
 
@@ -55,6 +57,31 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
         remainder_high=present_number(message, "remainder_high"),
         coverage=present_number(message, "coverage"),
         ood_score=present_number(message, "ood_score"),
+        filter=read_filter(message.filter) if message.HasField("filter") else None,
+    )
+
+
+def filter_message(works: WorkFilter | None) -> attribution_pb2.WorkFilter | None:
+    """Convert a filter to `creditline.v1.WorkFilter`; None gives None, an absent field."""
+    if works is None:
+        return None
+    return attribution_pb2.WorkFilter(
+        **{
+            **vars(works),
+            "created_since": timestamp_message(works.created_since),
+            "created_until": timestamp_message(works.created_until),
+        }
+    )
+
+
+def read_filter(message: attribution_pb2.WorkFilter) -> WorkFilter:
+    """Convert `creditline.v1.WorkFilter` to a filter."""
+    return WorkFilter(
+        contributors=tuple(message.contributors),
+        contributor_ids=tuple(message.contributor_ids),
+        licences=tuple(message.licences),
+        created_since=present_moment(message, "created_since"),
+        created_until=present_moment(message, "created_until"),
     )
 
 
@@ -107,6 +134,7 @@ def _credited_work(message: attribution_pb2.CreditedWork) -> CreditedWork:
         withdrawn=message.withdrawn,
         withdrawn_since=present_moment(message, "withdrawn_since"),
         withdrawn_copies=tuple(message.withdrawn_copies),
+        contributor_id=message.contributor_id,
     )
 
 
@@ -120,6 +148,7 @@ def _contributor(message: attribution_pb2.CreditedContributor) -> CreditedContri
         listed_share=message.listed_share,
         withdrawn=message.withdrawn,
         withdrawn_since=present_moment(message, "withdrawn_since"),
+        contributor_id=message.contributor_id,
     )
 
 

@@ -32,4 +32,5 @@ def read_work(message: catalog_pb2.Work) -> WorkAnswer:
         duplicate_group=message.duplicate_group,
         withdrawn=message.withdrawn,
         withdrawn_since=present_moment(message, "withdrawn_since"),
+        contributor_id=message.contributor_id,
     )

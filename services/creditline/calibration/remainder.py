@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,7 +62,7 @@ class CorpusSample:
     work_ids: tuple[str, ...]
     """(M,) ids of the sampled works."""
     contributors: tuple[str, ...]
-    """(M,) contributors of the sampled works."""
+    """(M,) contributors of the sampled works: names, or any keys that are one for each person."""
     vectors: NDArray[np.float32]
     """(M, D) float32, L2-normalised rows, in the order of `work_ids`."""
     population: int
@@ -107,6 +107,10 @@ class CorpusSample:
         """Names of the contributors, and for each sampled work the index of its contributor: (M,)."""
         numbers = [self._number_of[name] for name in self.contributors]
         return tuple(self._number_of), np.array(numbers, dtype=np.intp)
+
+    def of_people(self, person: Callable[[str], str]) -> CorpusSample:
+        """The same sample with another key for each contributor, such as one for two merged people."""
+        return replace(self, contributors=tuple(map(person, self.contributors)))
 
     def withheld(self, works: Collection[str], people: Collection[str]) -> Withheld:
         """The sampled rows of the given works and of all works of the given contributors."""

@@ -29,11 +29,20 @@ ContributorOption = Annotated[
     typer.Option("--contributor", help="Name of a contributor, for all their works; can be repeated."),
 ]
 
+ContributorIdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--contributor-id",
+        help="Id of a contributor (ORCID, ISNI, account), where names are not unique; can be repeated.",
+    ),
+]
+
 
 @app.command()
 def withdraw(
     work: WorkOption = None,
     contributor: ContributorOption = None,
+    contributor_id: ContributorIdOption = None,
     reason: Annotated[
         str, typer.Option(help="Reason, kept in the ledger permanently; do not enter personal data.")
     ] = "",
@@ -45,7 +54,7 @@ def withdraw(
     back: Annotated[bool, typer.Option("--back", hidden=True)] = False,
     not_in_corpus: Annotated[
         bool,
-        typer.Option("--not-in-corpus", help="Also accept a subject that is not in the gateway's corpus."),
+        typer.Option("--not-in-corpus", help="Also accept a subject that no corpus has yet."),
     ] = False,
     listed: Annotated[
         bool, typer.Option("--list", help="List the withdrawals without changing them.")
@@ -59,8 +68,10 @@ def withdraw(
 
     Credit lines that were served before remain available, with the withdrawn works marked.
     """
-    if listed == bool(work or contributor):
-        raise InvalidInput("give either --list, or the subjects with --work ID or --contributor NAME")
+    if listed == bool(work or contributor or contributor_id):
+        raise InvalidInput(
+            "give either --list, or the subjects with --work ID, --contributor NAME or --contributor-id ID"
+        )
     with gateway_client(target, api_key, state_directory) as client:
         if listed:
             _print_list(tuple(client.withdrawals()), as_json)
@@ -69,18 +80,21 @@ def withdraw(
         is_revocation = revoke or back
         if not is_revocation:
             options |= {"allow_unknown": not_in_corpus}
-        for call, subject in _calls(client, work or [], contributor or [], revoke=is_revocation):
+        subjects = (work or [], contributor or [], contributor_id or [])
+        for call, subject in _calls(client, *subjects, revoke=is_revocation):
             _print_status(call(subject, **options), as_json)
 
 
 def _calls(
-    client: CreditlineClient, works: list[str], people: list[str], *, revoke: bool
+    client: CreditlineClient, works: list[str], people: list[str], ids: list[str], *, revoke: bool
 ) -> Iterator[tuple[Callable[..., WithdrawalStatus], str]]:
     """The client's method for each subject."""
     for_work = client.revoke_work if revoke else client.withdraw_work
     for_contributor = client.revoke_contributor if revoke else client.withdraw_contributor
     yield from ((for_work, work_id) for work_id in works)
     yield from ((for_contributor, name) for name in people)
+    for_id = client.revoke_contributor_id if revoke else client.withdraw_contributor_id
+    yield from ((for_id, contributor_id) for contributor_id in ids)
 
 
 def _print_status(status: WithdrawalStatus, as_json: bool) -> None:
@@ -120,7 +134,8 @@ def _print_list(statuses: tuple[WithdrawalAnswer, ...], as_json: bool) -> None:
 def _list_line(status: WithdrawalAnswer) -> str:
     notes = (("by", status.requested_by), ("reason", status.reason))
     details = "".join(f", {name}: {note}" for name, note in notes if note)
-    return f"{status.kind.lower()} {status.subject} since {status.created:%Y-%m-%d %H:%M} UTC{details}"
+    kind = status.kind.lower().replace("_", " ")
+    return f"{kind} {status.subject} since {status.created:%Y-%m-%d %H:%M} UTC{details}"
 
 
 def _json(value: Any) -> str:

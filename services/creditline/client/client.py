@@ -19,24 +19,37 @@ from PIL import Image
 from creditline.api.answers import (
     AttributionAnswer,
     AuditAnswer,
+    MergeAnswer,
+    MergeStatus,
+    Person,
     RecordedAttribution,
     ReleaseAnswer,
     WithdrawalAnswer,
     WithdrawalStatus,
     WorkAnswer,
+    WorkFilter,
 )
-from creditline.api.attributions import read_attribution, read_recorded
+from creditline.api.attributions import filter_message, read_attribution, read_recorded
 from creditline.api.audits import read_audit
+from creditline.api.contributors import person_message, read_merge, read_merge_status
 from creditline.api.releases import read_release_response
 from creditline.api.withdrawals import read_withdrawal, read_withdrawal_status
 from creditline.api.works import read_work
 from creditline.client.errors import translate_errors
 from creditline.errors import DeadlineExceeded, InvalidInput, NotFound
 from creditline.retries import RetryPolicy
-from creditline.v1 import attribution_pb2, audit_pb2, catalog_pb2, release_pb2, withdrawal_pb2
+from creditline.v1 import (
+    attribution_pb2,
+    audit_pb2,
+    catalog_pb2,
+    contributor_pb2,
+    release_pb2,
+    withdrawal_pb2,
+)
 from creditline.v1.attribution_pb2_grpc import AttributionStub
 from creditline.v1.audit_pb2_grpc import AuditsStub
 from creditline.v1.catalog_pb2_grpc import CatalogStub
+from creditline.v1.contributor_pb2_grpc import ContributorsStub
 from creditline.v1.release_pb2_grpc import ReleasesStub
 from creditline.v1.withdrawal_pb2_grpc import WithdrawalsStub
 
@@ -55,6 +68,7 @@ _WITHDRAWAL_SECONDS = 30.0
 _FINAL_STATES = ("DONE", "FAILED")
 _WORK = withdrawal_pb2.WITHDRAWAL_KIND_WORK
 _CONTRIBUTOR = withdrawal_pb2.WITHDRAWAL_KIND_CONTRIBUTOR
+_CONTRIBUTOR_ID = withdrawal_pb2.WITHDRAWAL_KIND_CONTRIBUTOR_ID
 
 
 class CreditlineClient:
@@ -82,6 +96,7 @@ class CreditlineClient:
         self._audits = AuditsStub(self._channel)
         self._releases = ReleasesStub(self._channel)
         self._withdrawals = WithdrawalsStub(self._channel)
+        self._contributors = ContributorsStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +118,7 @@ class CreditlineClient:
         generator: str = "",
         k: int = 10,
         release: str = "",
+        filter: WorkFilter | None = None,
         timeout_seconds: float | None = None,
     ) -> AttributionAnswer:
         """The works that a picture owes, how much to each, and their contributors.
@@ -114,6 +130,8 @@ class CreditlineClient:
                 one that the gateway serves.
             k: Number of works to list, 1 to 1,000.
             release: Name of the release to answer with; empty for the live one.
+            filter: Restriction of the listed works; None lists all. Shares stay parts of the influence of
+                all works.
             timeout_seconds: Longest duration of this call; None for the client's.
 
         Raises:
@@ -124,7 +142,12 @@ class CreditlineClient:
         if not 0 <= k <= _LARGEST_K:
             raise InvalidInput(f"k is {k}; ask for 1 or more works", field="k")
         request = attribution_pb2.AttributeRequest(
-            image=_file_bytes(image), prompt=prompt, generator=generator, k=k, release=release
+            image=_file_bytes(image),
+            prompt=prompt,
+            generator=generator,
+            k=k,
+            release=release,
+            filter=filter_message(filter),
         )
         with translate_errors(self._target):
             response = self._attribution.Attribute(
@@ -178,10 +201,10 @@ class CreditlineClient:
             work_id: Id of the work.
             reason: Reason for the withdrawal; it is kept permanently.
             requested_by: The requester; kept permanently.
-            allow_unknown: Accept a work that the gateway's corpus does not hold.
+            allow_unknown: Accept a work that neither the gateway's corpus nor its live build holds.
 
         Raises:
-            NotFound: The corpus does not hold the work, and `allow_unknown` is not set.
+            NotFound: Neither holds the work, and `allow_unknown` is not set.
         """
         return self._withdraw(_WORK, work_id, reason, requested_by, allow_unknown)
 
@@ -194,12 +217,28 @@ class CreditlineClient:
             name: Name of the contributor.
             reason: Reason for the withdrawal; it is kept permanently.
             requested_by: The requester; kept permanently.
-            allow_unknown: Accept a contributor that the gateway's corpus does not name.
+            allow_unknown: Accept a contributor that neither the gateway's corpus nor its live build names.
 
         Raises:
-            NotFound: The corpus does not name the contributor, and `allow_unknown` is not set.
+            NotFound: Neither names the contributor, and `allow_unknown` is not set.
         """
         return self._withdraw(_CONTRIBUTOR, name, reason, requested_by, allow_unknown)
+
+    def withdraw_contributor_id(
+        self, contributor_id: str, *, reason: str = "", requested_by: str = "", allow_unknown: bool = False
+    ) -> WithdrawalStatus:
+        """Withdraw every work of the contributor with an id, under all names; see `withdraw_work`.
+
+        Args:
+            contributor_id: ORCID, ISNI, or the account of a platform.
+            reason: Reason for the withdrawal; it is kept permanently.
+            requested_by: The requester; kept permanently.
+            allow_unknown: Accept an id that neither the gateway's corpus nor its live build has.
+
+        Raises:
+            NotFound: Neither has the id, and `allow_unknown` is not set.
+        """
+        return self._withdraw(_CONTRIBUTOR_ID, contributor_id, reason, requested_by, allow_unknown)
 
     def _withdraw(
         self,
@@ -244,6 +283,21 @@ class CreditlineClient:
         """
         return self._revoke(_CONTRIBUTOR, name, reason, requested_by)
 
+    def revoke_contributor_id(
+        self, contributor_id: str, *, reason: str = "", requested_by: str = ""
+    ) -> WithdrawalStatus:
+        """Revoke the withdrawal of the contributor with an id; see `revoke_contributor`.
+
+        Args:
+            contributor_id: ORCID, ISNI, or the account of a platform.
+            reason: Reason for the revocation; it is kept permanently.
+            requested_by: The requester; kept permanently.
+
+        Raises:
+            NotFound: The contributor was never withdrawn.
+        """
+        return self._revoke(_CONTRIBUTOR_ID, contributor_id, reason, requested_by)
+
     def _revoke(
         self, kind: withdrawal_pb2.WithdrawalKind, subject: str, reason: str, requested_by: str
     ) -> WithdrawalStatus:
@@ -266,6 +320,78 @@ class CreditlineClient:
             if not page:
                 return
             yield from (read_withdrawal(each) for each in page)
+            after = page[-1].sequence
+
+    def merge_contributors(
+        self,
+        person: Person,
+        other: Person,
+        *,
+        reason: str = "",
+        requested_by: str = "",
+        allow_unknown: bool = False,
+    ) -> MergeStatus:
+        """Record that two names or ids are one person; a repeated request changes nothing.
+
+        Args:
+            person: The one under whom the works of both are credited.
+            other: The other name or id.
+            reason: Reason for the record; it is kept permanently.
+            requested_by: The requester; kept permanently.
+            allow_unknown: Accept people whom neither the gateway's corpus nor its live build names.
+
+        Raises:
+            NotFound: One of them is unknown, and `allow_unknown` is not set.
+        """
+        request = contributor_pb2.MergeRequest(
+            person=person_message(person),
+            other=person_message(other),
+            reason=reason,
+            requested_by=requested_by,
+            allow_unknown=allow_unknown,
+        )
+        with translate_errors(self._target):
+            response = self._contributors.Merge(request, timeout=_WITHDRAWAL_SECONDS, metadata=self._metadata)
+        return read_merge_status(response.status)
+
+    def revoke_merge(
+        self, person: Person, other: Person, *, reason: str = "", requested_by: str = ""
+    ) -> MergeStatus:
+        """Revoke a merge, in either order of the two; see `merge_contributors`.
+
+        Args:
+            person: One of the two.
+            other: The other.
+            reason: Reason for the revocation; it is kept permanently.
+            requested_by: The requester; kept permanently.
+
+        Raises:
+            NotFound: The two were never merged with each other.
+        """
+        request = contributor_pb2.RevokeMergeRequest(
+            person=person_message(person),
+            other=person_message(other),
+            reason=reason,
+            requested_by=requested_by,
+        )
+        with translate_errors(self._target):
+            response = self._contributors.RevokeMerge(
+                request, timeout=_WITHDRAWAL_SECONDS, metadata=self._metadata
+            )
+        return read_merge_status(response.status)
+
+    def merges(self, *, history: bool = False) -> Iterator[MergeAnswer]:
+        """The merges in force, or with `history` all records ever made; oldest first, read in pages."""
+        after = 0
+        while True:
+            request = contributor_pb2.ListMergesRequest(history=history, after=after)
+            with translate_errors(self._target):
+                page = self._contributors.ListMerges(
+                    request, timeout=self._timeout, metadata=self._metadata
+                ).merges
+            if not page:
+                return
+            yield from map(read_merge, page)
             after = page[-1].sequence
 
     def release(self, name: str = "") -> ReleaseAnswer:

@@ -101,12 +101,15 @@ class Bearers:
             unnamed: Names that name nobody, such as "unknown"; they belong to no id.
         """
         self._first: dict[str, str] = {}
+        self._first_id: dict[str, str] = {}
         ids: dict[str, set[str]] = defaultdict(set)
         nobody = set(map(key_of_name, unnamed))
         for name, contributor_id in dict.fromkeys(contributors):
             keys = person_keys([name], contributor_id)
             for key in keys:
                 self._first.setdefault(key, display_name(name))
+            if contributor_id:
+                self._first_id.setdefault(keys[-1], display_name(contributor_id))
             if contributor_id and keys[0] not in nobody:
                 ids[keys[0]].add(keys[-1])
         self.ids: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -116,6 +119,10 @@ class Bearers:
     def first_name(self, key: str) -> str:
         """The name of a person as it was written first; empty for a person whom the corpus does not name."""
         return self._first.get(key, "")
+
+    def first_id(self, key: str) -> str:
+        """An id as it was written first; empty for an id that the corpus does not have, and for a name."""
+        return self._first_id.get(key, "")
 
     @cached_property
     def links(self) -> tuple[tuple[str, str], ...]:
@@ -186,4 +193,9 @@ class People:
             name: The name for a person whom neither the corpus nor a merge names.
         """
         person = self.person(key)
-        return self._bearers.first_name(person) or self._written.get(person) or display_name(name)
+        known = self._bearers.first_name(person) or self._written.get(person)
+        return known or display_name(name) or person.partition(":")[2]
+
+    def shown_id(self, key: str) -> str:
+        """The id of a person, as it was written first; empty for a person who is known by a name only."""
+        return self._bearers.first_id(self.person(key))

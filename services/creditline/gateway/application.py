@@ -9,6 +9,7 @@ from creditline.gateway.use_cases.attribute import Attribute
 from creditline.gateway.use_cases.attributions import Attributions
 from creditline.gateway.use_cases.audits import Audits
 from creditline.gateway.use_cases.catalog import Catalog
+from creditline.gateway.use_cases.contributors import Contributors
 from creditline.gateway.use_cases.releases import Releases
 from creditline.gateway.use_cases.withdrawals import Withdrawals
 
@@ -29,6 +30,8 @@ class UseCases:
     """Reads releases with their audited accuracy."""
     withdrawals: Withdrawals
     """Records, revokes and lists withdrawals."""
+    contributors: Contributors
+    """Merges contributors, revokes that, and lists merges."""
     readiness: ReadinessCheck
     """Checks the services that the gateway depends on."""
     request_timeout_seconds: float

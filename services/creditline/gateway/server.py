@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from creditline.corpus.identity import Bearers
+from creditline.corpus.works import Corpus
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.application import UseCases
@@ -25,8 +27,10 @@ from creditline.gateway.use_cases.attribute import Attribute
 from creditline.gateway.use_cases.attributions import Attributions
 from creditline.gateway.use_cases.audits import Audits
 from creditline.gateway.use_cases.catalog import Catalog
+from creditline.gateway.use_cases.contributors import Contributors
 from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.releases import Releases, open_served_release
+from creditline.gateway.use_cases.subjects import Subjects
 from creditline.gateway.use_cases.withdrawals import Withdrawals
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
@@ -38,6 +42,8 @@ from creditline.release.parts import corpus_of
 # Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
 _INDEX_SECONDS = 10.0
+# Name of the contributor of works whose source names nobody.
+_UNKNOWN = "unknown"
 _log = logging.getLogger(__name__)
 
 
@@ -90,11 +96,12 @@ class Gateway:
         resources.push_async_callback(search.close)
         publisher = OutboxPublisher(ledger, broker, metrics)
         resources.push_async_callback(_cancel_and_wait, asyncio.create_task(publisher.run()))
-        register = WithdrawnRegister(ledger)
+        register = WithdrawnRegister(ledger, _bearers(corpus))
         register.load()
         enforcer = self._open_enforcer(resources, register, metrics)
         catalog, releases = Catalog(corpus, register), Releases(release, ledger)
         live_build = LiveBuild(release, search)
+        subjects = Subjects(catalog, search, release.summary.collection)
         attribute = Attribute(
             releases=releases,
             embedder=embedder,
@@ -122,7 +129,8 @@ class Gateway:
             catalog=catalog,
             audits=Audits(ledger, publisher.wake),
             releases=releases,
-            withdrawals=Withdrawals(ledger, register, enforcer, catalog),
+            withdrawals=Withdrawals(ledger, register, enforcer, catalog, subjects),
+            contributors=Contributors(ledger, register, enforcer, subjects),
             readiness=readiness,
             request_timeout_seconds=settings.request_timeout_seconds,
         )
@@ -136,6 +144,11 @@ class Gateway:
         enforcer = WithdrawalEnforcer(register, index, metrics)
         resources.push_async_callback(_cancel_and_wait, asyncio.create_task(enforcer.run()))
         return enforcer
+
+
+def _bearers(corpus: Corpus) -> Bearers:
+    contributors = ((work.contributor, work.contributor_id) for work in corpus)
+    return Bearers(contributors, unnamed=[_UNKNOWN])
 
 
 async def _cancel_and_wait(task: asyncio.Task[None]) -> None:

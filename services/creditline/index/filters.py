@@ -30,6 +30,8 @@ class WorkFilter:
     """Names of which one must be the work's contributor or one of its rights holders, in any spelling."""
     contributor_ids: tuple[str, ...] = ()
     """Ids of which one must be that of the work's contributor. A work passes by its name or by its id."""
+    people: tuple[str, ...] = ()
+    """Further keys (`creditline.corpus.identity`) of the people of whom one must be one of the work's."""
     licences: tuple[str, ...] = ()
     """Accepted licences."""
     origins: tuple[str, ...] = ()
@@ -54,16 +56,17 @@ class WorkFilter:
         """Whether the filter restricts the search at all."""
         return self != WorkFilter()
 
-    def condition(self, *, by_names_too: bool = False) -> qdrant.Filter:
+    def condition(self, *, by_names_too: bool = False, withdrawn_too: bool = False) -> qdrant.Filter:
         """The filter as a Qdrant condition, which also excludes withdrawn works.
 
         Args:
             by_names_too: Whether the collection may hold works that were written without person keys. They
                 are found by the spelling of the filter only.
+            withdrawn_too: Let withdrawn works pass.
         """
-        must = [withdrawn_is(False)]
-        if self.contributors or self.contributor_ids:
-            keys = [*map(key_of_name, self.contributors), *map(key_of_id, self.contributor_ids)]
+        must = [] if withdrawn_too else [withdrawn_is(False)]
+        keys = [*map(key_of_name, self.contributors), *map(key_of_id, self.contributor_ids), *self.people]
+        if keys:
             names = [*self.contributors, *map(display_name, self.contributors)] if by_names_too else ()
             must.append(of_people(keys, list(dict.fromkeys(names))))
         for key, wanted in (("licence", self.licences), ("origin", self.origins)):

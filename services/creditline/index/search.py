@@ -53,9 +53,9 @@ class _Layout:
     by_names_too: bool
     """Whether works may lack the keys of their people, because the build is older than the keys."""
 
-    def condition(self, where: WorkFilter) -> qdrant.Filter:
+    def condition(self, where: WorkFilter, *, withdrawn_too: bool = False) -> qdrant.Filter:
         """A filter as a condition on this build."""
-        return where.condition(by_names_too=self.by_names_too)
+        return where.condition(by_names_too=self.by_names_too, withdrawn_too=withdrawn_too)
 
 
 class WorkSearch:
@@ -307,14 +307,28 @@ class WorkSearch:
         known = {found.alias_name: found.collection_name for found in answer.aliases}
         self._aliases = known, time.monotonic() + _ALIASES_SECONDS
 
-    async def count(self, collection: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> int:
-        """Exact number of works in the collection, used by readiness checks.
+    async def count(
+        self,
+        collection: str,
+        *,
+        where: WorkFilter | None = None,
+        deadline_seconds: float = _HEALTH_SECONDS,
+    ) -> int:
+        """Exact number of works in the collection.
+
+        Args:
+            collection: Name of a collection or an alias.
+            where: Count only works that pass this filter, withdrawn ones included; None: all works.
+            deadline_seconds: Time limit of the call.
 
         Raises:
             NotReady: The collection is missing.
             Unavailable: Qdrant cannot be reached.
         """
         request = qdrant.CountPoints(collection_name=collection, exact=True)
+        if where is not None:
+            layout = await self._layout_of(collection, deadline_seconds)
+            request.filter.CopyFrom(layout.condition(where, withdrawn_too=True))
         with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
         return answer.result.count

@@ -12,21 +12,37 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttributeRequest(_message.Message):
-    __slots__ = ("image", "prompt", "generator", "release", "k")
+    __slots__ = ("image", "prompt", "generator", "release", "k", "filter")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     prompt: str
     generator: str
     release: str
     k: int
-    def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
+    filter: WorkFilter
+    def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ...) -> None: ...
+
+class WorkFilter(_message.Message):
+    __slots__ = ("contributors", "contributor_ids", "licences", "created_since", "created_until")
+    CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTOR_IDS_FIELD_NUMBER: _ClassVar[int]
+    LICENCES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_SINCE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    contributors: _containers.RepeatedScalarFieldContainer[str]
+    contributor_ids: _containers.RepeatedScalarFieldContainer[str]
+    licences: _containers.RepeatedScalarFieldContainer[str]
+    created_since: _timestamp_pb2.Timestamp
+    created_until: _timestamp_pb2.Timestamp
+    def __init__(self, contributors: _Optional[_Iterable[str]] = ..., contributor_ids: _Optional[_Iterable[str]] = ..., licences: _Optional[_Iterable[str]] = ..., created_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreditedWork(_message.Message):
-    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies")
+    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +58,7 @@ class CreditedWork(_message.Message):
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_COPIES_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTOR_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -57,10 +74,11 @@ class CreditedWork(_message.Message):
     withdrawn: bool
     withdrawn_since: _timestamp_pb2.Timestamp
     withdrawn_copies: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ...) -> None: ...
+    contributor_id: str
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ..., contributor_id: _Optional[str] = ...) -> None: ...
 
 class CreditedContributor(_message.Message):
-    __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share", "withdrawn", "withdrawn_since")
+    __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share", "withdrawn", "withdrawn_since", "contributor_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +87,7 @@ class CreditedContributor(_message.Message):
     LISTED_SHARE_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTOR_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     share: float
     works: int
@@ -77,7 +96,8 @@ class CreditedContributor(_message.Message):
     listed_share: float
     withdrawn: bool
     withdrawn_since: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., listed_share: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    contributor_id: str
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., listed_share: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contributor_id: _Optional[str] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("total_ms", "check_ms", "embed_ms", "search_ms", "share_ms", "record_ms")
@@ -96,7 +116,7 @@ class Timings(_message.Message):
     def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
 
 class AttributeResponse(_message.Message):
-    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts")
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter")
     ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +131,7 @@ class AttributeResponse(_message.Message):
     OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
     CORPUS_WORKS_FIELD_NUMBER: _ClassVar[int]
     EQUAL_PARTS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     attribution_id: str
     works: _containers.RepeatedCompositeFieldContainer[CreditedWork]
     contributors: _containers.RepeatedCompositeFieldContainer[CreditedContributor]
@@ -125,7 +146,8 @@ class AttributeResponse(_message.Message):
     ood_score: float
     corpus_works: int
     equal_parts: float
-    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ...) -> None: ...
+    filter: WorkFilter
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ...) -> None: ...
 
 class GetAttributionRequest(_message.Message):
     __slots__ = ("id",)

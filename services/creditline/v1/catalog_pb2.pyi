@@ -16,7 +16,7 @@ class GetWorkRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class Work(_message.Message):
-    __slots__ = ("id", "title", "caption", "keywords", "contributor", "licence", "source", "duplicate_group", "thumbnail", "withdrawn", "withdrawn_since")
+    __slots__ = ("id", "title", "caption", "keywords", "contributor", "licence", "source", "duplicate_group", "thumbnail", "withdrawn", "withdrawn_since", "contributor_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class Work(_message.Message):
     THUMBNAIL_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTOR_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -39,7 +40,8 @@ class Work(_message.Message):
     thumbnail: bytes
     withdrawn: bool
     withdrawn_since: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., source: _Optional[str] = ..., duplicate_group: _Optional[str] = ..., thumbnail: _Optional[bytes] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    contributor_id: str
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., source: _Optional[str] = ..., duplicate_group: _Optional[str] = ..., thumbnail: _Optional[bytes] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contributor_id: _Optional[str] = ...) -> None: ...
 
 class GetWorkResponse(_message.Message):
     __slots__ = ("work",)

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63reditline/v1/withdrawal.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x01\n\nWithdrawal\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\n\n\x02id\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x04kind\x18\x04 \x01(\x0e\x32\x1d.creditline.v1.WithdrawalKind\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12/\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x1f.creditline.v1.WithdrawalAction\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x14\n\x0crequested_by\x18\x08 \x01(\t\"\x8c\x01\n\x0fWithdrawRequest\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.creditline.v1.WithdrawalKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0crequested_by\x18\x04 \x01(\t\x12\x15\n\rallow_unknown\x18\x05 \x01(\x08\"C\n\x10WithdrawResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.creditline.v1.WithdrawalStatus\"s\n\rRevokeRequest\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.creditline.v1.WithdrawalKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0crequested_by\x18\x04 \x01(\t\"A\n\x0eRevokeResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.creditline.v1.WithdrawalStatus\"v\n\x10WithdrawalStatus\x12-\n\nwithdrawal\x18\x01 \x01(\x0b\x32\x19.creditline.v1.Withdrawal\x12\r\n\x05works\x18\x02 \x01(\x04\x12\x13\n\x0b\x63\x61rried_out\x18\x03 \x01(\x08\x12\x0f\n\x07pending\x18\x04 \x01(\t\"V\n\x16ListWithdrawalsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\x12\n\x05limit\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\x08\n\x06_limit\"I\n\x17ListWithdrawalsResponse\x12.\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x19.creditline.v1.Withdrawal*l\n\x0eWithdrawalKind\x12\x1f\n\x1bWITHDRAWAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14WITHDRAWAL_KIND_WORK\x10\x01\x12\x1f\n\x1bWITHDRAWAL_KIND_CONTRIBUTOR\x10\x02*u\n\x10WithdrawalAction\x12!\n\x1dWITHDRAWAL_ACTION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bWITHDRAWAL_ACTION_WITHDRAWN\x10\x01\x12\x1d\n\x19WITHDRAWAL_ACTION_REVOKED\x10\x02\x32\x83\x02\n\x0bWithdrawals\x12K\n\x08Withdraw\x12\x1e.creditline.v1.WithdrawRequest\x1a\x1f.creditline.v1.WithdrawResponse\x12\x45\n\x06Revoke\x12\x1c.creditline.v1.RevokeRequest\x1a\x1d.creditline.v1.RevokeResponse\x12`\n\x0fListWithdrawals\x12%.creditline.v1.ListWithdrawalsRequest\x1a&.creditline.v1.ListWithdrawalsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63reditline/v1/withdrawal.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x01\n\nWithdrawal\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\n\n\x02id\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x04kind\x18\x04 \x01(\x0e\x32\x1d.creditline.v1.WithdrawalKind\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12/\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x1f.creditline.v1.WithdrawalAction\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x14\n\x0crequested_by\x18\x08 \x01(\t\"\x8c\x01\n\x0fWithdrawRequest\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.creditline.v1.WithdrawalKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0crequested_by\x18\x04 \x01(\t\x12\x15\n\rallow_unknown\x18\x05 \x01(\x08\"C\n\x10WithdrawResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.creditline.v1.WithdrawalStatus\"s\n\rRevokeRequest\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.creditline.v1.WithdrawalKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0crequested_by\x18\x04 \x01(\t\"A\n\x0eRevokeResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.creditline.v1.WithdrawalStatus\"v\n\x10WithdrawalStatus\x12-\n\nwithdrawal\x18\x01 \x01(\x0b\x32\x19.creditline.v1.Withdrawal\x12\r\n\x05works\x18\x02 \x01(\x04\x12\x13\n\x0b\x63\x61rried_out\x18\x03 \x01(\x08\x12\x0f\n\x07pending\x18\x04 \x01(\t\"V\n\x16ListWithdrawalsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\x12\n\x05limit\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\x08\n\x06_limit\"I\n\x17ListWithdrawalsResponse\x12.\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x19.creditline.v1.Withdrawal*\x90\x01\n\x0eWithdrawalKind\x12\x1f\n\x1bWITHDRAWAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14WITHDRAWAL_KIND_WORK\x10\x01\x12\x1f\n\x1bWITHDRAWAL_KIND_CONTRIBUTOR\x10\x02\x12\"\n\x1eWITHDRAWAL_KIND_CONTRIBUTOR_ID\x10\x03*u\n\x10WithdrawalAction\x12!\n\x1dWITHDRAWAL_ACTION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bWITHDRAWAL_ACTION_WITHDRAWN\x10\x01\x12\x1d\n\x19WITHDRAWAL_ACTION_REVOKED\x10\x02\x32\x83\x02\n\x0bWithdrawals\x12K\n\x08Withdraw\x12\x1e.creditline.v1.WithdrawRequest\x1a\x1f.creditline.v1.WithdrawResponse\x12\x45\n\x06Revoke\x12\x1c.creditline.v1.RevokeRequest\x1a\x1d.creditline.v1.RevokeResponse\x12`\n\x0fListWithdrawals\x12%.creditline.v1.ListWithdrawalsRequest\x1a&.creditline.v1.ListWithdrawalsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'creditline.v1.withdrawal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WITHDRAWALKIND']._serialized_start=1000
-  _globals['_WITHDRAWALKIND']._serialized_end=1108
-  _globals['_WITHDRAWALACTION']._serialized_start=1110
-  _globals['_WITHDRAWALACTION']._serialized_end=1227
+  _globals['_WITHDRAWALKIND']._serialized_start=1001
+  _globals['_WITHDRAWALKIND']._serialized_end=1145
+  _globals['_WITHDRAWALACTION']._serialized_start=1147
+  _globals['_WITHDRAWALACTION']._serialized_end=1264
   _globals['_WITHDRAWAL']._serialized_start=83
   _globals['_WITHDRAWAL']._serialized_end=319
   _globals['_WITHDRAWREQUEST']._serialized_start=322
@@ -52,6 +52,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTWITHDRAWALSREQUEST']._serialized_end=923
   _globals['_LISTWITHDRAWALSRESPONSE']._serialized_start=925
   _globals['_LISTWITHDRAWALSRESPONSE']._serialized_end=998
-  _globals['_WITHDRAWALS']._serialized_start=1230
-  _globals['_WITHDRAWALS']._serialized_end=1489
+  _globals['_WITHDRAWALS']._serialized_start=1267
+  _globals['_WITHDRAWALS']._serialized_end=1526
 # @@protoc_insertion_point(module_scope)

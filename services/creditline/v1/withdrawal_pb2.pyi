@@ -15,6 +15,7 @@ class WithdrawalKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WITHDRAWAL_KIND_UNSPECIFIED: _ClassVar[WithdrawalKind]
     WITHDRAWAL_KIND_WORK: _ClassVar[WithdrawalKind]
     WITHDRAWAL_KIND_CONTRIBUTOR: _ClassVar[WithdrawalKind]
+    WITHDRAWAL_KIND_CONTRIBUTOR_ID: _ClassVar[WithdrawalKind]
 
 class WithdrawalAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -24,6 +25,7 @@ class WithdrawalAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 WITHDRAWAL_KIND_UNSPECIFIED: WithdrawalKind
 WITHDRAWAL_KIND_WORK: WithdrawalKind
 WITHDRAWAL_KIND_CONTRIBUTOR: WithdrawalKind
+WITHDRAWAL_KIND_CONTRIBUTOR_ID: WithdrawalKind
 WITHDRAWAL_ACTION_UNSPECIFIED: WithdrawalAction
 WITHDRAWAL_ACTION_WITHDRAWN: WithdrawalAction
 WITHDRAWAL_ACTION_REVOKED: WithdrawalAction

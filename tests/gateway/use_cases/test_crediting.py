@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from creditline.api.answers import ReleaseSummary
+from creditline.api.answers import CreditedContributor, ReleaseSummary
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
 from creditline.calibration.remainder import CorpusSample
 from creditline.calibration.shares import duplicate_groups
-from creditline.gateway.use_cases.crediting import Credited, credited, scored
+from creditline.corpus.identity import Bearers, People, key_of_name
+from creditline.gateway.use_cases.crediting import EVERY_KEY, Credited, credited, scored
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
@@ -30,7 +31,7 @@ _IDS, _PEOPLE = ("a", "b", "c", "d"), ("ana", "bo", "ana", "cy")
 
 def _release(intervals: AnswerIntervals | None = _INTERVALS) -> ServedRelease:
     summary = ReleaseSummary("r", datetime(2026, 1, 1, tzinfo=UTC), "g", "c", "t", 2, 4, "works-r")
-    sample = CorpusSample.draw(_IDS, _PEOPLE, _VECTORS, seed=0)
+    sample = CorpusSample.draw(_IDS, list(map(key_of_name, _PEOPLE)), _VECTORS, seed=0)
     return ServedRelease(summary, Calibration((0.0, 1.0), (0.0, 1.0)), intervals, sample)
 
 
@@ -43,9 +44,11 @@ def _hits(group_of_b: str = "b") -> dict[str, Hit]:
     }
 
 
-def _answer(release: ServedRelease, hits: dict[str, Hit], works: int | None = None) -> Credited:
-    groups = duplicate_groups(scored(list(hits.values()), release.calibration))
-    return credited(groups, hits, _QUERY, release, works=works)
+def _answer(
+    release: ServedRelease, hits: dict[str, Hit], works: int | None = None, people: People = EVERY_KEY
+) -> Credited:
+    groups = duplicate_groups(scored(list(hits.values()), release.calibration, people))
+    return credited(groups, hits, _QUERY, release, works=works, people=people)
 
 
 def test_people_are_credited_with_works_that_are_not_listed() -> None:
@@ -54,6 +57,30 @@ def test_people_are_credited_with_works_that_are_not_listed() -> None:
     shares = {person.name: person.share for person in answer.contributors}
     assert shares == pytest.approx({"ana": 1.6 / total, "bo": 0.8 / total}, abs=1e-6)
     assert answer.remainder == pytest.approx(0.6 / total, abs=1e-6)
+
+
+def _listed(answer: Credited) -> list[CreditedContributor]:
+    """Contributors of listed works."""
+    return [person for person in answer.contributors if person.works]
+
+
+def test_two_spellings_never_split_one_persons_share() -> None:
+    hits = _hits()
+    hits["b"] = hits["b"]._replace(contributor="ANA\u200b")
+    (person,) = _listed(_answer(_release(), hits))
+    assert (person.name, person.works) == ("ana", 2)
+    assert person.share == pytest.approx(1.0, abs=1e-6)
+
+
+def test_merged_people_have_one_share_under_the_first_name_and_namesakes_have_two() -> None:
+    merged = People(Bearers([("Ana", ""), ("Bo", "")]), [(key_of_name("bo"), key_of_name("ana"))])
+    (person,) = _listed(_answer(_release(), _hits(), people=merged))
+    assert (person.name, person.works) == ("Bo", 2)
+    hits = _hits()
+    hits["a"] = hits["a"]._replace(contributor="bo", contributor_id="account:8")
+    hits["b"] = hits["b"]._replace(contributor_id="account:7")
+    namesakes = _listed(_answer(_release(), hits))
+    assert [(one.name, one.contributor_id) for one in namesakes] == [("bo", "account:8"), ("bo", "account:7")]
 
 
 def test_every_share_lies_between_its_ends() -> None:

@@ -139,6 +139,35 @@ def test_a_repeated_request_changes_nothing_and_returns_the_one_in_force(client:
     assert first.works == sum(work.contributor == _WORK.contributor for work in embedded_corpus())
 
 
+def test_another_spelling_is_the_same_request(client: CreditlineClient) -> None:
+    first = client.withdraw_contributor(f"{_WORK.contributor.upper()}\u200b ")
+    assert client.withdraw_contributor(_WORK.contributor).withdrawal == first.withdrawal
+    assert first.works == sum(work.contributor == _WORK.contributor for work in embedded_corpus())
+    assert client.work(_WORK.id).withdrawn_since == first.withdrawal.created
+    client.revoke_contributor(_WORK.contributor)
+    assert not client.work(_WORK.id).withdrawn
+
+
+def test_merges_over_rest_are_those_of_grpc(gateway: RunningGateway, client: CreditlineClient) -> None:
+    people = {"person": {"name": _WORK.contributor}, "other": {"name": _OTHER.contributor}}
+    with gateway.http() as http:
+        posted = http.post("/v1/contributors/merges", json={**people, "reason": "asked"})
+        (listed,) = client.merges()
+        assert [each["id"] for each in http.get("/v1/contributors/merges").json()] == [listed.id]
+        client.withdraw_contributor(_OTHER.contributor)
+        assert client.work(_WORK.id).withdrawn
+        back = http.post("/v1/contributors/merges", json={**people, "action": "REVOKED"})
+        assert not client.work(_WORK.id).withdrawn
+        assert http.get("/v1/contributors/merges").json() == []
+        assert len(http.get("/v1/contributors/merges", params={"history": True}).json()) == 2
+        wrong = http.post("/v1/contributors/merges", json={**people, "other": people["person"]})
+        nobody = http.post("/v1/contributors/merges", json={**people, "other": {"id": "account:7"}})
+    assert (posted.status_code, back.status_code) == (202, 202)
+    assert (listed.person.name, listed.other.name) == (_WORK.contributor, _OTHER.contributor)
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "other")
+    assert (nobody.status_code, nobody.json()["field"]) == (404, "other")
+
+
 def test_what_is_taken_back_is_listed_in_the_history_only(client: CreditlineClient) -> None:
     client.withdraw_work(_WORK.id)
     stays = client.withdraw_contributor(_OTHER.contributor).withdrawal
@@ -157,7 +186,7 @@ def test_what_is_taken_back_is_listed_in_the_history_only(client: CreditlineClie
 def test_an_unknown_subject_is_refused_with_the_nearest_names(client: CreditlineClient) -> None:
     name = _WORK.contributor
     with pytest.raises(NotFound, match="did you mean") as refused:
-        client.withdraw_contributor(name.swapcase())
+        client.withdraw_contributor(f"{name.swapcase()}x")
     assert repr(name) in refused.value.message
     assert refused.value.field == "subject"
     with pytest.raises(NotFound) as refused:
@@ -178,6 +207,8 @@ def test_a_work_of_a_corpus_to_come_can_be_withdrawn_on_purpose(client: Creditli
         ("subject", {"kind": "WORK", "subject": ""}),
         ("reason", {"kind": "WORK", "subject": _WORK.id, "reason": "r" * 1001}),
         ("requested_by", {"kind": "WORK", "subject": _WORK.id, "requested_by": "q" * 201}),
+        ("subject", {"kind": "CONTRIBUTOR", "subject": "\u200b"}),
+        ("subject", {"kind": "CONTRIBUTOR_ID", "subject": "1" * 1_000_000}),
         ("subject", {"kind": "WORK"}),
         ("action", {"kind": "WORK", "subject": _WORK.id, "action": "HIDE"}),
     ],

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import Unavailable
-from creditline.gateway.use_cases.withdrawals import similar_names
+from creditline.gateway.use_cases.subjects import similar_names
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, WithdrawalKind
 from tests.gateway.stepped_threads import SteppedThreads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, Form, Request, Response, UploadFile
@@ -18,11 +19,15 @@ from creditline import __version__
 from creditline.api.answers import (
     AttributionAnswer,
     AuditAnswer,
+    MergeAnswer,
+    MergeStatus,
+    Person,
     RecordedAttribution,
     ReleaseAnswer,
     WithdrawalAnswer,
     WithdrawalStatus,
     WorkAnswer,
+    WorkFilter,
 )
 from creditline.errors import CreditlineError, InvalidInput
 from creditline.gateway.access.keys import ApiKeys
@@ -32,6 +37,7 @@ from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.readiness import Readiness
 from creditline.gateway.transport.middleware import AccessMiddleware, problem_response
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
+from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest, quoted
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
 
@@ -53,9 +59,9 @@ class WithdrawalSubmission(BaseModel):
     """The body of `POST /v1/withdrawals`. Reason and requester are kept permanently: no personal data."""
 
     kind: str
-    """WORK or CONTRIBUTOR."""
+    """WORK, CONTRIBUTOR or CONTRIBUTOR_ID."""
     subject: str
-    """Id of the work, or name of the contributor."""
+    """Id of the work, or name or id of the contributor."""
     action: Literal["WITHDRAWN", "REVOKED"] = "WITHDRAWN"
     """WITHDRAWN to withdraw the subject, REVOKED to revoke its withdrawal."""
     reason: str = ""
@@ -63,11 +69,32 @@ class WithdrawalSubmission(BaseModel):
     requested_by: str = ""
     """The requester."""
     allow_unknown: bool = False
-    """Accept a subject that the corpus does not hold."""
+    """Accept a subject that neither the corpus nor the live build holds."""
 
     def request(self) -> WithdrawalRequest:
         """The request that the use case accepts."""
         return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.allow_unknown)
+
+
+class MergeSubmission(BaseModel):
+    """The body of `POST /v1/contributors/merges`. Reason and requester are kept permanently."""
+
+    person: Person
+    """The one under whom the works of both are credited: `{"name": …}` or `{"id": …}`."""
+    other: Person
+    """The other name or id."""
+    action: Literal["MERGED", "REVOKED"] = "MERGED"
+    """MERGED to merge the two, REVOKED to revoke their merge."""
+    reason: str = ""
+    """Reason for the request."""
+    requested_by: str = ""
+    """The requester."""
+    allow_unknown: bool = False
+    """Accept people whom neither the corpus nor the live build names."""
+
+    def request(self) -> MergeRequest:
+        """The request that the use case accepts."""
+        return MergeRequest(self.person, self.other, self.reason, self.requested_by, self.allow_unknown)
 
 
 def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> FastAPI:
@@ -88,6 +115,7 @@ def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> Fas
     _add_audits(app, use_cases)
     _add_releases(app, use_cases)
     _add_withdrawals(app, use_cases)
+    _add_contributors(app, use_cases)
     _add_health(app, use_cases, metrics)
     _add_problems(app)
     app.add_middleware(AccessMiddleware, keys=keys, metrics=metrics)
@@ -108,10 +136,38 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         ] = "",
         k: Annotated[int, Form(description="Number of works to list: 1 to 1,000.")] = DEFAULT_K,
         release: Annotated[str, Form(description="Release to answer with; empty for the live one.")] = "",
+        contributor: Annotated[
+            list[str] | None, Form(description="List only works of these contributors, by name.")
+        ] = None,
+        contributor_id: Annotated[
+            list[str] | None, Form(description="List only works of these contributors, by id.")
+        ] = None,
+        licence: Annotated[
+            list[str] | None, Form(description="List only works under these licences.")
+        ] = None,
+        created_since: Annotated[
+            datetime | None, Form(description="List only works created at this time or later.")
+        ] = None,
+        created_until: Annotated[
+            datetime | None, Form(description="List only works created before this time.")
+        ] = None,
     ) -> AttributionAnswer:
-        """The works that a picture owes, how much to each, and their contributors."""
+        """The works that a picture owes, how much to each, and their contributors.
+
+        The fields after `release` restrict the listed works. A share stays the part of the influence of
+        all works, and the remainder holds all works that are not listed.
+        """
         deadline = Deadline.after(use_cases.request_timeout_seconds)
-        request = AttributionRequest(await image.read(), prompt, generator, k, release)
+        works = WorkFilter(
+            tuple(contributor or ()),
+            tuple(contributor_id or ()),
+            tuple(licence or ()),
+            created_since,
+            created_until,
+        )
+        request = AttributionRequest(
+            await image.read(), prompt, generator, k, release, works if works.narrows else None
+        )
         return await use_cases.attribute(request, deadline)
 
     @app.get("/v1/attributions/{attribution_id}")
@@ -177,6 +233,27 @@ def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
     ) -> tuple[WithdrawalAnswer, ...]:
         """The withdrawals in force, oldest first; with `history`, all requests ever made."""
         return await use_cases.withdrawals.listed(history=history, after=after, limit=limit)
+
+
+def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
+    @app.post("/v1/contributors/merges")
+    async def merge(submission: MergeSubmission, response: Response) -> MergeStatus:
+        """Record that two names or ids are one person, or revoke that.
+
+        Status 202 until the index agrees; answers follow even before that.
+        """
+        contributors, request = use_cases.contributors, submission.request()
+        revoked = submission.action == "REVOKED"
+        status = await (contributors.revoke(request) if revoked else contributors.merge(request))
+        response.status_code = 200 if status.carried_out else 202
+        return status
+
+    @app.get("/v1/contributors/merges")
+    async def merges(
+        history: bool = False, after: int = 0, limit: int = MOST_LISTED
+    ) -> tuple[MergeAnswer, ...]:
+        """The merges in force, oldest first; with `history`, all records ever made."""
+        return await use_cases.contributors.listed(history=history, after=after, limit=limit)
 
 
 def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> None:

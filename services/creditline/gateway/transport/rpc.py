@@ -11,8 +11,9 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from creditline.api.attributions import attribution_message, recorded_message
+from creditline.api.attributions import attribution_message, read_filter, recorded_message
 from creditline.api.audits import audit_message
+from creditline.api.contributors import merge_message, merge_status_message, read_person
 from creditline.api.error_metadata import error_metadata
 from creditline.api.releases import release_response
 from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
@@ -23,6 +24,7 @@ from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, problem_of
+from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
 from creditline.v1 import (
@@ -32,6 +34,8 @@ from creditline.v1 import (
     audit_pb2_grpc,
     catalog_pb2,
     catalog_pb2_grpc,
+    contributor_pb2,
+    contributor_pb2_grpc,
     release_pb2,
     release_pb2_grpc,
     withdrawal_pb2,
@@ -41,7 +45,7 @@ from creditline.v1 import (
 # Larger than the largest picture, so that a picture that is too large is refused by the gateway itself.
 _MOST_MESSAGE_BYTES = 64 << 20
 _METHOD_PREFIX = "/creditline.v1."
-_SERVICES = ("Attribution", "Catalog", "Audits", "Releases", "Withdrawals")
+_SERVICES = ("Attribution", "Catalog", "Audits", "Releases", "Withdrawals", "Contributors")
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
@@ -118,6 +122,7 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             generator=request.generator,
             k=request.k if request.HasField("k") else DEFAULT_K,
             release=request.release,
+            filter=read_filter(request.filter) if request.HasField("filter") else None,
         )
         deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
         return attribution_message(await self._use_cases.attribute(attribution_request, deadline))
@@ -232,6 +237,47 @@ def _withdrawal_request(
     )
 
 
+class ContributorsServicer(contributor_pb2_grpc.ContributorsServicer):
+    """`creditline.v1.Contributors`."""
+
+    def __init__(self, use_cases: UseCases) -> None:
+        self._contributors = use_cases.contributors
+
+    async def Merge(  # noqa: N802
+        self, request: contributor_pb2.MergeRequest, context: Any
+    ) -> contributor_pb2.MergeResponse:
+        """Merge two contributors."""
+        status = await self._contributors.merge(_merge_request(request, allow_unknown=request.allow_unknown))
+        return contributor_pb2.MergeResponse(status=merge_status_message(status))
+
+    async def RevokeMerge(  # noqa: N802
+        self, request: contributor_pb2.RevokeMergeRequest, context: Any
+    ) -> contributor_pb2.RevokeMergeResponse:
+        """Revoke a merge."""
+        status = await self._contributors.revoke(_merge_request(request))
+        return contributor_pb2.RevokeMergeResponse(status=merge_status_message(status))
+
+    async def ListMerges(  # noqa: N802
+        self, request: contributor_pb2.ListMergesRequest, context: Any
+    ) -> contributor_pb2.ListMergesResponse:
+        """List the merges in force, or all records."""
+        limit = request.limit if request.HasField("limit") else MOST_LISTED
+        listed = await self._contributors.listed(history=request.history, after=request.after, limit=limit)
+        return contributor_pb2.ListMergesResponse(merges=map(merge_message, listed))
+
+
+def _merge_request(
+    request: contributor_pb2.MergeRequest | contributor_pb2.RevokeMergeRequest, *, allow_unknown: bool = False
+) -> MergeRequest:
+    return MergeRequest(
+        person=read_person(request.person),
+        other=read_person(request.other),
+        reason=request.reason,
+        requested_by=request.requested_by,
+        allow_unknown=allow_unknown,
+    )
+
+
 class RpcServer:
     """The gRPC server with its health service; to be created on a running event loop.
 
@@ -249,6 +295,7 @@ class RpcServer:
         audit_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(use_cases), self._server)
         release_pb2_grpc.add_ReleasesServicer_to_server(ReleasesServicer(use_cases), self._server)
         withdrawal_pb2_grpc.add_WithdrawalsServicer_to_server(WithdrawalsServicer(use_cases), self._server)
+        contributor_pb2_grpc.add_ContributorsServicer_to_server(ContributorsServicer(use_cases), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, host: str, port: int) -> int:

@@ -18,22 +18,25 @@ from numpy.typing import NDArray
 from creditline.api.answers import AttributionAnswer, AuditedAccuracy
 from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
+from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
-from creditline.gateway.use_cases.crediting import Credited, credited, scored
+from creditline.gateway.use_cases.crediting import Credited, credited, sample_of_people, scored
+from creditline.gateway.use_cases.filters import check_filter, index_filter, stored_filter
 from creditline.gateway.use_cases.live_build import AnsweringBuild, LiveBuild
 from creditline.gateway.use_cases.releases import Releases, ServedRelease
 from creditline.gateway.use_cases.requests import AttributionRequest
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
-from creditline.gateway.withdrawals.register import WithdrawnRegister, holders_of
+from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit, WorkSearch
-from creditline.index.search import MAX_HITS
+from creditline.index import WorkFilter as IndexFilter
+from creditline.index.search import ALL_WORKS, MAX_HITS
 from creditline.ledger import Ledger
-from creditline.ledger.verification import WITHDRAWALS_KNOWN
+from creditline.ledger.verification import MERGES_KNOWN, WITHDRAWALS_KNOWN
 from creditline.pictures.queries import query_picture
 
 # Copies share one line of the list, so the search fetches more hits than lines, and again more when too few
@@ -53,6 +56,20 @@ class _SearchResult:
     """Duplicate groups, best first."""
     hits: dict[str, Hit]
     """Hits by work id."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What to search for."""
+
+    vector: NDArray[np.float32]
+    """(D,) float32, the query's vector, L2-normalised."""
+    k: int
+    """Number of duplicate groups to find."""
+    where: IndexFilter
+    """Filter that the works must pass."""
+    people: People
+    """Which names and ids are one person."""
 
 
 class Attribute:
@@ -125,6 +142,8 @@ class Attribute:
     ) -> AttributionAnswer:
         with stopwatch.stage("check"):
             request.check()
+            if request.filter is not None:
+                check_filter(request.filter)
             release = self._releases.named(request.release)
             request = replace(request, generator=release.generator(request.generator))
             picture = await self._decoded(request.image)
@@ -134,9 +153,14 @@ class Attribute:
                 self._embedded(picture, request.prompt, release, deadline), self._register.as_of_now()
             )
         with stopwatch.stage("search"):
-            result = await self._find(query.vector, request.k, release, withdrawn, deadline)
+            # Read after the withdrawals, so that it is not older than they are.
+            people = self._register.people
+            where = index_filter(request.filter, people) if request.filter else ALL_WORKS
+            result = await self._find(
+                _Search(query.vector, request.k, where, people), release, withdrawn, deadline
+            )
         with stopwatch.stage("share"):
-            withheld = _withheld(release.sample, withdrawn)
+            withheld = _withheld(release.sample, withdrawn, people)
             line = credited(
                 result.groups[: request.k],
                 result.hits,
@@ -144,9 +168,16 @@ class Attribute:
                 release,
                 withheld,
                 works=result.build.works,
+                people=people,
+                only_listed=where.narrows,
             )
         with stopwatch.stage("record"):
-            stored = {**_stored(line, query, release, stopwatch), WITHDRAWALS_KNOWN: withdrawn.sequence}
+            stored = {
+                **_stored(line, query, release, stopwatch),
+                WITHDRAWALS_KNOWN: withdrawn.sequence,
+                MERGES_KNOWN: withdrawn.merges,
+                "filter": stored_filter(request.filter),
+            }
             attribution_id, accuracy = await asyncio.to_thread(
                 self._record, request, release, picture, stored
             )
@@ -165,6 +196,7 @@ class Attribute:
             ood_score=query.ood_score,
             corpus_works=line.corpus_works,
             equal_parts=line.equal_parts,
+            filter=request.filter if where.narrows else None,
         )
 
     async def _decoded(self, image: bytes) -> bytes:
@@ -183,33 +215,34 @@ class Attribute:
         )
 
     async def _find(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        release: ServedRelease,
-        withdrawn: Withdrawn,
-        deadline: Deadline,
+        self, search: _Search, release: ServedRelease, withdrawn: Withdrawn, deadline: Deadline
     ) -> _SearchResult:
-        """Search until the hits form `k` duplicate groups, or all works have been returned."""
+        """Search until the hits form `k` duplicate groups, or all works that pass have been returned."""
+        k = search.k
         build = await self._live_build.now(deadline_seconds=deadline.remaining("searching the index"))
         most = min(build.works, MAX_HITS)
         limit = min(_HITS_PER_LINE * k + _SPARE_HITS, most)
         while True:
             hits = await self._search.search(
                 build.name,
-                vector,
+                search.vector,
                 limit,
                 deadline_seconds=deadline.remaining("searching the index"),
+                where=search.where,
             )
             kept = self._without_withdrawn(hits, withdrawn)
-            groups = duplicate_groups(scored(kept, release.calibration))
+            groups = duplicate_groups(scored(kept, release.calibration, search.people))
             if len(groups) >= k or len(hits) < limit or limit == most:
                 return _SearchResult(build, groups, {hit.work_id: hit for hit in kept})
             limit = min(limit * _OVER_FETCH_GROWTH, most)
 
     def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
         """Drop withdrawn works. The index filters them out itself, unless its state is behind the ledger."""
-        kept = [hit for hit in hits if not withdrawn.covers(hit.work_id, *holders_of(hit))]
+        kept = [
+            hit
+            for hit in hits
+            if not withdrawn.covers(hit.work_id, *hit.people, contributor_id=hit.contributor_id)
+        ]
         if len(kept) < len(hits):
             self._metrics.withheld_hits.inc(len(hits) - len(kept))
             self._enforcer.request_check()
@@ -227,15 +260,16 @@ class Attribute:
             image=picture,
             k=request.k,
             answer=stored,
-            with_audit=self._random.random() < self._audit_fraction,
+            # An audit judges a list of all works, so lists that a filter restricts are not sampled.
+            with_audit=stored["filter"] is None and self._random.random() < self._audit_fraction,
         )
         return attribution_id, self._releases.accuracy(release.summary.name)
 
 
 # Looking up the rows takes milliseconds, and they change only with a withdrawal.
 @lru_cache(maxsize=2)
-def _withheld(sample: CorpusSample, withdrawn: Withdrawn) -> Withheld:
-    return sample.withheld(withdrawn.works, withdrawn.contributors)
+def _withheld(sample: CorpusSample, withdrawn: Withdrawn, people: People) -> Withheld:
+    return sample_of_people(sample, people).withheld(withdrawn.works, withdrawn.people)
 
 
 def _stored(

@@ -19,6 +19,7 @@ from creditline.api.answers import (
 from creditline.calibration.concentration import equal_parts
 from creditline.gateway.use_cases.audits import audit_answer
 from creditline.gateway.use_cases.catalog import Catalog
+from creditline.gateway.use_cases.filters import read_stored_filter
 from creditline.gateway.use_cases.releases import Releases
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.gateway.withdrawals.register import WithdrawnRegister
@@ -76,6 +77,7 @@ class Attributions:
             ood_score=held.get("ood_score", held.get("unfamiliarity")),
             corpus_works=held.get("corpus_works", release.works),
             equal_parts=_equal_parts(held, release.works),
+            filter=read_stored_filter(held.get("filter")),
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(
@@ -88,16 +90,19 @@ class Attributions:
 
     def _marked_work(self, held: Mapping[str, Any]) -> CreditedWork:
         work = CreditedWork(**{**held, "copies": tuple(held["copies"])})
-        since = self._register.since(work.id, work.contributor, *self._catalog.holders(work.id))
+        names = (work.contributor, *self._catalog.holders(work.id))
+        contributor_id = work.contributor_id or self._catalog.contributor_id(work.id)
+        since = self._register.since(work.id, *names, contributor_id=contributor_id)
         copies = tuple(copy for copy in work.copies if self._is_withdrawn(copy))
         return replace(work, withdrawn=since is not None, withdrawn_since=since, withdrawn_copies=copies)
 
     def _is_withdrawn(self, work_id: str) -> bool:
-        return self._register.since(work_id, *self._catalog.holders(work_id)) is not None
+        names, contributor_id = self._catalog.holders(work_id), self._catalog.contributor_id(work_id)
+        return self._register.since(work_id, *names, contributor_id=contributor_id) is not None
 
     def _marked_person(self, held: Mapping[str, Any]) -> CreditedContributor:
         person = CreditedContributor(**held)
-        since = self._register.contributor_since(person.name)
+        since = self._register.contributor_since(person.name, person.contributor_id)
         return replace(person, withdrawn=since is not None, withdrawn_since=since)
 
     def _release_of(self, stored: StoredAttribution) -> ReleaseSummary:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from creditline.api.answers import AuditAnswer
+from creditline.errors import InvalidInput
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.ledger import Audit, Ledger
 
@@ -26,14 +27,23 @@ class Audits:
         """Queue an audit of an attribution, or return the one that it has. The broker may be down.
 
         Raises:
-            InvalidInput: `attribution_id` is not an id of the ledger.
+            InvalidInput: `attribution_id` is not an id of the ledger, or a filter restricts the answer.
             NotFound: The ledger holds no such attribution.
             Unavailable: The ledger does not answer.
         """
         checked = checked_ledger_id(attribution_id, field="attribution_id")
-        audit = await asyncio.to_thread(self._ledger.submit_audit, checked)
+        audit = await asyncio.to_thread(self._submit, checked)
         self._wake_publisher()
         return audit_answer(audit)
+
+    def _submit(self, attribution_id: str) -> Audit:
+        if self._ledger.attribution(attribution_id).answer.get("filter") is not None:
+            raise InvalidInput(
+                f"answer {attribution_id} lists only works that pass a filter; an audit would count the"
+                " others as missed: ask again without a filter, and submit that answer",
+                field="attribution_id",
+            )
+        return self._ledger.submit_audit(attribution_id)
 
     async def get(self, audit_id: str) -> AuditAnswer:
         """The current state of an audit. Raises InvalidInput, NotFound, Unavailable."""

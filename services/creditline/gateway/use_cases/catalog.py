@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 
 from creditline.api.answers import WorkAnswer
+from creditline.corpus.identity import person_keys
+from creditline.corpus.names import display_name
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus, Work
 from creditline.errors import NotFound
@@ -35,6 +37,13 @@ class Catalog:
         return frozenset(self._works)
 
     @cached_property
+    def people(self) -> frozenset[str]:
+        """Keys of all contributors and rights holders, see `creditline.corpus.identity`."""
+        works = self._works.values()
+        keys = (person_keys(work.people, work.contributor_id) for work in works)
+        return frozenset(key for every in keys for key in every)
+
+    @cached_property
     def contributors(self) -> frozenset[str]:
         """Names of all contributors and rights holders."""
         return frozenset(name for work in self._works.values() for name in work.people)
@@ -43,6 +52,11 @@ class Catalog:
         """Names of all who may withdraw a work; empty for a work that the corpus does not hold."""
         work = self._works.get(work_id)
         return () if work is None else work.people
+
+    def contributor_id(self, work_id: str) -> str:
+        """Id of a work's contributor; empty where there is none or the corpus does not hold the work."""
+        work = self._works.get(work_id)
+        return "" if work is None else work.contributor_id
 
     def count(self, withdrawn: Withdrawn) -> int:
         """Number of works of the corpus that are withdrawn."""
@@ -58,18 +72,19 @@ class Catalog:
         """
         work = self._work(work_id)
         await self._register.as_of_now()
-        since = self._register.since(work.id, *self.holders(work.id))
+        since = self._register.since(work.id, *work.people, contributor_id=work.contributor_id)
         return WorkAnswer(
             id=work.id,
             title=work.title,
             caption=work.caption,
             keywords=work.keywords,
-            contributor=work.contributor,
+            contributor=display_name(work.contributor),
             licence=work.licence,
             source=work.source,
             duplicate_group=work.duplicate_group,
             withdrawn=since is not None,
             withdrawn_since=since,
+            contributor_id=work.contributor_id,
         )
 
     async def thumbnail(self, work_id: str) -> bytes:

@@ -9,7 +9,8 @@ from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummar
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
-from creditline.corpus.works import Corpus
+from creditline.corpus.identity import key_of
+from creditline.corpus.works import Corpus, Work
 from creditline.errors import FingerprintMismatch, NotFound
 from creditline.gateway.use_cases.requests import quoted
 from creditline.ledger import Ledger
@@ -30,7 +31,7 @@ class ServedRelease:
     intervals: AnswerIntervals | None
     """Intervals of shares and remainder; None where the release has none."""
     sample: CorpusSample
-    """Vectors of the release's works, or of a sample of a large corpus."""
+    """Vectors of the release's works, or of a sample of a large corpus, with their contributors' keys."""
 
     def generator(self, fingerprint: str) -> str:
         """Fingerprint of the generator of a request.
@@ -70,11 +71,15 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
         intervals=release.intervals(),
         sample=CorpusSample.draw(
             work_ids,
-            [corpus.works[corpus.row(work_id)].contributor for work_id in work_ids],
+            [_contributor_key(corpus.works[corpus.row(work_id)]) for work_id in work_ids],
             release.vectors(),
             seed=_SAMPLE_SEED,
         ),
     )
+
+
+def _contributor_key(work: Work) -> str:
+    return key_of(work.contributor, work.contributor_id)
 
 
 def _check_corpus(release: Release, work_ids: tuple[str, ...], corpus: Corpus) -> None:

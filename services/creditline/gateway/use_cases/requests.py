@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from creditline.api.answers import WorkFilter
 from creditline.errors import InvalidInput
 
 DEFAULT_K = 10
@@ -30,6 +31,8 @@ class AttributionRequest:
     """Number of works to list."""
     release: str = ""
     """Name of the release to answer with; empty for the live one."""
+    filter: WorkFilter | None = None
+    """Restriction of the listed works; None for all works."""
 
     def check(self) -> None:
         """Raise InvalidInput for a wrong prompt, generator or k. The picture is checked on decoding."""

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from creditline.api.answers import WithdrawalAnswer, WithdrawalStatus
+from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.errors import CreditlineError, InvalidInput, NotFound
+from creditline.errors import CreditlineError, InvalidInput
 from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.requests import quoted
+from creditline.gateway.use_cases.subjects import Subjects
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, Withdrawal, WithdrawalKind
+from creditline.ledger.requests import check_request
 
 MOST_LISTED = 1_000
 # After this time a request is acknowledged as one that is still being carried out.
 _INDEX_WAIT_SECONDS = 5.0
-_MOST_SUGGESTIONS = 3
 # The largest sequence number that the ledger can hold.
-_LAST_SEQUENCE = (1 << 31) - 1
+LAST_SEQUENCE = (1 << 31) - 1
 _TOO_SLOW = f"Qdrant had not changed every collection within {_INDEX_WAIT_SECONDS:g} s; the work continues"
 
 
@@ -30,15 +32,15 @@ class WithdrawalRequest:
     """A request to withdraw a subject, or to revoke its withdrawal."""
 
     kind: str
-    """WORK or CONTRIBUTOR."""
+    """WORK, CONTRIBUTOR or CONTRIBUTOR_ID."""
     subject: str
-    """Id of the work, or name of the contributor."""
+    """Id of the work, or name or id of the contributor."""
     reason: str = ""
     """Reason for the request."""
     requested_by: str = ""
     """The requester."""
     allow_unknown: bool = False
-    """Accept a subject that the corpus does not hold."""
+    """Accept a subject that neither the corpus nor the live build holds."""
 
     def checked_kind(self) -> WithdrawalKind:
         """The kind as an enumeration. Raises InvalidInput."""
@@ -46,7 +48,7 @@ class WithdrawalRequest:
             return WithdrawalKind(self.kind)
         except ValueError:
             raise InvalidInput(
-                f"kind is {quoted(self.kind)}; send WORK or CONTRIBUTOR", field="kind"
+                f"kind is {quoted(self.kind)}; send WORK, CONTRIBUTOR or CONTRIBUTOR_ID", field="kind"
             ) from None
 
 
@@ -62,27 +64,35 @@ class Withdrawals:
         register: This gateway's copy of the withdrawals.
         enforcer: Carries withdrawals out in the index.
         catalog: Works and contributors of the corpus.
+        subjects: Knows which works and people the corpus and the live build hold.
     """
 
     def __init__(
-        self, ledger: Ledger, register: WithdrawnRegister, enforcer: WithdrawalEnforcer, catalog: Catalog
+        self,
+        ledger: Ledger,
+        register: WithdrawnRegister,
+        enforcer: WithdrawalEnforcer,
+        catalog: Catalog,
+        subjects: Subjects,
     ) -> None:
         self._ledger = ledger
         self._register = register
         self._enforcer = enforcer
         self._catalog = catalog
+        self._subjects = subjects
 
     async def withdraw(self, request: WithdrawalRequest) -> WithdrawalStatus:
         """Withdraw the subject; a repeated request changes nothing.
 
         Raises:
             InvalidInput: A field of the request cannot be used.
-            NotFound: The corpus does not hold the subject, and `allow_unknown` is not set.
+            NotFound: Neither the corpus nor the live build holds the subject, and `allow_unknown` is not set.
             Unavailable: The ledger does not answer.
         """
         kind = request.checked_kind()
+        check_request(request.subject, request.reason, request.requested_by)
         if not request.allow_unknown:
-            await asyncio.to_thread(self._refuse_unknown, kind, request.subject)
+            await self._subjects.refuse_unknown(kind, request.subject)
         return await self._record(self._ledger.withdraw, kind, request)
 
     async def revoke(self, request: WithdrawalRequest) -> WithdrawalStatus:
@@ -93,7 +103,11 @@ class Withdrawals:
             NotFound: The subject was never withdrawn.
             Unavailable: The ledger does not answer.
         """
-        return await self._record(self._ledger.revoke, request.checked_kind(), request)
+        kind = request.checked_kind()
+        check_request(request.subject, request.reason, request.requested_by)
+        await self._register.as_of_now()
+        revoke = partial(self._ledger.revoke, people=self._register.people)
+        return await self._record(revoke, kind, request)
 
     async def listed(self, *, history: bool, after: int, limit: int) -> tuple[WithdrawalAnswer, ...]:
         """List withdrawals, oldest first.
@@ -109,7 +123,7 @@ class Withdrawals:
         """
         if not 1 <= limit <= MOST_LISTED:
             raise InvalidInput(f"limit is {limit}; request 1 to {MOST_LISTED:,} withdrawals", field="limit")
-        if not 0 <= after <= _LAST_SEQUENCE:
+        if not 0 <= after <= LAST_SEQUENCE:
             raise InvalidInput(f"after is {after}; send the sequence of a listed withdrawal", field="after")
         return await asyncio.to_thread(self._listed, history, after, limit)
 
@@ -128,44 +142,33 @@ class Withdrawals:
             write, kind, request.subject, reason=request.reason, requested_by=request.requested_by
         )
         await self._register.as_of_now()
-        pending = await self._wait_for_index()
-        works = await asyncio.to_thread(self._catalog.count, _only(kind, request.subject))
+        pending = await carried_out_in_time(self._enforcer)
+        concerned = _only(kind, request.subject, self._register.people)
+        works = await asyncio.to_thread(self._catalog.count, concerned)
         return WithdrawalStatus(_answer(entry), works, carried_out=not pending, pending=pending)
 
-    async def _wait_for_index(self) -> str:
-        """Wait until the index agrees; returns the reason when it does not yet, else an empty string."""
-        try:
-            async with asyncio.timeout(_INDEX_WAIT_SECONDS):
-                await self._enforcer.carried_out()
-        except TimeoutError:
-            return _TOO_SLOW
-        except CreditlineError as error:
-            return error.message
-        return ""
 
-    def _refuse_unknown(self, kind: WithdrawalKind, subject: str) -> None:
-        known = self._catalog.ids if kind is WithdrawalKind.WORK else self._catalog.contributors
-        if subject in known or not subject.strip():
-            return
-        noun, similar = kind.value.lower(), similar_names(subject, known)
-        hint = f"; did you mean {' or '.join(repr(name) for name in similar)}?" if similar else "."
-        raise NotFound(
-            f"{noun} {quoted(subject)} is not in corpus {self._catalog.name!r}{hint} For a {noun} of a "
-            "future corpus, set allow_unknown (on the command line --not-in-corpus)",
-            field="subject",
-        )
+async def carried_out_in_time(enforcer: WithdrawalEnforcer) -> str:
+    """Wait for some time until the index agrees with the ledger.
+
+    Returns:
+        The reason when it does not yet, else an empty string.
+    """
+    try:
+        async with asyncio.timeout(_INDEX_WAIT_SECONDS):
+            await enforcer.carried_out()
+    except TimeoutError:
+        return _TOO_SLOW
+    except CreditlineError as error:
+        return error.message
+    return ""
 
 
-def similar_names(subject: str, known: frozenset[str]) -> list[str]:
-    """At most three known names that are similar to the subject, ignoring case; best first."""
-    folded = {name.casefold(): name for name in sorted(known)}
-    matches = difflib.get_close_matches(subject.casefold(), folded, n=_MOST_SUGGESTIONS)
-    return [folded[name] for name in matches]
-
-
-def _only(kind: WithdrawalKind, subject: str) -> Withdrawn:
-    named = frozenset({subject})
-    return Withdrawn(works=named) if kind is WithdrawalKind.WORK else Withdrawn(contributors=named)
+def _only(kind: WithdrawalKind, subject: str, people: People) -> Withdrawn:
+    """The withdrawal of one subject alone, under all names and ids of the person."""
+    if kind is WithdrawalKind.WORK:
+        return Withdrawn(works=frozenset({subject}))
+    return Withdrawn(also=people.withdrawn_with(kind.key(subject)))
 
 
 def _answer(entry: Withdrawal) -> WithdrawalAnswer:

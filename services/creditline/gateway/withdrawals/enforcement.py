@@ -56,7 +56,7 @@ class WithdrawalEnforcer:
         self._failures = 0
         self._wait_seconds = _LEDGER_INTERVAL_SECONDS
         self._due = 0.0
-        self._carried_out = -1
+        self._carried_out: tuple[int, int] | None = None
         # Why withdrawals are not carried out in the index; empty when they are.
         self.problem = _NOT_CARRIED_OUT
 
@@ -127,16 +127,16 @@ class WithdrawalEnforcer:
     async def _catch_up(self, *, forced: bool) -> None:
         """Carry out withdrawals until the ledger holds no newer ones; `forced`: even when no check is due."""
         withdrawn = await self._register.as_of_now()
-        self._metrics.withdrawals_waiting.set(withdrawn.sequence != self._carried_out)
-        if not forced and withdrawn.sequence == self._carried_out and time.monotonic() < self._due:
+        self._metrics.withdrawals_waiting.set(withdrawn.state != self._carried_out)
+        if not forced and withdrawn.state == self._carried_out and time.monotonic() < self._due:
             return
         while True:
             # Set before the work, so that a `request_check` during it takes effect.
             self._due = time.monotonic() + _INDEX_INTERVAL_SECONDS
             await asyncio.to_thread(self._enforce, withdrawn)
-            self._carried_out = withdrawn.sequence
+            self._carried_out = withdrawn.state
             withdrawn = await self._register.as_of_now()
-            if withdrawn.sequence == self._carried_out:
+            if withdrawn.state == self._carried_out:
                 break
         self._metrics.withdrawals_waiting.set(0)
 

@@ -1,4 +1,4 @@
-"""The gateway's copy in memory of the withdrawals that the ledger holds."""
+"""The gateway's copy in memory of the withdrawals and merged contributors that the ledger holds."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 
+from creditline.corpus.identity import NO_BEARERS, Bearers, People, key_of, person_keys
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
-from creditline.index import Hit
-from creditline.ledger import Ledger, Withdrawal, WithdrawalKind
+from creditline.ledger import Ledger, Merge, Withdrawal, WithdrawalKind
+from creditline.ledger.merges import people_of, standing_merges
 from creditline.ledger.withdrawals import withdrawn_by
 
 
 class WithdrawnRegister:
-    """Copy of the ledger's withdrawals, updated by their sequence numbers before every answer.
+    """Copy of the ledger's withdrawals and merges, updated by their sequence numbers before every answer.
 
     All gateways on one ledger therefore agree, and none lists a work for a query that arrives after its
     withdrawal was acknowledged, whatever state the index is in. An object belongs to one event loop.
+
+    Args:
+        ledger: The ledger.
+        bearers: Names and ids of the gateway's corpus, by which a name and an id are one person.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, bearers: Bearers = NO_BEARERS) -> None:
         self._ledger = ledger
+        self._bearers = bearers
+        self._merges: dict[frozenset[str], Merge] = {}
+        # Start of the withdrawal of each person's key.
+        self._since: dict[str, datetime] = {}
+        self.people = People(bearers)
+        """Which names and ids are one person, at the last completed read."""
         self._in_force: dict[tuple[WithdrawalKind, str], Withdrawal] = {}
         self._now = NOTHING_WITHDRAWN
         self._reading = asyncio.Lock()
@@ -34,7 +45,7 @@ class WithdrawnRegister:
 
     def load(self) -> None:
         """Read all withdrawals in force. Blocks. Raises Unavailable when the ledger does not answer."""
-        self._add(self._ledger.standing_withdrawals())
+        self._add(self._ledger.standing_withdrawals(), self._ledger.merges_after(0))
 
     async def as_of_now(self) -> Withdrawn:
         """The withdrawals in force in the ledger at the time of this call.
@@ -57,38 +68,46 @@ class WithdrawnRegister:
         """Add new withdrawals; only a completed read is counted. The caller must hold `_reading`."""
         self._reads_begun += 1
         number = self._reads_begun
-        later = await asyncio.to_thread(self._ledger.withdrawals_after, self._now.sequence)
-        self._add(later)
+        self._add(*await asyncio.to_thread(self._ledger.changes_after, *self._now.state))
         self._last_completed = number
 
-    def since(self, work_id: str, *holders: str) -> datetime | None:
-        """Start of a work's withdrawal, by its id or by a rights holder.
+    def since(self, work_id: str, *names: str, contributor_id: str = "") -> datetime | None:
+        """Start of a work's withdrawal, by its id or through any of its people.
 
         Args:
             work_id: Id of the work.
-            holders: Names of all who may withdraw it.
+            names: Names of all who may withdraw it.
+            contributor_id: Id of its contributor; empty: none.
 
         Returns:
             The earliest start; None when the work is not withdrawn.
         """
-        subjects = [(WithdrawalKind.WORK, work_id)]
-        subjects += [(WithdrawalKind.CONTRIBUTOR, name) for name in holders]
-        requests = [self._in_force[subject] for subject in subjects if subject in self._in_force]
-        return min((request.created for request in requests if request.is_withdrawn), default=None)
+        request = self._in_force.get((WithdrawalKind.WORK, work_id))
+        by_work = [request.created] if request is not None and request.is_withdrawn else []
+        keys = person_keys(names, contributor_id)
+        return min([*by_work, *(self._since[key] for key in keys if key in self._since)], default=None)
 
-    def contributor_since(self, name: str) -> datetime | None:
+    def contributor_since(self, name: str, contributor_id: str = "") -> datetime | None:
         """Start of a contributor's withdrawal; None when they are not withdrawn."""
-        request = self._in_force.get((WithdrawalKind.CONTRIBUTOR, name))
-        return request.created if request is not None and request.is_withdrawn else None
+        return self._since.get(key_of(name, contributor_id))
 
-    def _add(self, withdrawals: Iterable[Withdrawal]) -> None:
-        """Add withdrawal requests, oldest first; the newest about a subject is in force."""
+    def _add(self, withdrawals: Iterable[Withdrawal], merges: Iterable[Merge]) -> None:
+        """Add requests and records, oldest first; the newest about a subject or a pair is in force."""
         new = {(each.kind, each.subject): each for each in withdrawals}
-        if new:
-            self._in_force = {**self._in_force, **new}
-            self._now = withdrawn_by(self._in_force.values())
+        newly_merged = {each.pair: each for each in merges}
+        if not new and not newly_merged:
+            return
+        self._in_force = {**self._in_force, **new}
+        self._merges = {**self._merges, **newly_merged}
+        standing = standing_merges(self._merges.values())
+        self.people = people_of(standing, self._bearers)
+        self._now = withdrawn_by(self._in_force.values(), standing, self.people)
+        self._since = self._starts()
 
-
-def holders_of(hit: Hit) -> tuple[str, ...]:
-    """Names of all who may withdraw a work that a search returned."""
-    return hit.people
+    def _starts(self) -> dict[str, datetime]:
+        starts: dict[str, datetime] = {}
+        for (kind, subject), request in self._in_force.items():
+            if kind is not WithdrawalKind.WORK and request.is_withdrawn:
+                for key in self.people.withdrawn_with(kind.key(subject)):
+                    starts[key] = min(starts.get(key, request.created), request.created)
+        return starts
