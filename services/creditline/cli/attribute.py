@@ -10,6 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from creditline.cli.connection import JsonOption, KeyOption, StateOption, TargetOption, gateway_client
+from creditline.cli.work_filter import (
+    ContributorIdsOption,
+    ContributorsOption,
+    LicencesOption,
+    SinceOption,
+    UntilOption,
+    work_filter,
+)
 
 if TYPE_CHECKING:
     from creditline.cli.credit_line.line import CreditLine
@@ -35,6 +43,11 @@ def attribute(
         int, typer.Option("-k", "--top", min=1, max=1000, help="Number of works to list.", show_default=True)
     ] = 10,
     release: Annotated[str, typer.Option(help="Release to answer with; defaults to the live one.")] = "",
+    contributor: ContributorsOption = None,
+    contributor_id: ContributorIdsOption = None,
+    licence: LicencesOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     html: Annotated[Path | None, typer.Option(help="Also write the credit line as one HTML file.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Also write picture, page, drawing and JSON to this directory.")
@@ -44,7 +57,11 @@ def attribute(
     api_key: KeyOption = None,
     state_directory: StateOption = None,
 ) -> None:
-    """Attribute a picture through the gateway, by default that of the running local stack."""
+    """Attribute a picture through the gateway, by default that of the running local stack.
+
+    Options such as --licence restrict which works are listed. Shares stay parts of the influence of all
+    works, and the remainder holds the works that are not listed.
+    """
     from creditline.cli.credit_line.document import credit_line_document
     from creditline.cli.credit_line.recorded import recorded_line
     from creditline.cli.credit_line.terminal import credit_line_view
@@ -57,6 +74,7 @@ def attribute(
             generator=generator,
             k=top,
             release=release,
+            filter=work_filter(contributor, contributor_id, licence, since, until),
             timeout_seconds=_ANSWER_SECONDS,
         )
         line = recorded_line(client, answer.attribution_id)

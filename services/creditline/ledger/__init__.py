@@ -1,6 +1,6 @@
 """Durable, hash-chained record of served attributions, their audits, withdrawals, and merged contributors.
 
-Public modules: `merges`, `verification`, `withdrawals`.
+Public modules: `merges`, `requests`, `verification`, `withdrawals`.
 """
 
 from creditline.ledger.ledger import Ledger as Ledger

@@ -38,7 +38,7 @@ def check_filter(works: WorkFilter) -> None:
                     field=field,
                 )
     since, until = works.created_since, works.created_until
-    if since is not None and until is not None and since >= until:
+    if since is not None and until is not None and _utc(since) >= _utc(until):
         raise InvalidInput(
             f"the filter's time span from {since} until {until} is empty; created_until must be later than"
             " created_since",

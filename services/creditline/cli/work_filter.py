@@ -1,0 +1,53 @@
+"""Options that restrict the works of a credit line, and the filter that they give."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from creditline.api.answers import WorkFilter
+
+_DATES = ["%Y-%m-%d", "%Y", "%Y-%m-%dT%H:%M:%S"]
+
+ContributorsOption = Annotated[
+    list[str] | None,
+    typer.Option("--contributor", help="List only works of this contributor, by name; can be repeated."),
+]
+ContributorIdsOption = Annotated[
+    list[str] | None,
+    typer.Option("--contributor-id", help="List only works of this contributor, by id; can be repeated."),
+]
+LicencesOption = Annotated[
+    list[str] | None, typer.Option("--licence", help="List only works under this licence; can be repeated.")
+]
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option("--since", formats=_DATES, help="List only works created at this date or later (UTC)."),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option("--until", formats=_DATES, help="List only works created before this date (UTC)."),
+]
+
+
+def work_filter(
+    contributors: list[str] | None,
+    contributor_ids: list[str] | None,
+    licences: list[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> WorkFilter | None:
+    """The filter that the options give; None where none is given."""
+    from creditline.api.answers import WorkFilter
+
+    works = WorkFilter(
+        contributors=tuple(contributors or ()),
+        contributor_ids=tuple(contributor_ids or ()),
+        licences=tuple(licences or ()),
+        created_since=None if since is None else since.replace(tzinfo=UTC),
+        created_until=None if until is None else until.replace(tzinfo=UTC),
+    )
+    return works if works.narrows else None
