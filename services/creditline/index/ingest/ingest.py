@@ -16,7 +16,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from creditline.corpus.sources import Found, Source
+from creditline.corpus.sources import Found, Source, read_ahead
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
 from creditline.index.in_flight import acknowledged_in_order
@@ -244,7 +244,7 @@ class Ingest:
         """Rows after `position`, with the numbers of their parts."""
         for number in range(position.part, len(parts)):
             start = position.row if number == position.part else 0
-            for found in self.source.read(parts[number], start):
+            for found in read_ahead(self.source.read(parts[number], start)):
                 yield number, found
 
     def _split_rows(self, rows: Sequence[Found], dimension: int) -> tuple[list[WorkPoint], list[Broken]]:
