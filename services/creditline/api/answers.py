@@ -28,6 +28,9 @@ class WorkFilter:
     """Earliest time of creation, inclusive. Works without a known time do not pass."""
     created_until: datetime | None = None
     """Latest time of creation, exclusive. Works without a known time do not pass."""
+    consent: tuple[str, ...] = ()
+    """Terms such as `generative_training=prohibited`: for each use that they name, one of its terms must
+    hold."""
 
     @property
     def narrows(self) -> bool:

@@ -82,6 +82,7 @@ def read_filter(message: attribution_pb2.WorkFilter) -> WorkFilter:
         licences=tuple(message.licences),
         created_since=present_moment(message, "created_since"),
         created_until=present_moment(message, "created_until"),
+        consent=tuple(message.consent),
     )
 
 

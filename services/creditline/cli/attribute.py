@@ -11,6 +11,7 @@ from rich.text import Text
 
 from creditline.cli.connection import JsonOption, KeyOption, StateOption, TargetOption, gateway_client
 from creditline.cli.work_filter import (
+    ConsentOption,
     ContributorIdsOption,
     ContributorsOption,
     LicencesOption,
@@ -48,6 +49,7 @@ def attribute(
     licence: LicencesOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    consent: ConsentOption = None,
     html: Annotated[Path | None, typer.Option(help="Also write the credit line as one HTML file.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Also write picture, page, drawing and JSON to this directory.")
@@ -74,7 +76,7 @@ def attribute(
             generator=generator,
             k=top,
             release=release,
-            filter=work_filter(contributor, contributor_id, licence, since, until),
+            filter=work_filter(contributor, contributor_id, licence, since, until, consent),
             timeout_seconds=_ANSWER_SECONDS,
         )
         line = recorded_line(client, answer.attribution_id)

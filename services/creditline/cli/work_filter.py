@@ -31,6 +31,13 @@ UntilOption = Annotated[
     datetime | None,
     typer.Option("--until", formats=_DATES, help="List only works created before this date (UTC)."),
 ]
+ConsentOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--consent",
+        help="List only works of which this holds, such as generative_training=prohibited; can be repeated.",
+    ),
+]
 
 
 def work_filter(
@@ -39,6 +46,7 @@ def work_filter(
     licences: list[str] | None,
     since: datetime | None,
     until: datetime | None,
+    consent: list[str] | None,
 ) -> WorkFilter | None:
     """The filter that the options give; None where none is given."""
     from creditline.api.answers import WorkFilter
@@ -49,5 +57,6 @@ def work_filter(
         licences=tuple(licences or ()),
         created_since=None if since is None else since.replace(tzinfo=UTC),
         created_until=None if until is None else until.replace(tzinfo=UTC),
+        consent=tuple(consent or ()),
     )
     return works if works.narrows else None

@@ -28,18 +28,20 @@ class AttributeRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ...) -> None: ...
 
 class WorkFilter(_message.Message):
-    __slots__ = ("contributors", "contributor_ids", "licences", "created_since", "created_until")
+    __slots__ = ("contributors", "contributor_ids", "licences", "created_since", "created_until", "consent")
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTOR_IDS_FIELD_NUMBER: _ClassVar[int]
     LICENCES_FIELD_NUMBER: _ClassVar[int]
     CREATED_SINCE_FIELD_NUMBER: _ClassVar[int]
     CREATED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_FIELD_NUMBER: _ClassVar[int]
     contributors: _containers.RepeatedScalarFieldContainer[str]
     contributor_ids: _containers.RepeatedScalarFieldContainer[str]
     licences: _containers.RepeatedScalarFieldContainer[str]
     created_since: _timestamp_pb2.Timestamp
     created_until: _timestamp_pb2.Timestamp
-    def __init__(self, contributors: _Optional[_Iterable[str]] = ..., contributor_ids: _Optional[_Iterable[str]] = ..., licences: _Optional[_Iterable[str]] = ..., created_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    consent: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, contributors: _Optional[_Iterable[str]] = ..., contributor_ids: _Optional[_Iterable[str]] = ..., licences: _Optional[_Iterable[str]] = ..., created_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., consent: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreditedWork(_message.Message):
     __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id")

@@ -79,6 +79,7 @@ def test_a_filter_restricts_the_list_and_leaves_shares_as_they_are(place: Place)
     ("where", "field"),
     [
         (WorkFilter(licences=("",)), "licences"),
+        (WorkFilter(consent=("training: no",)), "consent"),
         (WorkFilter(contributors=("x" * 501,)), "contributors"),
         (WorkFilter(licences=tuple(map(str, range(101)))), "filter"),
         (

@@ -69,9 +69,7 @@ def test_without_the_extra_a_manifest_is_unreadable_and_the_way_to_read_it_is_na
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoded = signed(picture("JPEG"), "JPEG", training_mining("cawg", ai_training="notAllowed"))
-    monkeypatch.setitem(
-        sys.modules, "c2pa", None
-    )  # As where it is not installed.
+    monkeypatch.setitem(sys.modules, "c2pa", None)  # As where it is not installed.
     (statement,) = picture_metadata(encoded).statements
     assert statement.is_unreadable
     assert "creditline[provenance]" in statement.text

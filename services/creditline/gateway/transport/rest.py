@@ -151,6 +151,10 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         created_until: Annotated[
             datetime | None, Form(description="List only works created before this time.")
         ] = None,
+        consent: Annotated[
+            list[str] | None,
+            Form(description="List only works of which this holds, such as generative_training=prohibited."),
+        ] = None,
     ) -> AttributionAnswer:
         """The works that a picture owes, how much to each, and their contributors.
 
@@ -164,6 +168,7 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
             tuple(licence or ()),
             created_since,
             created_until,
+            tuple(consent or ()),
         )
         request = AttributionRequest(
             await image.read(), prompt, generator, k, release, works if works.narrows else None

@@ -14,14 +14,15 @@ from creditline.index import WorkFilter as IndexFilter
 
 _MOST_VALUES = 100
 _LONGEST_VALUE = 500
-_TEXTS = ("contributors", "contributor_ids", "licences")
+_TEXTS = ("contributors", "contributor_ids", "licences", "consent")
 
 
 def check_filter(works: WorkFilter) -> None:
     """Check a filter, the lengths first.
 
     Raises:
-        InvalidInput: There are too many values, a value is empty or too long, or no time lies in the span.
+        InvalidInput: There are too many values, a value is empty or too long, no time lies in the span, or a
+            term of consent is none.
     """
     given = {field: getattr(works, field) for field in _TEXTS}
     count = sum(map(len, given.values()))
@@ -44,6 +45,8 @@ def check_filter(works: WorkFilter) -> None:
             " created_since",
             field="created_until",
         )
+    # Checks the terms.
+    IndexFilter(consent=works.consent)
 
 
 def index_filter(works: WorkFilter, people: People) -> IndexFilter:
@@ -60,6 +63,7 @@ def index_filter(works: WorkFilter, people: People) -> IndexFilter:
         licences=works.licences,
         since=_seconds(works.created_since),
         until=_seconds(works.created_until),
+        consent=works.consent,
     )
 
 
