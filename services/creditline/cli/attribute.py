@@ -31,7 +31,7 @@ app = typer.Typer(add_completion=False, help="Print the works that a picture owe
 
 @app.command()
 def attribute(
-    picture: Annotated[Path, typer.Argument(help="The picture: PNG, JPEG, WebP, GIF, BMP or TIFF.")],
+    picture: Annotated[Path, typer.Argument(help="The picture: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.")],
     prompt: Annotated[str, typer.Option(help="Prompt that the picture was made from.")],
     generator: Annotated[
         str,

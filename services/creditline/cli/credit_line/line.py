@@ -18,6 +18,7 @@ from creditline.api.answers import (
     ReleaseSummary,
 )
 from creditline.errors import InvalidInput
+from creditline.pictures.decoding import decode
 
 # Tolerance of the sum of shares and remainder.
 _SUM_TOLERANCE = 1e-6
@@ -128,4 +129,4 @@ class CreditLine:
         """The work's thumbnail, decoded to RGB; None if none is shown."""
         if not self.shows(work):
             return None
-        return Image.open(io.BytesIO(self.thumbnails[work.id])).convert("RGB")
+        return decode(self.thumbnails[work.id], field="thumbnail", name=f"the thumbnail of work {work.id!r}")

@@ -125,7 +125,9 @@ def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> Fas
 def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
     @app.post("/v1/attributions")
     async def attribute(
-        image: Annotated[UploadFile, File(description="The picture: PNG, JPEG, WebP, GIF, BMP or TIFF.")],
+        image: Annotated[
+            UploadFile, File(description="The picture: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.")
+        ],
         prompt: Annotated[str, Form(description="The prompt that the picture was made from.")] = "",
         generator: Annotated[
             str,
