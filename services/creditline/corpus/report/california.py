@@ -6,24 +6,31 @@ Source: AB 2013 (Civil Code, section 3111(a)), items (1) to (12).
 from __future__ import annotations
 
 from creditline.corpus.report.counts import CorpusCounts
-from creditline.corpus.report.form import Answer, Section, consent, listed, operator, period, stated_licences
+from creditline.corpus.report.form import (
+    Answer,
+    Section,
+    consent,
+    contributors,
+    listed,
+    operator,
+    origins,
+    period,
+    stated_licences,
+)
 
 TITLE = "Training data documentation (California, AB 2013)"
 
 
 def california_sections(counts: CorpusCounts) -> tuple[Section, ...]:
     """The items of the law, in its order."""
-    hosts = {host: amount.works for host, amount in counts.origins.items()}
     copied = [name for name in counts.licences if "public domain" in name.lower() or "cc0" in name.lower()]
     public = sum(counts.licences[name] for name in copied)
     fields = (
         (
             "(1) Sources or owners of the datasets",
             (
-                Answer("Sources, by works", listed(hosts)),
-                Answer("Contributors who are named", f"{counts.contributors:,}"),
-                Answer("Contributors with the most works", listed(counts.largest_contributors)),
-                Answer("Works without a named contributor", f"{counts.without_contributor:,}"),
+                *origins(counts),
+                *contributors(counts),
                 *operator("Owners of the datasets"),
             ),
         ),

@@ -9,7 +9,17 @@ from __future__ import annotations
 import math
 
 from creditline.corpus.report.counts import LOCAL, CorpusCounts
-from creditline.corpus.report.form import Answer, Section, consent, listed, operator, period, stated_licences
+from creditline.corpus.report.form import (
+    Answer,
+    Section,
+    consent,
+    contributors,
+    listed,
+    operator,
+    origins,
+    period,
+    stated_licences,
+)
 
 TITLE = "Public summary of training content (Regulation (EU) 2024/1689, Article 53(1)(d))"
 # Ranges of the template for pictures.
@@ -61,7 +71,13 @@ def eu_sections(counts: CorpusCounts) -> tuple[Section, ...]:
         ),
         Section("2.5 Synthetic data", _synthetic(counts)),
         Section(
-            "2.6 Other sources of data", (*operator("Description of other sources"), *stated_licences(counts))
+            "2.6 Other sources of data",
+            (
+                *operator("Description of other sources"),
+                *origins(counts),
+                *contributors(counts),
+                *stated_licences(counts),
+            ),
         ),
         Section(
             "3.1 Respect of reservation of rights from the text and data mining exception",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from creditline.corpus.report.counts import CorpusCounts
 
-_LISTED_LICENCES = 50
+# Entries of a list in a form; the JSON has the counts as a whole.
+_LISTED = 50
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,21 @@ class Section:
 
 def stated_licences(counts: CorpusCounts) -> tuple[Answer, ...]:
     """The licences that the works state, the most frequent first."""
-    first = dict(list(counts.licences.items())[:_LISTED_LICENCES])
-    others = len(counts.licences) - len(first)
+    return (Answer("Licences as stated, by works", listed(counts.licences)),)
+
+
+def contributors(counts: CorpusCounts) -> tuple[Answer, ...]:
+    """The contributors: how many are named, and who has the most works."""
     return (
-        Answer("Licences as stated, by works", listed(first) or "none"),
-        *([Answer("Further licences that are not listed", f"{others:,}")] if others else []),
+        Answer("Contributors who are named", f"{counts.contributors:,}"),
+        Answer("Contributors with the most works", listed(counts.largest_contributors)),
+        Answer("Works without a named contributor", f"{counts.without_contributor:,}"),
     )
+
+
+def origins(counts: CorpusCounts) -> tuple[Answer, ...]:
+    """The hosts of the works' addresses, the largest by size first."""
+    return (Answer("Sources, by works", listed({host: one.works for host, one in counts.origins.items()})),)
 
 
 def period(counts: CorpusCounts) -> tuple[Answer, ...]:
@@ -45,7 +55,7 @@ def period(counts: CorpusCounts) -> tuple[Answer, ...]:
     span = f"{counts.first_date} to {counts.last_date}" if counts.first_date else "no work is dated"
     return (
         Answer("Period in which the works were made or published", span),
-        Answer("Works by year", listed(counts.years) or "none"),
+        Answer("Works by year", listed(counts.years)),
         Answer("Works without a date", f"{counts.undated:,}"),
     )
 
@@ -59,8 +69,14 @@ def consent(counts: CorpusCounts, uses: tuple[str, ...]) -> tuple[Answer, ...]:
 
 
 def listed(counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Counts as lines of a list."""
-    return tuple(f"{name}: {count:,}" for name, count in counts.items())
+    """The first fifty counts as lines of a list, and what the others sum to."""
+    first = list(counts.items())[:_LISTED]
+    lines = [f"{name}: {count:,}" for name, count in first]
+    others = len(counts) - len(first)
+    if others:
+        rest = sum(counts.values()) - sum(count for _, count in first)
+        lines.append(f"{others:,} others together: {rest:,}")
+    return tuple(lines)
 
 
 def operator(*questions: str) -> tuple[Answer, ...]:
