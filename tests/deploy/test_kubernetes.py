@@ -25,7 +25,7 @@ from tests.deploy.manifests import (
     render_directory,
 )
 
-KUSTOMIZATIONS = ("base", "overlays/example")
+KUSTOMIZATIONS = ("base", "overlays/example", "overlays/own-release")
 OURS = ("gateway", "embedder", "teacher")
 WORKLOADS = {*OURS, "qdrant", "redis", "postgres", "load-index"}
 # How long a cluster's DNS may give an old answer: the usual cache of CoreDNS.
@@ -181,6 +181,20 @@ def test_a_service_takes_a_gpu_where_and_only_where_one_is_reserved_for_it(
     assert limits["nvidia.com/gpu"] == 1
     assert "memory" in limits
     assert environment(with_gpus, service, SECRETS)["CREDITLINE_DEVICE"] == "cuda"
+
+
+def test_a_release_of_ones_own_takes_the_reference_generators_place_in_every_pod() -> None:
+    own = render("overlays/own-release")
+    pods = dict(pod_specs(own))
+    for workload in (*OURS, "load-index"):
+        settings = environment(own, workload, SECRETS)
+        assert settings["CREDITLINE_RELEASE_DIRECTORY"] == "/releases/release"
+        assert not settings["CREDITLINE_GENERATOR_DIRECTORY"]
+        mounted = {mount["name"]: mount for mount in container(own, workload)["volumeMounts"]}
+        assert (mounted["release"]["mountPath"], mounted["release"]["readOnly"]) == ("/releases", True)
+        claims = [volume.get("persistentVolumeClaim") for volume in pods[workload]["volumes"]]
+        assert {"claimName": "creditline-release", "readOnly": True} in claims
+    assert not pods["teacher"].get("initContainers")
 
 
 def test_the_example_reserves_a_gpu_for_the_teacher_alone() -> None:

@@ -326,6 +326,19 @@ def test_a_missing_release_is_named_and_no_service_keeps_running(tmp_path: Path)
     assert not StateDirectory(tmp_path / "state").is_owned()
 
 
+def test_a_release_of_ones_own_without_its_generator_is_refused_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    release = _made_up_release(tmp_path / "release")
+    stack = LocalStack(state_directory=tmp_path / "state", release_directory=release.directory)
+    with pytest.raises(
+        NotReady, match=r"'made-up' has its own generator 0000.*CREDITLINE_GENERATOR_DIRECTORY"
+    ):
+        stack.start()
+    assert list((tmp_path / "state" / "logs").iterdir()) == []
+    assert not StateDirectory(tmp_path / "state").is_owned()
+
+
 def test_an_unknown_service_is_rejected_by_name(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="no service reddis"):
         LocalStack(state_directory=tmp_path, services=["reddis"])

@@ -85,7 +85,9 @@ def attribute(
         console.print_json(credit_line_document(line))
     else:
         console.print(credit_line_view(line, in_colour=console.color_system is not None))
-        console.print(Text(f"To audit it: creditline audit submit {answer.attribution_id}"), soft_wrap=True)
+        console.print(
+            Text(f"To audit it: creditline audit submit {answer.attribution_id} --wait"), soft_wrap=True
+        )
     _write(line, html, output)
 
 

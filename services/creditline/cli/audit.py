@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from creditline.api.answers import AuditAnswer, Estimate, Verdict
 
 _FAILED_STATUS = 1
+_WAIT_SECONDS = 900.0
 
 app = typer.Typer(help="Compare a served answer with the teacher.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
@@ -36,10 +37,21 @@ def submit(
     api_key: KeyOption = None,
     state_directory: StateOption = None,
     as_json: JsonOption = False,
+    wait_for_verdict: Annotated[
+        bool, typer.Option("--wait", help="Wait for the verdict; exits with status 1 if the audit failed.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="Maximum time to wait, in seconds.")] = _WAIT_SECONDS,
 ) -> None:
-    """Request an audit and print its id; a second request returns the same audit."""
+    """Request an audit and print it; a second request returns the same audit."""
     with gateway_client(target, api_key, state_directory) as client:
-        _print(client.submit_audit(attribution_id), as_json)
+        audit = client.submit_audit(attribution_id)
+        if wait_for_verdict:
+            audit = client.wait_for_audit(audit.id, timeout_seconds=seconds)
+    _print(audit, as_json)
+    if wait_for_verdict and audit.verdict is None:
+        raise typer.Exit(_FAILED_STATUS)
+    if audit.verdict is None and not as_json:
+        _console.print(Text(f"For the verdict: creditline audit wait {audit.id}"))
 
 
 @app.command()
@@ -62,7 +74,7 @@ def wait(
     api_key: KeyOption = None,
     state_directory: StateOption = None,
     as_json: JsonOption = False,
-    seconds: Annotated[float, typer.Option(help="Maximum time to wait, in seconds.")] = 900.0,
+    seconds: Annotated[float, typer.Option(help="Maximum time to wait, in seconds.")] = _WAIT_SECONDS,
 ) -> None:
     """Wait until an audit has ended and print it; exits with status 1 if it failed."""
     with gateway_client(target, api_key, state_directory) as client:

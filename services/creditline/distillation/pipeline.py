@@ -119,6 +119,8 @@ class Distillation:
         """Report the plan and the expected time, unless the labels exist or a run is resumed."""
         if self.config.labels or (self.directory / "queries").exists():
             return
+        # A generator that cannot be used is refused before a large corpus is read.
+        _ = self._context.generator_fingerprint
         for sentence in forecast(self._context).sentences():
             self._report(sentence)
 
