@@ -209,6 +209,8 @@ def test_texts_of_any_type(given: object, text: str) -> None:
         ("utf-16", "utf-16"),
         ("utf-32", "utf-32"),
         ("cp1252", "cp1252"),
+        ("utf-16-le", "utf-16-le"),
+        ("utf-16-be", "utf-16-be"),
     ],
 )
 def test_encodings_are_told_by_their_marks_or_guessed(encoding: str, told: str) -> None:

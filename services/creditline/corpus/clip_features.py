@@ -266,9 +266,10 @@ def _matrix(path: Path) -> NDArray[np.generic]:
         raise InvalidInput(
             f"{path} cannot be read ({one_line(error)}); copy it again", field="work_features"
         ) from error
-    if rows.ndim != 2:
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
         raise InvalidInput(
-            f"{path} has shape {rows.shape}; features must be a matrix with one row per work",
+            f"{path} holds an array of shape {rows.shape} and type {rows.dtype}; features must be a matrix of"
+            " numbers with one row per work",
             field="work_features",
         )
     return rows

@@ -17,11 +17,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Bytes that show whether a text is in UTF-16.
+_LOOKED_AT_BYTES = 16
 _GUESSES = (UTF_8, "cp1252")
 
 
 def decode_text(raw: bytes) -> tuple[str, str]:
     """Decode bytes by their byte order mark, else as UTF-8, else as Windows-1252, else as Latin-1.
+
+    Texts of which every second byte is zero are in UTF-16, also without a mark.
 
     Returns:
         The text and the name of its encoding.
@@ -29,12 +33,23 @@ def decode_text(raw: bytes) -> tuple[str, str]:
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return raw.decode(encoding, "replace"), UTF_8 if mark == codecs.BOM_UTF8 else encoding
+    if _is_utf_16(raw):
+        encoding = "utf-16-le" if raw[0] else "utf-16-be"
+        return raw.decode(encoding, "replace"), encoding
     for encoding in _GUESSES:
         try:
             return raw.decode(encoding), encoding
         except UnicodeDecodeError:
             continue
     return raw.decode("latin-1"), "latin-1"
+
+
+def _is_utf_16(raw: bytes) -> bool:
+    """Whether every second byte is zero at first, as in UTF-16 without a byte order mark."""
+    start = raw[:_LOOKED_AT_BYTES]
+    return len(start) >= 4 and (
+        (not any(start[::2]) and all(start[1::2])) or (not any(start[1::2]) and all(start[::2]))
+    )
 
 
 def clean(text: str) -> str:

@@ -35,6 +35,7 @@ def _names(value: object) -> list[str]:
         b"Ann; Ben",
         np.array(["Ann", "Ben"], dtype=object),
         pa.array(["Ann", "Ben"]).to_pylist(),
+        ["Ann", {"nm": 7}, "Ben"],
         ["Ann", "Ben", "ann", "A\u200bnn"],
         [{"name": "Bot", "role": "uploader"}, {"name": "Ann", "role": "artist"}, {"name": "Ben"}],
         '<a href="//commons.example/User:Ann" title="User:Ann">Ann</a>, <a href="#">Ben</a>',
@@ -89,7 +90,7 @@ def test_what_is_empty_or_unknown_names_nobody(given: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"id": 7}, '{"id": 7}', '["Ann", "Be', "[{'name'", True, datetime(2020, 1, 1)]
+    "given", [{"id": 7}, '{"id": 7}', '["Ann", "Be', "[{'name'", True, float("inf"), datetime(2020, 1, 1)]
 )
 def test_a_structure_without_names_is_not_understood(given: object) -> None:
     with pytest.raises(NotUnderstood):

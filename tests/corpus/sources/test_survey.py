@@ -32,7 +32,7 @@ def test_works_and_broken_rows_are_those_that_reading_gives(name: str, tmp_path:
     assert [(one.part, one.row, one.reason) for one in told.first_broken] == [
         (one.part, one.row, one.broken) for one in found if one.work is None
     ]
-    assert told.contributors == len({one.work.contributor for one in found if one.work})
+    assert told.contributors == len({holder.name for one in found if one.work for holder in one.work.holders})
     assert sum(told.licences.values()) == told.works
     assert told.sample == tuple(one.work for one in found if one.work)[:3]
     assert (told.kind, told.parts, told.is_whole) == (source.kind, len(source.parts()), True)

@@ -5,6 +5,7 @@ A semicolon separates people; a comma does not, because "Lee, Ann" is one person
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -81,16 +82,24 @@ def _people(value: Any, of_rights: bool) -> Iterator[Named]:
         yield from _of_text(clean(value if isinstance(value, str) else decode_text(value)[0]), of_rights)
     elif isinstance(value, list | tuple | set | frozenset):
         yield from _of_list([plain(one) for one in value], of_rights)
-    elif isinstance(value, bool | date):
+    elif isinstance(value, bool | date) or value in (math.inf, -math.inf):
         raise NotUnderstood(str(value))
     else:
         yield Named(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
 
 
 def _of_list(values: list[Any], of_rights: bool) -> Iterator[Named]:
-    makers = [one for one in values if not _is_carrier(one)]
-    for one in makers or values:
-        yield from _people(one, of_rights)
+    """People of all entries; entries that are not understood count only where no other names anybody."""
+    makers = [one for one in values if not _is_carrier(one)] or values
+    found, problems = list[Named](), list[NotUnderstood]()
+    for one in makers:
+        try:
+            found += _people(one, of_rights)
+        except NotUnderstood as problem:
+            problems.append(problem)
+    if problems and (of_rights or not found):
+        raise problems[0]
+    yield from found
 
 
 def _is_carrier(value: Any) -> bool:

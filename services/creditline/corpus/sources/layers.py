@@ -54,7 +54,10 @@ def json_layer(origin: str, raw: bytes) -> Layer:
         ValueError: The text is not a JSON object.
     """
     text, encoding = decode_text(raw)
-    record = json.loads(text)
+    try:
+        record = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(record, dict):
         raise ValueError(f"it holds a {type(record).__name__} instead of an object")
     return Layer(origin, record, () if encoding == UTF_8 else (NOT_UTF_8,))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from creditline.corpus.consent.counts import ConsentCounts
+from creditline.corpus.names import name_key
 from creditline.corpus.sources.found import Found, Source
 from creditline.corpus.sources.losses import OTHER
 from creditline.corpus.sources.seen_ids import Distinct, Place, SeenIds
@@ -79,7 +80,7 @@ class Survey:
     first_duplicates: tuple[Duplicate, ...]
     """The first repeated ids, at most 5."""
     contributors: int
-    """Number of different contributors."""
+    """Number of different people who are credited, whatever the spelling of their names."""
     licences: dict[str, int]
     """Number of works by licence."""
     notes: dict[str, int]
@@ -128,7 +129,8 @@ class _Totals:
     def _add_work(self, found: Found, work: Work) -> None:
         self.works += 1
         self.with_picture += bool(work.thumbnail)
-        self.contributors.add(work.contributor)
+        for holder in work.holders:
+            self.contributors.add(name_key(holder.name))
         is_named = work.licence in self.licences or len(self.licences) < _NAMED_LICENCES
         self.licences[work.licence if is_named else _OTHER_LICENCES] += 1
         self.consent.add(work.consent)

@@ -98,6 +98,16 @@ def test_parts_that_are_cut_off_or_incomplete_are_one_broken_row_each(tmp_path: 
         ClipFeatures.open(directory)
 
 
+def test_parts_without_captions_or_numbers_are_one_broken_row_each(tmp_path: Path) -> None:
+    directory = write_clip_parts(tmp_path / "clip", plain_works(6), np.ones((6, 4)), per_part=2)
+    about = directory / "metadata" / "metadata_0.parquet"
+    pq.write_table(pq.read_table(about).drop_columns(["caption"]), about)
+    np.save(directory / "img_emb" / "img_emb_1.npy", np.array([["a"] * 4] * 2))
+    found = everything(open_source(directory))
+    assert [one.loss for one in found] == ["without a caption", "file cut off or damaged", "", ""]
+    assert "type <U1; features must be a matrix of numbers" in found[1].broken
+
+
 @pytest.mark.parametrize("kind", ["img_emb", "text_emb"])
 def test_features_of_differing_dimension_are_refused_with_their_files(tmp_path: Path, kind: str) -> None:
     directory = write_clip_parts(

@@ -282,9 +282,10 @@ def test_a_picture_that_img2dataset_reports_as_failed_is_no_work(tmp_path: Path)
     assert (found.loss, "failed_to_resize: cut off" in found.broken) == ("download failed", True)
 
 
-def test_broken_json_beside_a_picture_is_one_broken_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [None, 100_000])
+def test_broken_json_beside_a_picture_is_one_broken_row(tmp_path: Path, depth: int | None) -> None:
     _pictures(tmp_path, "a.png", "b.png")
-    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "a.json").write_text("{" if depth is None else "[" * depth + "]" * depth)
     (tmp_path / "b.txt").write_text("whole")
     found = _found(tmp_path)
     assert found[0].broken.startswith(f"{tmp_path}/a.png or its metadata cannot be read (")

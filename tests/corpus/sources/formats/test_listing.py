@@ -45,6 +45,12 @@ def test_nothing_outside_the_tables_directory_is_read(tmp_path: Path) -> None:
     assert "it lies outside" in found[0].broken
 
 
+def test_lines_that_are_all_broken_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "works.jsonl").write_text("garbage\n{\n")
+    found = everything(open_source(tmp_path / "works.jsonl"))
+    assert [one.loss for one in found] == ["broken row of a table"] * 2
+
+
 def test_a_table_without_captions_is_refused(tmp_path: Path) -> None:
     (tmp_path / "works.csv").write_text("file,number\na.png,1\n")
     with pytest.raises(InvalidInput, match=r"has none of the columns caption, .*, only file, number"):

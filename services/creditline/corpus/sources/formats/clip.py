@@ -16,7 +16,7 @@ from creditline.corpus.directions import directions
 from creditline.corpus.row_batches import Damage, Rows, open_parquet, row_batches
 from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Features, Found, found_broken
-from creditline.corpus.sources.losses import DAMAGED_FILE, NO_FEATURES
+from creditline.corpus.sources.losses import DAMAGED_FILE, NO_CAPTION, NO_FEATURES
 from creditline.corpus.sources.source_files import fingerprint_of, size_of
 from creditline.errors import InvalidInput, NotFound
 
@@ -97,7 +97,12 @@ class ClipSource:
                 yield found_broken(part, 0, f"{part} is left out: {error.message}", loss=DAMAGED_FILE)
             return
         with open_parquet(files.metadata) as metadata:
-            table = _metadata_table(metadata.schema_arrow, files.metadata)
+            try:
+                table = _metadata_table(metadata.schema_arrow, files.metadata)
+            except InvalidInput as error:
+                if start == 0:
+                    yield found_broken(part, 0, error.message, loss=NO_CAPTION)
+                return
             for rows in row_batches(metadata, table.columns, start=start, rows=table.rows_at_once):
                 yield from _found(rows, table, part, files)
 

@@ -47,7 +47,7 @@ class ListingSource:
         """
         files = SourceFiles.find(path, *SUFFIXES)
         source = cls(path.name, files)
-        columns = [table.columns for table in source._tables.values()]
+        columns = [table.columns for table in source._tables.values() if table.columns]
         if columns and not any("caption" in columns_of(names) for names in columns):
             require_caption(path, columns[0])
         return source

@@ -27,6 +27,8 @@ CSV_SUFFIXES = (".csv", ".tsv")
 REPEATED_COLUMN = "a column name occurs twice in a table"
 _DELIMITERS = (",", ";", "\t")
 _BLOCK_BYTES = 1 << 20
+# Bytes that show a byte order mark, or UTF-16 without one.
+_MARK_BYTES = 16
 # Characters of the longest field; the csv module's default limit is too low. A quote that is never closed
 # swallows no more than this.
 _LONGEST_FIELD = 1 << 20
@@ -213,7 +215,7 @@ def _in_utf_8(path: Path) -> tuple[IO[bytes], tuple[str, ...]]:
     """The table's file, or a temporary copy in UTF-8 with a note about its encoding."""
     with path.open("rb") as file:
         start = file.read(_BLOCK_BYTES)
-    encoding = decode_text(start[:4])[1] if not start[:4].isascii() else UTF_8
+    encoding = decode_text(start[:_MARK_BYTES])[1]
     if encoding.startswith(("utf-16", "utf-32")):
         return _copied(path, encoding), (NOT_UTF_8,)
     is_old = b"\r" in start and b"\n" not in start
