@@ -25,7 +25,7 @@ _GUESSES = (UTF_8, "cp1252")
 def decode_text(raw: bytes) -> tuple[str, str]:
     """Decode bytes by their byte order mark, else as UTF-8, else as Windows-1252, else as Latin-1.
 
-    Texts of which every second byte is zero are in UTF-16, also without a mark.
+    Texts of which nearly every second byte is zero are in UTF-16, also without a mark.
 
     Returns:
         The text and the name of its encoding.
@@ -34,7 +34,7 @@ def decode_text(raw: bytes) -> tuple[str, str]:
         if raw.startswith(mark):
             return raw.decode(encoding, "replace"), UTF_8 if mark == codecs.BOM_UTF8 else encoding
     if _is_utf_16(raw):
-        encoding = "utf-16-le" if raw[0] else "utf-16-be"
+        encoding = "utf-16-le" if 0 in raw[1:_LOOKED_AT_BYTES:2] else "utf-16-be"
         return raw.decode(encoding, "replace"), encoding
     for encoding in _GUESSES:
         try:
@@ -45,11 +45,10 @@ def decode_text(raw: bytes) -> tuple[str, str]:
 
 
 def _is_utf_16(raw: bytes) -> bool:
-    """Whether every second byte is zero at first, as in UTF-16 without a byte order mark."""
-    start = raw[:_LOOKED_AT_BYTES]
-    return len(start) >= 4 and (
-        (not any(start[::2]) and all(start[1::2])) or (not any(start[1::2]) and all(start[::2]))
-    )
+    """Whether nearly every second byte is zero at first, as in UTF-16 without a byte order mark."""
+    halves = raw[:_LOOKED_AT_BYTES:2], raw[1:_LOOKED_AT_BYTES:2]
+    zeros = sorted(half.count(0) for half in halves)
+    return zeros[0] == 0 and zeros[1] > len(raw[:_LOOKED_AT_BYTES]) // 3
 
 
 def clean(text: str) -> str:
