@@ -16,8 +16,7 @@ _CORPUS = Bearers(
         ("Ben", "account:5"),
         ("ben", ""),
         ("unknown", "account:5"),
-    ],
-    unnamed=["unknown"],
+    ]
 )
 
 

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Self
 
 from creditline.corpus.names import display_name, name_key
+from creditline.corpus.rights import UNKNOWN
 
 _NAME, _ID = "name:", "id:"
 # ORCID and ISNI: fifteen digits and a check digit, with or without their address or scheme.
@@ -94,11 +95,13 @@ def person_keys(names: Iterable[str], contributor_id: str = "") -> tuple[str, ..
 class Bearers:
     """The names and ids of a corpus: who bears which name, and how names are written first."""
 
-    def __init__(self, contributors: Iterable[tuple[str, str]], *, unnamed: Iterable[str] = ()) -> None:
+    def __init__(
+        self, contributors: Iterable[tuple[str, str]], *, unnamed: Iterable[str] = (UNKNOWN,)
+    ) -> None:
         """
         Args:
             contributors: Name and id of each work's contributor, in the order of the works; empty id: none.
-            unnamed: Names that name nobody, such as "unknown"; they belong to no id.
+            unnamed: Names that name nobody; they belong to no id.
         """
         self._first: dict[str, str] = {}
         self._first_id: dict[str, str] = {}

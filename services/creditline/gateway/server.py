@@ -42,8 +42,6 @@ from creditline.release.parts import corpus_of
 # Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
 _INDEX_SECONDS = 10.0
-# Name of the contributor of works whose source names nobody.
-_UNKNOWN = "unknown"
 _log = logging.getLogger(__name__)
 
 
@@ -147,8 +145,7 @@ class Gateway:
 
 
 def _bearers(corpus: Corpus) -> Bearers:
-    contributors = ((work.contributor, work.contributor_id) for work in corpus)
-    return Bearers(contributors, unnamed=[_UNKNOWN])
+    return Bearers((work.contributor, work.contributor_id) for work in corpus)
 
 
 async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
