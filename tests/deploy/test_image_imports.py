@@ -35,8 +35,8 @@ ROOMS = {
     "teacher": ["creditline.teacher"],
     "local": ["creditline.local", "creditline.cli"],
 }
-# Imported only where the reader finds such a data set; without it the reader says what to install.
-OPTIONAL = {"datasets"}
+# Imported only where the reader finds such a data set or manifest; without it the reader says what to install.
+OPTIONAL = {"datasets", "c2pa"}
 # Modules of libraries that are loaded by name, so that no import statement of ours shows them.
 PLUGINS = {
     "queue": ["kombu.transport.redis", "celery.backends.redis"],
