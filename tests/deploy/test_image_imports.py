@@ -35,7 +35,7 @@ ROOMS = {
     "teacher": ["creditline.teacher"],
     "local": ["creditline.local", "creditline.cli"],
 }
-# Imported only where the reader finds such a data set or manifest; without it the reader says what to install.
+# Imported only where a reader finds such a data set or manifest; without it, it says what to install.
 OPTIONAL = {"datasets", "c2pa"}
 # Modules of libraries that are loaded by name, so that no import statement of ours shows them.
 PLUGINS = {
