@@ -111,20 +111,34 @@ def test_a_promotion_killed_after_any_of_its_actions_is_either_undone_or_done(
     assert roll_back(index, _ALIAS) == second
 
 
+@pytest.mark.parametrize(
+    ("before", "live", "back_to", "further_back", "actions"),
+    [
+        ({_ALIAS: 1, f"{_ALIAS}.before": 0}, 1, 0, None, 1),
+        ({_ALIAS: 2, f"{_ALIAS}.before": 2, f"{_ALIAS}.before.kept": 0}, 2, 0, None, 2),
+    ],
+    ids=["first rollback", "second rollback"],
+)
 def test_a_rollback_killed_after_any_of_its_actions_is_either_undone_or_done(
-    engine: _Engine, index: WorkIndex
+    engine: _Engine,
+    index: WorkIndex,
+    before: dict[str, int],
+    live: int,
+    back_to: int,
+    further_back: int | None,
+    actions: int,
 ) -> None:
-    first, second, _ = _BUILDS
-    before, after = {_ALIAS: second, f"{_ALIAS}.before": first}, (first, second)
-    engine.restart(kill_after_alias_actions=len(before) + 1)
-    for saved in (1, 2, 3):
-        _point(engine.running, before)
-        with engine.restarted(next_kill_after=len(before) + saved + 1 if saved < 3 else 0):
+    targets, previous = {alias: _BUILDS[build] for alias, build in before.items()}, _BUILDS[back_to]
+    after = (previous, None if further_back is None else _BUILDS[further_back])
+    engine.restart(kill_after_alias_actions=len(targets) + 1)
+    for saved in range(1, actions + 1):
+        _point(engine.running, targets)
+        with engine.restarted(next_kill_after=len(targets) + saved + 1 if saved < actions else 0):
             try:
-                assert roll_back(index, _ALIAS) == first
+                assert roll_back(index, _ALIAS) == previous
                 expected = after
             except CreditlineError:
-                expected = (second, first)
+                expected = (_BUILDS[live], previous)
         assert _state(index) == expected, f"{saved} actions were saved"
         assert index.count(_ALIAS) == 0, "the alias answers"
 

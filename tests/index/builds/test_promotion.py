@@ -49,7 +49,32 @@ def test_a_promotion_makes_a_build_live_and_a_rollback_the_one_before(
     assert promote(index, _ALIAS, second) == first
     assert (live_build(index, _ALIAS), previous_build(index, _ALIAS)) == (second, first)
     assert roll_back(index, _ALIAS) == first
-    assert roll_back(index, _ALIAS) == second
+
+
+def test_a_second_rollback_goes_further_back_and_never_forward(
+    index: WorkIndex, two_builds: tuple[str, str]
+) -> None:
+    oldest = next_build(index, _ALIAS)
+    index.create(oldest, WIDTH)
+    for build in (oldest, *two_builds):
+        promote(index, _ALIAS, build)
+    assert [roll_back(index, _ALIAS), roll_back(index, _ALIAS)] == [two_builds[0], oldest]
+    with pytest.raises(NotFound, match="no earlier build to roll back to"):
+        roll_back(index, _ALIAS)
+    promote(index, _ALIAS, two_builds[1])
+    assert roll_back(index, _ALIAS) == oldest
+    index.delete(oldest)
+
+
+def test_a_rollback_to_a_build_of_another_encoder_is_refused(
+    index: WorkIndex, two_builds: tuple[str, str]
+) -> None:
+    first, second = two_builds
+    promote(index, _ALIAS, first)
+    promote(index, _ALIAS, second)
+    with pytest.raises(Conflict, match="another encoder"):
+        roll_back(index, _ALIAS, serves=_expected(seed=1))
+    assert live_build(index, _ALIAS) == second
 
 
 def test_promoting_the_live_build_again_keeps_the_build_for_a_rollback(
@@ -64,7 +89,7 @@ def test_promoting_the_live_build_again_keeps_the_build_for_a_rollback(
 
 def test_without_a_previous_build_there_is_no_rollback(index: WorkIndex, two_builds: tuple[str, str]) -> None:
     promote(index, _ALIAS, two_builds[0])
-    with pytest.raises(NotFound, match="no build to go back to"):
+    with pytest.raises(NotFound, match="no earlier build to roll back to"):
         roll_back(index, _ALIAS)
 
 

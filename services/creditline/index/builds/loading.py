@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
 from creditline.corpus.works import Corpus
-from creditline.index.builds.ownership import BuildMark, BuildState, fingerprint_of, owned_build
-from creditline.index.builds.promotion import builds, live_build, previous_build
+from creditline.index.builds.ownership import BuildMark, BuildState, fingerprint_of, mark_of, owned_build
+from creditline.index.builds.promotion import builds, live_build
 from creditline.index.builds.releases import IndexedRelease, LoadReport, index_release, is_loaded, promote_own
 from creditline.index.withdrawal import enforce_withdrawals
 from creditline.index.works import WorkIndex
@@ -102,7 +102,7 @@ class _LoadState:
     """Whether the live build belongs to an operator."""
 
     rolled_back: bool
-    """Whether `own` is the build that was live before the current one."""
+    """Whether `own` has been live, and an operator has made another build live since."""
 
     @classmethod
     def of(cls, release: IndexedRelease, index: WorkIndex) -> _LoadState:
@@ -112,7 +112,7 @@ class _LoadState:
             own=own,
             is_loaded=loaded,
             operators_live=not loaded and live is not None and owned_build(index, live, release.name) is None,
-            rolled_back=None not in (own, live) and own == previous_build(index, release.collection),
+            rolled_back=None not in (own, live) and own != live and _has_been_live(index, own),
         )
 
     def action(self, *, replace_live: bool, rebuild: bool) -> LoadAction:
@@ -136,6 +136,11 @@ def _own_build(release: IndexedRelease, index: WorkIndex) -> str | None:
         if mark.is_whole and mark.fingerprint == fingerprint
     ]
     return live if live in found else next(iter(found), None)
+
+
+def _has_been_live(index: WorkIndex, build: str | None) -> bool:
+    mark = mark_of(index, build) if build else None
+    return mark is not None and mark.state is BuildState.PROMOTED
 
 
 def _unpromoted(index: WorkIndex, release: IndexedRelease, live: str) -> tuple[str, ...]:

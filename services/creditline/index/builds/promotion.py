@@ -6,14 +6,16 @@ before, for a rollback.
 
 Qdrant changes aliases one by one and may stop between two of them. A switch therefore copies ALIAS.before to
 ALIAS.before.kept, then the live build to ALIAS.before, and only then changes ALIAS. When ALIAS.before points
-to the live build itself, a switch was interrupted, and ALIAS.before.kept still names the build before it:
-whichever part of a switch is in force, the live build and the one before it are known.
+to the live build itself, a switch was interrupted or rolled back, and ALIAS.before.kept still names the build
+before it: whichever part of a switch is in force, the live build and the one before it are known.
+
+A rollback goes back only: it never makes a build live again that was rolled back from.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -257,18 +259,23 @@ def promote(
         check_serves_release(index, alias, build, serves)
     elif targets.live is not None:
         _refuse_other_dimension(index, alias, build, targets.live)
-    _switch(index, targets, build, retries)
+    _change(index, alias, targets.switched_to(build), retries)
     return targets.live
 
 
-def roll_back(index: WorkIndex, alias: str, *, retries: RetryPolicy = SETTLING) -> str:
+def roll_back(
+    index: WorkIndex, alias: str, *, serves: Expected | None = None, retries: RetryPolicy = SETTLING
+) -> str:
     """Make the build that was live before live again, in one step.
 
-    A lost alias is restored to the build that ALIAS.before keeps.
+    A second rollback goes further back, to the build before that one if it is still kept, and never forward
+    again. A lost alias is restored to the build that ALIAS.before keeps.
 
     Args:
         index: Client of the index, which is reconnected when a reply was lost.
         alias: The alias that is searched.
+        serves: Sampled works of the alias's release with their vectors, which the build is compared with;
+            None: it is not compared.
         retries: Policy for reading the alias after a lost reply.
 
     Returns:
@@ -276,13 +283,26 @@ def roll_back(index: WorkIndex, alias: str, *, retries: RetryPolicy = SETTLING) 
 
     Raises:
         NotFound: There is no build to go back to.
+        Conflict: The build cannot serve the release.
         CreditlineError: The switch failed, or its outcome could not be read; a note says which.
     """
     targets = _AliasTargets.of(index, alias)
-    if targets.previous is None:
-        raise NotFound(f"{alias!r} has no build to go back to; load one and promote it", field="alias")
-    _switch(index, targets, targets.previous, retries)
-    return targets.previous
+    previous = targets.previous
+    if previous is None:
+        raise nothing_before(alias)
+    if serves is not None:
+        check_serves_release(index, alias, previous, serves)
+    _change(index, alias, targets.rolled_back_to(previous), retries)
+    return previous
+
+
+def nothing_before(alias: str) -> NotFound:
+    """The error for a rollback where no earlier build is kept."""
+    return NotFound(
+        f"{alias!r} has no earlier build to roll back to; `creditline index show` lists its builds, and"
+        " `creditline index promote` makes any of them live",
+        field="alias",
+    )
 
 
 def live_aliases(index: WorkIndex, build: str) -> list[str]:
@@ -336,16 +356,26 @@ class _AliasTargets:
             changes[before] = self.live
         return {**changes, self.alias: build}
 
+    def rolled_back_to(self, build: str) -> dict[str, str]:
+        """Alias changes that go back to `build`, after which only builds before it can be gone back to.
 
-def _switch(index: WorkIndex, targets: _AliasTargets, build: str, retries: RetryPolicy) -> None:
+        ALIAS.before then points to the live build itself, and ALIAS.before.kept is left as it is: the build
+        before it, or the build itself when there is none.
+        """
+        before = self.alias + _ROLLBACK_SUFFIXES[0]
+        changes = {before: build} if self.before != build else {}
+        return {**changes, self.alias: build}
+
+
+def _change(index: WorkIndex, alias: str, changes: Mapping[str, str], retries: RetryPolicy) -> None:
     """Change the aliases; after a failure, the alias that is read again decides whether this raises."""
     try:
-        index.point_aliases(targets.switched_to(build))
+        index.point_aliases(changes)
     except CreditlineError as error:
-        if _live_after(index, targets.alias, error, retries) != build:
+        if _live_after(index, alias, error, retries) != changes[alias]:
             raise
     except BaseException as error:
-        _live_after(index, targets.alias, error, NO_RETRY)
+        _live_after(index, alias, error, NO_RETRY)
         raise
 
 
