@@ -13,7 +13,7 @@ import pytest
 
 from creditline.evaluation.lab.judging.groups import GroupScores, read_group_scores, write_group_scores
 from creditline.files import remove_drafts, replace_directory, replace_file, sync_tree
-from creditline.index.ingest.checkpoint import Checkpoint, Position
+from creditline.index.ingest.checkpoint import Checkpoint, Counts, Position
 from creditline.local.state import StackState, StateDirectory
 from creditline.tensor_files import write_arrays
 from tests.processes import start, wait_until
@@ -127,7 +127,7 @@ def _local_state_is_whole(directory: Path) -> bool:
 
 
 def _checkpoint(directory: Path, number: int) -> None:
-    Checkpoint(directory, "load", "belongs", Position()).advance(Position(works=number), ())
+    Checkpoint(directory, "load", "belongs", Position()).advance(Position(counts=Counts(written=number)), ())
 
 
 def _checkpoint_is_whole(directory: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from creditline.cli.index import app
 from creditline.cli.index_plan import number_of
 from creditline.errors import Conflict, InvalidInput, NotFound, NotReady
 from creditline.index import IndexPlan, WorkIndex
+from creditline.index.builds.ownership import METADATA_KEY, BuildMark
 from creditline.index.builds.promotion import live_build
 from creditline.index.plan import Quantization
 from creditline.ledger import Ledger, WithdrawalKind
+from creditline.local.state import StackState, StateDirectory
 from creditline.release import CALIBRATION, ENCODER, MODEL_CARD, write_manifest, write_work_vectors
 from tests.index.works_made_up import unit_vectors
 from tests.local.qdrant_process import local_qdrant
@@ -40,6 +43,7 @@ def place(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CREDITLINE_LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.chdir(tmp_path)
+    Ledger.open(f"sqlite:///{tmp_path}/ledger.db").close()
     return tmp_path
 
 
@@ -87,6 +91,8 @@ def test_builds_are_promoted_and_rolled_back(ingested: WorkIndex) -> None:
     assert "works-cli is works-cli.2 now, and was works-cli.1" in _run("promote", "works-cli.2").output
     assert live_build(ingested, "works-cli") == "works-cli.2"
     assert "works-cli is works-cli.1 again" in _run("rollback", "works-cli").output
+    with pytest.raises(NotFound, match="no earlier build to roll back to"):
+        _run("rollback", "works-cli")
     shown = _run("show").output
     assert "works-cli.before" in shown
     assert "118" in shown
@@ -112,14 +118,73 @@ def test_works_are_removed(ingested: WorkIndex) -> None:
     assert "works-cli.2: 117 works" in _run("remove", "works-cli.2", "w7").output
 
 
-def test_an_ingest_into_an_alias_adds_to_the_live_build(ingested: WorkIndex, place: Path) -> None:
+def test_a_live_build_takes_no_works_without_a_statement(ingested: WorkIndex, source: Path) -> None:
+    for into in ("works-cli", "works-cli.1"):
+        with pytest.raises(Conflict, match=r"live as .works-cli..*creditline index add"):
+            _run("ingest", str(source), "--into", into)
+
+
+@pytest.mark.parametrize("command", [("ingest", "features", "--into", "x.1"), ("promote", "works-cli.2")])
+def test_where_no_ledger_is_found_none_is_made_and_the_command_is_refused(
+    ingested: WorkIndex, monkeypatch: pytest.MonkeyPatch, place: Path, command: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("CREDITLINE_LEDGER_URL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "home"))
+    with pytest.raises(NotReady, match=r"no ledger at .*--ledger URL.*--no-ledger"):
+        _run(*command)
+    with pytest.raises(NotReady, match=r"no ledger at sqlite:///elsewhere\.db"):
+        _run(*command, "--ledger", "sqlite:///elsewhere.db")
+    assert not (place / "home").exists()
+    assert not (place / "elsewhere.db").exists()
+    assert _run(*command, "--no-ledger").exit_code == 0
+
+
+def test_the_running_local_stack_is_found_with_its_index_and_its_ledger(
+    source: Path, monkeypatch: pytest.MonkeyPatch, place: Path, port: int
+) -> None:
+    monkeypatch.delenv("CREDITLINE_QDRANT_GRPC_PORT")
+    monkeypatch.delenv("CREDITLINE_LEDGER_URL")
+    with Ledger.open(f"sqlite:///{place}/ledger.db") as ledger:
+        ledger.withdraw(WithdrawalKind.WORK, "w5")
+    directory = StateDirectory(place / ".creditline" / "local")
+    owned = directory.own()
+    qdrant, url = f"127.0.0.1:{port}", f"sqlite:///{place}/ledger.db"
+    directory.write(StackState(os.getpid(), "key", "", "", "", qdrant, "", url, ()))
+    assert "1 left out of answers" in _run("ingest", str(source), "--into", "works-found.1").output
+    os.close(owned)
+    with WorkIndex.connect(grpc_port=port) as index:
+        assert index.withdrawn_works("works-found.1") == {"w5"}
+        index.delete("works-found.1")
+
+
+def test_collections_are_shown_whole_and_as_json_with_what_is_left_of_a_killed_load(
+    ingested: WorkIndex,
+) -> None:
+    name = f"works-{'long' * 40}.1"
+    ingested.create_new(name, 8, {METADATA_KEY: BuildMark("cli", "f" * 64, 10).to_json()})
+    shown = _run("show").output
+    assert name in shown
+    assert f"delete it with `creditline index drop {name}`" in shown
+    found = {each["collection"]: each for each in json.loads(_run("show", "--json").output)}
+    assert (found[name]["release"], found[name]["state"]) == ("cli", "filling")
+    live = found["works-cli.1"]
+    assert (live["works"], live["aliases"], live["vectors_of"]) == (
+        118,
+        ["works-cli"],
+        "features as they are",
+    )
+
+
+def test_ids_of_other_works_are_refused_with_their_number(ingested: WorkIndex, place: Path) -> None:
     more = place / "more"
     more.mkdir()
-    np.save(more / "img_emb_0.npy", unit_vectors(4, seed=9).astype(np.float16))
-    columns = {"key": ["m0", "m1", "m2", "m3"], "caption": ["a", "b", "c", "d"]}
-    pq.write_table(pa.table(columns), more / "metadata_0.parquet")
-    assert "4 works written into works-cli.1" in _run("ingest", str(more), "--into", "works-cli").output
-    assert (ingested.count("works-cli.1"), ingested.count("works-cli.2")) == (122, 118)
+    np.save(more / "img_emb_0.npy", unit_vectors(2, seed=9).astype(np.float16))
+    pq.write_table(pa.table({"key": ["m0", "w1"], "caption": ["a", "b"]}), more / "metadata_0.parquet")
+    with pytest.raises(Conflict, match="1 works were not written"):
+        _run("ingest", str(more), "--into", "works-cli.2")
+    again = _run("ingest", str(more), "--into", "works-cli.2", "--replace", "--checkpoint", "other")
+    assert "0 new, 1 replaced, 1 kept as they were, 0 refused" in again.output
+    assert ingested.count("works-cli.2") == 119
 
 
 def test_a_plan_is_chosen_and_lays_out_what_is_ingested_by_it(source: Path, place: Path, port: int) -> None:

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from creditline.cli.index_connection import PlanOption, connect, withdrawn_by_ledger
+from creditline.cli.connection import StateOption
+from creditline.cli.index_connection import (
+    IndexServices,
+    LedgerOption,
+    NoLedgerOption,
+    PlanOption,
+    QdrantOption,
+)
 from creditline.cli.index_ingest import ingest
 from creditline.cli.index_plan import plan
+from creditline.cli.index_search import search
+from creditline.cli.index_show import show
 
 if TYPE_CHECKING:
-    from creditline.index import LoadOutcome, WorkIndex
+    from creditline.index import LoadOutcome
     from creditline.index.builds.promotion import Expected
     from creditline.release import Release
 
@@ -45,11 +53,13 @@ ReplaceLiveOption = Annotated[
 
 @app.callback()
 def _root() -> None:
-    """Manage the works' vectors in Qdrant, at CREDITLINE_QDRANT_HOST and CREDITLINE_QDRANT_GRPC_PORT."""
+    """Manage the works' vectors in Qdrant: that of the running local stack, unless another is named."""
 
 
 app.command()(ingest)
 app.command()(plan)
+app.command()(search)
+app.command()(show)
 
 
 @app.command()
@@ -61,13 +71,17 @@ def load(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build again even if the release's build exists.")
     ] = False,
+    qdrant: QdrantOption = None,
+    ledger: LedgerOption = None,
+    no_ledger: NoLedgerOption = False,
+    state_directory: StateOption = None,
 ) -> None:
     """Build a release's collection beside the live one, verify it, and promote it.
 
     Nothing is done if the release's build already exists, or if the live build is an operator's: one that
     this release did not make, whose works were changed, or that an operator rolled back to. --replace-live
     replaces such a build. Only builds that the release made are deleted. Works that are withdrawn in the
-    ledger at CREDITLINE_LEDGER_URL are never listed.
+    ledger are never listed.
     """
     from creditline.index import enforce_withdrawals, load_release
     from creditline.release import open_release, reference_release_directory
@@ -76,17 +90,19 @@ def load(
     # A job that is terminated removes its unfinished build, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     opened = open_release(release or reference_release_directory())
-    with connect(layout) as index:
+    services = IndexServices(qdrant, ledger, no_ledger, state_directory)
+    withdrawn = services.withdrawn()
+    with services.connect(layout) as index:
         done = load_release(
             opened,
             lambda: corpus_of(opened, corpus),
             index,
-            withdrawn_by_ledger(),
+            withdrawn,
             replace_live=replace_live,
             rebuild=rebuild,
         )
         # Loading takes minutes: apply withdrawals that were made in the meantime.
-        enforce_withdrawals(index, withdrawn_by_ledger(), done.live)
+        enforce_withdrawals(index, services.withdrawn(), done.live)
         hidden = index.count(done.live, withdrawn=True)
     _console.print(_outcome_sentence(done, opened, hidden))
     for build in done.unpromoted:
@@ -119,33 +135,13 @@ def _outcome_sentence(done: LoadOutcome, release: Release, hidden: int) -> str:
 
 
 @app.command()
-def show() -> None:
-    """List the collections with dimension, number of works, aliases and the release that made them."""
-    table = Table("collection", "dimension", "works", "withdrawn", "answers as", "made by")
-    with connect() as index:
-        aliases = index.aliases()
-        for name in index.collections():
-            pointing = sorted(alias for alias, target in aliases.items() if target == name)
-            works, withdrawn = index.count(name), index.count(name, withdrawn=True)
-            row = (name, str(index.dimension(name)), f"{works:,}", f"{withdrawn:,}", ", ".join(pointing))
-            table.add_row(*row, _maker(index, name))
-    _console.print(table)
-
-
-def _maker(index: WorkIndex, name: str) -> str:
-    """The release whose load made a collection; empty for other collections."""
-    from creditline.index.builds.ownership import mark_of
-
-    mark = mark_of(index, name)
-    if mark is None:
-        return ""
-    return mark.release if mark.is_whole else f"{mark.release}, unfinished"
-
-
-@app.command()
 def promote(
     build: Annotated[str, typer.Argument(help="Name of the build's collection, such as works-mine.2.")],
     release: ReleaseOption = None,
+    qdrant: QdrantOption = None,
+    ledger: LedgerOption = None,
+    no_ledger: NoLedgerOption = False,
+    state_directory: StateOption = None,
 ) -> None:
     """Make a build the live one, in one step.
 
@@ -157,11 +153,17 @@ def promote(
 
     alias = build.rpartition(".")[0]
     serves = _works_of_release(release, alias)
-    with connect() as index:
-        enforce_withdrawals(index, withdrawn_by_ledger(), build)
+    services = IndexServices(qdrant, ledger, no_ledger, state_directory)
+    withdrawn = services.withdrawn()
+    with services.connect() as index:
+        enforce_withdrawals(index, withdrawn, build)
         before = promote_build(index, alias, build, serves=serves)
     former = f", and was {before} before" if before not in (None, build) else ""
     _console.print(f"{alias} is {build} now{former}")
+    _say_if_not_compared(serves, alias)
+
+
+def _say_if_not_compared(serves: Expected | None, alias: str) -> None:
     if serves is None:
         _console.print(f"Not compared with a release's vectors; name the release of {alias} with --release")
 
@@ -176,26 +178,41 @@ def _works_of_release(directory: Path | None, alias: str) -> Expected | None:
 
 
 @app.command()
-def rollback(alias: Annotated[str, typer.Argument(help="Name of the alias, such as works-mine.")]) -> None:
-    """Make the previously live build the live one again, in one step."""
-    from creditline.errors import NotFound
-    from creditline.index.builds.promotion import previous_build, roll_back
+def rollback(
+    alias: Annotated[str, typer.Argument(help="Name of the alias, such as works-mine.")],
+    release: ReleaseOption = None,
+    qdrant: QdrantOption = None,
+    ledger: LedgerOption = None,
+    no_ledger: NoLedgerOption = False,
+    state_directory: StateOption = None,
+) -> None:
+    """Make the previously live build the live one again, in one step; once more goes further back.
+
+    As for a promotion, withdrawals are applied to the build first, and it is compared with the release.
+    """
+    from creditline.index.builds.promotion import nothing_before, previous_build, roll_back
     from creditline.index.withdrawal import enforce_withdrawals
 
-    with connect() as index:
+    serves = _works_of_release(release, alias)
+    services = IndexServices(qdrant, ledger, no_ledger, state_directory)
+    withdrawn = services.withdrawn()
+    with services.connect() as index:
         before = previous_build(index, alias)
         if before is None:
-            raise NotFound(
-                f"{alias!r} has no previous build to roll back to; load a build and promote it", field="alias"
-            )
-        enforce_withdrawals(index, withdrawn_by_ledger(), before)
-        _console.print(f"{alias} is {roll_back(index, alias)} again")
+            raise nothing_before(alias)
+        enforce_withdrawals(index, withdrawn, before)
+        _console.print(f"{alias} is {roll_back(index, alias, serves=serves)} again")
+    _say_if_not_compared(serves, alias)
 
 
 @app.command()
-def optimize(collection: Annotated[str, typer.Argument(help="Name of the collection.")]) -> None:
+def optimize(
+    collection: Annotated[str, typer.Argument(help="Name of the collection.")],
+    qdrant: QdrantOption = None,
+    state_directory: StateOption = None,
+) -> None:
     """Build the search graph for works that are not in it yet; searches continue meanwhile."""
-    with connect() as index:
+    with IndexServices(qdrant, state_directory=state_directory).connect() as index:
         index.optimize(collection)
     _console.print(f"{collection}: the search graph is built")
 
@@ -204,20 +221,26 @@ def optimize(collection: Annotated[str, typer.Argument(help="Name of the collect
 def remove(
     collection: Annotated[str, typer.Argument(help="Name of the collection.")],
     works: Annotated[list[str], typer.Argument(help="Ids of the works.")],
+    qdrant: QdrantOption = None,
+    state_directory: StateOption = None,
 ) -> None:
     """Remove works from one collection; for all builds, use `creditline withdraw`."""
-    with connect() as index:
+    with IndexServices(qdrant, state_directory=state_directory).connect() as index:
         index.remove(collection, works)
         _console.print(f"{collection}: {index.count(collection):,} works")
 
 
 @app.command()
-def drop(collection: Annotated[str, typer.Argument(help="Name of the collection.")]) -> None:
+def drop(
+    collection: Annotated[str, typer.Argument(help="Name of the collection.")],
+    qdrant: QdrantOption = None,
+    state_directory: StateOption = None,
+) -> None:
     """Delete a collection that is not live, with all its vectors."""
     from creditline.errors import NotFound
     from creditline.index.builds.promotion import drop_build
 
-    with connect() as index:
+    with IndexServices(qdrant, state_directory=state_directory).connect() as index:
         if collection not in index.collections():
             raise NotFound(
                 f"there is no collection {collection!r}; `creditline index show` lists all collections"

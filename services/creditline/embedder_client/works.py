@@ -86,6 +86,11 @@ class WorkEmbedder:
         return int(self._encoder.dimension)
 
     @property
+    def release(self) -> str:
+        """Name of the release that the embedder has loaded."""
+        return str(self._encoder.release)
+
+    @property
     def fingerprint(self) -> str:
         """Name of the release and fingerprint of its towers, as one string."""
         return f"release {self._encoder.release}, towers {self._encoder.towers_fingerprint}"

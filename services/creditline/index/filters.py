@@ -130,3 +130,14 @@ def field_indexes(
             _KEYWORD,
             qdrant.PayloadIndexParams(keyword_index_params=qdrant.KeywordIndexParams(on_disk=on_disk)),
         )
+
+
+def trained_on_index() -> tuple[str, qdrant.FieldType.ValueType, qdrant.PayloadIndexParams]:
+    """Name, type and parameters of the index by which works added to a release are found."""
+    params = qdrant.PayloadIndexParams(keyword_index_params=qdrant.KeywordIndexParams())
+    return "trained_on", _KEYWORD, params
+
+
+def trained_on_by(generators: Sequence[str]) -> qdrant.Condition:
+    """Condition that an added work is one that one of the generators was trained on."""
+    return matches("trained_on", _any_of(generators))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ _UNIT_LENGTH_TOLERANCE = 1e-2
 _DENSE_DATA_FIELD = b"\x0a"
 HIT_PAYLOAD_FIELDS = (
     *("work_id", "contributor", "title", "caption", "licence", "source", "duplicate_group"),
-    *("holders", "percents", "contributor_id"),
+    *("holders", "percents", "contributor_id", "trained_on"),
 )
 
 
@@ -61,15 +61,26 @@ class WorkPoint:
     """Id of the contributor; empty: none."""
     consent: tuple[str, ...] = ()
     """What is said about the work's use, `use=permission`; uses about which nothing is said are left out."""
+    trained_on: tuple[str, ...] = ()
+    """Fingerprints of the generators that an operator stated to be trained on a work that was added to a
+    release; empty for works of the release itself."""
 
     @classmethod
-    def of(cls, work: Work, vector: npt.NDArray[np.floating], *, withdrawn: bool) -> Self:
+    def of(
+        cls,
+        work: Work,
+        vector: npt.NDArray[np.floating],
+        *,
+        withdrawn: bool,
+        trained_on: tuple[str, ...] = (),
+    ) -> Self:
         """Create the point of a work of a corpus or source.
 
         Args:
             work: The work.
             vector: (D,) float, of unit length.
             withdrawn: Whether the work is hidden from searches.
+            trained_on: Fingerprints of the generators that were trained on it, for an added work.
         """
         return cls(
             work_id=work.id,
@@ -87,7 +98,49 @@ class WorkPoint:
             created=work.created,
             contributor_id=work.contributor_id,
             consent=consent_terms(work.consent),
+            trained_on=trained_on,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class StoredWork:
+    """A work as a collection holds it."""
+
+    payload: Mapping[str, qdrant.Value]
+    """Its payload."""
+    vector: npt.NDArray[np.float32] | None = None
+    """(D,) float32; None: not read."""
+
+    @property
+    def caption(self) -> str:
+        """Caption of the work."""
+        return self.payload["caption"].string_value
+
+    @property
+    def source(self) -> str:
+        """Path in the corpus, or URL."""
+        return self.payload["source"].string_value
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the work is hidden from searches."""
+        return self.payload["withdrawn"].integer_value == 1
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Fingerprints of the generators that were trained on an added work."""
+        return _texts_of(self.payload.get("trained_on"))
+
+    def describes(self, work: Work) -> bool:
+        """Whether the payload is that of `work`, apart from withdrawal and training."""
+        wanted = qdrant.PointStruct()
+        fill_payload(wanted.payload, WorkPoint.of(work, np.empty(0), withdrawn=False))
+        return _identity(self.payload) == _identity(wanted.payload)
+
+
+def _identity(payload: Mapping[str, qdrant.Value]) -> dict[str, bytes]:
+    changing = ("withdrawn", "trained_on")
+    return {name: payload[name].SerializeToString() for name in payload if name not in changing}
 
 
 class Hit(NamedTuple):
@@ -118,6 +171,8 @@ class Hit(NamedTuple):
     """Id of the point in Qdrant, see `point_id`."""
     contributor_id: str = ""
     """Id of the contributor; empty: none."""
+    trained_on: tuple[str, ...] = ()
+    """Fingerprints of the generators that were trained on a work added to the release; empty for its own."""
 
     @property
     def holders(self) -> tuple[tuple[str, float], ...]:
@@ -187,7 +242,12 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
         id=qdrant.PointId(uuid=point_id(point.work_id)),
         vectors=qdrant.Vectors(vector=qdrant.Vector(dense=dense_vector(vector))),
     )
-    payload = message.payload
+    fill_payload(message.payload, point)
+    return message
+
+
+def fill_payload(payload: MutableMapping[str, qdrant.Value], point: WorkPoint) -> None:
+    """Write the payload of a work into a message."""
     for name, text in _texts(point):
         payload[name].string_value = text
     payload["withdrawn"].integer_value = int(point.withdrawn)
@@ -200,15 +260,16 @@ def to_qdrant(point: WorkPoint, vector: npt.NDArray[np.float32]) -> qdrant.Point
         payload["contributor_id"].string_value = point.contributor_id
     for term in point.consent:
         payload[CONSENT].list_value.values.add().string_value = term
+    for fingerprint in point.trained_on:
+        payload["trained_on"].list_value.values.add().string_value = fingerprint
     if not point.rights_holders:
         payload["holders"].string_value = point.contributor
-        return message
+        return
     payload["contributor"].string_value = point.contributor
     for name in people:
         payload["holders"].list_value.values.add().string_value = name
     for _, percent in point.rights_holders:
         payload["percents"].list_value.values.add().double_value = percent
-    return message
 
 
 def _texts(point: WorkPoint) -> Iterator[tuple[str, str]]:
@@ -273,13 +334,18 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
         rights_holders=_rights_holders(payload) if "percents" in payload else (),
         point_id=point.id.uuid,
         contributor_id=texts.get("contributor_id", ""),
+        trained_on=_texts_of(payload["trained_on"]) if "trained_on" in payload else (),
     )
 
 
 def hit_without_payload(point: qdrant.ScoredPoint) -> Hit:
     """A search result as a hit that has only point id and score."""
     # Positional for speed: keyword arguments take twice as long, and long lists consist of these.
-    return Hit._make(("", point.score, "", "", "", "", "", "", (), point.id.uuid, ""))
+    return Hit._make(("", point.score, "", "", "", "", "", "", (), point.id.uuid, "", ()))
+
+
+def _texts_of(value: qdrant.Value | None) -> tuple[str, ...]:
+    return tuple(each.string_value for each in value.list_value.values) if value is not None else ()
 
 
 def _rights_holders(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:

@@ -11,7 +11,7 @@ from creditline.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.retries import RetryPolicy, any_of
 
-_is_transient = any_of(Unavailable, DeadlineExceeded, ResourceExhausted)
+is_transient = any_of(Unavailable, DeadlineExceeded, ResourceExhausted)
 
 NO_RETRY = RetryPolicy(max_attempts=1)
 # Half of each delay is random, so that loaders that failed together do not retry together.
@@ -47,7 +47,7 @@ class PendingUpsert:
         Raises:
             CreditlineError: The first error that is not transient, or the last one when the policy ends.
         """
-        self.retries.call(self._attempt, transient=_is_transient, rng=self.rng)
+        self.retries.call(self._attempt, transient=is_transient, rng=self.rng)
 
     def cancel(self) -> None:
         """Cancel the call if it is in flight."""

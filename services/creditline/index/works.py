@@ -15,10 +15,10 @@ from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
 from creditline.index.failures import QdrantAddress, translate_errors
-from creditline.index.filters import WorkFilter, field_indexes, withdrawn_is
+from creditline.index.filters import WorkFilter, field_indexes, trained_on_index, withdrawn_is
 from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.plan import IndexPlan
-from creditline.index.points import WorkPoint, checked_vectors, point_id, to_qdrant
+from creditline.index.points import StoredWork, WorkPoint, checked_vectors, point_id, to_qdrant
 from creditline.index.queries import nearest
 from creditline.index.sending import NO_RETRY, PendingUpsert
 from creditline.retries import RetryPolicy
@@ -344,6 +344,62 @@ class WorkIndex:
         kept = [found[each] for each in ids if each in found]
         return np.array(kept, dtype=np.float32).reshape(len(kept), self.dimension(collection))
 
+    def stored_works(
+        self, collection: str, work_ids: Sequence[str], *, with_vectors: bool = False
+    ) -> dict[str, StoredWork]:
+        """Those of the given works that the collection holds, by work id.
+
+        Args:
+            collection: Name of a collection or an alias.
+            work_ids: Ids of works.
+            with_vectors: Whether their vectors are read too.
+        """
+        ids = {point_id(work_id): work_id for work_id in work_ids}
+        request = qdrant.GetPoints(
+            collection_name=collection,
+            ids=[qdrant.PointId(uuid=each) for each in ids],
+            with_payload=qdrant.WithPayloadSelector(enable=True),
+            with_vectors=qdrant.WithVectorsSelector(enable=with_vectors),
+        )
+        with translate_errors(self._address, collection):
+            answer = self._client.grpc_points.Get(request, timeout=self._timeout)
+        return {
+            ids[point.id.uuid]: StoredWork(
+                point.payload, np.asarray(stored_vector(point), np.float32) if with_vectors else None
+            )
+            for point in answer.result
+        }
+
+    def set_trained_on(self, collection: str, work_ids: Iterable[str], generators: Sequence[str]) -> None:
+        """Replace the generators that were trained on some works; unknown ids have no effect.
+
+        Args:
+            collection: Name of a collection or an alias.
+            work_ids: Ids of works that were added to a release.
+            generators: Fingerprints of the generators.
+        """
+        ids = [qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids]
+        which = qdrant.Filter(must=[qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=ids))])
+        names = [qdrant.Value(string_value=each) for each in generators]
+        request = qdrant.SetPayloadPoints(
+            collection_name=collection,
+            wait=True,
+            payload={"trained_on": qdrant.Value(list_value=qdrant.ListValue(values=names))},
+            points_selector=qdrant.PointsSelector(filter=which),
+        )
+        with translate_errors(self._address, collection):
+            self._client.grpc_points.SetPayload(request, timeout=self._timeout)
+
+    def create_trained_on_index(self, collection: str) -> None:
+        """Create the field index by which added works are found, unless the collection has it.
+
+        Raises:
+            NotReady: The collection is missing.
+        """
+        name, kind, params = trained_on_index()
+        if name not in self._info(collection).payload_schema:
+            self._create_field_index(collection, name, kind, params)
+
     def remove(self, collection: str, work_ids: Iterable[str]) -> None:
         """Delete works from the collection; unknown ids have no effect.
 
@@ -442,7 +498,7 @@ class WorkIndex:
             Unavailable: The optimizers failed.
         """
         request = qdrant.UpdateCollection(
-            collection_name=collection, optimizers_config=self._plan.optimizers()
+            collection_name=collection, optimizers_config=self.plan(collection).optimizers()
         )
         with translate_errors(self._address, collection):
             self._client.grpc_collections.Update(request, timeout=timeout_seconds)

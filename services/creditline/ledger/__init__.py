@@ -16,3 +16,4 @@ from creditline.ledger.records import WithdrawalAction as WithdrawalAction
 from creditline.ledger.records import WithdrawalKind as WithdrawalKind
 from creditline.ledger.settings import LedgerSettings as LedgerSettings
 from creditline.ledger.store import default_ledger_url as default_ledger_url
+from creditline.ledger.store import ledger_exists as ledger_exists

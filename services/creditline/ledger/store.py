@@ -32,6 +32,24 @@ def default_ledger_url() -> str:
     return f"sqlite:///{user_state_directory()}/creditline/ledger.db"
 
 
+def ledger_exists(url: str) -> bool:
+    """Whether a ledger can be read at a URL without creating one.
+
+    For a database server this is not checked: its URL is given on purpose, and it refuses unknown databases.
+
+    Args:
+        url: `sqlite:///FILE` or a PostgreSQL URL.
+
+    Raises:
+        InvalidInput: The URL does not name a database that can hold a ledger.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
+        return True
+    path = Path(str(parsed.database))
+    return path.is_file() and path.stat().st_size > 0
+
+
 class Store:
     """Transactions on one database; write transactions are serialised, because they append to hash chains."""
 

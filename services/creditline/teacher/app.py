@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,16 @@ def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round
 
 
 @app.task(name=INGEST_TASK)
-def ingest_shard(**message: Any) -> dict[str, int]:
+def ingest_shard(**message: Any) -> dict[str, Any]:
     """Load one loader's share of a source into the index; completed parts are skipped.
 
     Args:
         message: an ingest job, as made by `IngestJob.message`.
 
     Returns:
-        Number of works and of broken works over all runs of the ingest, and of works written by this run.
+        Number of works and of broken works over all runs of the ingest, of works written by this run, the
+        numbers of this run's rows by outcome (`creditline.index.ingest.checkpoint.Counts`), and the parts
+        that have changed.
     """
     from creditline.index import QdrantSettings, WorkIndex
     from creditline.ledger import Ledger
@@ -110,4 +113,10 @@ def ingest_shard(**message: Any) -> dict[str, int]:
         withdrawn = ledger.withdrawn()
     with WorkIndex.connect(qdrant.host, qdrant.grpc_port, qdrant.timeout_seconds) as index:
         report = IngestJob.from_message(message).run(index, withdrawn)
-    return {"works": report.works, "broken": report.broken, "written": report.written}
+    return {
+        "works": report.works,
+        "broken": report.broken,
+        "written": report.written,
+        "run": asdict(report.run),
+        "changed_parts": list(report.changed_parts),
+    }

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from creditline.corpus.sources import Source, open_source
+from creditline.corpus.sources import Found, Source, open_source
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.works import WorkEmbedder
 from creditline.errors import InvalidInput
+from creditline.index.encoders import check_encoder, record_encoder
 from creditline.index.ingest.checkpoint import Checkpoint
 from creditline.index.ingest.ingest import (
     ONLY_LOADER,
+    Addition,
     Ingest,
     IngestReport,
     Loader,
@@ -41,6 +43,8 @@ class IngestJob:
     """Address of the embedder, for pictures; None: the source's features are the vectors."""
     loader: Loader = ONLY_LOADER
     """The loader's number, and the number of loaders."""
+    overwrite: bool = False
+    """Whether a work replaces another one that the collection holds under its id."""
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Self:
@@ -57,6 +61,7 @@ class IngestJob:
             "kind": self.kind,
             "embedder": self.embedder,
             "loader": self.loader.text,
+            "overwrite": self.overwrite,
         }
 
     def shares(self, loaders: int) -> list[Self]:
@@ -64,31 +69,33 @@ class IngestJob:
         return [replace(self, loader=Loader(number, loaders)) for number in range(loaders)]
 
     def create_collection(self, index: WorkIndex) -> None:
-        """Create the collection, with the dimension of the source's vectors, if it does not exist.
+        """Create the collection if it does not exist, and check that the source's vectors belong into it.
 
-        For a collection that exists, create the field indexes that an interrupted creation left out.
+        A new collection has the dimension of the source's vectors and records what makes them. For a
+        collection that exists, the field indexes that an interrupted creation left out are created.
 
         Raises:
-            InvalidInput: No work of the source can be read.
+            InvalidInput: No work of the source can be read, or its features have different dimensions.
+            FingerprintMismatch: Another encoder made the collection's vectors.
         """
-        if index.exists(self.collection):
-            index.create_missing_field_indexes(self.collection)
-            return
         source = open_source(self.source, kind=self.kind)
-        rows = (found for part in source.parts() for found in source.read(part))
-        first = next((found for found in rows if found.work is not None), None)
-        if first is None:
-            raise InvalidInput(
-                f"{self.source} holds no work that can be read; check the source", field="source"
-            )
         with self._vectors() as vectors:
-            index.create(self.collection, vectors([first]).shape[1])
+            if not index.exists(self.collection):
+                index.create(self.collection, vectors([_first_work(source)]).shape[1])
+                record_encoder(index, self.collection, vectors.fingerprint)
+                return
+            check_encoder(index, self.collection, vectors.fingerprint)
+            index.create_missing_field_indexes(self.collection)
+            if index.count(self.collection) == 0:
+                record_encoder(index, self.collection, vectors.fingerprint)
 
     def run(
         self,
         index: WorkIndex,
         withdrawn: Withdrawn,
         on_progress: ProgressListener = lambda progress: None,
+        *,
+        addition: Addition | None = None,
     ) -> IngestReport:
         """Ingest what the checkpoint does not record as done. Raises as `Ingest.run`.
 
@@ -96,14 +103,24 @@ class IngestJob:
             index: the index.
             withdrawn: works to leave out.
             on_progress: called after each acknowledged batch.
+            addition: statement under which the works are added to a release; None: they are not.
         """
         with self._vectors() as vectors:
-            ingest = self._ingest(index, open_source(self.source, kind=self.kind), vectors, withdrawn)
-            checkpoint = Checkpoint.open(self.checkpoint, self.loader.name, belongs_to=ingest.identity)
-            return replace(ingest, on_progress=on_progress).run(checkpoint)
-
-    def _ingest(self, index: WorkIndex, source: Source, vectors: WorkVectors, withdrawn: Withdrawn) -> Ingest:
-        return Ingest(source, index, self.collection, vectors, self.loader, withdrawn=withdrawn.leaves_out)
+            ingest = Ingest(
+                open_source(self.source, kind=self.kind),
+                index,
+                self.collection,
+                vectors,
+                self.loader,
+                withdrawn=withdrawn.leaves_out,
+                on_progress=on_progress,
+                overwrite=self.overwrite,
+                addition=addition,
+            )
+            checkpoint = Checkpoint.open(
+                self.checkpoint, self.loader.name, belongs_to=ingest.identity, former=ingest.former
+            )
+            return ingest.run(checkpoint)
 
     @contextlib.contextmanager
     def _vectors(self) -> Iterator[WorkVectors]:
@@ -112,3 +129,11 @@ class IngestJob:
             return
         with WorkEmbedder(self.embedder) as works:
             yield works
+
+
+def _first_work(source: Source) -> Found:
+    rows = (found for part in source.parts() for found in source.read(part))
+    first = next((found for found in rows if found.work is not None), None)
+    if first is None:
+        raise InvalidInput(f"{source.name} holds no work that can be read; check the source", field="source")
+    return first

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from creditline.corpus.sources import Source, open_source
-from creditline.errors import Conflict, InvalidInput, NotReady, Unavailable
+from creditline.errors import Conflict, FingerprintMismatch, InvalidInput, NotReady, Unavailable
 from creditline.index import WorkIndex
-from creditline.index.ingest.checkpoint import Checkpoint
+from creditline.index.encoders import record_encoder
+from creditline.index.ingest.checkpoint import Checkpoint, Counts
 from creditline.index.ingest.ingest import Ingest, Loader, Progress, SourceFeatures
 from creditline.retries import RetryPolicy
 from tests.index.conftest import GRAPH_PLAN
@@ -28,17 +29,31 @@ _PLAN = replace(GRAPH_PLAN, upsert_batch=_BATCH)
 _COLLECTION = "ingested"
 
 
-def _write_part(directory: Path, number: int, *, spoil: bool = False) -> None:
-    """Write a part as clip-retrieval does; `spoil` gives two rows no direction and one no caption."""
-    vectors = 3.0 * unit_vectors(_PART_WORKS, seed=number)
-    captions = [f"picture {number}-{row}" for row in range(_PART_WORKS)]
+def _write_part(
+    directory: Path,
+    number: int,
+    *,
+    spoil: bool = False,
+    more: int = 0,
+    first: int = 0,
+    caption: str = "picture",
+    contributor: str = "",
+) -> None:
+    """Write a part as clip-retrieval does; `spoil` gives two rows no direction and one no caption.
+
+    Its rows are numbered from `first`, and `more` follow the usual number of rows.
+    """
+    vectors = 3.0 * unit_vectors(_PART_WORKS + more, seed=number)[: _PART_WORKS + more]
+    rows = range(first, first + _PART_WORKS + more)
+    captions = [f"{caption} {number}-{row}" for row in rows]
     if spoil:
         vectors[5], vectors[70], captions[131] = np.nan, 0.0, ""
     np.save(directory / f"img_emb_{number}.npy", vectors.astype(np.float16))
     columns = {
-        "key": [f"{number:03d}-{row:05d}" for row in range(_PART_WORKS)],
+        "key": [f"{number:03d}-{row:05d}" for row in rows],
         "caption": captions,
-        "url": [f"https://pictures.example/{number}/{row}.png" for row in range(_PART_WORKS)],
+        "url": [f"https://pictures.example/{number}/{row}.png" for row in rows],
+        "author": [contributor] * len(rows),
     }
     pq.write_table(pa.table(columns), directory / f"metadata_{number}.parquet")
 
@@ -68,7 +83,9 @@ def ingest(source: Source, index_of_batches: WorkIndex) -> Ingest:
 
 
 def _checkpoint(ingest: Ingest, tmp_path: Path) -> Checkpoint:
-    return Checkpoint.open(tmp_path / "checkpoint", ingest.loader.name, belongs_to=ingest.identity)
+    return Checkpoint.open(
+        tmp_path / "checkpoint", ingest.loader.name, belongs_to=ingest.identity, former=ingest.former
+    )
 
 
 def test_every_work_is_written_and_broken_rows_are_listed(ingest: Ingest, tmp_path: Path) -> None:
@@ -130,14 +147,87 @@ def test_two_loaders_share_the_parts(ingest: Ingest, tmp_path: Path) -> None:
     assert ingest.index.count(_COLLECTION) == 897
 
 
-def test_a_checkpoint_of_another_source_is_not_resumed(
-    ingest: Ingest, tmp_path: Path, source: Source
-) -> None:
+def test_a_checkpoint_of_another_source_is_not_resumed(ingest: Ingest, tmp_path: Path) -> None:
+    ingest.run(_checkpoint(ingest, tmp_path))
+    (tmp_path / "others").mkdir()
+    _write_part(tmp_path / "others", 0)
+    other = replace(ingest, source=open_source(tmp_path / "others"))
+    with pytest.raises(Conflict, match="belongs to another ingest"):
+        _checkpoint(other, tmp_path)
+
+
+def test_a_source_that_has_grown_is_continued_with_its_new_parts(ingest: Ingest, tmp_path: Path) -> None:
     ingest.run(_checkpoint(ingest, tmp_path))
     _write_part(tmp_path / "features", 3)
     grown = replace(ingest, source=open_source(tmp_path / "features"))
-    with pytest.raises(Conflict, match="belongs to another ingest"):
-        _checkpoint(grown, tmp_path)
+    report = grown.run(_checkpoint(grown, tmp_path))
+    assert (report.run, report.works, report.changed_parts) == (Counts(written=300), 1197, ())
+    assert ingest.index.count(_COLLECTION) == 1197
+
+
+def test_a_part_that_has_grown_is_read_again_and_its_known_works_are_kept(
+    ingest: Ingest, tmp_path: Path
+) -> None:
+    ingest.run(_checkpoint(ingest, tmp_path))
+    record_encoder(ingest.index, _COLLECTION, ingest.vectors.fingerprint)
+    _write_part(tmp_path / "features", 2, more=20)
+    grown = replace(ingest, source=open_source(tmp_path / "features"))
+    report = grown.run(_checkpoint(grown, tmp_path))
+    assert report.run == Counts(written=20, kept=300)
+    assert report.changed_parts == ("img_emb_2.npy",)
+    assert grown.run(_checkpoint(grown, tmp_path)).run == Counts()
+
+
+def test_a_checkpoint_of_the_first_version_is_resumed(ingest: Ingest, tmp_path: Path) -> None:
+    position = {"part": 1, "row": 40, "works": 338, "broken": 2, "broken_bytes": 0, "finished": False}
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    content = {"belongs_to": ingest.former.belongs_to, **position}
+    (directory / f"{ingest.loader.name}.json").write_text(json.dumps(content))
+    report = ingest.run(_checkpoint(ingest, tmp_path))
+    assert (report.written, ingest.index.count(_COLLECTION)) == (558, 558)
+    assert ingest.run(_checkpoint(ingest, tmp_path)).run == Counts()
+
+
+def test_works_are_never_replaced_by_others_with_their_ids(ingest: Ingest, tmp_path: Path) -> None:
+    ingest.run(_checkpoint(ingest, tmp_path))
+    directory = tmp_path / "others"
+    directory.mkdir()
+    _write_part(directory, 2, caption="another picture")
+    others = replace(ingest, source=open_source(directory))
+    with pytest.raises(Conflict, match="all 64 works of the first batch have ids"):
+        others.run(Checkpoint.open(tmp_path / "second", "loader", belongs_to=others.identity))
+    over = replace(others, overwrite=True)
+    report = over.run(Checkpoint.open(tmp_path / "second", "loader", belongs_to=over.identity))
+    assert report.run == Counts(replaced=300)
+    assert ingest.index.count(_COLLECTION) == 897
+
+
+def test_a_work_whose_id_is_taken_is_refused_and_listed(ingest: Ingest, tmp_path: Path) -> None:
+    ingest.run(_checkpoint(ingest, tmp_path))
+    directory = tmp_path / "others"
+    directory.mkdir()
+    _write_part(directory, 2, first=-280, caption="another picture")
+    others = replace(ingest, source=open_source(directory))
+    checkpoint = Checkpoint.open(tmp_path / "second", "loader", belongs_to=others.identity)
+    report = others.run(checkpoint)
+    assert report.run == Counts(written=280, refused=20)
+    assert "holds another work under the id '002-00000'" in checkpoint.broken_rows.read_text()
+
+
+def test_a_work_with_newer_metadata_is_replaced_and_counted(ingest: Ingest, tmp_path: Path) -> None:
+    ingest.run(_checkpoint(ingest, tmp_path))
+    record_encoder(ingest.index, _COLLECTION, ingest.vectors.fingerprint)
+    _write_part(tmp_path / "features", 2, contributor="Ana")
+    newer = replace(ingest, source=open_source(tmp_path / "features"))
+    checkpoint = Checkpoint.open(tmp_path / "second", "loader", belongs_to=newer.identity)
+    assert newer.run(checkpoint).run == Counts(replaced=300, kept=597, broken=3)
+
+
+def test_vectors_of_another_encoder_are_refused(ingest: Ingest, tmp_path: Path) -> None:
+    record_encoder(ingest.index, _COLLECTION, "release other, towers 00")
+    with pytest.raises(FingerprintMismatch, match="made by release other, towers 00, these by features as"):
+        ingest.run(_checkpoint(ingest, tmp_path))
 
 
 def test_a_collection_of_another_dimension_is_refused_before_anything_is_written(

@@ -87,6 +87,13 @@ class Source(Protocol):
     def parts(self) -> tuple[str, ...]:
         """Names of the parts, in a stable order; several loaders may divide them among themselves."""
 
+    def part_fingerprint(self, part: str) -> str:
+        """Text that changes when a part grows or changes: from the sizes of its files, or its number of rows.
+
+        Raises:
+            NotFound: The source has no such part.
+        """
+
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         """Rows of a part, with every picture decoded as a check.
 

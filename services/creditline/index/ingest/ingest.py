@@ -1,6 +1,8 @@
 """Ingest of a source's works into a collection, in bounded memory and resumable at any batch.
 
-Point ids are derived from work ids, so a batch that is sent twice is stored once.
+Point ids are derived from work ids, so a batch that is sent twice is stored once. A work that the collection
+holds already is neither embedded nor written again, and another work under the same id is never replaced
+unless that is asked for.
 """
 
 from __future__ import annotations
@@ -8,27 +10,33 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from creditline.corpus.sources import Found, Source, read_ahead
+from creditline.corpus.sources import Found, Source
 from creditline.corpus.works import Work
-from creditline.errors import InvalidInput
+from creditline.errors import Conflict, InvalidInput
+from creditline.index.encoders import check_encoder, is_same_encoder, recorded_encoder
 from creditline.index.in_flight import acknowledged_in_order
-from creditline.index.ingest.checkpoint import Broken, Checkpoint, Position
+from creditline.index.ingest.checkpoint import Broken, Checkpoint, Counts, FormerIngest, Position
+from creditline.index.ingest.reading import PartEnd, Reading
+from creditline.index.ingest.stored_works import Standing, StoredWorks
 from creditline.index.points import WorkPoint
-from creditline.index.sending import FIVE_MINUTES, PendingUpsert
+from creditline.index.sending import FIVE_MINUTES, PendingUpsert, is_transient
 from creditline.index.works import WorkIndex
 from creditline.retries import RetryPolicy
 
 _BATCHES_IN_FLIGHT = 3
 # Shorter vectors have no meaningful direction.
 _MIN_NORM = 1e-12
+# Cosines of equal vectors stay above this after float16 rounding.
+_SAME_VECTOR_COSINE = 0.999
 
 
 class WorkVectors(Protocol):
@@ -152,19 +160,55 @@ ProgressListener = Callable[[Progress], None]
 class IngestReport:
     """Result of one run of an ingest."""
 
-    works: int
-    """Number of works written, including earlier runs."""
-    broken: int
-    """Number of broken rows, including earlier runs."""
-    written: int
-    """Number of works written in this run."""
+    total: Counts
+    """Outcomes of all rows of the source, including earlier runs."""
+    run: Counts
+    """Outcomes of the rows that this run read."""
     seconds: float
     """Duration of this run."""
+    changed_parts: tuple[str, ...] = ()
+    """Parts that have changed since an earlier run read them, and that this run read again."""
+
+    @property
+    def works(self) -> int:
+        """Number of works of the source that the collection holds."""
+        return self.total.works
+
+    @property
+    def broken(self) -> int:
+        """Number of broken rows, including earlier runs."""
+        return self.total.broken
+
+    @property
+    def written(self) -> int:
+        """Number of works written in this run."""
+        return self.run.sent
 
     @property
     def works_per_second(self) -> float:
         """Works written per second in this run."""
         return self.written / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Statement under which works are added to a release: the named generator was trained on them."""
+
+    generator: str
+    """Fingerprint of the generator."""
+    release_works: Container[str]
+    """Ids of the works of the release itself, which need no statement."""
+
+    def generators_of(self, work_id: str, stored: Sequence[str]) -> tuple[str, ...]:
+        """Fingerprints of the generators trained on a work; empty for a work of the release itself.
+
+        Args:
+            work_id: Id of the work.
+            stored: Fingerprints that the collection holds.
+        """
+        if work_id in self.release_works:
+            return ()
+        return tuple(dict.fromkeys((*stored, self.generator)))
 
 
 @dataclass(frozen=True)
@@ -189,16 +233,29 @@ class Ingest:
     """Random generator of the retry jitter; seeded by the system by default, so that loaders differ."""
     on_progress: ProgressListener = lambda progress: None
     """Called after each acknowledged batch."""
+    overwrite: bool = False
+    """Whether a work replaces another one that the collection holds under its id."""
+    addition: Addition | None = None
+    """Statement under which the works are added to a release; None: they are not."""
 
     @property
     def identity(self) -> str:
-        """Identity of this ingest, stored in its checkpoint."""
+        """Identity of this ingest, stored in its checkpoint; the source may grow meanwhile."""
         return " | ".join(
-            (self.source.fingerprint, self.collection, self.vectors.fingerprint, self.loader.name)
+            (f"{self.source.kind} {self.source.name}", self.collection, self.vectors.fingerprint)
         )
 
+    @property
+    def former(self) -> FormerIngest:
+        """How a checkpoint of version 0.1 is read, which belongs to the source as a whole."""
+        named = (self.source.fingerprint, self.collection, self.vectors.fingerprint, self.loader.name)
+        return FormerIngest(" | ".join(named), self._part_fingerprints)
+
+    def _part_fingerprints(self) -> dict[str, str]:
+        return {part: self.source.part_fingerprint(part) for part in self.loader.parts(self.source)}
+
     def run(self, checkpoint: Checkpoint) -> IngestReport:
-        """Ingest all rows after the checkpoint's position.
+        """Ingest all rows that the checkpoint does not record.
 
         When the run fails, acknowledged batches are kept and another run resumes after them.
 
@@ -208,64 +265,180 @@ class Ingest:
         Raises:
             NotReady: The collection is missing.
             InvalidInput: The source or its vectors cannot be used.
+            FingerprintMismatch: Another encoder made the collection's vectors.
+            Conflict: All works of the first batch have the ids of other works; nothing was written.
             Unavailable: Qdrant did not accept a batch within `retries`.
             ResourceExhausted: Qdrant was overloaded or full for longer than `retries`.
         """
-        began, before = time.monotonic(), checkpoint.position.works
+        began, before = time.monotonic(), checkpoint.position.counts
         dimension, parts = self.index.dimension(self.collection), self.loader.parts(self.source)
-        batches = self._batches(parts, checkpoint.position, dimension)
+        check_encoder(self.index, self.collection, self.vectors.fingerprint)
+        reading = Reading(self.source, parts, checkpoint)
+        batches = self._batches(reading, checkpoint.position, dimension)
         with closing(acknowledged_in_order(batches, self._send, limit=_BATCHES_IN_FLIGHT)) as acknowledged:
             for batch in acknowledged:
-                checkpoint.advance(batch.position, batch.broken)
-                self.on_progress(_progress(batch.position, before, time.monotonic() - began))
-        checkpoint.advance(replace(checkpoint.position, finished=True), ())
-        done = checkpoint.position
-        return IngestReport(done.works, done.broken, done.works - before, time.monotonic() - began)
+                checkpoint.advance(
+                    batch.position,
+                    batch.broken,
+                    part_fingerprint=batch.part_fingerprint,
+                    finished_parts=batch.finished_parts,
+                )
+                self.on_progress(_progress(batch.position.counts, before, time.monotonic() - began))
+        checkpoint.advance(
+            replace(checkpoint.position, finished=True), (), part_fingerprint=checkpoint.part_fingerprint
+        )
+        done = checkpoint.position.counts
+        return IngestReport(done, done - before, time.monotonic() - began, tuple(reading.changed))
 
-    def _send(self, batch: _Batch) -> PendingUpsert:
+    def _send(self, batch: _Batch) -> PendingUpsert | _NothingToSend:
+        if not batch.points:
+            return _NothingToSend()
         return self.index.send(self.collection, batch.points, self.retries, self.rng)
 
-    def _batches(self, parts: Sequence[str], position: Position, dimension: int) -> Iterator[_Batch]:
+    def _batches(self, reading: Reading, position: Position, dimension: int) -> Iterator[_Batch]:
         """Batches after `position`, each with the position that follows it."""
-        rows = self._rows(parts, position)
+        known_encoder = is_same_encoder(
+            recorded_encoder(self.index, self.collection), self.vectors.fingerprint
+        )
+        stored = StoredWorks(self.index, self.collection, _BATCHES_IN_FLIGHT + 1)
+        rows, is_first = iter(reading), True
         while taken := list(itertools.islice(rows, self.index.batch_size)):
-            part, last = taken[-1]
-            points, broken = self._split_rows([found for _, found in taken], dimension)
+            found = [each for each in taken if isinstance(each, Found)]
+            sorted_rows = self._sorted(found, stored, dimension, keeps=known_encoder)
+            if is_first and found:
+                _refuse_if_all_collide(sorted_rows, self.collection)
+                is_first = False
+            last = found[-1] if found else None
             position = replace(
                 position,
-                part=part,
-                row=last.row + 1,
-                works=position.works + len(points),
-                broken=position.broken + len(broken),
+                part=last.part if last else position.part,
+                row=last.row + 1 if last else position.row,
+                counts=position.counts + sorted_rows.counts,
             )
-            yield _Batch(points, broken, position)
+            ended = {end.part: end.fingerprint for end in taken if isinstance(end, PartEnd)}
+            yield _Batch(
+                sorted_rows.points, sorted_rows.broken, position, reading.fingerprint(position.part), ended
+            )
 
-    def _rows(self, parts: Sequence[str], position: Position) -> Iterator[tuple[int, Found]]:
-        """Rows after `position`, with the numbers of their parts."""
-        for number in range(position.part, len(parts)):
-            start = position.row if number == position.part else 0
-            for found in read_ahead(self.source.read(parts[number], start)):
-                yield number, found
+    def _sorted(
+        self, rows: Sequence[Found], stored: StoredWorks, dimension: int, *, keeps: bool
+    ) -> _SortedRows:
+        """Sort rows into works to write, works to keep, and rows that are broken or refused.
 
-    def _split_rows(self, rows: Sequence[Found], dimension: int) -> tuple[list[WorkPoint], list[Broken]]:
-        """Split rows into points to write and broken rows."""
+        Args:
+            rows: Rows of one batch.
+            stored: The works that the collection holds.
+            dimension: Dimension of the collection.
+            keeps: Whether works that the collection holds already are kept without being embedded.
+        """
         broken = [Broken(found.part, found.row, found.broken) for found in rows if found.work is None]
         with_work = [found for found in rows if found.work is not None]
-        vectors = self.vectors(with_work) if with_work else np.empty((0, dimension), dtype=np.float32)
+        works = [found.work for found in with_work if found.work is not None]
+        standings = self._standings(with_work, works, stored)
+        refused = [
+            Broken(found.part, found.row, _collision(found.work))
+            for found, standing in zip(with_work, standings, strict=True)
+            if standing is Standing.OTHER and not self.overwrite and found.work is not None
+        ]
+        kept = [
+            work
+            for work, standing in zip(works, standings, strict=True)
+            if standing is Standing.SAME and keeps
+        ]
+        to_write = [
+            (found, standing)
+            for found, standing in zip(with_work, standings, strict=True)
+            if standing in (Standing.ABSENT, Standing.OLDER)
+            or (standing is Standing.OTHER and self.overwrite)
+            or (standing is Standing.SAME and not keeps)
+        ]
+        points, undirected = self._points([found for found, _ in to_write], stored, dimension)
+        written_ids = {point.work_id for point in points}
+        new = sum(
+            standing is Standing.ABSENT and found.work is not None and found.work.id in written_ids
+            for found, standing in to_write
+        )
+        self._state_training(kept, stored)
+        counts = Counts(
+            written=new,
+            replaced=len(points) - new,
+            kept=len(kept),
+            refused=len(refused),
+            broken=len(broken) + len(undirected),
+            withdrawn=sum(point.withdrawn for point in points) + sum(map(self.withdrawn, kept)),
+        )
+        return _SortedRows(points, [*broken, *undirected, *refused], counts)
+
+    def _standings(self, rows: Sequence[Found], works: Sequence[Work], stored: StoredWorks) -> list[Standing]:
+        """What the collection holds under the ids of the rows' works."""
+        stored.read(works, self.retries, self.rng, with_vectors=isinstance(self.vectors, SourceFeatures))
+        return [
+            Standing.OLDER
+            if standing is Standing.SAME and self._has_changed(found, work, stored)
+            else standing
+            for found, work, standing in zip(rows, works, stored.standings(works), strict=True)
+        ]
+
+    def _has_changed(self, found: Found, work: Work, stored: StoredWorks) -> bool:
+        """Whether a work has been withdrawn, or its vector replaced, since the collection stored it."""
+        if stored.is_withdrawn(work.id) not in (None, self.withdrawn(work)):
+            return True
+        before, now = stored.vector(work.id), found.image_features
+        if before is None or now is None or before.shape != now.shape:
+            return False
+        return not float(before @ now) > _SAME_VECTOR_COSINE * float(np.linalg.norm(now))
+
+    def _points(
+        self, rows: Sequence[Found], stored: StoredWorks, dimension: int
+    ) -> tuple[list[WorkPoint], list[Broken]]:
+        """Embed rows that hold works; a row whose vector has no direction is broken."""
+        vectors = self.vectors(rows) if rows else np.empty((0, dimension), dtype=np.float32)
         _refuse_other_dimension(vectors, dimension, self.collection)
         lengths = np.linalg.norm(vectors, axis=1)
         usable = np.isfinite(lengths) & (lengths > _MIN_NORM)
-        broken += [
+        broken = [
             Broken(found.part, found.row, "its vector has no direction (NaN, infinite or zero)")
-            for found, is_usable in zip(with_work, usable, strict=True)
+            for found, is_usable in zip(rows, usable, strict=True)
             if not is_usable
         ]
         points = [
-            WorkPoint.of(found.work, vector, withdrawn=self.withdrawn(found.work))
-            for found, vector, is_usable in zip(with_work, vectors, usable, strict=True)
+            WorkPoint.of(
+                found.work,
+                vector,
+                withdrawn=self.withdrawn(found.work),
+                trained_on=self._trained_on(found.work.id, stored),
+            )
+            for found, vector, is_usable in zip(rows, vectors, usable, strict=True)
             if is_usable and found.work is not None
         ]
         return points, broken
+
+    def _trained_on(self, work_id: str, stored: StoredWorks) -> tuple[str, ...]:
+        before = stored.trained_on(work_id)
+        return self.addition.generators_of(work_id, before) if self.addition else before
+
+    def _state_training(self, kept: Sequence[Work], stored: StoredWorks) -> None:
+        """Apply the statement of an addition to works that the collection holds already."""
+        changes: dict[tuple[str, ...], list[str]] = {}
+        for work in kept if self.addition else ():
+            generators = self._trained_on(work.id, stored)
+            if generators != stored.trained_on(work.id):
+                changes.setdefault(generators, []).append(work.id)
+        for generators, ids in changes.items():
+            write = partial(self.index.set_trained_on, self.collection, ids, generators)
+            self.retries.call(write, transient=is_transient, rng=self.rng)
+
+
+@dataclass(frozen=True, eq=False)
+class _SortedRows:
+    """Rows of one batch by outcome."""
+
+    points: list[WorkPoint]
+    """Works to write."""
+    broken: list[Broken]
+    """Rows that are not written, with the reasons."""
+    counts: Counts
+    """Numbers of the outcomes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,9 +448,39 @@ class _Batch:
     points: list[WorkPoint]
     """Works to write."""
     broken: list[Broken]
-    """Rows without a usable work."""
+    """Rows that are not written."""
     position: Position
     """Position after all rows of the batch."""
+    part_fingerprint: str
+    """Fingerprint of the part of that position."""
+    finished_parts: Mapping[str, str]
+    """Fingerprints of the parts that end in the batch."""
+
+
+class _NothingToSend:
+    """The call for a batch all of whose works the collection holds already."""
+
+    def acknowledged(self) -> None:
+        """Nothing is waited for."""
+
+    def cancel(self) -> None:
+        """Nothing is in flight."""
+
+
+def _refuse_if_all_collide(first: _SortedRows, collection: str) -> None:
+    """Refuse a source whose first works all have the ids of other works, as two that number from 0 do."""
+    counts = first.counts
+    if counts.refused and not counts.works:
+        raise Conflict(
+            f"all {counts.refused} works of the first batch have ids under which {collection!r} holds other"
+            " works, so the two sources number their works alike; nothing was written: give one of them ids"
+            " of its own, or write over the other works with --replace",
+            field="source",
+        )
+
+
+def _collision(work: Work) -> str:
+    return f"the collection holds another work under the id {work.id!r}; --replace writes over it"
 
 
 def _refuse_other_dimension(vectors: npt.NDArray[np.float32], dimension: int, collection: str) -> None:
@@ -290,6 +493,6 @@ def _refuse_other_dimension(vectors: npt.NDArray[np.float32], dimension: int, co
         )
 
 
-def _progress(position: Position, before: int, seconds: float) -> Progress:
-    done = position.works - before
-    return Progress(position.works, position.broken, done / max(seconds, 1e-9))
+def _progress(counts: Counts, before: Counts, seconds: float) -> Progress:
+    done = counts.works - before.works
+    return Progress(counts.works, counts.broken, done / max(seconds, 1e-9))

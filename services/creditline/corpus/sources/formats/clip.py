@@ -83,13 +83,21 @@ class ClipSource:
     def parts(self) -> tuple[str, ...]:
         return tuple(self._parts)
 
+    def part_fingerprint(self, part: str) -> str:
+        files = self._files_of(part)
+        paths = (files.images, files.metadata, files.texts)
+        return " + ".join(str(size_of(path)) for path in paths if path is not None) + " bytes"
+
+    def _files_of(self, part: str) -> ClipPart:
+        if part not in self._parts:
+            raise NotFound(f"{self.features.directory} has no part {part!r}", field="part")
+        return self._parts[part]
+
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return self.rows(part, start)
 
     def rows(self, part: str, start: int = 0) -> Iterator[Found]:
-        if part not in self._parts:
-            raise NotFound(f"{self.features.directory} has no part {part!r}", field="part")
-        files = self._parts[part]
+        files = self._files_of(part)
         try:
             files.check()
         except InvalidInput as error:

@@ -141,6 +141,16 @@ class FolderSource:
     def parts(self) -> tuple[str, ...]:
         return (*self._sections, *self.tables)
 
+    def part_fingerprint(self, part: str) -> str:
+        if part in self.tables:
+            return f"{size_of(self.root / part)} bytes"
+        files: dict[str, int] = {}
+        for directory, names, name in self._places(part, 0):
+            for file in (name, *_beside(name, names)):
+                files[file] = size_of(self.root / directory / file)
+        tables = [self.root / table for table in self.tables]
+        return fingerprint_of((*files, *self.tables), (*files.values(), *map(size_of, tables)))
+
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return with_pictures_checked(self.rows(part, start))
 
@@ -310,3 +320,9 @@ def _opened(path: Path) -> CaptionTable:
 def _table(path: Path, size: int, changed: int) -> CaptionTable:
     """The opened table, cached until the file's size or modification time changes."""
     return CaptionTable.open(path)
+
+
+def _beside(name: str, names: frozenset[str]) -> list[str]:
+    """Files of the same directory that may hold metadata of a picture."""
+    stems = (PurePosixPath(name).stem, name)
+    return [f"{stem}{suffix}" for stem in stems for suffix in _BESIDE if f"{stem}{suffix}" in names]

@@ -88,15 +88,23 @@ class HuggingFaceSource:
         """The split, where the dataset has splits; keys are counted in each of them."""
         return part.partition("#")[0] if (self.path / _DICTIONARY).is_file() else ""
 
-    def read(self, part: str, start: int = 0) -> Iterator[Found]:
-        return with_pictures_checked(self.rows(part, start))
+    def part_fingerprint(self, part: str) -> str:
+        _, first, end = self._section(part)
+        return f"{end - first} rows"
 
-    def rows(self, part: str, start: int = 0) -> Iterator[Found]:
+    def _section(self, part: str) -> tuple[_Split, int, int]:
+        """Split, first row and end of a part. Raises NotFound."""
         if part not in self.parts():
             raise NotFound(f"{self.path} has no part {part!r}", field="part")
         name, _, piece = part.rpartition("#")
         split, first = self._splits()[name], int(piece) * self.part_rows
-        end = min(first + self.part_rows, len(split.rows))
+        return split, first, min(first + self.part_rows, len(split.rows))
+
+    def read(self, part: str, start: int = 0) -> Iterator[Found]:
+        return with_pictures_checked(self.rows(part, start))
+
+    def rows(self, part: str, start: int = 0) -> Iterator[Found]:
+        split, first, end = self._section(part)
         for begin in range(first + start, end, split.table.rows_at_once):
             batch = split.rows[begin : min(begin + split.table.rows_at_once, end)]
             yield from split.table.found(batch, part, begin - first, shard=self._shard(part))

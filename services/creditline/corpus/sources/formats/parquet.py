@@ -13,7 +13,7 @@ from creditline.corpus.row_batches import Damage, one_line, open_parquet, row_ba
 from creditline.corpus.sources.formats.table import Table
 from creditline.corpus.sources.found import Found, found_broken, with_pictures_checked
 from creditline.corpus.sources.losses import DAMAGED_FILE, NO_CAPTION
-from creditline.corpus.sources.source_files import SourceFiles
+from creditline.corpus.sources.source_files import SourceFiles, size_of
 from creditline.errors import InvalidInput
 
 SUFFIX = ".parquet"
@@ -68,6 +68,9 @@ class ParquetSource:
 
     def parts(self) -> tuple[str, ...]:
         return self.files.names
+
+    def part_fingerprint(self, part: str) -> str:
+        return f"{size_of(self.files.path(part))} bytes"
 
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return with_pictures_checked(self.rows(part, start))

@@ -29,7 +29,7 @@ from creditline.corpus.sources.layers import (
 )
 from creditline.corpus.sources.losses import BROKEN_METADATA, DAMAGED_FILE, EMPTY_PICTURE, NO_PICTURE
 from creditline.corpus.sources.picture_check import SUFFIXES
-from creditline.corpus.sources.source_files import SourceFiles
+from creditline.corpus.sources.source_files import SourceFiles, size_of
 
 SUFFIX = ".tar"
 _JSON = "json"
@@ -80,6 +80,9 @@ class WebdatasetSource:
 
     def parts(self) -> tuple[str, ...]:
         return self.files.names
+
+    def part_fingerprint(self, part: str) -> str:
+        return f"{size_of(self.files.path(part))} bytes"
 
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return with_pictures_checked(self.rows(part, start))
