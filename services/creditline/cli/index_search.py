@@ -111,7 +111,7 @@ def _embedded(
     if recorded == SourceFeatures().fingerprint:
         raise InvalidInput(
             f"the vectors of {build!r} are features that its source brought, and no release here makes such"
-            " features of a picture; give the picture's own, made by the same model, with --features FILE.npy",
+            " features of a picture; give its own, made by the same model, with --features FILE.npy",
             field="collection",
         )
     if embedder is None:

@@ -3,6 +3,9 @@
 Public modules: `merges`, `requests`, `verification`, `withdrawals`.
 """
 
+from creditline.ledger.additions import AdditionKind as AdditionKind
+from creditline.ledger.additions import AdditionRecord as AdditionRecord
+from creditline.ledger.additions import Additions as Additions
 from creditline.ledger.ledger import Ledger as Ledger
 from creditline.ledger.records import Accuracy as Accuracy
 from creditline.ledger.records import Audit as Audit

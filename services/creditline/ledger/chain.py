@@ -61,6 +61,13 @@ def _hash_of_texts(previous_hash: str, row: Mapping[str, Any], texts: Sequence[s
     return _hash(previous_hash, content)
 
 
+def addition_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
+    """Hash of a record about added works in its chain; arguments are those of `withdrawal_hash`."""
+    names = ("id", "kind", "addition", "release", "generator", "requested_by", "content")
+    content = {"created": _timestamp(row["created"]), **{name: row[name] for name in names}}
+    return _hash(previous_hash, content)
+
+
 def _timestamp(created: datetime) -> str:
     return created.astimezone(UTC).isoformat(timespec="microseconds")
 

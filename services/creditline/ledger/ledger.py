@@ -19,6 +19,13 @@ from creditline.corpus.names import display_name
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import InvalidInput, NotFound
 from creditline.jobs.tasks import AUDIT_TASK
+from creditline.ledger.additions import (
+    AdditionKind,
+    AdditionRecord,
+    Additions,
+    additions_to,
+    append_addition,
+)
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.interval import mean_interval
 from creditline.ledger.merges import append_merge, check_merge, merges_after, people_of, standing_merges
@@ -550,6 +557,48 @@ class _Request:
     """Why it was requested."""
     requested_by: str
     """Who requested it."""
+
+    # Works added to a release
+
+    def record_addition(
+        self,
+        kind: AdditionKind,
+        *,
+        release: str,
+        generator: str,
+        content: Mapping[str, Any],
+        addition: str | None = None,
+        requested_by: str = "",
+    ) -> AdditionRecord:
+        """Record a statement about works added to a release, or what became of one; durable on return.
+
+        Args:
+            kind: What is recorded.
+            release: Name of the release.
+            generator: Fingerprint of the generator that was trained on the works.
+            content: Details, as JSON.
+            addition: Id of the statement; None: the record is one.
+            requested_by: Who states it.
+
+        Raises:
+            InvalidInput: The generator is no fingerprint, or a text is too long or not valid.
+        """
+        with self._store.transaction(writes=True) as connection:
+            return append_addition(
+                connection,
+                created=self._clock(),
+                kind=kind,
+                addition=addition,
+                release=release,
+                generator=generator,
+                requested_by=requested_by,
+                content=content,
+            )
+
+    def additions(self, release: str) -> Additions:
+        """All records about works added to a release, oldest first."""
+        with self._store.transaction() as connection:
+            return additions_to(connection, release)
 
 
 def _last_hash(connection: Connection) -> str:

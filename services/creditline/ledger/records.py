@@ -222,15 +222,15 @@ class Merge:
 
 @dataclass(frozen=True)
 class ChainReport:
-    """Result of the verification of the three hash chains."""
+    """Result of the verification of all hash chains."""
 
     attributions: int
     """Number of attributions before the first mismatch."""
     head: str
     """Hash of the last of them."""
     broken_at: str | None
-    """First attribution, or else first withdrawal, or else first merge, that does not match or is missing;
-    None: no mismatch."""
+    """First attribution, or else first withdrawal, merge or record about added works, that does not match or
+    is missing; None: no mismatch."""
     withdrawals: int
     """Number of withdrawal requests before the first mismatch."""
     withdrawals_head: str
@@ -239,6 +239,8 @@ class ChainReport:
     """Number of records about merged contributors before the first mismatch."""
     merges_head: str
     """Hash of the last of them."""
+    additions: int = 0
+    """Number of records about added works before the first mismatch."""
 
     @property
     def intact(self) -> bool:

@@ -129,3 +129,21 @@ contributor_merges = Table(
     Column("previous_hash", String(_HASH_LENGTH), nullable=False),
     Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
 )
+
+# Append-only: statements that a generator was trained on works added to a release, and what became of them.
+additions = Table(
+    "additions",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(_ID_LENGTH), nullable=False, unique=True),
+    Column("created", UtcDateTime, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("addition", String(_ID_LENGTH), nullable=False),
+    Column("release", String(200), nullable=False),
+    Column("generator", String(_HASH_LENGTH), nullable=False),
+    Column("requested_by", String(MOST_REQUESTER_CHARACTERS), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("previous_hash", String(_HASH_LENGTH), nullable=False),
+    Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
+    Index("additions_by_release", "release", "sequence"),
+)

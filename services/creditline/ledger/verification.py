@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from creditline.ledger.chain import GENESIS, attribution_hash, merge_hash, withdrawal_hash
+from creditline.ledger.chain import GENESIS, addition_hash, attribution_hash, merge_hash, withdrawal_hash
 from creditline.ledger.records import ChainReport
-from creditline.ledger.tables import attributions, contributor_merges, withdrawals
+from creditline.ledger.tables import additions, attributions, contributor_merges, withdrawals
 
 _ROWS_AT_ONCE = 100
 # Key in a stored answer: number of withdrawal requests known when the answer was made.
@@ -41,7 +41,8 @@ def verified_chains(connection: Connection) -> ChainReport:
     answers = _check_chain(connection, attributions, attribution_hash)
     requests = _check_chain(connection, withdrawals, withdrawal_hash)
     merges = _check_chain(connection, contributor_merges, merge_hash)
-    broken_at = answers.broken_at or requests.broken_at or merges.broken_at
+    added = _check_chain(connection, additions, addition_hash)
+    broken_at = answers.broken_at or requests.broken_at or merges.broken_at or added.broken_at
     if broken_at is None:
         broken_at = _missing_end(connection)
     return ChainReport(
@@ -52,6 +53,7 @@ def verified_chains(connection: Connection) -> ChainReport:
         requests.head,
         merges.valid,
         merges.head,
+        added.valid,
     )
 
 

@@ -7,7 +7,6 @@ unless that is asked for.
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from creditline.errors import Conflict, InvalidInput
 from creditline.index.encoders import check_encoder, is_same_encoder, recorded_encoder
 from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.ingest.checkpoint import Broken, Checkpoint, Counts, FormerIngest, Position
-from creditline.index.ingest.reading import PartEnd, Reading
+from creditline.index.ingest.reading import PartEnd, Reading, next_batch
 from creditline.index.ingest.stored_works import Standing, StoredWorks
 from creditline.index.points import WorkPoint
 from creditline.index.sending import FIVE_MINUTES, PendingUpsert, is_transient
@@ -302,7 +301,7 @@ class Ingest:
         )
         stored = StoredWorks(self.index, self.collection, _BATCHES_IN_FLIGHT + 1)
         rows, is_first = iter(reading), True
-        while taken := list(itertools.islice(rows, self.index.batch_size)):
+        while taken := next_batch(rows, self.index.batch_size):
             found = [each for each in taken if isinstance(each, Found)]
             sorted_rows = self._sorted(found, stored, dimension, keeps=known_encoder)
             if is_first and found:

@@ -53,3 +53,13 @@ class Reading:
         for part, start in self._starts:
             yield from read_ahead(self._source.read(part, start))
             yield PartEnd(part, self._fingerprints[part])
+
+
+def next_batch(rows: Iterator[Found | PartEnd], size: int) -> list[Found | PartEnd]:
+    """The next `size` rows, with the ends of parts between them; empty at the end of the source."""
+    batch: list[Found | PartEnd] = []
+    found = 0
+    while found < size and (each := next(rows, None)) is not None:
+        batch.append(each)
+        found += isinstance(each, Found)
+    return batch
