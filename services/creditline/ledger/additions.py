@@ -1,6 +1,6 @@
 """Works added to a release after it was made: the operator's statements, and what became of them.
 
-Works may be added only on a statement that a named generator was trained on them. The statement, its completion
+Works may be added only on a statement that a named generator was trained on them. Statement, completion
 and every check of the calibration against the teacher are rows of one hash chain.
 """
 
@@ -185,7 +185,9 @@ def check_statement(generator: str, requested_by: str) -> None:
             " generator fingerprint DIRECTORY` prints it",
             field="trained_on",
         )
-    is_text = "\x00" not in requested_by and not any("\ud800" <= letter <= "\udfff" for letter in requested_by)
+    is_text = "\x00" not in requested_by and not any(
+        "\ud800" <= letter <= "\udfff" for letter in requested_by
+    )
     if len(requested_by) > MOST_REQUESTER_CHARACTERS or not is_text:
         raise InvalidInput(
             f"requested_by must be plain text of at most {MOST_REQUESTER_CHARACTERS} characters; shorten it",
