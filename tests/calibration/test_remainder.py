@@ -190,3 +190,18 @@ def test_a_sample_represents_a_build_with_more_works_too() -> None:
     assert others.works == 400 - 151
     assert np.isfinite(others.influence)
     assert all(earned.influence <= others.influence for earned in others.earned.values())
+
+
+def test_a_sample_that_has_grown_by_added_works_estimates_the_sum_of_both() -> None:
+    ids, _, rows = _release(600)
+    query, calibration = rows[0], Calibration((-1.0, 0.0, 1.0), (0.0, 0.0, 1.0))
+    base = CorpusSample.draw(ids[:400], ["ana"] * 400, rows[:400], seed=0, size=100)
+    added = CorpusSample(tuple(ids[400:]), ("bo",) * 200, rows[400:], 200)
+    truth = calibration.expected_positive(rows @ query).sum()
+    grown = [base.with_added(added, seed=seed) for seed in range(200)]
+    assert {(sample.population, len(sample.work_ids)) for sample in grown} == {(600, 150)}
+    found = [sample.others(query, calibration, {}).influence for sample in grown]
+    assert abs(np.mean(found) / truth - 1.0) < 0.15
+    everything = CorpusSample.draw(ids[:400], ["ana"] * 400, rows[:400], seed=0).with_added(added, seed=0)
+    assert everything.others(query, calibration, {}).influence == pytest.approx(truth)
+    assert everything.with_added(CorpusSample((), (), rows[:0], 0), seed=0) is everything

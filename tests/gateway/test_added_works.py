@@ -1,4 +1,4 @@
-"""A live build that the release does not know all works of, by the real embedder and a real Qdrant."""
+"""Works that are added to a live release, by the real embedder and a real Qdrant."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pytest
 from creditline.api.answers import AttributionAnswer
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Work
-from creditline.errors import NotReady
+from creditline.errors import FingerprintMismatch, NotReady
 from creditline.index import WorkIndex, index_release
 from creditline.index.points import WorkPoint
+from creditline.ledger import AdditionKind, Ledger
 from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway
 from tests.gateway.served import Served
 from tests.index.works_made_up import made_up_works, unit_vectors
 from tests.local.qdrant_process import local_qdrant
 
+_FINE_TUNED = "f" * 64
 # The fixture embeds a corpus and starts three processes, which takes long on a busy machine.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -32,11 +34,17 @@ class Place:
     gateway: RunningGateway
     index: WorkIndex
 
-    def ask(self, client: CreditlineClient, k: int) -> AttributionAnswer:
+    def ask(self, client: CreditlineClient, k: int, *, generator: str = GENERATOR) -> AttributionAnswer:
         work: Work = self.served.corpus.works[5]
         return client.attribute(
-            work.thumbnail, prompt=work.caption, generator=GENERATOR, k=k, timeout_seconds=120
+            work.thumbnail, prompt=work.caption, generator=generator, k=k, timeout_seconds=120
         )
+
+    def record(self, kind: AdditionKind, generator: str, **content: object) -> None:
+        """Record a statement, or what became of one, in the gateway's ledger."""
+        with Ledger.open(self.gateway.settings.ledger_url) as ledger:
+            name = self.served.release.name
+            ledger.record_addition(kind, release=name, generator=generator, content=content)
 
     def is_ready(self) -> bool:
         with self.gateway.http() as http:
@@ -77,23 +85,55 @@ def _added(count: int, like: Served) -> list[WorkPoint]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 200])
-def test_works_that_are_added_to_the_live_alias_keep_answers_valid(place: Place, count: int) -> None:
+def test_works_that_no_statement_covers_are_owed_nothing(place: Place, count: int) -> None:
     collection, works = place.served.release.collection, place.served.release.works
     with place.gateway.client() as client:
-        before = place.ask(client, 5)
         place.index.upsert(collection, _added(count, place.served))
-        lengths = (1, 5, works - 1, works, works + count - 1, 1000)
-        answers = [place.ask(client, k) for k in lengths]
+        answers = [place.ask(client, k) for k in (1, works - 1, works, 1000)]
+    for answer in answers:
+        assert not any(work.id.startswith("new-") for work in answer.works)
+        assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-6)
+    assert (len(answers[-1].works) > 20, answers[-1].remainder) == (True, pytest.approx(0.0, abs=1e-6))
+    assert {answer.corpus_works for answer in answers} == {works}
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_works_under_a_statement_are_owed_by_the_pictures_of_its_generator_only(
+    place: Place, count: int
+) -> None:
+    collection, works = place.served.release.collection, place.served.release.works
+    with place.gateway.client() as client:
+        with pytest.raises(FingerprintMismatch, match=r"not known to release.*creditline index add"):
+            place.ask(client, 5, generator=_FINE_TUNED)
+        place.record(AdditionKind.STATED, _FINE_TUNED)
+        place.index.upsert(
+            collection, [replace(each, trained_on=(_FINE_TUNED,)) for each in _added(count, place.served)]
+        )
+        time.sleep(1.2)  # Statements are at most a second old.
+        lengths = (1, works, works + count - 1, 1000)
+        answers = [place.ask(client, k, generator=_FINE_TUNED) for k in lengths]
+        of_base = place.ask(client, 1000)
         assert place.is_ready()
-        for answer in answers:
-            assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-6)
-            assert all(0.0 <= work.share <= 1.0 for work in answer.works)
-            assert answer.equal_parts is not None
-            assert 1.0 <= answer.equal_parts <= answer.corpus_works
+    for answer in answers:
+        assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-6)
+        assert all(0.0 <= work.share <= 1.0 for work in answer.works)
+        assert (answer.corpus_works, answer.works_newer_than_calibration) == (works + count, count)
+        assert answer.calibration_outdated is None
     assert any(work.id.startswith("new-") for work in answers[-1].works)
-    assert before.corpus_works == works
-    # The number of works is at most a second old.
-    assert works <= answers[-1].corpus_works <= works + count
+    assert not any(work.id.startswith("new-") for work in of_base.works)
+    assert (of_base.corpus_works, of_base.works_newer_than_calibration) == (works, 0)
+
+
+def test_answers_say_when_a_check_found_that_the_calibration_does_not_hold(place: Place) -> None:
+    place.record(AdditionKind.STATED, GENERATOR)
+    place.record(AdditionKind.CHECKED, GENERATOR, holds="no")
+    with place.gateway.client() as client:
+        answer = place.ask(client, 3)
+        assert answer.calibration_outdated is True
+        assert client.attribution(answer.attribution_id).answer.calibration_outdated is True
+        place.record(AdditionKind.CHECKED, GENERATOR, holds="yes")
+        time.sleep(1.2)
+        assert place.ask(client, 3).calibration_outdated is False
 
 
 def test_while_the_live_build_cannot_serve_answers_say_so_and_readiness_does_too(place: Place) -> None:

@@ -206,6 +206,11 @@ class AttributionAnswer:
     `calibration.concentration.equal_parts`); None where an answer from the past does not record it."""
     filter: WorkFilter | None = None
     """The filter that the listed works passed; None where all works could be listed."""
+    works_newer_than_calibration: int = 0
+    """Number of the works that share the influence that were added to the release after its calibration."""
+    calibration_outdated: bool | None = None
+    """Whether the teacher's labels for added works showed that the calibration no longer holds, so that the
+    shares of these works are unreliable; None where it was not checked."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from creditline.api.answers import (
     WorkFilter,
 )
 from creditline.api.audits import audit_message, read_audit
-from creditline.api.presence import present_moment, present_number
+from creditline.api.presence import present_flag, present_moment, present_number
 from creditline.api.releases import accuracy_message, read_accuracy, read_release, release_message
 from creditline.api.timestamps import read_timestamp, timestamp_message
 from creditline.v1 import attribution_pb2
@@ -37,6 +37,8 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         coverage=answer.coverage,
         ood_score=answer.ood_score,
         filter=filter_message(answer.filter),
+        works_newer_than_calibration=answer.works_newer_than_calibration,
+        calibration_outdated=answer.calibration_outdated,
     )
 
 
@@ -58,6 +60,8 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
         coverage=present_number(message, "coverage"),
         ood_score=present_number(message, "ood_score"),
         filter=read_filter(message.filter) if message.HasField("filter") else None,
+        works_newer_than_calibration=message.works_newer_than_calibration,
+        calibration_outdated=present_flag(message, "calibration_outdated"),
     )
 
 

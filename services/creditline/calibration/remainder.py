@@ -94,6 +94,40 @@ class CorpusSample:
         ids, names = (tuple(every[row] for row in rows) for every in (work_ids, contributors))
         return cls(ids, names, vectors[rows], population)
 
+    def with_added(self, added: CorpusSample, *, seed: int) -> CorpusSample:
+        """A sample of a release and of works that were added to it since.
+
+        Every work of the union has the same probability to be in it, so the larger of the two samples is
+        thinned out to the rate of the other.
+
+        Args:
+            added: Uniform sample of the added works.
+            seed: Seed of the thinning.
+        """
+        if not added.population:
+            return self
+        rate, rng = min(self._rate, added._rate), np.random.default_rng(seed)
+        parts = [part._thinned(rate, rng) for part in (self, added)]
+        return CorpusSample(
+            tuple(work_id for part in parts for work_id in part.work_ids),
+            tuple(name for part in parts for name in part.contributors),
+            np.concatenate([part.vectors for part in parts]),
+            self.population + added.population,
+        )
+
+    @property
+    def _rate(self) -> float:
+        return len(self.work_ids) / max(self.population, 1)
+
+    def _thinned(self, rate: float, rng: np.random.Generator) -> CorpusSample:
+        """A uniform part of the sample in which a work is with the probability `rate`."""
+        size = min(max(round(rate * self.population), 1), len(self.work_ids))
+        if size == len(self.work_ids):
+            return self
+        rows = np.sort(rng.choice(len(self.work_ids), size, replace=False))
+        ids, names = (tuple(each[row] for row in rows) for each in (self.work_ids, self.contributors))
+        return CorpusSample(ids, names, self.vectors[rows], self.population)
+
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {work_id: row for row, work_id in enumerate(self.work_ids)}

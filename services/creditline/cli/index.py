@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from creditline.cli.connection import StateOption
+from creditline.cli.index_add import add
 from creditline.cli.index_connection import (
     IndexServices,
     LedgerOption,
@@ -56,6 +57,7 @@ def _root() -> None:
     """Manage the works' vectors in Qdrant: that of the running local stack, unless another is named."""
 
 
+app.command()(add)
 app.command()(ingest)
 app.command()(plan)
 app.command()(search)

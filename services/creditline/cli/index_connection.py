@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from creditline.corpus.withdrawn import Withdrawn
     from creditline.index import IndexPlan, QdrantSettings, WorkIndex
     from creditline.ledger import Ledger
-    from creditline.local.state import StackState
+    from creditline.local.state import StackState, StateDirectory
 
 PlanOption = Annotated[
     Path | None,
@@ -65,14 +65,22 @@ class IndexServices:
     state_directory: Path | None = None
     """State directory of the local stack; None: its settings."""
 
-    @cached_property
-    def stack(self) -> StackState | None:
-        """The running local stack; None if there is none, or if another Qdrant is named."""
+    @property
+    def stack_directory(self) -> Path | None:
+        """State directory of the running local stack; None where there is no `stack`."""
+        return self._state_directory().path if self.stack else None
+
+    def _state_directory(self) -> StateDirectory:
         from creditline.local.settings import LocalSettings
         from creditline.local.state import StateDirectory
         from creditline.settings import read_settings
 
-        directory = StateDirectory(self.state_directory or read_settings(LocalSettings).state_directory)
+        return StateDirectory(self.state_directory or read_settings(LocalSettings).state_directory)
+
+    @cached_property
+    def stack(self) -> StackState | None:
+        """The running local stack; None if there is none, or if another Qdrant is named."""
+        directory = self._state_directory()
         state = directory.read() if directory.is_owned() else None
         if state is None or not state.qdrant_target:
             return None

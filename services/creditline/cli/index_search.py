@@ -101,7 +101,7 @@ def _embedded(
     index: WorkIndex, build: str, picture: bytes, prompt: str, embedder: str | None
 ) -> NDArray[np.float32]:
     """The picture's vector by the release that made the collection's vectors."""
-    from creditline.embedder_client.queries import EmbedderClient
+    from creditline.embedder_client.queries import embed_query
     from creditline.embedder_client.works import WorkEmbedder
     from creditline.index.encoders import check_encoder, recorded_encoder
     from creditline.index.ingest.ingest import SourceFeatures
@@ -129,21 +129,14 @@ def _embedded(
             style="dim",
         )
 
-    async def embed() -> NDArray[np.float32]:
-        client = EmbedderClient(embedder)
-        try:
-            query = await client.embed(
-                query_picture(picture),
-                prompt,
-                release=release,
-                dimension=dimension,
-                deadline_seconds=_SECONDS,
-            )
-        finally:
-            await client.close()
-        return query.vector
-
-    return asyncio.run(embed())
+    return embed_query(
+        embedder,
+        query_picture(picture),
+        prompt,
+        release=release,
+        dimension=dimension,
+        deadline_seconds=_SECONDS,
+    ).vector
 
 
 def _nearest(services: IndexServices, build: str, vector: NDArray[np.float32], limit: int) -> list[Hit]:

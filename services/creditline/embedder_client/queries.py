@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import grpc
@@ -97,3 +98,29 @@ class EmbedderClient:
             )
         has_score = embedded.HasField("ood_score")
         return EmbeddedQuery(vector, embedded.ood_score if has_score else None)
+
+
+def embed_query(
+    target: str, image: bytes, prompt: str, *, release: str, dimension: int, deadline_seconds: float
+) -> EmbeddedQuery:
+    """Embed one query outside an event loop; arguments and errors are those of `EmbedderClient.embed`.
+
+    Args:
+        target: `host:port` of the embedder.
+        image: The picture as a file that the embedder can decode.
+        prompt: The prompt that the picture was made from.
+        release: Name of the release whose encoder is required.
+        dimension: Dimension of that release's vectors.
+        deadline_seconds: Time that the call may take.
+    """
+
+    async def embed() -> EmbeddedQuery:
+        client = EmbedderClient(target)
+        try:
+            return await client.embed(
+                image, prompt, release=release, dimension=dimension, deadline_seconds=deadline_seconds
+            )
+        finally:
+            await client.close()
+
+    return asyncio.run(embed())

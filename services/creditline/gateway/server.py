@@ -23,6 +23,7 @@ from creditline.gateway.settings import GatewaySettings
 from creditline.gateway.transport.http_server import HttpServer
 from creditline.gateway.transport.rest import rest_app
 from creditline.gateway.transport.rpc import RpcServer
+from creditline.gateway.use_cases.added_works import AddedWorks
 from creditline.gateway.use_cases.attribute import Attribute
 from creditline.gateway.use_cases.attributions import Attributions
 from creditline.gateway.use_cases.audits import Audits
@@ -104,6 +105,7 @@ class Gateway:
             releases=releases,
             embedder=embedder,
             live_build=live_build,
+            added_works=AddedWorks(release, search, ledger),
             search=search,
             ledger=ledger,
             register=register,

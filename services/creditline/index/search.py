@@ -17,7 +17,7 @@ from qdrant_client import grpc as qdrant
 from creditline.corpus.identity import key_of
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, translate_errors
-from creditline.index.filters import NAMES, WorkFilter
+from creditline.index.filters import NAMES, WorkFilter, trained_on_by
 from creditline.index.plan import IndexPlan
 from creditline.index.points import HIT_PAYLOAD_FIELDS, Hit, hit_without_payload, point_id, to_hit
 from creditline.index.queries import best_of, nearest, payload_fields
@@ -26,6 +26,7 @@ from creditline.index.works import CHANNEL_OPTIONS, stored_vector
 MAX_HITS = 10_000
 ALL_WORKS = WorkFilter()
 _HEALTH_SECONDS = 2.0
+_SCROLL_PAGE = 1_000
 _ALIASES_SECONDS = 0.25
 # Initial over-fetch per group, since hits of one group lie close together, and its growth per retry.
 _OVERFETCH = 3
@@ -56,6 +57,33 @@ class _Layout:
     def condition(self, where: WorkFilter, *, withdrawn_too: bool = False) -> qdrant.Filter:
         """A filter as a condition on this build."""
         return where.condition(by_names_too=self.by_names_too, withdrawn_too=withdrawn_too)
+
+
+@dataclass(frozen=True)
+class AddedSample:
+    """Works that were added to a release, with their vectors."""
+
+    work_ids: list[str]
+    """Ids of the works."""
+    contributors: list[str]
+    """Keys of their contributors, see `creditline.corpus.identity`."""
+    rows: list[npt.NDArray[np.float32]]
+    """Their vectors, each (D,) float32."""
+
+    def add(self, point: qdrant.RetrievedPoint) -> None:
+        """Add one work as Qdrant returns it."""
+        payload = point.payload
+        name = payload["contributor"] if "contributor" in payload else payload["holders"]
+        own_id = payload["contributor_id"].string_value if "contributor_id" in payload else ""
+        self.work_ids.append(payload["work_id"].string_value)
+        self.contributors.append(key_of(name.string_value, own_id))
+        self.rows.append(np.asarray(stored_vector(point), dtype=np.float32))
+
+    @property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """(M, D) float32, L2-normalised; float16 storage moves their lengths a little."""
+        vectors = np.stack(self.rows)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 class WorkSearch:
@@ -366,6 +394,62 @@ class WorkSearch:
         rows = [stored_vector(point) for point in answer.result]
         return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
 
+    async def count_added(
+        self, collection: str, generator: str | None = None, *, deadline_seconds: float = _HEALTH_SECONDS
+    ) -> int:
+        """Exact number of works that were added to a release.
+
+        Args:
+            collection: Name of a collection or an alias.
+            generator: Fingerprint of a generator that was trained on them; None: of any.
+            deadline_seconds: Time limit of the call.
+
+        Raises:
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
+        """
+        request = qdrant.CountPoints(collection_name=collection, exact=True, filter=_added_by(generator))
+        with translate_errors(self._address, collection):
+            answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
+        return answer.result.count
+
+    async def sample_added(
+        self, collection: str, generator: str, limit: int, *, deadline_seconds: float
+    ) -> AddedSample:
+        """The first added works in the order of their point ids, which is a uniform sample of them.
+
+        A point id is a hash of the work's id, so every gateway reads the same sample.
+
+        Args:
+            collection: Name of a collection or an alias.
+            generator: Fingerprint of the generator that was trained on them.
+            limit: Largest number of works to read.
+            deadline_seconds: Time limit of all calls together.
+
+        Raises:
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
+        """
+        ends, found = time.monotonic() + deadline_seconds, AddedSample([], [], [])
+        request = qdrant.ScrollPoints(
+            collection_name=collection,
+            filter=_added_by(generator),
+            limit=min(limit, _SCROLL_PAGE),
+            with_payload=payload_fields(HIT_PAYLOAD_FIELDS),
+            with_vectors=qdrant.WithVectorsSelector(enable=True),
+        )
+        while len(found.work_ids) < limit:
+            with translate_errors(self._address, collection):
+                page = await self._client.grpc_points.Scroll(
+                    request, timeout=max(ends - time.monotonic(), 0.0)
+                )
+            for point in page.result:
+                found.add(point)
+            if not page.HasField("next_page_offset"):
+                break
+            request.offset.CopyFrom(page.next_page_offset)
+        return found
+
     async def _layout_of(self, collection: str, deadline_seconds: float) -> _Layout:
         """The layout of a collection, or of the build that an alias points to."""
         if collection in self._layouts:
@@ -411,6 +495,14 @@ class WorkSearch:
         with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Get(request, timeout=max(deadline_seconds, 0.0))
         return {point.id.uuid: point.payload for point in answer.result}
+
+
+def _added_by(generator: str | None) -> qdrant.Filter:
+    """Filter for added works: of one generator, or of any."""
+    if generator is not None:
+        return qdrant.Filter(must=[trained_on_by([generator])])
+    empty = qdrant.Condition(is_empty=qdrant.IsEmptyCondition(key="trained_on"))
+    return qdrant.Filter(must_not=[empty])
 
 
 def _merge_payloads(

@@ -18,6 +18,8 @@ _ROWS_AT_ONCE = 100
 WITHDRAWALS_KNOWN = "withdrawals"
 # The same, of records about merged contributors.
 MERGES_KNOWN = "merges"
+# Key in a stored answer: position in the chain of additions up to which it was made.
+ADDITIONS_KNOWN = "additions"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def _missing_end(connection: Connection) -> str | None:
     for known, table, noun in (
         (WITHDRAWALS_KNOWN, withdrawals, "withdrawal"),
         (MERGES_KNOWN, contributor_merges, "merge"),
+        (ADDITIONS_KNOWN, additions, "record about added works"),
     ):
         number = int(answer.get(known, 0))
         if number > _last_sequence(connection, table):

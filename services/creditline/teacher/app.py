@@ -1,5 +1,5 @@
 """The Celery application `creditline.teacher.app:app` and its tasks: `creditline.audit`,
-`creditline.label_shard` and `creditline.ingest_shard`.
+`creditline.check_addition`, `creditline.label_shard` and `creditline.ingest_shard`.
 
 A client that knows the broker's address can submit an audit by name:
 `Celery(broker=URL, backend=URL).send_task("creditline.audit", kwargs={"attribution_id": ID})`.
@@ -19,7 +19,7 @@ from celery.exceptions import Reject
 from creditline.api.audits import verdict_to_json
 from creditline.errors import Unavailable
 from creditline.jobs.celery_app import worker_app
-from creditline.jobs.tasks import AUDIT_TASK, INGEST_TASK, LABEL_TASK
+from creditline.jobs.tasks import AUDIT_TASK, CHECK_ADDITION_TASK, INGEST_TASK, LABEL_TASK
 from creditline.retries import RetryPolicy
 from creditline.settings import read_settings
 from creditline.teacher.audits.audit import Busy
@@ -90,6 +90,37 @@ def label_shard(config: dict[str, Any], directory: str, shard: str, labels_round
     distillation = Distillation(RunConfig.model_validate(config), Path(directory), _log.info, device=device)
     distillation.label_shard(Shard.parse(shard), labels_round)
     return shard
+
+
+@app.task(name=CHECK_ADDITION_TASK)
+def check_addition(release: str, addition: str, queries: int, works: int) -> dict[str, Any]:
+    """Compare the calibration with the teacher's labels for added works, and record the outcome.
+
+    Args:
+        release: name of the release.
+        addition: id of the statement under which the works were added.
+        queries: number of pictures that are generated of added works, and of the release's own.
+        works: number of works of either kind that are labelled for each picture.
+
+    Returns:
+        The outcome as it is recorded, see `creditline.teacher.calibration_check.CalibrationOutcome`.
+
+    Raises:
+        NotFound: The ledger holds no such statement.
+        FingerprintMismatch: The worker has another generator or release.
+    """
+    from creditline.index import QdrantSettings, WorkIndex
+    from creditline.ledger import Ledger
+    from creditline.teacher.calibration_check import CheckPlan, check_calibration
+
+    qdrant, worker = read_settings(QdrantSettings), worker_of(settings)
+    with (
+        Ledger.open(settings.ledger_url) as ledger,
+        WorkIndex.connect(qdrant.host, qdrant.grpc_port, qdrant.timeout_seconds) as index,
+    ):
+        plan = CheckPlan(settings.embedder_target, queries=queries, works=works)
+        outcome = check_calibration(worker.loader.get(), ledger, index, release, addition, plan)
+    return asdict(outcome)
 
 
 @app.task(name=INGEST_TASK)

@@ -30,13 +30,15 @@ class Expectations:
     """Vectors of the works: (N, dimension) float32."""
     calibration: Calibration
     """From cosine to expected influence."""
+    collection: str = ""
+    """Alias under which the release's works are searched."""
 
     @classmethod
     def open(cls, directory: Path) -> Expectations:
         """Read a release. Raises NotReady if there is none, FingerprintMismatch if it is damaged."""
         release = open_release(directory)
         rows = {work_id: row for row, work_id in enumerate(release.work_ids())}
-        return cls(release.name, rows, release.vectors(), release.calibration())
+        return cls(release.name, rows, release.vectors(), release.calibration(), release.collection)
 
     def of(self, attribution: StoredAttribution, work_ids: Sequence[str]) -> list[float | None]:
         """Expected influence of each work on the query.

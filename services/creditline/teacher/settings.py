@@ -47,6 +47,8 @@ class TeacherSettings(ServiceSettings):
     """Source of the generator's corpus; empty: the release's."""
     device: DeviceSetting = AUTO
     """Device of the models: `auto`, `cpu`, `cuda` or `cuda:N` (see `creditline.devices`)."""
+    embedder_target: str = "127.0.0.1:7200"
+    """`host:port` of the embedder, for checks of the calibration on added works."""
     teacher_host: str = "127.0.0.1"
     """Address of the metrics and health port."""
     teacher_metrics_port: Port = 7390

@@ -30,7 +30,7 @@ from creditline.attribution.unlearning.ascent import (
     unlearning_step,
 )
 from creditline.corpus.works import Corpus, Work
-from creditline.generator.losses import Draws, Examples, encoded_examples
+from creditline.generator.losses import Draws, Examples, denoising_losses, encoded_examples
 from creditline.generator.pipeline import Generator
 from creditline.generator.prediction_check import check_corpus
 
@@ -262,6 +262,39 @@ class Teacher:
             size = RISE * loss / slope
             directions.append((size * direction).flatten())
         return torch.stack(directions)
+
+
+class GrownTeacher(Teacher):
+    """A teacher that also scores works that were added to the corpus after its statistics were computed.
+
+    The losses of added works before unlearning are computed when a work is first scored. The Fisher
+    information stays that of the corpus of before.
+
+    Args:
+        base: The teacher of the corpus of before.
+        corpus: The grown corpus, which begins with the works of that corpus.
+    """
+
+    def __init__(self, base: Teacher, corpus: Corpus) -> None:
+        works = EncodedWorks(base.generator, corpus)
+        super().__init__(base.generator, works, base.statistics, base._directory, base.origin)
+        self._added_losses: dict[int, Tensor] = {}
+
+    def influence_after(self, step: Step, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Influence of a step on some works, see `Teacher.influence_after`."""
+        after = losses_after(self.generator, step, self.works.rows(rows), self.origin.draws)
+        losses = self._losses_before(rows)
+        before = torch.stack([losses[row].to(after.device) for row in rows])
+        return (after - before).mean(dim=1).double().cpu().numpy()
+
+    def _losses_before(self, rows: Sequence[int]) -> dict[int, Tensor]:
+        """Losses of some works under θ₀ by row, each (draws,) float32."""
+        known = len(self.statistics.losses)
+        missing = [row for row in dict.fromkeys(rows) if row >= known and row not in self._added_losses]
+        if missing:
+            losses = denoising_losses(self.generator, self.works.rows(missing), self.origin.draws)
+            self._added_losses.update(zip(missing, losses, strict=True))
+        return {row: self.statistics.losses[row] if row < known else self._added_losses[row] for row in rows}
 
 
 def _origin(generator: Generator, corpus: Corpus) -> Origin:

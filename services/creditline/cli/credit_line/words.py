@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from creditline.api.answers import AuditAnswer, AuditedAccuracy, CreditedContributor, CreditedWork, Verdict
+from creditline.api.answers import (
+    AttributionAnswer,
+    AuditAnswer,
+    AuditedAccuracy,
+    CreditedContributor,
+    CreditedWork,
+    Verdict,
+)
 from creditline.cli.credit_line.line import CreditLine
 
 # Smaller shares are shown as "less than" a bound.
@@ -119,12 +126,25 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
             f" ({answer.ood_score:.1f} times as far off as usual ones are at most):"
             " its shares say little."
         )
+    if answer.works_newer_than_calibration:
+        sentences.append(_newer_sentence(answer))
     if answer.coverage is not None:
         coverage = f"{answer.coverage * 100:.0f}{_UNBROKEN}%"
         sentences.append(f"In {coverage} of answers the true share lies in the range that is given with it.")
     if answer.equal_parts is not None:
         sentences.append(_equal_parts_sentence(answer.equal_parts))
     return sentences
+
+
+def _newer_sentence(answer: AttributionAnswer) -> str:
+    """How many works the release was not calibrated on, and whether its calibration holds for them."""
+    works = counted(answer.works_newer_than_calibration, "work")
+    newer = f"{works} were added after the release was calibrated"
+    if answer.calibration_outdated is None:
+        return f"{newer}; whether the calibration holds for them has not been checked."
+    if answer.calibration_outdated:
+        return f"{newer}, and by the teacher's labels the calibration does not hold for them."
+    return f"{newer}; by the teacher's labels the calibration holds for them."
 
 
 def _equal_parts_sentence(equal_parts: float) -> str:

@@ -24,10 +24,11 @@ from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
+from creditline.gateway.use_cases.added_works import AddedWorks, Owed
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
 from creditline.gateway.use_cases.crediting import Credited, credited, sample_of_people, scored
 from creditline.gateway.use_cases.filters import check_filter, index_filter, stored_filter
-from creditline.gateway.use_cases.live_build import AnsweringBuild, LiveBuild
+from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.releases import Releases, ServedRelease
 from creditline.gateway.use_cases.requests import AttributionRequest
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
@@ -36,7 +37,7 @@ from creditline.index import Hit, WorkSearch
 from creditline.index import WorkFilter as IndexFilter
 from creditline.index.search import ALL_WORKS, MAX_HITS
 from creditline.ledger import Ledger
-from creditline.ledger.verification import MERGES_KNOWN, WITHDRAWALS_KNOWN
+from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
 from creditline.pictures.queries import query_picture
 
 # Copies share one line of the list, so the search fetches more hits than lines, and again more when too few
@@ -50,8 +51,8 @@ _OVER_FETCH_GROWTH = 4
 class _SearchResult:
     """Result of a search."""
 
-    build: AnsweringBuild
-    """The build that was searched."""
+    owed: Owed
+    """What may be owed of the build that was searched."""
     groups: tuple[Group, ...]
     """Duplicate groups, best first."""
     hits: dict[str, Hit]
@@ -70,6 +71,8 @@ class _Search:
     """Filter that the works must pass."""
     people: People
     """Which names and ids are one person."""
+    generator: str
+    """Fingerprint of the generator that made the picture."""
 
 
 class Attribute:
@@ -81,6 +84,7 @@ class Attribute:
         releases: Releases,
         embedder: EmbedderClient,
         live_build: LiveBuild,
+        added_works: AddedWorks,
         search: WorkSearch,
         ledger: Ledger,
         register: WithdrawnRegister,
@@ -94,6 +98,7 @@ class Attribute:
             releases: The served releases.
             embedder: Client of the embedder.
             live_build: The build that answers for the live release.
+            added_works: The works that were added to the live release.
             search: Connection to the index.
             ledger: Ledger that records answers.
             register: The withdrawals in force.
@@ -105,6 +110,7 @@ class Attribute:
         self._releases = releases
         self._embedder = embedder
         self._live_build = live_build
+        self._added_works = added_works
         self._search = search
         self._ledger = ledger
         self._register = register
@@ -145,7 +151,8 @@ class Attribute:
             if request.filter is not None:
                 check_filter(request.filter)
             release = self._releases.named(request.release)
-            request = replace(request, generator=release.generator(request.generator))
+            generator = await self._added_works.generator_of(request.generator)
+            request = replace(request, generator=generator)
             picture = await self._decoded(request.image)
         with stopwatch.stage("embed"):
             # The withdrawals are read during the embedding, so that they cost no time.
@@ -157,23 +164,28 @@ class Attribute:
             people = self._register.people
             where = index_filter(request.filter, people) if request.filter else ALL_WORKS
             result = await self._find(
-                _Search(query.vector, request.k, where, people), release, withdrawn, deadline
+                _Search(query.vector, request.k, where, people, request.generator),
+                release,
+                withdrawn,
+                deadline,
             )
+        owed = result.owed
         with stopwatch.stage("share"):
-            withheld = _withheld(release.sample, withdrawn, people)
+            withheld = _withheld(owed.release.sample, withdrawn, people)
             line = credited(
                 result.groups[: request.k],
                 result.hits,
                 query.vector,
-                release,
+                owed.release,
                 withheld,
-                works=result.build.works,
+                works=owed.works,
                 people=people,
                 only_listed=where.narrows,
             )
         with stopwatch.stage("record"):
             stored = {
                 **_stored(line, query, release, stopwatch),
+                **_stored_additions(owed),
                 WITHDRAWALS_KNOWN: withdrawn.sequence,
                 MERGES_KNOWN: withdrawn.merges,
                 "filter": stored_filter(request.filter),
@@ -197,6 +209,8 @@ class Attribute:
             corpus_works=line.corpus_works,
             equal_parts=line.equal_parts,
             filter=request.filter if where.narrows else None,
+            works_newer_than_calibration=owed.newer,
+            calibration_outdated=owed.outdated,
         )
 
     async def _decoded(self, image: bytes) -> bytes:
@@ -220,6 +234,9 @@ class Attribute:
         """Search until the hits form `k` duplicate groups, or all works that pass have been returned."""
         k = search.k
         build = await self._live_build.now(deadline_seconds=deadline.remaining("searching the index"))
+        owed = await self._added_works.owed(
+            search.generator, build, deadline_seconds=deadline.remaining("searching the index")
+        )
         most = min(build.works, MAX_HITS)
         limit = min(_HITS_PER_LINE * k + _SPARE_HITS, most)
         while True:
@@ -230,10 +247,10 @@ class Attribute:
                 deadline_seconds=deadline.remaining("searching the index"),
                 where=search.where,
             )
-            kept = self._without_withdrawn(hits, withdrawn)
+            kept = [hit for hit in self._without_withdrawn(hits, withdrawn) if owed.includes(hit)]
             groups = duplicate_groups(scored(kept, release.calibration, search.people))
             if len(groups) >= k or len(hits) < limit or limit == most:
-                return _SearchResult(build, groups, {hit.work_id: hit for hit in kept})
+                return _SearchResult(owed, groups, {hit.work_id: hit for hit in kept})
             limit = min(limit * _OVER_FETCH_GROWTH, most)
 
     def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
@@ -291,4 +308,13 @@ def _stored(
         "vector": query.vector.tolist(),
         "release": stored_release(release.summary),
         "timings": asdict(stopwatch.timings()),
+    }
+
+
+def _stored_additions(owed: Owed) -> dict[str, Any]:
+    """What an audit needs to know of the works that were added to the release."""
+    return {
+        ADDITIONS_KNOWN: owed.sequence,
+        "works_newer_than_calibration": owed.newer,
+        "calibration_outdated": owed.outdated,
     }

@@ -78,6 +78,8 @@ class Attributions:
             corpus_works=held.get("corpus_works", release.works),
             equal_parts=_equal_parts(held, release.works),
             filter=read_stored_filter(held.get("filter")),
+            works_newer_than_calibration=held.get("works_newer_than_calibration", 0),
+            calibration_outdated=held.get("calibration_outdated"),
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(

@@ -32,24 +32,8 @@ class ServedRelease:
     """Intervals of shares and remainder; None where the release has none."""
     sample: CorpusSample
     """Vectors of the release's works, or of a sample of a large corpus, with their contributors' keys."""
-
-    def generator(self, fingerprint: str) -> str:
-        """Fingerprint of the generator of a request.
-
-        Args:
-            fingerprint: As the request states it; empty for the only generator that is served.
-
-        Raises:
-            FingerprintMismatch: The release was not made for the generator with this fingerprint.
-        """
-        known = self.summary.generator_fingerprint
-        if fingerprint not in ("", known):
-            raise FingerprintMismatch(
-                f"generator {fingerprint} is not known to release {self.summary.name!r}, which was made for "
-                f"{known}; request a release of that generator",
-                field="generator",
-            )
-        return known
+    work_ids: frozenset[str] = frozenset()
+    """Ids of all works of the release."""
 
 
 def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
@@ -75,6 +59,7 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
             release.vectors(),
             seed=_SAMPLE_SEED,
         ),
+        work_ids=frozenset(work_ids),
     )
 
 

@@ -19,6 +19,8 @@ from creditline.attribution.unlearning.teacher import Query, Teacher
 from creditline.errors import CreditlineError, Unavailable
 from creditline.evaluation.verdict import JudgedWork, judge
 from creditline.ledger import Audit, AuditState, Ledger, StoredAttribution
+from creditline.ledger.verification import ADDITIONS_KNOWN
+from creditline.teacher.additions import GrownCorpora
 from creditline.teacher.audits.lease import held_lease
 from creditline.teacher.audits.samples import ServedWork, audit_seed, draw_sample, served_works
 from creditline.teacher.loading import Loaded, Loader
@@ -78,6 +80,7 @@ class Auditor:
         self._metrics = metrics
         self._stop = stop
         self._plan = plan
+        self._corpora = GrownCorpora()
 
     def audit(self, attribution_id: str) -> Verdict:
         """Audit an attribution, or return the verdict that it has already.
@@ -135,7 +138,9 @@ class Auditor:
         attribution = self._ledger.attribution(audit.attribution_id)
         loaded = self._loader.get()
         loaded.refuse_foreign(attribution)
-        verdict = self._verdict(attribution, loaded, began)
+        additions = self._ledger.additions(attribution.release).of_generator(attribution.generator)
+        known = additions.until(int(attribution.answer.get(ADDITIONS_KNOWN, 0)))
+        verdict = self._verdict(attribution, self._corpora.grown(loaded, known), began)
         _log.info("audit %s done in %.1f s", audit.id, time.perf_counter() - began)
         return verdict
 
