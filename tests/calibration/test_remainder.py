@@ -193,7 +193,7 @@ def test_a_sample_represents_a_build_with_more_works_too() -> None:
 
 
 def test_a_sample_that_has_grown_by_added_works_estimates_the_sum_of_both() -> None:
-    ids, _, rows = _release(600)
+    ids, rows = [f"w{row}" for row in range(600)], _unit_rows(600, 16, 3)
     query, calibration = rows[0], Calibration((-1.0, 0.0, 1.0), (0.0, 0.0, 1.0))
     base = CorpusSample.draw(ids[:400], ["ana"] * 400, rows[:400], seed=0, size=100)
     added = CorpusSample(tuple(ids[400:]), ("bo",) * 200, rows[400:], 200)

@@ -542,22 +542,6 @@ class Ledger:
         with self._store.transaction() as connection:
             return merges_after(connection, sequence, limit)
 
-
-@dataclass(frozen=True)
-class _Request:
-    """A withdrawal request that was checked."""
-
-    kind: WithdrawalKind
-    """Kind of the subject."""
-    subject: str
-    """Id of the work, or name or id of the contributor."""
-    action: WithdrawalAction
-    """Whether the subject is withdrawn or its withdrawal is revoked."""
-    reason: str
-    """Why it was requested."""
-    requested_by: str
-    """Who requested it."""
-
     # Works added to a release
 
     def record_addition(
@@ -599,6 +583,22 @@ class _Request:
         """All records about works added to a release, oldest first."""
         with self._store.transaction() as connection:
             return additions_to(connection, release)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A withdrawal request that was checked."""
+
+    kind: WithdrawalKind
+    """Kind of the subject."""
+    subject: str
+    """Id of the work, or name or id of the contributor."""
+    action: WithdrawalAction
+    """Whether the subject is withdrawn or its withdrawal is revoked."""
+    reason: str
+    """Why it was requested."""
+    requested_by: str
+    """Who requested it."""
 
 
 def _last_hash(connection: Connection) -> str:
