@@ -48,6 +48,9 @@ class WithEmbeddedData:
     def parts(self) -> tuple[str, ...]:
         return self.source.parts()
 
+    def part_fingerprint(self, part: str) -> str:
+        return self.source.part_fingerprint(part)
+
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return map(completed, self.source.read(part, start))
 

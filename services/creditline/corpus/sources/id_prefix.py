@@ -75,6 +75,9 @@ class PrefixedIds:
     def parts(self) -> tuple[str, ...]:
         return self.source.parts()
 
+    def part_fingerprint(self, part: str) -> str:
+        return self.source.part_fingerprint(part)
+
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return map(self._prefixed, self.source.read(part, start))
 

@@ -148,8 +148,11 @@ class FolderSource:
         for directory, names, name in self._places(part, 0):
             for file in (name, *_beside(name, names)):
                 files[file] = size_of(self.root / directory / file)
-        tables = [self.root / table for table in self.tables]
-        return fingerprint_of((*files, *self.tables), (*files.values(), *map(size_of, tables)))
+        here = PurePosixPath(part.rpartition("#")[0])
+        above = {here, *here.parents}
+        tables = [table for table in self.tables if PurePosixPath(table).parent in above]
+        sizes = [size_of(self.root / table) for table in tables]
+        return fingerprint_of((*files, *tables), (*files.values(), *sizes))
 
     def read(self, part: str, start: int = 0) -> Iterator[Found]:
         return with_pictures_checked(self.rows(part, start))
