@@ -144,19 +144,24 @@ def lonely_gateway(tmp_path_factory: pytest.TempPathFactory, release: Release) -
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Real Redis, Qdrant and embedder processes, and a gateway in front of them."""
+    from creditline.corpus.works import write_corpus
+    from creditline.local.settings import LocalSettings
     from creditline.local.stack import LocalStack
     from tests.gateway.served import Served, mixed_corpus, untrained_release
 
     directory, corpus = tmp_path_factory.mktemp("served"), mixed_corpus()
-    release = untrained_release(directory / "release", corpus, GENERATOR)
+    release, works = untrained_release(directory / "release", corpus, GENERATOR), directory / "mixed.parquet"
+    write_corpus(corpus, works)
     with LocalStack(
         state_directory=directory / "stack",
         release_directory=release.directory,
         services=("redis", "qdrant", "embedder"),
+        settings=LocalSettings(corpus_file=works),
     ) as stack:
         settings = gateway_settings(
             directory,
             release,
+            corpus_file=works,
             embedder_target=stack.embedder_target,
             qdrant_grpc_port=stack.qdrant_port,
             broker_url=stack.broker_url,

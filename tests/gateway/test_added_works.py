@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from creditline.api.answers import AttributionAnswer
+from creditline.cli.index import app
 from creditline.client import CreditlineClient
-from creditline.corpus.works import Work
+from creditline.corpus.works import Work, read_corpus
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.index import WorkIndex, index_release
 from creditline.index.points import WorkPoint
-from creditline.ledger import AdditionKind, Ledger
+from creditline.ledger import AdditionKind, Ledger, WithdrawalKind
+from tests.benchmarks.bring.adding import write_augmented
 from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway
 from tests.gateway.served import Served
 from tests.index.works_made_up import made_up_works, unit_vectors
@@ -122,6 +125,34 @@ def test_works_under_a_statement_are_owed_by_the_pictures_of_its_generator_only(
     assert any(work.id.startswith("new-") for work in answers[-1].works)
     assert not any(work.id.startswith("new-") for work in of_base.works)
     assert (of_base.corpus_works, of_base.works_newer_than_calibration) == (works, 0)
+
+
+def test_the_command_adds_works_on_a_statement_once_and_leaves_the_withdrawn_out(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_augmented(tmp_path / "new", 6, seed=1)
+    with Ledger.open(place.gateway.settings.ledger_url) as ledger:
+        ledger.withdraw(WithdrawalKind.WORK, "new-00003.png")
+    arguments = ["add", str(tmp_path / "new"), "--to", str(place.served.release.directory)]
+    arguments += ["--trained-on", GENERATOR, "--by", "Ann", "--embedder", place.served.embedder_target]
+    arguments += ["--qdrant", f"127.0.0.1:{place.gateway.settings.qdrant_grpc_port}", "--no-optimize"]
+    arguments += ["--ledger", place.gateway.settings.ledger_url]
+    first, again = (CliRunner().invoke(app, arguments, catch_exceptions=False).output for _ in range(2))
+    assert "6 new, 0 replaced, 0 kept as they were, 0 refused" in first
+    assert "is complete already" in again
+    time.sleep(1.2)
+    with place.gateway.client() as client:
+        answer = place.ask(client, 1000)
+    assert answer.works_newer_than_calibration == 6
+    listed = {work for each in answer.works for work in (each.id, *each.copies) if work.startswith("new-")}
+    assert listed == {f"new-{number:05d}.png" for number in (0, 1, 2, 4, 5)}
+    with Ledger.open(place.gateway.settings.ledger_url) as ledger:
+        stated, added = ledger.additions(place.served.release.name).records
+    assert (stated.requested_by, stated.content["works"], stated.generator) == ("Ann", 6, GENERATOR)
+    assert (added.kind, added.content["written"], added.content["withdrawn"]) == (AdditionKind.ADDED, 6, 1)
+    packed = read_corpus(Path(stated.content["packed"]))
+    assert packed.fingerprint == stated.content["packed_fingerprint"]
 
 
 def test_answers_say_when_a_check_found_that_the_calibration_does_not_hold(place: Place) -> None:

@@ -160,7 +160,7 @@ class _Check:
         size = min(len(added), self.own // 2)
         new = self._log_ratios(added, own, random)
         usual = self._log_ratios(own[:size], own[size:], random)
-        return _judged(new, usual, self.plan, works=min(self.plan.works, len(added)))
+        return judged(new, usual, self.plan, works=min(self.plan.works, len(added)))
 
     def _log_ratios(
         self, kind: NDArray[np.int64], others: NDArray[np.int64], random: np.random.Generator
@@ -228,10 +228,17 @@ def _log_part(influence: NDArray[np.float64], kind: int) -> float:
     return math.log((influence[:kind].mean() + least) / (influence[kind:].mean() + least))
 
 
-def _judged(
+def judged(
     new: NDArray[np.float64], usual: NDArray[np.float64], plan: CheckPlan, *, works: int
 ) -> CalibrationOutcome:
-    """The outcome of the queries' log ratios: (Q,) for added works, (Q,) for the release's own."""
+    """The outcome of a check from the logarithms of labelled over expected influence.
+
+    Args:
+        new: (Q,) float64, of queries about added works.
+        usual: (Q,) float64, of queries about the release's own works.
+        plan: Size of the check.
+        works: Number of works of the kind that were labelled for each query.
+    """
     low, high = _interval(new, usual)
     tolerated = math.log(TOLERATED_RATIO)
     outcome = CalibrationOutcome(
