@@ -1,6 +1,6 @@
 """Durable, hash-chained record of served attributions, their audits, withdrawals, and merged contributors.
 
-Public modules: `merges`, `requests`, `additions`, `verification`, `withdrawals`.
+Public modules: `additions`, `merges`, `requests`, `verification`, `withdrawals`.
 """
 
 from creditline.ledger.additions import AdditionKind as AdditionKind
