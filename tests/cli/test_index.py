@@ -175,6 +175,24 @@ def test_collections_are_shown_whole_and_as_json_with_what_is_left_of_a_killed_l
     )
 
 
+def test_a_collection_of_features_is_searched_by_given_features_only(
+    ingested: WorkIndex, place: Path
+) -> None:
+    (place / "picture.png").write_bytes(b"a picture")
+    with pytest.raises(InvalidInput, match=r"features that its source brought.*--features FILE\.npy"):
+        _run("search", "works-cli", "picture.png")
+    np.save(place / "query.npy", 2.0 * unit_vectors(_WORKS)[7])
+    found = json.loads(_run("search", "works-cli", "--features", "query.npy", "-k", "3", "--json").output)
+    assert (found[0]["work"], len(found)) == ("w7", 3)
+    assert found[0]["similarity"] == pytest.approx(1.0, abs=1e-2)
+    assert "share" not in found[0]
+    np.save(place / "query.npy", np.zeros(5))
+    with pytest.raises(InvalidInput, match="one row of 32 numbers"):
+        _run("search", "works-cli", "--features", "query.npy")
+    with pytest.raises(NotReady, match="there is no collection 'missing'"):
+        _run("search", "missing", "picture.png")
+
+
 def test_ids_of_other_works_are_refused_with_their_number(ingested: WorkIndex, place: Path) -> None:
     more = place / "more"
     more.mkdir()
