@@ -225,3 +225,17 @@ def test_arrays_in_npy_and_npz_files_come_back_as_they_were(tmp_path: Path) -> N
 def test_importing_the_module_imports_no_torch() -> None:
     check = "import creditline.tensor_files, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    metadata = {name: f"of {name}, “quoted” \n\t\\" for name in "abcdefgh"}
+    arrays = {"numbers": np.arange(5, dtype=np.float32)}
+    written = set()
+    for number in range(6):
+        path = tmp_path / f"{number}.safetensors"
+        write_arrays(path, arrays, metadata)
+        written.add(path.read_bytes())
+        found, stored = read_arrays(path)
+        assert stored == metadata
+        np.testing.assert_array_equal(found["numbers"], arrays["numbers"])
+    assert len(written) == 1

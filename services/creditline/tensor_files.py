@@ -2,11 +2,13 @@
 
 The package writes all its safetensors files through this module. The numpy writer of safetensors 0.8.0
 ignores an array's strides and silently writes wrong numbers for a transposed or strided array; its files are
-readable only by their owner. This module corrects both. Importing it does not import torch.
+readable only by their owner; several entries of metadata come in another order each time. This module
+corrects all three, so the same content gives the same bytes. Importing it does not import torch.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,9 @@ from creditline.files import replace_file
 if TYPE_CHECKING:
     from torch import Tensor
 
+# The form of a safetensors file: the header's length, little-endian; the header, JSON; the tensors.
+_LENGTH_BYTES, _METADATA = 8, "__metadata__"
+
 
 def write_arrays(
     path: Path,
@@ -35,7 +40,7 @@ def write_arrays(
     Args:
         path: The file; its directory must exist.
         arrays: Arrays by name, of any shape, strides and byte order.
-        metadata: Strings by name. safetensors does not keep the order of several entries.
+        metadata: Strings by name.
         durable: Whether the file is flushed to disk before this returns, as in `replace_file`.
 
     Raises:
@@ -46,6 +51,7 @@ def write_arrays(
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with replace_file(path, durable=durable) as draft:
         save_file(ordered, draft, metadata=dict(metadata or {}))
+        _sort_metadata(draft)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -114,3 +120,17 @@ def write_tensors(
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replace_file(path, durable=durable) as draft:
         save_torch_file(contiguous, draft, metadata=None if metadata is None else dict(metadata))
+        _sort_metadata(draft)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Write the header of a safetensors file again, of the same length, with its metadata sorted by name."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        header = json.loads(file.read(length))
+        if len(header.get(_METADATA, {})) > 1:
+            stated = {_METADATA: dict(sorted(header.pop(_METADATA).items())), **header}
+            written = json.dumps(stated, separators=(",", ":"), ensure_ascii=False).encode()
+            file.seek(_LENGTH_BYTES)
+            # Spaces at the end belong to the form. A longer text, by other escapes, is not written.
+            file.write(written.ljust(length) if len(written) <= length else b"")
