@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.attribution.methods.similarity import unit_rows
 from creditline.distillation.labels.candidates import add_by_student, draw_candidates
 from creditline.distillation.labels.checks import refuse_other_generator, refuse_unusable
 from creditline.distillation.labels.label_set import (
@@ -220,7 +221,7 @@ class LabelStages:
     def _farthest(self, prompts: list[str], count: int) -> list[str]:
         towers = self._context.store.towers
         prompt_features, caption_features = (
-            _normalise(towers.text_features(texts).cpu().numpy())
+            unit_rows(towers.text_features(texts).cpu().numpy())
             for texts in (prompts, [work.caption for work in self._context.corpus])
         )
         return farthest_prompts(prompts, prompt_features, caption_features, count)
@@ -360,8 +361,3 @@ def _manifest(directory: Path) -> dict[str, Any]:
     read_labels(directory)
     manifest: dict[str, Any] = json.loads((directory / "label-set.json").read_text())
     return manifest
-
-
-def _normalise(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    normalised: NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
-    return normalised

@@ -121,6 +121,16 @@ def test_the_mix_finds_the_part_that_the_teacher_looks_at() -> None:
     assert best_mix(taught("text")) == Mix(image=0.0, layout=0.0, centred=False)
 
 
+def test_a_blank_picture_whose_layout_is_zero_does_not_spoil_the_mixes() -> None:
+    """A corpus of a stranger's: one of 785 stamps is white, so the layout alone gives it no direction."""
+    examples = learnable_examples(150, 150, seed=1)
+    works, layout = examples.works.copy(), examples.parts.slices()["layout"]
+    works[7, layout] = 0.0
+    blank = dataclasses.replace(examples, works=works)
+    assert best_mix(blank) == best_mix(examples)
+    assert train_encoder(blank, [QUICK], seed=0).validation_ndcg > 0.0
+
+
 def test_lists_are_what_they_say_of_all_works() -> None:
     influence = torch.tensor([[3.0, -1.0, 0.5, 7.0]])
     lists = Lists.of(influence)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from creditline.attribution.methods.similarity import unit_rows
 from creditline.device_setting import CPU
 from creditline.devices import torch_device
 from creditline.distillation.training.losses import DistillationLoss, Lists, LossKind
@@ -234,8 +235,8 @@ def _mixed_cosines(mix: Mix, examples: Examples) -> NDArray[np.float32]:
     if mix.centred:
         mean = works.mean(axis=0)
         queries, works = queries - mean, works - mean
-    queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    cosines: NDArray[np.float32] = queries @ (works / np.linalg.norm(works, axis=1, keepdims=True)).T
+    # A blank picture's layout is zero: a mix of the layout alone leaves no direction, and cosines of 0.
+    cosines: NDArray[np.float32] = unit_rows(queries) @ unit_rows(works).T
     return cosines
 
 
