@@ -138,6 +138,13 @@ def test_credit_that_is_spread_over_the_whole_corpus_is_not_pinned_on_the_listed
     assert words.credit_sentence(sample_credit_line()).startswith("Made possible by")
 
 
+def test_works_without_a_named_maker_are_not_pinned_on_a_person_of_the_name_unknown() -> None:
+    line = sample_credit_line()
+    nobody = replace(line.answer.contributors[0], name="unknown")
+    answer = replace(line.answer, contributors=(nobody, *line.answer.contributors[1:]))
+    assert "makers who are not known" in words.credit_sentence(replace(line, answer=answer))
+
+
 def test_ranges_stand_beside_shares_and_the_remainder() -> None:
     line = sample_credit_line()
     page, terminal = _Page(credit_line_page(line)).text, _terminal_text(line)

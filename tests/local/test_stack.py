@@ -63,7 +63,7 @@ def _supervisor(directory: Path, *, in_background: bool = False) -> subprocess.P
     said = []
     for line in process.stdout:
         said.append(line)
-        if "Ctrl-C stops it" in line:
+        if "Creditline is up" in line:
             return process
     raise AssertionError(f"it did not come up: {''.join(said)}")
 

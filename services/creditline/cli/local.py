@@ -134,7 +134,10 @@ def _print_addresses(stack: LocalStack) -> None:
         "ledger": stack.ledger_url,
         "logs": str(stack.directory / "logs"),
     }
-    _console.print("\n[bold green]Creditline is up.[/] Ctrl-C stops it.")
+    # A detached stack writes to a log, and Ctrl-C does not reach it.
+    _console.print(
+        "\n[bold green]Creditline is up.[/]" + (" Ctrl-C stops it." if _console.is_terminal else "")
+    )
     for name, address in addresses.items():
         if address:
             _console.print(f"  {name:14} {address}", markup=False)

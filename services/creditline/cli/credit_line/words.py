@@ -13,10 +13,12 @@ from creditline.api.answers import (
     Verdict,
 )
 from creditline.cli.credit_line.line import CreditLine
+from creditline.corpus.rights import UNKNOWN
 
 # Smaller shares are shown as "less than" a bound.
 _SMALLEST_SHOWN_SHARE = 0.0005
 # Contributors named in the sentence of credit.
+_MAKERS_UNKNOWN = "makers who are not known"
 _NAMED_IN_SENTENCE = 3
 # From this number of equal parts on, the influence is described as spread over a great many works.
 _MANY_WORKS = 1000
@@ -74,7 +76,8 @@ def credit_sentence(line: CreditLine) -> str:
 
 def _named(person: CreditedContributor) -> str:
     mark = ", withdrawn since" if person.withdrawn else ""
-    return f"{person.name} ({percent(person.listed_share)}{mark})"
+    name = _MAKERS_UNKNOWN if person.name == UNKNOWN else person.name
+    return f"{name} ({percent(person.listed_share)}{mark})"
 
 
 def withdrawal_sentence(line: CreditLine) -> str:
