@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from creditline.calibration.holders import whole
 from creditline.calibration.remainder import ContributorInfluence, UnlistedInfluence
 from creditline.calibration.shares import ScoredWork, credit_line, duplicate_groups
 
@@ -15,7 +16,7 @@ _INFLUENCES = st.floats(-5, 5, allow_subnormal=False)
 def _work(
     work_id: str, influence: float, *, group: str = "", contributor: str = "ana", score: float = 0.0
 ) -> ScoredWork:
-    return ScoredWork(work_id, contributor, group or work_id, score or influence, influence)
+    return ScoredWork(work_id, whole(contributor), group or work_id, score or influence, influence)
 
 
 @st.composite

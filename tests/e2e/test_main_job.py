@@ -26,6 +26,7 @@ from celery.result import AsyncResult
 from PIL import Image
 
 from creditline.api.answers import AttributionAnswer, AuditAnswer
+from creditline.calibration.holders import whole
 from creditline.calibration.shares import ScoredWork, duplicate_groups
 from creditline.errors import FingerprintMismatch, NotFound, Unavailable
 from creditline.local.health import grpc_serves, http_answers, redis_answers
@@ -110,7 +111,11 @@ def test_the_order_is_that_of_comparing_the_query_with_every_vector_of_the_relea
     works = [corpus.works[corpus.row(release.work_ids()[row])] for row in nearest]
     found = [
         ScoredWork(
-            work.id, work.contributor, work.duplicate_group, float(cosines[row]), float(influences[row])
+            work.id,
+            whole(work.contributor),
+            work.duplicate_group,
+            float(cosines[row]),
+            float(influences[row]),
         )
         for row, work in zip(nearest, works, strict=True)
     ]

@@ -39,6 +39,18 @@ class WorkFilter:
 
 
 @dataclass(frozen=True)
+class CreditedHolder:
+    """A person who has a part of a listed work's credit."""
+
+    name: str
+    """Name of the person."""
+    percent: float
+    """Percentage of the work's credit, above 0 and at most 100."""
+    contributor_id: str = ""
+    """Id of the person (ORCID, ISNI, account); empty where the corpus has none."""
+
+
+@dataclass(frozen=True)
 class CreditedWork:
     """One listed work with its share of the credit."""
 
@@ -74,18 +86,21 @@ class CreditedWork:
     """In a recorded answer: those of `copies` that are withdrawn now."""
     contributor_id: str = ""
     """Id of the contributor (ORCID, ISNI, account); empty where the corpus has none."""
+    holders: tuple[CreditedHolder, ...] = ()
+    """The people among whom the work's credit is divided, in the order of the corpus; their percentages sum to
+    100. Empty where the contributor has the whole credit."""
 
 
 @dataclass(frozen=True)
 class CreditedContributor:
-    """One contributor with the share of all their works."""
+    """One contributor with the share of all their works: of a work with several rights holders, their part."""
 
     name: str
     """Name of the contributor."""
     share: float
-    """Sum of the shares of all their works in the corpus, listed or not, 0 to 1."""
+    """Sum of their parts of the shares of all works in the corpus, listed or not, 0 to 1."""
     works: int
-    """Number of their listed works, copies included."""
+    """Number of listed works of whose credit they have a part, copies included."""
     share_low: float | None = None
     """Lower end of the interval of the true share; None where the release has no intervals."""
     share_high: float | None = None

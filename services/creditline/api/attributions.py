@@ -7,6 +7,7 @@ from typing import Any
 from creditline.api.answers import (
     AttributionAnswer,
     CreditedContributor,
+    CreditedHolder,
     CreditedWork,
     RecordedAttribution,
     Timings,
@@ -23,7 +24,7 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
     """Convert an answer to `creditline.v1.AttributeResponse`."""
     return attribution_pb2.AttributeResponse(
         attribution_id=answer.attribution_id,
-        works=[attribution_pb2.CreditedWork(**_fields(work)) for work in answer.works],
+        works=[_work_message(work) for work in answer.works],
         contributors=[attribution_pb2.CreditedContributor(**_fields(each)) for each in answer.contributors],
         remainder=answer.remainder,
         release=release_message(answer.release),
@@ -122,6 +123,11 @@ def _fields(credited: CreditedWork | CreditedContributor) -> dict[str, Any]:
     return {**vars(credited), "withdrawn_since": timestamp_message(credited.withdrawn_since)}
 
 
+def _work_message(work: CreditedWork) -> attribution_pb2.CreditedWork:
+    holders = [attribution_pb2.CreditedHolder(**vars(holder)) for holder in work.holders]
+    return attribution_pb2.CreditedWork(**{**_fields(work), "holders": holders})
+
+
 def _credited_work(message: attribution_pb2.CreditedWork) -> CreditedWork:
     return CreditedWork(
         id=message.id,
@@ -140,6 +146,9 @@ def _credited_work(message: attribution_pb2.CreditedWork) -> CreditedWork:
         withdrawn_since=present_moment(message, "withdrawn_since"),
         withdrawn_copies=tuple(message.withdrawn_copies),
         contributor_id=message.contributor_id,
+        holders=tuple(
+            CreditedHolder(holder.name, holder.percent, holder.contributor_id) for holder in message.holders
+        ),
     )
 
 

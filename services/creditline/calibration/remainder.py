@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration.curve import Calibration
+from creditline.calibration.holders import Division, Holders, of_people
 
 # Largest sample of works; computing cosines with more works would take longer than the search itself.
 SAMPLE_SIZE = 65_536
@@ -38,8 +39,8 @@ class UnlistedInfluence:
     works: int = 0
     """Number of works that are not listed."""
     earned: Mapping[str, ContributorInfluence] = field(default_factory=dict)
-    """By contributor, the sum of the positive parts of the works' *expected* influence: a work whose expected
-    influence is not positive earns nothing."""
+    """By contributor, the sum of their parts of the works' *expected* influence where it is positive: a work
+    whose expected influence is not positive earns nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Withheld:
     rows: NDArray[np.intp]
     """(R,) rows of the withdrawn works in a sample."""
     people: frozenset[str]
-    """Withdrawn contributors, who are not named in any answer."""
+    """Withdrawn people, who are not named in any answer."""
 
 
 NOTHING_WITHHELD = Withheld(np.empty(0, dtype=np.intp), frozenset())
@@ -61,8 +62,9 @@ class CorpusSample:
 
     work_ids: tuple[str, ...]
     """(M,) ids of the sampled works."""
-    contributors: tuple[str, ...]
-    """(M,) contributors of the sampled works: names, or any keys that are one for each person."""
+    holders: tuple[Holders, ...]
+    """(M,) the people among whom the credit of each sampled work is divided, by any keys that are one for each
+    person."""
     vectors: NDArray[np.float32]
     """(M, D) float32, L2-normalised rows, in the order of `work_ids`."""
     population: int
@@ -72,7 +74,7 @@ class CorpusSample:
     def draw(
         cls,
         work_ids: Sequence[str],
-        contributors: Sequence[str],
+        holders: Sequence[Holders],
         vectors: NDArray[np.float32],
         *,
         seed: int,
@@ -82,17 +84,21 @@ class CorpusSample:
 
         Args:
             work_ids: (N,) ids of the works.
-            contributors: (N,) contributors of the works.
+            holders: (N,) the people among whom the credit of each work is divided.
             vectors: (N, D) float32, L2-normalised rows.
             seed: Seed of the sample.
             size: Largest number of works in the sample.
         """
         population = len(work_ids)
         if population <= size:
-            return cls(tuple(work_ids), tuple(contributors), vectors, population)
+            return cls(tuple(work_ids), tuple(holders), vectors, population)
         rows = np.sort(np.random.default_rng(seed).choice(population, size, replace=False))
-        ids, names = (tuple(every[row] for row in rows) for every in (work_ids, contributors))
-        return cls(ids, names, vectors[rows], population)
+        return cls(
+            tuple(work_ids[row] for row in rows),
+            tuple(holders[row] for row in rows),
+            vectors[rows],
+            population,
+        )
 
     def with_added(self, added: CorpusSample, *, seed: int) -> CorpusSample:
         """A sample of a release and of works that were added to it since.
@@ -110,7 +116,7 @@ class CorpusSample:
         parts = [part._thinned(rate, rng) for part in (self, added)]
         return CorpusSample(
             tuple(work_id for part in parts for work_id in part.work_ids),
-            tuple(name for part in parts for name in part.contributors),
+            tuple(holders for part in parts for holders in part.holders),
             np.concatenate([part.vectors for part in parts]),
             self.population + added.population,
         )
@@ -125,41 +131,41 @@ class CorpusSample:
         if size == len(self.work_ids):
             return self
         rows = np.sort(rng.choice(len(self.work_ids), size, replace=False))
-        ids, names = (tuple(each[row] for row in rows) for each in (self.work_ids, self.contributors))
-        return CorpusSample(ids, names, self.vectors[rows], self.population)
+        return CorpusSample(
+            tuple(self.work_ids[row] for row in rows),
+            tuple(self.holders[row] for row in rows),
+            self.vectors[rows],
+            self.population,
+        )
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {work_id: row for row, work_id in enumerate(self.work_ids)}
 
     @cached_property
-    def _number_of(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(dict.fromkeys(self.contributors))}
-
-    @cached_property
-    def _people(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-        """Names of the contributors, and for each sampled work the index of its contributor: (M,)."""
-        numbers = [self._number_of[name] for name in self.contributors]
-        return tuple(self._number_of), np.array(numbers, dtype=np.intp)
+    def _division(self) -> Division:
+        return Division.of(self.holders)
 
     def of_people(self, person: Callable[[str], str]) -> CorpusSample:
-        """The same sample with another key for each contributor, such as one for two merged people."""
-        return replace(self, contributors=tuple(map(person, self.contributors)))
+        """The same sample with another key for each person, such as one for two merged people."""
+        return replace(self, holders=of_people(self.holders, person))
 
     def withheld(self, works: Collection[str], people: Collection[str]) -> Withheld:
-        """The sampled rows of the given works and of all works of the given contributors."""
+        """The sampled rows of the given works and of all works of which one of the given people is a holder."""
+        unnamed = frozenset(people)
+        theirs = {each for each in set(self.holders) if any(person in unnamed for person, _ in each)}
         rows = [
             row
-            for row, (work_id, name) in enumerate(zip(self.work_ids, self.contributors, strict=True))
-            if work_id in works or name in people
+            for row, (work_id, holders) in enumerate(zip(self.work_ids, self.holders, strict=True))
+            if work_id in works or holders in theirs
         ]
-        return Withheld(np.array(rows, dtype=np.intp), frozenset(people))
+        return Withheld(np.array(rows, dtype=np.intp), unnamed)
 
     def others(
         self,
         query: NDArray[np.float32],
         calibration: Calibration,
-        listed: Mapping[str, str],
+        listed: Mapping[str, Holders],
         withheld: Withheld = NOTHING_WITHHELD,
         *,
         works: int | None = None,
@@ -174,7 +180,7 @@ class CorpusSample:
         Args:
             query: (D,) float32, L2-normalised.
             calibration: Curves from cosine to expected influence.
-            listed: Contributors of the listed works, by work id; the works need not be in the release.
+            listed: Holders of the listed works, by work id; the works need not be in the release.
             withheld: Withdrawn works and contributors: their influence is counted, but credited to no one.
             works: Number of works in the build that answers, including the listed ones; None: the number of
                 works in the release.
@@ -205,26 +211,31 @@ class CorpusSample:
         self,
         parts: NDArray[np.float64],
         expansion: _Expansion,
-        listed: Mapping[str, str],
+        listed: Mapping[str, Holders],
         unnamed: frozenset[str],
     ) -> dict[str, ContributorInfluence]:
-        """Sums of the contributors with a listed work, and of the largest contributors, one per listed work.
+        """Sums of the people with a part of a listed work, and of the largest people, one per listed work.
+
+        The part of a work that a person holds is one observation of the sample, so the standard error of a
+        sum follows from the sums of these parts and of their squares.
 
         Args:
             parts: (M,) expected influence of the sampled works, 0 for listed and withheld ones.
             expansion: From the sampled works to all works of known contributors.
-            listed: Contributors of the listed works, by work id.
+            listed: Holders of the listed works, by work id.
             unnamed: Contributors who must not be named.
         """
-        names, numbers = self._people
-        sums, squares = (
-            np.bincount(numbers, weights=values, minlength=len(names)) for values in (parts, np.square(parts))
-        )
-        most = min(len(listed), len(names))
+        division = self._division
+        sums, squares = division.sums(parts)
+        most = min(len(listed), len(sums))
         largest = np.argpartition(-sums, most - 1)[:most] if most else np.empty(0, dtype=np.intp)
-        wanted = ({names[number] for number in largest} | set(listed.values())) - unnamed
-        people = [number for name in sorted(wanted) if (number := self._number_of.get(name)) is not None]
-        return {names[number]: expansion.total(sums[number], squares[number]) for number in people}
+        credited = {person for holders in listed.values() for person, _ in holders}
+        wanted = ({division.people[number] for number in largest} | credited) - unnamed
+        return {
+            person: expansion.total(sums[number], squares[number])
+            for person in sorted(wanted)
+            if (number := division.number_of.get(person)) is not None
+        }
 
 
 def _upper_bound(positive: NDArray[np.float64], works: int) -> UnlistedInfluence:

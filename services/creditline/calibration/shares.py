@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from creditline.calibration.concentration import above_even, equal_parts
+from creditline.calibration.holders import Holders
 from creditline.calibration.remainder import ContributorInfluence, UnlistedInfluence
 
 
@@ -21,8 +22,8 @@ class ScoredWork:
 
     work_id: str
     """Id of the work."""
-    contributor: str
-    """Contributor of the work."""
+    holders: Holders
+    """The people among whom the credit of the work is divided."""
     duplicate_group: str
     """Group of copies and near copies that the work belongs to."""
     score: float
@@ -75,9 +76,9 @@ class ContributorShare:
     name: str
     """Name of the contributor."""
     share: float
-    """Share of all works of the contributor in the corpus."""
+    """Share of all works in the corpus, as far as their credit is the contributor's."""
     works: int
-    """Number of the contributor's works that are listed, copies included."""
+    """Number of listed works of whose credit the contributor has a part, copies included."""
     listed: float
     """Share of the listed works alone."""
     error: float = 0.0
@@ -152,14 +153,16 @@ def _portion(part: float, total: float) -> float:
 def _contributors(
     listed: Sequence[Group], others: UnlistedInfluence, total: float
 ) -> tuple[ContributorShare, ...]:
-    """All contributors with a listed work, and the largest contributors, up to one per listed group.
+    """All contributors with a part of a listed work, and the largest contributors, up to one per listed group.
 
-    Within a duplicate group, too, the part of each member goes to its own contributor.
+    Within a duplicate group, too, the part of each member goes to its own holders.
     """
-    works = Counter(member.contributor for group in listed for member in group.members)
+    works: Counter[str] = Counter()
     on_list: dict[str, float] = defaultdict(float)
     for member in (member for group in listed for member in group.members):
-        on_list[member.contributor] += member.part
+        for name, fraction in member.holders:
+            works[name] += 1
+            on_list[name] += member.part * fraction
     beyond = {name: earned.influence for name, earned in others.earned.items()}
     parts = {name: on_list.get(name, 0.0) + beyond.get(name, 0.0) for name in {**beyond, **on_list}}
     by_part = sorted(parts, key=lambda name: (-parts[name], name))

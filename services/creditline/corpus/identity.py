@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -92,6 +92,34 @@ def person_keys(names: Iterable[str], contributor_id: str = "") -> tuple[str, ..
     return tuple(dict.fromkeys([*keys, key_of_id(contributor_id)] if contributor_id else keys))
 
 
+def key_of_holder(name: str, contributor: str, contributor_id: str) -> str:
+    """The key of a work's rights holder: with the contributor's id, where both have one name."""
+    return key_of(name, contributor_id if key_of_name(name) == key_of_name(contributor) else "")
+
+
+def keyed_holders(
+    contributor: str, contributor_id: str, rights_holders: Sequence[tuple[str, float]] = ()
+) -> tuple[tuple[str, float], ...]:
+    """The people among whom a work's credit is divided: keys with fractions that sum to 1, each key once.
+
+    Keys of the contributor under which the work can be withdrawn, but nobody is credited, have the fraction 0.
+
+    Args:
+        contributor: Name of the work's contributor.
+        contributor_id: Id of the contributor; empty: none.
+        rights_holders: Names with percentages; empty: the contributor has the whole credit.
+    """
+    own, own_name = key_of(contributor, contributor_id), key_of_name(contributor)
+    if not rights_holders:
+        return ((own, 1.0),) if own == own_name else ((own, 1.0), (own_name, 0.0))
+    total = sum(percent for _, percent in rights_holders)
+    fractions: dict[str, float] = {}
+    for name, percent in rights_holders:
+        key = key_of_holder(name, contributor, contributor_id)
+        fractions[key] = fractions.get(key, 0.0) + percent / total
+    return tuple((fractions | {key: 0.0 for key in (own, own_name) if key not in fractions}).items())
+
+
 class Bearers:
     """The names and ids of a corpus: who bears which name, and how names are written first."""
 
@@ -100,7 +128,8 @@ class Bearers:
     ) -> None:
         """
         Args:
-            contributors: Name and id of each work's contributor, in the order of the works; empty id: none.
+            contributors: Name and id of each work's contributor, and names of its rights holders without an id,
+                in the order of the works; empty id: none.
             unnamed: Names that name nobody; they belong to no id.
         """
         self._first: dict[str, str] = {}

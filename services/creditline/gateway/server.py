@@ -147,7 +147,14 @@ class Gateway:
 
 
 def _bearers(corpus: Corpus) -> Bearers:
-    return Bearers((work.contributor, work.contributor_id) for work in corpus)
+    return Bearers(
+        person
+        for work in corpus
+        for person in (
+            (work.contributor, work.contributor_id),
+            *((holder.name, "") for holder in work.rights_holders),
+        )
+    )
 
 
 async def _cancel_and_wait(task: asyncio.Task[None]) -> None:

@@ -331,7 +331,7 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
         licence=texts.get("licence", ""),
         duplicate_group=texts.get("duplicate_group", work_id),
         source=texts.get("source", ""),
-        rights_holders=_rights_holders(payload) if "percents" in payload else (),
+        rights_holders=rights_holders_of(payload),
         point_id=point.id.uuid,
         contributor_id=texts.get("contributor_id", ""),
         trained_on=_texts_of(payload["trained_on"]) if "trained_on" in payload else (),
@@ -348,8 +348,10 @@ def _texts_of(value: qdrant.Value | None) -> tuple[str, ...]:
     return tuple(each.string_value for each in value.list_value.values) if value is not None else ()
 
 
-def _rights_holders(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:
+def rights_holders_of(payload: Mapping[str, qdrant.Value]) -> tuple[tuple[str, float], ...]:
     """Rights holders with their percentages; a contributor without one, who is stored last, is left out."""
+    if "percents" not in payload:
+        return ()
     names, percents = (payload[name].list_value.values for name in ("holders", "percents"))
     return tuple(
         (name.string_value, percent.double_value) for name, percent in zip(names, percents, strict=False)

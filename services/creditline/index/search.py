@@ -14,12 +14,19 @@ import numpy.typing as npt
 from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as qdrant
 
-from creditline.corpus.identity import key_of
+from creditline.corpus.identity import keyed_holders
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.index.filters import NAMES, WorkFilter, trained_on_by
 from creditline.index.plan import IndexPlan
-from creditline.index.points import HIT_PAYLOAD_FIELDS, Hit, hit_without_payload, point_id, to_hit
+from creditline.index.points import (
+    HIT_PAYLOAD_FIELDS,
+    Hit,
+    hit_without_payload,
+    point_id,
+    rights_holders_of,
+    to_hit,
+)
 from creditline.index.queries import best_of, nearest, payload_fields
 from creditline.index.works import CHANNEL_OPTIONS, stored_vector
 
@@ -65,8 +72,8 @@ class AddedSample:
 
     work_ids: list[str]
     """Ids of the works."""
-    contributors: list[str]
-    """Keys of their contributors, see `creditline.corpus.identity`."""
+    holders: list[tuple[tuple[str, float], ...]]
+    """Keys of the people among whom their credit is divided, see `corpus.identity.keyed_holders`."""
     rows: list[npt.NDArray[np.float32]]
     """Their vectors, each (D,) float32."""
 
@@ -76,7 +83,7 @@ class AddedSample:
         name = payload["contributor"] if "contributor" in payload else payload["holders"]
         own_id = payload["contributor_id"].string_value if "contributor_id" in payload else ""
         self.work_ids.append(payload["work_id"].string_value)
-        self.contributors.append(key_of(name.string_value, own_id))
+        self.holders.append(keyed_holders(name.string_value, own_id, rights_holders_of(payload)))
         self.rows.append(np.asarray(stored_vector(point), dtype=np.float32))
 
     @property

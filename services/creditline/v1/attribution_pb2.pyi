@@ -43,8 +43,18 @@ class WorkFilter(_message.Message):
     consent: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, contributors: _Optional[_Iterable[str]] = ..., contributor_ids: _Optional[_Iterable[str]] = ..., licences: _Optional[_Iterable[str]] = ..., created_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., consent: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class CreditedHolder(_message.Message):
+    __slots__ = ("name", "percent", "contributor_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    percent: float
+    contributor_id: str
+    def __init__(self, name: _Optional[str] = ..., percent: _Optional[float] = ..., contributor_id: _Optional[str] = ...) -> None: ...
+
 class CreditedWork(_message.Message):
-    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id")
+    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id", "holders")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +71,7 @@ class CreditedWork(_message.Message):
     WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_COPIES_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -77,7 +88,8 @@ class CreditedWork(_message.Message):
     withdrawn_since: _timestamp_pb2.Timestamp
     withdrawn_copies: _containers.RepeatedScalarFieldContainer[str]
     contributor_id: str
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ..., contributor_id: _Optional[str] = ...) -> None: ...
+    holders: _containers.RepeatedCompositeFieldContainer[CreditedHolder]
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ..., contributor_id: _Optional[str] = ..., holders: _Optional[_Iterable[_Union[CreditedHolder, _Mapping]]] = ...) -> None: ...
 
 class CreditedContributor(_message.Message):
     __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share", "withdrawn", "withdrawn_since", "contributor_id")

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from creditline.api.answers import CreditedContributor, ReleaseSummary
+from creditline.api.answers import CreditedContributor, CreditedHolder, ReleaseSummary
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
 from creditline.calibration.remainder import CorpusSample
 from creditline.calibration.shares import duplicate_groups
-from creditline.corpus.identity import Bearers, People, key_of_name
+from creditline.corpus.identity import Bearers, People, key_of_name, keyed_holders
 from creditline.gateway.use_cases.crediting import EVERY_KEY, Credited, credited, scored
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
@@ -31,7 +31,7 @@ _IDS, _PEOPLE = ("a", "b", "c", "d"), ("ana", "bo", "ana", "cy")
 
 def _release(intervals: AnswerIntervals | None = _INTERVALS) -> ServedRelease:
     summary = ReleaseSummary("r", datetime(2026, 1, 1, tzinfo=UTC), "g", "c", "t", 2, 4, "works-r")
-    sample = CorpusSample.draw(_IDS, list(map(key_of_name, _PEOPLE)), _VECTORS, seed=0)
+    sample = CorpusSample.draw(_IDS, [keyed_holders(name, "") for name in _PEOPLE], _VECTORS, seed=0)
     return ServedRelease(summary, Calibration((0.0, 1.0), (0.0, 1.0)), intervals, sample)
 
 
@@ -81,6 +81,80 @@ def test_merged_people_have_one_share_under_the_first_name_and_namesakes_have_tw
     hits["b"] = hits["b"]._replace(contributor_id="account:7")
     namesakes = _listed(_answer(_release(), hits))
     assert [(one.name, one.contributor_id) for one in namesakes] == [("bo", "account:8"), ("bo", "account:7")]
+
+
+def _divided(holders: tuple[tuple[str, float], ...], contributor: str = "ana") -> dict[str, Hit]:
+    """The hits, of which the first work's credit is divided."""
+    hits = _hits()
+    hits["a"] = hits["a"]._replace(contributor=contributor, rights_holders=holders)
+    return hits
+
+
+@pytest.mark.parametrize(("ann", "ben"), [(60.0, 40.0), (50.0, 50.0), (33.34, 66.65)])
+def test_rights_holders_have_their_percentages_of_a_works_share(ann: float, ben: float) -> None:
+    answer = _answer(_release(), _divided((("Ann", ann), ("Ben", ben))))
+    first, second = answer.works
+    assert (first.contributor, first.holders) == (
+        "ana",
+        (CreditedHolder("Ann", ann), CreditedHolder("Ben", ben)),
+    )
+    assert second.holders == ()
+    shares = {person.name: (person.listed_share, person.works) for person in _listed(answer)}
+    whole = ann + ben
+    assert shares == {
+        "Ann": (pytest.approx(first.share * ann / whole), 1),
+        "Ben": (pytest.approx(first.share * ben / whole), 1),
+        "bo": (pytest.approx(second.share), 1),
+    }
+
+
+def test_the_estimate_over_all_works_follows_the_rights_holders_too() -> None:
+    rights = {"a": (("Ann", 60.0), ("Bo", 40.0)), "c": (("Ann", 25.0), ("BO\u200b", 75.0))}
+    keyed = [keyed_holders(name, "", rights.get(work, ())) for work, name in zip(_IDS, _PEOPLE, strict=True)]
+    release = replace(_release(), sample=CorpusSample.draw(_IDS, keyed, _VECTORS, seed=0))
+    hits = {"a": _divided(rights["a"])["a"]}
+    shares = {person.name: person.share for person in _answer(release, hits).contributors}
+    total = 1.0 + 0.8 + 0.6
+    # Bo made the second work alone; neither that nor the third is listed.
+    assert shares == pytest.approx(
+        {"Ann": (0.6 + 0.25 * 0.6) / total, "Bo": (0.4 + 0.8 + 0.75 * 0.6) / total}, abs=1e-6
+    )
+
+
+def test_spellings_and_merged_names_of_one_person_among_a_works_holders_add_up() -> None:
+    people = People(Bearers([("Ann", ""), ("Ben", "")]), [(key_of_name("ann"), key_of_name("A. Lee"))])
+    hits = _divided((("A. Lee", 30.0), ("Ben", 40.0), ("ANN\u200b", 30.0)))
+    answer = _answer(_release(), hits, people=people)
+    assert answer.works[0].holders == (CreditedHolder("Ann", 60.0), CreditedHolder("Ben", 40.0))
+    share = answer.works[0].share
+    ann, ben = (next(each for each in answer.contributors if each.name == name) for name in ("Ann", "Ben"))
+    assert (ann.works, ann.listed_share, ben.listed_share) == (
+        1,
+        pytest.approx(0.6 * share),
+        pytest.approx(0.4 * share),
+    )
+
+
+def test_the_contributors_id_is_theirs_among_the_holders_and_nobody_elses() -> None:
+    hits = _divided((("Ann", 60.0), ("Ben", 40.0)), contributor="ANN")
+    hits["a"] = hits["a"]._replace(contributor_id="account:7")
+    answer = _answer(_release(), hits)
+    assert [each.contributor_id for each in answer.works[0].holders] == ["account:7", ""]
+    ids = {person.name: person.contributor_id for person in _listed(answer)}
+    assert (ids["Ann"], ids["Ben"]) == ("account:7", "")
+
+
+@pytest.mark.parametrize("spelling", ["ana", "ANA\u200b"])
+def test_a_work_whose_only_holder_is_its_contributor_is_not_divided(spelling: str) -> None:
+    people = People(Bearers([("ana", "")]))
+    answer = _answer(_release(), _divided(((spelling, 100.0),)), people=people)
+    assert answer == _answer(_release(), _hits(), people=people)
+
+
+def test_a_publisher_with_all_rights_is_credited_in_place_of_the_contributor() -> None:
+    answer = _answer(_release(), _divided((("Press", 100.0),)))
+    assert answer.works[0].holders == (CreditedHolder("Press", 100.0),)
+    assert {person.name for person in _listed(answer)} == {"Press", "bo"}
 
 
 def test_every_share_lies_between_its_ends() -> None:

@@ -233,7 +233,7 @@ def _draw_work(sheet: _Sheet, line: CreditLine, work: CreditedWork, x: int, y: i
     y = sheet.text(x, y + width + 18, [words.percent(work.share)], _SHARE)
     sheet.bar(x, y + 4, width, 4, [work.share / line.largest_share])
     y = sheet.text(x, y + 24, wrapped(work.title, _WORK_TITLE, width, most_lines=3), _WORK_TITLE)
-    y = sheet.text(x, y, wrapped(work.contributor, _WORK_WHO, width, most_lines=2), _WORK_WHO)
+    y = sheet.text(x, y, wrapped(words.credited_people(work), _WORK_WHO, width, most_lines=2), _WORK_WHO)
     between = words.share_between(work)
     notes = [
         words.copies_note(work),

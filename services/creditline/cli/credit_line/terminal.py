@@ -121,7 +121,7 @@ def _work_cells(work: CreditedWork, largest: float) -> tuple[str | Text, ...]:
     if words.withdrawn_note(work):
         title.append(f" ({words.withdrawn_note(work)})", style=_FAINT)
     share = words.percent(work.share)
-    contributor = Text(work.contributor)
+    contributor = Text(words.credited_people(work))
     between, length = words.share_between(work), bar(work.share / largest)
     return str(work.rank), share, between, length, title, contributor, f"{work.score:.3f}"
 

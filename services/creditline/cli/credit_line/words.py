@@ -24,6 +24,8 @@ _NAMED_IN_SENTENCE = 3
 _MANY_WORKS = 1000
 # Listed works with a smaller total share do not stand out from the corpus.
 _STANDS_OUT = 0.01
+# Percentages that differ by less are equal parts that were rounded, such as 33.33 and 33.34.
+_EQUAL_PERCENT = 0.02
 # Non-breaking space.
 _UNBROKEN = "\u00a0"
 
@@ -156,6 +158,16 @@ def _equal_parts_sentence(equal_parts: float) -> str:
     if equal_parts >= _MANY_WORKS:
         return f"It owes a great many works a little each, as if {works} had equal parts of it."
     return f"What it owes is as concentrated as if {works} had equal parts of it."
+
+
+def credited_people(work: CreditedWork) -> str:
+    """The people among whom the work's credit is divided: "Ann 60 %, Ben 40 %", or "Ann, Ben" in equal parts."""
+    if not work.holders:
+        return work.contributor
+    percents = [holder.percent for holder in work.holders]
+    if max(percents) - min(percents) <= _EQUAL_PERCENT:
+        return ", ".join(holder.name for holder in work.holders)
+    return ", ".join(f"{holder.name} {percent(holder.percent / 100)}" for holder in work.holders)
 
 
 def copies_note(work: CreditedWork) -> str:

@@ -186,7 +186,7 @@ class AddedWorks:
             if found.work_ids:
                 added = CorpusSample(
                     tuple(found.work_ids),
-                    tuple(found.contributors),
+                    tuple(found.holders),
                     found.vectors,
                     max(newer, len(found.rows)),
                 )

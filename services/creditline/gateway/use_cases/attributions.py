@@ -11,6 +11,7 @@ from typing import Any
 from creditline.api.answers import (
     AttributionAnswer,
     CreditedContributor,
+    CreditedHolder,
     CreditedWork,
     RecordedAttribution,
     ReleaseSummary,
@@ -91,8 +92,9 @@ class Attributions:
         )
 
     def _marked_work(self, held: Mapping[str, Any]) -> CreditedWork:
-        work = CreditedWork(**{**held, "copies": tuple(held["copies"])})
-        names = (work.contributor, *self._catalog.holders(work.id))
+        work = _read_work(held)
+        holders = (holder.name for holder in work.holders)
+        names = (work.contributor, *holders, *self._catalog.holders(work.id))
         contributor_id = work.contributor_id or self._catalog.contributor_id(work.id)
         since = self._register.since(work.id, *names, contributor_id=contributor_id)
         copies = tuple(copy for copy in work.copies if self._is_withdrawn(copy))
@@ -144,6 +146,12 @@ def stored_release(release: ReleaseSummary) -> dict[str, Any]:
 def stored_work(work: CreditedWork) -> dict[str, Any]:
     """A listed work in the form that the ledger stores. Withdrawal marks are made on reading."""
     return _without_marks(asdict(work))
+
+
+def _read_work(held: Mapping[str, Any]) -> CreditedWork:
+    """A listed work from the form that `stored_work` gave; older rows lack the holders."""
+    holders = tuple(CreditedHolder(**holder) for holder in held.get("holders", ()))
+    return CreditedWork(**{**held, "copies": tuple(held["copies"]), "holders": holders})
 
 
 def stored_contributor(person: CreditedContributor) -> dict[str, Any]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.api.answers import CreditedContributor, CreditedWork
+from creditline.api.answers import CreditedContributor, CreditedHolder, CreditedWork
 from creditline.calibration import Calibration
+from creditline.calibration.holders import Holders, summed, whole
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import NOTHING_WITHHELD, CorpusSample, Withheld
 from creditline.calibration.shares import ContributorShare, Group, ScoredWork, WorkShare, credit_line
-from creditline.corpus.identity import People, PersonReference, key_of
+from creditline.corpus.identity import (
+    People,
+    PersonReference,
+    is_id,
+    key_of,
+    key_of_holder,
+    keyed_holders,
+)
+from creditline.corpus.rights import WHOLE_PERCENT
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
@@ -52,16 +61,24 @@ def scored(hits: Sequence[Hit], calibration: Calibration, people: People = EVERY
     Args:
         hits: The hits.
         calibration: Curves from cosine to expected influence.
-        people: Which names and ids are one person; the works' contributors are its keys.
+        people: Which names and ids are one person; the works' holders are its keys.
     """
     influences = calibration.expected_influence([hit.score for hit in hits])
     return [
-        ScoredWork(hit.work_id, _person(hit, people), hit.duplicate_group, hit.score, float(influence))
+        ScoredWork(hit.work_id, _holders(hit, people), hit.duplicate_group, hit.score, float(influence))
         for hit, influence in zip(hits, influences, strict=True)
     ]
 
 
-def _person(hit: Hit, people: People) -> str:
+def _holders(hit: Hit, people: People) -> Holders:
+    """The people with a part of a work, each once."""
+    if not hit.rights_holders:
+        return whole(_contributor(hit, people))
+    keyed = keyed_holders(hit.contributor, hit.contributor_id, hit.rights_holders)
+    return summed((people.person(key), fraction) for key, fraction in keyed if fraction > 0.0)
+
+
+def _contributor(hit: Hit, people: People) -> str:
     return people.person(key_of(hit.contributor, hit.contributor_id))
 
 
@@ -95,9 +112,10 @@ def credited(
         people: Which names and ids are one person.
         only_listed: Credit only contributors of listed works, because a filter restricts these.
     """
-    makers = {member.work_id: member.contributor for group in listed for member in group.members}
+    holders = {member.work_id: member.holders for group in listed for member in group.members}
+    named = _named(((hits[work_id], each) for work_id, each in holders.items()), people)
     sample = sample_of_people(release.sample, people)
-    others = sample.others(vector, release.calibration, makers, withheld, works=works)
+    others = sample.others(vector, release.calibration, holders, withheld, works=works)
     line = credit_line(listed, others)
     intervals = release.intervals
     shares = zip(line.works, listed, strict=True)
@@ -107,7 +125,7 @@ def credited(
             for share, group in shares
         ),
         contributors=tuple(
-            _credited_contributor(person, intervals, _shown_as(person.name, hits, makers, people))
+            _credited_contributor(person, intervals, _shown_as(person.name, named, people))
             for person in line.contributors
             if person.works or not only_listed
         ),
@@ -128,21 +146,52 @@ def _ends_of_work(share: WorkShare, group: Group, intervals: AnswerIntervals | N
     return min(max(float(low.sum()), 0.0), share.share), min(max(float(high.sum()), share.share), 1.0)
 
 
-def _shown_as(
-    person: str, hits: Mapping[str, Hit], makers: Mapping[str, str], people: People
-) -> PersonReference:
+def _names_of(hit: Hit, holders: Holders, people: People) -> Iterator[tuple[str, float, str, str]]:
+    """Person, percentage, name and id of each holder, as the work names them; a person may be there twice."""
+    if not hit.rights_holders:
+        yield holders[0][0], WHOLE_PERCENT, hit.contributor, hit.contributor_id
+        return
+    for name, percent in hit.rights_holders:
+        key = key_of_holder(name, hit.contributor, hit.contributor_id)
+        yield people.person(key), percent, name, hit.contributor_id if is_id(key) else ""
+
+
+def _named(found: Iterable[tuple[Hit, Holders]], people: People) -> dict[str, tuple[str, str]]:
+    """Names and ids of the people as the best work of each names them."""
+    named: dict[str, tuple[str, str]] = {}
+    for hit, holders in found:
+        for person, _, name, contributor_id in _names_of(hit, holders, people):
+            named.setdefault(person, (name, contributor_id))
+    return named
+
+
+def _shown_as(person: str, named: Mapping[str, tuple[str, str]], people: People) -> PersonReference:
     """Name and id under which a person is credited: those of the corpus, else those of the best work."""
-    hit = next((hits[work_id] for work_id, maker in makers.items() if maker == person), None)
-    name, contributor_id = ("", "") if hit is None else (hit.contributor, hit.contributor_id)
+    name, contributor_id = named.get(person, ("", ""))
     return PersonReference(people.shown(person, name), people.shown_id(person) or contributor_id)
 
 
+def _credited_holders(hit: Hit, holders: Holders, people: People) -> tuple[CreditedHolder, ...]:
+    """The rights holders of a work, each person once; empty where the contributor has the whole credit."""
+    if not hit.rights_holders or [person for person, _ in holders] == [_contributor(hit, people)]:
+        return ()
+    named, percents = _named([(hit, holders)], people), dict.fromkeys((person for person, _ in holders), 0.0)
+    for person, percent, *_ in _names_of(hit, holders, people):
+        percents[person] += percent
+    shown = {person: _shown_as(person, named, people) for person in percents}
+    return tuple(
+        CreditedHolder(shown[person].name, percent, shown[person].id) for person, percent in percents.items()
+    )
+
+
 def _credited_work(share: WorkShare, hit: Hit, ends: Ends, people: People) -> CreditedWork:
+    holders = share.work.holders
+    contributor = _contributor(hit, people) if hit.rights_holders else holders[0][0]
     return CreditedWork(
         id=hit.work_id,
         title=hit.title,
         caption=hit.caption,
-        contributor=people.shown(share.work.contributor, hit.contributor),
+        contributor=people.shown(contributor, hit.contributor),
         licence=hit.licence,
         score=hit.score,
         expected_influence=share.work.expected_influence,
@@ -152,6 +201,7 @@ def _credited_work(share: WorkShare, hit: Hit, ends: Ends, people: People) -> Cr
         share_low=ends[0],
         share_high=ends[1],
         contributor_id=hit.contributor_id,
+        holders=_credited_holders(hit, holders, people),
     )
 
 

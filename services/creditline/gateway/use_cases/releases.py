@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
 from creditline.calibration import Calibration
+from creditline.calibration.holders import Holders
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
-from creditline.corpus.identity import key_of
+from creditline.corpus.identity import keyed_holders
 from creditline.corpus.works import Corpus, Work
 from creditline.errors import FingerprintMismatch, NotFound
 from creditline.gateway.use_cases.requests import quoted
@@ -31,7 +32,7 @@ class ServedRelease:
     intervals: AnswerIntervals | None
     """Intervals of shares and remainder; None where the release has none."""
     sample: CorpusSample
-    """Vectors of the release's works, or of a sample of a large corpus, with their contributors' keys."""
+    """Vectors of the release's works, or of a sample of a large corpus, with their holders' keys."""
     work_ids: frozenset[str] = frozenset()
     """Ids of all works of the release."""
 
@@ -55,7 +56,7 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
         intervals=release.intervals(),
         sample=CorpusSample.draw(
             work_ids,
-            [_contributor_key(corpus.works[corpus.row(work_id)]) for work_id in work_ids],
+            [_holders(corpus.works[corpus.row(work_id)]) for work_id in work_ids],
             release.vectors(),
             seed=_SAMPLE_SEED,
         ),
@@ -63,8 +64,9 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
     )
 
 
-def _contributor_key(work: Work) -> str:
-    return key_of(work.contributor, work.contributor_id)
+def _holders(work: Work) -> Holders:
+    rights = [(holder.name, holder.percent) for holder in work.rights_holders]
+    return keyed_holders(work.contributor, work.contributor_id, rights)
 
 
 def _check_corpus(release: Release, work_ids: tuple[str, ...], corpus: Corpus) -> None:

@@ -1,0 +1,96 @@
+"""Holders: the people among whom the credit of each work is divided, and sums per person over many works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+# People, each once, with fractions that sum to 1. Someone without a part, who may only withdraw the work,
+# has the fraction 0.
+Holders = tuple[tuple[str, float], ...]
+
+
+def whole(person: str) -> Holders:
+    """The holders of a work whose whole credit is one person's."""
+    return ((person, 1.0),)
+
+
+def summed(parts: Iterable[tuple[str, float]]) -> Holders:
+    """Holders in which every person is once, from parts in which a person may be several times."""
+    fractions: dict[str, float] = {}
+    for person, fraction in parts:
+        fractions[person] = fractions.get(person, 0.0) + fraction
+    return tuple(fractions.items())
+
+
+def of_people(holders: Sequence[Holders], person: Callable[[str], str]) -> tuple[Holders, ...]:
+    """The same holders with another key for each person, such as one for two people who were merged."""
+    renamed = {
+        each: summed((person(key), fraction) for key, fraction in each) for each in dict.fromkeys(holders)
+    }
+    return tuple(renamed[each] for each in holders)
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """The division of the credit of M works among P people: T triples of work, person and fraction above 0."""
+
+    people: tuple[str, ...]
+    """(P,) people with a part of any work."""
+    works: NDArray[np.intp]
+    """(T,) rows of the works, in their order."""
+    numbers: NDArray[np.intp]
+    """(T,) indices of the people."""
+    fractions: NDArray[np.float64]
+    """(T,) parts of the works' credit."""
+
+    @classmethod
+    def of(cls, holders: Sequence[Holders]) -> Self:
+        """The division of M works by their holders."""
+        distinct = dict.fromkeys(holders)
+        people = dict.fromkeys(person for each in distinct for person, fraction in each if fraction > 0.0)
+        number_of = {person: number for number, person in enumerate(people)}
+        parts = {
+            each: [(number_of[person], fraction) for person, fraction in each if fraction > 0.0]
+            for each in distinct
+        }
+        triples = [(row, *part) for row, each in enumerate(holders) for part in parts[each]]
+        works, numbers, fractions = zip(*triples, strict=True) if triples else ((), (), ())
+        return cls(
+            tuple(people),
+            np.array(works, dtype=np.intp),
+            np.array(numbers, dtype=np.intp),
+            np.array(fractions, dtype=np.float64),
+        )
+
+    @cached_property
+    def number_of(self) -> dict[str, int]:
+        """Index of each person in `people`."""
+        return {person: number for number, person in enumerate(self.people)}
+
+    @cached_property
+    def _is_undivided(self) -> bool:
+        """Whether every work belongs to one person, so that the parts need not be gathered."""
+        every_work = np.array_equal(self.works, np.arange(len(self.works)))
+        return every_work and bool((self.fractions == 1.0).all())
+
+    def sums(self, parts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Sum, and sum of squares, of every person's parts of the works.
+
+        Args:
+            parts: (M,) a number for each work.
+
+        Returns:
+            (P,) and (P,) float64.
+        """
+        own = parts if self._is_undivided else parts[self.works] * self.fractions
+        people = len(self.people)
+        return (
+            np.bincount(self.numbers, weights=own, minlength=people),
+            np.bincount(self.numbers, weights=np.square(own), minlength=people),
+        )
