@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.calibration.holders import Division, Holders
 from creditline.calibration.intervals import AnswerIntervals, DeviationInterval
 from creditline.distillation.assessment.calibration_fitting import fit_calibration
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
@@ -21,14 +22,14 @@ _LISTED = 10
 
 
 def answer_figures(
-    encoder: Encoder, usual: HeldOut, transfer: HeldOut, contributors: tuple[str, ...], *, seed: int
+    encoder: Encoder, usual: HeldOut, transfer: HeldOut, holders: tuple[Holders, ...], *, seed: int
 ) -> dict[str, Figure]:
     """Coverage of listed works, of remainders and of contributors' sums, here and on the other kind."""
     cosines, relative = encoder_cosines(encoder, usual), usual.relative
     order = np.random.default_rng(seed).permutation(len(cosines))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     seen = [
-        _covered(cosines, relative, fitting, cosines[looking], relative[looking], contributors, seed)
+        _covered(cosines, relative, fitting, cosines[looking], relative[looking], holders, seed)
         for fitting, looking in (halves, halves[::-1])
     ]
     covered = {name: np.concatenate([half[name] for half in seen]) for name in seen[0]}
@@ -37,7 +38,7 @@ def answer_figures(
         for name, values in covered.items()
     }
     others = encoder_cosines(encoder, transfer)
-    carried = _covered(cosines, relative, order, others, transfer.relative, contributors, seed)
+    carried = _covered(cosines, relative, order, others, transfer.relative, holders, seed)
     found |= {
         f"transfer_coverage_{name}": _figure(values, f"of another kind of pictures: {_WHAT[name]}", seed)
         for name, values in carried.items()
@@ -59,14 +60,14 @@ def _covered(
     fitting: NDArray[np.intp],
     others: NDArray[np.float32],
     truth: NDArray[np.float32],
-    contributors: tuple[str, ...],
+    holders: tuple[Holders, ...],
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
     """The part of each query's ranges that hold the truth: (H,) each."""
-    intervals = fit_answer_intervals(cosines[fitting], relative[fitting], contributors, seed=seed)
+    intervals = fit_answer_intervals(cosines[fitting], relative[fitting], holders, seed=seed)
     calibration = fit_calibration(cosines[fitting], relative[fitting])
-    people = np.unique(np.array(contributors), return_inverse=True)[1]
-    sums = [query_sums(calibration, row, true, people) for row, true in zip(others, truth, strict=True)]
+    division = Division.of(holders)
+    sums = [query_sums(calibration, row, true, division) for row, true in zip(others, truth, strict=True)]
     inside = _inside(intervals, others, truth)
     first = np.argsort(-others, axis=1)[:, :_LISTED]
     return {

@@ -385,10 +385,10 @@ def main() -> None:
     figures["train_minutes"] = training_speed(bench)
     write_result("distillation", COMMAND, SEED, figures, rows, merge=True)
     of_decoys, decoy_rows = decoy_figures(bench, ours.encoder)
-    contributors = tuple(work.contributor for work in reference_corpus())
+    holders = tuple(work.keyed_holders for work in reference_corpus())
     calibration = {
         **calibration_figures(bench, ours.encoder),
-        **answer_figures(ours.encoder, bench.held_out, bench.transfer, contributors, seed=SEED),
+        **answer_figures(ours.encoder, bench.held_out, bench.transfer, holders, seed=SEED),
         **unfamiliar_figures(bench, store),
         **of_decoys,
     }

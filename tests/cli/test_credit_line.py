@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from creditline.api.answers import AuditedAccuracy, Estimate
+from creditline.api.answers import AuditedAccuracy, CreditedHolder, Estimate
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.document import credit_line_document
 from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped
@@ -89,6 +89,30 @@ def test_page_and_terminal_name_the_same_works_contributors_and_shares() -> None
     for sentence in words.audit_sentences(line.audit):
         assert sentence in page
         assert re.sub(r"\s+", " ", sentence) in re.sub(r"\s+", " ", terminal)
+
+
+@pytest.mark.parametrize(
+    ("percents", "shown"),
+    [
+        ((60.0, 40.0), "Ann 60\u00a0%, Ben & Co 40\u00a0%"),
+        ((50.0, 50.0), "Ann, Ben & Co"),
+        ((33.34, 33.33, 33.33), "Ann, Ben & Co, Cy"),
+        ((100.0,), "Ann"),
+    ],
+)
+def test_page_and_terminal_name_the_rights_holders_with_their_parts(
+    percents: tuple[float, ...], shown: str
+) -> None:
+    line = sample_credit_line()
+    holders = tuple(map(CreditedHolder, ("Ann", "Ben & Co", "Cy"), percents))
+    works = (replace(line.works[0], holders=holders), *line.works[1:])
+    line = replace(line, answer=replace(line.answer, works=works))
+    assert words.credited_people(line.works[0]) == shown
+    page = _Page(credit_line_page(line))
+    assert shown in page.text
+    assert any(alternative.endswith(f"by {shown}") for alternative in page.alternatives)
+    assert shown in _terminal_text(line)
+    assert json.loads(credit_line_document(line))["works"][0]["holders"] == [asdict(each) for each in holders]
 
 
 def test_a_narrow_terminal_loses_no_number() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creditline.corpus.openclipart import embedded_corpus
-from creditline.corpus.works import Corpus
+from creditline.corpus.rights import RightsHolder
+from creditline.corpus.works import Corpus, Work
 from creditline.gateway.settings import GatewaySettings
 from creditline.ledger import Ledger
 from creditline.release import Release
@@ -15,6 +16,9 @@ from tests.gateway.conftest import RunningGateway
 # Twelve flags drawn by three people, and an apple that two people drew.
 FLAGS = "oca-signs-and-symbols-british-virgin-islands"
 APPLE = "oca-food-fruit-apple-martin-schmidt-li-01r"
+# A work of two people, whose parts differ; one of them made other works too.
+SHARED = "oca-recreation-patchwork-01"
+SHARED_RIGHTS = (RightsHolder("Nathan Eady", 60.0), RightsHolder("Nicu Buculei", 40.0))
 _EVERY = 150
 _WIDTH = 32
 
@@ -37,12 +41,17 @@ class Served:
 
 
 def mixed_corpus() -> Corpus:
-    """About forty works: two whole duplicate groups, and some from everywhere."""
+    """About forty works: two whole duplicate groups, and some from everywhere, one of them by two people."""
     corpus = embedded_corpus()
     spread = set(corpus.ids[::_EVERY])
-    return corpus.where(
+    mixed = corpus.where(
         lambda work: work.duplicate_group in (FLAGS, APPLE) or work.id in spread, name="mixed"
     )
+    return replace(mixed, works=tuple(_with_rights(work) for work in mixed))
+
+
+def _with_rights(work: Work) -> Work:
+    return replace(work, rights_holders=SHARED_RIGHTS) if work.id == SHARED else work
 
 
 def untrained_release(directory: Path, corpus: Corpus, generator: str) -> Release:

@@ -21,7 +21,7 @@ from creditline.ledger import AdditionKind, Ledger, WithdrawalKind
 from tests.benchmarks.bring.adding import write_augmented
 from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway
 from tests.gateway.served import Served
-from tests.index.works_made_up import made_up_works, unit_vectors
+from tests.index.works_made_up import CONTRIBUTORS, made_up_works, unit_vectors
 from tests.local.qdrant_process import local_qdrant
 
 _FINE_TUNED = "f" * 64
@@ -82,7 +82,13 @@ def _added(count: int, like: Served) -> list[WorkPoint]:
     vectors[: len(known)] = known
     works = made_up_works(vectors)
     return [
-        replace(each, work_id=f"new-{each.work_id}", duplicate_group=each.work_id, withdrawn=False)
+        replace(
+            each,
+            work_id=f"new-{each.work_id}",
+            duplicate_group=each.work_id,
+            withdrawn=False,
+            contributor=each.contributor.title(),
+        )
         for each in works
     ]
 
@@ -115,6 +121,8 @@ def test_works_under_a_statement_are_owed_by_the_pictures_of_its_generator_only(
         time.sleep(1.2)  # Statements are at most a second old.
         lengths = (1, works, works + count - 1, 1000)
         answers = [place.ask(client, k, generator=_FINE_TUNED) for k in lengths]
+        people = {name for work in place.served.corpus for name in work.people}
+        people |= {*map(str.title, CONTRIBUTORS), "eve", "finn"}
         of_base = place.ask(client, 1000)
         assert place.is_ready()
     for answer in answers:
@@ -122,6 +130,11 @@ def test_works_under_a_statement_are_owed_by_the_pictures_of_its_generator_only(
         assert all(0.0 <= work.share <= 1.0 for work in answer.works)
         assert (answer.corpus_works, answer.works_newer_than_calibration) == (works + count, count)
         assert answer.calibration_outdated is None
+    for answer in answers if count > 5 else ():
+        # Every fifth added work is held by Eve and Finn, 60 and 40 %.
+        held = {person.name: person.share for person in answer.contributors}
+        assert held["finn"] == pytest.approx(held["eve"] * 40 / 60)
+        assert set(held) <= people, "names as they are written, not their keys"
     assert any(work.id.startswith("new-") for work in answers[-1].works)
     assert not any(work.id.startswith("new-") for work in of_base.works)
     assert (of_base.corpus_works, of_base.works_newer_than_calibration) == (works, 0)

@@ -21,7 +21,7 @@ from creditline.index.builds.promotion import builds
 from creditline.ledger import Ledger
 from creditline.release import Release
 from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway
-from tests.gateway.served import APPLE, FLAGS, Served
+from tests.gateway.served import APPLE, FLAGS, SHARED, SHARED_RIGHTS, Served
 from tests.local.qdrant_process import local_qdrant
 
 # The fixture embeds a corpus and starts three processes, which takes long on a busy machine.
@@ -113,6 +113,25 @@ def test_a_withdrawn_contributor_is_never_named_and_their_influence_stays_in_the
     assert work.contributor not in _named(after)
     assert after.remainder == pytest.approx(held.pop(work.contributor), abs=2e-3)
     assert {person.name: person.share for person in after.contributors} == pytest.approx(held, abs=2e-3)
+
+
+def test_a_work_with_a_withdrawn_rights_holder_is_left_out_and_nobody_is_credited_with_it(
+    place: Place,
+) -> None:
+    work, (leaving, other) = place.corpus.works[place.corpus.row(SHARED)], SHARED_RIGHTS
+    everything = len(place.corpus)
+    with running_gateway(place.settings) as gateway, gateway.client() as client:
+        before = _ask(client, work, k=everything)
+        client.withdraw_contributor(leaving.name)
+        after = _ask(client, work, k=everything)
+        read = client.attribution(before.attribution_id)
+    held = {person.name: person.share for person in before.contributors}
+    share = next(each.share for each in before.works if each.id == work.id)
+    assert held.pop(leaving.name) == pytest.approx(0.6 * share)
+    held[other.name] -= 0.4 * share
+    assert after.remainder == pytest.approx(share, abs=2e-3)
+    assert {person.name: person.share for person in after.contributors} == pytest.approx(held, abs=2e-3)
+    assert [each.id for each in read.answer.works if each.withdrawn] == [work.id]
 
 
 def test_of_copies_only_those_that_are_withdrawn_are_left_out(place: Place) -> None:

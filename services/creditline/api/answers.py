@@ -87,13 +87,13 @@ class CreditedWork:
     contributor_id: str = ""
     """Id of the contributor (ORCID, ISNI, account); empty where the corpus has none."""
     holders: tuple[CreditedHolder, ...] = ()
-    """The people among whom the work's credit is divided, in the order of the corpus; their percentages sum to
-    100. Empty where the contributor has the whole credit."""
+    """The people among whom the work's credit is divided, in the order of the corpus; their percentages sum
+    to 100. Empty where the contributor has the whole credit."""
 
 
 @dataclass(frozen=True)
 class CreditedContributor:
-    """One contributor with the share of all their works: of a work with several rights holders, their part."""
+    """One contributor with the share of all their works: of a work with rights holders, their part of it."""
 
     name: str
     """Name of the contributor."""

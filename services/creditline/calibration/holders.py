@@ -38,7 +38,7 @@ def of_people(holders: Sequence[Holders], person: Callable[[str], str]) -> tuple
 
 @dataclass(frozen=True, eq=False)
 class Division:
-    """The division of the credit of M works among P people: T triples of work, person and fraction above 0."""
+    """The credit of M works, divided among P people: T triples of work, person and positive fraction."""
 
     people: tuple[str, ...]
     """(P,) people with a part of any work."""
@@ -89,8 +89,8 @@ class Division:
             (P,) and (P,) float64.
         """
         own = parts if self._is_undivided else parts[self.works] * self.fractions
-        people = len(self.people)
-        return (
-            np.bincount(self.numbers, weights=own, minlength=people),
-            np.bincount(self.numbers, weights=np.square(own), minlength=people),
-        )
+        return self._sum(own), self._sum(np.square(own))
+
+    def _sum(self, own: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.bincount(self.numbers, weights=own, minlength=len(self.people))
+        return sums.astype(np.float64, copy=False)

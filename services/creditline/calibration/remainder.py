@@ -63,8 +63,8 @@ class CorpusSample:
     work_ids: tuple[str, ...]
     """(M,) ids of the sampled works."""
     holders: tuple[Holders, ...]
-    """(M,) the people among whom the credit of each sampled work is divided, by any keys that are one for each
-    person."""
+    """(M,) the people among whom the credit of each sampled work is divided, by any keys that are one for
+    each person."""
     vectors: NDArray[np.float32]
     """(M, D) float32, L2-normalised rows, in the order of `work_ids`."""
     population: int
@@ -151,7 +151,7 @@ class CorpusSample:
         return replace(self, holders=of_people(self.holders, person))
 
     def withheld(self, works: Collection[str], people: Collection[str]) -> Withheld:
-        """The sampled rows of the given works and of all works of which one of the given people is a holder."""
+        """The sampled rows of the given works and of all works that one of the given people holds."""
         unnamed = frozenset(people)
         theirs = {each for each in set(self.holders) if any(person in unnamed for person, _ in each)}
         rows = [

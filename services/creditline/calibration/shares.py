@@ -153,7 +153,7 @@ def _portion(part: float, total: float) -> float:
 def _contributors(
     listed: Sequence[Group], others: UnlistedInfluence, total: float
 ) -> tuple[ContributorShare, ...]:
-    """All contributors with a part of a listed work, and the largest contributors, up to one per listed group.
+    """All contributors with a part of a listed work, and the largest others, up to one per listed group.
 
     Within a duplicate group, too, the part of each member goes to its own holders.
     """

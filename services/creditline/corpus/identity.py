@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Self
+from typing import NamedTuple, Self
 
 from creditline.corpus.names import display_name, name_key
-from creditline.corpus.rights import UNKNOWN
+from creditline.corpus.rights import UNKNOWN, WHOLE_PERCENT
 
 _NAME, _ID = "name:", "id:"
 # ORCID and ISNI: fifteen digits and a check digit, with or without their address or scheme.
@@ -92,9 +92,33 @@ def person_keys(names: Iterable[str], contributor_id: str = "") -> tuple[str, ..
     return tuple(dict.fromkeys([*keys, key_of_id(contributor_id)] if contributor_id else keys))
 
 
-def key_of_holder(name: str, contributor: str, contributor_id: str) -> str:
-    """The key of a work's rights holder: with the contributor's id, where both have one name."""
-    return key_of(name, contributor_id if key_of_name(name) == key_of_name(contributor) else "")
+class NamedHolder(NamedTuple):
+    """A person who has a part of a work's credit, as the work names them."""
+
+    key: str
+    """Key of the person."""
+    percent: float
+    """Percentage of the work's credit."""
+    name: str
+    """Name of the person."""
+    id: str
+    """Id of the person; empty: none."""
+
+
+def named_holders(
+    contributor: str, contributor_id: str, rights_holders: Sequence[tuple[str, float]] = ()
+) -> Iterator[NamedHolder]:
+    """The people among whom a work's credit is divided, in their order.
+
+    Args:
+        contributor: Name of the work's contributor.
+        contributor_id: Id of the contributor, and of a rights holder of that name; empty: none.
+        rights_holders: Names with percentages; empty: the contributor has the whole credit.
+    """
+    own_name = key_of_name(contributor)
+    for name, percent in rights_holders or ((contributor, WHOLE_PERCENT),):
+        own_id = contributor_id if key_of_name(name) == own_name else ""
+        yield NamedHolder(key_of(name, own_id), percent, name, own_id)
 
 
 def keyed_holders(
@@ -102,7 +126,7 @@ def keyed_holders(
 ) -> tuple[tuple[str, float], ...]:
     """The people among whom a work's credit is divided: keys with fractions that sum to 1, each key once.
 
-    Keys of the contributor under which the work can be withdrawn, but nobody is credited, have the fraction 0.
+    Keys of the contributor under which the work can be withdrawn, but without credit, have the fraction 0.
 
     Args:
         contributor: Name of the work's contributor.
@@ -114,9 +138,8 @@ def keyed_holders(
         return ((own, 1.0),) if own == own_name else ((own, 1.0), (own_name, 0.0))
     total = sum(percent for _, percent in rights_holders)
     fractions: dict[str, float] = {}
-    for name, percent in rights_holders:
-        key = key_of_holder(name, contributor, contributor_id)
-        fractions[key] = fractions.get(key, 0.0) + percent / total
+    for holder in named_holders(contributor, contributor_id, rights_holders):
+        fractions[holder.key] = fractions.get(holder.key, 0.0) + holder.percent / total
     return tuple((fractions | {key: 0.0 for key in (own, own_name) if key not in fractions}).items())
 
 
@@ -128,8 +151,8 @@ class Bearers:
     ) -> None:
         """
         Args:
-            contributors: Name and id of each work's contributor, and names of its rights holders without an id,
-                in the order of the works; empty id: none.
+            contributors: Name and id of each work's contributor, and names of its rights holders without an
+                id, in the order of the works; empty id: none.
             unnamed: Names that name nobody; they belong to no id.
         """
         self._first: dict[str, str] = {}

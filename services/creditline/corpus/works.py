@@ -15,6 +15,7 @@ from PIL import Image
 
 from creditline.corpus.consent.packing import CONSENT_TYPE, packed_consent, unpacked_consent
 from creditline.corpus.consent.uses import NOTHING_SAID, Consent
+from creditline.corpus.identity import keyed_holders
 from creditline.corpus.rights import WHOLE_PERCENT, NamedPerson, RightsHolder, check_rights
 from creditline.errors import InvalidInput, NotFound, NotReady
 from creditline.files import replace_file
@@ -90,6 +91,12 @@ class Work:
     def holders(self) -> tuple[RightsHolder, ...]:
         """The rights holders if there are any, else the contributor with 100 %."""
         return self.rights_holders or (RightsHolder(self.contributor, WHOLE_PERCENT),)
+
+    @property
+    def keyed_holders(self) -> tuple[tuple[str, float], ...]:
+        """Keys of the people who have parts of the work's credit, see `corpus.identity.keyed_holders`."""
+        rights = [(holder.name, holder.percent) for holder in self.rights_holders]
+        return keyed_holders(self.contributor, self.contributor_id, rights)
 
     @property
     def people(self) -> tuple[str, ...]:

@@ -220,7 +220,7 @@ class Distillation:
                 _encoder(training),
                 known,
                 self._held_out(labels),
-                tuple(work.contributor for work in context.corpus),
+                tuple(work.keyed_holders for work in context.corpus),
                 seed=self.config.seed,
             )
             (directory / CALIBRATION).write_text(uncertainty.calibration.to_json() + "\n")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as qdrant
 
-from creditline.corpus.identity import keyed_holders
+from creditline.corpus.identity import key_of, keyed_holders, named_holders
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.index.filters import NAMES, WorkFilter, trained_on_by
@@ -76,6 +76,8 @@ class AddedSample:
     """Keys of the people among whom their credit is divided, see `corpus.identity.keyed_holders`."""
     rows: list[npt.NDArray[np.float32]]
     """Their vectors, each (D,) float32."""
+    names: dict[str, tuple[str, str]]
+    """Names and ids of these people, by key."""
 
     def add(self, point: qdrant.RetrievedPoint) -> None:
         """Add one work as Qdrant returns it."""
@@ -83,7 +85,10 @@ class AddedSample:
         name = payload["contributor"] if "contributor" in payload else payload["holders"]
         own_id = payload["contributor_id"].string_value if "contributor_id" in payload else ""
         self.work_ids.append(payload["work_id"].string_value)
-        self.holders.append(keyed_holders(name.string_value, own_id, rights_holders_of(payload)))
+        people = name.string_value, own_id, rights_holders_of(payload)
+        self.holders.append(keyed_holders(*people))
+        for holder in named_holders(*people):
+            self.names.setdefault(holder.key, (holder.name, holder.id))
         self.rows.append(np.asarray(stored_vector(point), dtype=np.float32))
 
     @property
@@ -437,7 +442,7 @@ class WorkSearch:
             NotReady: The collection is missing.
             Unavailable: Qdrant cannot be reached.
         """
-        ends, found = time.monotonic() + deadline_seconds, AddedSample([], [], [])
+        ends, found = time.monotonic() + deadline_seconds, AddedSample([], [], [], {})
         request = qdrant.ScrollPoints(
             collection_name=collection,
             filter=_added_by(generator),

@@ -7,6 +7,7 @@ import json
 import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from creditline.v1 import embedder_pb2
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 from tests.gateway.conftest import GENERATOR, gateway_settings, running_gateway
 from tests.gateway.pictures_made_up import as_file, red_square
-from tests.gateway.served import APPLE, FLAGS, Served
+from tests.gateway.served import APPLE, FLAGS, SHARED, Served
 
 # The fixture embeds a corpus and starts three processes, which takes long on a busy machine.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -61,7 +62,8 @@ def _slow_shares(served: Served, work: Work) -> tuple[dict[str, float], dict[str
     for each, row in zip(served.corpus, served.release.vectors(), strict=True):
         part = max(float(calibration.expected_influence([float(row @ vector)])[0]), 0.0)
         groups[each.duplicate_group] += part
-        people[each.contributor] += part
+        for holder in each.holders:
+            people[holder.name] += part * holder.percent / 100
     total = sum(groups.values())
     return ({k: v / total for k, v in groups.items()}, {k: v / total for k, v in people.items()})
 
@@ -78,7 +80,10 @@ def test_a_work_that_is_asked_for_is_listed_first(served: Served) -> None:
 def test_shares_and_remainder_sum_to_one_for_every_k(served: Served, k: int) -> None:
     answer = _ask(served, served.corpus.works[5], k=k)
     assert sum(work.share for work in answer.works) + answer.remainder == pytest.approx(1.0, abs=1e-6)
-    assert sum(each.works for each in answer.contributors) == sum(1 + len(w.copies) for w in answer.works)
+    listed = {work_id for work in answer.works for work_id in (work.id, *work.copies)}
+    assert sum(each.works for each in answer.contributors) == sum(
+        len(work.holders) for work in served.corpus if work.id in listed
+    )
     assert [work.rank for work in answer.works] == list(range(1, len(answer.works) + 1))
     groups = len({work.duplicate_group for work in served.corpus})
     assert len(answer.works) == min(k, groups)
@@ -126,6 +131,25 @@ def test_two_people_who_drew_the_same_apple_both_get_credit(served: Served) -> N
     assert set(shares) == {work.contributor for work in apples}
     assert min(shares.values()) > 0.0
     assert sum(shares.values()) == pytest.approx(line.share)
+
+
+def test_a_works_rights_holders_share_its_credit_over_every_interface(served: Served) -> None:
+    work = _work(served, SHARED)
+    answer = _ask(served, work, k=1)
+    (line,), (_, people) = answer.works, _slow_shares(served, work)
+    assert [(each.name, each.percent) for each in line.holders] == [
+        ("Nathan Eady", 60.0),
+        ("Nicu Buculei", 40.0),
+    ]
+    shares = {each.name: each.share for each in answer.contributors}
+    assert shares == pytest.approx({name: people[name] for name in shares}, abs=2e-3)
+    listed = {each.name: each.listed_share for each in answer.contributors if each.works}
+    assert listed == pytest.approx({"Nathan Eady": 0.6 * line.share, "Nicu Buculei": 0.4 * line.share})
+    with served.gateway.client() as client, served.gateway.http() as http:
+        recorded = client.attribution(answer.attribution_id)
+        body = http.get(f"/v1/attributions/{answer.attribution_id}").json()
+    assert recorded.answer.works == answer.works
+    assert body["answer"]["works"][0]["holders"] == [asdict(each) for each in line.holders]
 
 
 def test_every_line_carries_the_works_own_facts(served: Served) -> None:

@@ -12,6 +12,7 @@ import pytest
 from creditline.api.answers import WithdrawalStatus
 from creditline.client import CreditlineClient
 from creditline.corpus.openclipart import embedded_corpus
+from creditline.corpus.rights import RightsHolder
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from creditline.index import WorkIndex, index_release
@@ -68,6 +69,7 @@ def _past_answer(
             "share": 0.25,
             "rank": rank,
             "copies": copies if rank == 1 else (),
+            **({"holders": list(map(vars, work.rights_holders))} if work.rights_holders else {}),
         }
         for rank, work in enumerate(works, start=1)
     ]
@@ -296,6 +298,22 @@ def test_a_past_answer_stays_as_it_was_and_is_marked(
     assert not client.attribution(attribution_id).answer.works[0].withdrawn
     with Ledger.open(gateway.settings.ledger_url) as ledger:
         assert ledger.verify_chain().intact
+
+
+def test_a_holder_whom_only_the_past_answer_names_marks_their_work(
+    gateway: RunningGateway, client: CreditlineClient
+) -> None:
+    rights = (RightsHolder("Ann Absent", 60.0), RightsHolder("Ben Absent", 40.0))
+    added = replace(_WORK, id="added-later", rights_holders=rights)
+    attribution_id = _past_answer(gateway, (added, _OTHER))
+    before = client.attribution(attribution_id).answer.works
+    assert [each.withdrawn for each in before] == [False, False]
+    assert [(each.name, each.percent) for each in before[0].holders] == [
+        ("Ann Absent", 60.0),
+        ("Ben Absent", 40.0),
+    ]
+    client.withdraw_contributor("BEN ABSENT", allow_unknown=True)
+    assert [each.withdrawn for each in client.attribution(attribution_id).answer.works] == [True, False]
 
 
 def test_a_past_answer_that_there_is_not_is_refused(client: CreditlineClient) -> None:

@@ -161,7 +161,7 @@ def _equal_parts_sentence(equal_parts: float) -> str:
 
 
 def credited_people(work: CreditedWork) -> str:
-    """The people among whom the work's credit is divided: "Ann 60 %, Ben 40 %", or "Ann, Ben" in equal parts."""
+    """The people who share the work's credit: "Ann 60 %, Ben 40 %", or "Ann, Ben" in equal parts."""
     if not work.holders:
         return work.contributor
     percents = [holder.percent for holder in work.holders]

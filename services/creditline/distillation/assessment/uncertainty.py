@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
+from creditline.calibration.holders import Division, Holders
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.distillation.assessment.calibration_fitting import fit_calibration
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
@@ -54,7 +55,7 @@ def fit_uncertainty(
     encoder: Encoder,
     known: NDArray[np.float32],
     held_out: HeldOut,
-    contributors: Sequence[str],
+    holders: Sequence[Holders],
     *,
     seed: int,
 ) -> Uncertainty:
@@ -64,7 +65,7 @@ def fit_uncertainty(
         encoder: The trained encoder.
         known: (Q, F) float32, joined features of the training queries.
         held_out: Held-out queries with all works.
-        contributors: Contributor of each work.
+        holders: The people among whom each work's credit is divided.
         seed: Seed of the split into halves.
     """
     cosines = encoder_cosines(encoder, held_out)
@@ -72,7 +73,7 @@ def fit_uncertainty(
     enough = min(len(known), len(held_out.queries)) >= MIN_PICTURES and held_out.parts.image > 0
     return Uncertainty(
         fit_calibration(cosines, held_out.relative),
-        fit_answer_intervals(cosines, held_out.relative, contributors, seed=seed),
+        fit_answer_intervals(cosines, held_out.relative, holders, seed=seed),
         OodDetector.of(known[:, image], held_out.queries[:, image]) if enough else None,
     )
 
@@ -80,7 +81,7 @@ def fit_uncertainty(
 def fit_answer_intervals(
     cosines: NDArray[np.float32],
     relative: NDArray[np.float32],
-    contributors: Sequence[str],
+    holders: Sequence[Holders],
     *,
     nominal_coverage: float = NOMINAL_COVERAGE,
     seed: int,
@@ -92,11 +93,11 @@ def fit_answer_intervals(
     Args:
         cosines: (H, N) float32.
         relative: (H, N) float32, each work's part of its query's positive influence.
-        contributors: Contributor of each work.
+        holders: The people among whom each work's credit is divided.
         nominal_coverage: Fraction of true values that the intervals cover.
         seed: Seed of the split into halves.
     """
-    sums = list(crossed_sums(cosines, relative, contributors, seed=seed))
+    sums = list(crossed_sums(cosines, relative, holders, seed=seed))
     return AnswerIntervals(
         fit_intervals(cosines, relative, nominal_coverage=nominal_coverage, seed=seed),
         remainder=fit_deviation_interval(
@@ -113,23 +114,23 @@ def fit_answer_intervals(
 
 
 def crossed_sums(
-    cosines: NDArray[np.float32], relative: NDArray[np.float32], contributors: Sequence[str], *, seed: int
+    cosines: NDArray[np.float32], relative: NDArray[np.float32], holders: Sequence[Holders], *, seed: int
 ) -> Iterator[Sums]:
     """Sums of every query, by a calibration that was fitted on the other half of the queries."""
     order = np.random.default_rng(seed).permutation(len(cosines))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
-    people = np.unique(np.array(contributors), return_inverse=True)[1]
+    division = Division.of(holders)
     for fitting, checking in (halves, halves[::-1]):
         calibration = fit_calibration(cosines[fitting], relative[fitting])
         for row in checking:
-            yield query_sums(calibration, cosines[row], relative[row], people)
+            yield query_sums(calibration, cosines[row], relative[row], division)
 
 
 def query_sums(
     calibration: Calibration,
     cosines: NDArray[np.float32],
     relative: NDArray[np.float32],
-    people: NDArray[np.intp],
+    division: Division,
 ) -> Sums:
     """Sums of one query.
 
@@ -137,22 +138,22 @@ def query_sums(
         calibration: Calibration that the expected sums come from.
         cosines: (N,) float32.
         relative: (N,) float32, each work's part of the query's positive influence.
-        people: (N,) int, index of each work's contributor.
+        division: How the credit of the N works is divided.
     """
     order = np.argsort(-cosines)
     listed = np.maximum(calibration.expected_influence(cosines), 0.0)
     unlisted = calibration.expected_positive(cosines)
     true = np.maximum(relative.astype(np.float64), 0.0)
     totals = [_total(order, listed, unlisted, length) for length in LISTED]
-    among = np.unique(people[order[: LISTED[1]]])
-    earned = np.bincount(people, weights=listed)[among] / totals[1]
+    among = np.unique(division.numbers[np.isin(division.works, order[: LISTED[1]])])
+    earned = division.sums(listed)[0][among] / totals[1]
     return Sums(
         np.array(
             [unlisted[order[length:]].sum() / total for length, total in zip(LISTED, totals, strict=True)]
         ),
         np.array([true[order[length:]].sum() for length in LISTED]),
         np.minimum(earned, 1.0),
-        np.bincount(people, weights=true)[among].astype(np.float64),
+        division.sums(true)[0][among],
     )
 
 

@@ -162,7 +162,7 @@ class AddedWorks:
         holds = additions.of_generator(generator).calibration_holds
         return Owed(
             generator=generator,
-            release=replace(release, sample=sample),
+            release=replace(release, sample=sample.works, names=sample.names),
             release_works=release.work_ids,
             works=min(max(build.works - tagged, 0), own) + newer,
             newer=newer,
@@ -172,13 +172,13 @@ class AddedWorks:
 
     async def _sample(
         self, generator: str, build: AnsweringBuild, newer: int, deadline_seconds: float
-    ) -> CorpusSample:
+    ) -> _KnownSample:
         """The release's sample with the build's added works, read again when their number changes."""
         known = self._samples.get(generator)
         is_usable = known is not None and known.build == build.name
         if known is not None and is_usable and (known.newer == newer or time.monotonic() < known.until):
-            return known.sample
-        sample = self._release.sample
+            return known
+        sample, names = self._release.sample, self._release.names
         if newer:
             found = await self._search.sample_added(
                 build.name, generator, SAMPLE_SIZE, deadline_seconds=deadline_seconds
@@ -190,10 +190,10 @@ class AddedWorks:
                     found.vectors,
                     max(newer, len(found.rows)),
                 )
-                sample = sample.with_added(added, seed=_SAMPLE_SEED)
+                sample, names = sample.with_added(added, seed=_SAMPLE_SEED), found.names
         until = time.monotonic() + self._sample_seconds
-        self._samples[generator] = _KnownSample(build.name, newer, until, sample)
-        return sample
+        self._samples[generator] = _KnownSample(build.name, newer, until, sample, names)
+        return self._samples[generator]
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,5 +206,7 @@ class _KnownSample:
     """Number of added works when it was drawn."""
     until: float
     """Monotonic time before which it is not drawn again."""
-    sample: CorpusSample
+    works: CorpusSample
     """The sample."""
+    names: dict[str, tuple[str, str]]
+    """Names and ids of the people of the added works, by key."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,18 +17,19 @@ from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import NOTHING_WITHHELD, CorpusSample, Withheld
 from creditline.calibration.shares import ContributorShare, Group, ScoredWork, WorkShare, credit_line
 from creditline.corpus.identity import (
+    NamedHolder,
     People,
     PersonReference,
-    is_id,
     key_of,
-    key_of_holder,
     keyed_holders,
+    named_holders,
 )
-from creditline.corpus.rights import WHOLE_PERCENT
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
 Ends = tuple[float | None, float | None]
+# Name and id of a person.
+Named = tuple[str, str]
 _UNKNOWN: Ends = (None, None)
 # Every name and every id is a person of its own.
 EVERY_KEY = People()
@@ -113,7 +115,7 @@ def credited(
         only_listed: Credit only contributors of listed works, because a filter restricts these.
     """
     holders = {member.work_id: member.holders for group in listed for member in group.members}
-    named = _named(((hits[work_id], each) for work_id, each in holders.items()), people)
+    named = ChainMap(_named(listed, hits, people), release.names)
     sample = sample_of_people(release.sample, people)
     others = sample.others(vector, release.calibration, holders, withheld, works=works)
     line = credit_line(listed, others)
@@ -146,42 +148,41 @@ def _ends_of_work(share: WorkShare, group: Group, intervals: AnswerIntervals | N
     return min(max(float(low.sum()), 0.0), share.share), min(max(float(high.sum()), share.share), 1.0)
 
 
-def _names_of(hit: Hit, holders: Holders, people: People) -> Iterator[tuple[str, float, str, str]]:
-    """Person, percentage, name and id of each holder, as the work names them; a person may be there twice."""
-    if not hit.rights_holders:
-        yield holders[0][0], WHOLE_PERCENT, hit.contributor, hit.contributor_id
-        return
-    for name, percent in hit.rights_holders:
-        key = key_of_holder(name, hit.contributor, hit.contributor_id)
-        yield people.person(key), percent, name, hit.contributor_id if is_id(key) else ""
-
-
-def _named(found: Iterable[tuple[Hit, Holders]], people: People) -> dict[str, tuple[str, str]]:
+def _named(listed: Sequence[Group], hits: Mapping[str, Hit], people: People) -> dict[str, Named]:
     """Names and ids of the people as the best work of each names them."""
-    named: dict[str, tuple[str, str]] = {}
-    for hit, holders in found:
-        for person, _, name, contributor_id in _names_of(hit, holders, people):
-            named.setdefault(person, (name, contributor_id))
+    named: dict[str, Named] = {}
+    for member in (member for group in listed for member in group.members):
+        hit = hits[member.work_id]
+        if not hit.rights_holders:
+            named.setdefault(member.holders[0][0], (hit.contributor, hit.contributor_id))
+            continue
+        for holder in _named_holders(hit):
+            named.setdefault(people.person(holder.key), (holder.name, holder.id))
     return named
 
 
-def _shown_as(person: str, named: Mapping[str, tuple[str, str]], people: People) -> PersonReference:
-    """Name and id under which a person is credited: those of the corpus, else those of the best work."""
+def _named_holders(hit: Hit) -> Iterator[NamedHolder]:
+    return named_holders(hit.contributor, hit.contributor_id, hit.rights_holders)
+
+
+def _shown_as(person: str, named: Mapping[str, Named], people: People) -> PersonReference:
+    """Name and id under which a person is credited: those of the corpus, else those of a work."""
     name, contributor_id = named.get(person, ("", ""))
     return PersonReference(people.shown(person, name), people.shown_id(person) or contributor_id)
 
 
-def _credited_holders(hit: Hit, holders: Holders, people: People) -> tuple[CreditedHolder, ...]:
+def _credited_holders(hit: Hit, people: People) -> tuple[CreditedHolder, ...]:
     """The rights holders of a work, each person once; empty where the contributor has the whole credit."""
-    if not hit.rights_holders or [person for person, _ in holders] == [_contributor(hit, people)]:
+    percents: dict[str, float] = {}
+    named: dict[str, Named] = {}
+    for holder in _named_holders(hit):
+        person = people.person(holder.key)
+        percents[person] = percents.get(person, 0.0) + holder.percent
+        named.setdefault(person, (holder.name, holder.id))
+    if list(percents) == [_contributor(hit, people)]:
         return ()
-    named, percents = _named([(hit, holders)], people), dict.fromkeys((person for person, _ in holders), 0.0)
-    for person, percent, *_ in _names_of(hit, holders, people):
-        percents[person] += percent
-    shown = {person: _shown_as(person, named, people) for person in percents}
-    return tuple(
-        CreditedHolder(shown[person].name, percent, shown[person].id) for person, percent in percents.items()
-    )
+    shown = ((_shown_as(person, named, people), percent) for person, percent in percents.items())
+    return tuple(CreditedHolder(each.name, percent, each.id) for each, percent in shown)
 
 
 def _credited_work(share: WorkShare, hit: Hit, ends: Ends, people: People) -> CreditedWork:
@@ -201,7 +202,7 @@ def _credited_work(share: WorkShare, hit: Hit, ends: Ends, people: People) -> Cr
         share_low=ends[0],
         share_high=ends[1],
         contributor_id=hit.contributor_id,
-        holders=_credited_holders(hit, holders, people),
+        holders=_credited_holders(hit, people) if hit.rights_holders else (),
     )
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
 from creditline.calibration import Calibration
-from creditline.calibration.holders import Holders
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
-from creditline.corpus.identity import keyed_holders
-from creditline.corpus.works import Corpus, Work
+from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotFound
 from creditline.gateway.use_cases.requests import quoted
 from creditline.ledger import Ledger
@@ -35,6 +33,8 @@ class ServedRelease:
     """Vectors of the release's works, or of a sample of a large corpus, with their holders' keys."""
     work_ids: frozenset[str] = frozenset()
     """Ids of all works of the release."""
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Names and ids of people whom the corpus may not name, by key: those of added works."""
 
 
 def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
@@ -56,17 +56,12 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
         intervals=release.intervals(),
         sample=CorpusSample.draw(
             work_ids,
-            [_holders(corpus.works[corpus.row(work_id)]) for work_id in work_ids],
+            [corpus.works[corpus.row(work_id)].keyed_holders for work_id in work_ids],
             release.vectors(),
             seed=_SAMPLE_SEED,
         ),
         work_ids=frozenset(work_ids),
     )
-
-
-def _holders(work: Work) -> Holders:
-    rights = [(holder.name, holder.percent) for holder in work.rights_holders]
-    return keyed_holders(work.contributor, work.contributor_id, rights)
 
 
 def _check_corpus(release: Release, work_ids: tuple[str, ...], corpus: Corpus) -> None:
