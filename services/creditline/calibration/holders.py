@@ -30,10 +30,16 @@ def summed(parts: Iterable[tuple[str, float]]) -> Holders:
 
 def of_people(holders: Sequence[Holders], person: Callable[[str], str]) -> tuple[Holders, ...]:
     """The same holders with another key for each person, such as one for two people who were merged."""
-    renamed = {
-        each: summed((person(key), fraction) for key, fraction in each) for each in dict.fromkeys(holders)
-    }
-    return tuple(renamed[each] for each in holders)
+    keys = dict.fromkeys(key for each in holders for key, _ in each)
+    other = {key: renamed for key in keys if (renamed := person(key)) != key}
+    if not other:
+        return tuple(holders)
+    # Few people are merged, so most works keep their holders.
+    changed = {row for row, each in enumerate(holders) for key, _ in each if key in other}
+    return tuple(
+        summed((other.get(key, key), fraction) for key, fraction in each) if row in changed else each
+        for row, each in enumerate(holders)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,21 +58,13 @@ class Division:
     @classmethod
     def of(cls, holders: Sequence[Holders]) -> Self:
         """The division of M works by their holders."""
-        distinct = dict.fromkeys(holders)
-        people = dict.fromkeys(person for each in distinct for person, fraction in each if fraction > 0.0)
-        number_of = {person: number for number, person in enumerate(people)}
-        parts = {
-            each: [(number_of[person], fraction) for person, fraction in each if fraction > 0.0]
-            for each in distinct
-        }
-        triples = [(row, *part) for row, each in enumerate(holders) for part in parts[each]]
-        works, numbers, fractions = zip(*triples, strict=True) if triples else ((), (), ())
-        return cls(
-            tuple(people),
-            np.array(works, dtype=np.intp),
-            np.array(numbers, dtype=np.intp),
-            np.array(fractions, dtype=np.float64),
-        )
+        works = np.repeat(np.arange(len(holders)), [len(each) for each in holders])
+        fractions = np.array([fraction for each in holders for _, fraction in each], dtype=np.float64)
+        has_part = fractions > 0.0
+        people = [person for each in holders for person, fraction in each if fraction > 0.0]
+        number_of = {person: number for number, person in enumerate(dict.fromkeys(people))}
+        numbers = np.array([number_of[person] for person in people], dtype=np.intp)
+        return cls(tuple(number_of), works[has_part], numbers, fractions[has_part])
 
     @cached_property
     def number_of(self) -> dict[str, int]:

@@ -153,13 +153,9 @@ class CorpusSample:
     def withheld(self, works: Collection[str], people: Collection[str]) -> Withheld:
         """The sampled rows of the given works and of all works that one of the given people holds."""
         unnamed = frozenset(people)
-        theirs = {each for each in set(self.holders) if any(person in unnamed for person, _ in each)}
-        rows = [
-            row
-            for row, (work_id, holders) in enumerate(zip(self.work_ids, self.holders, strict=True))
-            if work_id in works or holders in theirs
-        ]
-        return Withheld(np.array(rows, dtype=np.intp), unnamed)
+        rows = {row for row, each in enumerate(self.holders) for person, _ in each if person in unnamed}
+        rows |= {row for row, work_id in enumerate(self.work_ids) if work_id in works}
+        return Withheld(np.array(sorted(rows), dtype=np.intp), unnamed)
 
     def others(
         self,
