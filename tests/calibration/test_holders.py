@@ -81,6 +81,11 @@ def test_two_keys_of_one_person_in_one_work_are_one_part_of_it() -> None:
     assert (sums.tolist(), squares.tolist()) == ([5.0, 2.0], [13.0, 2.0])
 
 
+def test_of_no_works_nobody_has_a_part() -> None:
+    sums, squares = Division.of(of_people((), str.upper)).sums(np.empty(0))
+    assert (len(sums), len(squares)) == (0, 0)
+
+
 def test_sums_of_undivided_works_are_those_of_counting_to_the_bit() -> None:
     rng = np.random.default_rng(5)
     numbers, parts = rng.integers(0, 7, 1000), rng.random(1000)

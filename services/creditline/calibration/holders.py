@@ -58,7 +58,8 @@ class Division:
     @classmethod
     def of(cls, holders: Sequence[Holders]) -> Self:
         """The division of M works by their holders."""
-        works = np.repeat(np.arange(len(holders)), [len(each) for each in holders])
+        counts = np.array([len(each) for each in holders], dtype=np.intp)
+        works = np.repeat(np.arange(len(holders)), counts)
         fractions = np.array([fraction for each in holders for _, fraction in each], dtype=np.float64)
         has_part = fractions > 0.0
         people = [person for each in holders for person, fraction in each if fraction > 0.0]
