@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import grpc
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus
+from creditline.index import WorkIndex
+from creditline.index.ingest.checkpoint import Counts
+from creditline.local.health import grpc_serves
 from creditline.release import Release, write_manifest
+from creditline.teacher.ingest_jobs import IngestJob
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
+from tests.local.qdrant_process import local_qdrant
 
 _START_SECONDS = 240
 
@@ -43,13 +53,38 @@ def start(release: Path, **settings: object) -> tuple[subprocess.Popen[str], int
     return process, port
 
 
+def write_source(works: Corpus, path: Path) -> Path:
+    """A source of the works' captioned pictures."""
+    columns = {
+        "key": [work.id for work in works],
+        "caption": [work.caption for work in works],
+        "png": pa.array([work.thumbnail for work in works], pa.binary()),
+    }
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
 def await_first_forward(metrics_url: str) -> None:
     """Until the embedder has begun a forward: of a call with several batches, the first."""
     deadline = time.monotonic() + 60
-    with httpx.Client(trust_env=False) as http:
-        while "creditline_embedder_batch_size_count 0.0" in http.get(metrics_url).text:
-            assert time.monotonic() < deadline, "no forward within a minute"
-            time.sleep(0.01)
+    while forwards(metrics_url) == 0:
+        assert time.monotonic() < deadline, "no forward within a minute"
+        time.sleep(0.01)
+
+
+def forwards(metrics_url: str) -> int:
+    """Number of forwards that the embedder has begun."""
+    text = httpx.get(metrics_url, trust_env=False).text
+    count = re.search(r"^creditline_embedder_batch_size_count (\S+)", text, re.MULTILINE)
+    assert count is not None
+    return int(float(count[1]))
+
+
+def await_serving(target: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not grpc_serves(target):
+        assert time.monotonic() < deadline, "the embedder did not start"
+        time.sleep(0.1)
 
 
 def refused(release: Path, **settings: object) -> str:
@@ -82,6 +117,42 @@ def test_a_call_in_flight_is_answered_when_the_process_gets_a_stop_signal(
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.slow
+def test_an_ingest_whose_embedder_is_killed_and_started_again_writes_every_work_once(
+    embedder_release: Release, small_corpus: Corpus, tmp_path: Path
+) -> None:
+    metrics = free_port()
+    settings = {"PORT": free_port(), "METRICS_PORT": metrics, "MAX_BATCH": 4}
+    embedders = [start(embedder_release.directory, **settings)[0]]
+    target = f"127.0.0.1:{settings['PORT']}"
+    job = IngestJob(
+        write_source(small_corpus, tmp_path / "works.parquet"), "works", tmp_path / "done", embedder=target
+    )
+
+    def kill_and_start_again() -> None:
+        await_first_forward(f"http://127.0.0.1:{metrics}/metrics")
+        embedders[0].kill()
+        embedders[0].wait()
+        embedders.append(start(embedder_release.directory, **settings)[0])
+
+    killing = threading.Thread(target=kill_and_start_again)
+    try:
+        with local_qdrant(tmp_path / "qdrant") as qdrant, WorkIndex.connect(grpc_port=qdrant.port) as index:
+            await_serving(target)
+            job.create_collection(index)
+            killing.start()
+            report = job.run(index, Withdrawn())
+            killing.join()
+            assert report.run == Counts(written=len(small_corpus))
+            assert index.count("works") == len(small_corpus)
+        assert embedders[0].returncode == -signal.SIGKILL
+        assert forwards(f"http://127.0.0.1:{metrics}/metrics") > 0
+    finally:
+        for process in embedders:
+            process.kill()
+            process.communicate()
 
 
 @pytest.mark.slow

@@ -95,10 +95,10 @@ class WorkEmbedder:
         """Name of the release and fingerprint of its towers, as one string."""
         return f"release {self._encoder.release}, towers {self._encoder.towers_fingerprint}"
 
-    def __call__(self, found: Sequence[Found]) -> NDArray[np.float32]:
-        """Embed works as `embed` does: (B, D) float32, with NaN where a row cannot be embedded."""
-        unusable = np.full(self.dimension, np.nan, dtype=np.float32)
-        return np.array([unusable if isinstance(each, str) else each for each in self.embed(found)])
+    def dimension_of(self, found: Found) -> int:
+        """Dimension of the vector of a row's picture. Raises InvalidInput if it has none."""
+        _work_with_picture(found)
+        return self.dimension
 
     def embed(self, found: Sequence[Found]) -> list[NDArray[np.float32] | str]:
         """Embed works.

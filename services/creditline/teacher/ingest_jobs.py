@@ -81,7 +81,7 @@ class IngestJob:
         source = open_source(self.source, kind=self.kind)
         with self._vectors() as vectors:
             if not index.exists(self.collection):
-                index.create(self.collection, vectors([_first_work(source)]).shape[1])
+                index.create(self.collection, vectors.dimension_of(_first_work(source)))
                 record_encoder(index, self.collection, vectors.fingerprint)
                 return
             check_encoder(index, self.collection, vectors.fingerprint)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from creditline.corpus.sources import Source, open_source
+from creditline.corpus.sources import Found, Source, open_source
+from creditline.corpus.sources.found import Features
+from creditline.corpus.works import Work
 from creditline.errors import Conflict, FingerprintMismatch, InvalidInput, NotReady, Unavailable
 from creditline.index import WorkIndex
 from creditline.index.encoders import record_encoder
 from creditline.index.ingest.checkpoint import Checkpoint, Counts
 from creditline.index.ingest.ingest import Ingest, Loader, Progress, SourceFeatures
+from creditline.index.ingest.reading import next_batch
 from creditline.retries import RetryPolicy
 from tests.index.conftest import GRAPH_PLAN
 from tests.index.works_made_up import WIDTH, unit_vectors
@@ -195,8 +198,9 @@ def test_works_are_never_replaced_by_others_with_their_ids(ingest: Ingest, tmp_p
     directory.mkdir()
     _write_part(directory, 2, caption="another picture")
     others = replace(ingest, source=open_source(directory))
-    with pytest.raises(Conflict, match="all 64 works of the first batch have ids"):
+    with pytest.raises(Conflict, match="all 64 works of the first batch have ids") as conflict:
         others.run(Checkpoint.open(tmp_path / "second", "loader", belongs_to=others.identity))
+    assert 'creditline-source.json in its directory with {"ids": "NAME"}' in conflict.value.message
     over = replace(others, overwrite=True)
     report = over.run(Checkpoint.open(tmp_path / "second", "loader", belongs_to=over.identity))
     assert report.run == Counts(replaced=300)
@@ -239,6 +243,37 @@ def test_a_collection_of_another_dimension_is_refused_before_anything_is_written
         narrow.run(_checkpoint(narrow, tmp_path))
     assert ingest.index.count("narrow") == 0
     ingest.index.delete("narrow")
+
+
+@dataclass(frozen=True)
+class _EvenRows(SourceFeatures):
+    """Refuses the rows with odd numbers, as an embedder refuses pictures."""
+
+    def embed(self, found: Sequence[Found]) -> list[Features | str]:
+        vectors = super().embed(found)
+        return [
+            f"picture {row.row} is torn" if row.row % 2 else vector
+            for row, vector in zip(found, vectors, strict=True)
+        ]
+
+
+def test_rows_that_cannot_be_embedded_are_listed_with_their_reasons(ingest: Ingest, tmp_path: Path) -> None:
+    even = replace(ingest, vectors=_EvenRows())
+    checkpoint = _checkpoint(even, tmp_path)
+    assert even.run(checkpoint).run == Counts(written=449, broken=451)
+    listed = [json.loads(line) for line in checkpoint.broken_rows.read_text().splitlines()]
+    reasons = {row["row"]: row["reason"] for row in listed if "_1." in row["part"]}
+    assert reasons[1] == "picture 1 is torn"
+
+
+@pytest.mark.parametrize(
+    ("picture_bytes", "rows", "sizes"), [(20_000_000, 10, [4, 4, 2]), (1_000, 10, [10]), (0, 25, [12, 12, 1])]
+)
+def test_a_batch_ends_by_its_bytes_or_its_rows(picture_bytes: int, rows: int, sizes: list[int]) -> None:
+    work = Work("w", "", "a red square", (), "somebody", "", "", "", bytes(picture_bytes))
+    found = iter([Found("part", row, work, None, None, "") for row in range(rows)])
+    batches = iter(lambda: next_batch(found, 12), [])
+    assert [len(batch) for batch in batches] == sizes
 
 
 def test_a_missing_collection_is_reported(ingest: Ingest, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from creditline.corpus.rights import RightsHolder
 from creditline.corpus.sources.ahead import read_ahead
 from creditline.corpus.sources.found import Found, Source
+from creditline.corpus.sources.id_prefix import FILE as SOURCE_FILE
 from creditline.corpus.sources.opening import KINDS, open_source
 from creditline.corpus.sources.survey import Duplicate, Survey, survey
 
 __all__ = [
     "KINDS",
+    "SOURCE_FILE",
     "Duplicate",
     "Found",
     "RightsHolder",

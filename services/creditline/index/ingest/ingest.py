@@ -18,7 +18,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from creditline.corpus.sources import Found, Source
+from creditline.corpus.sources import SOURCE_FILE, Found, Source
 from creditline.corpus.works import Work
 from creditline.errors import Conflict, InvalidInput
 from creditline.index.encoders import check_encoder, is_same_encoder, recorded_encoder
@@ -36,6 +36,7 @@ _BATCHES_IN_FLIGHT = 3
 _MIN_NORM = 1e-12
 # Cosines of equal vectors stay above this after float16 rounding.
 _SAME_VECTOR_COSINE = 0.999
+_NO_DIRECTION = "its vector has no direction (NaN, infinite or zero)"
 
 
 class WorkVectors(Protocol):
@@ -46,11 +47,15 @@ class WorkVectors(Protocol):
         """Identity of the function; a resumed ingest must use the same one."""
         ...
 
-    def __call__(self, found: Sequence[Found]) -> npt.NDArray[np.float32]:
-        """Compute the vectors of B rows, all of which hold works.
+    def dimension_of(self, found: Found) -> int:
+        """Dimension of the vector of a row that holds a work."""
+        ...
+
+    def embed(self, found: Sequence[Found]) -> Sequence[npt.NDArray[np.float32] | str]:
+        """Compute the vectors of rows, all of which hold works.
 
         Returns:
-            (B, D) float32, in the order of the rows.
+            For each row the vector, (D,) float32, or the reason why it has none.
         """
         ...
 
@@ -62,26 +67,34 @@ class SourceFeatures:
     fingerprint: str = "features as they are"
     """Identity of the function, stored in checkpoints."""
 
-    def __call__(self, found: Sequence[Found]) -> npt.NDArray[np.float32]:
-        """Take the image features of B rows.
+    def dimension_of(self, found: Found) -> int:
+        """Dimension of a row's image features. Raises InvalidInput if it has none."""
+        return len(_image_features(found))
+
+    def embed(self, found: Sequence[Found]) -> list[npt.NDArray[np.float32] | str]:
+        """Take the image features of rows.
 
         Returns:
-            (B, D) float32, L2-normalised rows; zero vectors are left unchanged.
+            For each row (D,) float32, L2-normalised; zero vectors are left unchanged.
 
         Raises:
             InvalidInput: A row has no image features.
         """
-        rows = []
-        for each in found:
-            if each.image_features is None:
-                raise InvalidInput(
-                    f"row {each.row} of {each.part} has no features; embed its picture with --embedder",
-                    field="source",
-                )
-            rows.append(each.image_features)
-        vectors = np.asarray(rows, dtype=np.float32)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, lengths, out=vectors, where=lengths > _MIN_NORM)
+        return [_normalised(_image_features(each)) for each in found]
+
+
+def _image_features(found: Found) -> npt.NDArray[np.float32]:
+    if found.image_features is None:
+        raise InvalidInput(
+            f"row {found.row} of {found.part} has no features; embed its picture with --embedder",
+            field="source",
+        )
+    return np.asarray(found.image_features, dtype=np.float32)
+
+
+def _normalised(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    length = np.linalg.norm(vector)
+    return np.divide(vector, length, dtype=np.float32) if length > _MIN_NORM else vector
 
 
 @dataclass(frozen=True)
@@ -307,14 +320,11 @@ class Ingest:
             if is_first and found:
                 _refuse_if_all_collide(sorted_rows, self.collection)
                 is_first = False
-            last = found[-1] if found else None
-            position = replace(
-                position,
-                part=last.part if last else position.part,
-                row=last.row + 1 if last else position.row,
-                counts=position.counts + sorted_rows.counts,
-            )
+            part, row = (found[-1].part, found[-1].row + 1) if found else (position.part, position.row)
+            position = replace(position, part=part, row=row, counts=position.counts + sorted_rows.counts)
             ended = {end.part: end.fingerprint for end in taken if isinstance(end, PartEnd)}
+            # The pictures of this batch are not held while the next one is read.
+            del taken, found
             yield _Batch(
                 sorted_rows.points, sorted_rows.broken, position, reading.fingerprint(position.part), ended
             )
@@ -351,7 +361,7 @@ class Ingest:
             or (standing is Standing.OTHER and self.overwrite)
             or (standing is Standing.SAME and not keeps)
         ]
-        points, undirected = self._points([found for found, _ in to_write], stored, dimension)
+        points, unusable = self._points([found for found, _ in to_write], stored, dimension)
         written_ids = {point.work_id for point in points}
         new = sum(
             standing is Standing.ABSENT and found.work is not None and found.work.id in written_ids
@@ -363,10 +373,10 @@ class Ingest:
             replaced=len(points) - new,
             kept=len(kept),
             refused=len(refused),
-            broken=len(broken) + len(undirected),
+            broken=len(broken) + len(unusable),
             withdrawn=sum(point.withdrawn for point in points) + sum(map(self.withdrawn, kept)),
         )
-        return _SortedRows(points, [*broken, *undirected, *refused], counts)
+        return _SortedRows(points, [*broken, *unusable, *refused], counts)
 
     def _standings(self, rows: Sequence[Found], works: Sequence[Work], stored: StoredWorks) -> list[Standing]:
         """What the collection holds under the ids of the rows' works."""
@@ -390,15 +400,14 @@ class Ingest:
     def _points(
         self, rows: Sequence[Found], stored: StoredWorks, dimension: int
     ) -> tuple[list[WorkPoint], list[Broken]]:
-        """Embed rows that hold works; a row whose vector has no direction is broken."""
-        vectors = self.vectors(rows) if rows else np.empty((0, dimension), dtype=np.float32)
-        _refuse_other_dimension(vectors, dimension, self.collection)
-        lengths = np.linalg.norm(vectors, axis=1)
-        usable = np.isfinite(lengths) & (lengths > _MIN_NORM)
+        """Embed rows that hold works; a row is broken if it cannot be embedded, or to no direction."""
+        answers = self.vectors.embed(rows) if rows else ()
+        _refuse_other_dimension(answers, dimension, self.collection)
+        directions = [each if isinstance(each, str) else _direction(each) for each in answers]
         broken = [
-            Broken(found.part, found.row, "its vector has no direction (NaN, infinite or zero)")
-            for found, is_usable in zip(rows, usable, strict=True)
-            if not is_usable
+            Broken(found.part, found.row, reason)
+            for found, reason in zip(rows, directions, strict=True)
+            if isinstance(reason, str)
         ]
         points = [
             WorkPoint.of(
@@ -407,8 +416,8 @@ class Ingest:
                 withdrawn=self.withdrawn(found.work),
                 trained_on=self._trained_on(found.work.id, stored),
             )
-            for found, vector, is_usable in zip(rows, vectors, usable, strict=True)
-            if is_usable and found.work is not None
+            for found, vector in zip(rows, directions, strict=True)
+            if found.work is not None and not isinstance(vector, str)
         ]
         return points, broken
 
@@ -472,22 +481,35 @@ def _refuse_if_all_collide(first: _SortedRows, collection: str) -> None:
     if counts.refused and not counts.works:
         raise Conflict(
             f"all {counts.refused} works of the first batch have ids under which {collection!r} holds other"
-            " works, so the two sources number their works alike; nothing was written: give one of them ids"
-            " of its own, or write over the other works with --replace",
+            " works, so the two sources number their works alike; nothing was written: name the ids of one of"
+            f' them, by a file {SOURCE_FILE} in its directory with {{"ids": "NAME"}}, which then begin with'
+            " NAME/, or write over the other works with --replace",
             field="source",
         )
 
 
 def _collision(work: Work) -> str:
-    return f"the collection holds another work under the id {work.id!r}; --replace writes over it"
+    return (
+        f"the collection holds another work under the id {work.id!r}; name the ids of this source with"
+        f' {{"ids": "NAME"}} in {SOURCE_FILE}, or write over the other work with --replace'
+    )
 
 
-def _refuse_other_dimension(vectors: npt.NDArray[np.float32], dimension: int, collection: str) -> None:
-    if vectors.shape[1:] != (dimension,):
+def _direction(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | str:
+    """The vector, or the reason why it has no direction."""
+    length = float(np.linalg.norm(vector))
+    return vector if np.isfinite(length) and length > _MIN_NORM else _NO_DIRECTION
+
+
+def _refuse_other_dimension(
+    answers: Sequence[npt.NDArray[np.float32] | str], dimension: int, collection: str
+) -> None:
+    shapes = {answer.shape for answer in answers if not isinstance(answer, str)}
+    for shape in sorted(shapes - {(dimension,)}):
         raise InvalidInput(
-            f"the source's vectors have shape {vectors.shape[1:]}, but collection {collection!r} has vectors"
-            f" of shape ({dimension},); ingest the source into a collection of its dimension, or embed it"
-            " with the release of this collection",
+            f"the source's vectors have shape {shape}, but collection {collection!r} has vectors of shape"
+            f" ({dimension},); ingest the source into a collection of its dimension, or embed it with the"
+            " release of this collection",
             field="source",
         )
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from creditline.corpus.sources import Found, Source, read_ahead
 from creditline.index.ingest.checkpoint import Checkpoint
 
+MOST_BATCH_BYTES = 64 << 20
+"""Bytes of pictures at which a batch ends, however few rows it has."""
+
 
 @dataclass(frozen=True)
 class PartEnd:
@@ -55,11 +58,24 @@ class Reading:
             yield PartEnd(part, self._fingerprints[part])
 
 
-def next_batch(rows: Iterator[Found | PartEnd], size: int) -> list[Found | PartEnd]:
-    """The next `size` rows, with the ends of parts between them; empty at the end of the source."""
+def next_batch(
+    rows: Iterator[Found | PartEnd], most_rows: int, most_bytes: int = MOST_BATCH_BYTES
+) -> list[Found | PartEnd]:
+    """The next rows, with the ends of parts between them.
+
+    Args:
+        rows: Rows and ends of parts.
+        most_rows: Number of rows at which the batch ends.
+        most_bytes: Bytes of pictures at which the batch ends; the last picture may exceed them.
+
+    Returns:
+        The batch; empty at the end of the source.
+    """
     batch: list[Found | PartEnd] = []
-    found = 0
-    while found < size and (each := next(rows, None)) is not None:
+    found = size = 0
+    while found < most_rows and size < most_bytes and (each := next(rows, None)) is not None:
         batch.append(each)
-        found += isinstance(each, Found)
+        if isinstance(each, Found):
+            found += 1
+            size += len(each.work.thumbnail) if each.work else 0
     return batch

@@ -44,7 +44,8 @@ class StoredWorks:
     remembered_batches: int
     """Number of batches that may be in flight."""
     _stored: dict[str, StoredWork] = field(default_factory=dict)
-    _recent: list[dict[str, Work]] = field(default_factory=list)
+    # Captions and sources only: works hold pictures.
+    _recent: list[dict[str, tuple[str, str]]] = field(default_factory=list)
 
     def read(
         self, works: Sequence[Work], retries: RetryPolicy, rng: random.Random, *, with_vectors: bool
@@ -76,19 +77,18 @@ class StoredWorks:
         Args:
             works: Works of the batch that was read, in order.
         """
-        coming: dict[str, Work] = {}
+        coming: dict[str, tuple[str, str]] = {}
         self._recent = [*self._recent, coming][-self.remembered_batches :]
         return [self._standing(work, coming) for work in works]
 
-    def _standing(self, work: Work, coming: dict[str, Work]) -> Standing:
+    def _standing(self, work: Work, coming: dict[str, tuple[str, str]]) -> Standing:
         earlier = next((batch[work.id] for batch in reversed(self._recent) if work.id in batch), None)
         stored = self._stored.get(work.id)
         if earlier is not None:
-            is_same = (earlier.caption, earlier.source) == (work.caption, work.source)
-            return Standing.SAME if is_same else Standing.OTHER
+            return Standing.SAME if earlier == (work.caption, work.source) else Standing.OTHER
         if stored is not None and (stored.caption, stored.source) != (work.caption, work.source):
             return Standing.OTHER
-        coming[work.id] = work
+        coming[work.id] = (work.caption, work.source)
         if stored is None:
             return Standing.ABSENT
         return Standing.SAME if stored.describes(work) else Standing.OLDER
