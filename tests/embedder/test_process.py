@@ -54,11 +54,11 @@ def start(release: Path, **settings: object) -> tuple[subprocess.Popen[str], int
 
 
 def write_source(works: Corpus, path: Path) -> Path:
-    """A source of the works' captioned pictures."""
+    """A source of the works' captioned pictures, and of one that is cut."""
     columns = {
-        "key": [work.id for work in works],
-        "caption": [work.caption for work in works],
-        "png": pa.array([work.thumbnail for work in works], pa.binary()),
+        "key": [*(work.id for work in works), "cut"],
+        "caption": [*(work.caption for work in works), "a cut picture"],
+        "png": pa.array([*(work.thumbnail for work in works), works.works[0].thumbnail[:200]], pa.binary()),
     }
     pq.write_table(pa.table(columns), path)
     return path
@@ -145,7 +145,9 @@ def test_an_ingest_whose_embedder_is_killed_and_started_again_writes_every_work_
             killing.start()
             report = job.run(index, Withdrawn())
             killing.join()
-            assert report.run == Counts(written=len(small_corpus))
+            assert report.run == Counts(written=len(small_corpus), broken=1)
+            (broken,) = (tmp_path / "done").glob("*.broken.jsonl")
+            assert "the picture cannot be decoded" in broken.read_text()
             assert index.count("works") == len(small_corpus)
         assert embedders[0].returncode == -signal.SIGKILL
         assert forwards(f"http://127.0.0.1:{metrics}/metrics") > 0

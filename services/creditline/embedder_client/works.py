@@ -95,6 +95,11 @@ class WorkEmbedder:
         """Name of the release and fingerprint of its towers, as one string."""
         return f"release {self._encoder.release}, towers {self._encoder.towers_fingerprint}"
 
+    @property
+    def decodes_pictures(self) -> bool:
+        """Whether `embed` decodes pictures and reports their faults: it does."""
+        return True
+
     def dimension_of(self, found: Found) -> int:
         """Dimension of the vector of a row's picture. Raises InvalidInput if it has none."""
         _work_with_picture(found)

@@ -47,6 +47,11 @@ class WorkVectors(Protocol):
         """Identity of the function; a resumed ingest must use the same one."""
         ...
 
+    @property
+    def decodes_pictures(self) -> bool:
+        """Whether `embed` decodes pictures and reports their faults, so that the source need not."""
+        ...
+
     def dimension_of(self, found: Found) -> int:
         """Dimension of the vector of a row that holds a work."""
         ...
@@ -66,6 +71,8 @@ class SourceFeatures:
 
     fingerprint: str = "features as they are"
     """Identity of the function, stored in checkpoints."""
+    decodes_pictures: bool = False
+    """Whether `embed` decodes pictures: it does not look at them."""
 
     def dimension_of(self, found: Found) -> int:
         """Dimension of a row's image features. Raises InvalidInput if it has none."""
@@ -285,7 +292,8 @@ class Ingest:
         began, before = time.monotonic(), checkpoint.position.counts
         dimension, parts = self.index.dimension(self.collection), self.loader.parts(self.source)
         check_encoder(self.index, self.collection, self.vectors.fingerprint)
-        reading = Reading(self.source, parts, checkpoint)
+        check_pictures = not self.vectors.decodes_pictures
+        reading = Reading(self.source, parts, checkpoint, check_pictures=check_pictures)
         batches = self._batches(reading, checkpoint.position, dimension)
         with closing(acknowledged_in_order(batches, self._send, limit=_BATCHES_IN_FLIGHT)) as acknowledged:
             for batch in acknowledged:

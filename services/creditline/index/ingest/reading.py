@@ -29,10 +29,13 @@ class Reading:
         source: The source.
         parts: Names of the parts to read.
         checkpoint: What was read before.
+        check_pictures: Whether every picture is decoded as a check.
     """
 
-    def __init__(self, source: Source, parts: Sequence[str], checkpoint: Checkpoint) -> None:
-        self._source = source
+    def __init__(
+        self, source: Source, parts: Sequence[str], checkpoint: Checkpoint, *, check_pictures: bool
+    ) -> None:
+        self._read = source.read if check_pictures else source.rows
         self._fingerprints: dict[str, str] = {}
         # The checkpoint advances while parts are read: where each part starts is decided now.
         self._starts: list[tuple[str, int]] = []
@@ -54,7 +57,7 @@ class Reading:
 
     def __iter__(self) -> Iterator[Found | PartEnd]:
         for part, start in self._starts:
-            yield from read_ahead(self._source.read(part, start))
+            yield from read_ahead(self._read(part, start))
             yield PartEnd(part, self._fingerprints[part])
 
 
