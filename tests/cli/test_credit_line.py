@@ -303,6 +303,16 @@ def test_what_was_withdrawn_since_is_marked_on_page_and_terminal_and_keeps_its_p
     assert len(page.sources) == 1 + len(SHARES) - 1, "the withdrawn work's picture is not shown"
 
 
+def test_a_work_without_a_picture_keeps_its_place_on_page_and_drawing() -> None:
+    line = sample_credit_line()
+    bare = replace(line, thumbnails={**line.thumbnails, line.works[0].id: b""})
+    page = _Page(credit_line_page(bare))
+    assert "no picture" in page.text
+    assert line.works[0].title in page.text
+    assert (len(page.sources), "" in page.sources) == (1 + len(SHARES) - 1, False)
+    assert credit_line_drawing(bare).size == credit_line_drawing(line).size
+
+
 def test_a_withdrawn_contributor_is_marked_in_the_sentence() -> None:
     assert f"{_line_with_withdrawals().works[0].contributor} (" in words.credit_sentence(
         _line_with_withdrawals()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from creditline.api.answers import AttributionAnswer, AuditAnswer
 from creditline.cli.credit_line.line import CreditLine, Query
+from creditline.cli.credit_line.recorded import thumbnails_of
 from creditline.cli.quiet_libraries import quiet_libraries
 from creditline.cli.steps import StepPrinter
 from creditline.client import CreditlineClient
@@ -67,7 +68,7 @@ def run_demonstration(wanted: Demonstration, stack: LocalStack, steps: StepPrint
             return CreditLine(
                 query=query,
                 answer=answer,
-                thumbnails={work.id: client.thumbnail(work.id) for work in answer.works},
+                thumbnails=thumbnails_of(client, answer.works),
                 accuracy=client.release(answer.release.name).accuracy,
                 audit=audit,
             )

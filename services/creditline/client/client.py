@@ -173,11 +173,15 @@ class CreditlineClient:
         return response
 
     def work(self, work_id: str) -> WorkAnswer:
-        """One work of the corpus. Raises NotFound."""
+        """One work of the corpus, or one that was added to the release. Raises NotFound."""
         return read_work(self._get_work(work_id))
 
     def thumbnail(self, work_id: str) -> bytes:
-        """The thumbnail of a work, as a WebP file. Raises NotFound, also for a withdrawn work."""
+        """The thumbnail of a work, as a WebP file; empty if the gateway has no picture of it.
+
+        Raises:
+            NotFound: There is no such work, or it is withdrawn.
+        """
         work = self._get_work(work_id)
         if work.withdrawn:
             raise NotFound(f"work {work_id!r} is withdrawn, and its picture is not shown", field="id")

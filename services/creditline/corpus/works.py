@@ -42,6 +42,8 @@ WORK_SCHEMA = pa.schema(
 # Version of the packed form, which its Parquet metadata states: 1 has no metadata.
 PACKED_VERSION = 2
 _VERSION_KEY = b"creditline.corpus.version"
+# Reading one work decompresses the pictures of its row group.
+_ROW_GROUP_WORKS = 256
 # Columns that older corpus files do not have.
 _OPTIONAL_COLUMNS = ("rights_holders", "created", "contributor_id", "credits", "consent")
 
@@ -186,7 +188,8 @@ def write_corpus(corpus: Corpus, path: Path) -> None:
     columns["consent"] = [packed_consent(work.consent) for work in corpus.works]
     schema = WORK_SCHEMA.with_metadata({_VERSION_KEY: str(PACKED_VERSION)})
     with replace_file(path) as draft:
-        pq.write_table(pa.table(columns, schema=schema), draft, compression="zstd")
+        table = pa.table(columns, schema=schema)
+        pq.write_table(table, draft, compression="zstd", row_group_size=_ROW_GROUP_WORKS)
 
 
 def is_packed(path: Path) -> bool:
@@ -269,3 +272,36 @@ def read_corpus(path: Path, *, name: str | None = None) -> Corpus:
             field="caption",
         )
     return Corpus(name=name or path.stem, works=works)
+
+
+def read_packed_work(path: Path, work_id: str) -> Work | None:
+    """Read one work of a packed corpus, without reading the pictures of most others.
+
+    Args:
+        path: The Parquet file.
+        work_id: Id of the work.
+
+    Returns:
+        The work; None if the corpus does not hold it.
+
+    Raises:
+        NotReady: The file does not exist.
+        InvalidInput: It cannot be read as a packed corpus of this or an earlier version.
+    """
+    if not path.is_file():
+        raise NotReady(f"no corpus at {path}; pack one with `creditline corpus pack`", field="corpus")
+    try:
+        with pq.ParquetFile(path) as file:
+            _refuse_newer(file.schema_arrow, path)
+            for group in range(file.num_row_groups):
+                row = file.read_row_group(group, columns=["id"])["id"].to_pylist()
+                if work_id in row:
+                    (found,) = file.read_row_group(group).slice(row.index(work_id), 1).to_pylist()
+                    return _work({name: found[name] for name in WORK_SCHEMA.names if name in found})
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{path} cannot be read as a packed corpus ({str(error).splitlines()[0]}); copy it again, or pack"
+            " the corpus again with `creditline corpus pack`",
+            field="corpus",
+        ) from error
+    return None

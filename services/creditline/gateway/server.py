@@ -98,14 +98,15 @@ class Gateway:
         register = WithdrawnRegister(ledger, _bearers(corpus))
         register.load()
         enforcer = self._open_enforcer(resources, register, metrics)
-        catalog, releases = Catalog(corpus, register), Releases(release, ledger)
+        added_works = AddedWorks(release, search, ledger)
+        catalog, releases = Catalog(corpus, register, added_works), Releases(release, ledger)
         live_build = LiveBuild(release, search)
         subjects = Subjects(catalog, search, release.summary.collection)
         attribute = Attribute(
             releases=releases,
             embedder=embedder,
             live_build=live_build,
-            added_works=AddedWorks(release, search, ledger),
+            added_works=added_works,
             search=search,
             ledger=ledger,
             register=register,

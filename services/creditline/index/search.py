@@ -406,6 +406,31 @@ class WorkSearch:
         rows = [stored_vector(point) for point in answer.result]
         return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
 
+    async def works(
+        self, collection: str, work_ids: Sequence[str], *, deadline_seconds: float = _HEALTH_SECONDS
+    ) -> dict[str, Hit]:
+        """The given works as the collection holds them, withdrawn ones included, each with score 0.
+
+        Args:
+            collection: Name of a collection or an alias.
+            work_ids: Ids of the works.
+            deadline_seconds: Time limit of the call.
+
+        Returns:
+            The works found, by id.
+
+        Raises:
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
+        """
+        points = [qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids]
+        payloads = await self._payloads(collection, points, deadline_seconds) if points else {}
+        found = [
+            to_hit(qdrant.ScoredPoint(id=qdrant.PointId(uuid=point)), payload)
+            for point, payload in payloads.items()
+        ]
+        return {hit.work_id: hit for hit in found}
+
     async def count_added(
         self, collection: str, generator: str | None = None, *, deadline_seconds: float = _HEALTH_SECONDS
     ) -> int:

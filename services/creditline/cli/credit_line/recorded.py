@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from creditline.api.answers import CreditedWork
 from creditline.cli.credit_line.line import CreditLine, Query
 from creditline.client import CreditlineClient
+from creditline.errors import NotFound
 
 
 def recorded_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
@@ -21,9 +25,26 @@ def recorded_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
     return CreditLine(
         query=Query(picture, recorded.prompt, recorded.generator),
         answer=recorded.answer,
-        thumbnails={
-            work.id: client.thumbnail(work.id) for work in recorded.answer.works if not work.withdrawn
-        },
+        thumbnails=thumbnails_of(client, recorded.answer.works),
         accuracy=recorded.answer.accuracy,
         audit=recorded.audit,
     )
+
+
+def thumbnails_of(client: CreditlineClient, works: Iterable[CreditedWork]) -> dict[str, bytes]:
+    """Thumbnails of the listed works that are not withdrawn, by id.
+
+    A work that the gateway no longer knows, such as one that was added to an earlier build, has an empty one.
+
+    Args:
+        client: Client of the gateway that gave the answer.
+        works: The listed works.
+    """
+    return {work.id: _thumbnail(client, work.id) for work in works if not work.withdrawn}
+
+
+def _thumbnail(client: CreditlineClient, work_id: str) -> bytes:
+    try:
+        return client.thumbnail(work_id)
+    except NotFound:
+        return b""

@@ -152,7 +152,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
     ) -> catalog_pb2.GetWorkResponse:
         """Return a work with its thumbnail."""
         work = await self._catalog.work(request.id)
-        message = work_message(work, self._catalog.picture_of(work))
+        message = work_message(work, await self._catalog.picture_of(work))
         return catalog_pb2.GetWorkResponse(work=message)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -97,7 +97,7 @@ class AddedWorks:
         own = self._release.summary.generator_fingerprint
         if fingerprint == own:
             return own
-        stated = (await self._known_additions()).generators - {own}
+        stated = (await self.additions()).generators - {own}
         if not fingerprint and not stated:
             return own
         if not fingerprint:
@@ -127,7 +127,7 @@ class AddedWorks:
             Unavailable: Qdrant or the ledger does not answer.
             DeadlineExceeded: Qdrant did not answer in time.
         """
-        additions = await self._known_additions()
+        additions = await self.additions()
         if not self._is_current(generator, build, additions):
             async with self._reading:
                 if not self._is_current(generator, build, additions):
@@ -135,11 +135,17 @@ class AddedWorks:
                     self._owed[generator] = (build, owed)
         return self._owed[generator][1]
 
-    def _is_current(self, generator: str, build: AnsweringBuild, additions: Additions) -> bool:
-        known = self._owed.get(generator)
-        return known is not None and known[0] is build and known[1].sequence == additions.sequence
+    async def indexed(self, work_ids: Sequence[str]) -> Mapping[str, Hit]:
+        """Works of the live build by id, withdrawn ones included; ids that it does not hold are left out.
 
-    async def _known_additions(self) -> Additions:
+        Raises:
+            NotReady: There is no live build.
+            Unavailable: Qdrant does not answer.
+        """
+        return await self._search.works(self._release.summary.collection, work_ids)
+
+    async def additions(self) -> Additions:
+        """The records about the additions, at most `fresh_seconds` old. Raises Unavailable."""
         if time.monotonic() > self._additions_until:
             async with self._reading:
                 if time.monotonic() > self._additions_until:
@@ -147,6 +153,10 @@ class AddedWorks:
                     self._additions = await asyncio.to_thread(self._ledger.additions, name)
                     self._additions_until = time.monotonic() + self._fresh_seconds
         return self._additions
+
+    def _is_current(self, generator: str, build: AnsweringBuild, additions: Additions) -> bool:
+        known = self._owed.get(generator)
+        return known is not None and known[0] is build and known[1].sequence == additions.sequence
 
     async def _read(
         self, generator: str, build: AnsweringBuild, additions: Additions, deadline_seconds: float

@@ -18,12 +18,14 @@ from creditline.api.answers import (
     Timings,
 )
 from creditline.calibration.concentration import equal_parts
+from creditline.corpus.works import Work
 from creditline.gateway.use_cases.audits import audit_answer
 from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.filters import read_stored_filter
 from creditline.gateway.use_cases.releases import Releases
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.gateway.withdrawals.register import WithdrawnRegister
+from creditline.index import Hit
 from creditline.ledger import Ledger, StoredAttribution
 
 # Former names of the release's fields, in answers recorded before version 0.2.
@@ -51,7 +53,11 @@ class Attributions:
         """
         stored = await self._stored(attribution_id)
         await self._register.as_of_now()
-        return await asyncio.to_thread(self._recorded, stored)
+        works = stored.answer.get("works", ())
+        described = await self._catalog.described(
+            work_id for work in works for work_id in (work["id"], *work["copies"])
+        )
+        return await asyncio.to_thread(self._recorded, stored, described)
 
     async def picture(self, attribution_id: str) -> bytes:
         """The picture of a recorded answer's query, PNG. Raises InvalidInput, NotFound, Unavailable."""
@@ -61,11 +67,13 @@ class Attributions:
         checked = checked_ledger_id(attribution_id, field="id")
         return await asyncio.to_thread(self._ledger.attribution, checked)
 
-    def _recorded(self, stored: StoredAttribution) -> RecordedAttribution:
+    def _recorded(
+        self, stored: StoredAttribution, described: Mapping[str, Work | Hit]
+    ) -> RecordedAttribution:
         held, release = stored.answer, self._release_of(stored)
         answer = AttributionAnswer(
             attribution_id=stored.id,
-            works=tuple(self._marked_work(work) for work in held.get("works", ())),
+            works=tuple(self._marked_work(work, described) for work in held.get("works", ())),
             contributors=tuple(self._marked_person(person) for person in held.get("contributors", ())),
             remainder=held["remainder"],
             release=release,
@@ -91,18 +99,20 @@ class Attributions:
             audit=None if audit is None else audit_answer(audit),
         )
 
-    def _marked_work(self, held: Mapping[str, Any]) -> CreditedWork:
+    def _marked_work(self, held: Mapping[str, Any], described: Mapping[str, Work | Hit]) -> CreditedWork:
         work = _read_work(held)
-        holders = (holder.name for holder in work.holders)
-        names = (work.contributor, *holders, *self._catalog.holders(work.id))
-        contributor_id = work.contributor_id or self._catalog.contributor_id(work.id)
-        since = self._register.since(work.id, *names, contributor_id=contributor_id)
-        copies = tuple(copy for copy in work.copies if self._is_withdrawn(copy))
+        names = (work.contributor, *(holder.name for holder in work.holders))
+        since = self._since(work.id, described.get(work.id), *names, contributor_id=work.contributor_id)
+        copies = tuple(copy for copy in work.copies if self._since(copy, described.get(copy)) is not None)
         return replace(work, withdrawn=since is not None, withdrawn_since=since, withdrawn_copies=copies)
 
-    def _is_withdrawn(self, work_id: str) -> bool:
-        names, contributor_id = self._catalog.holders(work_id), self._catalog.contributor_id(work_id)
-        return self._register.since(work_id, *names, contributor_id=contributor_id) is not None
+    def _since(
+        self, work_id: str, described: Work | Hit | None, *names: str, contributor_id: str = ""
+    ) -> datetime | None:
+        """Start of a work's withdrawal, by its description and by the names and id that the answer states."""
+        people = described.people if described is not None else ()
+        own_id = contributor_id or (described.contributor_id if described is not None else "")
+        return self._register.since(work_id, *names, *people, contributor_id=own_id)
 
     def _marked_person(self, held: Mapping[str, Any]) -> CreditedContributor:
         person = CreditedContributor(**held)

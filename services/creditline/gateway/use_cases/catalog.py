@@ -1,18 +1,27 @@
-"""Catalog: works of the corpus by id."""
+"""Catalog: works of the corpus, and works added to the live release, by id."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 
 from creditline.api.answers import WorkAnswer
 from creditline.corpus.identity import person_keys
 from creditline.corpus.names import display_name
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.corpus.works import Corpus, Work
-from creditline.errors import NotFound
+from creditline.corpus.works import Corpus, Work, read_packed_work
+from creditline.errors import CreditlineError, InvalidInput, NotFound, NotReady
+from creditline.gateway.use_cases.added_works import AddedWorks
 from creditline.gateway.use_cases.requests import checked_work_id, quoted
 from creditline.gateway.withdrawals.register import WithdrawnRegister
+from creditline.index import Hit
+from creditline.ledger import Additions
 from creditline.pictures.preparation import thumbnail_of
+
+_log = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -21,14 +30,19 @@ class Catalog:
     A withdrawn work keeps its description, with a mark, since earlier credit lines name it; its picture is
     not shown. This applies as soon as any gateway has acknowledged the withdrawal.
 
+    A work that the corpus does not hold is described by the live build, or by the copy that an addition
+    packed; its picture is in that copy. A gateway that does not see the copy serves it without a picture.
+
     Args:
         corpus: The corpus.
         register: The withdrawals in force.
+        added: The works added to the live release.
     """
 
-    def __init__(self, corpus: Corpus, register: WithdrawnRegister) -> None:
+    def __init__(self, corpus: Corpus, register: WithdrawnRegister, added: AddedWorks) -> None:
         self._works = {work.id: work for work in corpus}
         self._register = register
+        self._added = added
         self.name = corpus.name
 
     @cached_property
@@ -48,15 +62,19 @@ class Catalog:
         """Names of all contributors and rights holders."""
         return frozenset(name for work in self._works.values() for name in work.people)
 
-    def holders(self, work_id: str) -> tuple[str, ...]:
-        """Names of all who may withdraw a work; empty for a work that the corpus does not hold."""
-        work = self._works.get(work_id)
-        return () if work is None else work.people
+    async def described(self, work_ids: Iterable[str]) -> Mapping[str, Work | Hit]:
+        """Descriptions of works of the corpus and of the live build, by id.
 
-    def contributor_id(self, work_id: str) -> str:
-        """Id of a work's contributor; empty where there is none or the corpus does not hold the work."""
-        work = self._works.get(work_id)
-        return "" if work is None else work.contributor_id
+        Works that neither holds are left out, and those of the build too when the index does not answer.
+        """
+        ids = set(work_ids)
+        own = {work_id: self._works[work_id] for work_id in ids & self._works.keys()}
+        try:
+            indexed = await self._added.indexed(sorted(ids - own.keys()))
+        except CreditlineError as error:
+            _log.warning("works outside the corpus are not described: %s", error)
+            return own
+        return {**indexed, **own}
 
     def count(self, withdrawn: Withdrawn) -> int:
         """Number of works of the corpus that are withdrawn."""
@@ -67,17 +85,17 @@ class Catalog:
 
         Raises:
             InvalidInput: `work_id` cannot be an id.
-            NotFound: The corpus holds no such work.
-            Unavailable: The ledger does not answer.
+            NotFound: Neither the corpus nor the live build holds such a work, and none was added.
+            Unavailable: The ledger does not answer, or the index, where the id may be that of an added work.
         """
-        work = self._work(work_id)
+        work = await self._known(checked_work_id(work_id))
         await self._register.as_of_now()
-        since = self._register.since(work.id, *work.people, contributor_id=work.contributor_id)
+        since = self._register.since(work_id, *work.people, contributor_id=work.contributor_id)
         return WorkAnswer(
-            id=work.id,
+            id=work_id,
             title=work.title,
             caption=work.caption,
-            keywords=work.keywords,
+            keywords=work.keywords if isinstance(work, Work) else (),
             contributor=display_name(work.contributor),
             licence=work.licence,
             source=work.source,
@@ -92,24 +110,67 @@ class Catalog:
 
         Raises:
             InvalidInput: `work_id` cannot be an id.
-            NotFound: The corpus holds no such work, or it is withdrawn.
-            Unavailable: The ledger does not answer.
+            NotFound: There is no such work, it is withdrawn, or there is no picture of it here.
+            Unavailable: As for `work`.
         """
         work = await self.work(work_id)
         if work.withdrawn:
             raise NotFound(f"work {quoted(work_id)} is withdrawn, and its picture is not shown", field="id")
-        return self.picture_of(work)
-
-    def picture_of(self, work: WorkAnswer) -> bytes:
-        """The thumbnail of a work that was read, WebP; empty for a withdrawn work."""
-        return b"" if work.withdrawn else thumbnail_of(self._work(work.id).thumbnail)
-
-    def _work(self, work_id: str) -> Work:
-        try:
-            return self._works[checked_work_id(work_id)]
-        except KeyError:
+        picture = await self.picture_of(work)
+        if not picture:
             raise NotFound(
-                f"work {quoted(work_id)} is not in corpus {self.name!r} ({len(self._works):,} works); use "
-                "the id of a listed work",
+                f"there is no picture of work {quoted(work_id)} here; its description is at"
+                f" /v1/works/{work_id}",
                 field="id",
-            ) from None
+            )
+        return picture
+
+    async def picture_of(self, work: WorkAnswer) -> bytes:
+        """The thumbnail of a work that was read, WebP; empty for a withdrawn work or without a picture.
+
+        Raises:
+            Unavailable: The ledger does not answer.
+        """
+        if work.withdrawn:
+            return b""
+        own = self._works.get(work.id)
+        found = own or await self._packed(work.id, await self._added.additions())
+        # The copy of an earlier addition may hold another work under the same id.
+        if found is None or (found.caption, found.source) != (work.caption, work.source):
+            return b""
+        return await asyncio.to_thread(thumbnail_of, found.thumbnail)
+
+    async def _known(self, work_id: str) -> Work | Hit:
+        own = self._works.get(work_id)
+        return own if own is not None else await self._known_outside_the_corpus(work_id)
+
+    async def _known_outside_the_corpus(self, work_id: str) -> Work | Hit:
+        additions, unanswered = await self._added.additions(), None
+        try:
+            indexed = (await self._added.indexed([work_id])).get(work_id)
+        except CreditlineError as error:
+            indexed, unanswered = None, error
+        # A build that was loaded since does not hold the additions, but earlier answers name them.
+        found = indexed or await self._packed(work_id, additions)
+        if found is not None:
+            return found
+        if unanswered is not None and additions.statements:
+            raise unanswered
+        raise NotFound(
+            f"work {quoted(work_id)} is neither in corpus {self.name!r} ({len(self._works):,} works) nor in"
+            " the live build; use the id of a listed work",
+            field="id",
+        )
+
+    async def _packed(self, work_id: str, additions: Additions) -> Work | None:
+        """An added work as the newest statement's copy holds it; None without a readable copy of it."""
+        packed = [statement.content.get("packed") for statement in reversed(additions.statements)]
+        for path in (Path(name) for name in packed if name):
+            try:
+                found = await asyncio.to_thread(read_packed_work, path, work_id)
+            except (NotReady, InvalidInput) as error:
+                _log.warning("the copy of added works is not readable here: %s", error)
+                continue
+            if found is not None:
+                return found
+        return None
