@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +16,15 @@ import pytest
 from typer.testing import CliRunner
 
 from creditline.api.answers import AttributionAnswer
+from creditline.cli.credit_line.recorded import recorded_line
 from creditline.cli.index import app
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Work, read_corpus
-from creditline.errors import FingerprintMismatch, NotReady
+from creditline.errors import FingerprintMismatch, NotFound, NotReady
 from creditline.index import WorkIndex, index_release
 from creditline.index.points import WorkPoint
-from creditline.ledger import AdditionKind, Ledger, WithdrawalKind
-from tests.benchmarks.bring.adding import write_augmented
+from creditline.ledger import AdditionKind, AdditionRecord, Ledger, WithdrawalKind
+from tests.benchmarks.bring.adding import answered, write_augmented
 from tests.gateway.conftest import GENERATOR, RunningGateway, running_gateway
 from tests.gateway.served import Served
 from tests.index.works_made_up import CONTRIBUTORS, made_up_works, unit_vectors
@@ -48,6 +54,11 @@ class Place:
         with Ledger.open(self.gateway.settings.ledger_url) as ledger:
             name = self.served.release.name
             ledger.record_addition(kind, release=name, generator=generator, content=content)
+
+    def additions(self) -> tuple[AdditionRecord, ...]:
+        """All records of the gateway's ledger about works added to the release."""
+        with Ledger.open(self.gateway.settings.ledger_url) as ledger:
+            return ledger.additions(self.served.release.name).records
 
     def is_ready(self) -> bool:
         with self.gateway.http() as http:
@@ -140,32 +151,83 @@ def test_works_under_a_statement_are_owed_by_the_pictures_of_its_generator_only(
     assert (of_base.corpus_works, of_base.works_newer_than_calibration) == (works, 0)
 
 
-def test_the_command_adds_works_on_a_statement_once_and_leaves_the_withdrawn_out(
+def _arguments(place: Place, source: Path) -> list[str]:
+    settings = place.gateway.settings
+    arguments = ["add", str(source), "--to", str(place.served.release.directory), "--trained-on", GENERATOR]
+    arguments += ["--by", "Ann", "--embedder", place.served.embedder_target, "--no-optimize"]
+    return [
+        *arguments,
+        *("--qdrant", f"127.0.0.1:{settings.qdrant_grpc_port}"),
+        *("--ledger", settings.ledger_url),
+    ]
+
+
+def test_the_command_adds_works_on_a_statement_once_under_load_and_leaves_the_withdrawn_out(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_augmented(tmp_path / "new", 6, seed=1)
     with Ledger.open(place.gateway.settings.ledger_url) as ledger:
         ledger.withdraw(WithdrawalKind.WORK, "new-00003.png")
-    arguments = ["add", str(tmp_path / "new"), "--to", str(place.served.release.directory)]
-    arguments += ["--trained-on", GENERATOR, "--by", "Ann", "--embedder", place.served.embedder_target]
-    arguments += ["--qdrant", f"127.0.0.1:{place.gateway.settings.qdrant_grpc_port}", "--no-optimize"]
-    arguments += ["--ledger", place.gateway.settings.ledger_url]
-    first, again = (CliRunner().invoke(app, arguments, catch_exceptions=False).output for _ in range(2))
+    arguments = _arguments(place, tmp_path / "new")
+    with answered(place.gateway.target, "", GENERATOR, list(place.served.corpus.works)) as answers:
+        first, again = (CliRunner().invoke(app, arguments, catch_exceptions=False).output for _ in range(2))
+        _until(lambda: answers.newest == 6, seconds=60)
+    assert answers.failures == []
     assert "6 new, 0 replaced, 0 kept as they were, 0 refused" in first
     assert "is complete already" in again
-    time.sleep(1.2)
     with place.gateway.client() as client:
         answer = place.ask(client, 1000)
+        line = recorded_line(client, answer.attribution_id)
+        with pytest.raises(NotFound, match="is withdrawn"):
+            client.thumbnail("new-00003.png")
     assert answer.works_newer_than_calibration == 6
+    assert all(line.shows(work) for work in line.works)
     listed = {work for each in answer.works for work in (each.id, *each.copies) if work.startswith("new-")}
     assert listed == {f"new-{number:05d}.png" for number in (0, 1, 2, 4, 5)}
-    with Ledger.open(place.gateway.settings.ledger_url) as ledger:
-        stated, added = ledger.additions(place.served.release.name).records
+    stated, added = place.additions()
     assert (stated.requested_by, stated.content["works"], stated.generator) == ("Ann", 6, GENERATOR)
     assert (added.kind, added.content["written"], added.content["withdrawn"]) == (AdditionKind.ADDED, 6, 1)
     packed = read_corpus(Path(stated.content["packed"]))
     assert packed.fingerprint == stated.content["packed_fingerprint"]
+
+
+@pytest.mark.parametrize("killed", ["once it is stated", "once the works are written"])
+def test_an_addition_that_was_killed_is_finished_by_a_second_call_with_one_statement_and_nothing_double(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_augmented(tmp_path / "new", 5, seed=2)
+    arguments, release = _arguments(place, tmp_path / "new"), place.served.release
+    command = [sys.executable, "-m", "creditline.cli.main", "index", *arguments]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as first:
+        _until(lambda: bool(place.additions()), seconds=120)
+        if killed == "once the works are written":
+            # While this transaction is open, the command cannot record that it is done.
+            with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
+                ledger.execute("BEGIN IMMEDIATE")
+                _until(lambda: place.index.count(release.collection) == release.works + 5, seconds=120)
+                first.kill()
+                first.wait()
+        first.kill()
+    assert first.returncode == -signal.SIGKILL
+    assert [record.kind for record in place.additions()] == [AdditionKind.STATED]
+    output = CliRunner().invoke(app, arguments, catch_exceptions=False).output
+    assert "resuming addition" in output
+    stated, added = place.additions()
+    assert (stated.kind, added.kind, added.addition) == (
+        AdditionKind.STATED,
+        AdditionKind.ADDED,
+        stated.id,
+    )
+    assert added.content["written"] + added.content["kept"] == 5
+    assert (added.content["replaced"], added.content["refused"], added.content["broken"]) == (0, 0, 0)
+    assert place.index.count(release.collection) == release.works + 5
+    with place.gateway.client() as client:
+        _until(lambda: place.ask(client, 1).works_newer_than_calibration == 5)
+        answer = place.ask(client, 1000)
+    listed = [work for each in answer.works for work in (each.id, *each.copies) if work.startswith("new-")]
+    assert sorted(listed) == [f"new-{number:05d}.png" for number in range(5)]
 
 
 def test_answers_say_when_a_check_found_that_the_calibration_does_not_hold(place: Place) -> None:
