@@ -25,8 +25,9 @@ from creditline.evaluation.agreement import spearman
 from creditline.generator.pipeline import Generator
 
 ROWS = list(range(0, 40, 2))
-# So small that the loss is as good as linear along the step.
-_SMALL_SIZE = 1e-3
+# So small that the loss is as good as linear along the step, and so large that float32 resolves its changes:
+# a tenth of it changes losses near 1 by 1e-7, which is their rounding.
+_SMALL_SIZE = 1e-2
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_first_order_scores_are_the_limit_of_real_unlearning(teacher: Teacher, q
     change = _SMALL_SIZE * unit * direction
     real = teacher.influence_after(Step(change, _SMALL_SIZE * unit, 1.0, 1.0), ROWS) / _SMALL_SIZE
     predicted = teacher.first_order(encoded)[0, ROWS]
-    assert spearman(predicted, real) > 0.9
+    assert spearman(predicted, real) > 0.95
     assert np.corrcoef(predicted, real)[0, 1] > 0.95
 
 

@@ -24,7 +24,6 @@ from tests.gateway.conftest import GENERATOR
         ({"k": 0}, "k", "k is 0"),
         ({"k": -3}, "k", "k is -3"),
         ({"k": 10_000}, "k", "k is 10000"),
-        ({"generator": ""}, "generator", "''"),
         ({"generator": "sd-1.5"}, "generator", "sd-1.5"),
         ({"generator": "A" * 64}, "generator", "64 hex digits in lower case"),
     ],
