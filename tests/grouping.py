@@ -22,14 +22,24 @@ _TESTS = Path(__file__).parent
 # Rooms that share an expensive session fixture, and units that take longer than ten seconds; longest first.
 _ROOMS = ("evaluation/lab", "gateway", "teacher", "embedder", "index")
 _LONGEST_FIRST = (
-    *("evaluation/lab", "gateway", "teacher", "e2e/test_main_job.py", "distillation/test_pipeline.py"),
-    *("embedder", "index", "local/qdrant/test_snapshots.py", "cli/test_demo.py", "local/test_stack.py"),
-    *(
-        "cli/test_index.py",
-        "local/qdrant/test_server.py",
-        "cli/test_lab.py",
-        "local/qdrant/test_as_in_memory.py",
-    ),
+    "evaluation/lab",
+    "gateway",
+    "index",
+    "teacher",
+    "benchmarks/bring/test_commands.py",
+    "e2e/test_main_job.py",
+    "distillation/test_pipeline.py",
+    "benchmarks/bring/test_spellings.py",
+    "generator/test_pipeline_directories.py",
+    "embedder",
+    "attribution/test_finite_scores.py",
+    "local/qdrant/test_snapshots.py",
+    "cli/test_demo.py",
+    "local/test_stack.py",
+    "cli/test_index.py",
+    "local/qdrant/test_server.py",
+    "cli/test_lab.py",
+    "local/qdrant/test_as_in_memory.py",
 )
 
 
