@@ -82,12 +82,12 @@ def _two_builds(index: WorkIndex) -> tuple[str, str]:
 
 
 async def _switch(index: WorkIndex, both: tuple[str, str], switches: int, found: Promotions) -> None:
-    """Alternate promotions of either build and rollbacks."""
+    """Alternate promotions of the first build and rollbacks to the second."""
     for number in range(switches):
         if number % 2:
             await asyncio.to_thread(roll_back, index, _ALIAS)
         else:
-            await asyncio.to_thread(promote, index, _ALIAS, both[(number // 2) % 2])
+            await asyncio.to_thread(promote, index, _ALIAS, both[0])
         found.switches += 1
         # Varied, so that switches do not fall into step with the queries.
         await asyncio.sleep(_SHORTEST_SECONDS * (1 + number % 7))

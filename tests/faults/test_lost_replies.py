@@ -32,7 +32,7 @@ _WORKS = 40
 # Three batches.
 _INGESTED = 60
 _PLAN = IndexPlan(upsert_batch=20)
-_FIELDS = {"withdrawn", "created", "person_keys", "licence", "origin"}
+_FIELDS = {"withdrawn", "created", "person_keys", "licence", "origin", "consent"}
 _SECONDS = 60.0
 _RETRIES = RetryPolicy(max_seconds=2.0)
 
@@ -44,7 +44,7 @@ _WRITES = {_CREATE, _UPDATE, _DELETE, _SWITCH, _UPSERT, _FIELD_INDEX, _SET_PAYLO
 # Write calls of a load that replaces another: (call, its number).
 _BEFORE_THE_SWITCH = [
     (_CREATE, 1),
-    *((_FIELD_INDEX, number) for number in range(1, 6)),
+    *((_FIELD_INDEX, number) for number in range(1, 7)),
     *((_UPSERT, number) for number in (1, 2)),
     (_SET_PAYLOAD, 1),
     # The optimizer, then the mark.

@@ -248,6 +248,7 @@ def test_local_up_and_index_load_leave_an_operators_live_build_as_it_is(
     release, state = _made_up_release(tmp_path / "release"), tmp_path / "state"
     load = ["load", "--release", str(release.directory)]
     monkeypatch.setenv("CREDITLINE_LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+    Ledger.open(f"sqlite:///{tmp_path}/ledger.db").close()
 
     def stack(said: list[str], *, replace_live: bool = False) -> LocalStack:
         return LocalStack(
