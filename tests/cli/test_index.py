@@ -94,6 +94,9 @@ def test_builds_are_promoted_and_rolled_back(ingested: WorkIndex) -> None:
     with pytest.raises(NotFound, match="no earlier build to roll back to"):
         _run("rollback", "works-cli")
     assert "118" in _run("show").output
+    # The table may break a cell's line between two aliases.
+    shown = {each["collection"]: each for each in json.loads(_run("show", "--json").output)}
+    assert shown["works-cli.1"]["aliases"] == ["works-cli", "works-cli.before"]
 
 
 def test_what_was_withdrawn_after_the_ingest_is_withdrawn_when_a_build_is_promoted(
