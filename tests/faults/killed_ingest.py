@@ -15,7 +15,8 @@ from creditline.corpus.sources import open_source
 from creditline.errors import CreditlineError
 from creditline.index import IndexPlan, WorkIndex
 from creditline.index.ingest.checkpoint import Checkpoint
-from creditline.index.ingest.ingest import Ingest, Progress, SourceFeatures
+from creditline.index.ingest.ingest import Ingest, Progress
+from creditline.index.ingest.vectors import SourceFeatures
 from tests.index.works_made_up import WIDTH, unit_vectors
 from tests.local.qdrant_process import RunningQdrant, start_qdrant
 

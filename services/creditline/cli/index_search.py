@@ -104,7 +104,7 @@ def _embedded(
     from creditline.embedder_client.queries import embed_query
     from creditline.embedder_client.works import WorkEmbedder
     from creditline.index.encoders import check_encoder, recorded_encoder
-    from creditline.index.ingest.ingest import SourceFeatures
+    from creditline.index.ingest.vectors import SourceFeatures
     from creditline.pictures.queries import query_picture
 
     recorded = recorded_encoder(index, build)

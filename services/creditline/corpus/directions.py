@@ -1,9 +1,15 @@
-"""L2 normalisation of feature rows, with a mask of the rows that can be normalised."""
+"""L2 normalisation of rows of vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """L2-normalised rows; zero rows are left unchanged: (N, D) -> (N, D)."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
 
 
 def directions(rows: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.methods.similarity import unit_rows
+from creditline.corpus.directions import unit_rows
 from creditline.distillation.labels.candidates import add_by_student, draw_candidates
 from creditline.distillation.labels.checks import refuse_other_generator, refuse_unusable
 from creditline.distillation.labels.label_set import (

@@ -1,8 +1,8 @@
 """Vectors of works in Qdrant: collection layout, ingest, search, builds of releases, capacity planning.
 
 Public modules: `builds.ownership`, `builds.promotion`, `builds.releases`, `capacity.choice`,
-`capacity.estimates`, `capacity.values`, `encoders`, `ingest.checkpoint`, `ingest.ingest`, `search`,
-`withdrawal`, `works`.
+`capacity.estimates`, `capacity.values`, `encoders`, `ingest.checkpoint`, `ingest.ingest`, `ingest.vectors`,
+`search`, `withdrawal`, `works`.
 """
 
 from creditline.index.builds.loading import LoadAction, LoadOutcome, load_release

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as qdrant
 
+from creditline.corpus.directions import unit_rows
 from creditline.corpus.identity import key_of, keyed_holders, named_holders
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.failures import QdrantAddress, translate_errors
@@ -94,8 +95,7 @@ class AddedSample:
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
         """(M, D) float32, L2-normalised; float16 storage moves their lengths a little."""
-        vectors = np.stack(self.rows)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit_rows(np.stack(self.rows))
 
 
 class WorkSearch:

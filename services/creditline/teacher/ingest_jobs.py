@@ -21,9 +21,8 @@ from creditline.index.ingest.ingest import (
     IngestReport,
     Loader,
     ProgressListener,
-    SourceFeatures,
-    WorkVectors,
 )
+from creditline.index.ingest.vectors import SourceFeatures, WorkVectors
 from creditline.index.works import WorkIndex
 
 

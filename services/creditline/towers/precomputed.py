@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.corpus.clip_features import ClipFeatures
+from creditline.corpus.directions import unit_rows
 from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput
 from creditline.towers.towers import Towers
@@ -48,6 +49,4 @@ def precomputed_features(given: ClipFeatures, towers: Towers, corpus: Corpus) ->
 
 
 def _caption_features(towers: Towers, corpus: Corpus) -> NDArray[np.float32]:
-    features = towers.text_features([work.caption for work in corpus]).cpu().numpy()
-    normalised: NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
-    return normalised
+    return unit_rows(towers.text_features([work.caption for work in corpus]).cpu().numpy())

@@ -14,7 +14,8 @@ from pathlib import Path
 from creditline.corpus.sources import open_source
 from creditline.index import WorkIndex
 from creditline.index.ingest.checkpoint import Checkpoint
-from creditline.index.ingest.ingest import Ingest, Loader, SourceFeatures
+from creditline.index.ingest.ingest import Ingest, Loader
+from creditline.index.ingest.vectors import SourceFeatures
 
 
 def main() -> None:

@@ -19,8 +19,9 @@ from creditline.errors import Conflict, FingerprintMismatch, InvalidInput, NotRe
 from creditline.index import WorkIndex
 from creditline.index.encoders import record_encoder
 from creditline.index.ingest.checkpoint import Checkpoint, Counts
-from creditline.index.ingest.ingest import Ingest, Loader, Progress, SourceFeatures
+from creditline.index.ingest.ingest import Ingest, Loader, Progress
 from creditline.index.ingest.reading import next_batch
+from creditline.index.ingest.vectors import SourceFeatures
 from creditline.retries import RetryPolicy
 from tests.index.conftest import GRAPH_PLAN
 from tests.index.works_made_up import WIDTH, unit_vectors

@@ -35,13 +35,13 @@ from creditline.attribution.methods.similarity import (
     FeatureSimilarity,
     PixelSimilarity,
     RandomScores,
-    unit_rows,
 )
 from creditline.attribution.methods.timestep_gradients import Normalised, TimestepGradients
 from creditline.attribution.methods.trak import TrakDivisor
 from creditline.attribution.unlearning.fast_teacher import FastUnlearning
 from creditline.attribution.unlearning.forgetting import BoundedDescentAscent
 from creditline.attribution.unlearning.methods import WORK_DRAWS, Unlearning
+from creditline.corpus.directions import unit_rows
 from creditline.errors import InvalidInput
 from creditline.generator.losses import Draws
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Attributor, Gallery
+from creditline.corpus.directions import unit_rows
 from creditline.errors import InvalidInput, NotReady
 from creditline.pictures.preparation import pixels
 
@@ -143,12 +144,6 @@ def centred_pixels(gallery: Gallery, *, side: int) -> NDArray[np.float32]:
     means = rows.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     centred: NDArray[np.float32] = rows - means
     return centred
-
-
-def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """L2-normalised rows; zero vectors are left unchanged: (N, D) -> (N, D)."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
 
 
 def _not_prepared(name: str) -> NotReady:

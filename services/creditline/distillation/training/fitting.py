@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from creditline.attribution.methods.similarity import unit_rows
+from creditline.corpus.directions import unit_rows
 from creditline.device_setting import CPU
 from creditline.devices import torch_device
 from creditline.distillation.training.losses import DistillationLoss, Lists, LossKind

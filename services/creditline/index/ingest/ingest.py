@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,84 +25,19 @@ from creditline.errors import Conflict, InvalidInput
 from creditline.index.encoders import check_encoder, is_same_encoder, recorded_encoder
 from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.ingest.checkpoint import Broken, Checkpoint, Counts, FormerIngest, Position
+from creditline.index.ingest.comparison import Compared, Comparison
 from creditline.index.ingest.reading import PartEnd, Reading, next_batch
-from creditline.index.ingest.stored_works import Standing, StoredWorks
+from creditline.index.ingest.stored_works import StoredWorks
+from creditline.index.ingest.vectors import MIN_NORM, SourceFeatures, WorkVectors
 from creditline.index.points import WorkPoint
 from creditline.index.sending import FIVE_MINUTES, PendingUpsert, is_transient
 from creditline.index.works import WorkIndex
 from creditline.retries import RetryPolicy
 
 _BATCHES_IN_FLIGHT = 3
-# Shorter vectors have no meaningful direction.
-_MIN_NORM = 1e-12
-# Cosines of equal vectors stay above this after float16 rounding.
-_SAME_VECTOR_COSINE = 0.999
+# The second is begun while the first is embedded.
+_BATCHES_EMBEDDED = 2
 _NO_DIRECTION = "its vector has no direction (NaN, infinite or zero)"
-
-
-class WorkVectors(Protocol):
-    """Function from rows of a source to the vectors of their works."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the function; a resumed ingest must use the same one."""
-        ...
-
-    @property
-    def decodes_pictures(self) -> bool:
-        """Whether `embed` decodes pictures and reports their faults, so that the source need not."""
-        ...
-
-    def dimension_of(self, found: Found) -> int:
-        """Dimension of the vector of a row that holds a work."""
-        ...
-
-    def embed(self, found: Sequence[Found]) -> Sequence[npt.NDArray[np.float32] | str]:
-        """Compute the vectors of rows, all of which hold works.
-
-        Returns:
-            For each row the vector, (D,) float32, or the reason why it has none.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class SourceFeatures:
-    """Uses the image features of a source as vectors, L2-normalised."""
-
-    fingerprint: str = "features as they are"
-    """Identity of the function, stored in checkpoints."""
-    decodes_pictures: bool = False
-    """Whether `embed` decodes pictures: it does not look at them."""
-
-    def dimension_of(self, found: Found) -> int:
-        """Dimension of a row's image features. Raises InvalidInput if it has none."""
-        return len(_image_features(found))
-
-    def embed(self, found: Sequence[Found]) -> list[npt.NDArray[np.float32] | str]:
-        """Take the image features of rows.
-
-        Returns:
-            For each row (D,) float32, L2-normalised; zero vectors are left unchanged.
-
-        Raises:
-            InvalidInput: A row has no image features.
-        """
-        return [_normalised(_image_features(each)) for each in found]
-
-
-def _image_features(found: Found) -> npt.NDArray[np.float32]:
-    if found.image_features is None:
-        raise InvalidInput(
-            f"row {found.row} of {found.part} has no features; embed its picture with --embedder",
-            field="source",
-        )
-    return np.asarray(found.image_features, dtype=np.float32)
-
-
-def _normalised(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    length = np.linalg.norm(vector)
-    return np.divide(vector, length, dtype=np.float32) if length > _MIN_NORM else vector
 
 
 @dataclass(frozen=True)
@@ -316,100 +252,77 @@ class Ingest:
         return self.index.send(self.collection, batch.points, self.retries, self.rng)
 
     def _batches(self, reading: Reading, position: Position, dimension: int) -> Iterator[_Batch]:
-        """Batches after `position`, each with the position that follows it."""
-        known_encoder = is_same_encoder(
-            recorded_encoder(self.index, self.collection), self.vectors.fingerprint
+        """Batches after `position`, each with the position that follows it.
+
+        A batch is read, compared and begun while the one before it is still embedded, so that an embedder is
+        never idle between two batches.
+        """
+        threads = ThreadPoolExecutor(_BATCHES_EMBEDDED, "embed")
+        begun = self._begun(reading, position, threads)
+        try:
+            with closing(acknowledged_in_order(begun, _begun_call, limit=_BATCHES_EMBEDDED)) as embedded:
+                for batch in embedded:
+                    finished = self._finished(batch, position.counts, dimension)
+                    position = finished.position
+                    yield finished
+        finally:
+            # The last call of a failed ingest may take minutes; the embedder's client ends it.
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(self, reading: Reading, start: Position, threads: Executor) -> Iterator[_Begun]:
+        """Batches that are compared with the collection and whose embedding has begun."""
+        comparison = Comparison(
+            StoredWorks(self.index, self.collection, _BATCHES_IN_FLIGHT + _BATCHES_EMBEDDED + 1),
+            self.withdrawn,
+            keeps=is_same_encoder(recorded_encoder(self.index, self.collection), self.vectors.fingerprint),
+            overwrite=self.overwrite,
+            with_vectors=isinstance(self.vectors, SourceFeatures),
+            retries=self.retries,
+            rng=self.rng,
         )
-        stored = StoredWorks(self.index, self.collection, _BATCHES_IN_FLIGHT + 1)
-        rows, is_first = iter(reading), True
+        rows, part, row, is_first = iter(reading), start.part, start.row, True
         while taken := next_batch(rows, self.index.batch_size):
             found = [each for each in taken if isinstance(each, Found)]
-            sorted_rows = self._sorted(found, stored, dimension, keeps=known_encoder)
-            if is_first and found:
-                _refuse_if_all_collide(sorted_rows, self.collection)
-                is_first = False
-            part, row = (found[-1].part, found[-1].row + 1) if found else (position.part, position.row)
-            position = replace(position, part=part, row=row, counts=position.counts + sorted_rows.counts)
+            if found:
+                part, row = found[-1].part, found[-1].row + 1
             ended = {end.part: end.fingerprint for end in taken if isinstance(end, PartEnd)}
-            # The pictures of this batch are not held while the next one is read.
-            del taken, found
-            yield _Batch(
-                sorted_rows.points, sorted_rows.broken, position, reading.fingerprint(position.part), ended
+            compared = comparison.compare(found)
+            vectors = threads.submit(self.vectors.embed, compared.to_write) if compared.to_write else None
+            yield _Begun(
+                compared, vectors, part, row, reading.fingerprint(part), ended, is_first and bool(found)
             )
+            is_first = is_first and not found
+            # The pictures of this batch are not held while the next one is read.
+            del taken, found, compared, vectors
 
-    def _sorted(
-        self, rows: Sequence[Found], stored: StoredWorks, dimension: int, *, keeps: bool
-    ) -> _SortedRows:
-        """Sort rows into works to write, works to keep, and rows that are broken or refused.
+    def _finished(self, batch: _Begun, before: Counts, dimension: int) -> _Batch:
+        """The batch with its points and the position that follows it.
 
-        Args:
-            rows: Rows of one batch.
-            stored: The works that the collection holds.
-            dimension: Dimension of the collection.
-            keeps: Whether works that the collection holds already are kept without being embedded.
+        Raises:
+            InvalidInput: The vectors do not fit the collection.
+            Conflict: The batch is the first, and all its works have the ids of other works.
         """
-        broken = [Broken(found.part, found.row, found.broken) for found in rows if found.work is None]
-        with_work = [found for found in rows if found.work is not None]
-        works = [found.work for found in with_work if found.work is not None]
-        standings = self._standings(with_work, works, stored)
-        refused = [
-            Broken(found.part, found.row, _collision(found.work))
-            for found, standing in zip(with_work, standings, strict=True)
-            if standing is Standing.OTHER and not self.overwrite and found.work is not None
-        ]
-        kept = [
-            work
-            for work, standing in zip(works, standings, strict=True)
-            if standing is Standing.SAME and keeps
-        ]
-        to_write = [
-            (found, standing)
-            for found, standing in zip(with_work, standings, strict=True)
-            if standing in (Standing.ABSENT, Standing.OLDER)
-            or (standing is Standing.OTHER and self.overwrite)
-            or (standing is Standing.SAME and not keeps)
-        ]
-        points, unusable = self._points([found for found, _ in to_write], stored, dimension)
-        written_ids = {point.work_id for point in points}
-        new = sum(
-            standing is Standing.ABSENT and found.work is not None and found.work.id in written_ids
-            for found, standing in to_write
-        )
-        self._state_training(kept, stored)
+        points, unusable = self._points(batch, dimension)
+        compared = batch.compared
+        new = len(compared.new.intersection(point.work_id for point in points))
         counts = Counts(
             written=new,
             replaced=len(points) - new,
-            kept=len(kept),
-            refused=len(refused),
-            broken=len(broken) + len(unusable),
-            withdrawn=sum(point.withdrawn for point in points) + sum(map(self.withdrawn, kept)),
+            kept=len(compared.kept),
+            refused=len(compared.refused),
+            broken=len(compared.broken) + len(unusable),
+            withdrawn=sum(point.withdrawn for point in points) + sum(map(self.withdrawn, compared.kept)),
         )
-        return _SortedRows(points, [*broken, *unusable, *refused], counts)
+        if batch.is_first:
+            _refuse_if_all_collide(counts, self.collection)
+        self._state_training(compared)
+        position = Position(batch.part, batch.row, before + counts)
+        broken = [*compared.broken, *unusable, *compared.refused]
+        return _Batch(points, broken, position, batch.part_fingerprint, batch.finished_parts)
 
-    def _standings(self, rows: Sequence[Found], works: Sequence[Work], stored: StoredWorks) -> list[Standing]:
-        """What the collection holds under the ids of the rows' works."""
-        stored.read(works, self.retries, self.rng, with_vectors=isinstance(self.vectors, SourceFeatures))
-        return [
-            Standing.OLDER
-            if standing is Standing.SAME and self._has_changed(found, work, stored)
-            else standing
-            for found, work, standing in zip(rows, works, stored.standings(works), strict=True)
-        ]
-
-    def _has_changed(self, found: Found, work: Work, stored: StoredWorks) -> bool:
-        """Whether a work has been withdrawn, or its vector replaced, since the collection stored it."""
-        if stored.is_withdrawn(work.id) not in (None, self.withdrawn(work)):
-            return True
-        before, now = stored.vector(work.id), found.image_features
-        if before is None or now is None or before.shape != now.shape:
-            return False
-        return not float(before @ now) > _SAME_VECTOR_COSINE * float(np.linalg.norm(now))
-
-    def _points(
-        self, rows: Sequence[Found], stored: StoredWorks, dimension: int
-    ) -> tuple[list[WorkPoint], list[Broken]]:
-        """Embed rows that hold works; a row is broken if it cannot be embedded, or to no direction."""
-        answers = self.vectors.embed(rows) if rows else ()
+    def _points(self, batch: _Begun, dimension: int) -> tuple[list[WorkPoint], list[Broken]]:
+        """Points of the rows to be written; a row is broken if it has no vector, or one of no direction."""
+        rows, answers = batch.compared.to_write, batch.vectors.result() if batch.vectors else ()
         _refuse_other_dimension(answers, dimension, self.collection)
         directions = [each if isinstance(each, str) else _direction(each) for each in answers]
         broken = [
@@ -422,23 +335,23 @@ class Ingest:
                 found.work,
                 vector,
                 withdrawn=self.withdrawn(found.work),
-                trained_on=self._trained_on(found.work.id, stored),
+                trained_on=self._trained_on(found.work.id, batch.compared),
             )
             for found, vector in zip(rows, directions, strict=True)
             if found.work is not None and not isinstance(vector, str)
         ]
         return points, broken
 
-    def _trained_on(self, work_id: str, stored: StoredWorks) -> tuple[str, ...]:
-        before = stored.trained_on(work_id)
+    def _trained_on(self, work_id: str, compared: Compared) -> tuple[str, ...]:
+        before = compared.trained_on.get(work_id, ())
         return self.addition.generators_of(work_id, before) if self.addition else before
 
-    def _state_training(self, kept: Sequence[Work], stored: StoredWorks) -> None:
+    def _state_training(self, compared: Compared) -> None:
         """Apply the statement of an addition to works that the collection holds already."""
         changes: dict[tuple[str, ...], list[str]] = {}
-        for work in kept if self.addition else ():
-            generators = self._trained_on(work.id, stored)
-            if generators != stored.trained_on(work.id):
+        for work in compared.kept if self.addition else ():
+            generators = self._trained_on(work.id, compared)
+            if generators != compared.trained_on.get(work.id, ()):
                 changes.setdefault(generators, []).append(work.id)
         for generators, ids in changes.items():
             write = partial(self.index.set_trained_on, self.collection, ids, generators)
@@ -446,15 +359,37 @@ class Ingest:
 
 
 @dataclass(frozen=True, eq=False)
-class _SortedRows:
-    """Rows of one batch by outcome."""
+class _Begun:
+    """One batch of rows that is being embedded; it is acknowledged once it is."""
 
-    points: list[WorkPoint]
-    """Works to write."""
-    broken: list[Broken]
-    """Rows that are not written, with the reasons."""
-    counts: Counts
-    """Numbers of the outcomes."""
+    compared: Compared
+    """Its rows by what becomes of them."""
+    vectors: Future[Sequence[npt.NDArray[np.float32] | str]] | None
+    """Vectors of the rows to be written, or the reasons why they have none; None: no row is to be written."""
+    part: str
+    """Name of the part of its last row."""
+    row: int
+    """Number of the row that follows in that part."""
+    part_fingerprint: str
+    """Fingerprint of that part."""
+    finished_parts: Mapping[str, str]
+    """Fingerprints of the parts that end in the batch."""
+    is_first: bool
+    """Whether it is the first batch with rows."""
+
+    def acknowledged(self) -> None:
+        """Wait until the rows are embedded. Raises the error of `WorkVectors.embed`."""
+        if self.vectors:
+            self.vectors.result()
+
+    def cancel(self) -> None:
+        """Leave the embedding if it has not begun."""
+        if self.vectors:
+            self.vectors.cancel()
+
+
+def _begun_call(batch: _Begun) -> _Begun:
+    return batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -483,9 +418,8 @@ class _NothingToSend:
         """Nothing is in flight."""
 
 
-def _refuse_if_all_collide(first: _SortedRows, collection: str) -> None:
+def _refuse_if_all_collide(counts: Counts, collection: str) -> None:
     """Refuse a source whose first works all have the ids of other works, as two that number from 0 do."""
-    counts = first.counts
     if counts.refused and not counts.works:
         raise Conflict(
             f"all {counts.refused} works of the first batch have ids under which {collection!r} holds other"
@@ -496,17 +430,10 @@ def _refuse_if_all_collide(first: _SortedRows, collection: str) -> None:
         )
 
 
-def _collision(work: Work) -> str:
-    return (
-        f"the collection holds another work under the id {work.id!r}; name the ids of this source with"
-        f' {{"ids": "NAME"}} in {SOURCE_FILE}, or write over the other work with --replace'
-    )
-
-
 def _direction(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | str:
     """The vector, or the reason why it has no direction."""
     length = float(np.linalg.norm(vector))
-    return vector if np.isfinite(length) and length > _MIN_NORM else _NO_DIRECTION
+    return vector if np.isfinite(length) and length > MIN_NORM else _NO_DIRECTION
 
 
 def _refuse_other_dimension(
