@@ -1,6 +1,7 @@
 # Everything here works on a fresh clone: a target that needs the environment makes it first (no root, no apt).
 #   make demo            one credit line, end to end, into demo/     (PROMPT="a red ladybug" make demo)
-#   make test            all tests                                   (TESTS=tests/cli make test)
+#   make test            the tests                                   (TESTS=tests/cli make test)
+#   make test-heavy      the long cases of kinds that make test has the core of (a quarter of an hour)
 #   make check-images    the wheel in an environment for each image, started (needs the package index)
 #   make test-system     the tests that need the system's packages   (apt-get install postgresql)
 #   make check           format, lint, types, layers, protos, tests
@@ -31,10 +32,10 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index bench-bring clean
+.PHONY: help install demo test test-heavy test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index bench-bring clean
 
 help:
-	@sed -n '2,6s/^# *//p' Makefile
+	@sed -n '2,7s/^# *//p' Makefile
 
 install: $(INSTALLED)
 
@@ -51,6 +52,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TESTS) $(PYTEST_ARGUMENTS)
+
+test-heavy: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "heavy and not system" -n $(WORKERS) $(TESTS) $(PYTEST_ARGUMENTS)
 
 test-system: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m system $(TESTS) $(PYTEST_ARGUMENTS)

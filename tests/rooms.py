@@ -39,10 +39,15 @@ class Rooms:
     def imported_from_outside(self, room: str) -> set[str]:
         """Modules of a room that modules of other rooms import."""
         others = (name for name in self.paths if name != room and not name.startswith(f"{room}."))
-        targets = {target for name in others for target in self._imports(name)}
+        targets = {target for name in others for target in self._imports[name]}
         return {name.removeprefix(f"{room}.") for name in targets if name.startswith(f"{room}.")}
 
-    def _imports(self, module: str) -> Iterator[str]:
+    @cached_property
+    def _imports(self) -> dict[str, set[str]]:
+        """What each module imports: modules, or names of others' packages."""
+        return {module: set(self._imports_of(module)) for module in self.paths}
+
+    def _imports_of(self, module: str) -> Iterator[str]:
         for node in ast.walk(ast.parse(self.paths[module].read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = (f"{node.module}.{alias.name}" for alias in node.names)

@@ -126,7 +126,13 @@ METHODS: dict[str, MethodFactory] = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Takes ten times as long as the others.
+_LONG = {"fast"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.heavy] * (name in _LONG)) for name in METHODS]
+)
 def test_a_method_runs_there_from_the_works_to_the_scores(
     name: str, meta_generator: Generator, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def _refused(*arguments: str, **environment: str) -> str:
     return done.stderr
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_an_absent_gpu_is_refused_by_option_and_by_variable(tmp_path: Path) -> None:
     sample = ("generator", "sample", "a cat", "--generator", str(tmp_path))

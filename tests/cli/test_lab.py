@@ -47,6 +47,7 @@ def lab_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return run
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_method_is_run_judged_and_saved(tmp_path: Path) -> None:
     done = _lab(

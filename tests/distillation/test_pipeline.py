@@ -97,6 +97,7 @@ def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
     return open_release(output / "release")
 
 
+@pytest.mark.heavy
 def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
     config: Path, whole: Release, small_corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_run_killed_at_three_places_gives_the_release_of_one_that_was_not(
     _labels_are_of_candidates(read_labels(output / "labels"), read_labels(output / "first-labels"))
 
 
+@pytest.mark.heavy
 def test_two_shards_started_at_once_build_each_stage_once_and_label_what_one_process_would(
     config: Path, whole: Release, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ async def _one_more_forward(served: Served, before: float) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.heavy
 def test_a_reply_delayed_past_the_deadline_ends_the_call_at_the_deadline(
     proxy: TcpProxy, embedder_release: Release, work: Work
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_call_in_flight_is_answered_when_the_process_gets_a_stop_signal(
         process.communicate()
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_an_ingest_whose_embedder_is_killed_and_started_again_writes_every_work_once(
     embedder_release: Release, small_corpus: Corpus, tmp_path: Path

@@ -130,6 +130,7 @@ def _wait_for_calls(replicas: Replicas, address: str, calls: int = 10) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("stop_grace_seconds", [5.0, 0.0], ids=["graceful", "abrupt"])
 def test_no_call_fails_while_all_replicas_are_replaced_one_after_another(
     replicas: Replicas, stop_grace_seconds: float

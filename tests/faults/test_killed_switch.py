@@ -111,6 +111,7 @@ def test_a_promotion_killed_after_any_of_its_actions_is_either_undone_or_done(
     assert roll_back(index, _ALIAS) == second
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("before", "live", "back_to", "further_back", "actions"),
     [
@@ -143,6 +144,7 @@ def test_a_rollback_killed_after_any_of_its_actions_is_either_undone_or_done(
         assert index.count(_ALIAS) == 0, "the alias answers"
 
 
+@pytest.mark.heavy
 def test_a_load_killed_during_its_switch_keeps_both_builds_and_the_next_load_completes_it(
     tmp_path: Path,
 ) -> None:

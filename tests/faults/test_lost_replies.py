@@ -145,6 +145,7 @@ def test_the_lists_above_hold_every_write_call_of_a_load(running: RunningQdrant,
     _assert_live(loaded, number + 1)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("method", "number"), _BEFORE_THE_SWITCH)
 def test_a_reply_lost_before_the_switch_leaves_the_live_build_and_nothing_else(
     running: RunningQdrant, loaded: WorkIndex, method: str, number: int
@@ -157,6 +158,7 @@ def test_a_reply_lost_before_the_switch_leaves_the_live_build_and_nothing_else(
     assert builds(loaded, _ALIAS) == [f"{_ALIAS}.{live - 1}", f"{_ALIAS}.{live}"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("method", "number"), _FROM_THE_SWITCH_ON)
 def test_a_reply_lost_from_the_switch_on_leaves_the_new_build_live(
     running: RunningQdrant, loaded: WorkIndex, method: str, number: int
@@ -168,6 +170,7 @@ def test_a_reply_lost_from_the_switch_on_leaves_the_new_build_live(
     _assert_live(loaded, live + 1)
 
 
+@pytest.mark.heavy
 def test_a_client_reconnects_after_a_switch_without_a_reply(
     running: RunningQdrant, loaded: WorkIndex
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from creditline.ledger import Ledger
 from tests.faults.withdrawn_seen import withdrawn_seen
 from tests.local.qdrant_process import local_qdrant
@@ -12,6 +14,7 @@ from tests.local.qdrant_process import local_qdrant
 _SEARCHES = 300
 
 
+@pytest.mark.heavy
 def test_no_search_after_the_acknowledgement_shows_a_withdrawn_work(tmp_path: Path) -> None:
     with (
         local_qdrant(tmp_path / "qdrant") as running,

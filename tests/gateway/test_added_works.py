@@ -192,6 +192,7 @@ def test_the_command_adds_works_on_a_statement_once_under_load_and_leaves_the_wi
     assert packed.fingerprint == stated.content["packed_fingerprint"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("killed", ["once it is stated", "once the works are written"])
 def test_an_addition_that_was_killed_is_finished_by_a_second_call_with_one_statement_and_nothing_double(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str

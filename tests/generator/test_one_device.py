@@ -93,6 +93,7 @@ def _vae_task(directory: Path) -> TrainingTask:
     return VaeTask()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("make", [_unet_task, _lab_task, _vae_task])
 def test_a_model_is_trained_checkpointed_and_resumed_there(make: object, tmp_path: Path) -> None:
     task = make(tmp_path)  # type: ignore[operator]

@@ -12,6 +12,7 @@ from creditline.release import open_release
 from tests.benchmarks.bring.commands import newcomer, to_an_audited_answer
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_folder_and_a_generator_become_an_audited_answer_in_four_commands(tmp_path: Path) -> None:

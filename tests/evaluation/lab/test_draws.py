@@ -40,6 +40,7 @@ def record(setting: LabSetting, directory: Path) -> DrawRecord:
     return collect_draws(setting, forgetting, _ROWS, directory)
 
 
+@pytest.mark.heavy
 def test_the_mean_over_draws_is_the_change_by_unlearning(
     setting: LabSetting, record: DrawRecord, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ _PLAN = LabPlan(
 )
 
 
+@pytest.mark.heavy
 def test_a_lab_is_trained_restored_and_scored_there(small_corpus: Corpus, tmp_path: Path) -> None:
     plan, lab, again = _PLAN, tmp_path / "lab", tmp_path / "again"
     with one_device():

@@ -41,7 +41,17 @@ def test_a_setting_is_the_lab_as_it_was_trained(setting: LabSetting, trained_lab
 
 
 @pytest.mark.parametrize(
-    "name", ["random", "joined", "nda", "trak", "relative-influence", "consensus", "abu", "mucs"]
+    "name",
+    [
+        "random",
+        "joined",
+        "nda",
+        "trak",
+        "relative-influence",
+        pytest.param("consensus", marks=pytest.mark.heavy),
+        "abu",
+        pytest.param("mucs", marks=pytest.mark.heavy),
+    ],
 )
 def test_a_method_scores_every_work_for_every_query(
     name: str, setting: LabSetting, context: MethodContext, tmp_path: Path

@@ -292,6 +292,7 @@ def _group(group: models.PointGroup) -> Any:
     return group.id, [(hit.id, pytest.approx(hit.score, abs=1e-5), hit.payload or {}) for hit in group.hits]
 
 
+@pytest.mark.heavy
 @settings(
     max_examples=_EXAMPLES,
     deadline=None,

@@ -79,6 +79,7 @@ def test_a_full_disk_rejects_writes_keeps_its_points_and_recovers(small_disk: Pa
         client.close()
 
 
+@pytest.mark.heavy
 def test_an_optimization_without_disk_space_is_reported_and_changes_nothing(small_disk: Path) -> None:
     with local_qdrant(small_disk / "qdrant") as running:
         client = connect(running)

@@ -94,6 +94,7 @@ _QUANTIZATIONS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("quantization", _QUANTIZATIONS.values(), ids=_QUANTIZATIONS.keys())
 def test_every_quantization_finds_the_nearest_points(
     client: QdrantClient, directory: Path, name: str, quantization: Any

@@ -150,6 +150,7 @@ def test_an_existing_collection_is_not_overwritten(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("spoiled", ["a byte", "its end", "everything"])
 def test_a_damaged_snapshot_is_refused_and_leaves_nothing(tmp_path: Path, spoiled: str) -> None:
     with local_qdrant(tmp_path / "first") as first:

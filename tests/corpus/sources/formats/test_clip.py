@@ -66,6 +66,7 @@ def test_rows_without_a_key_are_called_after_their_part_as_ever(tmp_path: Path) 
     assert ids[9:] == [work.id for work in ClipFeatures.open(directory).works() if work.id in ids[9:]]
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     """Twenty-five megabytes of float16, in blocks of two thousand rows."""
     images = np.ones((50_000, 256), dtype=np.float16)

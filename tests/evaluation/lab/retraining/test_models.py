@@ -74,6 +74,7 @@ def _retrain_aloud(directory: Path, corpus: Corpus, plan: LabPlan, subsets: int 
     retrain(directory, corpus, plan, subsets=subsets, workers=1, report=lambda line: None)
 
 
+@pytest.mark.heavy
 def test_two_concurrent_retrainings_of_one_lab_give_the_losses_of_one(
     trained_lab: Workshop, small_corpus: Corpus, tmp_path: Path
 ) -> None:
