@@ -73,11 +73,11 @@ class Gateway:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         settings, metrics = self._settings, GatewayMetrics()
-        keys = ApiKeys(settings.keys)
+        access = ApiKeys(settings.keys)
         use_cases = self._open_use_cases(resources, metrics)
-        rpc = RpcServer(use_cases, keys, metrics)
+        rpc = RpcServer(use_cases, access, metrics)
         resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
-        http = HttpServer(rest_app(use_cases, keys, metrics), grace_seconds=settings.stop_grace_seconds)
+        http = HttpServer(rest_app(use_cases, access, metrics), grace_seconds=settings.stop_grace_seconds)
         resources.push_async_callback(http.stop)
         self.grpc_port = await rpc.start(settings.gateway_host, settings.gateway_grpc_port)
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import grpc
+import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from creditline.errors import Unauthenticated
 from creditline.gateway.access.keys import ApiKeys
 from creditline.release import Release
+from creditline.v1.release_pb2 import GetReleaseRequest
+from creditline.v1.release_pb2_grpc import ReleasesStub
 from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
 
 
@@ -26,7 +30,7 @@ def locked_gateway(tmp_path_factory: pytest.TempPathFactory, release: Release) -
 )
 def test_who_has_no_known_key_stays_outside(given: str | None) -> None:
     with pytest.raises(Unauthenticated) as refused:
-        ApiKeys(["right", "other"]).check(given)
+        _authenticate(ApiKeys(["right", "other"]), given)
     assert refused.value.field == "authorization"
     assert "Bearer KEY" in refused.value.message
 
@@ -42,9 +46,18 @@ def test_without_keys_everybody_is_let_in(given: str | None) -> None:
     assert _lets_in(ApiKeys([]), given)
 
 
+def _authenticate(keys: ApiKeys, *given: str | None) -> None:
+    asyncio.run(keys.authenticate([value for value in given if value is not None], address=""))
+
+
+def test_two_entries_are_refused_though_each_is_a_known_key() -> None:
+    with pytest.raises(Unauthenticated, match="2 'authorization' entries"):
+        _authenticate(ApiKeys(["right", "other"]), "Bearer right", "Bearer other")
+
+
 def _lets_in(keys: ApiKeys, given: str | None) -> bool:
     try:
-        keys.check(given)
+        _authenticate(keys, given)
     except Unauthenticated:
         return False
     return True
@@ -85,6 +98,18 @@ def test_probes_need_no_key(locked_gateway: RunningGateway) -> None:
     with grpc.insecure_channel(locked_gateway.target) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_two_keys_are_refused_on_both_faces(locked_gateway: RunningGateway) -> None:
+    two = [("authorization", "Bearer right"), ("authorization", "Bearer other")]
+    with locked_gateway.http() as http:
+        refused = http.get("/v1/releases/live", headers=httpx.Headers(two))
+    assert refused.status_code == 401
+    assert "2 'authorization' entries" in refused.json()["detail"]
+    with grpc.insecure_channel(locked_gateway.target) as channel, pytest.raises(grpc.RpcError) as failed:
+        ReleasesStub(channel).GetRelease(GetReleaseRequest(), timeout=5, metadata=two)
+    assert failed.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert "2 'authorization' entries" in failed.value.details()
 
 
 def test_an_upload_without_a_key_is_refused_before_its_body_is_read(locked_gateway: RunningGateway) -> None:

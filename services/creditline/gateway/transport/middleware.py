@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from creditline.errors import CreditlineError, InvalidInput
-from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.transport.problems import PROBLEM_TYPE, problem_body, problem_of
 from creditline.pictures.queries import MOST_BYTES
@@ -26,13 +26,13 @@ class AccessMiddleware:
 
     Args:
         app: The next ASGI application.
-        keys: The accepted API keys, required for paths under /v1/.
+        access: Establishes the caller, for paths under /v1/.
         metrics: Counts requests.
     """
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys, metrics: GatewayMetrics) -> None:
+    def __init__(self, app: ASGIApp, access: Authenticator, metrics: GatewayMetrics) -> None:
         self._app = app
-        self._keys = keys
+        self._access = access
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,12 +57,18 @@ class AccessMiddleware:
         headers = Headers(scope=scope)
         try:
             if scope["path"].startswith(_PROTECTED_PREFIX):
-                self._keys.check(headers.get("authorization"))
+                given = headers.getlist("authorization")
+                current_caller.set(await self._access.authenticate(given, address=_address(scope)))
             _check_length(headers.get("content-length"))
         except CreditlineError as error:
             await problem_response(error)(scope, receive, send)
             return
         await self._app(scope, _limited(receive), send)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def problem_response(error: CreditlineError) -> JSONResponse:

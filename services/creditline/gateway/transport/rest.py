@@ -30,7 +30,7 @@ from creditline.api.answers import (
     WorkFilter,
 )
 from creditline.errors import CreditlineError, InvalidInput
-from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.access.caller import Authenticator
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
@@ -97,12 +97,12 @@ class MergeSubmission(BaseModel):
         return MergeRequest(self.person, self.other, self.reason, self.requested_by, self.allow_unknown)
 
 
-def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> FastAPI:
+def rest_app(use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics) -> FastAPI:
     """The REST application: routes under /v1, health, metrics, and OpenAPI at /openapi.json and /docs.
 
     Args:
         use_cases: The use cases behind the routes.
-        keys: The accepted API keys.
+        access: Establishes the caller of each request.
         metrics: Counts requests, and is served at /metrics.
     """
     app = FastAPI(
@@ -118,7 +118,7 @@ def rest_app(use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> Fas
     _add_contributors(app, use_cases)
     _add_health(app, use_cases, metrics)
     _add_problems(app)
-    app.add_middleware(AccessMiddleware, keys=keys, metrics=metrics)
+    app.add_middleware(AccessMiddleware, access=access, metrics=metrics)
     return app
 
 

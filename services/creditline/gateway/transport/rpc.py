@@ -19,7 +19,7 @@ from creditline.api.releases import release_response
 from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
 from creditline.api.works import work_message
 from creditline.errors import CreditlineError, InvalidInput
-from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
@@ -60,12 +60,12 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     """Interceptor of every call of `creditline.v1`: checks the API key, translates errors, counts calls.
 
     Args:
-        keys: The accepted API keys.
+        access: Establishes the caller of each call.
         metrics: Counts calls.
     """
 
-    def __init__(self, keys: ApiKeys, metrics: GatewayMetrics) -> None:
-        self._keys = keys
+    def __init__(self, access: Authenticator, metrics: GatewayMetrics) -> None:
+        self._access = access
         self._metrics = metrics
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
@@ -83,7 +83,8 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         async def checked_call(request: Any, context: Any) -> Any:
             started, code = time.perf_counter(), grpc.StatusCode.CANCELLED
             try:
-                self._keys.check(_authorization(context))
+                caller = await self._access.authenticate(_authorization(context), address=context.peer())
+                current_caller.set(caller)
                 response = await call(request, context)
                 code = grpc.StatusCode.OK
                 return response
@@ -100,10 +101,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         return checked_call
 
 
-def _authorization(context: Any) -> str | None:
-    metadata = dict(context.invocation_metadata() or ())
-    value = metadata.get("authorization")
-    return value if isinstance(value, str) else None
+def _authorization(context: Any) -> list[str]:
+    metadata = context.invocation_metadata() or ()
+    return [value for key, value in metadata if key == "authorization" and isinstance(value, str)]
 
 
 class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
@@ -283,12 +283,12 @@ class RpcServer:
 
     Args:
         use_cases: The use cases behind the calls.
-        keys: The accepted API keys.
+        access: Establishes the caller of each call.
         metrics: Counts calls.
     """
 
-    def __init__(self, use_cases: UseCases, keys: ApiKeys, metrics: GatewayMetrics) -> None:
-        self._server = grpc.aio.server(interceptors=(AccessInterceptor(keys, metrics),), options=_OPTIONS)
+    def __init__(self, use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics) -> None:
+        self._server = grpc.aio.server(interceptors=(AccessInterceptor(access, metrics),), options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)
         catalog_pb2_grpc.add_CatalogServicer_to_server(CatalogServicer(use_cases), self._server)
