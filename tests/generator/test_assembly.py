@@ -127,8 +127,11 @@ def test_a_changed_setting_changes_the_fingerprint_but_a_version_does_not(
 
 
 def test_a_directory_that_is_no_pipeline_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match=r"creditline generator assemble.*CREDITLINE_GENERATOR_DIRECTORY"):
+    remedy = r"--generator, or CREDITLINE_GENERATOR_DIRECTORY.*creditline generator assemble"
+    with pytest.raises(NotReady, match=rf"it holds no model_index\.json; .*{remedy}"):
         generator_fingerprint(tmp_path)
+    with pytest.raises(NotReady, match=rf"there is no such directory; .*{remedy}"):
+        generator_fingerprint(tmp_path / "absent")
 
 
 def test_weights_are_opened_in_single_precision_and_frozen(random_generator: Generator) -> None:

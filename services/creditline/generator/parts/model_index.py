@@ -71,9 +71,11 @@ def part_classes(directory: Path) -> dict[str, Any]:
             field="generator",
         )
     if not (directory / MODEL_INDEX).is_file():
+        found = f"it holds no {MODEL_INDEX}" if directory.is_dir() else "there is no such directory"
         raise NotReady(
-            f"no generator at {directory}; assemble the reference one with `creditline generator assemble`,"
-            " or point CREDITLINE_GENERATOR_DIRECTORY at a StableDiffusionPipeline directory",
+            f"no generator at {directory}: {found}; give the directory of a StableDiffusionPipeline as"
+            " diffusers saves it (--generator, or CREDITLINE_GENERATOR_DIRECTORY), or assemble the reference"
+            " one with `creditline generator assemble`",
             field="generator",
         )
     index = read_json(directory / MODEL_INDEX)
