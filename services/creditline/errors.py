@@ -13,12 +13,16 @@ class CreditlineError(Exception):
     Attributes:
         message: The fault, the value and the remedy, in one sentence.
         field: Name of the part of the request or of the setting that was wrong; None where there is none.
+        retry_after_seconds: Time after which the same request can succeed; None where that is unknown.
     """
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, field: str | None = None, retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.retry_after_seconds = retry_after_seconds
 
 
 class InvalidInput(CreditlineError):
@@ -52,8 +56,15 @@ class Unavailable(CreditlineError):
         service: Name of the service that does not answer.
     """
 
-    def __init__(self, message: str, *, service: str, field: str | None = None) -> None:
-        super().__init__(message, field=field)
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str,
+        field: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, field=field, retry_after_seconds=retry_after_seconds)
         self.service = service
 
 
@@ -63,3 +74,11 @@ class DeadlineExceeded(CreditlineError):
 
 class ResourceExhausted(CreditlineError):
     """The request exceeds a limit or the capacity that is free now."""
+
+
+class RequestTooLarge(CreditlineError):
+    """The request has more bytes than any request may have."""
+
+
+class ReceiveTimeout(CreditlineError):
+    """The caller did not send its request in time."""

@@ -142,6 +142,14 @@ def lonely_gateway(tmp_path_factory: pytest.TempPathFactory, release: Release) -
 
 
 @pytest.fixture(scope="session")
+def locked_gateway(tmp_path_factory: pytest.TempPathFactory, release: Release) -> Iterator[RunningGateway]:
+    """A gateway that accepts the keys `right` and `other`; the services that it needs are all down."""
+    settings = gateway_settings(tmp_path_factory.mktemp("locked"), release, api_keys="right,other")
+    with running_gateway(settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Real Redis, Qdrant and embedder processes, and a gateway in front of them."""
     from creditline.corpus.works import write_corpus

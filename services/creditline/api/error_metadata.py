@@ -1,11 +1,23 @@
-"""Errors in the trailing metadata of a failed gRPC call: the gateway writes them, the client reads them."""
+"""Errors in the trailing metadata of a failed gRPC call: the gateway writes them, the client reads them.
+
+The metadata hold the error twice: as `google.rpc.Status` with details, as clients of any language read it,
+and as plain entries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from creditline import errors
 
+STATUS_KEY = "grpc-status-details-bin"
+REQUEST_ID_KEY = "x-request-id"
+ERROR_DOMAIN = "creditline"
 ERROR_KEY = "creditline-error"
 FIELD_KEY = "creditline-field"
 SERVICE_KEY = "creditline-service"
@@ -22,6 +34,8 @@ ERRORS: Mapping[str, type[errors.CreditlineError]] = {
         errors.NotReady,
         errors.DeadlineExceeded,
         errors.ResourceExhausted,
+        errors.RequestTooLarge,
+        errors.ReceiveTimeout,
     )
 }
 
@@ -36,7 +50,63 @@ def error_metadata(error: errors.CreditlineError) -> tuple[tuple[str, str], ...]
     return tuple((key, value) for key, value in entries.items() if value)
 
 
-def read_error(metadata: Mapping[str, str], message: str) -> errors.CreditlineError | None:
+def status_details(
+    error: errors.CreditlineError, code: int, *, request_id: str, retry_after_seconds: float | None
+) -> bytes:
+    """The error as a serialized `google.rpc.Status`, the value of `STATUS_KEY`.
+
+    Its details are an ErrorInfo (reason: the error's class, as in `NOT_FOUND`), a BadRequest where the
+    request's field was invalid, a RetryInfo where a retry can help, and a RequestInfo.
+
+    Args:
+        error: The error.
+        code: Number of its gRPC status.
+        request_id: Id of the request, which the gateway's log shows too.
+        retry_after_seconds: Time after which the caller may retry; None: a retry does not help.
+    """
+    status = Status(code=code, message=error.message)
+    for detail in _details(error, request_id, retry_after_seconds):
+        status.details.add().Pack(detail)
+    return status.SerializeToString()
+
+
+def _details(
+    error: errors.CreditlineError, request_id: str, retry_after_seconds: float | None
+) -> Iterator[Message]:
+    named = {"field": error.field, "service": getattr(error, "service", None)}
+    yield ErrorInfo(
+        reason=_reason(error),
+        domain=ERROR_DOMAIN,
+        metadata={key: value for key, value in named.items() if value},
+    )
+    if isinstance(error, errors.InvalidInput) and error.field:
+        violation = BadRequest.FieldViolation(field=error.field, description=error.message)
+        yield BadRequest(field_violations=[violation])
+    if retry_after_seconds is not None:
+        retry = RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(retry_after_seconds * 1e9))
+        yield retry
+    yield RequestInfo(request_id=request_id)
+
+
+def _reason(error: errors.CreditlineError) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+
+
+def read_retry_seconds(status_details: bytes) -> float | None:
+    """The delay of the RetryInfo in a serialized `google.rpc.Status`; None where there is none."""
+    try:
+        status = Status.FromString(status_details)
+    except DecodeError:
+        return None
+    retry = RetryInfo()
+    for detail in status.details:
+        if detail.Unpack(retry):
+            return retry.retry_delay.ToNanoseconds() / 1e9
+    return None
+
+
+def read_error(metadata: Mapping[str, str | bytes], message: str) -> errors.CreditlineError | None:
     """Rebuild the error that the gateway raised.
 
     Args:
@@ -46,8 +116,14 @@ def read_error(metadata: Mapping[str, str], message: str) -> errors.CreditlineEr
     Returns:
         The error; None when the metadata name no error of the API.
     """
-    field, service = metadata.get(FIELD_KEY), metadata.get(SERVICE_KEY)
+    field, service, name = (_text(metadata.get(key)) for key in (FIELD_KEY, SERVICE_KEY, ERROR_KEY))
+    details = metadata.get(STATUS_KEY)
+    retry = read_retry_seconds(details) if isinstance(details, bytes) else None
     if service:
-        return errors.Unavailable(message, service=service, field=field)
-    kind = ERRORS.get(metadata.get(ERROR_KEY, ""))
-    return None if kind is None else kind(message, field=field)
+        return errors.Unavailable(message, service=service, field=field, retry_after_seconds=retry)
+    kind = ERRORS.get(name or "")
+    return None if kind is None else kind(message, field=field, retry_after_seconds=retry)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

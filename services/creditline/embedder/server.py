@@ -12,7 +12,9 @@ from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from creditline.devices import choose_device
@@ -33,6 +35,14 @@ _LONGEST_CALL_SECONDS = 150.0
 # Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
 _SERVICE = "creditline.v1.Embedder"
+_KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Clients ping every 10 s at the most often; core's default ends connections that ping within 5 minutes.
+    ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 9_000),
+)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -100,6 +110,7 @@ class EmbedderServer:
         health_servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         add_EmbedderServicer_to_server(service, server)
+        reflection.enable_server_reflection((_SERVICE, HEALTH, reflection.SERVICE_NAME), server)
         try:
             bound = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as failure:
@@ -121,7 +132,7 @@ def _server_options(settings: EmbedderSettings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", round(settings.embedder_connection_age_seconds * 1e3)),
         ("grpc.max_connection_age_grace_ms", round(_LONGEST_CALL_SECONDS * 1e3)),
     ]
-    return [*size, *age, ("grpc.so_reuseport", 0)]
+    return [*size, *age, *_KEEPALIVE, ("grpc.so_reuseport", 0)]
 
 
 def _port_in_use(host: str, port: int, variable: str) -> Conflict:

@@ -6,6 +6,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from creditline.gateway.stopwatch import STAGES, Stopwatch
 
+PROTOCOLS = ("grpc", "http")
+REFUSALS = (
+    "unauthenticated",
+    "denied",
+    "not_found",
+    "method",
+    "too_large",
+    "timeout",
+    "headers",
+    "media_type",
+    "malformed",
+    "overloaded",
+)
+"""Reasons for which a request is refused before it reaches a use case."""
 _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGE_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -17,10 +31,19 @@ class GatewayMetrics:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "creditline_gateway_requests",
-            "Requests by protocol, method and outcome (gRPC status or HTTP status).",
+            "Requests that reached a use case, by protocol, method and outcome (gRPC status or HTTP status).",
             ("protocol", "method", "code"),
             registry=self.registry,
         )
+        self._refusals = Counter(
+            "creditline_gateway_refusals",
+            "Requests that were refused before they reached a use case, by protocol and reason.",
+            ("protocol", "reason"),
+            registry=self.registry,
+        )
+        for protocol in PROTOCOLS:
+            for reason in REFUSALS:
+                self._refusals.labels(protocol, reason)
         self._request_seconds = Histogram(
             "creditline_gateway_request_seconds",
             "Duration of a request.",
@@ -57,12 +80,21 @@ class GatewayMetrics:
             registry=self.registry,
         )
 
-    def observe_request(self, protocol: str, method: str, code: str, seconds: float) -> None:
-        """Count one request.
+    def refused(self, protocol: str, reason: str) -> None:
+        """Count a request that was refused before it reached a use case.
 
         Args:
-            protocol: `grpc` or `http`.
-            method: Name of the call, or method and route.
+            protocol: One of `PROTOCOLS`.
+            reason: One of `REFUSALS`; a value that callers choose would add a series for each of them.
+        """
+        self._refusals.labels(protocol, reason).inc()
+
+    def observe_request(self, protocol: str, method: str, code: str, seconds: float) -> None:
+        """Count one request that reached a use case.
+
+        Args:
+            protocol: One of `PROTOCOLS`.
+            method: Name of the call, or method and route; one of a fixed set.
             code: gRPC or HTTP status.
             seconds: Duration of the request.
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import grpc
 import httpx
@@ -12,17 +11,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from creditline.errors import Unauthenticated
 from creditline.gateway.access.keys import ApiKeys
-from creditline.release import Release
 from creditline.v1.release_pb2 import GetReleaseRequest
 from creditline.v1.release_pb2_grpc import ReleasesStub
-from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
-
-
-@pytest.fixture(scope="module")
-def locked_gateway(tmp_path_factory: pytest.TempPathFactory, release: Release) -> Iterator[RunningGateway]:
-    settings = gateway_settings(tmp_path_factory.mktemp("locked"), release, api_keys="right,other")
-    with running_gateway(settings) as gateway:
-        yield gateway
+from tests.gateway.conftest import GENERATOR, RunningGateway
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Table of errors with their gRPC statuses and HTTP problems (RFC 9457)."""
+"""Table of errors with their gRPC statuses and HTTP problems (RFC 9457).
+
+A problem that no error of Creditline names (such as a route that does not exist) has the type `about:blank`.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ class Problem:
     """Status of the HTTP response."""
     title: str
     """Title of the HTTP problem."""
+    retry_after_seconds: float | None = None
+    """Time after which callers may retry, unless the error itself states one; None: a retry does not help."""
 
 
 _INTERNAL = Problem(grpc.StatusCode.INTERNAL, 500, "Internal error")
@@ -31,10 +36,20 @@ _PROBLEMS: dict[type[errors.CreditlineError], Problem] = {
     errors.Conflict: Problem(grpc.StatusCode.ALREADY_EXISTS, 409, "Conflict with existing state"),
     errors.Unauthenticated: Problem(grpc.StatusCode.UNAUTHENTICATED, 401, "No valid API key"),
     errors.FingerprintMismatch: Problem(grpc.StatusCode.FAILED_PRECONDITION, 409, "Fingerprint mismatch"),
-    errors.NotReady: Problem(grpc.StatusCode.FAILED_PRECONDITION, 503, "Not ready"),
-    errors.Unavailable: Problem(grpc.StatusCode.UNAVAILABLE, 503, "Service unavailable"),
+    errors.NotReady: Problem(grpc.StatusCode.FAILED_PRECONDITION, 503, "Not ready", 5.0),
+    errors.Unavailable: Problem(grpc.StatusCode.UNAVAILABLE, 503, "Service unavailable", 1.0),
     errors.DeadlineExceeded: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 504, "Deadline exceeded"),
-    errors.ResourceExhausted: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Too many requests"),
+    errors.ResourceExhausted: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Too many requests", 1.0),
+    errors.RequestTooLarge: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "Request too large"),
+    errors.ReceiveTimeout: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 408, "Request timeout"),
+}
+_REFUSALS: dict[type[errors.CreditlineError], str] = {
+    errors.Unauthenticated: "unauthenticated",
+    errors.InvalidInput: "malformed",
+    errors.NotFound: "not_found",
+    errors.ResourceExhausted: "overloaded",
+    errors.RequestTooLarge: "too_large",
+    errors.ReceiveTimeout: "timeout",
 }
 INTERNAL_MESSAGE = "the gateway failed on this request; see its log for the reason"
 
@@ -42,6 +57,18 @@ INTERNAL_MESSAGE = "the gateway failed on this request; see its log for the reas
 def problem_of(error: errors.CreditlineError) -> Problem:
     """The table's row for the error's class, or for its nearest base class."""
     return next((_PROBLEMS[kind] for kind in type(error).__mro__ if kind in _PROBLEMS), _INTERNAL)
+
+
+def refusal_of(error: errors.CreditlineError) -> str:
+    """The reason, one of `metrics.REFUSALS`, under which a refusal by this error is counted."""
+    return next((_REFUSALS[kind] for kind in type(error).__mro__ if kind in _REFUSALS), "denied")
+
+
+def retry_after_seconds(error: errors.CreditlineError) -> float | None:
+    """Time after which the caller may retry; None where a retry does not help."""
+    if error.retry_after_seconds is not None:
+        return error.retry_after_seconds
+    return problem_of(error).retry_after_seconds
 
 
 def problem_body(error: errors.CreditlineError) -> dict[str, Any]:

@@ -1,32 +1,31 @@
-"""The gRPC API: servicers that translate between messages and use cases, and an interceptor."""
+"""The gRPC API: servicers that translate between messages and use cases, and their server."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from creditline.api.attributions import attribution_message, read_filter, recorded_message
 from creditline.api.audits import audit_message
 from creditline.api.contributors import merge_message, merge_status_message, read_person
-from creditline.api.error_metadata import error_metadata
 from creditline.api.releases import release_response
 from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
 from creditline.api.works import work_message
-from creditline.errors import CreditlineError, InvalidInput
-from creditline.gateway.access.caller import Authenticator, current_caller
+from creditline.errors import InvalidInput
+from creditline.gateway.access.caller import Authenticator
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.transport.problems import INTERNAL_MESSAGE, problem_of
+from creditline.gateway.transport.rpc_front import Front
+from creditline.gateway.transport.rpc_health import SERVICES, FollowedHealth
 from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
+from creditline.pictures.queries import MOST_BYTES
 from creditline.v1 import (
     attribution_pb2,
     attribution_pb2_grpc,
@@ -42,68 +41,26 @@ from creditline.v1 import (
     withdrawal_pb2_grpc,
 )
 
-# Larger than the largest picture, so that a picture that is too large is refused by the gateway itself.
-_MOST_MESSAGE_BYTES = 64 << 20
-_METHOD_PREFIX = "/creditline.v1."
-_SERVICES = ("Attribution", "Catalog", "Audits", "Releases", "Withdrawals", "Contributors")
+# The most that a request may have on both faces: the largest picture, and room for the other fields.
+MOST_MESSAGE_BYTES = MOST_BYTES + (1 << 20)
+_MOST_ANSWER_BYTES = 64 << 20
+_MOST_STREAMS = 1_024
+_KEEPALIVE_MS = 30_000
+_KEEPALIVE_TIMEOUT_MS = 10_000
+# Clients ping every 10 s at the most often; by default core ends connections that ping within 5 minutes.
+_LEAST_PING_MS = 9_000
 _OPTIONS = (
-    ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MOST_ANSWER_BYTES),
+    ("grpc.max_concurrent_streams", _MOST_STREAMS),
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_MS),
     # Two gateways on one port would each get half of the calls.
     ("grpc.so_reuseport", 0),
 )
-_log = logging.getLogger(__name__)
-_Handler = Callable[[Any, Any], Awaitable[Any]]
-
-
-class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Interceptor of every call of `creditline.v1`: checks the API key, translates errors, counts calls.
-
-    Args:
-        access: Establishes the caller of each call.
-        metrics: Counts calls.
-    """
-
-    def __init__(self, access: Authenticator, metrics: GatewayMetrics) -> None:
-        self._access = access
-        self._metrics = metrics
-
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
-        """Wrap the handler of a call of `creditline.v1`; other handlers are returned unchanged."""
-        handler = await continuation(details)
-        if handler is None or not details.method.startswith(_METHOD_PREFIX):
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            self._intercepted(details.method.removeprefix(_METHOD_PREFIX), handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-
-    def _intercepted(self, method: str, call: _Handler) -> _Handler:
-        async def checked_call(request: Any, context: Any) -> Any:
-            started, code = time.perf_counter(), grpc.StatusCode.CANCELLED
-            try:
-                caller = await self._access.authenticate(_authorization(context), address=context.peer())
-                current_caller.set(caller)
-                response = await call(request, context)
-                code = grpc.StatusCode.OK
-                return response
-            except CreditlineError as error:
-                code = problem_of(error).grpc_status
-                await context.abort(code, error.message, error_metadata(error))
-            except Exception:
-                code = grpc.StatusCode.INTERNAL
-                _log.exception("%s failed", method)
-                await context.abort(code, INTERNAL_MESSAGE)
-            finally:
-                self._metrics.observe_request("grpc", method, code.name, time.perf_counter() - started)
-
-        return checked_call
-
-
-def _authorization(context: Any) -> list[str]:
-    metadata = context.invocation_metadata() or ()
-    return [value for key, value in metadata if key == "authorization" and isinstance(value, str)]
 
 
 class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
@@ -279,7 +236,7 @@ def _merge_request(
 
 
 class RpcServer:
-    """The gRPC server with its health service; to be created on a running event loop.
+    """The gRPC server with health and reflection; to be created on a running event loop.
 
     Args:
         use_cases: The use cases behind the calls.
@@ -288,15 +245,19 @@ class RpcServer:
     """
 
     def __init__(self, use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics) -> None:
-        self._server = grpc.aio.server(interceptors=(AccessInterceptor(access, metrics),), options=_OPTIONS)
-        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(interceptors=(Front(access, metrics),), options=_OPTIONS)
+        servicer = health.aio.HealthServicer()
+        self._health = FollowedHealth(servicer, use_cases.readiness)
         attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)
         catalog_pb2_grpc.add_CatalogServicer_to_server(CatalogServicer(use_cases), self._server)
         audit_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(use_cases), self._server)
         release_pb2_grpc.add_ReleasesServicer_to_server(ReleasesServicer(use_cases), self._server)
         withdrawal_pb2_grpc.add_WithdrawalsServicer_to_server(WithdrawalsServicer(use_cases), self._server)
         contributor_pb2_grpc.add_ContributorsServicer_to_server(ContributorsServicer(use_cases), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
+        reflection.enable_server_reflection(
+            (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
 
     async def start(self, host: str, port: int) -> int:
         """Start to listen, and return the port. Raises InvalidInput when the address cannot be bound."""
@@ -310,8 +271,7 @@ class RpcServer:
                 field="gateway_grpc_port",
             ) from error
         await self._server.start()
-        for name in ("", *(f"creditline.v1.{service}" for service in _SERVICES)):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.start()
         return int(bound)
 
     async def stop(self, grace_seconds: float) -> None:
@@ -320,5 +280,5 @@ class RpcServer:
         Args:
             grace_seconds: Time that running calls have to finish.
         """
-        await self._health.enter_graceful_shutdown()
+        await self._health.stop()
         await self._server.stop(grace_seconds)

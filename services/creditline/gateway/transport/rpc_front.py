@@ -1,0 +1,220 @@
+"""The front of the gRPC API: what happens to a call before its message is believed, and after it failed.
+
+grpc.aio reads and parses the message of a unary call before it runs the handler. Here every call runs as a
+streamed one without a deserializer, so that the handler decides whether the message is read at all; on the
+wire there is no difference. Until it is read, the transport holds no more of it than HTTP/2's window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from creditline.api.error_metadata import STATUS_KEY, error_metadata, status_details
+from creditline.errors import CreditlineError, InvalidInput, ReceiveTimeout, ResourceExhausted
+from creditline.gateway.access.caller import Authenticator, current_caller
+from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.transport.problems import (
+    INTERNAL_MESSAGE,
+    problem_of,
+    refusal_of,
+    retry_after_seconds,
+)
+from creditline.gateway.transport.request_ids import REQUEST_ID, current_request_id, request_id_of
+
+METHOD_PREFIX = "/creditline.v1."
+_MOST_CALLS = 1_024
+# Messages that are received at the same time; each may have the largest size.
+_MOST_RECEIVED = 32
+_RECEIVE_SECONDS = 30.0
+# Health checks and reflection need no key, and a message of theirs fits into one packet.
+_MOST_OPEN_RECEIVED = 4
+_OPEN_RECEIVE_SECONDS = 1.0
+_HEALTH_PREFIX = "/grpc.health."
+_log = logging.getLogger(__name__)
+_Handler = Callable[[Any, Any], Awaitable[Any]]
+Received = TypeVar("Received")
+
+
+class _Receiving:
+    """Bounds how many messages are received at once, and how long one may take.
+
+    Args:
+        most: Number of messages that are received at the same time.
+        seconds: Longest time for waiting and receiving.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._slots = asyncio.Semaphore(most)
+        self._seconds = seconds
+
+    async def __call__(self, receive: Callable[[], Awaitable[Received]]) -> Received:
+        """Run `receive` in a slot. Raises ResourceExhausted when none was free, ReceiveTimeout."""
+        started = False
+        try:
+            async with asyncio.timeout(self._seconds), self._slots:
+                started = True
+                return await receive()
+        except TimeoutError as error:
+            if started:
+                raise ReceiveTimeout(
+                    f"the message did not arrive within {self._seconds:g} s; send it faster"
+                ) from error
+            raise ResourceExhausted("too many messages are being received; send this one later") from error
+
+
+class Front(grpc.aio.ServerInterceptor):
+    """Interceptor of every call: checks key and message, translates errors, counts calls.
+
+    All calls but health checks need a key. It is checked from the call's metadata; without one nothing of
+    the message is read.
+
+    Args:
+        access: Establishes the caller of each call.
+        metrics: Counts calls.
+    """
+
+    def __init__(self, access: Authenticator, metrics: GatewayMetrics) -> None:
+        self._access = access
+        self._metrics = metrics
+        self._calls = 0
+        self._receiving = _Receiving(_MOST_RECEIVED, _RECEIVE_SECONDS)
+        self._open_receiving = _Receiving(_MOST_OPEN_RECEIVED, _OPEN_RECEIVE_SECONDS)
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """The handler of a call, behind the front; None, which means UNIMPLEMENTED, for unknown methods."""
+        handler = await continuation(details)
+        if handler is None:
+            self._metrics.refused("grpc", "not_found")
+            return None
+        if details.method.startswith(_HEALTH_PREFIX):
+            return self._open_to_all(handler)
+        if handler.request_streaming:
+            return self._streaming(handler)
+        return grpc.stream_unary_rpc_method_handler(
+            self._call(details.method.removeprefix(METHOD_PREFIX), handler),
+            response_serializer=handler.response_serializer,
+        )
+
+    def _open_to_all(self, handler: Any) -> Any:
+        """A health check, unary or watching, without a key."""
+
+        async def call(_stream: Any, context: Any) -> Any:
+            async with self._refusing(context, request_id_of(())):
+                message = await self._open_receiving(lambda: _received(handler, context))
+            return await (handler.unary_stream or handler.unary_unary)(message, context)
+
+        made = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        return made(call, response_serializer=handler.response_serializer)
+
+    def _streaming(self, handler: Any) -> Any:
+        """A streamed call, which is reflection."""
+
+        async def call(stream: Any, context: Any) -> AsyncIterator[Any]:
+            async with self._refusing(context, request_id_of(_metadata(context, REQUEST_ID))):
+                await self._authenticate(context)
+                messages = (_parsed(handler, raw) async for raw in stream)
+                async for response in handler.stream_stream(messages, context):
+                    yield response
+
+        return grpc.stream_stream_rpc_method_handler(call, response_serializer=handler.response_serializer)
+
+    def _call(self, method: str, handler: Any) -> _Handler:
+        """A unary call of the API."""
+
+        async def call(_stream: Any, context: Any) -> Any:
+            request_id = request_id_of(_metadata(context, REQUEST_ID))
+            current_request_id.set(request_id)
+            context.set_trailing_metadata(((REQUEST_ID, request_id),))
+            with self._one_more_call():
+                async with self._refusing(context, request_id):
+                    self._refuse_beyond_capacity()
+                    await self._authenticate(context)
+                    message = await self._receiving(lambda: _received(handler, context))
+                return await self._answer(method, handler, message, context)
+
+        return call
+
+    async def _answer(self, method: str, handler: Any, message: Any, context: Any) -> Any:
+        started, code = time.perf_counter(), grpc.StatusCode.CANCELLED
+        try:
+            response = await handler.unary_unary(message, context)
+            code = grpc.StatusCode.OK
+            return response
+        except CreditlineError as error:
+            code = problem_of(error).grpc_status
+            await _abort(context, error, current_request_id.get())
+        except Exception:
+            code = grpc.StatusCode.INTERNAL
+            request_id = current_request_id.get()
+            _log.exception("%s failed (request %s)", method, request_id)
+            await context.abort(code, INTERNAL_MESSAGE, ((REQUEST_ID, request_id),))
+        finally:
+            self._metrics.observe_request("grpc", method, code.name, time.perf_counter() - started)
+
+    async def _authenticate(self, context: Any) -> None:
+        given = _metadata(context, "authorization")
+        current_caller.set(await self._access.authenticate(given, address=context.peer()))
+
+    @contextlib.contextmanager
+    def _one_more_call(self) -> Iterator[None]:
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+    def _refuse_beyond_capacity(self) -> None:
+        if self._calls > _MOST_CALLS:
+            raise ResourceExhausted(f"{_MOST_CALLS:,} calls are being answered; send this one later")
+
+    @contextlib.asynccontextmanager
+    async def _refusing(self, context: Any, request_id: str) -> AsyncIterator[None]:
+        """End the call, and count it as refused, when the block raises a CreditlineError."""
+        try:
+            yield
+        except CreditlineError as error:
+            self._metrics.refused("grpc", refusal_of(error))
+            await _abort(context, error, request_id)
+
+
+async def _received(handler: Any, context: Any) -> Any:
+    """The parsed message of a unary call. Raises InvalidInput."""
+    raw = await context.read()
+    if raw is grpc.aio.EOF:
+        raise InvalidInput("the call carries no message, or a part of one; send one message")
+    return _parsed(handler, raw)
+
+
+def _parsed(handler: Any, raw: bytes) -> Any:
+    try:
+        return handler.request_deserializer(raw)
+    except DecodeError as error:
+        raise InvalidInput(
+            f"the message of {len(raw):,} bytes is no valid protobuf of this method; generate the client "
+            "from protos/creditline/v1"
+        ) from error
+
+
+async def _abort(context: Any, error: CreditlineError, request_id: str) -> None:
+    """End the call with the error's status and details."""
+    code, retry = problem_of(error).grpc_status, retry_after_seconds(error)
+    details = status_details(error, code.value[0], request_id=request_id, retry_after_seconds=retry)
+    metadata = (*error_metadata(error), (STATUS_KEY, details), (REQUEST_ID, request_id))
+    await context.abort(code, error.message, metadata)
+
+
+def _metadata(context: Any, name: str) -> list[str]:
+    entries = context.invocation_metadata() or ()
+    return [value for key, value in entries if key == name and isinstance(value, str)]
