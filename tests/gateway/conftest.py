@@ -19,6 +19,7 @@ from creditline.client import CreditlineClient
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.gateway.server import Gateway
 from creditline.gateway.settings import GatewaySettings
+from creditline.gateway.transport.limits import Limits
 from creditline.release import (
     CALIBRATION,
     ENCODER,
@@ -55,14 +56,14 @@ class RunningGateway:
 
 
 @contextmanager
-def running_gateway(settings: GatewaySettings) -> Iterator[RunningGateway]:
+def running_gateway(settings: GatewaySettings, limits: Limits | None = None) -> Iterator[RunningGateway]:
     """Run a gateway on an event loop of its own, in a thread, for the length of the block."""
     started: threading.Event = threading.Event()
     outcome: dict[str, Any] = {}
 
     async def run() -> None:
         outcome["loop"], outcome["stop"] = asyncio.get_running_loop(), asyncio.Event()
-        async with Gateway(settings) as gateway:
+        async with Gateway(settings, limits or Limits()) as gateway:
             outcome["ports"] = gateway.grpc_port, gateway.http_port
             started.set()
             await outcome["stop"].wait()

@@ -48,6 +48,7 @@ _BAD_INPUT = {
     "100 megapixels": ({"image": hundred_megapixels()}, InvalidInput, "image", "10000 × 10000"),
     "20 MB": ({"image": twenty_megabytes()}, InvalidInput, "image", "bytes"),
     "empty prompt": ({"prompt": ""}, InvalidInput, "prompt", "empty"),
+    "invisible prompt": ({"prompt": "\u200b\u2800 \u00ad"}, InvalidInput, "prompt", "blank"),
     "long prompt": ({"prompt": "x" * 10_000}, InvalidInput, "prompt", "10,000 characters"),
     "k of 0": ({"k": 0}, InvalidInput, "k", "k is 0"),
     "k of 10,000": ({"k": 10_000}, InvalidInput, "k", "k is 10000"),
@@ -116,7 +117,7 @@ def test_a_form_that_lacks_or_garbles_a_field_names_it(
 
 def test_a_picture_sent_as_text_is_refused_by_name(lonely_gateway: RunningGateway) -> None:
     with lonely_gateway.http() as http:
-        answer = http.post("/v1/attributions", data={"image": "picture.png", "prompt": "a"})
+        answer = http.post("/v1/attributions", files={"image": (None, "picture.png"), "prompt": (None, "a")})
     assert (answer.status_code, answer.json()["field"]) == (400, "image")
 
 
@@ -133,7 +134,7 @@ def test_a_body_beyond_all_limits_is_refused_with_or_without_its_length(
             content=content,
             headers={"Content-Type": "multipart/form-data; boundary=x"},
         )
-    assert answer.status_code == 400
+    assert answer.status_code == 413
     assert answer.json()["field"] == "image"
 
 

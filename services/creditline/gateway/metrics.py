@@ -89,6 +89,11 @@ class GatewayMetrics:
         """
         self._refusals.labels(protocol, reason).inc()
 
+    def expect_request(self, protocol: str, method: str, code: str) -> None:
+        """Make the series of requests to come; see `observe_request`."""
+        self._requests.labels(protocol, method, code)
+        self._request_seconds.labels(protocol, method)
+
     def observe_request(self, protocol: str, method: str, code: str, seconds: float) -> None:
         """Count one request that reached a use case.
 

@@ -17,6 +17,8 @@ from creditline.ledger import Ledger
 
 _CHECK_SECONDS = 2.0
 _WITHDRAWALS = "withdrawals"
+SERVICES = ("embedder", "qdrant", "ledger", "redis", _WITHDRAWALS)
+"""Names of all dependencies."""
 _NOT_REQUIRED = ("redis", _WITHDRAWALS)
 
 
@@ -64,6 +66,8 @@ class ReadinessCheck:
         self._broker = broker
         self._enforcer = enforcer
         self._metrics = metrics
+        for service in SERVICES:
+            metrics.dependency_up.labels(service).set(False)
 
     async def __call__(self) -> Readiness:
         """The state of all dependencies, within four seconds."""

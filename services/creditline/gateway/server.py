@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,8 @@ from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck
 from creditline.gateway.settings import GatewaySettings
 from creditline.gateway.transport.http_server import HttpServer
+from creditline.gateway.transport.limits import Limits
+from creditline.gateway.transport.middleware import HttpFront
 from creditline.gateway.transport.rest import rest_app
 from creditline.gateway.transport.rpc import RpcServer
 from creditline.gateway.use_cases.added_works import AddedWorks
@@ -43,6 +46,7 @@ from creditline.release.parts import corpus_of
 # Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
 _INDEX_SECONDS = 10.0
+_LIMITS = Limits()
 _log = logging.getLogger(__name__)
 
 
@@ -53,8 +57,14 @@ class Gateway:
     finish.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, limits: Limits = _LIMITS) -> None:
+        """
+        Args:
+            settings: Addresses, release and credentials.
+            limits: Limits of what callers can hold or delay.
+        """
         self._settings = settings
+        self._limits = limits
         self._resources = contextlib.AsyncExitStack()
         self.grpc_port = 0
         self.http_port = 0
@@ -75,9 +85,14 @@ class Gateway:
         settings, metrics = self._settings, GatewayMetrics()
         access = ApiKeys(settings.keys)
         use_cases = self._open_use_cases(resources, metrics)
-        rpc = RpcServer(use_cases, access, metrics)
+        rpc = RpcServer(use_cases, access, metrics, self._limits)
         resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
-        http = HttpServer(rest_app(use_cases, access, metrics), grace_seconds=settings.stop_grace_seconds)
+        http = HttpServer(
+            HttpFront(rest_app(use_cases, metrics), access, metrics, self._limits),
+            refused=partial(metrics.refused, "http"),
+            limits=self._limits,
+            grace_seconds=settings.stop_grace_seconds,
+        )
         resources.push_async_callback(http.stop)
         self.grpc_port = await rpc.start(settings.gateway_host, settings.gateway_grpc_port)
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)

@@ -1,13 +1,17 @@
-"""Checks of the texts of requests that the ledger keeps for ever."""
+"""Checks of the texts of requests that the ledger keeps for ever, and the limits of their lengths."""
 
 from __future__ import annotations
 
 from creditline.corpus.names import display_name
 from creditline.errors import InvalidInput
 from creditline.ledger.tables import (
-    MOST_REASON_CHARACTERS,
-    MOST_REQUESTER_CHARACTERS,
-    MOST_SUBJECT_CHARACTERS,
+    MOST_REASON_CHARACTERS as MOST_REASON_CHARACTERS,
+)
+from creditline.ledger.tables import (
+    MOST_REQUESTER_CHARACTERS as MOST_REQUESTER_CHARACTERS,
+)
+from creditline.ledger.tables import (
+    MOST_SUBJECT_CHARACTERS as MOST_SUBJECT_CHARACTERS,
 )
 
 

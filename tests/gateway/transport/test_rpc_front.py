@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 
-from creditline.gateway.transport import rpc_front
+from creditline.gateway.transport.limits import Limits
 from creditline.release import Release
 from creditline.v1.attribution_pb2 import AttributeRequest
 from creditline.v1.attribution_pb2_grpc import AttributionStub
@@ -146,17 +146,15 @@ def test_an_id_that_is_not_safe_to_log_is_replaced(channel: grpc.Channel) -> Non
     assert len(echoed) == 32
 
 
-def test_a_message_that_comes_too_slowly_ends_its_call(
-    tmp_path: Path, release: Release, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rpc_front, "_RECEIVE_SECONDS", 0.3)
+def test_a_message_that_comes_too_slowly_ends_its_call(tmp_path: Path, release: Release) -> None:
     never = threading.Event()
 
     def no_message() -> Iterator[bytes]:
         never.wait(20)
         yield b""
 
-    with running_gateway(gateway_settings(tmp_path, release)) as gateway:
+    settings = gateway_settings(tmp_path, release)
+    with running_gateway(settings, Limits(receive_seconds=0.3)) as gateway:
         try:
             with grpc.insecure_channel(gateway.target) as channel:
                 failure = _failed(channel.stream_unary(_ATTRIBUTE), no_message())
@@ -166,11 +164,9 @@ def test_a_message_that_comes_too_slowly_ends_its_call(
     assert "did not arrive within 0.3 s" in failure.details()
 
 
-def test_calls_beyond_the_capacity_are_refused_at_once(
-    tmp_path: Path, release: Release, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rpc_front, "_MOST_CALLS", 0)
-    with running_gateway(gateway_settings(tmp_path, release)) as gateway:
+def test_calls_beyond_the_capacity_are_refused_at_once(tmp_path: Path, release: Release) -> None:
+    settings = gateway_settings(tmp_path, release)
+    with running_gateway(settings, Limits(requests=0)) as gateway:
         with grpc.insecure_channel(gateway.target) as channel:
             failure = _failed(AttributionStub(channel).Attribute, _PICTURE)
         assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

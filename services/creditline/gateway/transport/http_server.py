@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from creditline.errors import InvalidInput
+from creditline.gateway.transport.http_connection import FrontConnection
+from creditline.gateway.transport.limits import MOST_HEAD_BYTES, Limits
 
 _POLL_SECONDS = 0.01
+# After this time without an acknowledgement of sent bytes a connection is dropped.
+_UNACKNOWLEDGED_MS = 60_000
 
 
 class _Server(uvicorn.Server):
@@ -27,13 +33,21 @@ class HttpServer:
 
     Args:
         app: The application.
+        refused: Counts, by its reason, a request that was refused before it reached the application.
+        limits: Limits of what callers can hold or delay.
         grace_seconds: Time that running requests have to finish after a stop.
     """
 
-    def __init__(self, app: FastAPI, *, grace_seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, refused: Callable[[str], None], limits: Limits, grace_seconds: float
+    ) -> None:
+        connection: Any = partial(FrontConnection, refused=refused, limits=limits)
         config = uvicorn.Config(
             app,
+            http=connection,
+            ws="none",
             lifespan="off",
+            h11_max_incomplete_event_size=MOST_HEAD_BYTES,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=max(1, round(grace_seconds)),
@@ -60,6 +74,8 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -1,69 +1,185 @@
-"""HTTP middleware: API key, size limit and metrics of every request."""
+"""The front of the HTTP API: what happens to a request before its body is believed, and after it failed."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
+from collections.abc import MutableMapping
+from typing import Any
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from creditline.errors import CreditlineError, InvalidInput
+from creditline.errors import CreditlineError, ReceiveTimeout, RequestTooLarge, ResourceExhausted
 from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.transport.problems import PROBLEM_TYPE, problem_body, problem_of
+from creditline.gateway.transport.limits import MOST_HEAD_BYTES, MOST_REQUEST_BYTES, Limits
+from creditline.gateway.transport.problems import (
+    INTERNAL_MESSAGE,
+    PROBLEM_TYPE,
+    HeadTooLarge,
+    plain_problem,
+    problem_body,
+    problem_headers,
+    problem_of,
+    refusal_of,
+)
+from creditline.gateway.transport.request_ids import REQUEST_ID, current_request_id, request_id_of
+from creditline.gateway.transport.routes import PROTECTED_PREFIX
 from creditline.pictures.queries import MOST_BYTES
 
-# The largest picture, and room for the form's other fields and boundaries.
-_MOST_BODY_BYTES = MOST_BYTES + (1 << 20)
-_PROTECTED_PREFIX = "/v1/"
+_GONE = 499
+# Refusals by the application itself, which are counted as such whatever the route.
+_REFUSALS = {405: "method", 408: "timeout", 413: "too_large", 415: "media_type"}
+# Requests that need no key, and their answers: their series exist from the start.
+_OPEN = {
+    "GET /healthz": (200,),
+    "GET /readyz": (200, 503),
+    "GET /metrics": (200,),
+    "GET /openapi.json": (200,),
+}
+_log = logging.getLogger(__name__)
 
 
-class AccessMiddleware:
-    """ASGI middleware that checks API key and size before the application reads the body.
+class HttpFront:
+    """ASGI application in front of the API: checks key and size, echoes the request's id, counts requests.
 
-    Refused requests are answered with a problem document (RFC 9457).
+    Refused requests are answered with a problem document (RFC 9457) before their body is read.
 
     Args:
-        app: The next ASGI application.
+        app: The API.
         access: Establishes the caller, for paths under /v1/.
         metrics: Counts requests.
+        limits: Limits of what callers can hold or delay.
     """
 
-    def __init__(self, app: ASGIApp, access: Authenticator, metrics: GatewayMetrics) -> None:
+    def __init__(self, app: ASGIApp, access: Authenticator, metrics: GatewayMetrics, limits: Limits) -> None:
         self._app = app
         self._access = access
         self._metrics = metrics
+        self._limits = limits
+        self._requests = 0
+        for method, codes in _OPEN.items():
+            for code in codes:
+                metrics.expect_request("http", method, str(code))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
-
-        async def send_and_keep_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        exchange = _Exchange(scope, send)
+        current_request_id.set(exchange.request_id)
+        self._requests += 1
         try:
-            await self._check_and_forward(scope, receive, send_and_keep_status)
+            await self._answer(exchange, receive)
+        except Exception:
+            _log.exception("%s failed (request %s)", exchange.label, exchange.request_id)
+            await exchange.fail()
         finally:
-            seconds = time.perf_counter() - started
-            self._metrics.observe_request("http", _method(scope), str(status), seconds)
+            self._requests -= 1
+            self._count(exchange)
 
-    async def _check_and_forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
+    async def _answer(self, exchange: _Exchange, receive: Receive) -> None:
         try:
-            if scope["path"].startswith(_PROTECTED_PREFIX):
-                given = headers.getlist("authorization")
-                current_caller.set(await self._access.authenticate(given, address=_address(scope)))
-            _check_length(headers.get("content-length"))
+            await self._admit(exchange.scope)
         except CreditlineError as error:
-            await problem_response(error)(scope, receive, send)
+            exchange.refusal = refusal_of(error)
+            await problem_response(error)(exchange.scope, receive, exchange.send)
             return
-        await self._app(scope, _limited(receive), send)
+        await self._app(exchange.scope, _limited(receive, self._limits), exchange.send)
+
+    async def _admit(self, scope: Scope) -> None:
+        """Check all that can be checked without the body. Raises CreditlineError."""
+        headers = Headers(scope=scope)
+        _check_head(scope)
+        # Probes and metrics are answered whatever the load.
+        if scope["path"].startswith(PROTECTED_PREFIX):
+            self._refuse_beyond_capacity()
+            given = headers.getlist("authorization")
+            current_caller.set(await self._access.authenticate(given, address=_address(scope)))
+        _check_length(headers.get("content-length"))
+
+    def _refuse_beyond_capacity(self) -> None:
+        most = self._limits.requests
+        if self._requests > most:
+            raise ResourceExhausted(f"{most:,} requests are being answered; send this one later")
+
+    def _count(self, exchange: _Exchange) -> None:
+        refusal = exchange.refusal or _REFUSALS.get(exchange.status)
+        if refusal is None and "route" not in exchange.scope:
+            refusal = "not_found"
+        if refusal is not None:
+            self._metrics.refused("http", refusal)
+        else:
+            seconds = time.perf_counter() - exchange.started
+            self._metrics.observe_request("http", exchange.label, str(exchange.status), seconds)
+
+
+class _Exchange:
+    """One request and what became of it.
+
+    Args:
+        scope: The request's scope; the application sees a HEAD request as the GET that it stands for.
+        send: Sends the response.
+    """
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.started = time.perf_counter()
+        self.scope: MutableMapping[str, Any] = dict(scope)
+        if scope["method"] == "HEAD":
+            # The server sends no body in answer to HEAD.
+            self.scope["method"] = "GET"
+        self.request_id = request_id_of(Headers(scope=scope).getlist(REQUEST_ID))
+        self.status = _GONE
+        self.refusal: str | None = None
+        self._send = send
+
+    @property
+    def label(self) -> str:
+        """Method and route pattern: one of a fixed set, without ids and what callers make up."""
+        route = self.scope.get("route")
+        return f"{self.scope['method']} {route.path}" if route is not None else "other"
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response, the request's id in its head."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[REQUEST_ID] = self.request_id
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """Answer that the gateway failed, unless an answer has begun."""
+        if self.status != _GONE:
+            return
+        body = plain_problem(500, INTERNAL_MESSAGE) | {"request_id": self.request_id}
+        await JSONResponse(body, status_code=500, media_type=PROBLEM_TYPE)(self.scope, _no_more, self.send)
+
+
+async def _no_more() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def problem_response(error: CreditlineError) -> JSONResponse:
+    """The response to an error: `application/problem+json`."""
+    body = problem_body(error) | {"request_id": current_request_id.get()}
+    return JSONResponse(
+        body,
+        status_code=problem_of(error).http_status,
+        headers=problem_headers(error),
+        media_type=PROBLEM_TYPE,
+    )
+
+
+def _check_head(scope: Scope) -> None:
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > MOST_HEAD_BYTES:
+        raise HeadTooLarge(
+            f"the request's head has {size:,} bytes; at most {MOST_HEAD_BYTES:,} are allowed: send fewer or"
+            " shorter headers"
+        )
 
 
 def _address(scope: Scope) -> str:
@@ -71,41 +187,38 @@ def _address(scope: Scope) -> str:
     return client[0] if client else ""
 
 
-def problem_response(error: CreditlineError) -> JSONResponse:
-    """The response to an error: `application/problem+json`."""
-    return JSONResponse(
-        problem_body(error), status_code=problem_of(error).http_status, media_type=PROBLEM_TYPE
-    )
-
-
 def _check_length(content_length: str | None) -> None:
-    if content_length is not None and content_length.isdecimal() and int(content_length) > _MOST_BODY_BYTES:
+    if content_length is not None and int(content_length) > MOST_REQUEST_BYTES:
         raise _too_large(f"{int(content_length):,}")
 
 
-def _limited(receive: Receive) -> Receive:
-    """Limit the size of a body while it is received; its length header may be absent."""
-    received = 0
+def _limited(receive: Receive, limits: Limits) -> Receive:
+    """Limit size and time of a body while it is received; its length header may be absent."""
+    received, ended, ends = 0, False, time.monotonic() + limits.body_seconds
 
-    async def counting() -> Message:
-        nonlocal received
-        message = await receive()
+    async def limited() -> Message:
+        nonlocal received, ended
+        if ended:
+            return await receive()
+        try:
+            async with asyncio.timeout(min(limits.chunk_seconds, ends - time.monotonic())):
+                message = await receive()
+        except TimeoutError as error:
+            raise ReceiveTimeout(
+                f"the request's body did not arrive in time: its parts may be {limits.chunk_seconds:g} s"
+                f" apart, and all of it may take {limits.body_seconds:g} s; send it faster"
+            ) from error
         received += len(message.get("body", b""))
-        if received > _MOST_BODY_BYTES:
-            raise _too_large(f"more than {_MOST_BODY_BYTES:,}")
+        if received > MOST_REQUEST_BYTES:
+            raise _too_large(f"more than {MOST_REQUEST_BYTES:,}")
+        ended = not message.get("more_body", False)
         return message
 
-    return counting
+    return limited
 
 
-def _too_large(size: str) -> InvalidInput:
-    return InvalidInput(
+def _too_large(size: str) -> RequestTooLarge:
+    return RequestTooLarge(
         f"the request has {size} bytes; an image may have at most {MOST_BYTES:,} bytes: scale it down",
         field="image",
     )
-
-
-def _method(scope: Scope) -> str:
-    """Method and route pattern; without ids, which would each add a time series."""
-    route = scope.get("route")
-    return f"{scope['method']} {getattr(route, 'path', 'other')}"

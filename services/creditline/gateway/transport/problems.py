@@ -5,6 +5,9 @@ A problem that no error of Creditline names (such as a route that does not exist
 
 from __future__ import annotations
 
+import http
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,10 @@ import grpc
 from creditline import errors
 
 PROBLEM_TYPE = "application/problem+json"
+
+
+class HeadTooLarge(errors.RequestTooLarge):
+    """The head of an HTTP request is too large."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ _PROBLEMS: dict[type[errors.CreditlineError], Problem] = {
     errors.DeadlineExceeded: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 504, "Deadline exceeded"),
     errors.ResourceExhausted: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Too many requests", 1.0),
     errors.RequestTooLarge: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "Request too large"),
+    HeadTooLarge: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 431, "Request head too large"),
     errors.ReceiveTimeout: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 408, "Request timeout"),
 }
 _REFUSALS: dict[type[errors.CreditlineError], str] = {
@@ -48,6 +56,7 @@ _REFUSALS: dict[type[errors.CreditlineError], str] = {
     errors.InvalidInput: "malformed",
     errors.NotFound: "not_found",
     errors.ResourceExhausted: "overloaded",
+    HeadTooLarge: "headers",
     errors.RequestTooLarge: "too_large",
     errors.ReceiveTimeout: "timeout",
 }
@@ -83,3 +92,26 @@ def problem_body(error: errors.CreditlineError) -> dict[str, Any]:
         "service": getattr(error, "service", None),
     }
     return {key: value for key, value in body.items() if value is not None}
+
+
+def plain_problem(status: int, detail: str) -> dict[str, Any]:
+    """The body of an HTTP problem that only HTTP knows, such as a method that a route does not have."""
+    return {
+        "type": "about:blank",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+
+
+def problem_headers(error: errors.CreditlineError) -> Mapping[str, str]:
+    """Headers of the HTTP response to an error: how to authenticate, and when to try again."""
+    headers = {}
+    if isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="creditline"'
+    if isinstance(error, errors.ReceiveTimeout):
+        headers["Connection"] = "close"
+    retry = retry_after_seconds(error)
+    if retry is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry)))
+    return headers

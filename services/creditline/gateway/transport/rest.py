@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from fastapi import FastAPI, File, Form, Request, Response, UploadFile
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from creditline import __version__
 from creditline.api.answers import (
@@ -21,95 +19,91 @@ from creditline.api.answers import (
     AuditAnswer,
     MergeAnswer,
     MergeStatus,
-    Person,
     RecordedAttribution,
     ReleaseAnswer,
     WithdrawalAnswer,
     WithdrawalStatus,
     WorkAnswer,
-    WorkFilter,
 )
-from creditline.errors import CreditlineError, InvalidInput
-from creditline.gateway.access.caller import Authenticator
+from creditline.errors import CreditlineError
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.readiness import Readiness
-from creditline.gateway.transport.middleware import AccessMiddleware, problem_response
-from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE
-from creditline.gateway.use_cases.contributors import MergeRequest
-from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest, quoted
-from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
+from creditline.gateway.transport.middleware import problem_response
+from creditline.gateway.transport.openapi import accepted, attribution_body, state_openapi
+from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem
+from creditline.gateway.transport.request_ids import current_request_id
+from creditline.gateway.transport.routes import (
+    After,
+    ApiRoute,
+    History,
+    LedgerId,
+    Limit,
+    ThumbnailRoute,
+    WorkId,
+)
+from creditline.gateway.transport.submissions import (
+    AuditSubmission,
+    MergeSubmission,
+    WithdrawalSubmission,
+    invalid_input,
+    read_attribution,
+)
+from creditline.gateway.use_cases.requests import quoted
+from creditline.gateway.use_cases.withdrawals import MOST_LISTED
 
 _LIVE = "live"
-_THUMBNAIL_TYPE = "image/webp"
-_PICTURE_TYPE = "image/png"
+_MOST_SECONDS = 600.0
 _CACHE_FOR_A_DAY = {"Cache-Control": "private, max-age=86400"}
-_log = logging.getLogger(__name__)
+Seconds = Annotated[
+    float | None,
+    Header(
+        alias="X-Request-Timeout",
+        gt=0,
+        le=_MOST_SECONDS,
+        allow_inf_nan=False,
+        description="Time in seconds after which the caller does not wait any more.",
+    ),
+]
 
 
-class AuditSubmission(BaseModel):
-    """The body of `POST /v1/audits`."""
+class PngResponse(Response):
+    """A picture as PNG."""
 
-    attribution_id: str
-    """Id of the attribution to audit."""
-
-
-class WithdrawalSubmission(BaseModel):
-    """The body of `POST /v1/withdrawals`. Reason and requester are kept permanently: no personal data."""
-
-    kind: str
-    """WORK, CONTRIBUTOR or CONTRIBUTOR_ID."""
-    subject: str
-    """Id of the work, or name or id of the contributor."""
-    action: Literal["WITHDRAWN", "REVOKED"] = "WITHDRAWN"
-    """WITHDRAWN to withdraw the subject, REVOKED to revoke its withdrawal."""
-    reason: str = ""
-    """Reason for the request."""
-    requested_by: str = ""
-    """The requester."""
-    allow_unknown: bool = False
-    """Accept a subject that neither the corpus nor the live build holds."""
-
-    def request(self) -> WithdrawalRequest:
-        """The request that the use case accepts."""
-        return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.allow_unknown)
+    media_type = "image/png"
 
 
-class MergeSubmission(BaseModel):
-    """The body of `POST /v1/contributors/merges`. Reason and requester are kept permanently."""
+class WebpResponse(Response):
+    """A picture as WebP."""
 
-    person: Person
-    """The one under whom the works of both are credited: `{"name": …}` or `{"id": …}`."""
-    other: Person
-    """The other name or id."""
-    action: Literal["MERGED", "REVOKED"] = "MERGED"
-    """MERGED to merge the two, REVOKED to revoke their merge."""
-    reason: str = ""
-    """Reason for the request."""
-    requested_by: str = ""
-    """The requester."""
-    allow_unknown: bool = False
-    """Accept people whom neither the corpus nor the live build names."""
-
-    def request(self) -> MergeRequest:
-        """The request that the use case accepts."""
-        return MergeRequest(self.person, self.other, self.reason, self.requested_by, self.allow_unknown)
+    media_type = "image/webp"
 
 
-def rest_app(use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics) -> FastAPI:
-    """The REST application: routes under /v1, health, metrics, and OpenAPI at /openapi.json and /docs.
+class MetricsResponse(Response):
+    """Metrics in Prometheus' text format."""
+
+    media_type = CONTENT_TYPE_LATEST
+
+
+def rest_app(use_cases: UseCases, metrics: GatewayMetrics) -> FastAPI:
+    """The REST application: routes under /v1, health, metrics, and OpenAPI at /openapi.json.
 
     Args:
         use_cases: The use cases behind the routes.
-        access: Establishes the caller of each request.
-        metrics: Counts requests, and is served at /metrics.
+        metrics: Is served at /metrics.
     """
     app = FastAPI(
         title="Creditline",
         version=__version__,
         description="Which training images does a generated picture owe, how strongly, and who made them?",
+        # The pages that FastAPI serves load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
     )
+    app.router.route_class = ApiRoute
     _add_attributions(app, use_cases)
     _add_catalog(app, use_cases)
     _add_audits(app, use_cases)
@@ -118,87 +112,52 @@ def rest_app(use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics
     _add_contributors(app, use_cases)
     _add_health(app, use_cases, metrics)
     _add_problems(app)
-    app.add_middleware(AccessMiddleware, access=access, metrics=metrics)
+    state_openapi(app)
     return app
 
 
 def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
-    @app.post("/v1/attributions")
-    async def attribute(
-        image: Annotated[
-            UploadFile, File(description="The picture: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.")
-        ],
-        prompt: Annotated[str, Form(description="The prompt that the picture was made from.")] = "",
-        generator: Annotated[
-            str,
-            Form(
-                description="Fingerprint of the generator that made the picture; empty for the only one that"
-                " is served."
-            ),
-        ] = "",
-        k: Annotated[int, Form(description="Number of works to list: 1 to 1,000.")] = DEFAULT_K,
-        release: Annotated[str, Form(description="Release to answer with; empty for the live one.")] = "",
-        contributor: Annotated[
-            list[str] | None, Form(description="List only works of these contributors, by name.")
-        ] = None,
-        contributor_id: Annotated[
-            list[str] | None, Form(description="List only works of these contributors, by id.")
-        ] = None,
-        licence: Annotated[
-            list[str] | None, Form(description="List only works under these licences.")
-        ] = None,
-        created_since: Annotated[
-            datetime | None, Form(description="List only works created at this time or later.")
-        ] = None,
-        created_until: Annotated[
-            datetime | None, Form(description="List only works created before this time.")
-        ] = None,
-        consent: Annotated[
-            list[str] | None,
-            Form(description="List only works of which this holds, such as generative_training=prohibited."),
-        ] = None,
-    ) -> AttributionAnswer:
+    @app.post("/v1/attributions", openapi_extra={"requestBody": attribution_body()})
+    async def attribute(request: Request, seconds: Seconds = None) -> AttributionAnswer:
         """The works that a picture owes, how much to each, and their contributors.
 
         The fields after `release` restrict the listed works. A share stays the part of the influence of
         all works, and the remainder holds all works that are not listed.
         """
-        deadline = Deadline.after(use_cases.request_timeout_seconds)
-        works = WorkFilter(
-            tuple(contributor or ()),
-            tuple(contributor_id or ()),
-            tuple(licence or ()),
-            created_since,
-            created_until,
-            tuple(consent or ()),
-        )
-        request = AttributionRequest(
-            await image.read(), prompt, generator, k, release, works if works.narrows else None
-        )
-        return await use_cases.attribute(request, deadline)
+        most = use_cases.request_timeout_seconds
+        deadline = Deadline.after(most if seconds is None else min(seconds, most))
+        asked = await read_attribution(request)
+        return await use_cases.attribute(asked, deadline)
 
     @app.get("/v1/attributions/{attribution_id}")
-    async def attribution(attribution_id: str) -> RecordedAttribution:
+    async def attribution(attribution_id: LedgerId) -> RecordedAttribution:
         """A recorded answer as it was served, with marks on works and contributors withdrawn since."""
         return await use_cases.attributions.get(attribution_id)
 
-    @app.get("/v1/attributions/{attribution_id}/picture", response_class=Response)
-    async def picture(attribution_id: str) -> Response:
+    @app.get("/v1/attributions/{attribution_id}/picture", response_class=PngResponse)
+    async def picture(attribution_id: LedgerId) -> Response:
         """The picture of a recorded answer's query, PNG."""
-        return Response(await use_cases.attributions.picture(attribution_id), media_type=_PICTURE_TYPE)
+        return PngResponse(await use_cases.attributions.picture(attribution_id))
 
 
 def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:
-    @app.get("/v1/works/{work_id}")
-    async def work(work_id: str) -> WorkAnswer:
+    async def thumbnail(work_id: WorkId) -> Response:
+        """The thumbnail of a work, WebP."""
+        return WebpResponse(await use_cases.catalog.thumbnail(work_id), headers=_CACHE_FOR_A_DAY)
+
+    app.router.add_api_route(
+        "/v1/works/{work_id:path}/thumbnail",
+        thumbnail,
+        methods=["GET"],
+        response_class=WebpResponse,
+        route_class_override=ThumbnailRoute,
+    )
+
+    # In this order: the path of a work may hold slashes, and would match the one of its thumbnail.
+    @app.get("/v1/works/{work_id:path}")
+    async def work(work_id: WorkId) -> WorkAnswer:
         """One work by its id."""
         return await use_cases.catalog.work(work_id)
-
-    @app.get("/v1/works/{work_id}/thumbnail", response_class=Response)
-    async def thumbnail(work_id: str) -> Response:
-        """The thumbnail of a work, WebP."""
-        picture = await use_cases.catalog.thumbnail(work_id)
-        return Response(picture, media_type=_THUMBNAIL_TYPE, headers=_CACHE_FOR_A_DAY)
 
 
 def _add_audits(app: FastAPI, use_cases: UseCases) -> None:
@@ -208,13 +167,13 @@ def _add_audits(app: FastAPI, use_cases: UseCases) -> None:
         return await use_cases.audits.submit(submission.attribution_id)
 
     @app.get("/v1/audits/{audit_id}")
-    async def audit(audit_id: str) -> AuditAnswer:
+    async def audit(audit_id: LedgerId) -> AuditAnswer:
         """The current state of an audit."""
         return await use_cases.audits.get(audit_id)
 
 
 def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
-    @app.get("/v1/releases/{name}")
+    @app.get("/v1/releases/{name:path}")
     async def release(name: str) -> ReleaseAnswer:
         """A release with its audited accuracy; the name `live` means the live release."""
         requested = "" if name == _LIVE else name
@@ -222,7 +181,7 @@ def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
 
 
 def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
-    @app.post("/v1/withdrawals")
+    @app.post("/v1/withdrawals", responses=accepted(WithdrawalStatus))
     async def withdraw(submission: WithdrawalSubmission, response: Response) -> WithdrawalStatus:
         """Withdraw a work or a contributor from all later answers, or revoke a withdrawal.
 
@@ -236,14 +195,14 @@ def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
 
     @app.get("/v1/withdrawals")
     async def withdrawals(
-        history: bool = False, after: int = 0, limit: int = MOST_LISTED
+        history: History = False, after: After = 0, limit: Limit = MOST_LISTED
     ) -> tuple[WithdrawalAnswer, ...]:
         """The withdrawals in force, oldest first; with `history`, all requests ever made."""
         return await use_cases.withdrawals.listed(history=history, after=after, limit=limit)
 
 
 def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
-    @app.post("/v1/contributors/merges")
+    @app.post("/v1/contributors/merges", responses=accepted(MergeStatus))
     async def merge(submission: MergeSubmission, response: Response) -> MergeStatus:
         """Record that two names or ids are one person, or revoke that.
 
@@ -257,7 +216,7 @@ def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
 
     @app.get("/v1/contributors/merges")
     async def merges(
-        history: bool = False, after: int = 0, limit: int = MOST_LISTED
+        history: History = False, after: After = 0, limit: Limit = MOST_LISTED
     ) -> tuple[MergeAnswer, ...]:
         """The merges in force, oldest first; with `history`, all records ever made."""
         return await use_cases.contributors.listed(history=history, after=after, limit=limit)
@@ -269,17 +228,22 @@ def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> N
         """Status 200 while the process runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses={503: {"model": Readiness, "description": "Some service is down."}})
     async def ready(response: Response) -> Readiness:
         """The state of each service; status 200 when attributions can be answered, else 503."""
         readiness = await use_cases.readiness()
         response.status_code = 200 if readiness.ready else 503
         return readiness
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=MetricsResponse)
     async def exposition() -> Response:
         """Metrics in Prometheus' text format."""
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return MetricsResponse(metrics.exposition())
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        """The OpenAPI document."""
+        return JSONResponse(app.openapi())
 
 
 def _add_problems(app: FastAPI) -> None:
@@ -289,30 +253,38 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem_response(_invalid_input(error.errors()))
+        located = [{**each, "loc": each["loc"][1:]} for each in error.errors()]
+        return problem_response(invalid_input(located))
 
     @app.exception_handler(HTTPException)
-    async def refused_by_http(_request: Request, error: HTTPException) -> JSONResponse:
-        # FastAPI wraps an error that was raised while it read the body, such as the middleware's size limit.
+    async def refused_by_http(request: Request, error: HTTPException) -> JSONResponse:
+        # FastAPI wraps an error that was raised while it read the body, such as the size limit.
         if isinstance(error.__cause__, CreditlineError):
             return problem_response(error.__cause__)
-        body = {"type": "about:blank", "title": error.detail, "status": error.status_code}
-        return JSONResponse(
-            body, status_code=error.status_code, headers=error.headers, media_type=PROBLEM_TYPE
-        )
+        return _plain_response(request, error)
 
     @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> JSONResponse:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        body = {"type": "about:blank", "title": "Internal error", "status": 500, "detail": INTERNAL_MESSAGE}
-        return JSONResponse(body, status_code=500, media_type=PROBLEM_TYPE)
+    async def failed(_request: Request, _error: Exception) -> JSONResponse:
+        # The front logs the error, which is raised again after this answer.
+        return _plain_response(_request, HTTPException(500, INTERNAL_MESSAGE))
 
 
-def _invalid_input(errors: Sequence[Mapping[str, Any]]) -> InvalidInput:
-    """The error for the first invalid field of a request's form or body."""
-    first = errors[0]
-    names = [str(part) for part in first["loc"][1:] if isinstance(part, str)]
-    field = names[-1] if names else "body"
-    value = first.get("input")
-    given = f" is {quoted(value)}" if isinstance(value, str) else ""
-    return InvalidInput(f"{field}{given}: {first['msg']}; see /docs for what is expected", field=field)
+def _plain_response(request: Request, error: HTTPException) -> JSONResponse:
+    """The response to an error of HTTP itself."""
+    headers, detail = dict(error.headers or {}), error.detail
+    if error.status_code == 404:
+        detail = f"there is no route {quoted(request.url.path)}; /openapi.json lists all"
+    elif error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+        detail = f"this route has no method {quoted(request.method)}; it has {headers['Allow']}"
+    body = plain_problem(error.status_code, detail) | {"request_id": current_request_id.get()}
+    return JSONResponse(body, status_code=error.status_code, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of all routes that have the request's path."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE:
+            methods.update(route.methods or ())
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)

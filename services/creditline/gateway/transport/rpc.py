@@ -20,12 +20,12 @@ from creditline.gateway.access.caller import Authenticator
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.transport.limits import MOST_REQUEST_BYTES, Limits
 from creditline.gateway.transport.rpc_front import Front
 from creditline.gateway.transport.rpc_health import SERVICES, FollowedHealth
 from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
-from creditline.pictures.queries import MOST_BYTES
 from creditline.v1 import (
     attribution_pb2,
     attribution_pb2_grpc,
@@ -41,8 +41,6 @@ from creditline.v1 import (
     withdrawal_pb2_grpc,
 )
 
-# The most that a request may have on both faces: the largest picture, and room for the other fields.
-MOST_MESSAGE_BYTES = MOST_BYTES + (1 << 20)
 _MOST_ANSWER_BYTES = 64 << 20
 _MOST_STREAMS = 1_024
 _KEEPALIVE_MS = 30_000
@@ -50,8 +48,9 @@ _KEEPALIVE_TIMEOUT_MS = 10_000
 # Clients ping every 10 s at the most often; by default core ends connections that ping within 5 minutes.
 _LEAST_PING_MS = 9_000
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MOST_REQUEST_BYTES),
     ("grpc.max_send_message_length", _MOST_ANSWER_BYTES),
+    # Of one connection.
     ("grpc.max_concurrent_streams", _MOST_STREAMS),
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
@@ -242,10 +241,13 @@ class RpcServer:
         use_cases: The use cases behind the calls.
         access: Establishes the caller of each call.
         metrics: Counts calls.
+        limits: Limits of what callers can hold or delay.
     """
 
-    def __init__(self, use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics) -> None:
-        self._server = grpc.aio.server(interceptors=(Front(access, metrics),), options=_OPTIONS)
+    def __init__(
+        self, use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics, limits: Limits
+    ) -> None:
+        self._server = grpc.aio.server(interceptors=(Front(access, metrics, limits),), options=_OPTIONS)
         servicer = health.aio.HealthServicer()
         self._health = FollowedHealth(servicer, use_cases.readiness)
         attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)

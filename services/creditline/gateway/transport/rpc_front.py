@@ -21,6 +21,7 @@ from creditline.api.error_metadata import STATUS_KEY, error_metadata, status_det
 from creditline.errors import CreditlineError, InvalidInput, ReceiveTimeout, ResourceExhausted
 from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.transport.limits import Limits
 from creditline.gateway.transport.problems import (
     INTERNAL_MESSAGE,
     problem_of,
@@ -30,13 +31,6 @@ from creditline.gateway.transport.problems import (
 from creditline.gateway.transport.request_ids import REQUEST_ID, current_request_id, request_id_of
 
 METHOD_PREFIX = "/creditline.v1."
-_MOST_CALLS = 1_024
-# Messages that are received at the same time; each may have the largest size.
-_MOST_RECEIVED = 32
-_RECEIVE_SECONDS = 30.0
-# Health checks and reflection need no key, and a message of theirs fits into one packet.
-_MOST_OPEN_RECEIVED = 4
-_OPEN_RECEIVE_SECONDS = 1.0
 _HEALTH_PREFIX = "/grpc.health."
 _log = logging.getLogger(__name__)
 _Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -79,14 +73,16 @@ class Front(grpc.aio.ServerInterceptor):
     Args:
         access: Establishes the caller of each call.
         metrics: Counts calls.
+        limits: Limits of what callers can hold or delay.
     """
 
-    def __init__(self, access: Authenticator, metrics: GatewayMetrics) -> None:
+    def __init__(self, access: Authenticator, metrics: GatewayMetrics, limits: Limits) -> None:
         self._access = access
         self._metrics = metrics
         self._calls = 0
-        self._receiving = _Receiving(_MOST_RECEIVED, _RECEIVE_SECONDS)
-        self._open_receiving = _Receiving(_MOST_OPEN_RECEIVED, _OPEN_RECEIVE_SECONDS)
+        self._most_calls = limits.requests
+        self._receiving = _Receiving(limits.received, limits.receive_seconds)
+        self._open_receiving = _Receiving(limits.open_received, limits.open_receive_seconds)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
         """The handler of a call, behind the front; None, which means UNIMPLEMENTED, for unknown methods."""
@@ -176,8 +172,8 @@ class Front(grpc.aio.ServerInterceptor):
             self._calls -= 1
 
     def _refuse_beyond_capacity(self) -> None:
-        if self._calls > _MOST_CALLS:
-            raise ResourceExhausted(f"{_MOST_CALLS:,} calls are being answered; send this one later")
+        if self._calls > self._most_calls:
+            raise ResourceExhausted(f"{self._most_calls:,} calls are being answered; send this one later")
 
     @contextlib.asynccontextmanager
     async def _refusing(self, context: Any, request_id: str) -> AsyncIterator[None]:

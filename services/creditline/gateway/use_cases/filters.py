@@ -12,8 +12,8 @@ from creditline.errors import InvalidInput
 from creditline.gateway.use_cases.requests import quoted
 from creditline.index import WorkFilter as IndexFilter
 
-_MOST_VALUES = 100
-_LONGEST_VALUE = 500
+MOST_VALUES = 100
+LONGEST_VALUE = 500
 _TEXTS = ("contributors", "contributor_ids", "licences", "consent")
 
 
@@ -26,15 +26,15 @@ def check_filter(works: WorkFilter) -> None:
     """
     given = {field: getattr(works, field) for field in _TEXTS}
     count = sum(map(len, given.values()))
-    if count > _MOST_VALUES:
+    if count > MOST_VALUES:
         raise InvalidInput(
-            f"the filter has {count:,} values; at most {_MOST_VALUES} are allowed", field="filter"
+            f"the filter has {count:,} values; at most {MOST_VALUES} are allowed", field="filter"
         )
     for field, values in given.items():
         for value in values:
-            if len(value) > _LONGEST_VALUE or not display_name(value):
+            if len(value) > LONGEST_VALUE or not display_name(value):
                 raise InvalidInput(
-                    f"{field} of the filter has {quoted(value)}; send texts of 1 to {_LONGEST_VALUE}"
+                    f"{field} of the filter has {quoted(value)}; send texts of 1 to {LONGEST_VALUE}"
                     " characters",
                     field=field,
                 )

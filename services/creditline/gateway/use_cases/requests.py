@@ -6,15 +6,16 @@ import re
 from dataclasses import dataclass
 
 from creditline.api.answers import WorkFilter
+from creditline.corpus.names import display_name
 from creditline.errors import InvalidInput
 
 DEFAULT_K = 10
-_MOST_WORKS = 1_000
-_LONGEST_PROMPT = 2_000
-_LONGEST_ID = 500
+MOST_WORKS = 1_000
+LONGEST_PROMPT = 2_000
+LONGEST_ID = 500
 _SHOWN_CHARACTERS = 60
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-_LEDGER_ID = re.compile(r"[0-9a-f]{32}")
+FINGERPRINT = "[0-9a-f]{64}"
+LEDGER_ID = "[0-9a-f]{32}"
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,19 @@ class AttributionRequest:
         """Raise InvalidInput for a wrong prompt, generator or k. The picture is checked on decoding."""
         _check_prompt(self.prompt)
         _check_generator(self.generator)
-        if not 1 <= self.k <= _MOST_WORKS:
-            raise InvalidInput(f"k is {self.k}; request 1 to {_MOST_WORKS:,} works", field="k")
+        if not 1 <= self.k <= MOST_WORKS:
+            raise InvalidInput(f"k is {self.k}; request 1 to {MOST_WORKS:,} works", field="k")
 
 
 def _check_prompt(prompt: str) -> None:
-    if not prompt.strip():
+    if len(prompt) > LONGEST_PROMPT:
         raise InvalidInput(
-            f"prompt is {'blank' if prompt else 'empty'}; send the prompt that the picture was made from",
+            f"prompt has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are allowed: shorten it",
             field="prompt",
         )
-    if len(prompt) > _LONGEST_PROMPT:
+    if not display_name(prompt):
         raise InvalidInput(
-            f"prompt has {len(prompt):,} characters; at most {_LONGEST_PROMPT:,} are allowed: shorten it",
+            f"prompt is {'blank' if prompt else 'empty'}; send the prompt that the picture was made from",
             field="prompt",
         )
     if "\x00" in prompt:
@@ -58,7 +59,7 @@ def _check_prompt(prompt: str) -> None:
 
 
 def _check_generator(generator: str) -> None:
-    if generator and not _FINGERPRINT.fullmatch(generator):
+    if generator and not re.fullmatch(FINGERPRINT, generator):
         raise InvalidInput(
             f"generator is {quoted(generator)}; send the fingerprint of the generator that made the picture, "
             "64 hex digits in lower case (the release names it), or leave it out",
@@ -68,7 +69,7 @@ def _check_generator(generator: str) -> None:
 
 def checked_ledger_id(value: str, *, field: str) -> str:
     """The value, when it has the form of the ledger's ids; raises InvalidInput naming `field` otherwise."""
-    if not _LEDGER_ID.fullmatch(value):
+    if not re.fullmatch(LEDGER_ID, value):
         raise InvalidInput(
             f"{field} is {quoted(value)}; send an id from an answer of the gateway, 32 hex digits",
             field=field,
@@ -78,7 +79,7 @@ def checked_ledger_id(value: str, *, field: str) -> str:
 
 def checked_work_id(value: str) -> str:
     """The value, when it has the length of a work's id; raises InvalidInput otherwise."""
-    if not 1 <= len(value) <= _LONGEST_ID:
+    if not 1 <= len(value) <= LONGEST_ID:
         raise InvalidInput(f"id is {quoted(value)}; send the id of a listed work", field="id")
     return value
 

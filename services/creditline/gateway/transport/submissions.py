@@ -1,0 +1,234 @@
+"""Bodies of requests: their schemas, and the reading of pictures from a form or from JSON."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from creditline.api.answers import Person, WorkFilter
+from creditline.errors import InvalidInput
+from creditline.gateway.use_cases.contributors import MergeRequest
+from creditline.gateway.use_cases.filters import LONGEST_VALUE, MOST_VALUES
+from creditline.gateway.use_cases.requests import (
+    DEFAULT_K,
+    FINGERPRINT,
+    LEDGER_ID,
+    LONGEST_PROMPT,
+    MOST_WORKS,
+    AttributionRequest,
+    quoted,
+)
+from creditline.gateway.use_cases.withdrawals import WithdrawalRequest
+from creditline.ledger.requests import (
+    MOST_REASON_CHARACTERS,
+    MOST_REQUESTER_CHARACTERS,
+    MOST_SUBJECT_CHARACTERS,
+)
+
+FORM = "multipart/form-data"
+JSON = "application/json"
+_LONGEST_PART_BYTES = 64 << 10
+# One more than there may be, so that the error can name the part that is too much.
+_MOST_FILES = 2
+_REPEATED = ("contributor", "contributor_id", "licence", "consent")
+_IMAGE = "image"
+
+
+def stated(**schema: Any) -> Any:
+    """A field whose bounds the contract states, and the use case checks, with a better message."""
+    return Field(json_schema_extra=schema)
+
+
+_Reason = Annotated[str, stated(maxLength=MOST_REASON_CHARACTERS)]
+_Requester = Annotated[str, stated(maxLength=MOST_REQUESTER_CHARACTERS)]
+_Subject = Annotated[str, stated(minLength=1, maxLength=MOST_SUBJECT_CHARACTERS)]
+_Values = Annotated[
+    list[Annotated[str, stated(minLength=1, maxLength=LONGEST_VALUE)]], stated(maxItems=MOST_VALUES)
+]
+
+
+class _Submission(BaseModel):
+    """A body in JSON: unknown fields are refused, and no value is converted from another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AttributionSubmission(_Submission):
+    """The body of `POST /v1/attributions`."""
+
+    image: Annotated[bytes, Field(description="The picture: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.")]
+    prompt: Annotated[str, stated(minLength=1, maxLength=LONGEST_PROMPT)] = Field(
+        description="The prompt that the picture was made from."
+    )
+    generator: Annotated[str, stated(pattern=f"^({FINGERPRINT})?$")] = Field(
+        "",
+        description="Fingerprint of the generator that made the picture; empty for the only one served.",
+    )
+    k: Annotated[int, stated(minimum=1, maximum=MOST_WORKS)] = Field(
+        DEFAULT_K, description="Number of works to list."
+    )
+    release: str = Field("", description="Release to answer with; empty for the live one.")
+    contributor: _Values = Field([], description="List only works of these contributors, by name.")
+    contributor_id: _Values = Field([], description="List only works of these contributors, by id.")
+    licence: _Values = Field([], description="List only works under these licences.")
+    created_since: datetime | None = Field(None, description="List only works created at this time or later.")
+    created_until: datetime | None = Field(None, description="List only works created before this time.")
+    consent: _Values = Field(
+        [], description="List only works of which this holds, such as generative_training=prohibited."
+    )
+
+    def request(self) -> AttributionRequest:
+        """The request that the use case accepts."""
+        works = WorkFilter(
+            tuple(self.contributor),
+            tuple(self.contributor_id),
+            tuple(self.licence),
+            self.created_since,
+            self.created_until,
+            tuple(self.consent),
+        )
+        return AttributionRequest(
+            self.image,
+            self.prompt,
+            self.generator,
+            self.k,
+            self.release,
+            works if works.narrows else None,
+        )
+
+
+class AuditSubmission(_Submission):
+    """The body of `POST /v1/audits`."""
+
+    attribution_id: Annotated[str, stated(pattern=f"^{LEDGER_ID}$")]
+    """Id of the attribution to audit."""
+
+
+class WithdrawalSubmission(_Submission):
+    """The body of `POST /v1/withdrawals`. Reason and requester are kept permanently: no personal data."""
+
+    kind: Annotated[str, stated(enum=["WORK", "CONTRIBUTOR", "CONTRIBUTOR_ID"])]
+    """WORK, CONTRIBUTOR or CONTRIBUTOR_ID."""
+    subject: _Subject
+    """Id of the work, or name or id of the contributor."""
+    action: Literal["WITHDRAWN", "REVOKED"] = "WITHDRAWN"
+    """WITHDRAWN to withdraw the subject, REVOKED to revoke its withdrawal."""
+    reason: _Reason = ""
+    """Reason for the request."""
+    requested_by: _Requester = ""
+    """The requester."""
+    allow_unknown: bool = False
+    """Accept a subject that neither the corpus nor the live build holds."""
+
+    def request(self) -> WithdrawalRequest:
+        """The request that the use case accepts."""
+        return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.allow_unknown)
+
+
+class PersonSubmission(_Submission):
+    """A person by name or by id: one of the two."""
+
+    name: Annotated[str, stated(maxLength=MOST_SUBJECT_CHARACTERS)] = ""
+    """Name of the person."""
+    id: Annotated[str, stated(maxLength=MOST_SUBJECT_CHARACTERS)] = ""
+    """Id of the person (ORCID, ISNI, account)."""
+
+    def person(self) -> Person:
+        """The person that the use case accepts."""
+        return Person(name=self.name, id=self.id)
+
+
+class MergeSubmission(_Submission):
+    """The body of `POST /v1/contributors/merges`. Reason and requester are kept permanently."""
+
+    person: PersonSubmission
+    """The one under whom the works of both are credited: `{"name": …}` or `{"id": …}`."""
+    other: PersonSubmission
+    """The other name or id."""
+    action: Literal["MERGED", "REVOKED"] = "MERGED"
+    """MERGED to merge the two, REVOKED to revoke their merge."""
+    reason: _Reason = ""
+    """Reason for the request."""
+    requested_by: _Requester = ""
+    """The requester."""
+    allow_unknown: bool = False
+    """Accept people whom neither the corpus nor the live build names."""
+
+    def request(self) -> MergeRequest:
+        """The request that the use case accepts."""
+        return MergeRequest(
+            self.person.person(), self.other.person(), self.reason, self.requested_by, self.allow_unknown
+        )
+
+
+async def read_attribution(request: Request) -> AttributionRequest:
+    """The request in the body of `POST /v1/attributions`, whose media type is one of `FORM` and `JSON`.
+
+    Raises:
+        InvalidInput: A field is missing, unknown, sent more often than once or of the wrong type.
+    """
+    try:
+        if media_type(request) == JSON:
+            return _JsonAttribution.model_validate_json(await request.body()).request()
+        async with request.form(max_files=_MOST_FILES, max_part_size=_LONGEST_PART_BYTES) as form:
+            return AttributionSubmission.model_validate(await _form_values(form), strict=False).request()
+    except ValidationError as error:
+        raise invalid_input(error.errors(include_url=False)) from error
+
+
+def media_type(request: Request) -> str:
+    """Media type of a request's body, in lower case and without parameters; empty where none is named."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _decoded(image: Any) -> Any:
+    if not isinstance(image, str):
+        raise ValueError("not a text; send the file's bytes in base64")
+    try:
+        return b64decode(image, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not valid base64; send the file's bytes in base64") from None
+
+
+class _JsonAttribution(AttributionSubmission):
+    """The body in JSON, with the picture in base64: the usual alphabet, not the URL's as in pydantic."""
+
+    image: Annotated[bytes, BeforeValidator(_decoded)]
+
+
+async def _form_values(form: FormData) -> dict[str, Any]:
+    """The form's fields by name. Raises InvalidInput for one that is sent twice or in the wrong way."""
+    values: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile) != (name == _IMAGE):
+            kind = "a file: send a file part" if name == _IMAGE else "a text: send it without a file name"
+            raise InvalidInput(f"{quoted(name)} must be {kind}", field=name)
+        if name in _REPEATED:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise InvalidInput(f"{quoted(name)} is sent more than once; send it once", field=name)
+        else:
+            values[name] = await value.read() if isinstance(value, UploadFile) else value
+    return values
+
+
+def invalid_input(errors: Sequence[Mapping[str, Any]]) -> InvalidInput:
+    """The error for the first invalid field of a request.
+
+    Args:
+        errors: The errors as pydantic lists them.
+    """
+    first = errors[0]
+    names = [str(part) for part in first["loc"] if isinstance(part, str)]
+    field = names[-1] if names else "body"
+    value = first.get("input")
+    given = f" is {quoted(value)}" if isinstance(value, str) and field != _IMAGE else ""
+    reason = first["msg"].removeprefix("Value error, ")
+    return InvalidInput(f"{field}{given}: {reason}; see /openapi.json for what is expected", field=field)
