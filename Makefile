@@ -32,7 +32,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-heavy test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index bench-bring clean
+.PHONY: help install demo test test-heavy test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index bench-bring load clean
 
 help:
 	@sed -n '2,7s/^# *//p' Makefile
@@ -132,6 +132,12 @@ bench-index: $(BENCH_INSTALLED)
 BRING = spellings generators consent vectors ingest adding sources commands
 bench-bring: $(INSTALLED)
 	@set -e; for part in $(BRING); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bring.$$part; done
+	@$(MAKE) --no-print-directory results
+
+# The gateway under load and hostile callers: each module fills its figures of load.json.
+LOAD = keyless
+load: $(INSTALLED)
+	@set -e; for part in $(LOAD); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.load.$$part; done
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.

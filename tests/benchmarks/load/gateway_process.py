@@ -1,0 +1,97 @@
+"""A gateway process whose memory is watched from outside; the services that it depends on are all down."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from creditline.local.health import grpc_serves
+from creditline.local.services import StackPorts
+from tests.processes import wait_until
+
+API_KEY = "load-test"
+_NOBODY = "127.0.0.1:9"
+_CLEAR_PEAK = "5"
+_SERVICES = Path(__file__).resolve().parents[3] / "services"
+
+
+@dataclass(frozen=True)
+class GatewayProcess:
+    """A running gateway of the reference release."""
+
+    pid: int
+    """Its process id."""
+    ports: StackPorts
+    """Its ports on 127.0.0.1."""
+
+    @property
+    def target(self) -> str:
+        """Address of gRPC."""
+        return f"127.0.0.1:{self.ports.gateway_grpc}"
+
+    def series(self) -> set[str]:
+        """Names and labels of all series at /metrics."""
+        url = f"http://127.0.0.1:{self.ports.gateway_http}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+
+    def resident_mib(self) -> float:
+        """Memory that the process has now, in MiB."""
+        return self._memory_mib("VmRSS")
+
+    def peak_mib(self) -> float:
+        """Most memory that the process has had since `forget_peak`, in MiB."""
+        return self._memory_mib("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Let the kernel measure the peak anew."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text(_CLEAR_PEAK)
+
+    def _memory_mib(self, name: str) -> float:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
+        assert found is not None
+        return int(found[1]) / 1024
+
+
+@contextmanager
+def gateway_process(directory: Path, services: Path = _SERVICES) -> Iterator[GatewayProcess]:
+    """Start a gateway with one API key, and end it after the block.
+
+    Args:
+        directory: Its ledger and its log are written here.
+        services: Source root of the gateway to start.
+    """
+    ports = StackPorts.free()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CREDITLINE_")},
+        "PYTHONPATH": str(services),
+        "CREDITLINE_API_KEYS": API_KEY,
+        "CREDITLINE_GATEWAY_GRPC_PORT": str(ports.gateway_grpc),
+        "CREDITLINE_GATEWAY_HTTP_PORT": str(ports.gateway_http),
+        "CREDITLINE_LEDGER_URL": f"sqlite:///{directory}/ledger.db",
+        "CREDITLINE_BROKER_URL": f"redis://{_NOBODY}/0",
+        "CREDITLINE_EMBEDDER_TARGET": _NOBODY,
+        "CREDITLINE_QDRANT_GRPC_PORT": "9",
+    }
+    with (directory / "gateway.log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "creditline.gateway"], env=environment, stderr=log)
+        try:
+            gateway = GatewayProcess(process.pid, ports)
+            wait_until(lambda: grpc_serves(gateway.target), "the gateway serves")
+            yield gateway
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
