@@ -101,7 +101,7 @@ def test_after_all_of_it_the_gateway_still_answers(lonely_gateway: RunningGatewa
 @pytest.mark.parametrize(
     ("files", "data", "field"),
     [
-        ({}, {"prompt": "a"}, "image"),
+        ({"k": (None, "3")}, {"prompt": "a"}, "image"),
         ({"image": ("q", _PNG)}, {"prompt": "a", "k": "many"}, "k"),
         ({"image": ("q", _PNG)}, {"prompt": "a", "k": "1.5"}, "k"),
         ({"image": ("q", _PNG)}, {"generator": GENERATOR}, "prompt"),

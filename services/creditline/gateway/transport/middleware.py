@@ -140,7 +140,7 @@ class _Exchange:
     def label(self) -> str:
         """Method and route pattern: one of a fixed set, without ids and what callers make up."""
         route = self.scope.get("route")
-        return f"{self.scope['method']} {route.path}" if route is not None else "other"
+        return f"{self.scope['method']} {route.path_format}" if route is not None else "other"
 
     async def send(self, message: Message) -> None:
         """Send a part of the response, the request's id in its head."""
