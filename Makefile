@@ -28,6 +28,8 @@ export OMP_NUM_THREADS ?= 2
 # Large blocks are kept by the process: torch on a CPU otherwise maps and unmaps them on every step.
 export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 17179869184
+# Torch takes large blocks in huge pages, in worker threads too.
+export THP_MEM_ALLOC_ENABLE := 1
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -60,3 +60,9 @@ def user_state_directory() -> Path:
     """The directory where this user's programs keep their state: XDG_STATE_HOME, or `~/.local/state`."""
     given = os.environ.get("XDG_STATE_HOME")
     return Path(given) if given else Path.home() / ".local" / "state"
+
+
+def user_cache_directory() -> Path:
+    """This user's directory for files that can be made again: XDG_CACHE_HOME, or `~/.cache`; ours in it."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    return (Path(given) if given else Path.home() / ".cache") / "creditline"

@@ -77,15 +77,29 @@ def test_callers_that_come_together_share_a_forward_and_get_their_own_results() 
     assert forward.batches == [[1, 2, 3]]
 
 
-def test_a_lone_caller_does_not_wait_longer_than_the_limit() -> None:
+@pytest.mark.parametrize("items", [[1], [1, 2]])
+def test_a_lone_caller_does_not_wait_for_others(items: list[int]) -> None:
     forward = Doubling()
 
     async def use(batcher: Batcher[int, int]) -> None:
-        assert await asyncio.wait_for(batcher.submit([1]), LONG_SECONDS) == [2]
+        assert await batcher.submit(items) == [2 * item for item in items]
+
+    started = time.monotonic()
+    with_batcher(forward, BatchLimits(4, LONG_SECONDS, 16), use)
+    assert time.monotonic() - started < LONG_SECONDS / 2
+    assert forward.batches == [items]
+
+
+def test_two_callers_do_not_wait_longer_than_the_limit() -> None:
+    forward = Doubling()
+
+    async def use(batcher: Batcher[int, int]) -> None:
+        assert await asyncio.gather(batcher.submit([1]), batcher.submit([2])) == [[2], [4]]
 
     started = time.monotonic()
     with_batcher(forward, LIMITS, use)
-    assert time.monotonic() - started >= LIMITS.max_wait_seconds
+    assert LIMITS.max_wait_seconds <= time.monotonic() - started < LONG_SECONDS
+    assert forward.batches == [[1, 2]]
 
 
 def test_more_items_than_a_batch_holds_go_forward_in_several() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 
 from creditline.embedder.settings import EmbedderSettings
@@ -20,6 +21,8 @@ def main() -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        # Read by torch at its import: large blocks in huge pages, as eager passes else wait for page faults.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         # Torch takes seconds to import, so wrong settings and a missing release are reported before it.
         settings = read_settings(EmbedderSettings)
         open_release(settings.release_directory)

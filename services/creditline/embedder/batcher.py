@@ -23,16 +23,17 @@ class BatchLimits:
     max_batch: int
     """Largest number of items in one forward pass."""
     max_wait_seconds: float
-    """Longest time that the first item of a batch waits for others."""
+    """Longest time that a batch with items of several calls waits for more; one call's items never wait."""
     queue: int
     """Largest number of queued items; more are refused."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Queued(Generic[Item, Result]):
-    """One queued item. Times are those of the event loop's clock, in seconds."""
+    """One queued item of a call. Times are those of the event loop's clock, in seconds."""
 
     item: Item
+    call: object
     result: asyncio.Future[Result]
     arrived: float
     deadline: float
@@ -100,7 +101,8 @@ class Batcher(Generic[Item, Result]):
         """
         now = self._loop.time()
         deadline = float("inf") if seconds is None else now + seconds
-        queued = [_Queued(item, self._loop.create_future(), now, deadline) for item in items]
+        call = object()
+        queued = [_Queued(item, call, self._loop.create_future(), now, deadline) for item in items]
         async with self._changed:
             self.check_room(len(queued))
             self._queue.extend(queued)
@@ -151,7 +153,13 @@ class Batcher(Generic[Item, Result]):
                 return batch
 
     async def _wait_for_full_batch(self) -> None:
-        """Wait until a batch is full, or its first item has waited `max_wait_seconds`."""
+        """Wait until a batch is full, or its first item has waited `max_wait_seconds`.
+
+        Nobody waits where only one call's items are queued: the others of a busy time arrive during the
+        forward pass.
+        """
+        if self._queue[0].call is self._queue[-1].call:
+            return
         until = self._queue[0].arrived + self._limits.max_wait_seconds
         while len(self._queue) < self._limits.max_batch and not self._stopping:
             left = until - self._loop.time()

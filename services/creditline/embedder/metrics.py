@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -38,9 +40,24 @@ class EmbedderMetrics:
         self.release = Gauge(
             "creditline_embedder_release", "1 for the loaded release.", ["release"], registry=self.registry
         )
+        self._compiled = Gauge(
+            "creditline_embedder_tower_compiled",
+            "1 for a tower that runs compiled, 0 for one that runs by eager torch.",
+            ["tower"],
+            registry=self.registry,
+        )
         self.device = Info(
             "creditline_device", "Device on which the process's models run.", registry=self.registry
         )
+
+    def towers(self, eager: Collection[str]) -> None:
+        """Set which towers run compiled.
+
+        Args:
+            eager: Names of the towers that do not.
+        """
+        for tower in ("image", "text"):
+            self._compiled.labels(tower).set(tower not in eager)
 
     def batch(self, size: int, waited_seconds: float) -> None:
         """Count a forward pass at its start.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,6 +18,8 @@ from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import OodDetector
 from creditline.errors import FingerprintMismatch
 from creditline.release import ENCODER, OOD_DETECTOR, Release, open_release
+from creditline.settings import user_cache_directory
+from creditline.towers.compiled.opening import OpenedTowers, compile_towers
 from creditline.towers.spec import TowerSpec
 from creditline.towers.towers import Towers
 
@@ -57,6 +61,7 @@ class EmbedderModel:
         encoder: The release's encoder, on `device`.
         ood_detector: The release's out-of-distribution detector; None: scores are None.
         device: Device of towers and encoder.
+        eager: Why a tower runs by eager torch, by tower.
     """
 
     def __init__(
@@ -67,21 +72,33 @@ class EmbedderModel:
         ood_detector: OodDetector | None = None,
         *,
         device: Device = PROCESSOR,
+        eager: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.release = release
         self.device = device
+        self.eager = eager
         self._ood_detector = ood_detector
         self._towers = towers
         self._encoder = encoder
 
     @classmethod
-    def open(cls, release_directory: Path, spec: TowerSpec, device: Device = PROCESSOR) -> EmbedderModel:
+    def open(
+        cls,
+        release_directory: Path,
+        spec: TowerSpec,
+        device: Device = PROCESSOR,
+        *,
+        compiled: bool = True,
+        cache: Path | None = None,
+    ) -> EmbedderModel:
         """Load a release and its towers, and run them once to warm up.
 
         Args:
             release_directory: Directory of the release.
             spec: The towers.
             device: Device for towers and encoder.
+            compiled: Whether the towers are compiled on a CPU; the first time, that takes a minute.
+            cache: Directory of compiled towers; None: the user's.
 
         Raises:
             NotReady: The release or the towers are missing.
@@ -101,7 +118,14 @@ class EmbedderModel:
             OodDetector.load(release.directory / OOD_DETECTOR) if OOD_DETECTOR in release.files else None
         )
         encoder = Encoder.load(release.directory / ENCODER).to(torch_device(device.name))
-        model = cls(release, towers, encoder, ood_detector, device=device)
+        opened = (
+            compile_towers(
+                towers, cache or user_cache_directory() / "towers", threads=torch.get_num_threads()
+            )
+            if compiled
+            else OpenedTowers.by_torch(towers, "compiled towers are turned off")
+        )
+        model = cls(release, opened.towers, encoder, ood_detector, device=device, eager=opened.eager)
         model.forward([EmbedItem(Image.new("RGB", (8, 8)), "", Side.QUERY)])
         return model
 

@@ -76,6 +76,7 @@ class EmbedderServer:
         settings, metrics = self._settings, EmbedderMetrics()
         metrics.release.labels(self._model.release.name).set(1)
         metrics.device.info(self._model.device.labels())
+        metrics.towers(self._model.eager)
         limits = BatchLimits(
             settings.embedder_max_batch, settings.embedder_max_wait_ms / 1e3, settings.embedder_queue
         )
@@ -156,7 +157,13 @@ async def serve(settings: EmbedderSettings) -> None:
     device = choose_device(settings.device)
     release = open_release(settings.release_directory)
     towers = TowerSpec.parse(towers_of(release, settings.embedder_towers))
-    model = EmbedderModel.open(settings.release_directory, towers, device)
+    model = EmbedderModel.open(
+        settings.release_directory,
+        towers,
+        device,
+        compiled=settings.embedder_compiled,
+        cache=settings.embedder_towers_cache,
+    )
     async with EmbedderServer(settings, model) as server:
         _LOGGER.info(
             "embedder ready: release %s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from creditline.device_setting import AUTO, DeviceSetting
 from creditline.release import reference_release_directory
-from creditline.settings import Port, ServiceSettings
+from creditline.settings import Port, ServiceSettings, user_cache_directory
 
 
 class EmbedderSettings(ServiceSettings):
@@ -25,10 +25,15 @@ class EmbedderSettings(ServiceSettings):
     embedder_towers: str = ""
     """The towers: `embedded`, `NAME@CHECKPOINT` (an open_clip name and a local file) or a directory; empty:
     those that the release names."""
+    embedder_compiled: bool = True
+    """Whether the towers run compiled on a CPU, as far as their check allows it; else by eager torch."""
+    embedder_towers_cache: Path = Field(default_factory=lambda: user_cache_directory() / "towers")
+    """Directory in which compiled towers are kept, about 120 MB for each pair of towers and each version."""
     embedder_max_batch: int = Field(default=16, ge=1, le=1024)
     """Largest number of pictures in one forward pass."""
     embedder_max_wait_ms: float = Field(default=2.0, ge=0, le=1000)
-    """Longest time that the first picture of a batch waits for others, in milliseconds."""
+    """Longest time that a batch with pictures of several calls waits for more, in milliseconds; a batch with
+    those of only one call never waits."""
     embedder_queue: int = Field(default=256, ge=1, le=65536)
     """Largest number of queued pictures; more are refused."""
     embedder_stop_grace_seconds: float = Field(default=5.0, ge=0, le=600)

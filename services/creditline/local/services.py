@@ -161,6 +161,8 @@ class StackPlan:
             "NO_PROXY": LOOPBACK,
             "no_proxy": LOOPBACK,
             "PYTHONUNBUFFERED": "1",
+            # Torch takes large blocks in huge pages; forward passes else wait for page faults.
+            "THP_MEM_ALLOC_ENABLE": "1",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
         return {name: value for name, value in settings.items() if value}

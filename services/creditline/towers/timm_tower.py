@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import timm
-import torch
-from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
-from torch import Tensor, nn
+from torch import nn
 
 from creditline.device_setting import CPU
-from creditline.devices import device_of, torch_device
+from creditline.devices import torch_device
 from creditline.errors import InvalidInput, NotReady
 from creditline.towers.embedded import file_digest
+from creditline.towers.preprocessing import Preprocessing
 from creditline.towers.spec import TimmSpec
 
 
 @dataclass(frozen=True, eq=False)
 class TimmTower:
-    """A frozen timm model with its preprocessing."""
+    """A frozen timm model with its preprocessing.
+
+    Its output is timm's pooled features before the classifier.
+    """
 
     model: nn.Module
     """The model, without classifier, in evaluation mode."""
-    transform: Any
-    """timm's preprocessing: PIL image -> (3, side, side) float32."""
+    preprocessing: Preprocessing
+    """timm's preprocessing of pictures."""
     digests: dict[str, str]
     """What the features depend on (weights, model name, preprocessing), by name."""
 
@@ -73,13 +74,6 @@ class TimmTower:
             "image model": spec.name,
             "image preprocessing": repr(sorted(settings.items())),
         }
-        transform = create_transform(**settings, is_training=False)
+        preprocessing = Preprocessing.of(create_transform(**settings, is_training=False))
         placed = model.to(torch_device(device)).eval().requires_grad_(False)
-        return cls(placed, transform, digests)
-
-    @torch.inference_mode()
-    def features(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """timm's pooled features before the classifier: (B, D) float32, on the tower's device."""
-        pixels = torch.stack([self.transform(picture.convert("RGB")) for picture in pictures])
-        features: Tensor = self.model(pixels.to(device_of(self.model)))
-        return features.float()
+        return cls(placed, preprocessing, digests)

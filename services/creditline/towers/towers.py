@@ -9,15 +9,18 @@ one of timm's, such as DINOv2. Nothing is downloaded.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -44,15 +47,32 @@ from creditline.towers.embedded import (
     register_configuration,
 )
 from creditline.towers.layout import LAYOUT_WIDTH, layout_features
+from creditline.towers.like_lengths import batches_of_like_length
+from creditline.towers.networks import ImageNetwork, TextNetwork
 from creditline.towers.parts import Parts
+from creditline.towers.preprocessing import Preprocessing
+from creditline.towers.runners import EagerRunner, Runners
 from creditline.towers.spec import EMBEDDED, TowerSpec
 from creditline.towers.timm_tower import TimmTower
 
-T = TypeVar("T")
+ForwardPass = Callable[[], Tensor]
 _LOCAL_DIRECTORY = "local-dir:"
 _CHECKPOINT_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _TOKENIZER_PROBE = "A red ladybug; 3 × 4 = zwölf?"
-_ITEMS_PER_FORWARD = 16
+_PICTURES_PER_FORWARD = 16
+_TEXTS_PER_FORWARD = 16
+# Number of texts that are tokenised together and sorted by length.
+_TEXTS_SORTED = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatch:
+    """Texts of like length."""
+
+    rows: list[int]
+    """Index of each text in the order of the call."""
+    tokens: NDArray[np.int64]
+    """(B, L) int64, padded to the longest."""
 
 
 class Towers:
@@ -60,6 +80,9 @@ class Towers:
 
     Attributes:
         model: The open_clip model, frozen and in evaluation mode.
+        preprocessing: Preprocessing of pictures.
+        image_network: The image tower, from pixels to features.
+        text_network: The text tower, from token ids to features.
         fingerprint: SHA-256 of all that the features depend on: 64 hex digits.
         parts: Dimensions of the parts of the joined features.
     """
@@ -76,10 +99,19 @@ class Towers:
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.fingerprint = fingerprint
-        self._image = image
         self._layout = layout
         self._tokenizer = tokenizer
-        self._transform = image_transform_v2(preprocessing, is_train=False)
+        self.preprocessing = (
+            image.preprocessing
+            if image
+            else Preprocessing.of(image_transform_v2(preprocessing, is_train=False))
+        )
+        tower = image.model if image else model.get_submodule("visual")
+        self.image_network = ImageNetwork(tower, self.preprocessing).to(self.device).eval()
+        self.text_network = TextNetwork(model).eval()
+        self._runners = Runners(
+            EagerRunner(self.image_network, self.device), EagerRunner(self.text_network, self.device)
+        )
         self.parts = Parts(
             image=self.image_features([Image.new("RGB", (8, 8))]).shape[1],
             layout=LAYOUT_WIDTH if layout else 0,
@@ -102,33 +134,70 @@ class Towers:
         """The device that both towers run on."""
         return device_of(self.model)
 
+    @property
+    def pixels_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the image network's input."""
+        height, width, channels = self.preprocessing.pixels([Image.new("RGB", (8, 8))]).shape[1:]
+        return height, width, channels
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether the text tower masks padding, so that its input may be shorter than its context."""
+        return isinstance(getattr(self.model, "text", None), HFTextEncoder)
+
+    def run_by(self, runners: Runners) -> Towers:
+        """The same towers, with their networks run in another way."""
+        other = copy.copy(self)
+        other._runners = runners
+        return other
+
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Preprocessed pictures: (B, 3, side, side) float32, on the towers' device."""
-        stacked = torch.stack([self._transform(picture.convert("RGB")) for picture in pictures])
-        return stacked.to(self.device)
+        resized = torch.from_numpy(self.preprocessing.pixels(pictures)).to(self.device)
+        normalised: Tensor = self.image_network.normalisation(resized)
+        return normalised
 
-    @torch.inference_mode()
+    def tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Token ids: (B, L) int64; padding of all rows is dropped if the tower masks it."""
+        tokens: NDArray[np.int64] = self._tokenizer(list(texts)).numpy()
+        return tokens[:, : int(self._lengths(tokens).max())]
+
+    def _lengths(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Leading columns of each row that the text tower needs: (B, L) int64 -> (B,) int64."""
+        columns = tokens.shape[1]
+        if not self.masks_padding:
+            return np.full(len(tokens), columns)
+        text: Any = self.model.text
+        used = tokens != text.config.pad_token_id
+        lengths: NDArray[np.int64] = columns - used[:, ::-1].argmax(axis=1)
+        return lengths
+
     def image_features(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Unnormalised features of pictures: (B, parts.image) float32, on the towers' device."""
-        if self._image is not None:
-            return torch.cat([self._image.features(batch) for batch in _batches(pictures)])
-        encode = self.model.get_submodule("visual")
-        return torch.cat([encode(self.pixels(batch)) for batch in _batches(pictures)]).float()
+        return torch.cat(self._runners.run(self._image_passes(pictures)))
 
-    @torch.inference_mode()
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """Unnormalised features of texts: (B, parts.text) float32, on the towers' device."""
-        encode: Any = self.model.encode_text
-        return torch.cat([encode(self._tokens(batch).to(self.device)) for batch in _batches(texts)]).float()
+        batches = list(self._text_batches(texts))
+        return _in_order(batches, self._runners.run(self._text_passes(batches)))
 
-    def _tokens(self, texts: Sequence[str]) -> Tensor:
-        """Token ids: (B, L) int64, on the CPU; padding of all rows is dropped if the tower masks it."""
-        tokens: Tensor = self._tokenizer(list(texts))
-        text = getattr(self.model, "text", None)
-        if not isinstance(text, HFTextEncoder):
-            return tokens
-        used = (tokens != text.config.pad_token_id).any(dim=0).nonzero()
-        return tokens[:, : int(used.max()) + 1]
+    def _image_passes(self, pictures: Sequence[Image.Image]) -> Iterator[ForwardPass]:
+        for start in range(0, len(pictures), _PICTURES_PER_FORWARD):
+            yield partial(self._image_pass, pictures[start : start + _PICTURES_PER_FORWARD])
+
+    def _image_pass(self, pictures: Sequence[Image.Image]) -> Tensor:
+        return self._runners.image(self.preprocessing.pixels(pictures))
+
+    def _text_batches(self, texts: Sequence[str]) -> Iterator[TextBatch]:
+        for start in range(0, len(texts), _TEXTS_SORTED):
+            tokens = self.tokens(texts[start : start + _TEXTS_SORTED])
+            lengths = self._lengths(tokens)
+            for rows in batches_of_like_length(lengths.tolist(), _TEXTS_PER_FORWARD):
+                needed = np.ascontiguousarray(tokens[rows, : int(lengths[rows].max())])
+                yield TextBatch([start + row for row in rows], needed)
+
+    def _text_passes(self, batches: Sequence[TextBatch]) -> Iterator[ForwardPass]:
+        return (partial(self._runners.text, batch.tokens) for batch in batches)
 
     def features(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> NDArray[np.float32]:
         """Joined features of pictures with their texts.
@@ -148,12 +217,27 @@ class Towers:
                 f"each picture needs a text; got {len(pictures)} pictures and {len(texts)} texts",
                 field="texts",
             )
+        image, text = self._both_features(pictures, texts)
         layouts = layout_features(pictures) if self._layout else torch.empty(len(pictures), 0)
-        parts = (self.image_features(pictures), layouts.to(self.device), self.text_features(texts))
+        parts = (image, layouts.to(self.device), text)
         joined: NDArray[np.float32] = (
             torch.cat([nn.functional.normalize(part, dim=-1) for part in parts], dim=1).cpu().numpy()
         )
         return joined
+
+    def _both_features(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Features by both towers, whose passes share the runners' threads."""
+        batches = list(self._text_batches(texts))
+        results = self._runners.run(chain(self._image_passes(pictures), self._text_passes(batches)))
+        of_images = len(results) - len(batches)
+        return torch.cat(results[:of_images]), _in_order(batches, results[of_images:])
+
+
+def _in_order(batches: Sequence[TextBatch], features: Sequence[Tensor]) -> Tensor:
+    """Features of batches as rows in the order of the texts."""
+    order = torch.tensor([row for batch in batches for row in batch.rows])
+    joined = torch.cat(list(features))
+    return joined[order.argsort().to(joined.device)]
 
 
 def _open_embedded(spec: TowerSpec, device: str) -> Towers:
@@ -246,8 +330,3 @@ def _fingerprint(digests: Mapping[str, str], preprocessing: PreprocessCfg, layou
         sort_keys=True,
     )
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), _ITEMS_PER_FORWARD):
-        yield items[start : start + _ITEMS_PER_FORWARD]
