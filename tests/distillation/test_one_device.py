@@ -101,7 +101,7 @@ def test_the_embedder_s_model_runs_there(small_release: Release) -> None:
 def test_forward_passes_run_on_a_pretended_gpu(towers_of_our_own: Towers) -> None:
     towers = towers_of_our_own
     # On the host, where the transform asks for numbers.
-    pixels, tokens = towers.pixels(_PICTURES), towers._tokens(_TEXTS)
+    pixels, tokens = towers.pixels(_PICTURES), torch.from_numpy(towers.tokens(_TEXTS))
     with fake_cuda() as place:
         place(towers.model)
         image = towers.model.get_submodule("visual")(pixels.to("cuda:0"))

@@ -1,4 +1,4 @@
 """Frozen image and text towers and the coarse layout: the input features of the encoder.
 
-Public modules: `gallery_features`, `parts`, `precomputed`, `spec`, `towers`.
+Public modules: `compiled.opening`, `gallery_features`, `parts`, `precomputed`, `spec`, `towers`.
 """
