@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from creditline.corpus.works import Corpus
+from creditline.embedder.model import EmbedderModel, EmbedItem
+from creditline.encoder.encoder import Side
 from creditline.release import Release
+from creditline.towers.spec import EMBEDDED
 from tests.benchmarks.bring.vectors import judged
 from tests.pictures.kinds import kinds, shapes
 
@@ -33,3 +39,13 @@ def test_a_picture_has_the_same_vector_as_a_work_and_as_a_query(
     rows = list(judged(files, f"127.0.0.1:{served.port}", embedder_release, towers, tmp_path))
     assert [row["kind"] for row in rows] == [kind.name for kind in files]
     assert min(min(row["work_query"], row["work_library"]) for row in rows) >= 0.9999
+
+
+def test_a_compiled_model_gives_the_vectors_of_an_eager_one(
+    model: EmbedderModel, embedder_release: Release, small_corpus: Corpus
+) -> None:
+    eager = EmbedderModel.open(embedder_release.directory, EMBEDDED, compiled=False)
+    assert (dict(model.eager), set(eager.eager)) == ({}, {"image", "text"})
+    items = [EmbedItem(work.picture(), work.caption, Side.QUERY) for work in small_corpus.works[:5]]
+    ours, theirs = (np.stack([each.vector for each in one.forward(items)]) for one in (model, eager))
+    assert (ours * theirs).sum(axis=1).min() >= 0.999999

@@ -131,6 +131,9 @@ def test_it_is_healthy_and_counts_what_it_does(served: Served, small_corpus: Cor
     assert counted['creditline_embedder_calls_total{code="OK"}'] >= 1
     assert counted["creditline_embedder_batch_size_sum"] >= 2
     assert counted['creditline_embedder_release{release="development"}'] == 1
+    assert {
+        counted[f'creditline_embedder_tower_compiled{{tower="{name}"}}'] for name in ("image", "text")
+    } == {1}
     assert counted[f'creditline_device_info{{device="cpu",name="{platform.machine()}"}}'] == 1
 
 

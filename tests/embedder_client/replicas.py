@@ -32,6 +32,7 @@ class CountingModel:
     def __init__(self, release: Release, error: Exception | None = None) -> None:
         self.release = release
         self.device = PROCESSOR
+        self.eager: dict[str, str] = {}
         self.error = error
         self.embedded = 0
         self.seconds = 0.0
