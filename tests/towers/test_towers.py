@@ -128,3 +128,12 @@ def test_weights_that_are_not_there_are_never_downloaded(spec: str) -> None:
 def test_an_unknown_open_clip_name_is_refused() -> None:
     with pytest.raises(InvalidInput, match="open_clip has no model"):
         Towers.open(TowerSpec.parse("no-such-model@weights.safetensors"))
+
+
+def test_inputs_taken_before_give_the_features_of_their_pictures(
+    towers: Towers, small_corpus: Corpus
+) -> None:
+    works = small_corpus.works[:6]
+    pictures, texts = [work.picture() for work in works], [work.caption for work in works]
+    inputs = [towers.image_input(picture) for picture in pictures]
+    np.testing.assert_array_equal(towers.features(inputs, texts), towers.features(pictures, texts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,15 +21,15 @@ from creditline.release import ENCODER, OOD_DETECTOR, Release, open_release
 from creditline.settings import user_cache_directory
 from creditline.towers.compiled.opening import OpenedTowers, compile_towers
 from creditline.towers.spec import TowerSpec
-from creditline.towers.towers import Towers
+from creditline.towers.towers import ImageInput, Towers
 
 
 @dataclass(frozen=True)
 class EmbedItem:
     """A picture with its text, to be embedded."""
 
-    picture: Image.Image
-    """The picture, RGB."""
+    picture: Image.Image | ImageInput
+    """The picture, RGB, or what the towers see of it (`EmbedderModel.prepared`)."""
     text: str
     """Prompt of a query, or caption of a work."""
     side: Side
@@ -128,6 +128,15 @@ class EmbedderModel:
         model = cls(release, opened.towers, encoder, ood_detector, device=device, eager=opened.eager)
         model.forward([EmbedItem(Image.new("RGB", (8, 8)), "", Side.QUERY)])
         return model
+
+    def prepared(self, item: EmbedItem) -> EmbedItem:
+        """The item with what the towers see of its picture: `forward` then need not resize it.
+
+        It may be called from several threads at once.
+        """
+        if isinstance(item.picture, ImageInput):
+            return item
+        return replace(item, picture=self._towers.image_input(item.picture))
 
     def forward(self, items: Sequence[EmbedItem]) -> list[Embedded]:
         """Embed items of both sides in one batch; one result per item, in order."""

@@ -89,6 +89,7 @@ class EmbedderServer:
             decoders,
             metrics,
             max_batch=limits.max_batch,
+            prepare=self._model.prepared,
             device=self._model.device,
         )
         self.metrics_port = self._serve_metrics(resources, metrics)

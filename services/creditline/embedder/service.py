@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -56,6 +56,7 @@ class EmbedderService(EmbedderServicer):
         decoders: Executor in which pictures are decoded.
         metrics: Counts calls.
         max_batch: Size of a batch, which callers can adapt to.
+        prepare: Is called with each item in the thread that decoded its picture.
         device: Device of the model.
     """
 
@@ -67,6 +68,7 @@ class EmbedderService(EmbedderServicer):
         metrics: EmbedderMetrics,
         *,
         max_batch: int,
+        prepare: Callable[[EmbedItem], EmbedItem] = lambda item: item,
         device: Device = PROCESSOR,
     ) -> None:
         self._release = release
@@ -75,6 +77,7 @@ class EmbedderService(EmbedderServicer):
         self._decoders = decoders
         self._metrics = metrics
         self._max_batch = max_batch
+        self._prepare = prepare
 
     async def Embed(  # noqa: N802
         self, request: proto.EmbedRequest, context: Any
@@ -123,7 +126,7 @@ class EmbedderService(EmbedderServicer):
         loop = asyncio.get_running_loop()
         answers = await asyncio.gather(
             *(
-                loop.run_in_executor(self._decoders, _embed_item, item, row, side, request.report_faults)
+                loop.run_in_executor(self._decoders, self._item, item, row, side, request.report_faults)
                 for row, item in enumerate(request.items)
             )
         )
@@ -131,6 +134,12 @@ class EmbedderService(EmbedderServicer):
         if faults and not request.report_faults:
             raise faults[0]
         return answers
+
+    def _item(
+        self, item: proto.EmbedRequest.Item, row: int, side: Side, report_faults: bool
+    ) -> EmbedItem | InvalidInput:
+        decoded = _embed_item(item, row, side, report_faults)
+        return self._prepare(decoded) if isinstance(decoded, EmbedItem) else decoded
 
     def _checked_side(self, request: proto.EmbedRequest) -> Side:
         """The side of a request whose fields have been checked. Raises NotFound, InvalidInput."""

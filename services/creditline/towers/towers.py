@@ -75,6 +75,16 @@ class TextBatch:
     """(B, L) int64, padded to the longest."""
 
 
+@dataclass(frozen=True, eq=False)
+class ImageInput:
+    """What towers see of a picture."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) uint8, the image tower's input before normalisation."""
+    layout: NDArray[np.float32]
+    """(parts.layout,) float32."""
+
+
 class Towers:
     """An image tower and a text tower; the features of an item do not depend on its batch.
 
@@ -172,6 +182,11 @@ class Towers:
         lengths: NDArray[np.int64] = columns - used[:, ::-1].argmax(axis=1)
         return lengths
 
+    def image_input(self, picture: Image.Image) -> ImageInput:
+        """What the towers see of a picture; it can be taken in another thread, before `features`."""
+        layout = layout_features([picture])[0].numpy() if self._layout else np.empty(0, dtype=np.float32)
+        return ImageInput(self.preprocessing.pixels([picture])[0], layout)
+
     def image_features(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Unnormalised features of pictures: (B, parts.image) float32, on the towers' device."""
         return torch.cat(self._runners.run(self._image_passes(pictures)))
@@ -181,12 +196,16 @@ class Towers:
         batches = list(self._text_batches(texts))
         return _in_order(batches, self._runners.run(self._text_passes(batches)))
 
-    def _image_passes(self, pictures: Sequence[Image.Image]) -> Iterator[ForwardPass]:
+    def _image_passes(self, pictures: Sequence[Image.Image | ImageInput]) -> Iterator[ForwardPass]:
         for start in range(0, len(pictures), _PICTURES_PER_FORWARD):
             yield partial(self._image_pass, pictures[start : start + _PICTURES_PER_FORWARD])
 
-    def _image_pass(self, pictures: Sequence[Image.Image]) -> Tensor:
-        return self._runners.image(self.preprocessing.pixels(pictures))
+    def _image_pass(self, pictures: Sequence[Image.Image | ImageInput]) -> Tensor:
+        pixels = [
+            picture.pixels if isinstance(picture, ImageInput) else self.preprocessing.pixels([picture])[0]
+            for picture in pictures
+        ]
+        return self._runners.image(np.stack(pixels))
 
     def _text_batches(self, texts: Sequence[str]) -> Iterator[TextBatch]:
         for start in range(0, len(texts), _TEXTS_SORTED):
@@ -199,11 +218,13 @@ class Towers:
     def _text_passes(self, batches: Sequence[TextBatch]) -> Iterator[ForwardPass]:
         return (partial(self._runners.text, batch.tokens) for batch in batches)
 
-    def features(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> NDArray[np.float32]:
+    def features(
+        self, pictures: Sequence[Image.Image | ImageInput], texts: Sequence[str]
+    ) -> NDArray[np.float32]:
         """Joined features of pictures with their texts.
 
         Args:
-            pictures: B pictures.
+            pictures: B pictures, or what `image_input` gave of them.
             texts: Prompt or caption of each picture.
 
         Returns:
@@ -218,14 +239,28 @@ class Towers:
                 field="texts",
             )
         image, text = self._both_features(pictures, texts)
-        layouts = layout_features(pictures) if self._layout else torch.empty(len(pictures), 0)
-        parts = (image, layouts.to(self.device), text)
+        parts = (image, self._layouts(pictures).to(self.device), text)
         joined: NDArray[np.float32] = (
             torch.cat([nn.functional.normalize(part, dim=-1) for part in parts], dim=1).cpu().numpy()
         )
         return joined
 
-    def _both_features(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _layouts(self, pictures: Sequence[Image.Image | ImageInput]) -> Tensor:
+        """Layouts of pictures: (B, parts.layout) float32."""
+        if not self._layout:
+            return torch.empty(len(pictures), 0)
+        return torch.stack(
+            [
+                torch.from_numpy(picture.layout)
+                if isinstance(picture, ImageInput)
+                else layout_features([picture])[0]
+                for picture in pictures
+            ]
+        )
+
+    def _both_features(
+        self, pictures: Sequence[Image.Image | ImageInput], texts: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
         """Features by both towers, whose passes share the runners' threads."""
         batches = list(self._text_batches(texts))
         results = self._runners.run(chain(self._image_passes(pictures), self._text_passes(batches)))
