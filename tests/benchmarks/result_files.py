@@ -179,9 +179,13 @@ def describe_machine() -> str:
 
 
 def current_commit() -> str:
-    """The commit that is checked out, with `+changes` where the tree differs from it; empty outside git."""
+    """The commit that is checked out, with `+changes` where the tree differs from it; empty outside git.
+
+    Result files do not count: a benchmark of several parts writes them one after the other.
+    """
     commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "services", "tests")
+    results = f":(exclude){RESULTS_DIRECTORY.relative_to(REPOSITORY)}"
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "services", "tests", results)
     return f"{commit}+changes" if commit and changed else commit
 
 
