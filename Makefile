@@ -34,7 +34,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-heavy test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index bench-bring load clean
+.PHONY: help install demo test test-heavy test-system check check-images format protos results readme-picture bench lab lab-train distill-figures bench-index bench-bring load fuzz clean
 
 help:
 	@sed -n '2,7s/^# *//p' Makefile
@@ -140,6 +140,12 @@ bench-bring: $(INSTALLED)
 LOAD = keyless
 load: $(INSTALLED)
 	@set -e; for part in $(LOAD); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.load.$$part; done
+	@$(MAKE) --no-print-directory results
+
+# The API under random input (ten minutes); fills api-fuzz.json.
+FUZZ = mutated_input
+fuzz: $(INSTALLED)
+	@set -e; for part in $(FUZZ); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.fuzz.$$part; done
 	@$(MAKE) --no-print-directory results
 
 # The retraining itself (hours, two cores; resumes at any model), and then its record.

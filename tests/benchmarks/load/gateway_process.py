@@ -1,4 +1,4 @@
-"""A gateway process whose memory is watched from outside; the services that it depends on are all down."""
+"""A gateway process of its own, whose memory is watched from outside."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,15 +63,18 @@ class GatewayProcess:
 
 
 @contextmanager
-def gateway_process(directory: Path, services: Path = _SERVICES) -> Iterator[GatewayProcess]:
+def gateway_process(
+    directory: Path, services: Path = _SERVICES, environment: Mapping[str, str] | None = None
+) -> Iterator[GatewayProcess]:
     """Start a gateway with one API key, and end it after the block.
 
     Args:
         directory: Its ledger and its log are written here.
         services: Source root of the gateway to start.
+        environment: More of its environment: the services that it depends on, which are all down otherwise.
     """
     ports = StackPorts.free()
-    environment = {
+    variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CREDITLINE_")},
         "PYTHONPATH": str(services),
         "CREDITLINE_API_KEYS": API_KEY,
@@ -81,9 +84,10 @@ def gateway_process(directory: Path, services: Path = _SERVICES) -> Iterator[Gat
         "CREDITLINE_BROKER_URL": f"redis://{_NOBODY}/0",
         "CREDITLINE_EMBEDDER_TARGET": _NOBODY,
         "CREDITLINE_QDRANT_GRPC_PORT": "9",
+        **(environment or {}),
     }
     with (directory / "gateway.log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "creditline.gateway"], env=environment, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "creditline.gateway"], env=variables, stderr=log)
         try:
             gateway = GatewayProcess(process.pid, ports)
             wait_until(lambda: grpc_serves(gateway.target), "the gateway serves")

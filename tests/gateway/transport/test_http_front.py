@@ -18,6 +18,7 @@ from creditline.gateway.transport.limits import Limits
 from creditline.release import Release
 from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
 from tests.gateway.pictures_made_up import as_file, red_square
+from tests.processes import wait_until
 
 _PNG = as_file(red_square(), "PNG")
 _KEY = {"Authorization": "Bearer right"}
@@ -279,6 +280,21 @@ def test_a_broken_chunk_ends_its_request_without_a_trace(
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
     )
     assert _exchange(locked_gateway, head, b"no length\r\n")[0] == 400
+    assert "Traceback" not in caplog.text
+
+
+def test_a_caller_that_leaves_while_it_sends_is_counted_without_a_trace(
+    locked_gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = 'creditline_gateway_requests_total{code="499",method="POST /v1/audits",protocol="http"}'
+    head = (
+        b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer right\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    with socket.create_connection(_address(locked_gateway), timeout=_WAIT_SECONDS) as connection:
+        connection.sendall(head)
+        time.sleep(0.1)
+    wait_until(lambda: name in _series(locked_gateway), "the request is counted")
     assert "Traceback" not in caplog.text
 
 

@@ -30,7 +30,8 @@ from creditline.gateway.transport.request_ids import REQUEST_ID, current_request
 from creditline.gateway.transport.routes import PROTECTED_PREFIX
 from creditline.pictures.queries import MOST_BYTES
 
-_GONE = 499
+GONE = 499
+"""Status under which requests are counted whose caller left before the answer."""
 # Refusals by the application itself, which are counted as such whatever the route.
 _REFUSALS = {405: "method", 408: "timeout", 413: "too_large", 415: "media_type"}
 # Requests that need no key, and their answers: their series exist from the start.
@@ -132,7 +133,7 @@ class _Exchange:
             # The server sends no body in answer to HEAD.
             self.scope["method"] = "GET"
         self.request_id = request_id_of(Headers(scope=scope).getlist(REQUEST_ID))
-        self.status = _GONE
+        self.status = GONE
         self.refusal: str | None = None
         self._send = send
 
@@ -151,7 +152,7 @@ class _Exchange:
 
     async def fail(self) -> None:
         """Answer that the gateway failed, unless an answer has begun."""
-        if self.status != _GONE:
+        if self.status != GONE:
             return
         body = plain_problem(500, INTERNAL_MESSAGE) | {"request_id": self.request_id}
         await JSONResponse(body, status_code=500, media_type=PROBLEM_TYPE)(self.scope, _no_more, self.send)

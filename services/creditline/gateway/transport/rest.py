@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from creditline import __version__
@@ -30,7 +31,7 @@ from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.readiness import Readiness
-from creditline.gateway.transport.middleware import problem_response
+from creditline.gateway.transport.middleware import GONE, problem_response
 from creditline.gateway.transport.openapi import accepted, attribution_body, state_openapi
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem
 from creditline.gateway.transport.request_ids import current_request_id
@@ -256,11 +257,18 @@ def _add_problems(app: FastAPI) -> None:
         located = [{**each, "loc": each["loc"][1:]} for each in error.errors()]
         return problem_response(invalid_input(located))
 
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        # Nobody receives this answer; its status is counted.
+        return Response(status_code=GONE)
+
     @app.exception_handler(HTTPException)
-    async def refused_by_http(request: Request, error: HTTPException) -> JSONResponse:
+    async def refused_by_http(request: Request, error: HTTPException) -> Response:
         # FastAPI wraps an error that was raised while it read the body, such as the size limit.
         if isinstance(error.__cause__, CreditlineError):
             return problem_response(error.__cause__)
+        if isinstance(error.__cause__, ClientDisconnect):
+            return await gone(request, error.__cause__)
         return _plain_response(request, error)
 
     @app.exception_handler(Exception)
