@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health
@@ -165,6 +166,9 @@ async def serve(settings: EmbedderSettings) -> None:
         compiled=settings.embedder_compiled,
         cache=settings.embedder_towers_cache,
     )
+    if not model.eager:
+        # Torch then runs only the encoder's head, which is too small to be divided among threads.
+        torch.set_num_threads(1)
     async with EmbedderServer(settings, model) as server:
         _LOGGER.info(
             "embedder ready: release %s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 # Runs a network on a batch: pixels (B, H, W, 3) uint8 or token ids (B, L) int64 -> (B, D) float32.
 Runner = Callable[[NDArray[Any]], Tensor]
+_PICTURES_PER_PASS = 16
 
 
 class EagerRunner:
@@ -35,15 +36,19 @@ class Runners:
     Attributes:
         image: Runs the image tower.
         text: Runs the text tower.
+        pictures: Greatest number of pictures in a pass.
 
     Args:
         threads: Number of forward passes that run at the same time. Torch divides a pass among threads of
             its own, so eager runners need one.
     """
 
-    def __init__(self, image: Runner, text: Runner, *, threads: int = 1) -> None:
+    def __init__(
+        self, image: Runner, text: Runner, *, pictures: int = _PICTURES_PER_PASS, threads: int = 1
+    ) -> None:
         self.image = image
         self.text = text
+        self.pictures = pictures
         self._pool = ThreadPoolExecutor(threads, "towers") if threads > 1 else None
 
     def run(self, passes: Iterable[Callable[[], Tensor]]) -> list[Tensor]:

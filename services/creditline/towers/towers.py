@@ -59,7 +59,6 @@ ForwardPass = Callable[[], Tensor]
 _LOCAL_DIRECTORY = "local-dir:"
 _CHECKPOINT_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _TOKENIZER_PROBE = "A red ladybug; 3 × 4 = zwölf?"
-_PICTURES_PER_FORWARD = 16
 _TEXTS_PER_FORWARD = 16
 # Number of texts that are tokenised together and sorted by length.
 _TEXTS_SORTED = 1024
@@ -197,8 +196,8 @@ class Towers:
         return _in_order(batches, self._runners.run(self._text_passes(batches)))
 
     def _image_passes(self, pictures: Sequence[Image.Image | ImageInput]) -> Iterator[ForwardPass]:
-        for start in range(0, len(pictures), _PICTURES_PER_FORWARD):
-            yield partial(self._image_pass, pictures[start : start + _PICTURES_PER_FORWARD])
+        for start in range(0, len(pictures), self._runners.pictures):
+            yield partial(self._image_pass, pictures[start : start + self._runners.pictures])
 
     def _image_pass(self, pictures: Sequence[Image.Image | ImageInput]) -> Tensor:
         pixels = [

@@ -18,11 +18,13 @@ from creditline.towers.towers import Towers
 IMAGE, TEXT = "image", "text"
 LEAST_COSINE = 0.999999
 _SEED = 20261130
-# Sizes of the batches, which sum to the number of inputs.
-_BATCHES = (1, 1, 2, 3, 5, 4, 8, 8, 16, 16, 16, 32, 16, 16, 16, 16, 16, 16)
-INPUTS = sum(_BATCHES)
+# Sizes of the batches of pictures and of texts. Large batches of pictures would only cost memory.
+_PICTURES = (1, 1, 2, 3, 4, 5, *(4,) * 48)
+_TEXTS = (1, 1, 2, 3, 5, 4, 8, 8, *(16,) * 11)
+# Number of pictures, and of texts.
+INPUTS = sum(_PICTURES)
 # Greatest number of words in each batch of texts.
-_WORDS = (0, 90, 3, 5, 8, 110, 12, 24, 6, 18, 40, 9, 15, 7, 12, 30, 10, 20)
+_WORDS = (0, 90, 3, 5, 8, 110, 12, 24, 6, 18, 40, 9, 15, 7, 12, 30, 10, 20, 8)
 _VOCABULARY = (
     *("a", "the", "red", "blue", "old", "small", "wooden", "ladybug", "leaf", "house", "tree", "winter"),
     *("cat", "clock", "flag", "map", "of", "on", "under", "beside", "3", "1987", "&", ";", "x", "(signed)"),
@@ -42,7 +44,7 @@ def picture_batches(shape: tuple[int, int, int]) -> Iterator[NDArray[np.uint8]]:
         (B, height, width, channels) uint8, INPUTS pictures in all.
     """
     rng = np.random.default_rng(_SEED)
-    for size in _BATCHES:
+    for size in _PICTURES:
         yield np.stack([_picture(rng, shape) for _ in range(size)])
 
 
@@ -58,7 +60,7 @@ def _picture(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[n
 def text_batches() -> Iterator[list[str]]:
     """Batches of texts of mixed lengths, INPUTS texts in all."""
     rng = np.random.default_rng(_SEED)
-    for size, most in zip(_BATCHES, _WORDS, strict=True):
+    for size, most in zip(_TEXTS, _WORDS, strict=True):
         counts = [most, *rng.integers(0, most + 1, size - 1)]
         yield [" ".join(rng.choice(_VOCABULARY, count)) for count in counts]
 
@@ -74,12 +76,12 @@ def text_features(towers: Towers, run: Runner) -> Features:
     return np.concatenate([run(tokens).numpy() for tokens in batches])
 
 
-def eager_features(towers: Towers, *, batches: int = len(_BATCHES)) -> dict[str, Features]:
+def eager_features(towers: Towers, *, batches: int | None = None) -> dict[str, Features]:
     """Features by eager torch, by tower; texts are batched by like length.
 
     Args:
         towers: Eager towers on the CPU.
-        batches: Number of the check's batches, from the first.
+        batches: Number of batches of each kind, from the first; None: all.
 
     Returns:
         By tower, (N, D) float32 of the N inputs in these batches.

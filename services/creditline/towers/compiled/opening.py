@@ -27,6 +27,8 @@ from creditline.towers.runners import EagerRunner, Runner, Runners
 from creditline.towers.towers import Towers
 
 _CHECKS: dict[str, Callable[[Towers, Runner], Features]] = {IMAGE: image_features, TEXT: text_features}
+# Passes over more pictures are slower, because their activations leave the processor's caches.
+_PICTURES_PER_PASS = 4
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -57,13 +59,16 @@ def compile_towers(towers: Towers, cache: Path, *, threads: int = 1) -> OpenedTo
         return OpenedTowers.by_torch(towers, f"the towers run on {towers.device}")
     with cached_entry(towers, cache) as entry, ThreadPoolExecutor(threads) as pool:
         checked = pool.map(lambda tower: _checked_runner(towers, tower, entry), _CHECKS)
-        runners = dict(zip(_CHECKS, checked, strict=True))
-    eager = {tower: found for tower, found in runners.items() if isinstance(found, str)}
+        found = dict(zip(_CHECKS, checked, strict=True))
+    eager = {tower: reason for tower, reason in found.items() if isinstance(reason, str)}
     for tower, reason in eager.items():
         _LOGGER.warning("the %s tower runs by eager torch, which is slower: %s", tower, reason)
-    image = _or_eager(runners[IMAGE], towers.image_network, towers.device)
-    text = _or_eager(runners[TEXT], towers.text_network, towers.device)
-    return OpenedTowers(towers.run_by(Runners(image, text, threads=1 if eager else threads)), eager)
+    image = _or_eager(found[IMAGE], towers.image_network, towers.device)
+    text = _or_eager(found[TEXT], towers.text_network, towers.device)
+    if eager:
+        return OpenedTowers(towers.run_by(Runners(image, text)), eager)
+    runners = Runners(image, text, pictures=_PICTURES_PER_PASS, threads=threads)
+    return OpenedTowers(towers.run_by(runners), {})
 
 
 def _or_eager(found: Runner | str, network: nn.Module, device: torch.device) -> Runner:
