@@ -39,6 +39,9 @@ class CountingModel:
         """Time that a picture takes."""
         self.largest_side = 0
 
+    def prepared(self, item: EmbedItem) -> EmbedItem:
+        return item
+
     def forward(self, items: Sequence[EmbedItem]) -> list[Embedded]:
         self.embedded += len(items)
         self.largest_side = max(self.largest_side, *(max(item.picture.size) for item in items))
