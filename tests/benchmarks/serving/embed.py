@@ -32,7 +32,7 @@ _SIDE = 64
 _ITEMS = 256
 _TURNS = 15
 # Callers and pairs of one measurement.
-_LOADS = {"32 waiting": (32, 192), "one at a time": (1, 48)}
+_LOADS = {"32 waiting": (32, 96), "one at a time": (1, 24)}
 _RESAMPLES = 10_000
 _LEAST_COSINE = 0.99999
 _STOP_SECONDS = 60.0
