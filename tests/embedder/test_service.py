@@ -14,6 +14,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from creditline.corpus.works import Corpus, Work
+from creditline.embedder_client.pixels import pixels_message
+from creditline.pictures.queries import query_pixels
 from creditline.release import Release
 from creditline.v1 import embedder_pb2 as proto
 
@@ -97,6 +99,37 @@ def test_invalid_requests_are_refused_naming_the_field(served: Served, small_cor
         code, details = refusal(served, request)
         assert code == grpc.StatusCode.INVALID_ARGUMENT
         assert field in details
+
+
+def test_pixels_have_exactly_the_vector_of_the_file_that_they_were_decoded_from(
+    served: Served, small_corpus: Corpus
+) -> None:
+    for work in small_corpus.works[:3]:
+        pixels = pixels_message(query_pixels(work.thumbnail))
+        file = proto.EmbedRequest.Item(image=work.thumbnail, text=work.caption)
+        given = proto.EmbedRequest.Item(pixels=pixels, text=work.caption)
+        requests = (proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY) for item in (file, given))
+        by_file, by_pixels = (vectors(served.stub.Embed(request)) for request in requests)
+        assert np.array_equal(by_file, by_pixels)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "image", "sentence"),
+    [
+        (proto.Pixels(width=2, height=2, rgb=bytes(11)), b"", "are 12 bytes, not 11"),
+        (proto.Pixels(), b"", "0 × 0"),
+        (proto.Pixels(width=513, height=1, rgb=bytes(1539)), b"", "at most 512 pixels"),
+        (proto.Pixels(width=1, height=1, rgb=bytes(3)), b"x", "send one of them"),
+    ],
+)
+def test_pixels_that_are_not_what_they_state_are_refused(
+    served: Served, pixels: proto.Pixels, image: bytes, sentence: str
+) -> None:
+    item = proto.EmbedRequest.Item(pixels=pixels, image=image, text="a")
+    code, details = refusal(served, proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert sentence in details
+    assert "items[0].pixels" in details
 
 
 def test_an_empty_text_is_accepted(served: Served, small_corpus: Corpus) -> None:

@@ -50,7 +50,7 @@ def test_readiness_names_each_service_that_is_down_and_what_to_start(lonely_gate
         metrics = http.get("/metrics").text
     states = {each["service"]: each for each in answer.json()["dependencies"]}
     assert (answer.status_code, answer.json()["ready"]) == (503, False)
-    assert {name for name, state in states.items() if state["up"]} == {"ledger"}
+    assert {name for name, state in states.items() if state["up"]} == {"decoder", "ledger"}
     assert all("start it with" in states[name]["message"] for name in ("embedder", "qdrant", "redis"))
     assert 'creditline_gateway_dependency_up{service="qdrant"} 0.0' in metrics
     assert 'creditline_gateway_dependency_up{service="ledger"} 1.0' in metrics

@@ -15,7 +15,7 @@ from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
 from creditline.pictures.decoding import MOST_PIXELS, decode, is_small, picture_fault
-from creditline.pictures.queries import query_picture
+from creditline.pictures.queries import query_pixels, recorded_file
 from tests.pictures.kinds import Kind, kinds, saved, scene, shapes
 
 _FIELD = "items[3].image"
@@ -43,8 +43,9 @@ def test_the_same_file_as_work_and_as_query_has_the_same_pixels_however_often_it
     kind: Kind,
 ) -> None:
     as_work = Work("w", "", "a barn", (), "Ann", "", "", "", kind.content).picture()
-    as_query = _decoded(query_picture(kind.content))
-    assert as_query.tobytes() == as_work.tobytes()
+    as_query = query_pixels(kind.content)
+    assert as_query.rgb == as_work.tobytes()
+    assert _decoded(recorded_file(as_query)).tobytes() == as_query.rgb
     assert _decoded(saved(as_work, "BMP")).tobytes() == as_work.tobytes()
 
 

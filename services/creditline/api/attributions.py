@@ -96,7 +96,7 @@ def recorded_message(recorded: RecordedAttribution, image: bytes) -> attribution
 
     Args:
         recorded: The answer.
-        image: The query's picture as a PNG file.
+        image: The query's picture as a file.
     """
     return attribution_pb2.GetAttributionResponse(
         attribution=attribution_message(recorded.answer),

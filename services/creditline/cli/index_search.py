@@ -105,7 +105,7 @@ def _embedded(
     from creditline.embedder_client.works import WorkEmbedder
     from creditline.index.encoders import check_encoder, recorded_encoder
     from creditline.index.ingest.vectors import SourceFeatures
-    from creditline.pictures.queries import query_picture
+    from creditline.pictures.queries import query_pixels
 
     recorded = recorded_encoder(index, build)
     if recorded == SourceFeatures().fingerprint:
@@ -131,7 +131,7 @@ def _embedded(
 
     return embed_query(
         embedder,
-        query_picture(picture),
+        query_pixels(picture),
         prompt,
         release=release,
         dimension=dimension,

@@ -160,7 +160,7 @@ class CreditlineClient:
         return read_recorded(self._get_attribution(attribution_id))
 
     def attributed_picture(self, attribution_id: str) -> bytes:
-        """The picture of a recorded answer's query, as a PNG file. Raises NotFound."""
+        """The picture of a recorded answer's query, as a file: WebP or PNG. Raises NotFound."""
         return bytes(self._get_attribution(attribution_id).image)
 
     def _get_attribution(self, attribution_id: str) -> attribution_pb2.GetAttributionResponse:

@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import grpc
+from PIL import Image
 
 from creditline.corpus.texts import MOST_CAPTION_CHARACTERS
 from creditline.devices import PROCESSOR, Device
@@ -28,7 +29,8 @@ from creditline.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from creditline.pictures.decoding import decode
+from creditline.pictures.decoding import LONGEST_SIDE_PIXELS, decode
+from creditline.pictures.pixels import RgbPixels
 from creditline.release import Release
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderServicer
@@ -183,7 +185,7 @@ class EmbedderService(EmbedderServicer):
 def _embed_item(
     item: proto.EmbedRequest.Item, row: int, side: Side, report_faults: bool
 ) -> EmbedItem | InvalidInput:
-    """The item with its picture decoded, or its fault, which does not name the row if it is reported."""
+    """The item with its picture, or its fault, which does not name the row if it is reported."""
     image, text = f"items[{row}].image", f"items[{row}].text"
     picture_name, text_name = ("the picture", "the text") if report_faults else (image, text)
     if len(item.text) > MOST_CHARACTERS:
@@ -193,9 +195,28 @@ def _embed_item(
             field=text,
         )
     try:
-        return EmbedItem(decode(item.image, field=image, name=picture_name), item.text, side)
+        picture = _given_picture(item, row) or decode(item.image, field=image, name=picture_name)
     except InvalidInput as error:
         return error
+    return EmbedItem(picture, item.text, side)
+
+
+def _given_picture(item: proto.EmbedRequest.Item, row: int) -> Image.Image | None:
+    """The picture of an item that holds pixels; None for one that holds a file. Raises InvalidInput."""
+    if not item.HasField("pixels"):
+        return None
+    field, given = f"items[{row}].pixels", item.pixels
+    if item.image:
+        raise InvalidInput(f"{field} and items[{row}].image are both set; send one of them", field=field)
+    if max(given.width, given.height) > LONGEST_SIDE_PIXELS:
+        raise InvalidInput(
+            f"{field} is {given.width} × {given.height}; send at most {LONGEST_SIDE_PIXELS} pixels a side",
+            field=field,
+        )
+    try:
+        return RgbPixels(given.width, given.height, given.rgb).picture()
+    except ValueError as error:
+        raise InvalidInput(f"{field}: {error}; send rows of RGB from the top", field=field) from error
 
 
 def _vector(embedded: Embedded) -> proto.EmbedResponse.Vector:

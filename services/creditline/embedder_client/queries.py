@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from creditline.embedder_client.channel import channel_options
 from creditline.embedder_client.failures import translate_errors
+from creditline.embedder_client.pixels import pixels_message
 from creditline.errors import NotReady
+from creditline.pictures.pixels import RgbPixels
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
@@ -43,12 +45,12 @@ class EmbedderClient:
         await self._channel.close()
 
     async def embed(
-        self, image: bytes, prompt: str, *, release: str, dimension: int, deadline_seconds: float
+        self, picture: RgbPixels, prompt: str, *, release: str, dimension: int, deadline_seconds: float
     ) -> EmbeddedQuery:
         """Embed a query.
 
         Args:
-            image: The picture as a file that the embedder can decode.
+            picture: The decoded picture.
             prompt: The prompt that the picture was made from.
             release: Name of the release whose encoder is required.
             dimension: Dimension of that release's vectors.
@@ -64,7 +66,7 @@ class EmbedderClient:
             Unavailable: The embedder does not answer, or failed.
             DeadlineExceeded: The embedder did not answer in time.
         """
-        item = proto.EmbedRequest.Item(image=image, text=prompt)
+        item = proto.EmbedRequest.Item(pixels=pixels_message(picture), text=prompt)
         request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release)
         with translate_errors(self.target):
             response = await self._stub.Embed(request, timeout=deadline_seconds)
@@ -101,13 +103,13 @@ class EmbedderClient:
 
 
 def embed_query(
-    target: str, image: bytes, prompt: str, *, release: str, dimension: int, deadline_seconds: float
+    target: str, picture: RgbPixels, prompt: str, *, release: str, dimension: int, deadline_seconds: float
 ) -> EmbeddedQuery:
     """Embed one query outside an event loop; arguments and errors are those of `EmbedderClient.embed`.
 
     Args:
         target: `host:port` of the embedder.
-        image: The picture as a file that the embedder can decode.
+        picture: The decoded picture.
         prompt: The prompt that the picture was made from.
         release: Name of the release whose encoder is required.
         dimension: Dimension of that release's vectors.
@@ -118,7 +120,7 @@ def embed_query(
         client = EmbedderClient(target)
         try:
             return await client.embed(
-                image, prompt, release=release, dimension=dimension, deadline_seconds=deadline_seconds
+                picture, prompt, release=release, dimension=dimension, deadline_seconds=deadline_seconds
             )
         finally:
             await client.close()

@@ -7,7 +7,6 @@ are prepared and sent, and its queue short.
 
 from __future__ import annotations
 
-import io
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +23,10 @@ from creditline.corpus.sources import Found
 from creditline.corpus.works import Work
 from creditline.embedder_client.channel import channel_options
 from creditline.embedder_client.failures import translate_errors
+from creditline.embedder_client.pixels import pixels_message
 from creditline.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
 from creditline.pictures.decoding import decode, is_small
+from creditline.pictures.pixels import RgbPixels
 from creditline.retries import RetryPolicy, any_of
 from creditline.v1 import embedder_pb2 as proto
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
@@ -227,10 +228,7 @@ def _prepare(work: Work) -> _Prepared:
         picture = decode(work.thumbnail, field="thumbnail", name="the picture")
     except InvalidInput as error:
         return error.message
-    # Uncompressed: at most 786 KB, which both sides handle in no time.
-    buffer = io.BytesIO()
-    picture.save(buffer, "BMP")
-    return proto.EmbedRequest.Item(image=buffer.getvalue(), text=work.caption)
+    return proto.EmbedRequest.Item(pixels=pixels_message(RgbPixels.of(picture)), text=work.caption)
 
 
 def _batches(prepared: Iterable[_Prepared], most_items: int) -> Iterator[list[_Prepared]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.errors import CreditlineError, NotReady
 from creditline.gateway.broker import Broker
+from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.releases import ServedRelease
@@ -56,6 +57,7 @@ class ReadinessCheck:
         live_build: LiveBuild,
         ledger: Ledger,
         broker: Broker,
+        decoders: DecoderPool,
         enforcer: WithdrawalEnforcer,
         metrics: GatewayMetrics,
     ) -> None:
@@ -64,6 +66,7 @@ class ReadinessCheck:
         self._live_build = live_build
         self._ledger = ledger
         self._broker = broker
+        self._decoders = decoders
         self._enforcer = enforcer
         self._metrics = metrics
         for service in SERVICES:
@@ -75,6 +78,7 @@ class ReadinessCheck:
             _state("embedder", self._check_embedder()),
             _state("qdrant", self._check_qdrant()),
             _state("ledger", asyncio.to_thread(self._ledger.ping)),
+            _state("decoder", self._check_decoders()),
             _state("redis", asyncio.to_thread(self._broker.ping)),
             _state(_WITHDRAWALS, self._check_withdrawals()),
         )
@@ -94,6 +98,10 @@ class ReadinessCheck:
     async def _check_withdrawals(self) -> None:
         if self._enforcer.problem:
             raise NotReady(f"withdrawals wait to be carried out in the index: {self._enforcer.problem}")
+
+    async def _check_decoders(self) -> None:
+        if problem := self._decoders.problem():
+            raise NotReady(f"pictures cannot be decoded: {problem}")
 
     async def _check_qdrant(self) -> None:
         await self._live_build.now(deadline_seconds=_CHECK_SECONDS)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -17,6 +16,8 @@ from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
+from creditline.gateway.decoding.metrics import DecoderMetrics
+from creditline.gateway.decoding.pool import DecoderPool, PoolPlan
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck
@@ -43,8 +44,6 @@ from creditline.ledger import Ledger
 from creditline.release import open_release, reference_release_directory
 from creditline.release.parts import corpus_of
 
-# Number of pictures that are decoded at the same time; decoded pictures are large.
-_DECODERS = 2
 _INDEX_SECONDS = 10.0
 _LIMITS = Limits()
 _log = logging.getLogger(__name__)
@@ -84,7 +83,10 @@ class Gateway:
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         settings, metrics = self._settings, GatewayMetrics()
         access = ApiKeys(settings.keys)
-        use_cases = self._open_use_cases(resources, metrics)
+        decoders = await resources.enter_async_context(
+            DecoderPool(_pool_plan(settings), DecoderMetrics(metrics.registry))
+        )
+        use_cases = self._open_use_cases(resources, metrics, decoders)
         rpc = RpcServer(use_cases, access, metrics, self._limits)
         resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
         http = HttpServer(
@@ -97,7 +99,9 @@ class Gateway:
         self.grpc_port = await rpc.start(settings.gateway_host, settings.gateway_grpc_port)
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)
 
-    def _open_use_cases(self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics) -> UseCases:
+    def _open_use_cases(
+        self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics, decoders: DecoderPool
+    ) -> UseCases:
         settings = self._settings
         stored = open_release(settings.release_directory or reference_release_directory())
         corpus = corpus_of(stored, settings.corpus_file)
@@ -127,7 +131,7 @@ class Gateway:
             register=register,
             enforcer=enforcer,
             metrics=metrics,
-            decoders=resources.enter_context(ThreadPoolExecutor(_DECODERS, "decode")),
+            decoders=decoders,
             audit_fraction=settings.audit_fraction,
         )
         readiness = ReadinessCheck(
@@ -136,6 +140,7 @@ class Gateway:
             live_build=live_build,
             ledger=ledger,
             broker=broker,
+            decoders=decoders,
             enforcer=enforcer,
             metrics=metrics,
         )
@@ -160,6 +165,17 @@ class Gateway:
         enforcer = WithdrawalEnforcer(register, index, metrics)
         resources.push_async_callback(_cancel_and_wait, asyncio.create_task(enforcer.run()))
         return enforcer
+
+
+def _pool_plan(settings: GatewaySettings) -> PoolPlan:
+    return PoolPlan(
+        decoders=settings.decoders,
+        cpu_seconds=settings.decode_cpu_seconds,
+        memory_mib=settings.decode_memory_mib,
+        pixels=round(settings.decode_megapixels * 1e6),
+        most_queued=settings.decode_queue,
+        most_queued_mib=settings.decode_queue_mib,
+    )
 
 
 def _bearers(corpus: Corpus) -> Bearers:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.ledger import default_ledger_url
+from creditline.pictures.decoding import MOST_PIXELS
 from creditline.settings import Port, ServiceSettings
 
 
@@ -44,6 +45,19 @@ class GatewaySettings(ServiceSettings):
     """Longest duration of an attribution."""
     stop_grace_seconds: float = Field(default=5.0, ge=0, le=600)
     """Time that running requests have to finish after a stop."""
+    decoders: int = Field(default=2, ge=1, le=64)
+    """Number of ordinary pictures that are decoded at the same time; pictures of more than 5 million pixels
+    are decoded one at a time besides."""
+    decode_cpu_seconds: float = Field(default=5.0, gt=0, le=600)
+    """Processor time for decoding one picture, in seconds; one that takes longer is refused."""
+    decode_memory_mib: int = Field(default=512, ge=16, le=65536)
+    """Memory for decoding one picture, in MiB; one that needs more is refused."""
+    decode_megapixels: float = Field(default=MOST_PIXELS / 1e6, gt=0, le=1000)
+    """Largest number of pixels that are decoded, in millions."""
+    decode_queue: int = Field(default=128, ge=1, le=65536)
+    """Largest number of pictures that wait for a decoder, ordinary and large ones each; more are refused."""
+    decode_queue_mib: int = Field(default=64, ge=20, le=65536)
+    """Largest total size of the files that wait for a decoder, ordinary and large ones each, in MiB."""
     audit_fraction: float = Field(default=0.0, ge=0, le=1)
     """Fraction of answers that are sampled for an automatic audit."""
 

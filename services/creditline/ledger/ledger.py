@@ -131,7 +131,7 @@ class Ledger:
             generator: Fingerprint of the generator.
             corpus: Fingerprint of the corpus.
             prompt: Prompt of the query.
-            image: Picture of the query, as PNG.
+            image: Picture of the query, as a file.
             k: Number of works that the caller asked for.
             answer: The answer, as JSON.
             with_audit: Also queue an audit of it, in the same transaction.

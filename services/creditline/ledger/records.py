@@ -44,7 +44,7 @@ class StoredAttribution:
     prompt: str
     """Prompt of the query."""
     image: bytes
-    """Picture of the query, as PNG."""
+    """Picture of the query, as a file."""
     k: int
     """Number of works that the caller asked for."""
     answer_json: str

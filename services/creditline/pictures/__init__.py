@@ -1,4 +1,4 @@
 """Decoding and preparation of pictures.
 
-Public modules: `decoding`, `preparation`, `queries`. The others belong to `decoding`.
+Public modules: `decoding`, `headers`, `pixels`, `preparation`, `queries`. The others belong to `decoding`.
 """

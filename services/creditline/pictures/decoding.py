@@ -31,8 +31,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", *(("AVIF",) if features.
 FORMAT_NAMES = f"PNG, JPEG, WebP, GIF, BMP{', TIFF or AVIF' if 'AVIF' in FORMATS else ' or TIFF'}"
 """Names of the formats, for messages."""
 
-_SCALE_DOWN = f"at most {MOST_PIXELS:,} pixels are allowed: scale it down"
 _CUT_SHORT = "it may be cut short: use the whole file"
+_NEEDS_MEMORY = "needs more memory to decode than is allowed"
+_SCALE_DOWN_OR_FLATTEN = "scale it down, or use 8 bits per channel and no layers, pages or animation"
 # In a check no more pixels are computed than needed, but all bytes are read.
 _CHECKED_SIDE_PIXELS = 64
 _ORIENTATION_TAG = 0x0112
@@ -62,7 +63,12 @@ class _FaultError(Exception):
 
 
 def decode(
-    image: bytes, *, field: str, name: str = "", longest_side: int = LONGEST_SIDE_PIXELS
+    image: bytes,
+    *,
+    field: str,
+    name: str = "",
+    longest_side: int = LONGEST_SIDE_PIXELS,
+    most_pixels: int = MOST_PIXELS,
 ) -> Image.Image:
     """Decode a picture to upright sRGB on white.
 
@@ -74,14 +80,23 @@ def decode(
         field: Name of the request's or the work's field, for errors.
         name: What messages call the picture; by default `field`.
         longest_side: A picture with a longer side, in pixels, is scaled down to this; others keep their size.
+        most_pixels: Largest number of pixels that are decoded.
 
     Raises:
-        InvalidInput: The picture is empty, in another format, damaged, or has more than `MOST_PIXELS` pixels.
+        InvalidInput: The picture is empty, in another format, damaged, has more than `most_pixels` pixels, or
+            needs more memory than the process may use (see `ran_out_of_memory`).
     """
     try:
-        return _decoded(image, longest_side)
+        return _decoded(image, longest_side, most_pixels)
     except _FaultError as error:
         raise InvalidInput(f"{name or field} {error.fault}; {error.remedy}", field=field) from error
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error of `decode` was caused by a limit of memory."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__
+    return error is not None
 
 
 def picture_fault(image: bytes) -> str:
@@ -91,7 +106,7 @@ def picture_fault(image: bytes) -> str:
         The fault, as the end of a sentence about the picture; empty if there is none.
     """
     try:
-        _decoded(image, _CHECKED_SIDE_PIXELS)
+        _decoded(image, _CHECKED_SIDE_PIXELS, MOST_PIXELS)
     except _FaultError as error:
         return error.fault
     return ""
@@ -111,22 +126,24 @@ def is_small(image: bytes, *, longest_side: int = LONGEST_SIDE_PIXELS) -> bool:
         return False
 
 
-def _decoded(image: bytes, longest_side: int) -> Image.Image:
+def _decoded(image: bytes, longest_side: int, most_pixels: int) -> Image.Image:
     if not image:
         raise _FaultError("is empty (0 bytes)", "give the content of a file")
     try:
         check_critical_chunks(image)
-        return _decoded_by_pillow(image, longest_side)
+        return _decoded_by_pillow(image, longest_side, most_pixels)
     except _FaultError:
         raise
+    except MemoryError as error:
+        raise _FaultError(_NEEDS_MEMORY, _SCALE_DOWN_OR_FLATTEN) from error
     except Exception as error:  # Pillow's decoders raise many types of errors on hostile or damaged files
         plain = without_ancillary_chunks(image)
         if plain is not None:
-            return _decoded(plain, longest_side)
-        raise _fault_of(image, error) from error
+            return _decoded(plain, longest_side, most_pixels)
+        raise _fault_of(image, error, most_pixels) from error
 
 
-def _fault_of(image: bytes, error: Exception) -> _FaultError:
+def _fault_of(image: bytes, error: Exception, most_pixels: int) -> _FaultError:
     if isinstance(error, UnidentifiedImageError):
         return _FaultError(
             f"is not in a known format ({len(image):,} bytes)",
@@ -134,31 +151,36 @@ def _fault_of(image: bytes, error: Exception) -> _FaultError:
         )
     reason = " ".join(str(error).split()) or type(error).__name__
     too_large = isinstance(error, Image.DecompressionBombError)
-    return _FaultError(f"cannot be decoded ({reason})", _SCALE_DOWN if too_large else _CUT_SHORT)
+    return _FaultError(f"cannot be decoded ({reason})", _scale_down(most_pixels) if too_large else _CUT_SHORT)
 
 
-def _decoded_by_pillow(image: bytes, longest_side: int) -> Image.Image:
+def _scale_down(most_pixels: int) -> str:
+    return f"at most {most_pixels:,} pixels are allowed: scale it down"
+
+
+def _decoded_by_pillow(image: bytes, longest_side: int, most_pixels: int) -> Image.Image:
     with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
         full_size = opened.size
         # JPEG files are reduced by 2, 4 or 8 while they are decoded; other formats ignore this.
         opened.draft(None, (2 * longest_side, 2 * longest_side))
-        if not _affordable(opened, full_size):
-            raise _FaultError(f"is {full_size[0]} × {full_size[1]} pixels", _SCALE_DOWN)
+        if _pixels_to_decode(opened, full_size) > most_pixels:
+            raise _FaultError(f"is {full_size[0]} × {full_size[1]} pixels", _scale_down(most_pixels))
         frame = _frame_box(opened)
         opened.load()
         samples = eight_bit(opened, depth=_bit_depth(image))
         if frame is not None:
             samples = _outside_transparent(samples, frame)
+        # Read before the picture is scaled down, which drops what a JPEG file says besides its pixels.
+        profile, turned = opened.info.get("icc_profile"), _UPRIGHT.get(_orientation(opened))
         samples.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-        coloured = to_srgb(samples, opened.info.get("icc_profile"))
-        turned = _UPRIGHT.get(_orientation(opened))
+        coloured = to_srgb(samples, profile)
         return _on_white(coloured if turned is None else coloured.transpose(turned))
 
 
-def _affordable(opened: Image.Image, full_size: tuple[int, int]) -> bool:
-    """Whether the pixels to be decoded are few enough; the decoder of progressive JPEG holds all of them."""
+def _pixels_to_decode(opened: Image.Image, full_size: tuple[int, int]) -> int:
+    """Number of pixels that the decoder holds; that of progressive JPEG holds all of them."""
     width, height = full_size if opened.info.get("progressive") else opened.size
-    return width * height <= MOST_PIXELS
+    return width * height
 
 
 def _bit_depth(image: bytes) -> int:

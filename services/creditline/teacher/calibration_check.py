@@ -26,6 +26,7 @@ from creditline.embedder_client.queries import embed_query
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.index import WorkIndex
 from creditline.ledger import AdditionKind, AdditionRecord, Additions, Ledger
+from creditline.pictures.queries import query_pixels
 from creditline.teacher.additions import GrownCorpora
 from creditline.teacher.expectations import Expectations
 from creditline.teacher.loading import Loaded
@@ -194,7 +195,7 @@ class _Check:
         known = self.expectations
         vector = embed_query(
             self.plan.embedder,
-            _png(query.picture),
+            query_pixels(_png(query.picture)),
             query.prompt,
             release=known.release,
             dimension=known.vectors.shape[1],

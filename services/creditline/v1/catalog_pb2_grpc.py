@@ -45,7 +45,7 @@ class CatalogServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetWork(self, request, context):
-        """One work by its id. NOT_FOUND when the corpus does not hold it.
+        """One work by its id. NOT_FOUND when neither the corpus nor the live build holds it, and it was never added.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

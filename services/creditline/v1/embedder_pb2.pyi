@@ -16,15 +16,27 @@ SIDE_UNSPECIFIED: Side
 SIDE_QUERY: Side
 SIDE_WORK: Side
 
+class Pixels(_message.Message):
+    __slots__ = ("width", "height", "rgb")
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    RGB_FIELD_NUMBER: _ClassVar[int]
+    width: int
+    height: int
+    rgb: bytes
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., rgb: _Optional[bytes] = ...) -> None: ...
+
 class EmbedRequest(_message.Message):
     __slots__ = ("items", "side", "release", "report_faults")
     class Item(_message.Message):
-        __slots__ = ("image", "text")
+        __slots__ = ("image", "text", "pixels")
         IMAGE_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELD_NUMBER: _ClassVar[int]
+        PIXELS_FIELD_NUMBER: _ClassVar[int]
         image: bytes
         text: str
-        def __init__(self, image: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
+        pixels: Pixels
+        def __init__(self, image: _Optional[bytes] = ..., text: _Optional[str] = ..., pixels: _Optional[_Union[Pixels, _Mapping]] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]

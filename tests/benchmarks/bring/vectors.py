@@ -23,7 +23,7 @@ from creditline.distillation.training.feature_store import FeatureStore
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.embedder_client.works import WorkEmbedder
 from creditline.encoder.encoder import Encoder, Side
-from creditline.pictures.queries import query_picture
+from creditline.pictures.queries import query_pixels
 from creditline.release import ENCODER, Release
 from creditline.towers.towers import Towers
 from tests.benchmarks.bring.real_embedder import real_embedder
@@ -73,7 +73,7 @@ async def _asked(
     vectors = []
     for kind, prompt in zip(files, prompts, strict=True):
         embedded = await client.embed(
-            query_picture(kind.content),
+            query_pixels(kind.content),
             prompt,
             release=release.name,
             dimension=release.dimension,

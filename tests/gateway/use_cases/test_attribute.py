@@ -21,10 +21,11 @@ from typer.testing import CliRunner
 from creditline.api.answers import AttributionAnswer
 from creditline.cli.attribute import app as attribute_app
 from creditline.corpus.works import Work
+from creditline.embedder_client.pixels import pixels_message
 from creditline.errors import NotReady, Unavailable
 from creditline.ledger import Ledger
 from creditline.local.stack import LocalStack
-from creditline.pictures.queries import query_picture
+from creditline.pictures.queries import query_pixels
 from creditline.release import Release
 from creditline.v1 import embedder_pb2
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
@@ -48,7 +49,9 @@ def _work(served: Served, work_id: str) -> Work:
 
 def _embedded(served: Served, work: Work) -> NDArray[np.float32]:
     """The query's vector, straight from the embedder."""
-    item = embedder_pb2.EmbedRequest.Item(image=query_picture(work.thumbnail), text=work.caption)
+    item = embedder_pb2.EmbedRequest.Item(
+        pixels=pixels_message(query_pixels(work.thumbnail)), text=work.caption
+    )
     with grpc.insecure_channel(served.embedder_target) as channel:
         request = embedder_pb2.EmbedRequest(items=[item], side=embedder_pb2.SIDE_QUERY)
         return np.array(EmbedderStub(channel).Embed(request, timeout=30).vectors[0].values)
@@ -227,7 +230,8 @@ def test_the_ledger_holds_the_answer_as_it_was_served(served: Served) -> None:
     assert [each["id"] for each in stored.answer["works"]] == [line.id for line in answer.works]
     assert [each["share"] for each in stored.answer["works"]] == [line.share for line in answer.works]
     picture = Image.open(io.BytesIO(stored.image))
-    assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", work.picture().size)
+    assert (picture.format, picture.mode, picture.size) == ("WEBP", "RGB", work.picture().size)
+    assert picture.tobytes() == work.picture().tobytes()
 
 
 def test_timings_name_the_stages_and_add_up(served: Served) -> None:

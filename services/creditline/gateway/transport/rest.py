@@ -53,6 +53,7 @@ from creditline.gateway.transport.submissions import (
 )
 from creditline.gateway.use_cases.requests import quoted
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED
+from creditline.pictures.queries import media_type
 
 _LIVE = "live"
 _MOST_SECONDS = 600.0
@@ -67,12 +68,6 @@ Seconds = Annotated[
         description="Time in seconds after which the caller does not wait any more.",
     ),
 ]
-
-
-class PngResponse(Response):
-    """A picture as PNG."""
-
-    media_type = "image/png"
 
 
 class WebpResponse(Response):
@@ -135,10 +130,15 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         """A recorded answer as it was served, with marks on works and contributors withdrawn since."""
         return await use_cases.attributions.get(attribution_id)
 
-    @app.get("/v1/attributions/{attribution_id}/picture", response_class=PngResponse)
+    @app.get(
+        "/v1/attributions/{attribution_id}/picture",
+        response_class=WebpResponse,
+        responses={200: {"content": {"image/png": {"schema": {"type": "string"}}}}},
+    )
     async def picture(attribution_id: LedgerId) -> Response:
-        """The picture of a recorded answer's query, PNG."""
-        return PngResponse(await use_cases.attributions.picture(attribution_id))
+        """The picture of a recorded answer's query: lossless WebP, or PNG in older records."""
+        recorded = await use_cases.attributions.picture(attribution_id)
+        return Response(recorded, media_type=media_type(recorded))
 
 
 def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:

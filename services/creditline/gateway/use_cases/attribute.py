@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -21,7 +20,9 @@ from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
+from creditline.gateway.access.caller import current_caller
 from creditline.gateway.deadline import Deadline
+from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.added_works import AddedWorks, Owed
@@ -38,7 +39,7 @@ from creditline.index import WorkFilter as IndexFilter
 from creditline.index.search import ALL_WORKS, MAX_HITS
 from creditline.ledger import Ledger
 from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
-from creditline.pictures.queries import query_picture
+from creditline.pictures.pixels import RgbPixels
 
 # Copies share one line of the list, so the search fetches more hits than lines, and again more when too few
 # lines result: initial over-fetch, and its growth per retry.
@@ -90,7 +91,7 @@ class Attribute:
         register: WithdrawnRegister,
         enforcer: WithdrawalEnforcer,
         metrics: GatewayMetrics,
-        decoders: Executor,
+        decoders: DecoderPool,
         audit_fraction: float,
     ) -> None:
         """
@@ -104,7 +105,7 @@ class Attribute:
             register: The withdrawals in force.
             enforcer: Is notified when a search returns a withdrawn work.
             metrics: Durations of stages, and withheld hits.
-            decoders: Executor in which pictures are decoded.
+            decoders: Decodes pictures.
             audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1.
         """
         self._releases = releases
@@ -129,7 +130,9 @@ class Attribute:
             deadline: Time limit of all stages.
 
         Raises:
-            InvalidInput: The picture, the prompt, the generator's fingerprint or `k` cannot be used.
+            InvalidInput: The picture, the prompt, the generator's fingerprint or `k` cannot be used, or the
+                picture passes a limit of decoding.
+            ResourceExhausted: Too many pictures wait to be decoded or embedded.
             NotFound: The release is not served here.
             FingerprintMismatch: The release was made for another generator.
             NotReady: The embedder or the live build cannot serve the release.
@@ -153,11 +156,11 @@ class Attribute:
             release = self._releases.named(request.release)
             generator = await self._added_works.generator_of(request.generator)
             request = replace(request, generator=generator)
-            picture = await self._decoded(request.image)
+            picture = await self._decoders.decode(request.image, caller=current_caller.get().name)
         with stopwatch.stage("embed"):
             # The withdrawals are read during the embedding, so that they cost no time.
             query, withdrawn = await asyncio.gather(
-                self._embedded(picture, request.prompt, release, deadline), self._register.as_of_now()
+                self._embedded(picture.pixels, request.prompt, release, deadline), self._register.as_of_now()
             )
         with stopwatch.stage("search"):
             # Read after the withdrawals, so that it is not older than they are.
@@ -191,7 +194,7 @@ class Attribute:
                 "filter": stored_filter(request.filter),
             }
             attribution_id, accuracy = await asyncio.to_thread(
-                self._record, request, release, picture, stored
+                self._record, request, release, await picture.file(), stored
             )
         return AttributionAnswer(
             attribution_id,
@@ -213,12 +216,8 @@ class Attribute:
             calibration_outdated=owed.outdated,
         )
 
-    async def _decoded(self, image: bytes) -> bytes:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._decoders, query_picture, image)
-
     async def _embedded(
-        self, picture: bytes, prompt: str, release: ServedRelease, deadline: Deadline
+        self, picture: RgbPixels, prompt: str, release: ServedRelease, deadline: Deadline
     ) -> EmbeddedQuery:
         return await self._embedder.embed(
             picture,

@@ -60,7 +60,13 @@ class Attributions:
         return await asyncio.to_thread(self._recorded, stored, described)
 
     async def picture(self, attribution_id: str) -> bytes:
-        """The picture of a recorded answer's query, PNG. Raises InvalidInput, NotFound, Unavailable."""
+        """The picture of a recorded answer's query, as a file (see `creditline.pictures.queries.media_type`).
+
+        Raises:
+            InvalidInput: `attribution_id` is not an id of the ledger.
+            NotFound: The ledger holds no such answer.
+            Unavailable: The ledger does not answer.
+        """
         return (await self._stored(attribution_id)).image
 
     async def _stored(self, attribution_id: str) -> StoredAttribution:
