@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+LANES = ("ordinary", "large")
+"""Names of the pool's lanes."""
+_END_REASONS = ("time", "memory", "slow", "stuck", "abandoned", "malformed", "unexpected")
+_REFUSAL_REASONS = ("invalid", "time", "memory", "queue", "stuck", "ended")
 _SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -60,3 +64,11 @@ class DecoderMetrics:
             buckets=_SECONDS_BUCKETS,
             registry=registry,
         )
+        # Series exist from the start: callers make none.
+        for lane in LANES:
+            for by_lane in (self.processes, self.busy, self.queued, self.oldest_seconds, self.seconds):
+                by_lane.labels(lane)
+        for reason in _END_REASONS:
+            self.ends.labels(reason)
+        for reason in _REFUSAL_REASONS:
+            self.refusals.labels(reason)

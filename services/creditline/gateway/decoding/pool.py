@@ -21,7 +21,7 @@ from creditline.gateway.decoding import refusals
 from creditline.gateway.decoding.jobs import DecodedPicture, Job
 from creditline.gateway.decoding.lanes import Lane, LanePlan
 from creditline.gateway.decoding.limits import DecoderLimits
-from creditline.gateway.decoding.metrics import DecoderMetrics
+from creditline.gateway.decoding.metrics import LANES, DecoderMetrics
 from creditline.gateway.decoding.processes import (
     Decoder,
     DecoderEnded,
@@ -71,7 +71,7 @@ class PoolPlan:
     def lane(self, *, large: bool) -> LanePlan:
         """The plan of one of the two lanes."""
         return LanePlan(
-            name="large" if large else "ordinary",
+            name=LANES[large],
             decoders=_LARGE_DECODERS if large else self.decoders,
             limits=DecoderLimits(
                 self.cpu_seconds,
