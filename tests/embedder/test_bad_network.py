@@ -14,6 +14,7 @@ import pytest
 from creditline.corpus.works import Corpus, Work
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.errors import DeadlineExceeded, Unavailable
+from creditline.pictures.queries import query_pixels
 from creditline.release import Release
 from tests.faults.tcp_proxy import TcpProxy
 
@@ -38,7 +39,7 @@ async def _embed(
     client: EmbedderClient, release: Release, work: Work, seconds: float = _PATIENT_SECONDS
 ) -> EmbeddedQuery:
     return await client.embed(
-        work.thumbnail,
+        query_pixels(work.thumbnail),
         work.caption,
         release=release.name,
         dimension=release.dimension,

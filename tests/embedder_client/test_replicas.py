@@ -15,6 +15,7 @@ from creditline.corpus.works import Work
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.embedder_client.works import WorkEmbedder
 from creditline.errors import Unavailable
+from creditline.pictures.queries import query_pixels
 from creditline.retries import RetryPolicy
 from tests.embedder_client.replicas import CONNECTION_AGE_SECONDS, Replicas, png, running_replicas
 
@@ -43,7 +44,11 @@ def three(replicas: Replicas) -> Replicas:
 async def _embed(client: EmbedderClient, replicas: Replicas, image: bytes = _SMALL) -> None:
     release = replicas.release
     embedded = await client.embed(
-        image, "a red square", release=release.name, dimension=release.dimension, deadline_seconds=20.0
+        query_pixels(image),
+        "a red square",
+        release=release.name,
+        dimension=release.dimension,
+        deadline_seconds=20.0,
     )
     assert embedded.vector[0] == 1.0
 

@@ -18,7 +18,7 @@ from creditline.ledger import Ledger
 
 _CHECK_SECONDS = 2.0
 _WITHDRAWALS = "withdrawals"
-SERVICES = ("embedder", "qdrant", "ledger", "redis", _WITHDRAWALS)
+SERVICES = ("embedder", "qdrant", "ledger", "decoder", "redis", _WITHDRAWALS)
 """Names of all dependencies."""
 _NOT_REQUIRED = ("redis", _WITHDRAWALS)
 

@@ -50,7 +50,7 @@ class Nursery:
             while True:
                 for key, _ in selector.select():
                     if key.fileobj is self._control and not self._serve_request():
-                        self._kill(*self._running)
+                        self._end_all()
                         return
                     if key.fd == woken:
                         os.read(woken, MOST_PACKET_BYTES)
@@ -102,6 +102,11 @@ class Nursery:
         # Only children that have not been waited for: their numbers cannot belong to others yet.
         for pid in self._running.intersection(pids):
             os.kill(pid, signal.SIGKILL)
+
+    def _end_all(self) -> None:
+        self._kill(*self._running)
+        for pid in self._running:
+            os.waitpid(pid, 0)
 
     def _slow_down(self, pid: int, niceness: int) -> None:
         if pid in self._running:
