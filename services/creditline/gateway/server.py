@@ -87,6 +87,7 @@ class Gateway:
             DecoderPool(_pool_plan(settings), DecoderMetrics(metrics.registry))
         )
         use_cases = self._open_use_cases(resources, metrics, decoders)
+        await decoders.started()
         rpc = RpcServer(use_cases, access, metrics, self._limits)
         resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
         http = HttpServer(

@@ -47,6 +47,7 @@ _WALL_FACTOR = 10
 _LEAST_WALL_SECONDS = 5.0
 _ATTEMPTS = 2
 _STUCK_SECONDS = 10.0
+_START_SECONDS = 5.0
 _RESTARTS = RetryPolicy(initial_delay_seconds=0.1, max_delay_seconds=2.0)
 _log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class DecoderPool:
         self._large = Lane(plan.lane(large=True), metrics)
         self._nursery: NurseryProcess | None = None
         self._nursery_up = asyncio.Event()
+        self._first_started = asyncio.Event()
         self._decoders: dict[Decoder, Lane] = {}
         self._overdue: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,7 +112,15 @@ class DecoderPool:
         self._tasks.append(asyncio.create_task(self._keep_nursery()))
         for lane in (self._ordinary, self._large):
             self._tasks += (asyncio.create_task(self._serve(lane)) for _ in range(lane.plan.decoders))
+        # The nursery then starts while the caller does other things.
+        await asyncio.sleep(0)
         return self
+
+    async def started(self) -> None:
+        """Wait until the first decoder runs, but not for long: readiness reports what is wrong."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                await self._first_started.wait()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -196,6 +206,7 @@ class DecoderPool:
             with contextlib.suppress(NurseryEnded):
                 decoder = await self._nursery.start(lane.plan.limits)
                 self._decoders[decoder] = lane
+                self._first_started.set()
                 self._metrics.processes.labels(lane.plan.name).inc()
                 decoder.ended.add_done_callback(partial(self._forget, decoder))
                 return decoder

@@ -18,7 +18,7 @@ from creditline.gateway.readiness import Readiness, ReadinessCheck
 _PERIOD_SECONDS = 5.0
 _PROCESS = ""
 _NEEDS: Mapping[str, frozenset[str]] = {
-    "creditline.v1.Attribution": frozenset({"embedder", "qdrant", "ledger"}),
+    "creditline.v1.Attribution": frozenset({"embedder", "qdrant", "ledger", "decoder"}),
     "creditline.v1.Catalog": frozenset({"ledger"}),
     "creditline.v1.Audits": frozenset({"ledger"}),
     "creditline.v1.Releases": frozenset({"ledger"}),
