@@ -34,8 +34,8 @@ from tests.benchmarks.result_files import Figure, write_result
 COMMAND = "make load"
 OTHERS = "others-key"
 GREEDY = "greedy-key"
-_PAIRS = 4
-_PHASE_SECONDS = 8.0
+_PAIRS = 3
+_PHASE_SECONDS = 6.0
 _SETTLE_SECONDS = 1.0
 _LOW_LIMIT_SECONDS = 0.12
 _SAMPLE_SECONDS = 0.05
