@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -10,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from creditline.errors import NotFound
-from creditline.ledger import AuditState, Ledger, WithdrawalKind
+from creditline.ledger import AuditState, KeyState, Ledger, Scope, WithdrawalKind
 from creditline.ledger.tables import metadata
 from tests.ledger.conftest import record, verdict
 
@@ -82,3 +83,17 @@ def test_writers_that_open_a_new_ledger_and_write_at_once_make_one_chain(postgre
         assert report.intact
         assert (report.attributions, report.withdrawals) == (_WRITERS * _EACH, _WRITERS * _EACH)
         assert len(ledger.unpublished(1000)) == _WRITERS * _EACH
+
+
+def test_an_api_key_is_made_used_rotated_and_revoked(postgres_url: str) -> None:
+    with Ledger.open(postgres_url) as ledger:
+        made = ledger.keys.create("Museum 🖼", [Scope.READ], expires_in=timedelta(days=2)).record
+        ledger.keys.record_uses({made.id: made.created})
+        successor = ledger.keys.rotate(made.id, overlap=timedelta(days=1)).record
+        ledger.keys.revoke(successor.id)
+    with Ledger.open(postgres_url) as reopened:
+        old, new = reopened.keys.all()
+        assert (old.owner, old.last_used, old.replaced_by) == ("Museum 🖼", made.created, new.id)
+        assert old.expires == new.created + timedelta(days=1)
+        assert new.state(new.created) is KeyState.REVOKED
+        assert [key.id for key in reopened.keys.changed_after(old.version)] == [new.id]

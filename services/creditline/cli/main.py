@@ -24,6 +24,7 @@ GROUPS = {
     "attribute": "Print the works that a picture owes, and who made them.",
     "audit": "Compare a served answer with the teacher.",
     "withdraw": "Withdraw works or contributors from all future answers, or revoke that.",
+    "keys": "Make, list, rotate and revoke API keys of the gateway.",
     "contributors": "Record that two names of contributors are one person.",
     "attribution": "Show recorded answers, marked with later withdrawals.",
     "release": "Verify and show releases.",

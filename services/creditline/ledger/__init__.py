@@ -1,11 +1,16 @@
 """Durable, hash-chained record of served attributions, their audits, withdrawals, and merged contributors.
 
-Public modules: `additions`, `merges`, `requests`, `verification`, `withdrawals`.
+Public modules: `additions`, `keys`, `merges`, `requests`, `verification`, `withdrawals`.
 """
 
 from creditline.ledger.additions import AdditionKind as AdditionKind
 from creditline.ledger.additions import AdditionRecord as AdditionRecord
 from creditline.ledger.additions import Additions as Additions
+from creditline.ledger.keys import ApiKey as ApiKey
+from creditline.ledger.keys import IssuedKey as IssuedKey
+from creditline.ledger.keys import KeyRegistry as KeyRegistry
+from creditline.ledger.keys import KeyState as KeyState
+from creditline.ledger.keys import Scope as Scope
 from creditline.ledger.ledger import Ledger as Ledger
 from creditline.ledger.records import Accuracy as Accuracy
 from creditline.ledger.records import Audit as Audit

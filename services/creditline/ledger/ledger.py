@@ -28,6 +28,7 @@ from creditline.ledger.additions import (
 )
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.interval import mean_interval
+from creditline.ledger.keys import KeyRegistry
 from creditline.ledger.merges import append_merge, check_merge, merges_after, people_of, standing_merges
 from creditline.ledger.records import (
     Accuracy,
@@ -79,6 +80,8 @@ class Ledger:
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
+        self.keys = KeyRegistry(store, clock)
+        """The API keys of the deployment."""
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] = _now) -> Self:

@@ -22,11 +22,14 @@ from sqlalchemy import (
 
 _ID_LENGTH = 32
 _HASH_LENGTH = 64
+_KEY_ID_LENGTH = 16
 MOST_SUBJECT_CHARACTERS = 500
 # A name or an id, and whether it is one or the other.
 MOST_PERSON_CHARACTERS = MOST_SUBJECT_CHARACTERS + 10
 MOST_REASON_CHARACTERS = 1_000
 MOST_REQUESTER_CHARACTERS = 200
+MOST_OWNER_CHARACTERS = 200
+MOST_NOTE_CHARACTERS = 200
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -146,4 +149,21 @@ additions = Table(
     Column("previous_hash", String(_HASH_LENGTH), nullable=False),
     Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
     Index("additions_by_release", "release", "sequence"),
+)
+
+# The only table with secrets, and it holds their hashes; `creditline.ledger.keys` explains the columns.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(_KEY_ID_LENGTH), primary_key=True),
+    Column("owner", String(MOST_OWNER_CHARACTERS), nullable=False),
+    Column("scopes", String(200), nullable=False),
+    Column("digest", String(_HASH_LENGTH), nullable=False),
+    Column("note", String(MOST_NOTE_CHARACTERS), nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("expires", UtcDateTime),
+    Column("revoked", UtcDateTime),
+    Column("last_used", UtcDateTime),
+    Column("replaced_by", String(_KEY_ID_LENGTH)),
+    Column("version", Integer, nullable=False, unique=True),
 )
