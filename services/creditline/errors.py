@@ -41,6 +41,10 @@ class Unauthenticated(CreditlineError):
     """The request has no API key, or an unknown one."""
 
 
+class PermissionDenied(CreditlineError):
+    """The API key is known, but does not permit the request."""
+
+
 class FingerprintMismatch(CreditlineError):
     """An artifact was made from another generator, corpus or tower than the current one."""
 

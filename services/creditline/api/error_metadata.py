@@ -30,6 +30,7 @@ ERRORS: Mapping[str, type[errors.CreditlineError]] = {
         errors.NotFound,
         errors.Conflict,
         errors.Unauthenticated,
+        errors.PermissionDenied,
         errors.FingerprintMismatch,
         errors.NotReady,
         errors.DeadlineExceeded,

@@ -21,6 +21,9 @@ REFUSALS = (
 )
 """Reasons for which a request is refused before it reaches a use case."""
 _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# Keys with a label of their own; the uses of all others are counted together.
+_MOST_KEYS = 100
+_OTHER_KEYS = "other"
 _STAGE_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -51,6 +54,14 @@ class GatewayMetrics:
             buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
         )
+        self._key_requests = Counter(
+            "creditline_gateway_key_requests",
+            "Requests by API key: its id, `environment` or `file`; `other` for keys beyond the first "
+            f"{_MOST_KEYS}.",
+            ("key",),
+            registry=self.registry,
+        )
+        self._keys_seen: set[str] = set()
         self._stage_seconds = Histogram(
             "creditline_gateway_stage_seconds",
             "Duration of each stage of an attribution.",
@@ -105,6 +116,13 @@ class GatewayMetrics:
         """
         self._requests.labels(protocol, method, code).inc()
         self._request_seconds.labels(protocol, method).observe(seconds)
+
+    def observe_key(self, key: str) -> None:
+        """Count one request with an accepted API key."""
+        if key not in self._keys_seen and len(self._keys_seen) >= _MOST_KEYS:
+            key = _OTHER_KEYS
+        self._keys_seen.add(key)
+        self._key_requests.labels(key).inc()
 
     def observe_stages(self, stopwatch: Stopwatch) -> None:
         """Record the duration of each stage that an attribution reached, also of a failed one."""

@@ -14,6 +14,8 @@ from creditline.corpus.identity import Bearers
 from creditline.corpus.works import Corpus
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.access.ledger_keys import LedgerKeys
+from creditline.gateway.access.static_keys import StaticKeys
 from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
 from creditline.gateway.decoding.metrics import DecoderMetrics
@@ -82,11 +84,12 @@ class Gateway:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         settings, metrics = self._settings, GatewayMetrics()
-        access = ApiKeys(settings.keys)
+        ledger = resources.enter_context(Ledger.open(settings.ledger_url))
+        access = self._open_access(resources, metrics, ledger)
         decoders = await resources.enter_async_context(
             DecoderPool(_pool_plan(settings), DecoderMetrics(metrics.registry))
         )
-        use_cases = self._open_use_cases(resources, metrics, decoders)
+        use_cases = self._open_use_cases(resources, metrics, decoders, ledger)
         await decoders.started()
         rpc = RpcServer(use_cases, access, metrics, self._limits)
         resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
@@ -100,14 +103,32 @@ class Gateway:
         self.grpc_port = await rpc.start(settings.gateway_host, settings.gateway_grpc_port)
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)
 
+    def _open_access(
+        self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics, ledger: Ledger
+    ) -> ApiKeys:
+        settings = self._settings
+        access = ApiKeys(
+            StaticKeys(settings.keys, settings.api_keys_file),
+            LedgerKeys(ledger.keys),
+            required=settings.require_api_keys,
+            on_use=metrics.observe_key,
+        )
+        access.load()
+        resources.push_async_callback(asyncio.to_thread, access.record_uses)
+        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(access.run()))
+        return access
+
     def _open_use_cases(
-        self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics, decoders: DecoderPool
+        self,
+        resources: contextlib.AsyncExitStack,
+        metrics: GatewayMetrics,
+        decoders: DecoderPool,
+        ledger: Ledger,
     ) -> UseCases:
         settings = self._settings
         stored = open_release(settings.release_directory or reference_release_directory())
         corpus = corpus_of(stored, settings.corpus_file)
         release = open_served_release(stored, corpus)
-        ledger = resources.enter_context(Ledger.open(settings.ledger_url))
         broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
         embedder = EmbedderClient(settings.embedder_target)
         resources.push_async_callback(embedder.close)

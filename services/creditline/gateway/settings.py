@@ -25,8 +25,12 @@ class GatewaySettings(ServiceSettings):
     gateway_http_port: Port = 7180
     """Port of HTTP; 0 picks a free one."""
     api_keys: str = ""
-    """Accepted API keys, separated by commas. Without any key the gateway accepts all callers, and therefore
-    starts on a loopback address only."""
+    """Admin API keys, separated by commas; `creditline keys` makes keys that permit less. Without any key the
+    gateway accepts all callers, and therefore starts on a loopback address only."""
+    api_keys_file: Path | None = None
+    """File of further admin API keys, one a line, such as a mounted secret; a change takes effect at once."""
+    require_api_keys: bool = False
+    """Refuse callers without a key even while there is no key at all."""
     embedder_target: str = "127.0.0.1:7200"
     """Address of the embedder: `host:port`, or `dns:///host:port`."""
     qdrant_host: str = "127.0.0.1"
@@ -63,15 +67,17 @@ class GatewaySettings(ServiceSettings):
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """The accepted API keys; empty: all callers are accepted."""
+        """The admin API keys of the environment."""
         return frozenset(key.strip() for key in self.api_keys.split(",") if key.strip())
 
     @model_validator(mode="after")
     def _anonymous_only_on_loopback(self) -> Self:
-        if not self.keys and not _is_loopback(self.gateway_host):
+        locked = self.keys or self.api_keys_file or self.require_api_keys
+        if not locked and not _is_loopback(self.gateway_host):
             raise ValueError(
                 f"CREDITLINE_GATEWAY_HOST {self.gateway_host!r} can be reached from other machines; set "
-                "CREDITLINE_API_KEYS, or bind to 127.0.0.1"
+                "CREDITLINE_API_KEYS, CREDITLINE_API_KEYS_FILE or CREDITLINE_REQUIRE_API_KEYS, or bind to "
+                "127.0.0.1"
             )
         return self
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import httpx
@@ -10,48 +12,93 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from creditline.errors import Unauthenticated
+from creditline.gateway.access.caller import ANYONE, Caller
 from creditline.gateway.access.keys import ApiKeys
+from creditline.gateway.access.ledger_keys import LedgerKeys
+from creditline.gateway.access.static_keys import StaticKeys
+from creditline.ledger import Ledger, Scope
 from creditline.v1.release_pb2 import GetReleaseRequest
 from creditline.v1.release_pb2_grpc import ReleasesStub
 from tests.gateway.conftest import GENERATOR, RunningGateway
 
 
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as opened:
+        yield opened
+
+
+def _caller(ledger: Ledger, *given: str, keys: tuple[str, ...] = (), required: bool = False) -> Caller:
+    """The caller with `authorization` values, at a gateway that has just started."""
+
+    async def authenticate() -> Caller:
+        accepted = ApiKeys(StaticKeys(keys), LedgerKeys(ledger.keys), required=required)
+        accepted.load()
+        return await accepted.authenticate(given, address="")
+
+    return asyncio.run(authenticate())
+
+
 @pytest.mark.parametrize(
-    "given", [None, "", "right", "Basic right", "Bearer", "Bearer wrong", "Bearer right2"]
+    "given",
+    [
+        (),
+        ("",),
+        ("right",),
+        ("Basic right",),
+        ("Bearer",),
+        ("Bearer wrong",),
+        ("Bearer right2",),
+        ("Bearer \xe9",),
+        ("Bearer \udc80",),
+        (f"Bearer clk_{'0' * 16}_{'0' * 64}",),
+    ],
 )
-def test_who_has_no_known_key_stays_outside(given: str | None) -> None:
+def test_who_has_no_known_key_stays_outside(ledger: Ledger, given: tuple[str, ...]) -> None:
     with pytest.raises(Unauthenticated) as refused:
-        _authenticate(ApiKeys(["right", "other"]), given)
+        _caller(ledger, *given, keys=("right", "other"))
     assert refused.value.field == "authorization"
     assert "Bearer KEY" in refused.value.message
 
 
 @pytest.mark.parametrize("given", ["Bearer right", "bearer other", "Bearer  right "])
-def test_a_known_key_lets_in(given: str) -> None:
-    assert _lets_in(ApiKeys(["right", "other"]), given)
-    assert not _lets_in(ApiKeys(["third"]), given)
+def test_a_key_of_the_environment_is_an_admin(ledger: Ledger, given: str) -> None:
+    caller = _caller(ledger, given, keys=("right", "other"))
+    assert (caller.name, caller.owner, caller.is_admin) == ("environment", "operator", True)
 
 
-@pytest.mark.parametrize("given", [None, "", "Bearer whatever"])
-def test_without_keys_everybody_is_let_in(given: str | None) -> None:
-    assert _lets_in(ApiKeys([]), given)
+def test_a_key_of_the_ledger_acts_for_its_owner_in_its_scopes(ledger: Ledger) -> None:
+    issued = ledger.keys.create("museum", [Scope.READ])
+    caller = _caller(ledger, f"Bearer {issued.text}")
+    assert (caller.name, caller.owner, caller.scopes) == (issued.record.id, "museum", {Scope.READ})
+    forged = issued.text[:-1] + ("0" if issued.text[-1] != "0" else "1")
+    with pytest.raises(Unauthenticated, match="not known"):
+        _caller(ledger, f"Bearer {forged}")
 
 
-def _authenticate(keys: ApiKeys, *given: str | None) -> None:
-    asyncio.run(keys.authenticate([value for value in given if value is not None], address=""))
+@pytest.mark.parametrize("given", [(), ("",), ("Bearer whatever",)])
+def test_without_keys_everybody_is_let_in_unless_keys_are_required(
+    ledger: Ledger, given: tuple[str, ...]
+) -> None:
+    assert _caller(ledger, *given) is ANYONE
+    with pytest.raises(Unauthenticated):
+        _caller(ledger, *given, required=True)
 
 
-def test_two_entries_are_refused_though_each_is_a_known_key() -> None:
+def test_the_first_key_of_the_ledger_closes_the_gateway_and_its_revocation_does_not_open_it(
+    ledger: Ledger,
+) -> None:
+    key = ledger.keys.create("museum", [Scope.READ])
+    with pytest.raises(Unauthenticated, match="no API key"):
+        _caller(ledger)
+    ledger.keys.revoke(key.record.id)
+    with pytest.raises(Unauthenticated, match="no API key"):
+        _caller(ledger)
+
+
+def test_two_entries_are_refused_though_each_is_a_known_key(ledger: Ledger) -> None:
     with pytest.raises(Unauthenticated, match="2 'authorization' entries"):
-        _authenticate(ApiKeys(["right", "other"]), "Bearer right", "Bearer other")
-
-
-def _lets_in(keys: ApiKeys, given: str | None) -> bool:
-    try:
-        _authenticate(keys, given)
-    except Unauthenticated:
-        return False
-    return True
+        _caller(ledger, "Bearer right", "Bearer other", keys=("right", "other"))
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])

@@ -7,13 +7,42 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
+from creditline.errors import PermissionDenied
+from creditline.ledger import Scope
+
 
 @dataclass(frozen=True)
 class Caller:
     """An authenticated caller."""
 
     name: str = ""
-    """Name of the caller's API key; empty where the gateway accepts all callers."""
+    """Id of the caller's API key, `environment` or `file`; empty where the gateway accepts all callers."""
+    owner: str = ""
+    """On whose behalf the caller acts; what is recorded for it carries this. Empty as for `name`."""
+    scopes: frozenset[Scope] = frozenset()
+    """What the caller may do."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do everything, for all owners."""
+        return Scope.ADMIN in self.scopes
+
+    def require(self, *scopes: Scope) -> None:
+        """Check that the caller has one of some scopes, or is an admin.
+
+        Raises:
+            PermissionDenied: It has none of them.
+        """
+        if not self.is_admin and self.scopes.isdisjoint(scopes):
+            needed = " or ".join(repr(str(scope)) for scope in scopes)
+            raise PermissionDenied(
+                f"API key {self.name!r} has not the scope {needed}; ask the operator for a key that has it",
+                field="authorization",
+            )
+
+    def acts_for(self, owner: str) -> bool:
+        """Whether the caller may see and change what is recorded for an owner."""
+        return self.is_admin or owner == self.owner
 
 
 class Authenticator(Protocol):
@@ -33,7 +62,9 @@ class Authenticator(Protocol):
         ...
 
 
-ANONYMOUS = Caller()
-"""The caller where the gateway accepts all callers, and outside requests."""
-current_caller: ContextVar[Caller] = ContextVar("current_caller", default=ANONYMOUS)
+NOBODY = Caller()
+"""The caller outside requests: may do nothing."""
+ANYONE = Caller(scopes=frozenset({Scope.ADMIN}))
+"""Every caller of a gateway without keys."""
+current_caller: ContextVar[Caller] = ContextVar("current_caller", default=NOBODY)
 """The caller of the request that is being answered; set by both faces before the use case runs."""

@@ -1,28 +1,59 @@
-"""Check of API keys."""
+"""The accepted API keys, from the environment, a file and the ledger: who calls, and what they may do."""
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Collection, Sequence
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
 
-from creditline.errors import Unauthenticated
-from creditline.gateway.access.caller import ANONYMOUS, Caller
+from creditline.errors import CreditlineError
+from creditline.gateway.access.bearer import bearer_token, unknown_key
+from creditline.gateway.access.caller import ANYONE, Caller
+from creditline.gateway.access.ledger_keys import LedgerKeys
+from creditline.gateway.access.static_keys import StaticKeys
 
-_SCHEME = "bearer "
+# Changes of keys take effect within this time, and the duration of one query.
+FOLLOW_SECONDS = 1.0
+# The ledger is written at most so often, to show when keys were last used.
+_USES_SECONDS = 60.0
+# A key that is not known yet may have been made a moment ago; callers with forged keys share these reads.
+_UNKNOWN_SECONDS = 0.2
+_log = logging.getLogger(__name__)
 
 
 class ApiKeys:
-    """The accepted API keys: an `Authenticator`.
+    """The accepted API keys: an `Authenticator` that answers from memory, and a task that follows changes.
+
+    Without any key in the environment, a file or the ledger, all callers are accepted, unless keys are
+    required. The first key in the ledger ends that within seconds, and revoking it does not bring it back.
 
     Args:
-        keys: The keys; empty: all callers are accepted.
+        static: Keys of the environment and of a file.
+        ledger: Keys of the ledger.
+        required: Refuse callers without a key even while there are no keys.
+        on_use: Called with the name of each key that is used.
     """
 
-    def __init__(self, keys: Collection[str]) -> None:
-        self._keys = tuple(key.encode() for key in keys)
+    def __init__(
+        self,
+        static: StaticKeys,
+        ledger: LedgerKeys,
+        *,
+        required: bool = False,
+        on_use: Callable[[str], None] = lambda key: None,
+    ) -> None:
+        self._on_use = on_use
+        self._static = static
+        self._ledger = ledger
+        self._required = required or static.configured
+        self._refreshing = asyncio.Lock()
+        self._refreshed = time.monotonic()
+        self._uses_due = time.monotonic() + _USES_SECONDS
+        self._problem = ""
 
     async def authenticate(self, authorization: Sequence[str], *, address: str) -> Caller:
-        """Check the values of a caller's `authorization` headers or metadata.
+        """Establish who calls, from the values of all `authorization` headers or metadata.
 
         Args:
             authorization: All values that the request carries.
@@ -31,41 +62,65 @@ class ApiKeys:
         Raises:
             Unauthenticated: There is no value or more than one, it is no bearer token, or it is not an
                 accepted key.
+            Unavailable: The ledger was not read for so long that the key may have been revoked.
         """
-        if self._keys:
-            self._check(bearer_token(authorization))
-        return ANONYMOUS
-
-    def _check(self, key: str) -> None:
-        given = key.encode(errors="surrogateescape")
-        # Every key is compared, each in constant time, so that timing reveals nothing.
-        if not sum(hmac.compare_digest(given, known) for known in self._keys):
+        if not self._required and not self._ledger.any:
+            return ANYONE
+        key = bearer_token(authorization)
+        caller = self._static.caller_with(key) or self._ledger.caller_with(key)
+        if caller is None and self._ledger.may_be_new(key):
+            await self._refresh_for_unknown()
+            caller = self._ledger.caller_with(key)
+        if caller is None:
             raise unknown_key()
+        self._on_use(caller.name)
+        return caller
 
+    async def run(self) -> None:
+        """Follow the file and the ledger until the task is cancelled, and record uses."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                await self._refresh()
+                if time.monotonic() >= self._uses_due:
+                    self._uses_due = time.monotonic() + _USES_SECONDS
+                    await asyncio.to_thread(self._ledger.record_uses)
+            except CreditlineError as error:
+                self._warn_once(error.message)
+            except Exception:
+                _log.exception("unhandled error while reading the API keys; it is retried")
+            else:
+                self._problem = ""
 
-def bearer_token(authorization: Sequence[str]) -> str:
-    """The token of the only `authorization` value.
+    def load(self) -> None:
+        """Read all keys of the ledger. Blocks. Raises Unavailable when the ledger does not answer."""
+        self._ledger.refresh()
 
-    Raises:
-        Unauthenticated: There is no value or more than one, or it is no bearer token.
-    """
-    if len(authorization) > 1:
-        raise Unauthenticated(
-            f"the request has {len(authorization)} 'authorization' entries; send one", field="authorization"
-        )
-    value = authorization[0] if authorization else ""
-    if not value:
-        raise Unauthenticated(
-            "no API key; send the header or metadata 'authorization: Bearer KEY'", field="authorization"
-        )
-    if not value.lower().startswith(_SCHEME):
-        raise unknown_key()
-    return value[len(_SCHEME) :].strip()
+    def record_uses(self) -> None:
+        """Write the last uses before a stop; they are lost when the ledger does not answer. Blocks."""
+        try:
+            self._ledger.record_uses()
+        except CreditlineError as error:
+            _log.warning("the last uses of API keys are not recorded: %s", error.message)
 
+    async def _refresh(self) -> None:
+        async with self._refreshing:
+            await asyncio.to_thread(self._static.refresh)
+            await asyncio.to_thread(self._ledger.refresh)
+            self._refreshed = time.monotonic()
 
-def unknown_key() -> Unauthenticated:
-    """The error for a key that is not accepted, whatever the reason: it reveals nothing about other keys."""
-    return Unauthenticated(
-        "this API key is not known; send 'authorization: Bearer KEY' with a key from the operator",
-        field="authorization",
-    )
+    async def _refresh_for_unknown(self) -> None:
+        """Read changes, unless that was done a moment ago; a failure leaves the key unknown."""
+        async with self._refreshing:
+            if time.monotonic() - self._refreshed < _UNKNOWN_SECONDS:
+                return
+            self._refreshed = time.monotonic()
+            try:
+                await asyncio.to_thread(self._ledger.refresh)
+            except CreditlineError as error:
+                self._warn_once(error.message)
+
+    def _warn_once(self, problem: str) -> None:
+        if problem != self._problem:
+            _log.warning("changes of API keys cannot be followed now: %s", problem)
+        self._problem = problem

@@ -45,9 +45,10 @@ class LedgerKeys:
         """Whether the ledger holds a key, valid or not."""
         return bool(self._keys)
 
-    def knows(self, text: str) -> bool:
-        """Whether a text names a key of the ledger, as far as was read."""
-        return id_in(text) in self._keys
+    def may_be_new(self, text: str) -> bool:
+        """Whether a text has the form of a key, but its id was not read from the ledger yet."""
+        key_id = id_in(text)
+        return key_id is not None and key_id not in self._keys
 
     def refresh(self) -> None:
         """Read the changes since the last call. Raises Unavailable when the ledger does not answer."""

@@ -42,6 +42,7 @@ _PROBLEMS: dict[type[errors.CreditlineError], Problem] = {
     errors.NotFound: Problem(grpc.StatusCode.NOT_FOUND, 404, "Not found"),
     errors.Conflict: Problem(grpc.StatusCode.ALREADY_EXISTS, 409, "Conflict with existing state"),
     errors.Unauthenticated: Problem(grpc.StatusCode.UNAUTHENTICATED, 401, "No valid API key"),
+    errors.PermissionDenied: Problem(grpc.StatusCode.PERMISSION_DENIED, 403, "Not permitted"),
     errors.FingerprintMismatch: Problem(grpc.StatusCode.FAILED_PRECONDITION, 409, "Fingerprint mismatch"),
     errors.NotReady: Problem(grpc.StatusCode.FAILED_PRECONDITION, 503, "Not ready", 5.0),
     errors.Unavailable: Problem(grpc.StatusCode.UNAVAILABLE, 503, "Service unavailable", 1.0),
