@@ -34,6 +34,7 @@ def attribution_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
         "image_sha256": hashlib.sha256(row["image"]).hexdigest(),
         "k": row["k"],
         "answer": row["answer"],
+        **_owners(row, "owner"),
     }
     return _hash(previous_hash, content)
 
@@ -48,7 +49,8 @@ def withdrawal_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
     Returns:
         SHA-256 over the previous hash and the content: 64 hexadecimal digits.
     """
-    return _hash_of_texts(previous_hash, row, ("kind", "subject", "action", "reason", "requested_by"))
+    texts = ("kind", "subject", "action", "reason", "requested_by", *_owners(row, "owner", "made_by"))
+    return _hash_of_texts(previous_hash, row, texts)
 
 
 def merge_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
@@ -66,6 +68,11 @@ def addition_hash(previous_hash: str, row: Mapping[str, Any]) -> str:
     names = ("id", "kind", "addition", "release", "generator", "requested_by", "content")
     content = {"created": _timestamp(row["created"]), **{name: row[name] for name in names}}
     return _hash(previous_hash, content)
+
+
+def _owners(row: Mapping[str, Any], *names: str) -> dict[str, str]:
+    """Columns that are hashed where they are not empty, as they are in all rows of before they were added."""
+    return {name: row[name] for name in names if row.get(name)}
 
 
 def _timestamp(created: datetime) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, text, true, update
 
 from creditline.api.answers import Verdict
 from creditline.api.audits import verdict_from_json, verdict_to_json
@@ -53,7 +53,9 @@ from creditline.ledger.withdrawals import (
     requests_after,
     standing_request,
     standing_requests,
+    withdrawals_of_work,
     withdrawn_by,
+    withdrawn_by_another,
     withdrawn_members,
 )
 
@@ -125,6 +127,7 @@ class Ledger:
         image: bytes,
         k: int,
         answer: Mapping[str, Any],
+        owner: str = "",
         with_audit: bool = False,
     ) -> str:
         """Append a served answer to the chain.
@@ -137,6 +140,7 @@ class Ledger:
             image: Picture of the query, as a file.
             k: Number of works that the caller asked for.
             answer: The answer, as JSON.
+            owner: Owner of the API key that asked; empty where no key is needed.
             with_audit: Also queue an audit of it, in the same transaction.
 
         Returns:
@@ -152,6 +156,7 @@ class Ledger:
             "image": image,
             "k": k,
             "answer": json.dumps(answer, sort_keys=True),
+            "owner": owner,
         }
         with self._store.transaction(writes=True) as connection:
             previous = _last_hash(connection)
@@ -161,12 +166,19 @@ class Ledger:
                 self._queue_audit(connection, str(row["id"]), release, publish=True)
         return str(row["id"])
 
-    def attribution(self, attribution_id: str) -> StoredAttribution:
-        """Read an attribution as it was served. Raises NotFound."""
+    def attribution(self, attribution_id: str, *, owner: str | None = None) -> StoredAttribution:
+        """Read an attribution as it was served.
+
+        Args:
+            attribution_id: Id of the attribution.
+            owner: Owner whose attributions count; None: all.
+
+        Raises:
+            NotFound: There is no such attribution, or it is another owner's.
+        """
+        this = and_(attributions.c.id == attribution_id, _owned(owner))
         with self._store.transaction() as connection:
-            found = connection.execute(
-                select(attributions).where(attributions.c.id == attribution_id)
-            ).one_or_none()
+            found = connection.execute(select(attributions).where(this)).one_or_none()
         if found is None:
             raise _no_attribution(attribution_id)
         return _attribution_of(found)
@@ -223,10 +235,22 @@ class Ledger:
             )
         return Audit(audit_id, attribution_id, AuditState.QUEUED, now, None, None, None, None, None, None)
 
-    def audit(self, audit_id: str) -> Audit:
-        """Read the current state of an audit. Raises NotFound."""
+    def audit(self, audit_id: str, *, owner: str | None = None) -> Audit:
+        """Read the current state of an audit.
+
+        Args:
+            audit_id: Id of the audit.
+            owner: Owner whose attributions' audits count; None: all.
+
+        Raises:
+            NotFound: There is no such audit, or it is one of another owner's attribution.
+        """
+        this = audits.c.id == audit_id
+        if owner is not None:
+            own = select(attributions.c.id).where(_owned(owner))
+            this = and_(this, audits.c.attribution_id.in_(own))
         with self._store.transaction() as connection:
-            audit = _audit_where(connection, audits.c.id == audit_id)
+            audit = _audit_where(connection, this)
         if audit is None:
             raise NotFound(
                 f"there is no audit {audit_id!r}; submit one for an attribution and use the id it returns",
@@ -361,18 +385,25 @@ class Ledger:
     # Withdrawals
 
     def withdraw(
-        self, kind: WithdrawalKind, subject: str, *, reason: str = "", requested_by: str = ""
+        self,
+        kind: WithdrawalKind,
+        subject: str,
+        *,
+        reason: str = "",
+        requested_by: str = "",
+        owner: str = "",
     ) -> Withdrawal:
         """Withdraw a work, or all works of a contributor; durable when the call returns.
 
-        When the subject is already withdrawn, in whichever spelling, nothing is written. Rows are never
-        deleted, so `reason` and `requested_by` must not contain personal data.
+        When the owner has withdrawn the subject already, in whichever spelling, nothing is written. Rows are
+        never deleted, so `reason` and `requested_by` must not contain personal data.
 
         Args:
             kind: Whether the subject is a work, or a contributor by name or by id.
             subject: Id of the work, or name or id of the contributor.
             reason: Why the withdrawal was requested.
             requested_by: Who requested it.
+            owner: Owner of the API key; each owner's withdrawal stands until that one is revoked.
 
         Returns:
             The request in force, new or existing.
@@ -382,11 +413,13 @@ class Ledger:
         """
         check_request(subject, reason, requested_by)
         with self._store.transaction(writes=True) as connection:
-            standing = standing_request(connection, kind, subject)
+            standing = standing_request(connection, kind, subject, owner)
             if standing is not None and standing.is_withdrawn:
                 return standing
             written = subject if kind is WithdrawalKind.WORK else display_name(subject)
-            request = _Request(kind, written, WithdrawalAction.WITHDRAWN, reason, requested_by)
+            request = _Request(
+                kind, written, WithdrawalAction.WITHDRAWN, reason, requested_by, owner, made_by=owner
+            )
             return self._append(connection, request)
 
     def revoke(
@@ -397,6 +430,8 @@ class Ledger:
         reason: str = "",
         requested_by: str = "",
         people: People | None = None,
+        owner: str | None = None,
+        made_by: str = "",
     ) -> Withdrawal:
         """Revoke a withdrawal; durable when the call returns.
 
@@ -405,6 +440,8 @@ class Ledger:
 
         Args:
             people: Which names and ids are one person; None: as the merges of this ledger have it.
+            owner: Owner whose withdrawals are revoked; None: of all owners.
+            made_by: Owner of the API key that revokes them.
 
         Returns:
             The request in force, new or existing.
@@ -412,16 +449,27 @@ class Ledger:
         Raises:
             InvalidInput: A text is too long or not valid, or the subject is empty.
             NotFound: The subject was never withdrawn.
+            PermissionDenied: It is withdrawn, but not by `owner`.
         """
         check_request(subject, reason, requested_by)
         with self._store.transaction(writes=True) as connection:
+            in_force = self._withdrawals_of(connection, kind, subject, people)
+            own = [request for request in in_force if owner in (None, request.owner)]
+            if in_force and not own:
+                raise withdrawn_by_another(kind, subject)
             revoked = None
-            for standing in self._withdrawals_of(connection, kind, subject, people):
+            for standing in own:
                 request = _Request(
-                    standing.kind, standing.subject, WithdrawalAction.REVOKED, reason, requested_by
+                    standing.kind,
+                    standing.subject,
+                    WithdrawalAction.REVOKED,
+                    reason,
+                    requested_by,
+                    standing.owner,
+                    made_by,
                 )
                 revoked = self._append(connection, request)
-            found = revoked or standing_request(connection, kind, subject)
+            found = revoked or standing_request(connection, kind, subject, owner)
         if found is None:
             raise never_withdrawn(kind, subject)
         return found
@@ -430,10 +478,9 @@ class Ledger:
     def _withdrawals_of(
         connection: Connection, kind: WithdrawalKind, subject: str, people: People | None
     ) -> tuple[Withdrawal, ...]:
-        """The withdrawals in force that a revocation concerns."""
+        """The withdrawals in force that a revocation concerns, of all owners."""
         if kind is WithdrawalKind.WORK:
-            standing = standing_request(connection, kind, subject)
-            return () if standing is None or not standing.is_withdrawn else (standing,)
+            return withdrawals_of_work(connection, subject)
         if people is None:
             people = people_of(standing_merges(merges_after(connection, 0, None)))
         return withdrawn_members(connection, kind.key(subject), people)
@@ -447,6 +494,8 @@ class Ledger:
             action=request.action,
             reason=request.reason,
             requested_by=request.requested_by,
+            owner=request.owner,
+            made_by=request.made_by,
         )
 
     def withdrawn(self) -> Withdrawn:
@@ -456,19 +505,22 @@ class Ledger:
             return withdrawn_by(requests, standing_merges(merges_after(connection, 0, None)))
 
     def standing_withdrawals(self) -> tuple[Withdrawal, ...]:
-        """Latest withdrawal request about each subject, including revoked ones, oldest first."""
+        """Latest request of each owner about each subject, including revocations, oldest first."""
         with self._store.transaction() as connection:
             return standing_requests(connection)
 
-    def withdrawals_after(self, sequence: int, *, limit: int | None = None) -> tuple[Withdrawal, ...]:
+    def withdrawals_after(
+        self, sequence: int, *, limit: int | None = None, owner: str | None = None
+    ) -> tuple[Withdrawal, ...]:
         """Withdrawal requests after a given sequence number, oldest first.
 
         Args:
             sequence: Sequence number after which to read.
             limit: Maximum number of requests; None: all.
+            owner: Owner of the requests; None: all.
         """
         with self._store.transaction() as connection:
-            return requests_after(connection, sequence, limit)
+            return requests_after(connection, sequence, limit, owner)
 
     def changes_after(
         self, withdrawals: int, merges: int
@@ -602,11 +654,20 @@ class _Request:
     """Why it was requested."""
     requested_by: str
     """Who requested it."""
+    owner: str
+    """Owner of the withdrawal."""
+    made_by: str
+    """Owner of the API key that makes the request."""
 
 
 def _last_hash(connection: Connection) -> str:
     last = select(attributions.c.hash).order_by(attributions.c.sequence.desc()).limit(1)
     return connection.scalar(last) or GENESIS
+
+
+def _owned(owner: str | None) -> ColumnElement[bool]:
+    """Attributions of an owner; None: all."""
+    return true() if owner is None else attributions.c.owner == owner
 
 
 def _no_attribution(attribution_id: str) -> NotFound:

@@ -49,6 +49,8 @@ class StoredAttribution:
     """Number of works that the caller asked for."""
     answer_json: str
     """The served answer, as JSON text."""
+    owner: str
+    """Owner of the API key that asked; empty where no key was needed."""
     previous_hash: str
     """Hash of the attribution before it."""
     hash: str
@@ -148,7 +150,10 @@ class WithdrawalAction(StrEnum):
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """A withdrawal request about one subject; the latest request about a subject is in force."""
+    """A withdrawal request about one subject.
+
+    Of each owner the latest request about a subject is in force; the subject is withdrawn while one is.
+    """
 
     sequence: int
     """Position in the chain, from 1."""
@@ -166,6 +171,10 @@ class Withdrawal:
     """Why it was requested; may be empty."""
     requested_by: str
     """Who requested it; may be empty."""
+    owner: str
+    """Owner of the API key that withdrew the subject; empty where no key was needed."""
+    made_by: str
+    """Owner of the API key that made this request: an admin may revoke the withdrawals of others."""
     previous_hash: str
     """Hash of the request before it."""
     hash: str

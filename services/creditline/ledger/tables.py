@@ -51,6 +51,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
+
+def _owner(name: str) -> Column[str]:
+    """Column of an API key's owner; empty in rows of before, and where no key is needed."""
+    return Column(name, String(MOST_OWNER_CHARACTERS), nullable=False, server_default="")
+
+
 attributions = Table(
     "attributions",
     metadata,
@@ -64,6 +70,7 @@ attributions = Table(
     Column("image", LargeBinary, nullable=False),
     Column("k", Integer, nullable=False),
     Column("answer", Text, nullable=False),
+    _owner("owner"),
     Column("previous_hash", String(_HASH_LENGTH), nullable=False),
     Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
 )
@@ -100,7 +107,7 @@ outbox = Table(
     Index("outbox_by_publication", "published_at"),
 )
 
-# Append-only: the latest row about a subject is in force.
+# Append-only: the latest row of each owner about a subject is in force.
 withdrawals = Table(
     "withdrawals",
     metadata,
@@ -112,6 +119,8 @@ withdrawals = Table(
     Column("action", String(16), nullable=False),
     Column("reason", String(MOST_REASON_CHARACTERS), nullable=False),
     Column("requested_by", String(MOST_REQUESTER_CHARACTERS), nullable=False),
+    _owner("owner"),
+    _owner("made_by"),
     Column("previous_hash", String(_HASH_LENGTH), nullable=False),
     Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
     Index("withdrawals_by_subject", "kind", "subject", "sequence"),

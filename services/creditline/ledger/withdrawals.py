@@ -11,26 +11,43 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.errors import NotFound
+from creditline.errors import NotFound, PermissionDenied
 from creditline.ledger.chain import GENESIS, withdrawal_hash
 from creditline.ledger.merges import people_of
 from creditline.ledger.records import Merge, Withdrawal, WithdrawalAction, WithdrawalKind
 from creditline.ledger.tables import withdrawals
 
 
-def standing_request(connection: Connection, kind: WithdrawalKind, subject: str) -> Withdrawal | None:
+def standing_request(
+    connection: Connection, kind: WithdrawalKind, subject: str, owner: str | None
+) -> Withdrawal | None:
     """The request in force about a subject in any spelling; None: there is none.
 
     Ledgers of before have requests about several spellings of one name; the subject is withdrawn while one
     of them is.
+
+    Args:
+        connection: A transaction.
+        kind: Kind of the subject.
+        subject: Id of the work, or name or id of the contributor.
+        owner: Owner of the request; None: any.
     """
     key = kind.key(subject)
     about = [
         request
         for request in standing_requests(connection)
-        if request.kind is kind and kind.key(request.subject) == key
+        if request.kind is kind and kind.key(request.subject) == key and owner in (None, request.owner)
     ]
     return max(about, key=lambda request: (request.is_withdrawn, request.sequence), default=None)
+
+
+def withdrawals_of_work(connection: Connection, work_id: str) -> tuple[Withdrawal, ...]:
+    """Withdrawals in force of one work, of all owners, oldest first."""
+    return tuple(
+        request
+        for request in standing_requests(connection)
+        if request.is_withdrawn and request.kind is WithdrawalKind.WORK and request.subject == work_id
+    )
 
 
 def withdrawn_members(connection: Connection, key: str, people: People) -> tuple[Withdrawal, ...]:
@@ -60,6 +77,8 @@ def append_request(
     action: WithdrawalAction,
     reason: str,
     requested_by: str,
+    owner: str,
+    made_by: str,
 ) -> Withdrawal:
     """Append a withdrawal request to the chain.
 
@@ -71,6 +90,8 @@ def append_request(
         action: Whether the subject is withdrawn or its withdrawal is revoked.
         reason: Why it was requested.
         requested_by: Who requested it.
+        owner: Owner of the withdrawal.
+        made_by: Owner of the API key that makes the request.
     """
     last = select(withdrawals.c.hash).order_by(withdrawals.c.sequence.desc()).limit(1)
     previous = connection.scalar(last) or GENESIS
@@ -82,6 +103,8 @@ def append_request(
         "action": action,
         "reason": reason,
         "requested_by": requested_by,
+        "owner": owner,
+        "made_by": made_by,
     }
     chained = {**row, "previous_hash": previous, "hash": withdrawal_hash(previous, row)}
     written = connection.execute(insert(withdrawals).values(chained))
@@ -93,15 +116,20 @@ def _primary_key(key: Row[Any] | None) -> int:
     return int(key[0])
 
 
-def requests_after(connection: Connection, sequence: int, limit: int | None) -> tuple[Withdrawal, ...]:
-    """Withdrawal requests after a sequence number, oldest first, at most `limit`; None: all."""
+def requests_after(
+    connection: Connection, sequence: int, limit: int | None, owner: str | None = None
+) -> tuple[Withdrawal, ...]:
+    """Withdrawal requests after a sequence number, oldest first, at most `limit`, of `owner`; None: all."""
     later = select(withdrawals).where(withdrawals.c.sequence > sequence).order_by(withdrawals.c.sequence)
+    if owner is not None:
+        later = later.where(withdrawals.c.owner == owner)
     return tuple(_withdrawal_of(row) for row in connection.execute(later.limit(limit)))
 
 
 def standing_requests(connection: Connection) -> tuple[Withdrawal, ...]:
-    """Latest withdrawal request about each subject as it is written, oldest first."""
-    newest = select(func.max(withdrawals.c.sequence)).group_by(withdrawals.c.kind, withdrawals.c.subject)
+    """Latest withdrawal request of each owner about each subject as it is written, oldest first."""
+    columns = (withdrawals.c.kind, withdrawals.c.subject, withdrawals.c.owner)
+    newest = select(func.max(withdrawals.c.sequence)).group_by(*columns)
     standing = select(withdrawals).where(withdrawals.c.sequence.in_(newest)).order_by(withdrawals.c.sequence)
     return tuple(_withdrawal_of(row) for row in connection.execute(standing))
 
@@ -112,7 +140,7 @@ def withdrawn_by(
     """The withdrawn works and contributors that result from requests.
 
     Args:
-        requests: Latest request about each subject.
+        requests: Latest request of each owner about each subject; it is withdrawn while one of them is.
         merges: Latest record about each pair of merged contributors.
         people: Which names and ids are one person; None: as the merges have it.
     """
@@ -129,7 +157,8 @@ def withdrawn_by(
     apart = {key for merge in merges if not merge.is_merged for key in merge.pair}
 
     def named(kind: WithdrawalKind, *, left_out: bool) -> frozenset[str]:
-        return frozenset(subjects.get((kind, left_out), ()))
+        withdrawn = frozenset(subjects.get((kind, True), ()))
+        return withdrawn if left_out else frozenset(subjects.get((kind, False), ())) - withdrawn
 
     return Withdrawn(
         works=named(WithdrawalKind.WORK, left_out=True),
@@ -155,6 +184,14 @@ def never_withdrawn(kind: WithdrawalKind, subject: str) -> NotFound:
     return NotFound(
         f"{kind.noun} {subject!r} was never withdrawn, so there is nothing to revoke; "
         "`creditline withdraw --list` shows what is withdrawn",
+        field="subject",
+    )
+
+
+def withdrawn_by_another(kind: WithdrawalKind, subject: str) -> PermissionDenied:
+    """The error for revoking a withdrawal of another owner."""
+    return PermissionDenied(
+        f"{kind.noun} {subject!r} was withdrawn by another owner; only that owner or an admin can revoke it",
         field="subject",
     )
 

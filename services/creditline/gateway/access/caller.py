@@ -40,9 +40,10 @@ class Caller:
                 field="authorization",
             )
 
-    def acts_for(self, owner: str) -> bool:
-        """Whether the caller may see and change what is recorded for an owner."""
-        return self.is_admin or owner == self.owner
+    @property
+    def restricted_to(self) -> str | None:
+        """Owner whose rows of the ledger the caller may see and change; None: all."""
+        return None if self.is_admin else self.owner
 
 
 class Authenticator(Protocol):

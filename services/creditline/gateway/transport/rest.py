@@ -27,6 +27,7 @@ from creditline.api.answers import (
     WorkAnswer,
 )
 from creditline.errors import CreditlineError
+from creditline.gateway.access.caller import current_caller
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
@@ -123,12 +124,12 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         most = use_cases.request_timeout_seconds
         deadline = Deadline.after(most if seconds is None else min(seconds, most))
         asked = await read_attribution(request)
-        return await use_cases.attribute(asked, deadline)
+        return await use_cases.attribute(asked, deadline, current_caller.get())
 
     @app.get("/v1/attributions/{attribution_id}")
     async def attribution(attribution_id: LedgerId) -> RecordedAttribution:
         """A recorded answer as it was served, with marks on works and contributors withdrawn since."""
-        return await use_cases.attributions.get(attribution_id)
+        return await use_cases.attributions.get(attribution_id, current_caller.get())
 
     @app.get(
         "/v1/attributions/{attribution_id}/picture",
@@ -137,7 +138,7 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
     )
     async def picture(attribution_id: LedgerId) -> Response:
         """The picture of a recorded answer's query: lossless WebP, or PNG in older records."""
-        recorded = await use_cases.attributions.picture(attribution_id)
+        recorded = await use_cases.attributions.picture(attribution_id, current_caller.get())
         return Response(recorded, media_type=media_type(recorded))
 
 
@@ -165,12 +166,12 @@ def _add_audits(app: FastAPI, use_cases: UseCases) -> None:
     @app.post("/v1/audits", status_code=202)
     async def submit_audit(submission: AuditSubmission) -> AuditAnswer:
         """Request an audit of an attribution. A repeated request returns the same audit."""
-        return await use_cases.audits.submit(submission.attribution_id)
+        return await use_cases.audits.submit(submission.attribution_id, current_caller.get())
 
     @app.get("/v1/audits/{audit_id}")
     async def audit(audit_id: LedgerId) -> AuditAnswer:
         """The current state of an audit."""
-        return await use_cases.audits.get(audit_id)
+        return await use_cases.audits.get(audit_id, current_caller.get())
 
 
 def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
@@ -189,8 +190,8 @@ def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
         Status 202 until it is carried out in the index; answers leave the works out even before that.
         """
         withdrawals, request = use_cases.withdrawals, submission.request()
-        revoked = submission.action == "REVOKED"
-        status = await (withdrawals.revoke(request) if revoked else withdrawals.withdraw(request))
+        act = withdrawals.revoke if submission.action == "REVOKED" else withdrawals.withdraw
+        status = await act(request, current_caller.get())
         response.status_code = 200 if status.carried_out else 202
         return status
 
@@ -199,7 +200,9 @@ def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:
         history: History = False, after: After = 0, limit: Limit = MOST_LISTED
     ) -> tuple[WithdrawalAnswer, ...]:
         """The withdrawals in force, oldest first; with `history`, all requests ever made."""
-        return await use_cases.withdrawals.listed(history=history, after=after, limit=limit)
+        return await use_cases.withdrawals.listed(
+            current_caller.get(), history=history, after=after, limit=limit
+        )
 
 
 def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
@@ -210,8 +213,8 @@ def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
         Status 202 until the index agrees; answers follow even before that.
         """
         contributors, request = use_cases.contributors, submission.request()
-        revoked = submission.action == "REVOKED"
-        status = await (contributors.revoke(request) if revoked else contributors.merge(request))
+        act = contributors.revoke if submission.action == "REVOKED" else contributors.merge
+        status = await act(request, current_caller.get())
         response.status_code = 200 if status.carried_out else 202
         return status
 
@@ -220,7 +223,9 @@ def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
         history: History = False, after: After = 0, limit: Limit = MOST_LISTED
     ) -> tuple[MergeAnswer, ...]:
         """The merges in force, oldest first; with `history`, all records ever made."""
-        return await use_cases.contributors.listed(history=history, after=after, limit=limit)
+        return await use_cases.contributors.listed(
+            current_caller.get(), history=history, after=after, limit=limit
+        )
 
 
 def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> None:

@@ -84,15 +84,17 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             filter=read_filter(request.filter) if request.HasField("filter") else None,
         )
         deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
-        return attribution_message(await self._use_cases.attribute(attribution_request, deadline))
+        return attribution_message(
+            await self._use_cases.attribute(attribution_request, deadline, current_caller.get())
+        )
 
     async def GetAttribution(  # noqa: N802
         self, request: attribution_pb2.GetAttributionRequest, context: Any
     ) -> attribution_pb2.GetAttributionResponse:
         """Return a recorded attribution with its picture."""
-        attributions = self._use_cases.attributions
-        recorded = await attributions.get(request.id)
-        return recorded_message(recorded, await attributions.picture(request.id))
+        attributions, caller = self._use_cases.attributions, current_caller.get()
+        recorded = await attributions.get(request.id, caller)
+        return recorded_message(recorded, await attributions.picture(request.id, caller))
 
 
 def _allowed_seconds(context: Any, most: float) -> float:
@@ -125,14 +127,16 @@ class AuditsServicer(audit_pb2_grpc.AuditsServicer):
         self, request: audit_pb2.SubmitAuditRequest, context: Any
     ) -> audit_pb2.SubmitAuditResponse:
         """Queue an audit of an attribution."""
-        audit = await self._audits.submit(request.attribution_id)
+        audit = await self._audits.submit(request.attribution_id, current_caller.get())
         return audit_pb2.SubmitAuditResponse(audit=audit_message(audit))
 
     async def GetAudit(  # noqa: N802
         self, request: audit_pb2.GetAuditRequest, context: Any
     ) -> audit_pb2.GetAuditResponse:
         """Return the current state of an audit."""
-        return audit_pb2.GetAuditResponse(audit=audit_message(await self._audits.get(request.id)))
+        return audit_pb2.GetAuditResponse(
+            audit=audit_message(await self._audits.get(request.id, current_caller.get()))
+        )
 
 
 class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
@@ -159,7 +163,7 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
     ) -> withdrawal_pb2.WithdrawResponse:
         """Withdraw a work or a contributor."""
         status = await self._withdrawals.withdraw(
-            _withdrawal_request(request, allow_unknown=request.allow_unknown)
+            _withdrawal_request(request, allow_unknown=request.allow_unknown), current_caller.get()
         )
         return withdrawal_pb2.WithdrawResponse(status=withdrawal_status_message(status))
 
@@ -167,7 +171,7 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
         self, request: withdrawal_pb2.RevokeRequest, context: Any
     ) -> withdrawal_pb2.RevokeResponse:
         """Revoke a withdrawal."""
-        status = await self._withdrawals.revoke(_withdrawal_request(request))
+        status = await self._withdrawals.revoke(_withdrawal_request(request), current_caller.get())
         return withdrawal_pb2.RevokeResponse(status=withdrawal_status_message(status))
 
     async def ListWithdrawals(  # noqa: N802
@@ -175,7 +179,9 @@ class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):
     ) -> withdrawal_pb2.ListWithdrawalsResponse:
         """List the withdrawals in force, or all requests."""
         limit = request.limit if request.HasField("limit") else MOST_LISTED
-        listed = await self._withdrawals.listed(history=request.history, after=request.after, limit=limit)
+        listed = await self._withdrawals.listed(
+            current_caller.get(), history=request.history, after=request.after, limit=limit
+        )
         return withdrawal_pb2.ListWithdrawalsResponse(
             withdrawals=[withdrawal_message(withdrawal) for withdrawal in listed]
         )
@@ -206,14 +212,16 @@ class ContributorsServicer(contributor_pb2_grpc.ContributorsServicer):
         self, request: contributor_pb2.MergeRequest, context: Any
     ) -> contributor_pb2.MergeResponse:
         """Merge two contributors."""
-        status = await self._contributors.merge(_merge_request(request, allow_unknown=request.allow_unknown))
+        status = await self._contributors.merge(
+            _merge_request(request, allow_unknown=request.allow_unknown), current_caller.get()
+        )
         return contributor_pb2.MergeResponse(status=merge_status_message(status))
 
     async def RevokeMerge(  # noqa: N802
         self, request: contributor_pb2.RevokeMergeRequest, context: Any
     ) -> contributor_pb2.RevokeMergeResponse:
         """Revoke a merge."""
-        status = await self._contributors.revoke(_merge_request(request))
+        status = await self._contributors.revoke(_merge_request(request), current_caller.get())
         return contributor_pb2.RevokeMergeResponse(status=merge_status_message(status))
 
     async def ListMerges(  # noqa: N802
@@ -221,7 +229,9 @@ class ContributorsServicer(contributor_pb2_grpc.ContributorsServicer):
     ) -> contributor_pb2.ListMergesResponse:
         """List the merges in force, or all records."""
         limit = request.limit if request.HasField("limit") else MOST_LISTED
-        listed = await self._contributors.listed(history=request.history, after=request.after, limit=limit)
+        listed = await self._contributors.listed(
+            current_caller.get(), history=request.history, after=request.after, limit=limit
+        )
         return contributor_pb2.ListMergesResponse(merges=map(merge_message, listed))
 
 

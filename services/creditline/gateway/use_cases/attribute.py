@@ -20,7 +20,7 @@ from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
-from creditline.gateway.access.caller import current_caller
+from creditline.gateway.access.caller import Caller
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
@@ -37,7 +37,7 @@ from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit, WorkSearch
 from creditline.index import WorkFilter as IndexFilter
 from creditline.index.search import ALL_WORKS, MAX_HITS
-from creditline.ledger import Ledger
+from creditline.ledger import Ledger, Scope
 from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
 from creditline.pictures.pixels import RgbPixels
 
@@ -122,14 +122,18 @@ class Attribute:
         # Random numbers of the operating system, so that callers cannot predict which answers are audited.
         self._random = random.SystemRandom()
 
-    async def __call__(self, request: AttributionRequest, deadline: Deadline) -> AttributionAnswer:
-        """Attribute a picture and record the answer.
+    async def __call__(
+        self, request: AttributionRequest, deadline: Deadline, caller: Caller
+    ) -> AttributionAnswer:
+        """Attribute a picture and record the answer under the caller's owner.
 
         Args:
             request: Picture, prompt, generator, and what to list.
             deadline: Time limit of all stages.
+            caller: Who asks.
 
         Raises:
+            PermissionDenied: The caller may not attribute pictures.
             InvalidInput: The picture, the prompt, the generator's fingerprint or `k` cannot be used, or the
                 picture passes a limit of decoding.
             ResourceExhausted: Too many pictures wait to be decoded or embedded.
@@ -139,7 +143,8 @@ class Attribute:
             Unavailable: The embedder, Qdrant or the ledger does not answer.
             DeadlineExceeded: The deadline passed.
         """
-        stopwatch = Stopwatch()
+        caller.require(Scope.ATTRIBUTE)
+        request, stopwatch = replace(request, caller=caller.owner), Stopwatch()
         try:
             async with deadline.enforced():
                 return await self._answer(request, deadline, stopwatch)
@@ -156,7 +161,7 @@ class Attribute:
             release = self._releases.named(request.release)
             generator = await self._added_works.generator_of(request.generator)
             request = replace(request, generator=generator)
-            picture = await self._decoders.decode(request.image, caller=current_caller.get().name)
+            picture = await self._decoders.decode(request.image, caller=request.caller)
         with stopwatch.stage("embed"):
             # The withdrawals are read during the embedding, so that they cost no time.
             query, withdrawn = await asyncio.gather(
@@ -276,6 +281,7 @@ class Attribute:
             image=picture,
             k=request.k,
             answer=stored,
+            owner=request.caller,
             # An audit judges a list of all works, so lists that a filter restricts are not sampled.
             with_audit=stored["filter"] is None and self._random.random() < self._audit_fraction,
         )

@@ -19,6 +19,7 @@ from creditline.api.answers import (
 )
 from creditline.calibration.concentration import equal_parts
 from creditline.corpus.works import Work
+from creditline.gateway.access.caller import Caller
 from creditline.gateway.use_cases.audits import audit_answer
 from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.filters import read_stored_filter
@@ -26,7 +27,7 @@ from creditline.gateway.use_cases.releases import Releases
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit
-from creditline.ledger import Ledger, StoredAttribution
+from creditline.ledger import Ledger, Scope, StoredAttribution
 
 # Former names of the release's fields, in answers recorded before version 0.2.
 _FORMER_NAMES = {"width": "dimension"}
@@ -43,15 +44,16 @@ class Attributions:
         self._register = register
         self._catalog = catalog
 
-    async def get(self, attribution_id: str) -> RecordedAttribution:
+    async def get(self, attribution_id: str, caller: Caller) -> RecordedAttribution:
         """Read a recorded answer; its withdrawal marks are current.
 
         Raises:
+            PermissionDenied: The caller may not read answers.
             InvalidInput: `attribution_id` is not an id of the ledger.
-            NotFound: The ledger holds no such answer.
+            NotFound: The ledger holds no such answer, or it is another owner's.
             Unavailable: The ledger does not answer.
         """
-        stored = await self._stored(attribution_id)
+        stored = await self._stored(attribution_id, caller)
         await self._register.as_of_now()
         works = stored.answer.get("works", ())
         described = await self._catalog.described(
@@ -59,19 +61,17 @@ class Attributions:
         )
         return await asyncio.to_thread(self._recorded, stored, described)
 
-    async def picture(self, attribution_id: str) -> bytes:
+    async def picture(self, attribution_id: str, caller: Caller) -> bytes:
         """The picture of a recorded answer's query, as a file (see `creditline.pictures.queries.media_type`).
 
-        Raises:
-            InvalidInput: `attribution_id` is not an id of the ledger.
-            NotFound: The ledger holds no such answer.
-            Unavailable: The ledger does not answer.
+        Errors are those of `get`.
         """
-        return (await self._stored(attribution_id)).image
+        return (await self._stored(attribution_id, caller)).image
 
-    async def _stored(self, attribution_id: str) -> StoredAttribution:
+    async def _stored(self, attribution_id: str, caller: Caller) -> StoredAttribution:
+        caller.require(Scope.READ)
         checked = checked_ledger_id(attribution_id, field="id")
-        return await asyncio.to_thread(self._ledger.attribution, checked)
+        return await asyncio.to_thread(self._ledger.attribution, checked, owner=caller.restricted_to)
 
     def _recorded(
         self, stored: StoredAttribution, described: Mapping[str, Work | Hit]

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from creditline.api.answers import MergeAnswer, MergeStatus, Person
 from creditline.corpus.identity import PersonReference
 from creditline.errors import InvalidInput
+from creditline.gateway.access.caller import Caller
 from creditline.gateway.use_cases.subjects import Subjects
 from creditline.gateway.use_cases.withdrawals import LAST_SEQUENCE, MOST_LISTED, carried_out_in_time
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
-from creditline.ledger import Ledger, Merge, WithdrawalKind
+from creditline.ledger import Ledger, Merge, Scope, WithdrawalKind
 from creditline.ledger.merges import check_merge, standing_merges
 
 
@@ -54,14 +55,16 @@ class Contributors:
         self._enforcer = enforcer
         self._subjects = subjects
 
-    async def merge(self, request: MergeRequest) -> MergeStatus:
+    async def merge(self, request: MergeRequest, caller: Caller) -> MergeStatus:
         """Record that two names or ids are one person; a repeated request changes nothing.
 
         Raises:
+            PermissionDenied: The caller is no admin: a merge changes what others are credited.
             InvalidInput: A field of the request cannot be used.
             NotFound: Neither the corpus nor the live build names one of them, and `allow_unknown` is not set.
             Unavailable: The ledger does not answer.
         """
+        caller.require(Scope.ADMIN)
         person, other = _checked(request)
         if not request.allow_unknown:
             for field, one in (("person", person), ("other", other)):
@@ -69,29 +72,36 @@ class Contributors:
                 await self._subjects.refuse_unknown(kind, one.id or one.name, field=field)
         return await self._record(self._ledger.merge, request)
 
-    async def revoke(self, request: MergeRequest) -> MergeStatus:
+    async def revoke(self, request: MergeRequest, caller: Caller) -> MergeStatus:
         """Revoke a merge.
 
         Raises:
+            PermissionDenied: The caller is no admin.
             InvalidInput: A field of the request cannot be used.
             NotFound: The two were never merged with each other.
             Unavailable: The ledger does not answer.
         """
+        caller.require(Scope.ADMIN)
         _checked(request)
         return await self._record(self._ledger.revoke_merge, request)
 
-    async def listed(self, *, history: bool, after: int, limit: int) -> tuple[MergeAnswer, ...]:
+    async def listed(
+        self, caller: Caller, *, history: bool, after: int, limit: int
+    ) -> tuple[MergeAnswer, ...]:
         """List merges, oldest first.
 
         Args:
+            caller: Who asks.
             history: List all records ever made, not only the merges in force.
             after: Only records after this sequence number.
             limit: Largest number of records.
 
         Raises:
+            PermissionDenied: The caller is no admin: a record names its requester.
             InvalidInput: `after` or `limit` is out of range.
             Unavailable: The ledger does not answer.
         """
+        caller.require(Scope.ADMIN)
         if not 1 <= limit <= MOST_LISTED:
             raise InvalidInput(f"limit is {limit}; request 1 to {MOST_LISTED:,} merges", field="limit")
         if not 0 <= after <= LAST_SEQUENCE:

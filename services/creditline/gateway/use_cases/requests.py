@@ -34,6 +34,8 @@ class AttributionRequest:
     """Name of the release to answer with; empty for the live one."""
     filter: WorkFilter | None = None
     """Restriction of the listed works; None for all works."""
+    caller: str = ""
+    """On whose behalf it is asked: the owner of the API key; empty where no key is needed."""
 
     def check(self) -> None:
         """Raise InvalidInput for a wrong prompt, generator or k. The picture is checked on decoding."""

@@ -11,12 +11,13 @@ from creditline.api.answers import WithdrawalAnswer, WithdrawalStatus
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import CreditlineError, InvalidInput
+from creditline.gateway.access.caller import Caller
 from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.requests import quoted
 from creditline.gateway.use_cases.subjects import Subjects
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
-from creditline.ledger import Ledger, Withdrawal, WithdrawalKind
+from creditline.ledger import Ledger, Scope, Withdrawal, WithdrawalKind
 from creditline.ledger.requests import check_request
 
 MOST_LISTED = 1_000
@@ -81,58 +82,79 @@ class Withdrawals:
         self._catalog = catalog
         self._subjects = subjects
 
-    async def withdraw(self, request: WithdrawalRequest) -> WithdrawalStatus:
-        """Withdraw the subject; a repeated request changes nothing.
+    async def withdraw(self, request: WithdrawalRequest, caller: Caller) -> WithdrawalStatus:
+        """Withdraw the subject under the caller's owner; a repeated request changes nothing.
 
         Raises:
+            PermissionDenied: The caller may not withdraw.
             InvalidInput: A field of the request cannot be used.
             NotFound: Neither the corpus nor the live build holds the subject, and `allow_unknown` is not set.
             Unavailable: The ledger does not answer.
         """
+        caller.require(Scope.WITHDRAW)
         kind = request.checked_kind()
         check_request(request.subject, request.reason, request.requested_by)
         if not request.allow_unknown:
             await self._subjects.refuse_unknown(kind, request.subject)
-        return await self._record(self._ledger.withdraw, kind, request)
+        withdraw = partial(self._ledger.withdraw, owner=caller.owner)
+        return await self._record(withdraw, kind, request)
 
-    async def revoke(self, request: WithdrawalRequest) -> WithdrawalStatus:
-        """Revoke a withdrawal.
+    async def revoke(self, request: WithdrawalRequest, caller: Caller) -> WithdrawalStatus:
+        """Revoke the withdrawal of the caller's owner; an admin revokes those of all owners.
 
         Raises:
+            PermissionDenied: The caller may not withdraw, or others have withdrawn the subject.
             InvalidInput: A field of the request cannot be used.
             NotFound: The subject was never withdrawn.
             Unavailable: The ledger does not answer.
         """
+        caller.require(Scope.WITHDRAW)
         kind = request.checked_kind()
         check_request(request.subject, request.reason, request.requested_by)
         await self._register.as_of_now()
-        revoke = partial(self._ledger.revoke, people=self._register.people)
+        revoke = partial(
+            self._ledger.revoke,
+            people=self._register.people,
+            owner=caller.restricted_to,
+            made_by=caller.owner,
+        )
         return await self._record(revoke, kind, request)
 
-    async def listed(self, *, history: bool, after: int, limit: int) -> tuple[WithdrawalAnswer, ...]:
-        """List withdrawals, oldest first.
+    async def listed(
+        self, caller: Caller, *, history: bool, after: int, limit: int
+    ) -> tuple[WithdrawalAnswer, ...]:
+        """List withdrawals of the caller's owner, or for an admin those of all owners, oldest first.
 
         Args:
+            caller: Who asks.
             history: List all requests ever made, not only the withdrawals in force.
             after: Only requests after this sequence number.
             limit: Largest number of requests.
 
         Raises:
+            PermissionDenied: The caller may neither read nor withdraw.
             InvalidInput: `after` or `limit` is out of range.
             Unavailable: The ledger does not answer.
         """
+        caller.require(Scope.READ, Scope.WITHDRAW)
         if not 1 <= limit <= MOST_LISTED:
             raise InvalidInput(f"limit is {limit}; request 1 to {MOST_LISTED:,} withdrawals", field="limit")
         if not 0 <= after <= LAST_SEQUENCE:
             raise InvalidInput(f"after is {after}; send the sequence of a listed withdrawal", field="after")
-        return await asyncio.to_thread(self._listed, history, after, limit)
+        return await asyncio.to_thread(self._listed, caller.restricted_to, history, after, limit)
 
-    def _listed(self, history: bool, after: int, limit: int) -> tuple[WithdrawalAnswer, ...]:
+    def _listed(
+        self, owner: str | None, history: bool, after: int, limit: int
+    ) -> tuple[WithdrawalAnswer, ...]:
         if history:
-            entries = self._ledger.withdrawals_after(after, limit=limit)
+            entries = self._ledger.withdrawals_after(after, limit=limit, owner=owner)
         else:
             in_force = self._ledger.standing_withdrawals()
-            entries = tuple(entry for entry in in_force if entry.is_withdrawn and entry.sequence > after)
+            entries = tuple(
+                entry
+                for entry in in_force
+                if entry.is_withdrawn and entry.sequence > after and owner in (None, entry.owner)
+            )
         return tuple(_answer(entry) for entry in entries[:limit])
 
     async def _record(

@@ -32,7 +32,9 @@ class WithdrawnRegister:
         self._since: dict[str, datetime] = {}
         self.people = People(bearers)
         """Which names and ids are one person, at the last completed read."""
-        self._in_force: dict[tuple[WithdrawalKind, str], Withdrawal] = {}
+        # The latest request of each owner about each subject; and the start of each work's withdrawal.
+        self._in_force: dict[tuple[WithdrawalKind, str, str], Withdrawal] = {}
+        self._works_since: dict[str, datetime] = {}
         self._now = NOTHING_WITHDRAWN
         self._reading = asyncio.Lock()
         self._reads_begun = 0
@@ -82,8 +84,7 @@ class WithdrawnRegister:
         Returns:
             The earliest start; None when the work is not withdrawn.
         """
-        request = self._in_force.get((WithdrawalKind.WORK, work_id))
-        by_work = [request.created] if request is not None and request.is_withdrawn else []
+        by_work = [self._works_since[work_id]] if work_id in self._works_since else []
         keys = person_keys(names, contributor_id)
         return min([*by_work, *(self._since[key] for key in keys if key in self._since)], default=None)
 
@@ -92,8 +93,11 @@ class WithdrawnRegister:
         return self._since.get(key_of(name, contributor_id))
 
     def _add(self, withdrawals: Iterable[Withdrawal], merges: Iterable[Merge]) -> None:
-        """Add requests and records, oldest first; the newest about a subject or a pair is in force."""
-        new = {(each.kind, each.subject): each for each in withdrawals}
+        """Add requests and records, oldest first.
+
+        The newest of an owner about a subject is in force, and the newest about a pair.
+        """
+        new = {(each.kind, each.subject, each.owner): each for each in withdrawals}
         newly_merged = {each.pair: each for each in merges}
         if not new and not newly_merged:
             return
@@ -102,12 +106,19 @@ class WithdrawnRegister:
         standing = standing_merges(self._merges.values())
         self.people = people_of(standing, self._bearers)
         self._now = withdrawn_by(self._in_force.values(), standing, self.people)
-        self._since = self._starts()
+        self._since, self._works_since = self._starts(), self._starts_of_works()
 
     def _starts(self) -> dict[str, datetime]:
         starts: dict[str, datetime] = {}
-        for (kind, subject), request in self._in_force.items():
+        for (kind, subject, _owner), request in self._in_force.items():
             if kind is not WithdrawalKind.WORK and request.is_withdrawn:
                 for key in self.people.withdrawn_with(kind.key(subject)):
                     starts[key] = min(starts.get(key, request.created), request.created)
+        return starts
+
+    def _starts_of_works(self) -> dict[str, datetime]:
+        starts: dict[str, datetime] = {}
+        for (kind, work_id, _owner), request in self._in_force.items():
+            if kind is WithdrawalKind.WORK and request.is_withdrawn:
+                starts[work_id] = min(starts.get(work_id, request.created), request.created)
         return starts
