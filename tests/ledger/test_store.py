@@ -6,12 +6,14 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from creditline.errors import InvalidInput, Unavailable
-from creditline.ledger import Ledger, default_ledger_url
+from creditline.ledger import Ledger, WithdrawalKind, default_ledger_url
 from creditline.ledger.tables import metadata
 from tests.ledger.conftest import record
 
@@ -28,6 +30,26 @@ def test_the_migrations_make_the_tables_that_the_code_uses(ledger_url: str) -> N
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+def test_a_ledger_of_before_owners_is_upgraded_and_its_chains_stay_intact(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        attribution_id = record(ledger)
+        ledger.withdraw(WithdrawalKind.WORK, "w1")
+    engine = create_engine(ledger_url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "creditline.ledger:migrations")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+    with engine.connect() as connection:
+        columns = list(connection.execute(text("SELECT * FROM attributions")).keys())
+    assert "answer" in columns
+    assert "owner" not in columns
+    engine.dispose()
+    with Ledger.open(ledger_url) as upgraded:
+        assert upgraded.attribution(attribution_id).owner == ""
+        assert upgraded.verify_chain().intact
 
 
 def test_processes_that_open_a_new_ledger_at_once_all_can_write(ledger_url: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from creditline.corpus.withdrawn import NOTHING_WITHDRAWN, Withdrawn
-from creditline.errors import InvalidInput, NotFound
+from creditline.errors import InvalidInput, NotFound, PermissionDenied
 from creditline.ledger import Ledger, WithdrawalKind
 from creditline.ledger.chain import GENESIS
 from tests.ledger.conftest import MovableClock, record
@@ -158,3 +158,33 @@ def test_the_newest_answer_shows_that_the_last_requests_were_cut_off(ledger: Led
     _tamper(ledger_url, "DELETE FROM withdrawals WHERE sequence = 3")
     report = ledger.verify_chain()
     assert (report.intact, report.broken_at, report.withdrawals) == (False, "withdrawal 3", 2)
+
+
+def test_each_owner_withdraws_and_revokes_for_itself(ledger: Ledger) -> None:
+    for owner in ("museum", "archive"):
+        ledger.withdraw(_WORK, "w1", owner=owner)
+        ledger.withdraw(_CONTRIBUTOR, "Ana", owner=owner)
+    assert [request.owner for request in ledger.standing_withdrawals()] == [
+        owner for owner in ("museum", "archive") for _ in range(2)
+    ]
+    for kind, subject in ((_WORK, "w1"), (_CONTRIBUTOR, "ANA")):
+        ledger.revoke(kind, subject, owner="museum", made_by="museum")
+        assert ledger.withdrawn().covers("w1", "Ana")
+        with pytest.raises(PermissionDenied, match="another owner"):
+            ledger.revoke(kind, subject, owner="museum")
+        assert not ledger.withdrawn().revoked_works
+    last = ledger.revoke(_WORK, "w1", made_by="operator")
+    assert (last.owner, last.made_by) == ("archive", "operator")
+    ledger.revoke(_CONTRIBUTOR, "Ana", made_by="operator")
+    withdrawn = ledger.withdrawn()
+    assert not withdrawn.covers("w1", "Ana")
+    assert withdrawn.revoked_works == {"w1"}
+    assert ledger.verify_chain().intact
+
+
+@pytest.mark.parametrize("change", ["owner = 'thief'", "owner = ''", "made_by = ''"])
+def test_a_changed_owner_breaks_the_chain(ledger: Ledger, ledger_url: str, change: str) -> None:
+    ledger.withdraw(_WORK, "w1", owner="museum")
+    assert ledger.verify_chain().intact
+    _tamper(ledger_url, f"UPDATE withdrawals SET {change}")
+    assert not ledger.verify_chain().intact
