@@ -16,7 +16,7 @@ from creditline.api.releases import release_response
 from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
 from creditline.api.works import work_message
 from creditline.errors import InvalidInput
-from creditline.gateway.access.caller import Authenticator
+from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.application import UseCases
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
