@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from creditline.errors import InvalidInput, NotReady, Unauthenticated, Unavailable
+from creditline.errors import InvalidInput, NotReady, ResourceExhausted, Unauthenticated, Unavailable
 from creditline.files import replace_file
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.access.ledger_keys import STALE_AFTER_SECONDS, LedgerKeys

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx
@@ -25,6 +26,10 @@ from creditline.v1 import (
     withdrawal_pb2,
 )
 from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
+from tests.gateway.pictures_made_up import red_square
+
+if TYPE_CHECKING:
+    from tests.gateway.served import Served
 
 _FILES = (attribution_pb2, audit_pb2, catalog_pb2, contributor_pb2, release_pb2, withdrawal_pb2)
 _METHODS = {
@@ -231,3 +236,22 @@ def test_withdrawals_are_listed_to_their_owner_and_to_admins(keyed: _Keyed) -> N
 
 def _permits(scope: Scope, scopes: set[Scope] | frozenset[Scope]) -> bool:
     return scope is Scope.ADMIN or scope in scopes
+
+
+def test_an_answer_is_recorded_for_the_owner_of_the_key_that_asked(served: Served, tmp_path: Path) -> None:
+    settings = served.gateway.settings.model_copy(update={"ledger_url": f"sqlite:///{tmp_path}/ledger.db"})
+    with Ledger.open(settings.ledger_url) as ledger:
+        museum, archive = (
+            ledger.keys.create(owner, [Scope.ATTRIBUTE, Scope.READ]).text for owner in ("museum", "archive")
+        )
+        with (
+            running_gateway(settings) as gateway,
+            gateway.client(api_key=museum) as own,
+            gateway.client(api_key=archive) as other,
+        ):
+            answer = own.attribute(red_square(), prompt="a kite", k=1)
+            assert own.attribution(answer.attribution_id).answer.attribution_id == answer.attribution_id
+            with pytest.raises(NotFound):
+                other.attributed_picture(answer.attribution_id)
+        assert ledger.attribution(answer.attribution_id).owner == "museum"
+        assert ledger.verify_chain().intact

@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from creditline.errors import CreditlineError
+from creditline.errors import CreditlineError, ResourceExhausted
 from creditline.gateway.access.bearer import bearer_token, unknown_key
 from creditline.gateway.access.caller import ANYONE, Caller
+from creditline.gateway.access.failed_logins import FailedLogins
 from creditline.gateway.access.ledger_keys import LedgerKeys
 from creditline.gateway.access.static_keys import StaticKeys
 
@@ -33,6 +34,7 @@ class ApiKeys:
         ledger: Keys of the ledger.
         required: Refuse callers without a key even while there are no keys.
         on_use: Called with the name of each key that is used.
+        failed_logins: Limit on wrong keys per network address.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class ApiKeys:
         *,
         required: bool = False,
         on_use: Callable[[str], None] = lambda key: None,
+        failed_logins: FailedLogins | None = None,
     ) -> None:
+        self._failed_logins = failed_logins or FailedLogins()
         self._on_use = on_use
         self._static = static
         self._ledger = ledger
@@ -57,23 +61,40 @@ class ApiKeys:
 
         Args:
             authorization: All values that the request carries.
-            address: Not used.
+            address: Network address of the caller, whose wrong keys are limited.
 
         Raises:
             Unauthenticated: There is no value or more than one, it is no bearer token, or it is not an
                 accepted key.
+            ResourceExhausted: The address sent too many wrong keys. A valid key of the ledger is accepted
+                even so, since it cannot be guessed; one of the environment or of the file is not looked at.
             Unavailable: The ledger was not read for so long that the key may have been revoked.
         """
         if not self._required and not self._ledger.any:
             return ANYONE
         key = bearer_token(authorization)
-        caller = self._static.caller_with(key) or self._ledger.caller_with(key)
-        if caller is None and self._ledger.may_be_new(key):
-            await self._refresh_for_unknown()
-            caller = self._ledger.caller_with(key)
-        if caller is None:
-            raise unknown_key()
+        caller = await self._ledger_caller(key) or self._guessable_caller(key, address)
         self._on_use(caller.name)
+        return caller
+
+    async def _ledger_caller(self, key: str) -> Caller | None:
+        if self._ledger.may_be_new(key):
+            await self._refresh_for_unknown()
+        return self._ledger.caller_with(key)
+
+    def _guessable_caller(self, key: str, address: str) -> Caller:
+        """The caller with a key that an operator chose, as long as the address does not guess."""
+        wait = self._failed_logins.wait_seconds(address)
+        if wait > 0.0:
+            raise ResourceExhausted(
+                "too many wrong API keys came from this address; correct the key, and send it later",
+                field="authorization",
+                retry_after_seconds=wait,
+            )
+        caller = self._static.caller_with(key)
+        if caller is None:
+            self._failed_logins.count(address)
+            raise unknown_key()
         return caller
 
     async def run(self) -> None:
