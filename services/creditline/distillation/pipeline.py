@@ -19,6 +19,7 @@ from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.device_setting import CPU
 from creditline.distillation.assessment.held_out import HeldOut, assess
+from creditline.distillation.assessment.prompt_swaps import prompt_swap_figures
 from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.transfer import transfer_figures
 from creditline.distillation.assessment.uncertainty import fit_uncertainty
@@ -36,6 +37,7 @@ from creditline.distillation.run_context import Report, RunContext
 from creditline.distillation.stages import FinishedStage, Stages
 from creditline.distillation.training.examples import training_examples
 from creditline.distillation.training.fitting import Trained, train_encoder
+from creditline.encoder.agreement import PromptAgreement
 from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import OodDetector
 from creditline.files import replace_file
@@ -45,6 +47,7 @@ from creditline.release import (
     EVALUATION,
     INTERVALS,
     OOD_DETECTOR,
+    PROMPT_AGREEMENT,
     Release,
     open_release,
 )
@@ -52,7 +55,7 @@ from creditline.release import (
 _AFTER_LABELS = 4
 _CREATED = "created.txt"
 # Version of the files of the calibration stage; raised when their content changes.
-_CALIBRATION_FORM = 2
+_CALIBRATION_FORM = 3
 _TRAINED = "training.json"
 
 
@@ -227,6 +230,8 @@ class Distillation:
             (directory / INTERVALS).write_text(uncertainty.intervals.to_json() + "\n")
             if uncertainty.ood_detector is not None:
                 uncertainty.ood_detector.save(directory / OOD_DETECTOR)
+            if uncertainty.prompt_agreement is not None:
+                uncertainty.prompt_agreement.save(directory / PROMPT_AGREEMENT)
 
         return make
 
@@ -239,6 +244,8 @@ class Distillation:
             if len(self._labels(labels).rows(TRANSFER)):
                 transfer = self._held_out(labels, TRANSFER)
                 figures |= transfer_figures(encoder, transfer, _intervals(calibration), seed=seed)
+            if (prompt_agreement := _prompt_agreement(calibration)) is not None:
+                figures |= prompt_swap_figures(prompt_agreement, self._held_out(labels).queries, seed=seed)
             content = json.dumps({name: asdict(estimate) for name, estimate in figures.items()}, indent=1)
             (directory / EVALUATION).write_text(content + "\n")
 
@@ -262,6 +269,7 @@ class Distillation:
                 calibration=Calibration.from_json((calibration.directory / CALIBRATION).read_text()),
                 intervals=_intervals(calibration),
                 ood_detector=OodDetector.load(ood_detector) if ood_detector.is_file() else None,
+                prompt_agreement=_prompt_agreement(calibration),
                 evaluation=evaluation,
                 corpus=context.corpus,
                 generator_fingerprint=labelled.generator_fingerprint,
@@ -298,6 +306,11 @@ def _encoder(training: FinishedStage) -> Encoder:
 
 def _intervals(calibration: FinishedStage) -> AnswerIntervals:
     return AnswerIntervals.from_json((calibration.directory / INTERVALS).read_text())
+
+
+def _prompt_agreement(calibration: FinishedStage) -> PromptAgreement | None:
+    path = calibration.directory / PROMPT_AGREEMENT
+    return PromptAgreement.load(path) if path.is_file() else None
 
 
 def _json(stage: FinishedStage, name: str) -> dict[str, Any]:

@@ -28,13 +28,14 @@ CALIBRATION = "calibration.json"
 MODEL_CARD = "model-card.md"
 INTERVALS = "intervals.json"
 OOD_DETECTOR = "familiar.safetensors"
+PROMPT_AGREEMENT = "prompt-agreement.safetensors"
 EVALUATION = "evaluation.json"
 FILES = (ENCODER, VECTORS, WORK_IDS, CALIBRATION, MODEL_CARD)
 CORPUS_FILE = "corpus.parquet"
 TEACHER_DIRECTORY = "teacher"
 TEACHER_STATISTICS = f"{TEACHER_DIRECTORY}/statistics.safetensors"
 # Optional files; releases up to openclipart-reference-5 have none of them.
-MORE_FILES = (INTERVALS, OOD_DETECTOR, EVALUATION, CORPUS_FILE, TEACHER_STATISTICS)
+MORE_FILES = (INTERVALS, OOD_DETECTOR, PROMPT_AGREEMENT, EVALUATION, CORPUS_FILE, TEACHER_STATISTICS)
 DIRECTORY_VARIABLE = "CREDITLINE_RELEASE_DIRECTORY"
 # float16 keeps ten bits: a unit vector of a few hundred components stays this close to length 1.
 _UNIT_TOLERANCE = 2e-3

@@ -1,4 +1,4 @@
-"""Uncertainty of a release's answers: calibration, intervals and out-of-distribution detector."""
+"""Uncertainty of a release's answers: calibration, intervals, and detectors of odd queries."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from creditline.distillation.assessment.interval_fitting import (
     fit_deviation_interval,
     fit_intervals,
 )
+from creditline.encoder.agreement import MIN_PAIRS, PromptAgreement
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.ood import MIN_PICTURES, OodDetector
 
@@ -35,6 +36,8 @@ class Uncertainty:
     """Intervals of works, contributors and remainders."""
     ood_detector: OodDetector | None
     """Out-of-distribution detector; None: too few pictures, or features without an image part."""
+    prompt_agreement: PromptAgreement | None
+    """Agreement of pictures with prompts; None: too few queries, or no image or text part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +62,14 @@ def fit_uncertainty(
     *,
     seed: int,
 ) -> Uncertainty:
-    """Fit calibration, intervals and out-of-distribution detector.
+    """Fit calibration, intervals, out-of-distribution detector and agreement with the prompt.
 
     Args:
         encoder: The trained encoder.
         known: (Q, F) float32, joined features of the training queries.
         held_out: Held-out queries with all works.
         holders: The people among whom each work's credit is divided.
-        seed: Seed of the split into halves.
+        seed: Seed of the split into halves, and of the sample of works.
     """
     cosines = encoder_cosines(encoder, held_out)
     image = held_out.parts.slices()["image"]
@@ -75,7 +78,24 @@ def fit_uncertainty(
         fit_calibration(cosines, held_out.relative),
         fit_answer_intervals(cosines, held_out.relative, holders, seed=seed),
         OodDetector.of(known[:, image], held_out.queries[:, image]) if enough else None,
+        fit_prompt_agreement(known, held_out, seed=seed),
     )
+
+
+def fit_prompt_agreement(
+    known: NDArray[np.float32], held_out: HeldOut, *, seed: int
+) -> PromptAgreement | None:
+    """Fit the agreement of pictures with prompts; None: too few queries, or no image or text part.
+
+    Args:
+        known: (Q, F) float32, joined features of the training queries.
+        held_out: Held-out queries with all works.
+        seed: Seed of the sample of works that is remembered.
+    """
+    enough = min(len(known), len(held_out.queries)) >= MIN_PAIRS
+    if not (enough and held_out.parts.image and held_out.parts.text):
+        return None
+    return PromptAgreement.of(known, held_out.works, held_out.queries, held_out.parts, seed=seed)
 
 
 def fit_answer_intervals(

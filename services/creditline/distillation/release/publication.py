@@ -18,6 +18,7 @@ from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.corpus.works import Corpus, write_corpus
 from creditline.distillation.release.model_card import model_card
+from creditline.encoder.agreement import PromptAgreement
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.ood import OodDetector
 from creditline.errors import Conflict
@@ -32,6 +33,7 @@ from creditline.release import (
     MODEL_CARD,
     MORE_FILES,
     OOD_DETECTOR,
+    PROMPT_AGREEMENT,
     TEACHER_DIRECTORY,
     TEACHER_STATISTICS,
     Part,
@@ -81,6 +83,8 @@ class ReleaseContent:
     """Intervals of an answer; None: the release states none."""
     ood_detector: OodDetector | None = None
     """Out-of-distribution detector; None: the release has none."""
+    prompt_agreement: PromptAgreement | None = None
+    """Agreement of pictures with prompts; None: the release has none."""
     evaluation: Mapping[str, Any] | None = None
     """Figures with their confidence intervals, as JSON values."""
     created: datetime.datetime | None = None
@@ -113,6 +117,8 @@ def write_release(content: ReleaseContent, directory: Path) -> Release:
         (directory / INTERVALS).write_text(content.intervals.to_json() + "\n")
     if content.ood_detector is not None:
         content.ood_detector.save(directory / OOD_DETECTOR)
+    if content.prompt_agreement is not None:
+        content.prompt_agreement.save(directory / PROMPT_AGREEMENT)
     if content.evaluation is not None:
         (directory / EVALUATION).write_text(json.dumps(content.evaluation, indent=1) + "\n")
     if content.places.get(CORPUS) == CORPUS_FILE:
