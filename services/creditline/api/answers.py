@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+LOW_PROMPT_AGREEMENT = 0.05
+"""Agreement of picture and prompt below which an answer says so; one genuine pair in twenty is below it."""
+
 
 @dataclass(frozen=True)
 class WorkFilter:
@@ -226,6 +229,10 @@ class AttributionAnswer:
     calibration_outdated: bool | None = None
     """Whether the teacher's labels for added works showed that the calibration no longer holds, so that the
     shares of these works are unreliable; None where it was not checked."""
+    prompt_agreement: float | None = None
+    """Part of genuine pairs of a generated picture and its prompt that agree less than those of this query.
+    Below `LOW_PROMPT_AGREEMENT` the picture may have been made from another prompt. None where the release
+    cannot tell."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         filter=filter_message(answer.filter),
         works_newer_than_calibration=answer.works_newer_than_calibration,
         calibration_outdated=answer.calibration_outdated,
+        prompt_agreement=answer.prompt_agreement,
     )
 
 
@@ -63,6 +64,7 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
         filter=read_filter(message.filter) if message.HasField("filter") else None,
         works_newer_than_calibration=message.works_newer_than_calibration,
         calibration_outdated=present_flag(message, "calibration_outdated"),
+        prompt_agreement=present_number(message, "prompt_agreement"),
     )
 
 

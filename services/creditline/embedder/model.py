@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from creditline.devices import PROCESSOR, Device, torch_device
+from creditline.encoder.agreement import PromptAgreement
 from creditline.encoder.encoder import Encoder, Side
 from creditline.encoder.ood import OodDetector
 from creditline.errors import FingerprintMismatch
-from creditline.release import ENCODER, OOD_DETECTOR, Release, open_release
+from creditline.release import ENCODER, OOD_DETECTOR, PROMPT_AGREEMENT, Release, open_release
 from creditline.settings import user_cache_directory
 from creditline.towers.compiled.opening import OpenedTowers, compile_towers
 from creditline.towers.spec import TowerSpec
@@ -44,6 +45,8 @@ class Embedded:
     """(D,) float32, L2-normalised."""
     ood_score: float | None
     """Out-of-distribution score of a query's picture; None for a work, or without a detector."""
+    prompt_agreement: float | None
+    """Agreement of a query's picture with its prompt; None for a work, or if the release cannot tell."""
     tower_ms: float
     """Time of the item's batch in the towers, in milliseconds."""
     head_ms: float
@@ -60,6 +63,7 @@ class EmbedderModel:
         towers: The frozen towers that the release was trained on.
         encoder: The release's encoder, on `device`.
         ood_detector: The release's out-of-distribution detector; None: scores are None.
+        prompt_agreement: The release's agreement of pictures with prompts; None: agreements are None.
         device: Device of towers and encoder.
         eager: Why a tower runs by eager torch, by tower.
     """
@@ -70,6 +74,7 @@ class EmbedderModel:
         towers: Towers,
         encoder: Encoder,
         ood_detector: OodDetector | None = None,
+        prompt_agreement: PromptAgreement | None = None,
         *,
         device: Device = PROCESSOR,
         eager: Mapping[str, str] = MappingProxyType({}),
@@ -78,6 +83,7 @@ class EmbedderModel:
         self.device = device
         self.eager = eager
         self._ood_detector = ood_detector
+        self._prompt_agreement = prompt_agreement
         self._towers = towers
         self._encoder = encoder
 
@@ -117,6 +123,11 @@ class EmbedderModel:
         ood_detector = (
             OodDetector.load(release.directory / OOD_DETECTOR) if OOD_DETECTOR in release.files else None
         )
+        prompt_agreement = (
+            PromptAgreement.load(release.directory / PROMPT_AGREEMENT)
+            if PROMPT_AGREEMENT in release.files
+            else None
+        )
         encoder = Encoder.load(release.directory / ENCODER).to(torch_device(device.name))
         opened = (
             compile_towers(
@@ -125,7 +136,15 @@ class EmbedderModel:
             if compiled
             else OpenedTowers.by_torch(towers, "compiled towers are turned off")
         )
-        model = cls(release, opened.towers, encoder, ood_detector, device=device, eager=opened.eager)
+        model = cls(
+            release,
+            opened.towers,
+            encoder,
+            ood_detector,
+            prompt_agreement,
+            device=device,
+            eager=opened.eager,
+        )
         model.forward([EmbedItem(Image.new("RGB", (8, 8)), "", Side.QUERY)])
         return model
 
@@ -149,16 +168,28 @@ class EmbedderModel:
             if rows:
                 vectors[rows] = self._encoder.encode_features(features[rows], side)
         ood_scores = self._ood_scores(items, features)
+        agreements = self._agreements(items, features)
         tower_ms = (towers_done - started) * 1e3
         head_ms = (time.perf_counter() - towers_done) * 1e3
         return [
-            Embedded(vector, score, tower_ms, head_ms)
-            for vector, score in zip(vectors, ood_scores, strict=True)
+            Embedded(vector, score, agreement, tower_ms, head_ms)
+            for vector, score, agreement in zip(vectors, ood_scores, agreements, strict=True)
         ]
 
     def _ood_scores(self, items: Sequence[EmbedItem], features: NDArray[np.float32]) -> list[float | None]:
         if self._ood_detector is None:
             return [None] * len(items)
         image = features[:, self._towers.parts.slices()["image"]]
-        scores = self._ood_detector.ood_score(image).tolist()
-        return [score if item.side is Side.QUERY else None for item, score in zip(items, scores, strict=True)]
+        return _of_queries(items, self._ood_detector.ood_score(image))
+
+    def _agreements(self, items: Sequence[EmbedItem], features: NDArray[np.float32]) -> list[float | None]:
+        if self._prompt_agreement is None or all(item.side is Side.WORK for item in items):
+            return [None] * len(items)
+        return _of_queries(items, self._prompt_agreement.agreement(features, features))
+
+
+def _of_queries(items: Sequence[EmbedItem], values: NDArray[np.float64]) -> list[float | None]:
+    """The values of queries, and None for works."""
+    return [
+        value if item.side is Side.QUERY else None for item, value in zip(items, values.tolist(), strict=True)
+    ]

@@ -220,7 +220,11 @@ def _given_picture(item: proto.EmbedRequest.Item, row: int) -> Image.Image | Non
 
 
 def _vector(embedded: Embedded) -> proto.EmbedResponse.Vector:
-    return proto.EmbedResponse.Vector(values=embedded.vector.tolist(), ood_score=embedded.ood_score)
+    return proto.EmbedResponse.Vector(
+        values=embedded.vector.tolist(),
+        ood_score=embedded.ood_score,
+        prompt_agreement=embedded.prompt_agreement,
+    )
 
 
 def _fault(error: InvalidInput) -> proto.EmbedResponse.Vector:

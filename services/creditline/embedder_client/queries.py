@@ -26,6 +26,8 @@ class EmbeddedQuery:
     """(D,) float32, L2-normalised."""
     ood_score: float | None
     """Out-of-distribution score of the picture; None where the release has no detector."""
+    prompt_agreement: float | None = None
+    """Agreement of picture and prompt, 0 to 1; None where the release cannot tell."""
 
 
 class EmbedderClient:
@@ -57,7 +59,7 @@ class EmbedderClient:
             deadline_seconds: Time that the call may take.
 
         Returns:
-            The query's vector and out-of-distribution score.
+            The query's vector, out-of-distribution score, and agreement of picture and prompt.
 
         Raises:
             NotReady: The embedder has another release loaded, or returned a vector that is not of `release`.
@@ -98,8 +100,11 @@ class EmbedderClient:
                 f"release {release!r} has dimension {dimension}, or one that is not finite; see its log",
                 field="release",
             )
-        has_score = embedded.HasField("ood_score")
-        return EmbeddedQuery(vector, embedded.ood_score if has_score else None)
+        return EmbeddedQuery(
+            vector,
+            embedded.ood_score if embedded.HasField("ood_score") else None,
+            embedded.prompt_agreement if embedded.HasField("prompt_agreement") else None,
+        )
 
 
 def embed_query(

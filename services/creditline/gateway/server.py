@@ -155,6 +155,7 @@ class Gateway:
             metrics=metrics,
             decoders=decoders,
             audit_fraction=settings.audit_fraction,
+            min_prompt_agreement=settings.min_prompt_agreement,
         )
         readiness = ReadinessCheck(
             release=release,

@@ -63,7 +63,11 @@ class GatewaySettings(ServiceSettings):
     decode_queue_mib: int = Field(default=64, ge=20, le=65536)
     """Largest total size of the files that wait for a decoder, ordinary and large ones each, in MiB."""
     audit_fraction: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of answers that are sampled for an automatic audit."""
+    """Fraction of answers that are sampled for an automatic audit; of answers whose picture and prompt
+    disagree, ten times as many."""
+    min_prompt_agreement: float = Field(default=0.0, ge=0, le=1)
+    """Agreement of picture and prompt, as the part of genuine pairs that agree less, below which a query is
+    refused; 0: none is."""
 
     @cached_property
     def keys(self) -> frozenset[str]:

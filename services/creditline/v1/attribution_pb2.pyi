@@ -130,7 +130,7 @@ class Timings(_message.Message):
     def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
 
 class AttributeResponse(_message.Message):
-    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated")
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated", "prompt_agreement")
     ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class AttributeResponse(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     WORKS_NEWER_THAN_CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_OUTDATED_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_AGREEMENT_FIELD_NUMBER: _ClassVar[int]
     attribution_id: str
     works: _containers.RepeatedCompositeFieldContainer[CreditedWork]
     contributors: _containers.RepeatedCompositeFieldContainer[CreditedContributor]
@@ -165,7 +166,8 @@ class AttributeResponse(_message.Message):
     filter: WorkFilter
     works_newer_than_calibration: int
     calibration_outdated: bool
-    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ...) -> None: ...
+    prompt_agreement: float
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ..., prompt_agreement: _Optional[float] = ...) -> None: ...
 
 class GetAttributionRequest(_message.Message):
     __slots__ = ("id",)

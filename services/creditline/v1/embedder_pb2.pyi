@@ -50,14 +50,16 @@ class EmbedRequest(_message.Message):
 class EmbedResponse(_message.Message):
     __slots__ = ("vectors", "release", "tower_ms", "head_ms")
     class Vector(_message.Message):
-        __slots__ = ("values", "ood_score", "fault")
+        __slots__ = ("values", "ood_score", "prompt_agreement", "fault")
         VALUES_FIELD_NUMBER: _ClassVar[int]
         OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
+        PROMPT_AGREEMENT_FIELD_NUMBER: _ClassVar[int]
         FAULT_FIELD_NUMBER: _ClassVar[int]
         values: _containers.RepeatedScalarFieldContainer[float]
         ood_score: float
+        prompt_agreement: float
         fault: str
-        def __init__(self, values: _Optional[_Iterable[float]] = ..., ood_score: _Optional[float] = ..., fault: _Optional[str] = ...) -> None: ...
+        def __init__(self, values: _Optional[_Iterable[float]] = ..., ood_score: _Optional[float] = ..., prompt_agreement: _Optional[float] = ..., fault: _Optional[str] = ...) -> None: ...
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     TOWER_MS_FIELD_NUMBER: _ClassVar[int]

@@ -31,6 +31,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "equal_parts": line.answer.equal_parts,
         "corpus_works": line.corpus_works,
         "ood_score": line.answer.ood_score,
+        "prompt_agreement": line.answer.prompt_agreement,
         "works_newer_than_calibration": line.answer.works_newer_than_calibration,
         "calibration_outdated": line.answer.calibration_outdated,
         "release": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from creditline.api.answers import (
+    LOW_PROMPT_AGREEMENT,
     AttributionAnswer,
     AuditAnswer,
     AuditedAccuracy,
@@ -131,6 +132,8 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
             f" ({answer.ood_score:.1f} times as far off as usual ones are at most):"
             " its shares say little."
         )
+    if answer.prompt_agreement is not None and answer.prompt_agreement < LOW_PROMPT_AGREEMENT:
+        sentences.append(_disagreement_sentence(answer.prompt_agreement))
     if answer.works_newer_than_calibration:
         sentences.append(_newer_sentence(answer))
     if answer.coverage is not None:
@@ -139,6 +142,15 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
     if answer.equal_parts is not None:
         sentences.append(_equal_parts_sentence(answer.equal_parts))
     return sentences
+
+
+def _disagreement_sentence(agreement: float) -> str:
+    """That picture and prompt hardly belong together, and what follows."""
+    rare = f"only {percent(agreement)}" if agreement > 0.0 else "none"
+    return (
+        f"The picture does not look as if it was made from this prompt: of genuine pairs, {rare} agree less."
+        " If it was made from another prompt, other works are owed."
+    )
 
 
 def _newer_sentence(answer: AttributionAnswer) -> str:

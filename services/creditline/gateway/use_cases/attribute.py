@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.api.answers import AttributionAnswer, AuditedAccuracy
+from creditline.api.answers import LOW_PROMPT_AGREEMENT, AttributionAnswer, AuditedAccuracy
 from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
+from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Caller
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.decoding.pool import DecoderPool
@@ -46,6 +47,8 @@ from creditline.pictures.pixels import RgbPixels
 _SPARE_HITS = 10
 _HITS_PER_LINE = 2
 _OVER_FETCH_GROWTH = 4
+# How many times as often an answer whose picture and prompt disagree is audited.
+_LOW_AGREEMENT_AUDITS = 10
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Attribute:
         metrics: GatewayMetrics,
         decoders: DecoderPool,
         audit_fraction: float,
+        min_prompt_agreement: float,
     ) -> None:
         """
         Args:
@@ -106,7 +110,9 @@ class Attribute:
             enforcer: Is notified when a search returns a withdrawn work.
             metrics: Durations of stages, and withheld hits.
             decoders: Decodes pictures.
-            audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1.
+            audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1; of answers
+                whose picture and prompt disagree ten times as many.
+            min_prompt_agreement: Agreement of picture and prompt below which a query is refused; 0: none is.
         """
         self._releases = releases
         self._embedder = embedder
@@ -119,6 +125,7 @@ class Attribute:
         self._metrics = metrics
         self._decoders = decoders
         self._audit_fraction = audit_fraction
+        self._min_prompt_agreement = min_prompt_agreement
         # Random numbers of the operating system, so that callers cannot predict which answers are audited.
         self._random = random.SystemRandom()
 
@@ -167,6 +174,7 @@ class Attribute:
             query, withdrawn = await asyncio.gather(
                 self._embedded(picture.pixels, request.prompt, release, deadline), self._register.as_of_now()
             )
+            self._check_agreement(query)
         with stopwatch.stage("search"):
             # Read after the withdrawals, so that it is not older than they are.
             people = self._register.people
@@ -219,6 +227,7 @@ class Attribute:
             filter=request.filter if where.narrows else None,
             works_newer_than_calibration=owed.newer,
             calibration_outdated=owed.outdated,
+            prompt_agreement=query.prompt_agreement,
         )
 
     async def _embedded(
@@ -231,6 +240,17 @@ class Attribute:
             dimension=release.summary.dimension,
             deadline_seconds=deadline.remaining("embedding the picture"),
         )
+
+    def _check_agreement(self, query: EmbeddedQuery) -> None:
+        """Refuse a query whose picture and prompt agree less than the gateway is set to accept."""
+        agreement = query.prompt_agreement
+        if agreement is not None and agreement < self._min_prompt_agreement:
+            raise InvalidInput(
+                f"the picture does not look as if it was made from this prompt: {agreement:.1%} of genuine"
+                f" pairs agree less, and this gateway answers from {self._min_prompt_agreement:.1%} on; send"
+                " the prompt that the picture was made from",
+                field="prompt",
+            )
 
     async def _find(
         self, search: _Search, release: ServedRelease, withdrawn: Withdrawn, deadline: Deadline
@@ -283,9 +303,15 @@ class Attribute:
             answer=stored,
             owner=request.caller,
             # An audit judges a list of all works, so lists that a filter restricts are not sampled.
-            with_audit=stored["filter"] is None and self._random.random() < self._audit_fraction,
+            with_audit=stored["filter"] is None and self._random.random() < self._chance_of_audit(stored),
         )
         return attribution_id, self._releases.accuracy(release.summary.name)
+
+    def _chance_of_audit(self, stored: dict[str, Any]) -> float:
+        """Probability that an answer is audited: greater where picture and prompt disagree."""
+        agreement = stored["prompt_agreement"]
+        is_low = agreement is not None and agreement < LOW_PROMPT_AGREEMENT
+        return min(self._audit_fraction * _LOW_AGREEMENT_AUDITS, 1.0) if is_low else self._audit_fraction
 
 
 # Looking up the rows takes milliseconds, and they change only with a withdrawal.
@@ -309,6 +335,7 @@ def _stored(
         "corpus_works": line.corpus_works,
         "equal_parts": line.equal_parts,
         "ood_score": query.ood_score,
+        "prompt_agreement": query.prompt_agreement,
         # For audits: the scores of works that were not listed can be computed from it.
         "vector": query.vector.tolist(),
         "release": stored_release(release.summary),

@@ -95,6 +95,7 @@ class Attributions:
             filter=read_stored_filter(held.get("filter")),
             works_newer_than_calibration=held.get("works_newer_than_calibration", 0),
             calibration_outdated=held.get("calibration_outdated"),
+            prompt_agreement=held.get("prompt_agreement"),
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(
