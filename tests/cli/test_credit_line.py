@@ -185,6 +185,19 @@ def test_a_picture_of_another_kind_is_said_to_be_one() -> None:
     assert "unlike those" not in _Page(credit_line_page(usual)).text
 
 
+@pytest.mark.parametrize(("agreement", "rare"), [(0.03, "only 3.0 % agree less"), (0.0, "none agree less")])
+def test_a_prompt_that_does_not_fit_the_picture_is_said_not_to(agreement: float, rare: str) -> None:
+    line = sample_credit_line()
+    odd = replace(line, answer=replace(line.answer, prompt_agreement=agreement))
+    for text in (_Page(credit_line_page(odd)).text, _terminal_text(odd)):
+        said = re.sub(r"\s+", " ", text)
+        assert "does not look as if it was made from this prompt" in said
+        assert rare in said
+    for usual in (0.06, None):
+        fitting = replace(line, answer=replace(line.answer, prompt_agreement=usual))
+        assert "made from this prompt" not in _Page(credit_line_page(fitting)).text
+
+
 def test_a_failed_audit_and_a_missing_one_are_told_apart() -> None:
     failed = sample_audit("FAILED", error="the generator is gone; start it")
     assert words.audit_sentences(failed) == ["The audit failed: the generator is gone; start it"]

@@ -174,6 +174,15 @@ def test_noise_gets_a_high_out_of_distribution_score(
     assert answer.ood_score < 1.0 < noise.ood_score
 
 
+def test_a_prompt_of_another_picture_is_noticed(
+    system: System, picture: Picture, answer: AttributionAnswer
+) -> None:
+    swapped = system.attribute(replace(picture, prompt="a blue city bus in the rain, seen from above"))
+    assert answer.prompt_agreement is not None
+    assert swapped.prompt_agreement is not None
+    assert swapped.prompt_agreement < 0.05 < answer.prompt_agreement
+
+
 def test_the_rest_api_returns_the_same_numbers_as_json(
     system: System, picture: Picture, answer: AttributionAnswer
 ) -> None:

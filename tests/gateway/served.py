@@ -10,7 +10,7 @@ from creditline.corpus.rights import RightsHolder
 from creditline.corpus.works import Corpus, Work
 from creditline.gateway.settings import GatewaySettings
 from creditline.ledger import Ledger
-from creditline.release import Release
+from creditline.release import PROMPT_AGREEMENT, Release, write_manifest
 from tests.gateway.conftest import RunningGateway
 
 # Twelve flags drawn by three people, and an apple that two people drew.
@@ -58,7 +58,14 @@ def untrained_release(directory: Path, corpus: Corpus, generator: str) -> Releas
     """Towers and encoder are real; the encoder ranks as the raw features do."""
     from creditline.distillation.release.development import write_development_release
     from creditline.distillation.training.feature_store import FeatureStore
+    from creditline.encoder.agreement import PromptAgreement
     from creditline.towers.towers import Towers
 
     store = FeatureStore(Towers.open(), None, lambda line: None)
-    return write_development_release(directory, corpus, store, generator_fingerprint=generator, width=_WIDTH)
+    release = write_development_release(
+        directory, corpus, store, generator_fingerprint=generator, width=_WIDTH
+    )
+    # The works and their captions stand for generated pictures and their prompts.
+    pairs = store.works(corpus)
+    PromptAgreement.of(pairs, pairs, pairs, store.towers.parts, seed=0).save(directory / PROMPT_AGREEMENT)
+    return write_manifest(directory, release.description)

@@ -20,7 +20,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from creditline.corpus.directions import unit_rows
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
@@ -32,7 +32,7 @@ Rows = NDArray[np.float32]
 MIN_PAIRS = 32
 """Least number of genuine pairs that an agreement can be fitted and stated on."""
 MOST_REMEMBERED = 4096
-"""Largest number of works that are remembered; of a larger corpus, a sample is."""
+"""Largest number of works that an agreement remembers; of a larger corpus, a sample."""
 # Chosen on training queries of the reference release; nearby values do as well.
 _DIRECTIONS = 128
 _REGULARISATION = 1.0
@@ -73,15 +73,16 @@ class PromptAgreement:
     """(H,), ascending sums of both views of genuine pairs that the fit has not seen."""
 
     @classmethod
-    def of(cls, training: Rows, works: Rows, held_out: Rows, parts: Parts, *, seed: int) -> Self:
+    def of(cls, training: Rows, works: Rows, held_out: Rows, parts: Parts, *, seed: int, remembered: int = MOST_REMEMBERED) -> Self:
         """Fit on pairs of a generator's pictures with their prompts, and of works with their captions.
 
         Args:
             training: (Q, F) joined features of training queries.
-            works: (N, F) joined features of works; a sample of `MOST_REMEMBERED` is used of more.
+            works: (N, F) joined features of works.
             held_out: (H, F) joined features of other queries, which give scales and the genuine agreements.
             parts: Dimensions of the parts of F.
-            seed: Seed of the sample.
+            seed: Seed of the sample of works.
+            remembered: Largest number of works that are used; of more, a sample is.
 
         Raises:
             InvalidInput: There are fewer than `MIN_PAIRS` training or held-out pairs.
@@ -93,14 +94,14 @@ class PromptAgreement:
                     f" label at least {MIN_PAIRS}",
                     field="queries",
                 )
-        chosen = np.random.default_rng(seed).permutation(len(works))[:MOST_REMEMBERED]
-        remembered = works[np.sort(chosen)]
-        pairs = np.concatenate([training, remembered])
+        chosen = np.random.default_rng(seed).permutation(len(works))[:remembered]
+        kept = works[np.sort(chosen)]
+        pairs = np.concatenate([training, kept])
         pictures, texts = _pictures(pairs, parts), _texts(pairs, parts)
         picture_mean, text_mean = pictures.mean(axis=0), texts.mean(axis=0)
         picture_map, text_map = _correlated(pictures - picture_mean, texts - text_mean)
-        shown = unit_rows(_pictures(remembered, parts) - picture_mean)
-        read = unit_rows(_texts(remembered, parts) - text_mean)
+        shown = unit_rows(_pictures(kept, parts) - picture_mean)
+        read = unit_rows(_texts(kept, parts) - text_mean)
         picture_basis, text_basis = _basis(shown), _basis(read)
         unscaled = cls(
             parts,
@@ -177,7 +178,7 @@ class PromptAgreement:
                 matrices = {name: opened.get_tensor(name).astype(np.float32) for name in _MATRICES}
                 exact = {name: opened.get_tensor(name) for name in _VECTORS}
                 return cls(Parts(**json.loads(opened.metadata()["parts"])), **matrices, **exact)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise FingerprintMismatch(
                 f"{path} does not hold an agreement of pictures with prompts ({error}); build the release"
                 " again",

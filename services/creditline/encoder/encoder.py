@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from creditline.devices import device_of
@@ -255,16 +255,16 @@ class Encoder(nn.Module):
                 f"there is no encoder at {path}; build a release with `creditline distill run`",
                 field="encoder",
             )
-        with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         try:
+            with safe_open(path, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             encoder = cls(EncoderShape(**json.loads(metadata["shape"])))
             if not any(name.startswith("head.") for name in state):
                 # Releases up to openclipart-reference-5 name the parameters without this prefix.
                 state = {f"head.{name}": value for name, value in state.items()}
             encoder.load_state_dict(state)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FingerprintMismatch(
                 f"{path} does not hold an encoder's weights ({error}); copy the release again",
                 field="encoder",

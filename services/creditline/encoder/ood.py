@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.tensor_files import write_arrays
@@ -98,7 +98,7 @@ class OodDetector:
             with safe_open(path, framework="np") as opened:
                 limit = float(json.loads(opened.metadata()["limit"]))
                 return cls(opened.get_tensor("mean"), opened.get_tensor("directions"), limit)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise FingerprintMismatch(
                 f"{path} does not hold an out-of-distribution detector ({error}); build the release again",
                 field="familiar",

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from creditline.api.answers import AttributionAnswer
 from creditline.cli.attribute import app as attribute_app
 from creditline.corpus.works import Work
+from creditline.errors import InvalidInput, NotReady, Unavailable
 from creditline.embedder_client.pixels import pixels_message
-from creditline.errors import NotReady, Unavailable
 from creditline.ledger import Ledger
 from creditline.local.stack import LocalStack
 from creditline.pictures.queries import query_pixels
@@ -271,6 +271,23 @@ def test_a_sampled_answer_is_audited_unasked(served: Served, tmp_path: Path) -> 
     with Ledger.open(settings.ledger_url) as ledger:
         (entry,) = ledger.unpublished(10)
     assert entry.payload == {"attribution_id": answer.attribution_id}
+
+
+def test_a_gateway_can_refuse_prompts_that_do_not_fit_their_pictures(served: Served, tmp_path: Path) -> None:
+    settings = served.settings.model_copy(
+        update={"min_prompt_agreement": 0.05, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
+    )
+    work = next(work for work in served.corpus.works if (_ask(served, work).prompt_agreement or 0.0) > 0.5)
+    other = served.corpus.works[0 if work is not served.corpus.works[0] else 1]
+    image = as_file(work.picture(), "PNG")
+    with running_gateway(settings) as gateway, gateway.client(timeout_seconds=120) as client:
+        answer = client.attribute(image, prompt=work.caption, generator=GENERATOR)
+        with pytest.raises(InvalidInput, match="does not look as if it was made from this prompt") as refused:
+            client.attribute(image, prompt=other.caption, generator=GENERATOR)
+        recorded = client.attribution(answer.attribution_id)
+    assert refused.value.field == "prompt"
+    assert answer.prompt_agreement is not None
+    assert recorded.answer.prompt_agreement == answer.prompt_agreement > 0.5
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
