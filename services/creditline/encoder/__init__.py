@@ -1,4 +1,4 @@
-"""The distilled encoder and its out-of-distribution score.
+"""The distilled encoder, its out-of-distribution score, and the agreement of pictures with prompts.
 
-Public modules: `encoder`, `ood`.
+Public modules: `agreement`, `encoder`, `ood`.
 """

@@ -73,7 +73,16 @@ class PromptAgreement:
     """(H,), ascending sums of both views of genuine pairs that the fit has not seen."""
 
     @classmethod
-    def of(cls, training: Rows, works: Rows, held_out: Rows, parts: Parts, *, seed: int, remembered: int = MOST_REMEMBERED) -> Self:
+    def of(
+        cls,
+        training: Rows,
+        works: Rows,
+        held_out: Rows,
+        parts: Parts,
+        *,
+        seed: int,
+        remembered: int = MOST_REMEMBERED,
+    ) -> Self:
         """Fit on pairs of a generator's pictures with their prompts, and of works with their captions.
 
         Args:
