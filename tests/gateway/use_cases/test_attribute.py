@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from creditline.api.answers import AttributionAnswer
 from creditline.cli.attribute import app as attribute_app
 from creditline.corpus.works import Work
-from creditline.errors import InvalidInput, NotReady, Unavailable
 from creditline.embedder_client.pixels import pixels_message
+from creditline.errors import InvalidInput, NotReady, Unavailable
 from creditline.ledger import Ledger
 from creditline.local.stack import LocalStack
 from creditline.pictures.queries import query_pixels
