@@ -294,6 +294,7 @@ def test_the_gateway_starts_without_the_models_and_names_what_is_missing(tmp_pat
         answer = httpx.get(f"{stack.gateway_url}/readyz", timeout=60)
         up = {each["service"]: each["up"] for each in answer.json()["dependencies"]}
         assert up == {
+            "decoder": True,
             "embedder": False,
             "qdrant": True,
             "ledger": True,

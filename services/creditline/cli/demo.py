@@ -14,7 +14,7 @@ from creditline.cli.device import AUTO, DeviceOption
 from creditline.errors import CreditlineError
 
 DEFAULT_PROMPT = "a red ladybug"
-DEFAULT_SEED = 7
+DEFAULT_SEED = 9
 
 _NEXT = (
     "open demo/credit-line.html in a browser",

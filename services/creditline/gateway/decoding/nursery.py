@@ -66,7 +66,11 @@ class Nursery:
 
     def _serve_request(self) -> bool:
         """Serve one request; False at the end of the connection."""
-        packet, descriptors, _, _ = socket.recv_fds(self._control, MOST_PACKET_BYTES, 1)
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(self._control, MOST_PACKET_BYTES, 1)
+        except ConnectionError:
+            # The gateway ended with messages unread.
+            return False
         if not packet:
             return False
         request: dict[str, Any] = json.loads(packet)

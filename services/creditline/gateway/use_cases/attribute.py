@@ -261,8 +261,8 @@ class Attribute:
         owed = await self._added_works.owed(
             search.generator, build, deadline_seconds=deadline.remaining("searching the index")
         )
-        most = min(build.works, MAX_HITS)
-        limit = min(_HITS_PER_LINE * k + _SPARE_HITS, most)
+        # The number of the build's works is no bound: works may have been added since it was counted.
+        limit = min(_HITS_PER_LINE * k + _SPARE_HITS, MAX_HITS)
         while True:
             hits = await self._search.search(
                 build.name,
@@ -273,9 +273,9 @@ class Attribute:
             )
             kept = [hit for hit in self._without_withdrawn(hits, withdrawn) if owed.includes(hit)]
             groups = duplicate_groups(scored(kept, release.calibration, search.people))
-            if len(groups) >= k or len(hits) < limit or limit == most:
+            if len(groups) >= k or len(hits) < limit or limit == MAX_HITS:
                 return _SearchResult(owed, groups, {hit.work_id: hit for hit in kept})
-            limit = min(limit * _OVER_FETCH_GROWTH, most)
+            limit = min(limit * _OVER_FETCH_GROWTH, MAX_HITS)
 
     def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
         """Drop withdrawn works. The index filters them out itself, unless its state is behind the ledger."""
