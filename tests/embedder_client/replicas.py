@@ -50,7 +50,9 @@ class CountingModel:
             raise self.error
         vector = np.zeros(self.release.dimension, dtype=np.float32)
         vector[0] = 1.0
-        return [Embedded(vector, None, 1.0, 0.5) for _ in items]
+        return [
+            Embedded(vector, ood_score=None, prompt_agreement=None, tower_ms=1.0, head_ms=0.5) for _ in items
+        ]
 
 
 @contextmanager

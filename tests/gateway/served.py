@@ -58,13 +58,15 @@ def untrained_release(directory: Path, corpus: Corpus, generator: str) -> Releas
     """Towers and encoder are real; the encoder ranks as the raw features do."""
     from creditline.distillation.release.development import write_development_release
     from creditline.distillation.training.feature_store import FeatureStore
-    from creditline.encoder.agreement import PromptAgreement
+    from creditline.encoder.agreement import MIN_PAIRS, PromptAgreement
     from creditline.towers.towers import Towers
 
     store = FeatureStore(Towers.open(), None, lambda line: None)
     release = write_development_release(
         directory, corpus, store, generator_fingerprint=generator, width=_WIDTH
     )
+    if len(corpus) < MIN_PAIRS:
+        return release
     # The works and their captions stand for generated pictures and their prompts.
     pairs = store.works(corpus)
     PromptAgreement.of(pairs, pairs, pairs, store.towers.parts, seed=0).save(directory / PROMPT_AGREEMENT)
