@@ -126,8 +126,8 @@ METHODS: dict[str, MethodFactory] = {
 }
 
 
-# Takes ten times as long as the others.
-_LONG = {"fast"}
+# They take several times as long as the others.
+_LONG = {"fast", "mucs", "ensemble"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tests.benchmarks.result_files import REPOSITORY
 from tests.benchmarks.serving.embed import figures, ratio_of_medians, worker, write_items
 
 
+@pytest.mark.heavy
 def test_a_worker_gives_unit_vectors_and_a_rate_for_each_load(tmp_path: Path) -> None:
     items = write_items(tmp_path / "items.npz", 4)
     with worker(REPOSITORY / "services", items, "eager") as running:

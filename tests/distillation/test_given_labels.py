@@ -54,6 +54,7 @@ def test_labels_become_a_release_that_verifies(
     assert verified.lowest_cosine > 0.9999
 
 
+@pytest.mark.heavy
 def test_the_same_labels_and_seed_give_the_same_files(
     small_corpus: Corpus, corpus_file: Path, tmp_path: Path
 ) -> None:

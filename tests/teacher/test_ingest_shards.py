@@ -36,6 +36,7 @@ def _source(directory: Path) -> Path:
     return directory
 
 
+@pytest.mark.heavy
 def test_workers_load_a_source_and_write_withdrawn_works_as_withdrawn(
     services: Services, tmp_path: Path
 ) -> None:

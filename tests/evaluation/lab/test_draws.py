@@ -49,6 +49,7 @@ def test_the_mean_over_draws_is_the_change_by_unlearning(
     np.testing.assert_allclose(record.changes.mean(axis=2), found, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_the_controls_are_the_fast_teachers_first_order_part(
     setting: LabSetting, record: DrawRecord, tmp_path: Path
 ) -> None:

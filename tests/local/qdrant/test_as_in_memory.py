@@ -360,6 +360,7 @@ def optimized(pairs: dict[str, _Pair]) -> _Pair:
     return pair
 
 
+@pytest.mark.heavy
 @settings(
     max_examples=40,
     deadline=None,

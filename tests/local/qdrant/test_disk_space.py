@@ -54,6 +54,7 @@ def _fill_until_refused(client: QdrantClient) -> tuple[int, grpc.RpcError]:
     raise AssertionError("the disk was never full")
 
 
+@pytest.mark.heavy
 def test_a_full_disk_rejects_writes_keeps_its_points_and_recovers(small_disk: Path) -> None:
     with local_qdrant(small_disk / "qdrant") as running:
         client = connect(running)

@@ -114,6 +114,7 @@ def test_an_owned_directory_is_not_restored_into(
     client.delete_snapshot("works", made.name)
 
 
+@pytest.mark.heavy
 def test_a_restored_collection_is_as_it_was_when_the_snapshot_was_made(tmp_path: Path) -> None:
     with local_qdrant(tmp_path) as first:
         client = connect(first)

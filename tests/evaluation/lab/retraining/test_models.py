@@ -51,6 +51,7 @@ def test_relative_losses_weight_every_timestep_equally(trained_lab: Workshop) ->
     assert weighted.mean(axis=(0, 1, 2)) == pytest.approx(np.ones(LOSS_DRAWS.timesteps), rel=1e-5)
 
 
+@pytest.mark.heavy
 def test_a_killed_lab_resumes_and_ends_with_the_same_bytes(
     trained_lab: Workshop, small_corpus: Corpus, tmp_path: Path
 ) -> None:
