@@ -18,7 +18,7 @@ MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear
 TESTS ?= tests
 # Tests run in so many processes at once; WORKERS=0 runs them in one, as a debugger needs it.
 WORKERS ?= 3
-BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/decoys.py %/test_% %/conftest.py,\
+BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/decoys.py %/paired_ratios.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
 # Nothing is downloaded once it is installed; one thread per process, because several services run at once.

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from creditline.corpus.sources import open_source
-from tests.benchmarks.bring.ingest import Memory, ratio_interval, write_parts
+from tests.benchmarks.bring.ingest import Memory, write_parts
+from tests.benchmarks.paired_ratios import ratio_of_medians
 from tests.processes import wait_until
 
 
@@ -22,10 +23,10 @@ def test_the_parts_hold_captioned_pictures_of_several_sizes(tmp_path: Path) -> N
 
 
 def test_the_ratio_is_that_of_the_medians_and_lies_in_its_interval() -> None:
-    ratio, low, high = ratio_interval([9.0, 18.0, 20.0], [12.0, 20.0, 21.0])
+    ratio, low, high = ratio_of_medians([9.0, 18.0, 20.0], [12.0, 20.0, 21.0])
     assert ratio == pytest.approx(0.9)
     assert low < ratio < high
-    assert ratio_interval([9.0] * 5, [10.0] * 5) == pytest.approx((0.9, 0.9, 0.9))
+    assert ratio_of_medians([9.0] * 5, [10.0] * 5) == pytest.approx((0.9, 0.9, 0.9))
 
 
 def test_memory_is_sampled_only_while_something_is_measured() -> None:

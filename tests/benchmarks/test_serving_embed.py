@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmarks.paired_ratios import ratio_of_medians
 from tests.benchmarks.result_files import REPOSITORY
-from tests.benchmarks.serving.embed import figures, ratio_of_medians, worker, write_items
+from tests.benchmarks.serving.embed import figures, worker, write_items
 
 
 @pytest.mark.heavy

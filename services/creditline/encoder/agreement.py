@@ -16,15 +16,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from creditline.corpus.directions import unit_rows
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
-from creditline.tensor_files import write_arrays
+from creditline.tensor_files import read_arrays, write_arrays
 from creditline.towers.parts import Parts
 
 Rows = NDArray[np.float32]
@@ -183,10 +183,10 @@ class PromptAgreement:
                 field="agreement",
             )
         try:
-            with safe_open(path, framework="np") as opened:
-                matrices = {name: opened.get_tensor(name).astype(np.float32) for name in _MATRICES}
-                exact = {name: opened.get_tensor(name) for name in _VECTORS}
-                return cls(Parts(**json.loads(opened.metadata()["parts"])), **matrices, **exact)
+            arrays, metadata = read_arrays(path)
+            matrices = {name: arrays[name].astype(np.float32) for name in _MATRICES}
+            exact: dict[str, NDArray[Any]] = {name: arrays[name] for name in _VECTORS}
+            return cls(Parts(**json.loads(metadata["parts"])), **matrices, **exact)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise FingerprintMismatch(
                 f"{path} does not hold an agreement of pictures with prompts ({error}); build the release"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
-from creditline.tensor_files import write_arrays
+from creditline.tensor_files import read_arrays, write_arrays
 
 # Least number of pictures that the detector can be fitted on.
 MIN_PICTURES = 16
@@ -95,9 +95,8 @@ class OodDetector:
                 field="familiar",
             )
         try:
-            with safe_open(path, framework="np") as opened:
-                limit = float(json.loads(opened.metadata()["limit"]))
-                return cls(opened.get_tensor("mean"), opened.get_tensor("directions"), limit)
+            arrays, metadata = read_arrays(path)
+            return cls(arrays["mean"], arrays["directions"], float(json.loads(metadata["limit"])))
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise FingerprintMismatch(
                 f"{path} does not hold an out-of-distribution detector ({error}); build the release again",

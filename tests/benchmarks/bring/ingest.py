@@ -31,6 +31,7 @@ from creditline.index import WorkIndex
 from creditline.release import reference_release_directory
 from creditline.teacher.ingest_jobs import IngestJob
 from tests.benchmarks.bring.real_embedder import real_embedder
+from tests.benchmarks.paired_ratios import ratio_of_medians
 from tests.benchmarks.result_files import Figure, write_result
 from tests.local.qdrant_process import local_qdrant
 
@@ -43,7 +44,6 @@ _SIDES = (256, 384, 512, 768)
 _BARE_PICTURES = 96
 _BARE_BATCHES = (1, 4, 8, 16, 32)
 _SAMPLE_SECONDS = 0.25
-_RESAMPLES = 10_000
 _COLLECTION = "benched"
 
 
@@ -148,16 +148,6 @@ def bare_rate(bare: Connection, batch: int) -> float:
     return rate
 
 
-def ratio_interval(ingested: Sequence[float], bare: Sequence[float]) -> tuple[float, float, float]:
-    """Ratio of the medians, with a 95 % bootstrap interval over the turns, which are pairs."""
-    pairs = np.array([ingested, bare])
-    rng = np.random.default_rng(SEED)
-    drawn = pairs[:, rng.integers(0, pairs.shape[1], (_RESAMPLES, pairs.shape[1]))]
-    ratios = np.median(drawn[0], axis=1) / np.median(drawn[1], axis=1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(np.median(pairs[0]) / np.median(pairs[1])), float(low), float(high)
-
-
 def measured(scratch: Path, pictures: int, parts: int) -> tuple[dict[str, Figure], list[dict[str, Any]]]:
     """Ingest the parts in turn with bare batches; the figures and their rows."""
     release = reference_release_directory()
@@ -194,7 +184,7 @@ def measured(scratch: Path, pictures: int, parts: int) -> tuple[dict[str, Figure
 
 
 def _figures(rows: Sequence[dict[str, Any]], memory: Memory, best: int) -> dict[str, Figure]:
-    ratio, low, high = ratio_interval(
+    ratio, low, high = ratio_of_medians(
         [row["ingest_per_second"] for row in rows], [row["bare_per_second"] for row in rows]
     )
     growth = {name: memory.growth(name) for name in memory.samples}

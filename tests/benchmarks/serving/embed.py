@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from creditline.corpus.openclipart import embedded_corpus
+from tests.benchmarks.paired_ratios import ratio_of_medians
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
 
 COMMAND = "python -m tests.benchmarks.serving.embed"
@@ -33,7 +34,6 @@ _ITEMS = 256
 _TURNS = 15
 # Callers and pairs of one measurement.
 _LOADS = {"32 waiting": (32, 96), "one at a time": (1, 24)}
-_RESAMPLES = 10_000
 _LEAST_COSINE = 0.99999
 _STOP_SECONDS = 60.0
 
@@ -99,16 +99,6 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert line, "the worker ended; its standard error says why"
     answer: dict[str, Any] = json.loads(line)
     return answer
-
-
-def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Ratio of the medians, with a 95 % bootstrap interval over the turns, which are pairs."""
-    pairs = np.array([ours, theirs])
-    rng = np.random.default_rng(SEED)
-    drawn = pairs[:, rng.integers(0, pairs.shape[1], (_RESAMPLES, pairs.shape[1]))]
-    ratios = np.median(drawn[0], axis=1) / np.median(drawn[1], axis=1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(np.median(pairs[0]) / np.median(pairs[1])), float(low), float(high)
 
 
 def measured(workers: dict[str, Worker], turns: int) -> list[dict[str, Any]]:

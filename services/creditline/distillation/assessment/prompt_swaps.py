@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.api.answers import LOW_PROMPT_AGREEMENT
 from creditline.encoder.agreement import PromptAgreement
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean
-
-FALSE_ALARMS = 0.05
-"""Part of genuine pairs that the figures permit to be flagged."""
 
 
 def prompt_swap_figures(
@@ -36,7 +34,7 @@ def prompt_swap_figures(
         swapped[judged] = fitted.agreement(queries[judged], others[judged])
     higher = (genuine[:, None] > swapped).mean(axis=0) + (genuine[:, None] == swapped).mean(axis=0) / 2.0
     return {
-        "prompt_swap_found": bootstrap_mean((swapped < FALSE_ALARMS).astype(float), seed=seed),
-        "prompt_swap_false_alarms": bootstrap_mean((genuine < FALSE_ALARMS).astype(float), seed=seed),
+        "prompt_swap_found": bootstrap_mean((swapped < LOW_PROMPT_AGREEMENT).astype(float), seed=seed),
+        "prompt_swap_false_alarms": bootstrap_mean((genuine < LOW_PROMPT_AGREEMENT).astype(float), seed=seed),
         "prompt_swap_auroc": bootstrap_mean(higher, seed=seed),
     }
