@@ -184,8 +184,8 @@ class PromptAgreement:
             )
         try:
             arrays, metadata = read_arrays(path)
-            matrices = {name: arrays[name].astype(np.float32) for name in _MATRICES}
-            exact: dict[str, NDArray[Any]] = {name: arrays[name] for name in _VECTORS}
+            matrices: dict[str, Any] = {name: arrays[name].astype(np.float32) for name in _MATRICES}
+            exact: dict[str, Any] = {name: arrays[name] for name in _VECTORS}
             return cls(Parts(**json.loads(metadata["parts"])), **matrices, **exact)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise FingerprintMismatch(
