@@ -17,6 +17,7 @@ from qdrant_client import grpc as qdrant
 from creditline.corpus.directions import unit_rows
 from creditline.corpus.identity import key_of, keyed_holders, named_holders
 from creditline.errors import DeadlineExceeded, InvalidInput
+from creditline.index.channel import channel_options
 from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.index.filters import NAMES, WorkFilter, trained_on_by
 from creditline.index.plan import IndexPlan
@@ -29,7 +30,7 @@ from creditline.index.points import (
     to_hit,
 )
 from creditline.index.queries import best_of, nearest, payload_fields
-from creditline.index.works import CHANNEL_OPTIONS, stored_vector
+from creditline.index.works import stored_vector
 
 MAX_HITS = 10_000
 ALL_WORKS = WorkFilter()
@@ -123,7 +124,7 @@ class WorkSearch:
             prefer_grpc=True,
             check_compatibility=False,
             pool_size=1,
-            grpc_options=dict(CHANNEL_OPTIONS),
+            grpc_options=channel_options(),
         )
         return cls(client, QdrantAddress(host, grpc_port))
 

@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import grpc as qdrant
 
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
+from creditline.index.channel import channel_options
 from creditline.index.failures import QdrantAddress, translate_errors
 from creditline.index.filters import WorkFilter, field_indexes, trained_on_index, withdrawn_is
 from creditline.index.in_flight import acknowledged_in_order
@@ -23,17 +24,6 @@ from creditline.index.queries import nearest
 from creditline.index.sending import NO_RETRY, PendingUpsert
 from creditline.retries import RetryPolicy
 
-# gRPC's default maximum of two minutes would delay the discovery that Qdrant is back.
-CHANNEL_OPTIONS = {
-    "grpc.initial_reconnect_backoff_ms": 100,
-    # In spite of its name, this is the timeout of one connection attempt.
-    "grpc.min_reconnect_backoff_ms": 2_000,
-    "grpc.max_reconnect_backoff_ms": 1_000,
-    # Without this, a new client would share the backoff of one that has just failed.
-    "grpc.use_local_subchannel_pool": 1,
-    # Qdrant runs next to its callers; an HTTP proxy for outside traffic must not be used.
-    "grpc.enable_http_proxy": 0,
-}
 _SCROLL_PAGE = 1_000
 _MOST_FACET_VALUES = 100_000
 _QUERIES_PER_CALL = 32
@@ -579,7 +569,7 @@ def _new_client(address: QdrantAddress) -> QdrantClient:
         # The compatibility check uses REST, which the local process does not serve.
         check_compatibility=False,
         pool_size=1,
-        grpc_options=dict(CHANNEL_OPTIONS),
+        grpc_options=channel_options(),
     )
 
 
