@@ -17,7 +17,7 @@ from PIL import Image
 from qdrant_client import QdrantClient
 
 from creditline.attribution.unlearning.teacher import Query
-from creditline.client import CreditlineClient
+from creditline.client import NO_RETRIES, CreditlineClient
 from creditline.corpus.works import Corpus
 from creditline.encoder.encoder import Encoder, Side
 from creditline.generator.pipeline import Generator
@@ -78,7 +78,7 @@ def measure_calls(generator: Generator, corpus: Corpus) -> list[tuple[float, flo
     with (
         tempfile.TemporaryDirectory() as state,
         LocalStack(state_directory=Path(state), services=("qdrant", "redis", "embedder", "gateway")) as stack,
-        CreditlineClient(stack.gateway_target, api_key=stack.api_key) as client,
+        CreditlineClient(stack.gateway_target, api_key=stack.api_key, retries=NO_RETRIES) as client,
     ):
         host, port = stack.qdrant_target.rsplit(":", 1)
         bare = BareParts(release, QdrantClient(host=host, grpc_port=int(port), prefer_grpc=True))

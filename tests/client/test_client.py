@@ -16,6 +16,7 @@ from creditline.api.releases import read_release_response, release_response
 from creditline.api.withdrawals import read_withdrawal_status, withdrawal_status_message
 from creditline.api.works import read_work, work_message
 from creditline.client import CreditlineClient
+from creditline.client.calls import file_bytes
 from creditline.errors import InvalidInput, Unavailable
 
 _NOBODY = "127.0.0.1:9"
@@ -111,14 +112,12 @@ def test_a_k_that_no_message_can_carry_is_refused_before_it_is_sent(k: int) -> N
 
 
 def test_a_picture_may_be_bytes_a_path_or_an_image(tmp_path: Path) -> None:
-    from creditline.client.client import _file_bytes
-
     path = tmp_path / "query.png"
     picture = Image.new("RGB", (8, 8), "red")
     picture.save(path)
-    assert _file_bytes(path) == _file_bytes(path.read_bytes())
+    assert file_bytes(path) == file_bytes(path.read_bytes())
     assert Image.open(path).tobytes() == picture.tobytes()
-    assert _file_bytes(picture).startswith(b"\x89PNG")
+    assert file_bytes(picture).startswith(b"\x89PNG")
 
 
 def test_marks_of_a_past_answer_survive_the_wire() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from creditline.calibration import Calibration
-from creditline.client import CreditlineClient
+from creditline.client import NO_RETRIES, CreditlineClient
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.gateway.server import Gateway
 from creditline.gateway.settings import GatewaySettings
@@ -49,7 +49,7 @@ class RunningGateway:
     url: str
 
     def client(self, **options: Any) -> CreditlineClient:
-        return CreditlineClient(self.target, **options)
+        return CreditlineClient(self.target, **{"retries": NO_RETRIES, **options})
 
     def http(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)

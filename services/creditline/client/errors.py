@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import grpc
 
 from creditline import errors
@@ -19,33 +16,41 @@ _BY_STATUS: dict[grpc.StatusCode, type[errors.CreditlineError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
 }
+# A server of grpcio 1.85.1 answers CANCELLED to some calls that arrive during its shutdown. A call that its
+# caller cancels is never looked at here.
+_DOWN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
-@contextmanager
-def translate_errors(target: str) -> Iterator[None]:
-    """Translate the error of a failed call inside the block.
+def is_transient(failure: grpc.RpcError) -> bool:
+    """Whether the same call can succeed later: the gateway does not answer, or states when to try again."""
+    code = failure.code()
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+        # Without that statement it is a limit of the request itself, such as its size.
+        return _raised_by_gateway(failure).retry_after_seconds is not None
+    return code in _DOWN
+
+
+def translated(failure: grpc.RpcError, target: str) -> errors.CreditlineError:
+    """The error of a failed call: of the class that the gateway raised, or Unavailable if it does not answer.
 
     Args:
+        failure: The failed call.
         target: Address of the gateway, named in errors about an unreachable gateway.
-
-    Raises:
-        CreditlineError: The class that the gateway raised, or Unavailable when it does not answer.
     """
-    try:
-        yield
-    except grpc.RpcError as failure:
-        raise _translated(failure, target) from failure
-
-
-def _translated(failure: grpc.RpcError, target: str) -> errors.CreditlineError:
-    message = failure.details() or failure.code().name
-    known = read_error(dict(failure.trailing_metadata() or ()), message)
-    if known is not None:
+    known = _raised_by_gateway(failure)
+    if type(known) is not errors.CreditlineError:
         return known
     kind = _BY_STATUS.get(failure.code())
     if kind is not None:
-        return kind(message)
-    return errors.Unavailable(_unavailable_message(failure.code(), message, target), service="gateway")
+        return kind(known.message)
+    return errors.Unavailable(_unavailable_message(failure.code(), known.message, target), service="gateway")
+
+
+def _raised_by_gateway(failure: grpc.RpcError) -> errors.CreditlineError:
+    """The error that the gateway raised; of no subclass where the failure does not come from its code."""
+    message = failure.details() or failure.code().name
+    known = read_error(dict(failure.trailing_metadata() or ()), message)
+    return errors.CreditlineError(message) if known is None else known
 
 
 def _unavailable_message(code: grpc.StatusCode, message: str, target: str) -> str:

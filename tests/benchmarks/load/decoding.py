@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from creditline.client import CreditlineClient
+from creditline.client import NO_RETRIES, CreditlineClient
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work
 from creditline.errors import CreditlineError
@@ -92,7 +92,7 @@ def sent(target: str, disturbance: Disturbance) -> Iterator[dict[str, int]]:
     ended, lock = threading.Event(), threading.Lock()
 
     def send(picture: bytes) -> None:
-        with CreditlineClient(target, api_key=GREEDY) as client:
+        with CreditlineClient(target, api_key=GREEDY, retries=NO_RETRIES) as client:
             while not ended.is_set():
                 try:
                     client.attribute(picture, prompt="orange", timeout_seconds=_TIMEOUT_SECONDS)
@@ -178,7 +178,7 @@ def measure(
                 services=("redis", "qdrant", "embedder", "gateway"),
                 settings=LocalSettings(api_keys=f"{OTHERS},{GREEDY}"),
             ) as stack,
-            CreditlineClient(stack.gateway_target, api_key=OTHERS) as client,
+            CreditlineClient(stack.gateway_target, api_key=OTHERS, retries=NO_RETRIES) as client,
             watched(stack.pids["gateway"]) as samples,
         ):
             latencies(client, works, _SETTLE_SECONDS)
