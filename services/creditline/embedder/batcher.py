@@ -84,6 +84,13 @@ class Batcher(Generic[Item, Result]):
         """Number of queued items."""
         return len(self._queue)
 
+    def oldest_seconds(self) -> float:
+        """Time for which the oldest queued item has waited; 0 where none is queued. From any thread."""
+        try:
+            return max(self._loop.time() - self._queue[0].arrived, 0.0)
+        except IndexError:
+            return 0.0
+
     async def submit(self, items: Sequence[Item], *, seconds: float | None = None) -> list[Result]:
         """Queue items and wait for their results; they may be computed in different batches.
 

@@ -6,7 +6,10 @@ from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from creditline.observability.exposition import exemplar
+
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+_PARTS = ("towers", "head")
 _LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -35,6 +38,26 @@ class EmbedderMetrics:
             "Waiting time of the first picture of a batch.",
             buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
+        )
+        self._forward = Histogram(
+            "creditline_embedder_forward_seconds",
+            "Duration of a forward pass by part: the frozen towers, and the encoder's head with its scores.",
+            ["part"],
+            buckets=_LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        for part in _PARTS:
+            self._forward.labels(part)
+        self.in_flight = Gauge(
+            "creditline_embedder_calls_in_flight", "Calls that are being answered.", registry=self.registry
+        )
+        self.oldest_seconds = Gauge(
+            "creditline_embedder_wait_age_seconds",
+            "Time for which the oldest queued picture has waited.",
+            registry=self.registry,
+        )
+        self.queue_limit = Gauge(
+            "creditline_embedder_queue_limit", "Most pictures that may be queued.", registry=self.registry
         )
         self.waiting = Gauge("creditline_embedder_waiting", "Queued pictures.", registry=self.registry)
         self.release = Gauge(
@@ -69,6 +92,16 @@ class EmbedderMetrics:
         self._batch.observe(size)
         self._waited.observe(waited_seconds)
 
+    def forward(self, towers_seconds: float, head_seconds: float) -> None:
+        """Record the durations of a forward pass.
+
+        Args:
+            towers_seconds: Time in the frozen towers.
+            head_seconds: Time in the encoder's head and its scores.
+        """
+        for part, seconds in zip(_PARTS, (towers_seconds, head_seconds), strict=True):
+            self._forward.labels(part).observe(seconds)
+
     def call(self, code: str, seconds: float) -> None:
         """Count a finished call.
 
@@ -77,4 +110,4 @@ class EmbedderMetrics:
             seconds: Duration of the call.
         """
         self._calls.labels(code).inc()
-        self._seconds.observe(seconds)
+        self._seconds.observe(seconds, exemplar())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -21,11 +22,12 @@ from prometheus_client import start_http_server
 from creditline.devices import choose_device
 from creditline.embedder.batcher import Batcher, BatchLimits
 from creditline.embedder.metrics import EmbedderMetrics
-from creditline.embedder.model import EmbedderModel
+from creditline.embedder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.embedder.service import EmbedderService
 from creditline.embedder.settings import EmbedderSettings
 from creditline.errors import Conflict
-from creditline.release import open_release
+from creditline.observability.process_metrics import Build, expose_process
+from creditline.release import ENCODER, open_release
 from creditline.release.parts import towers_of
 from creditline.towers.spec import TowerSpec
 from creditline.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
@@ -75,14 +77,21 @@ class EmbedderServer:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         settings, metrics = self._settings, EmbedderMetrics()
+        release = self._model.release
+        build = Build("embedder", settings.commit, release.name, release.files.get(ENCODER, ""))
+        expose_process(metrics.registry, build)
         metrics.release.labels(self._model.release.name).set(1)
         metrics.device.info(self._model.device.labels())
         metrics.towers(self._model.eager)
         limits = BatchLimits(
             settings.embedder_max_batch, settings.embedder_max_wait_ms / 1e3, settings.embedder_queue
         )
-        batcher = await resources.enter_async_context(Batcher(self._model.forward, limits, metrics.batch))
+        batcher = await resources.enter_async_context(
+            Batcher(self._timed_forward(metrics), limits, metrics.batch)
+        )
         metrics.waiting.set_function(lambda: len(batcher))
+        metrics.oldest_seconds.set_function(batcher.oldest_seconds)
+        metrics.queue_limit.set(limits.queue)
         decoders = resources.enter_context(ThreadPoolExecutor(_DECODERS, "decode"))
         service = EmbedderService(
             self._model.release,
@@ -95,6 +104,16 @@ class EmbedderServer:
         )
         self.metrics_port = self._serve_metrics(resources, metrics)
         self.grpc_port = await self._serve(resources, service)
+
+    def _timed_forward(self, metrics: EmbedderMetrics) -> Callable[[list[EmbedItem]], list[Embedded]]:
+        """The model's forward pass, with its durations recorded."""
+
+        def forward(items: list[EmbedItem]) -> list[Embedded]:
+            embedded = self._model.forward(items)
+            metrics.forward(embedded[0].tower_ms / 1e3, embedded[0].head_ms / 1e3)
+            return embedded
+
+        return forward
 
     def _serve_metrics(self, resources: contextlib.AsyncExitStack, metrics: EmbedderMetrics) -> int:
         host, port = self._settings.embedder_host, self._settings.embedder_metrics_port

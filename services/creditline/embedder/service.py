@@ -163,7 +163,8 @@ class EmbedderService(EmbedderServicer):
         """Await the answer; on an error, end the call with the status of its class."""
         started, code = time.perf_counter(), grpc.StatusCode.OK
         try:
-            return await answer
+            with self._metrics.in_flight.track_inprogress():
+                return await answer
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise

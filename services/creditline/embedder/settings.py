@@ -7,11 +7,12 @@ from pathlib import Path
 from pydantic import Field
 
 from creditline.device_setting import AUTO, DeviceSetting
+from creditline.observability.settings import ObservedSettings
 from creditline.release import reference_release_directory
-from creditline.settings import Port, ServiceSettings, user_cache_directory
+from creditline.settings import Port, user_cache_directory
 
 
-class EmbedderSettings(ServiceSettings):
+class EmbedderSettings(ObservedSettings):
     """Addresses, model and batch limits of the embedder."""
 
     device: DeviceSetting = AUTO

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from creditline.jobs.broker import BROKER_ERRORS, broker_unavailable, ping_broker
+from creditline.jobs.broker import (
+    BROKER_ERRORS,
+    WaitingJobs,
+    broker_unavailable,
+    ping_broker,
+    waiting_jobs,
+)
 from creditline.jobs.celery_app import publisher_app
 from creditline.ledger import OutboxEntry
 
@@ -30,6 +36,10 @@ class Broker:
     def ping(self) -> None:
         """Check that Redis is reachable."""
         ping_broker(self._url)
+
+    def waiting_jobs(self) -> WaitingJobs:
+        """The jobs that wait or run."""
+        return waiting_jobs(self._url)
 
     def close(self) -> None:
         """Close the connections."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from creditline.gateway.stopwatch import STAGES, Stopwatch
+from creditline.observability.exposition import Exposition, exemplar, exposition
 
 PROTOCOLS = ("grpc", "http")
 REFUSALS = (
@@ -24,6 +27,9 @@ _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2
 # Keys with a label of their own; the uses of all others are counted together.
 _MOST_KEYS = 100
 _OTHER_KEYS = "other"
+_AGREEMENT_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+_OOD_BUCKETS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+_REMAINDER_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _STAGE_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -62,6 +68,15 @@ class GatewayMetrics:
             registry=self.registry,
         )
         self._keys_seen: set[str] = set()
+        self._in_flight = Gauge(
+            "creditline_gateway_requests_in_flight",
+            "Requests that are being received or answered.",
+            ("protocol",),
+            registry=self.registry,
+        )
+        for protocol in PROTOCOLS:
+            self._in_flight.labels(protocol)
+        self.answers = AnswerMetrics(self.registry)
         self._stage_seconds = Histogram(
             "creditline_gateway_stage_seconds",
             "Duration of each stage of an attribution.",
@@ -115,7 +130,7 @@ class GatewayMetrics:
             seconds: Duration of the request.
         """
         self._requests.labels(protocol, method, code).inc()
-        self._request_seconds.labels(protocol, method).observe(seconds)
+        self._request_seconds.labels(protocol, method).observe(seconds, exemplar())
 
     def observe_key(self, key: str) -> None:
         """Count one request with an accepted API key."""
@@ -128,8 +143,52 @@ class GatewayMetrics:
         """Record the duration of each stage that an attribution reached, also of a failed one."""
         for stage in STAGES:
             if stopwatch.seconds(stage) > 0.0:
-                self._stage_seconds.labels(stage).observe(stopwatch.seconds(stage))
+                self._stage_seconds.labels(stage).observe(stopwatch.seconds(stage), exemplar())
 
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def count_in_flight(self, protocol: str, count: Callable[[], int]) -> None:
+        """Have the requests in flight of a protocol, one of `PROTOCOLS`, counted by a function."""
+        self._in_flight.labels(protocol).set_function(count)
+
+    def exposition(self, accept: str = "") -> Exposition:
+        """All metrics in the format that a scraper prefers.
+
+        Args:
+            accept: The scraper's `Accept` header.
+        """
+        return exposition(self.registry, accept)
+
+
+class AnswerMetrics:
+    """What answers said about their pictures.
+
+    Args:
+        registry: Registry of the gateway's metrics.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._agreement = Histogram(
+            "creditline_gateway_prompt_agreement",
+            "Agreement of picture and prompt: the fraction of genuine pairs that agree less.",
+            buckets=_AGREEMENT_BUCKETS,
+            registry=registry,
+        )
+        self._ood_score = Histogram(
+            "creditline_gateway_ood_score",
+            "How unlike a picture is to those that the release was calibrated on; above 1 it is unlike.",
+            buckets=_OOD_BUCKETS,
+            registry=registry,
+        )
+        self._remainder = Histogram(
+            "creditline_gateway_remainder",
+            "Share of the influence that belongs to works that were not listed.",
+            buckets=_REMAINDER_BUCKETS,
+            registry=registry,
+        )
+
+    def observe(self, *, remainder: float, ood_score: float | None, prompt_agreement: float | None) -> None:
+        """Count one answer; None where the release cannot tell."""
+        self._remainder.observe(remainder)
+        if ood_score is not None:
+            self._ood_score.observe(ood_score)
+        if prompt_agreement is not None:
+            self._agreement.observe(prompt_agreement)

@@ -10,6 +10,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from starlette.types import ASGIApp
+
 from creditline.corpus.identity import Bearers
 from creditline.corpus.works import Corpus
 from creditline.embedder_client.queries import EmbedderClient
@@ -18,6 +20,7 @@ from creditline.gateway.access.ledger_keys import LedgerKeys
 from creditline.gateway.access.static_keys import StaticKeys
 from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
+from creditline.gateway.collection import BackgroundMetrics, Collection
 from creditline.gateway.decoding.metrics import DecoderMetrics
 from creditline.gateway.decoding.pool import DecoderPool, PoolPlan
 from creditline.gateway.metrics import GatewayMetrics
@@ -27,7 +30,7 @@ from creditline.gateway.settings import GatewaySettings
 from creditline.gateway.transport.http_server import HttpServer
 from creditline.gateway.transport.limits import Limits
 from creditline.gateway.transport.middleware import HttpFront
-from creditline.gateway.transport.rest import rest_app
+from creditline.gateway.transport.rest import operator_app, rest_app
 from creditline.gateway.transport.rpc import RpcServer
 from creditline.gateway.use_cases.added_works import AddedWorks
 from creditline.gateway.use_cases.attribute import Attribute
@@ -43,7 +46,8 @@ from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex, WorkSearch
 from creditline.ledger import Ledger
-from creditline.release import open_release, reference_release_directory
+from creditline.observability.process_metrics import Build, expose_process
+from creditline.release import ENCODER, Release, open_release, reference_release_directory
 from creditline.release.parts import corpus_of
 
 _INDEX_SECONDS = 10.0
@@ -54,8 +58,8 @@ _log = logging.getLogger(__name__)
 class Gateway:
     """Owner of all connections and of both servers: `async with Gateway(settings) as gateway`.
 
-    Inside the block it serves on `grpc_port` and `http_port`; at the end of the block, running requests
-    finish.
+    Inside the block it serves on `grpc_port`, `http_port` and, where it has one, `metrics_port`; at the end
+    of the block, running requests finish.
     """
 
     def __init__(self, settings: GatewaySettings, limits: Limits = _LIMITS) -> None:
@@ -69,6 +73,7 @@ class Gateway:
         self._resources = contextlib.AsyncExitStack()
         self.grpc_port = 0
         self.http_port = 0
+        self.metrics_port = 0
 
     async def __aenter__(self) -> Self:
         """Open all connections and serve. Raises CreditlineError for wrong settings, release or corpus."""
@@ -84,24 +89,43 @@ class Gateway:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         settings, metrics = self._settings, GatewayMetrics()
+        stored = open_release(settings.release_directory or reference_release_directory())
+        expose_process(metrics.registry, _build(stored, settings))
         ledger = resources.enter_context(Ledger.open(settings.ledger_url))
         access = self._open_access(resources, metrics, ledger)
         decoders = await resources.enter_async_context(
             DecoderPool(_pool_plan(settings), DecoderMetrics(metrics.registry))
         )
-        use_cases = self._open_use_cases(resources, metrics, decoders, ledger)
+        use_cases = self._open_use_cases(resources, metrics, decoders, ledger, stored)
         await decoders.started()
         rpc = RpcServer(use_cases, access, metrics, self._limits)
         resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
+        own_port = settings.gateway_metrics_port is not None
+        public = rest_app(use_cases, None if own_port else metrics)
         http = HttpServer(
-            HttpFront(rest_app(use_cases, metrics), access, metrics, self._limits),
+            HttpFront(public, access, metrics, self._limits),
             refused=partial(metrics.refused, "http"),
             limits=self._limits,
             grace_seconds=settings.stop_grace_seconds,
         )
         resources.push_async_callback(http.stop)
+        if settings.gateway_metrics_port is not None:
+            self.metrics_port = await self._serve_metrics(
+                resources, settings.gateway_metrics_port, operator_app(use_cases, metrics)
+            )
         self.grpc_port = await rpc.start(settings.gateway_host, settings.gateway_grpc_port)
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)
+
+    async def _serve_metrics(self, resources: contextlib.AsyncExitStack, port: int, app: ASGIApp) -> int:
+        server = HttpServer(
+            app,
+            refused=lambda reason: None,
+            limits=self._limits,
+            grace_seconds=0.0,
+            setting="gateway_metrics_port",
+        )
+        resources.push_async_callback(server.stop)
+        return await server.start(self._settings.gateway_host, port)
 
     def _open_access(
         self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics, ledger: Ledger
@@ -124,9 +148,9 @@ class Gateway:
         metrics: GatewayMetrics,
         decoders: DecoderPool,
         ledger: Ledger,
+        stored: Release,
     ) -> UseCases:
         settings = self._settings
-        stored = open_release(settings.release_directory or reference_release_directory())
         corpus = corpus_of(stored, settings.corpus_file)
         release = open_served_release(stored, corpus)
         broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
@@ -136,6 +160,10 @@ class Gateway:
         resources.push_async_callback(search.close)
         publisher = OutboxPublisher(ledger, broker, metrics)
         resources.push_async_callback(_cancel_and_wait, asyncio.create_task(publisher.run()))
+        collected = BackgroundMetrics(metrics.registry)
+        ledger.observe_write_waits(collected.write_wait.observe)
+        collection = Collection(ledger, broker, collected, settings.gateway_collect_seconds)
+        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(collection.run()))
         register = WithdrawnRegister(ledger, _bearers(corpus))
         register.load()
         enforcer = self._open_enforcer(resources, register, metrics)
@@ -188,6 +216,10 @@ class Gateway:
         enforcer = WithdrawalEnforcer(register, index, metrics)
         resources.push_async_callback(_cancel_and_wait, asyncio.create_task(enforcer.run()))
         return enforcer
+
+
+def _build(release: Release, settings: GatewaySettings) -> Build:
+    return Build("gateway", settings.commit, release.name, release.files[ENCODER])
 
 
 def _pool_plan(settings: GatewaySettings) -> PoolPlan:

@@ -11,11 +11,12 @@ from pydantic import Field, model_validator
 
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.ledger import default_ledger_url
+from creditline.observability.settings import ObservedSettings
 from creditline.pictures.decoding import MOST_PIXELS
-from creditline.settings import Port, ServiceSettings
+from creditline.settings import Port
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ObservedSettings):
     """Addresses of the gateway and of the services that it depends on, and its limits."""
 
     gateway_host: str = "127.0.0.1"
@@ -24,6 +25,11 @@ class GatewaySettings(ServiceSettings):
     """Port of gRPC; 0 picks a free one."""
     gateway_http_port: Port = 7180
     """Port of HTTP; 0 picks a free one."""
+    gateway_metrics_port: Port | None = None
+    """Port of /metrics and /docs, which the port of HTTP then does not have; 0 picks a free one, None: they
+    are on the port of HTTP."""
+    gateway_collect_seconds: float = Field(default=15.0, gt=0, le=3600)
+    """Time between two collections of the metrics of ledger and queues."""
     api_keys: str = ""
     """Admin API keys, separated by commas; `creditline keys` makes keys that permit less. Without any key the
     gateway accepts all callers, and therefore starts on a loopback address only."""

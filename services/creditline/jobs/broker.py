@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from kombu.connection import Connection
@@ -9,6 +11,7 @@ from kombu.exceptions import KombuError
 from pydantic import AfterValidator
 
 from creditline.errors import Unavailable
+from creditline.jobs.tasks import QUEUES
 
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 CONNECT_SECONDS = 2.0
@@ -16,6 +19,8 @@ ANSWER_SECONDS = 5.0
 # Raised by connecting and sending. A connection that breaks in the middle of a command is an OSError.
 BROKER_ERRORS: Final = (KombuError, OSError)
 _SCHEMES = ("redis://", "rediss://", "redis+socket://")
+# Hash in which kombu keeps what workers have fetched.
+_UNACKNOWLEDGED = "unacked"
 # Part of Redis's own reply. kombu reports it as a failure of its first command, `LLEN`.
 _OUT_OF_MEMORY = "used memory > 'maxmemory'"
 
@@ -48,6 +53,32 @@ def ping_broker(url: str) -> None:
     try:
         with Connection(url, connect_timeout=CONNECT_SECONDS, transport_options=fail_fast()) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
+    except BROKER_ERRORS as error:
+        raise broker_unavailable(url, error) from error
+
+
+@dataclass(frozen=True)
+class WaitingJobs:
+    """Jobs in Redis at one moment."""
+
+    queued: Mapping[str, int]
+    """Jobs that no worker has fetched, by queue."""
+    unacknowledged: int
+    """Jobs that workers have fetched and not finished, of all queues."""
+
+
+def waiting_jobs(url: str) -> WaitingJobs:
+    """Count the jobs in Redis at `url`, on a connection that is closed afterwards.
+
+    Raises:
+        Unavailable: Nothing answers there within a few seconds, or the password is wrong.
+    """
+    try:
+        with Connection(url, connect_timeout=CONNECT_SECONDS, transport_options=fail_fast()) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
+            client = connection.default_channel.client
+            lengths = {queue: int(client.llen(queue)) for queue in QUEUES}
+            return WaitingJobs(lengths, int(client.hlen(_UNACKNOWLEDGED)))
     except BROKER_ERRORS as error:
         raise broker_unavailable(url, error) from error
 

@@ -44,6 +44,7 @@ from creditline.ledger.records import (
     WithdrawalKind,
 )
 from creditline.ledger.requests import check_request
+from creditline.ledger.statistics import LedgerStatistics, ledger_statistics
 from creditline.ledger.store import Store
 from creditline.ledger.tables import attributions, audits, outbox
 from creditline.ledger.verification import verified_chains
@@ -114,6 +115,17 @@ class Ledger:
         """Check that the database is reachable."""
         with self._store.transaction() as connection:
             connection.execute(text("SELECT 1"))
+
+    # Operation
+
+    def statistics(self) -> LedgerStatistics:
+        """Size and state of the ledger; with many audits this takes a while, so no request waits for it."""
+        with self._store.transaction() as connection:
+            return ledger_statistics(connection, self._clock())
+
+    def observe_write_waits(self, observe: Callable[[float], None]) -> None:
+        """Have `observe` called with the time, in seconds, that each write waited for the others."""
+        self._store.on_write_wait = observe
 
     # Attributions
 

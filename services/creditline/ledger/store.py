@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +56,8 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.on_write_wait: Callable[[float], None] = lambda seconds: None
+        """Called with the time that each write transaction waited until it could write, in seconds."""
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -98,11 +101,14 @@ class Store:
         Raises:
             Unavailable: The database does not answer.
         """
+        began = time.perf_counter()
         try:
             connected = self._engine.connect().execution_options(**{_WRITES: writes})
             with connected as connection, connection.begin():
                 if writes and connection.dialect.name == "postgresql":
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
+                if writes:
+                    self.on_write_wait(time.perf_counter() - began)
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise self._unavailable(error) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from creditline.observability.exposition import Exposition, exposition
 
 _AUDIT_BUCKETS_SECONDS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 # Possible outcomes of a job.
@@ -42,6 +44,21 @@ class TeacherMetrics:
         self.device = Info(
             "creditline_device", "Device that the process's models run on.", registry=self.registry
         )
+        self.leases_taken_over = Counter(
+            "creditline_teacher_leases_taken_over",
+            "Audits taken from a worker that no longer renewed its lease.",
+            registry=self.registry,
+        )
+        self.lease_failures = Counter(
+            "creditline_teacher_lease_failures",
+            "Renewals of a lease that failed, because the ledger did not answer or another worker holds it.",
+            registry=self.registry,
+        )
+        self.last_verdict = Gauge(
+            "creditline_teacher_last_verdict_timestamp_seconds",
+            "Time of this worker's last verdict; 0 before the first.",
+            registry=self.registry,
+        )
         self.running = Gauge(
             "creditline_teacher_audits_running", "Audits that are running now.", registry=self.registry
         )
@@ -50,6 +67,10 @@ class TeacherMetrics:
         """Count a job by its outcome, one of `OUTCOMES`."""
         self._audits.labels(outcome).inc()
 
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def exposition(self, accept: str = "") -> Exposition:
+        """All metrics in the format that a scraper prefers.
+
+        Args:
+            accept: The scraper's `Accept` header.
+        """
+        return exposition(self.registry, accept)

@@ -11,11 +11,11 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from creditline.errors import InvalidInput
+from creditline.observability.exposition import Exposition
 
 _JSON = "application/json"
+_NO_PAGE = b"no such page\n"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Page:
     """Media type of the body."""
     body: bytes
     """The body."""
+
+
+MakePage = Callable[[str], Page]
 
 
 def report(problem: str | None, facts: Mapping[str, str] = MappingProxyType({})) -> Page:
@@ -43,19 +46,19 @@ def report(problem: str | None, facts: Mapping[str, str] = MappingProxyType({}))
     return Page(status, _JSON, json.dumps({**content, **facts}).encode() + b"\n")
 
 
-def metrics_page(exposition: bytes) -> Page:
-    """The metrics in Prometheus' text format."""
-    return Page(HTTPStatus.OK, CONTENT_TYPE_LATEST, exposition)
+def metrics_page(exposition: Exposition) -> Page:
+    """The metrics, in the format that they were exposed in."""
+    return Page(HTTPStatus.OK, exposition.content_type, exposition.body)
 
 
 @contextmanager
-def monitoring_server(host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> Iterator[int]:
+def monitoring_server(host: str, port: int, pages: Mapping[str, MakePage]) -> Iterator[int]:
     """Serve pages from a separate thread; yields the port.
 
     Args:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        pages: functions that make a page, by path.
+        pages: functions that make a page from the request's `Accept` header, by path.
 
     Raises:
         InvalidInput: The port is taken.
@@ -78,11 +81,12 @@ def monitoring_server(host: str, port: int, pages: Mapping[str, Callable[[], Pag
         thread.join()
 
 
-def _handler(pages: Mapping[str, Callable[[], Page]]) -> type[BaseHTTPRequestHandler]:
+def _handler(pages: Mapping[str, MakePage]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             make_page = pages.get(self.path.split("?", 1)[0])
-            page = make_page() if make_page else Page(HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n")
+            accept = self.headers.get("Accept", "")
+            page = make_page(accept) if make_page else Page(HTTPStatus.NOT_FOUND, "text/plain", _NO_PAGE)
             self.send_response(page.status)
             self.send_header("Content-Type", page.content_type)
             self.send_header("Content-Length", str(len(page.body)))

@@ -12,7 +12,8 @@ from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.jobs.celery_app import RESULT_SECONDS, VISIBILITY_SECONDS
 from creditline.jobs.tasks import QUEUES
 from creditline.ledger import default_ledger_url
-from creditline.settings import Port, ServiceSettings, user_state_directory
+from creditline.observability.settings import ObservedSettings
+from creditline.settings import Port, user_state_directory
 
 
 def default_generator_directory() -> Path:
@@ -25,7 +26,7 @@ def reference_artifacts() -> Path:
     return Path(str(files("creditline.attribution") / "reference"))
 
 
-class TeacherSettings(ServiceSettings):
+class TeacherSettings(ObservedSettings):
     """Settings of a teacher worker."""
 
     broker_url: BrokerUrl = DEFAULT_BROKER_URL

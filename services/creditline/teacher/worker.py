@@ -16,6 +16,7 @@ from creditline.devices import choose_device
 from creditline.errors import CreditlineError, FingerprintMismatch, Unavailable
 from creditline.jobs.broker import ping_broker
 from creditline.ledger import Ledger
+from creditline.observability.process_metrics import Build, expose_process
 from creditline.teacher.audits.audit import Auditor, AuditPlan
 from creditline.teacher.loading import Loader
 from creditline.teacher.metrics import TeacherMetrics
@@ -41,6 +42,7 @@ class AuditWorker:
         self.device = choose_device(settings.device)
         self.metrics = TeacherMetrics()
         self.metrics.device.info(self.device.labels())
+        expose_process(self.metrics.registry, Build("teacher", settings.commit))
         self.loader = Loader(settings, self.metrics, device=self.device.name)
         self.stop = Stop(settings.teacher_stop_grace_seconds)
         self.consuming = threading.Event()
@@ -112,9 +114,9 @@ def serve(app: Celery, settings: TeacherSettings) -> int:
     """
     worker = worker_of(settings)
     pages = {
-        "/metrics": lambda: metrics_page(worker.metrics.exposition()),
-        "/healthz": worker.health,
-        "/readyz": worker.readiness,
+        "/metrics": lambda accept: metrics_page(worker.metrics.exposition(accept)),
+        "/healthz": lambda accept: worker.health(),
+        "/readyz": lambda accept: worker.readiness(),
     }
     with monitoring_server(settings.teacher_host, settings.teacher_metrics_port, pages) as port:
         _log.info("metrics and health at http://%s:%d", settings.teacher_host, port)

@@ -36,11 +36,19 @@ class HttpServer:
         refused: Counts, by its reason, a request that was refused before it reached the application.
         limits: Limits of what callers can hold or delay.
         grace_seconds: Time that running requests have to finish after a stop.
+        setting: Name of the gateway's setting of the port, for errors.
     """
 
     def __init__(
-        self, app: ASGIApp, *, refused: Callable[[str], None], limits: Limits, grace_seconds: float
+        self,
+        app: ASGIApp,
+        *,
+        refused: Callable[[str], None],
+        limits: Limits,
+        grace_seconds: float,
+        setting: str = "gateway_http_port",
     ) -> None:
+        self._setting = setting
         connection: Any = partial(FrontConnection, refused=refused, limits=limits)
         config = uvicorn.Config(
             app,
@@ -57,7 +65,7 @@ class HttpServer:
 
     async def start(self, host: str, port: int) -> int:
         """Start to listen, and return the port. Raises InvalidInput when the address cannot be bound."""
-        listener = _bound_socket(host, port)
+        listener = _bound_socket(host, port, self._setting)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(_POLL_SECONDS)
@@ -70,7 +78,7 @@ class HttpServer:
             await self._serving
 
 
-def _bound_socket(host: str, port: int) -> socket.socket:
+def _bound_socket(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,7 +90,7 @@ def _bound_socket(host: str, port: int) -> socket.socket:
         listener.close()
         raise InvalidInput(
             f"the gateway cannot listen on {host}:{port} ({error.strerror}); set "
-            "CREDITLINE_GATEWAY_HTTP_PORT to a free port",
-            field="gateway_http_port",
+            f"CREDITLINE_{setting.upper()} to a free port",
+            field=setting,
         ) from error
     return listener

@@ -62,6 +62,7 @@ class HttpFront:
         self._metrics = metrics
         self._limits = limits
         self._requests = 0
+        metrics.count_in_flight("http", lambda: self._requests)
         for method, codes in _OPEN.items():
             for code in codes:
                 metrics.expect_request("http", method, str(code))

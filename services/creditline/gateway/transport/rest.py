@@ -78,18 +78,48 @@ class WebpResponse(Response):
 
 
 class MetricsResponse(Response):
-    """Metrics in Prometheus' text format."""
+    """Metrics in Prometheus' text format, or in OpenMetrics'."""
 
     media_type = CONTENT_TYPE_LATEST
 
 
-def rest_app(use_cases: UseCases, metrics: GatewayMetrics) -> FastAPI:
-    """The REST application: routes under /v1, health, metrics, and OpenAPI at /openapi.json.
+def rest_app(use_cases: UseCases, metrics: GatewayMetrics | None) -> FastAPI:
+    """The REST application: routes under /v1, health, and OpenAPI at /openapi.json.
 
     Args:
         use_cases: The use cases behind the routes.
+        metrics: Is served at /metrics; None: `operator_app` serves it elsewhere.
+    """
+    app = _app()
+    _add_attributions(app, use_cases)
+    _add_catalog(app, use_cases)
+    _add_audits(app, use_cases)
+    _add_releases(app, use_cases)
+    _add_withdrawals(app, use_cases)
+    _add_contributors(app, use_cases)
+    _add_health(app, use_cases)
+    if metrics is not None:
+        _add_metrics(app, metrics)
+    _add_problems(app)
+    state_openapi(app)
+    return app
+
+
+def operator_app(use_cases: UseCases, metrics: GatewayMetrics) -> FastAPI:
+    """The application of a port for operators only: metrics, and the same health as the REST application's.
+
+    Args:
+        use_cases: Readiness is one of them.
         metrics: Is served at /metrics.
     """
+    app = _app()
+    _add_health(app, use_cases)
+    _add_metrics(app, metrics)
+    _add_problems(app)
+    return app
+
+
+def _app() -> FastAPI:
     app = FastAPI(
         title="Creditline",
         version=__version__,
@@ -101,15 +131,6 @@ def rest_app(use_cases: UseCases, metrics: GatewayMetrics) -> FastAPI:
         redirect_slashes=False,
     )
     app.router.route_class = ApiRoute
-    _add_attributions(app, use_cases)
-    _add_catalog(app, use_cases)
-    _add_audits(app, use_cases)
-    _add_releases(app, use_cases)
-    _add_withdrawals(app, use_cases)
-    _add_contributors(app, use_cases)
-    _add_health(app, use_cases, metrics)
-    _add_problems(app)
-    state_openapi(app)
     return app
 
 
@@ -228,7 +249,7 @@ def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
         )
 
 
-def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> None:
+def _add_health(app: FastAPI, use_cases: UseCases) -> None:
     @app.get("/healthz")
     async def alive() -> dict[str, str]:
         """Status 200 while the process runs."""
@@ -241,15 +262,18 @@ def _add_health(app: FastAPI, use_cases: UseCases, metrics: GatewayMetrics) -> N
         response.status_code = 200 if readiness.ready else 503
         return readiness
 
-    @app.get("/metrics", response_class=MetricsResponse)
-    async def exposition() -> Response:
-        """Metrics in Prometheus' text format."""
-        return MetricsResponse(metrics.exposition())
-
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> JSONResponse:
         """The OpenAPI document."""
         return JSONResponse(app.openapi())
+
+
+def _add_metrics(app: FastAPI, metrics: GatewayMetrics) -> None:
+    @app.get("/metrics", response_class=MetricsResponse)
+    async def exposition(request: Request) -> Response:
+        """Metrics in Prometheus' text format, or in that of OpenMetrics, with exemplars, on request."""
+        exposed = metrics.exposition(request.headers.get("accept", ""))
+        return Response(exposed.body, media_type=exposed.content_type)
 
 
 def _add_problems(app: FastAPI) -> None:

@@ -80,6 +80,7 @@ class Front(grpc.aio.ServerInterceptor):
         self._access = access
         self._metrics = metrics
         self._calls = 0
+        metrics.count_in_flight("grpc", lambda: self._calls)
         self._most_calls = limits.requests
         self._receiving = _Receiving(limits.received, limits.receive_seconds)
         self._open_receiving = _Receiving(limits.open_received, limits.open_receive_seconds)

@@ -209,6 +209,11 @@ class Attribute:
             attribution_id, accuracy = await asyncio.to_thread(
                 self._record, request, release, await picture.file(), stored
             )
+        self._metrics.answers.observe(
+            remainder=line.remainder,
+            ood_score=query.ood_score,
+            prompt_agreement=query.prompt_agreement,
+        )
         return AttributionAnswer(
             attribution_id,
             line.works,

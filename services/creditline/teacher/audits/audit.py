@@ -100,7 +100,13 @@ class Auditor:
             self._metrics.count("repeated")
             return _verdict_of(audit)
         self._take(audit)
-        lease = held_lease(self._ledger, audit.id, self._plan.worker, self._plan.lease_seconds)
+        lease = held_lease(
+            self._ledger,
+            audit.id,
+            self._plan.worker,
+            self._plan.lease_seconds,
+            on_failure=self._metrics.lease_failures.inc,
+        )
         with lease, self._metrics.running.track_inprogress(), self._metrics.audit_seconds.time():
             self._run(audit)
         return _verdict_of(self._ledger.audit(audit.id))
@@ -109,12 +115,15 @@ class Auditor:
         if not self._ledger.acquire_audit(audit.id, self._plan.worker, self._plan.lease_seconds):
             self._metrics.count("busy")
             raise Busy(f"audit {audit.id} is held by another worker", seconds=self._plan.lease_seconds)
+        if audit.state is AuditState.RUNNING:
+            self._metrics.leases_taken_over.inc()
 
     def _run(self, audit: Audit) -> None:
         """Write the verdict, or the reason for the failure, into the ledger."""
         try:
             self._ledger.finish_audit(audit.id, self._judge(audit))
             self._metrics.count("done")
+            self._metrics.last_verdict.set_to_current_time()
         except GivenBack:
             self._metrics.count("given_back")
             raise
