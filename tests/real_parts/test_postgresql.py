@@ -43,6 +43,9 @@ def test_an_attribution_and_its_audit_live_from_the_outbox_to_the_verdict(postgr
         assert audit is not None
         assert (audit.state, audit.worker, audit.verdict) == (AuditState.DONE, "worker-1", verdict(0.75))
         assert (reopened.accuracy("r1").audits, reopened.accuracy("r1").recall) == (1, 0.75)
+        statistics = reopened.statistics()
+        assert statistics.accuracy == {"r1": reopened.accuracy("r1")}
+        assert statistics.size_bytes > 1 << 20
 
 
 def test_a_withdrawal_stands_until_it_is_revoked(postgres_url: str) -> None:
