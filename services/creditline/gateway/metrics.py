@@ -99,6 +99,11 @@ class GatewayMetrics:
             "Withdrawn works that a search returned and that were left out: the index is behind the ledger.",
             registry=self.registry,
         )
+        self.repeated_answers = Counter(
+            "creditline_gateway_repeated_answers",
+            "Requests that were answered with the first answer to the same request id.",
+            registry=self.registry,
+        )
         self.dependency_up = Gauge(
             "creditline_gateway_dependency_up",
             "1 when the service answered the last readiness check.",

@@ -1,6 +1,7 @@
 """Durable, hash-chained record of served attributions, their audits, withdrawals, and merged contributors.
 
-Public modules: `additions`, `keys`, `merges`, `requests`, `statistics`, `verification`, `withdrawals`.
+Public modules: `additions`, `api.replies`, `keys`, `merges`, `requests`, `statistics`, `verification`,
+`withdrawals`.
 """
 
 from creditline.ledger.additions import AdditionKind as AdditionKind

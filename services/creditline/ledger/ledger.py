@@ -26,6 +26,7 @@ from creditline.ledger.additions import (
     additions_to,
     append_addition,
 )
+from creditline.ledger.api.replies import KeptReply, ReplyOnce, RequestKey, keep_reply, kept_reply
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.interval import mean_interval
 from creditline.ledger.keys import KeyRegistry
@@ -141,6 +142,7 @@ class Ledger:
         answer: Mapping[str, Any],
         owner: str = "",
         with_audit: bool = False,
+        once: ReplyOnce | None = None,
     ) -> str:
         """Append a served answer to the chain.
 
@@ -154,9 +156,14 @@ class Ledger:
             answer: The answer, as JSON.
             owner: Owner of the API key that asked; empty where no key is needed.
             with_audit: Also queue an audit of it, in the same transaction.
+            once: Records a request that may be repeated once, and keeps the reply, in the same transaction;
+                None: it has no id.
 
         Returns:
-            Id of the attribution.
+            Id of the attribution; that of the first where a request that may be repeated was answered before.
+
+        Raises:
+            Conflict: The id of the request was used for another one.
         """
         row = {
             "id": uuid.uuid4().hex,
@@ -171,12 +178,28 @@ class Ledger:
             "owner": owner,
         }
         with self._store.transaction(writes=True) as connection:
+            kept = kept_reply(connection, once.key, self._clock()) if once else None
+            if kept is not None:
+                return kept.attribution_id
             previous = _last_hash(connection)
             chained = {**row, "previous_hash": previous, "hash": attribution_hash(previous, row)}
             connection.execute(insert(attributions).values(chained))
             if with_audit:
                 self._queue_audit(connection, str(row["id"]), release, publish=True)
+            if once is not None:
+                reply = KeptReply(str(row["id"]), once.reply(str(row["id"])))
+                keep_reply(connection, once.key, reply, self._clock())
         return str(row["id"])
+
+    def kept_reply(self, key: RequestKey) -> bytes | None:
+        """The reply that was given to a request before; None: it was not answered in the last 24 hours.
+
+        Raises:
+            Conflict: The id was used for another request.
+        """
+        with self._store.transaction() as connection:
+            kept = kept_reply(connection, key, self._clock())
+        return None if kept is None else kept.reply
 
     def attribution(self, attribution_id: str, *, owner: str | None = None) -> StoredAttribution:
         """Read an attribution as it was served.

@@ -30,6 +30,7 @@ MOST_REASON_CHARACTERS = 1_000
 MOST_REQUESTER_CHARACTERS = 200
 MOST_OWNER_CHARACTERS = 200
 MOST_NOTE_CHARACTERS = 200
+MOST_REQUEST_ID_CHARACTERS = 128
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -73,6 +74,20 @@ attributions = Table(
     _owner("owner"),
     Column("previous_hash", String(_HASH_LENGTH), nullable=False),
     Column("hash", String(_HASH_LENGTH), nullable=False, unique=True),
+    Index("attributions_by_owner", "owner", "sequence"),
+)
+
+# The only table whose rows are removed, after a day; `creditline.ledger.api.replies` explains the columns.
+request_ids = Table(
+    "request_ids",
+    metadata,
+    Column("owner", String(MOST_OWNER_CHARACTERS), primary_key=True),
+    Column("request_id", String(MOST_REQUEST_ID_CHARACTERS), primary_key=True),
+    Column("digest", String(_HASH_LENGTH), nullable=False),
+    Column("attribution_id", String(_ID_LENGTH), ForeignKey("attributions.id"), nullable=False),
+    Column("reply", LargeBinary, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Index("request_ids_by_creation", "created"),
 )
 
 audits = Table(
@@ -93,6 +108,7 @@ audits = Table(
     Column("recall", Double),
     Column("missed_influence", Double),
     Index("audits_by_release", "release", "state"),
+    Index("audits_by_creation", "created", "id"),
 )
 
 outbox = Table(

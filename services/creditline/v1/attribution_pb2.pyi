@@ -12,20 +12,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttributeRequest(_message.Message):
-    __slots__ = ("image", "prompt", "generator", "release", "k", "filter")
+    __slots__ = ("image", "prompt", "generator", "release", "k", "filter", "request_id")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     prompt: str
     generator: str
     release: str
     k: int
     filter: WorkFilter
-    def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class WorkFilter(_message.Message):
     __slots__ = ("contributors", "contributor_ids", "licences", "created_since", "created_until", "consent")

@@ -52,6 +52,7 @@ from creditline.gateway.transport.submissions import (
     invalid_input,
     read_attribution,
 )
+from creditline.gateway.use_cases.calls.repeats import REQUEST_ID
 from creditline.gateway.use_cases.requests import quoted
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED
 from creditline.pictures.queries import media_type
@@ -67,6 +68,13 @@ Seconds = Annotated[
         le=_MOST_SECONDS,
         allow_inf_nan=False,
         description="Time in seconds after which the caller does not wait any more.",
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="The same as the field `request_id`, plain or as a quoted string.",
+        json_schema_extra={"pattern": f'^({REQUEST_ID}|"{REQUEST_ID}")$'},
     ),
 ]
 
@@ -136,7 +144,9 @@ def _app() -> FastAPI:
 
 def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
     @app.post("/v1/attributions", openapi_extra={"requestBody": attribution_body()})
-    async def attribute(request: Request, seconds: Seconds = None) -> AttributionAnswer:
+    async def attribute(
+        request: Request, seconds: Seconds = None, idempotency_key: IdempotencyKey = None
+    ) -> AttributionAnswer:
         """The works that a picture owes, how much to each, and their contributors.
 
         The fields after `release` restrict the listed works. A share stays the part of the influence of
@@ -144,7 +154,7 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         """
         most = use_cases.request_timeout_seconds
         deadline = Deadline.after(most if seconds is None else min(seconds, most))
-        asked = await read_attribution(request)
+        asked = await read_attribution(request, idempotency_key)
         return await use_cases.attribute(asked, deadline, current_caller.get())
 
     @app.get("/v1/attributions/{attribution_id}")

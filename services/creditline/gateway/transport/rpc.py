@@ -82,6 +82,7 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             k=request.k if request.HasField("k") else DEFAULT_K,
             release=request.release,
             filter=read_filter(request.filter) if request.HasField("filter") else None,
+            request_id=request.request_id,
         )
         deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
         return attribution_message(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from creditline.api.answers import Person, WorkFilter
 from creditline.errors import InvalidInput
+from creditline.gateway.use_cases.calls.repeats import REQUEST_ID
 from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.filters import LONGEST_VALUE, MOST_VALUES
 from creditline.gateway.use_cases.requests import (
@@ -83,6 +86,11 @@ class AttributionSubmission(_Submission):
     consent: _Values = Field(
         [], description="List only works of which this holds, such as generative_training=prohibited."
     )
+    request_id: Annotated[str, stated(pattern=f"^({REQUEST_ID})?$")] = Field(
+        "",
+        description="Makes the request safe to repeat: for 24 hours, the same request under the same id gets"
+        " the first answer, and another one 409. Preferably a UUID4; empty for none.",
+    )
 
     def request(self) -> AttributionRequest:
         """The request that the use case accepts."""
@@ -101,6 +109,7 @@ class AttributionSubmission(_Submission):
             self.k,
             self.release,
             works if works.narrows else None,
+            request_id=self.request_id,
         )
 
 
@@ -168,19 +177,41 @@ class MergeSubmission(_Submission):
         )
 
 
-async def read_attribution(request: Request) -> AttributionRequest:
+async def read_attribution(request: Request, idempotency_key: str | None = None) -> AttributionRequest:
     """The request in the body of `POST /v1/attributions`, whose media type is one of `FORM` and `JSON`.
+
+    Args:
+        request: The request.
+        idempotency_key: Its header `Idempotency-Key`, another place for `request_id`; None: it has none.
 
     Raises:
         InvalidInput: A field is missing, unknown, sent more often than once or of the wrong type.
     """
+    asked = (await _submitted(request)).request()
+    return asked if idempotency_key is None else replace(asked, request_id=_one_id(asked, idempotency_key))
+
+
+async def _submitted(request: Request) -> AttributionSubmission:
     try:
         if media_type(request) == JSON:
-            return _JsonAttribution.model_validate_json(await request.body()).request()
+            return _JsonAttribution.model_validate_json(await request.body())
         async with request.form(max_files=_MOST_FILES, max_part_size=_LONGEST_PART_BYTES) as form:
-            return AttributionSubmission.model_validate(await _form_values(form), strict=False).request()
+            return AttributionSubmission.model_validate(await _form_values(form), strict=False)
     except ValidationError as error:
         raise invalid_input(error.errors(include_url=False)) from error
+
+
+def _one_id(asked: AttributionRequest, header: str) -> str:
+    """The id in the header, which may be quoted as a structured field (RFC 9651). Raises InvalidInput."""
+    quoted_string = re.fullmatch(r'"([ !#-~]*)"', header)
+    request_id = quoted_string[1] if quoted_string else header
+    if not request_id or asked.request_id not in ("", request_id):
+        raise InvalidInput(
+            f"Idempotency-Key is {quoted(request_id)} and request_id {quoted(asked.request_id)}; send one of"
+            " the two, or the same id in both",
+            field="Idempotency-Key",
+        )
+    return request_id
 
 
 def media_type(request: Request) -> str:

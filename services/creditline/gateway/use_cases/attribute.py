@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.api.answers import LOW_PROMPT_AGREEMENT, AttributionAnswer, AuditedAccuracy
+from creditline.api.answers import LOW_PROMPT_AGREEMENT, AttributionAnswer, AuditedAccuracy, Timings
 from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.identity import People
@@ -28,6 +28,7 @@ from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.added_works import AddedWorks, Owed
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
+from creditline.gateway.use_cases.calls.repeats import Repeats, reply_of
 from creditline.gateway.use_cases.crediting import Credited, credited, sample_of_people, scored
 from creditline.gateway.use_cases.filters import check_filter, index_filter, stored_filter
 from creditline.gateway.use_cases.live_build import LiveBuild
@@ -39,6 +40,7 @@ from creditline.index import Hit, WorkSearch
 from creditline.index import WorkFilter as IndexFilter
 from creditline.index.search import ALL_WORKS, MAX_HITS
 from creditline.ledger import Ledger, Scope
+from creditline.ledger.api.replies import ReplyOnce, RequestKey
 from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
 from creditline.pictures.pixels import RgbPixels
 
@@ -47,6 +49,8 @@ from creditline.pictures.pixels import RgbPixels
 _SPARE_HITS = 10
 _HITS_PER_LINE = 2
 _OVER_FETCH_GROWTH = 4
+_NO_TIMINGS = Timings(*[0.0] * 6)
+_NO_ACCURACY = AuditedAccuracy(0, None, None, None, None)
 # How many times as often an answer whose picture and prompt disagree is audited.
 _LOW_AGREEMENT_AUDITS = 10
 
@@ -120,6 +124,7 @@ class Attribute:
         self._added_works = added_works
         self._search = search
         self._ledger = ledger
+        self._repeats = Repeats(ledger, metrics)
         self._register = register
         self._enforcer = enforcer
         self._metrics = metrics
@@ -141,8 +146,9 @@ class Attribute:
 
         Raises:
             PermissionDenied: The caller may not attribute pictures.
-            InvalidInput: The picture, the prompt, the generator's fingerprint or `k` cannot be used, or the
-                picture passes a limit of decoding.
+            InvalidInput: The picture, the prompt, the generator's fingerprint, `k` or the request's id cannot
+                be used, or the picture passes a limit of decoding.
+            Conflict: The request's id was used for another request.
             ResourceExhausted: Too many pictures wait to be decoded or embedded.
             NotFound: The release is not served here.
             FingerprintMismatch: The release was made for another generator.
@@ -154,12 +160,20 @@ class Attribute:
         request, stopwatch = replace(request, caller=caller.owner), Stopwatch()
         try:
             async with deadline.enforced():
-                return await self._answer(request, deadline, stopwatch)
+                if not request.request_id:
+                    return await self._answer(request, deadline, stopwatch)
+                return await self._repeats.answer(
+                    request, lambda key: self._answer(request, deadline, stopwatch, key)
+                )
         finally:
             self._metrics.observe_stages(stopwatch)
 
     async def _answer(
-        self, request: AttributionRequest, deadline: Deadline, stopwatch: Stopwatch
+        self,
+        request: AttributionRequest,
+        deadline: Deadline,
+        stopwatch: Stopwatch,
+        key: RequestKey | None = None,
     ) -> AttributionAnswer:
         with stopwatch.stage("check"):
             request.check()
@@ -198,6 +212,10 @@ class Attribute:
                 people=people,
                 only_listed=where.narrows,
             )
+        listed_by = request.filter if where.narrows else None
+        answer = replace(
+            _answer_of(line, query, owed, release), filter=listed_by, timings=stopwatch.timings()
+        )
         with stopwatch.stage("record"):
             stored = {
                 **_stored(line, query, release, stopwatch),
@@ -206,34 +224,17 @@ class Attribute:
                 MERGES_KNOWN: withdrawn.merges,
                 "filter": stored_filter(request.filter),
             }
-            attribution_id, accuracy = await asyncio.to_thread(
-                self._record, request, release, await picture.file(), stored
-            )
+            record = partial(self._record, request, release, await picture.file(), stored)
+            answer = await asyncio.to_thread(record, answer, key)
         self._metrics.answers.observe(
             remainder=line.remainder,
             ood_score=query.ood_score,
             prompt_agreement=query.prompt_agreement,
         )
-        return AttributionAnswer(
-            attribution_id,
-            line.works,
-            line.contributors,
-            line.remainder,
-            release.summary,
-            stopwatch.timings(),
-            accuracy,
-            concentration=line.concentration,
-            remainder_low=line.remainder_ends[0],
-            remainder_high=line.remainder_ends[1],
-            coverage=line.coverage,
-            ood_score=query.ood_score,
-            corpus_works=line.corpus_works,
-            equal_parts=line.equal_parts,
-            filter=request.filter if where.narrows else None,
-            works_newer_than_calibration=owed.newer,
-            calibration_outdated=owed.outdated,
-            prompt_agreement=query.prompt_agreement,
-        )
+        if key is None:
+            return replace(answer, timings=stopwatch.timings())
+        # As it was recorded: it may be the answer of another gateway, to the same request.
+        return await self._repeats.earlier(key) or answer
 
     async def _embedded(
         self, picture: RgbPixels, prompt: str, release: ServedRelease, deadline: Deadline
@@ -295,9 +296,16 @@ class Attribute:
         return kept
 
     def _record(
-        self, request: AttributionRequest, release: ServedRelease, picture: bytes, stored: dict[str, Any]
-    ) -> tuple[str, AuditedAccuracy]:
-        """Record the answer in the ledger, with an audit for a sampled few. Blocks."""
+        self,
+        request: AttributionRequest,
+        release: ServedRelease,
+        picture: bytes,
+        stored: dict[str, Any],
+        answer: AttributionAnswer,
+        key: RequestKey | None,
+    ) -> AttributionAnswer:
+        """Record the answer in the ledger, with an audit for a sampled few, and complete it. Blocks."""
+        answer = replace(answer, accuracy=self._releases.accuracy(release.summary.name))
         attribution_id = self._ledger.record_attribution(
             release=release.summary.name,
             generator=request.generator,
@@ -309,14 +317,40 @@ class Attribute:
             owner=request.caller,
             # An audit judges a list of all works, so lists that a filter restricts are not sampled.
             with_audit=stored["filter"] is None and self._random.random() < self._chance_of_audit(stored),
+            once=ReplyOnce(key, lambda own_id: reply_of(replace(answer, attribution_id=own_id)))
+            if key
+            else None,
         )
-        return attribution_id, self._releases.accuracy(release.summary.name)
+        return replace(answer, attribution_id=attribution_id)
 
     def _chance_of_audit(self, stored: dict[str, Any]) -> float:
         """Probability that an answer is audited: greater where picture and prompt disagree."""
         agreement = stored["prompt_agreement"]
         is_low = agreement is not None and agreement < LOW_PROMPT_AGREEMENT
         return min(self._audit_fraction * _LOW_AGREEMENT_AUDITS, 1.0) if is_low else self._audit_fraction
+
+
+def _answer_of(line: Credited, query: EmbeddedQuery, owed: Owed, release: ServedRelease) -> AttributionAnswer:
+    """The answer before it is recorded, without its id, its accuracy and its timings."""
+    return AttributionAnswer(
+        "",
+        line.works,
+        line.contributors,
+        line.remainder,
+        release.summary,
+        _NO_TIMINGS,
+        _NO_ACCURACY,
+        concentration=line.concentration,
+        remainder_low=line.remainder_ends[0],
+        remainder_high=line.remainder_ends[1],
+        coverage=line.coverage,
+        ood_score=query.ood_score,
+        corpus_works=line.corpus_works,
+        equal_parts=line.equal_parts,
+        works_newer_than_calibration=owed.newer,
+        calibration_outdated=owed.outdated,
+        prompt_agreement=query.prompt_agreement,
+    )
 
 
 # Looking up the rows takes milliseconds, and they change only with a withdrawal.

@@ -36,6 +36,8 @@ class AttributionRequest:
     """Restriction of the listed works; None for all works."""
     caller: str = ""
     """On whose behalf it is asked: the owner of the API key; empty where no key is needed."""
+    request_id: str = ""
+    """Id under which the caller may repeat the request; empty: none."""
 
     def check(self) -> None:
         """Raise InvalidInput for a wrong prompt, generator or k. The picture is checked on decoding."""
