@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 _LIFE = timedelta(days=1)
@@ -47,18 +47,34 @@ class CertificateAuthority:
         self.certificate = directory / "authority.pem"
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *hosts: str) -> ServerCertificate:
-        """A server's certificate for host names and IP addresses, by default those of this machine."""
+    def issue(
+        self,
+        *hosts: str,
+        name: str = "server",
+        expired: bool = False,
+        with_rsa: bool = False,
+        directory: Path | None = None,
+    ) -> ServerCertificate:
+        """A certificate for host names and IP addresses, by default those of this machine.
+
+        Args:
+            hosts: Whom it names; clients may show it too.
+            name: Name of its files.
+            expired: Whether it has expired an hour ago.
+            with_rsa: Whether its key is one of RSA instead of an elliptic curve.
+            directory: Where its files are written; None: beside the authority's.
+        """
         names = [_general_name(host) for host in hosts or ("localhost", "127.0.0.1")]
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65_537, 2_048) if with_rsa else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(names[0].value))])
         signed = (
-            _builder(subject, self._name, key.public_key())
+            _builder(subject, self._name, key.public_key(), timedelta(hours=-1) if expired else _LIFE)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        files = ServerCertificate(self._directory / "server.pem", self._directory / "server.key")
+        place = directory or self._directory
+        files = ServerCertificate(place / f"{name}.pem", place / f"{name}.key")
         files.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         files.key.write_bytes(
             key.private_bytes(
@@ -71,7 +87,10 @@ class CertificateAuthority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    life: timedelta = _LIFE,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -81,7 +100,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _LIFE)
-        .not_valid_after(now + _LIFE)
+        .not_valid_after(now + life)
     )
 
 

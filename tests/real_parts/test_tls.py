@@ -1,7 +1,6 @@
 """Jobs go to a Redis behind TLS, and to no server with a certificate of another authority.
 
-Of Creditline's connections, those to Redis (`rediss://`) and to the ledger's database can be encrypted by
-settings alone; the gateway and the embedder serve plain text and rely on a proxy in front of them.
+The gateway's and the embedder's own TLS is tested beside them.
 """
 
 from __future__ import annotations

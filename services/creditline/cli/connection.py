@@ -32,11 +32,13 @@ def gateway_client(target: str | None, api_key: str | None, state_directory: Pat
 
     Args:
         target: `host:port` of the gateway; None selects the running local stack, or the default address
-            if there is none.
+            if there is none. All but the local stack are reached by TLS where CREDITLINE_GATEWAY_TLS_CA
+            names the authorities of their certificates.
         api_key: API key; None uses that of the local stack.
         state_directory: State directory of the local stack; None uses its settings.
     """
     from creditline.client import CreditlineClient
+    from creditline.credentials.settings import GatewayTlsSettings
     from creditline.local.settings import LocalSettings
     from creditline.local.state import StateDirectory
     from creditline.settings import read_settings
@@ -45,4 +47,5 @@ def gateway_client(target: str | None, api_key: str | None, state_directory: Pat
         state = StateDirectory(state_directory or read_settings(LocalSettings).state_directory).read()
         if state is not None and state.gateway_target:
             return CreditlineClient(state.gateway_target, api_key=api_key or state.api_key)
-    return CreditlineClient(target or _DEFAULT_TARGET, api_key=api_key)
+    tls = read_settings(GatewayTlsSettings).tls_to_gateway
+    return CreditlineClient(target or _DEFAULT_TARGET, api_key=api_key, tls=tls)

@@ -101,11 +101,13 @@ def _embedded(
     index: WorkIndex, build: str, picture: bytes, prompt: str, embedder: str | None
 ) -> NDArray[np.float32]:
     """The picture's vector by the release that made the collection's vectors."""
+    from creditline.credentials.settings import EmbedderTlsSettings
     from creditline.embedder_client.queries import embed_query
     from creditline.embedder_client.works import WorkEmbedder
     from creditline.index.encoders import check_encoder, recorded_encoder
     from creditline.index.ingest.vectors import SourceFeatures
     from creditline.pictures.queries import query_pixels
+    from creditline.settings import read_settings
 
     recorded = recorded_encoder(index, build)
     if recorded == SourceFeatures().fingerprint:
@@ -119,7 +121,8 @@ def _embedded(
             "no local stack is running whose embedder could be asked; name one with --embedder HOST:PORT",
             field="embedder",
         )
-    with WorkEmbedder(embedder) as encoder:
+    tls = read_settings(EmbedderTlsSettings).tls_to_embedder
+    with WorkEmbedder(embedder, tls=tls) as encoder:
         fingerprint, dimension = encoder.fingerprint, encoder.dimension
         release = encoder.release
     check_encoder(index, build, fingerprint)
@@ -136,6 +139,7 @@ def _embedded(
         release=release,
         dimension=dimension,
         deadline_seconds=_SECONDS,
+        tls=tls,
     ).vector
 
 

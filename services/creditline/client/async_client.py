@@ -29,6 +29,7 @@ from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, 
 from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, Picture
 from creditline.client.concurrent import AsyncGateway
 from creditline.client.options import RETRIES, CallOptions
+from creditline.credentials.tls_files import TlsFiles
 from creditline.retries import RetryPolicy
 
 
@@ -43,6 +44,7 @@ class AsyncCreditlineClient:
         target: str,
         *,
         api_key: str | None = None,
+        tls: TlsFiles | None = None,
         timeout_seconds: float = 10.0,
         retries: RetryPolicy = RETRIES,
         hedge_after_seconds: float | None = None,
@@ -50,7 +52,7 @@ class AsyncCreditlineClient:
     ) -> None:
         """Arguments and errors are those of `CreditlineClient`."""
         options = CallOptions(timeout_seconds, retries, hedge_after_seconds, keepalive_seconds)
-        self._gateway = AsyncGateway(target, options, api_key)
+        self._gateway = AsyncGateway(target, options, api_key, tls)
 
     async def __aenter__(self) -> Self:
         return self

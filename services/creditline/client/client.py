@@ -29,6 +29,7 @@ from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, 
 from creditline.client.blocking import BlockingGateway
 from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, Picture
 from creditline.client.options import RETRIES, CallOptions
+from creditline.credentials.tls_files import TlsFiles
 from creditline.retries import RetryPolicy
 
 
@@ -45,6 +46,7 @@ class CreditlineClient:
         target: str,
         *,
         api_key: str | None = None,
+        tls: TlsFiles | None = None,
         timeout_seconds: float = 10.0,
         retries: RetryPolicy = RETRIES,
         hedge_after_seconds: float | None = None,
@@ -54,6 +56,8 @@ class CreditlineClient:
         Args:
             target: Address of the gateway, `host:port`.
             api_key: Key that is sent with every call; None sends none.
+            tls: Authorities of the gateway's certificate, and the client's own certificate where the gateway
+                requires one; `TlsFiles()` trusts public authorities. None: no TLS.
             timeout_seconds: Longest duration of a call with all its retries. Withdrawal requests have 30
                 seconds.
             retries: Number of attempts, and the delays between them; `options.NO_RETRIES` sends calls once.
@@ -62,10 +66,11 @@ class CreditlineClient:
                 waits.
 
         Raises:
-            InvalidInput: A time is out of range.
+            InvalidInput: A time is out of range, or a file of TLS holds something else.
+            NotReady: A file of TLS cannot be read, or its certificate is not valid now.
         """
         options = CallOptions(timeout_seconds, retries, hedge_after_seconds, keepalive_seconds)
-        self._gateway = BlockingGateway(target, options, api_key)
+        self._gateway = BlockingGateway(target, options, api_key, tls)
 
     def __enter__(self) -> Self:
         return self

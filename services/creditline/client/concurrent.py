@@ -13,6 +13,8 @@ from creditline.client.attempts import Attempts
 from creditline.client.calls import Answer, Call, Listed, Page
 from creditline.client.errors import is_transient
 from creditline.client.options import CallOptions
+from creditline.credentials.channels import open_async_channel
+from creditline.credentials.tls_files import TlsFiles
 
 _PREFIX = "/creditline.v1."
 
@@ -24,13 +26,19 @@ class AsyncGateway:
         target: `host:port` of the gateway.
         options: How calls are sent.
         api_key: Key that is sent with every call; None sends none.
+        tls: Files of this end; None: no TLS.
+
+    Raises:
+        CreditlineError: The files cannot be used; see `TlsFiles.read`.
     """
 
-    def __init__(self, target: str, options: CallOptions, api_key: str | None) -> None:
+    def __init__(
+        self, target: str, options: CallOptions, api_key: str | None, tls: TlsFiles | None = None
+    ) -> None:
         self._target = target
         self._options = options
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
-        self._channel = grpc.aio.insecure_channel(target, options=options.channel)
+        self._channel = open_async_channel(target, tls, options.channel)
         self._random = random.Random()
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ import grpc
 
 from creditline import errors
 from creditline.api.error_metadata import read_error
+from creditline.credentials.handshakes import handshake_problem
 
 # For failures outside the gateway's own code.
 _BY_STATUS: dict[grpc.StatusCode, type[errors.CreditlineError]] = {
@@ -55,6 +56,11 @@ def _raised_by_gateway(failure: grpc.RpcError) -> errors.CreditlineError:
 
 def _unavailable_message(code: grpc.StatusCode, message: str, target: str) -> str:
     if code == grpc.StatusCode.UNAVAILABLE:
+        if problem := handshake_problem(message):
+            return (
+                f"there is no TLS connection to the gateway at {target}: {problem}; correct the authorities"
+                " that this client trusts, or the gateway's certificate"
+            )
         return (
             f"the gateway does not answer at {target} ({message}); start it with `creditline local up`, or "
             "correct the target"

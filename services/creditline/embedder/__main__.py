@@ -25,6 +25,8 @@ def main() -> int:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         # Torch takes seconds to import, so wrong settings and a missing release are reported before it.
         settings = read_settings(EmbedderSettings)
+        if settings.tls_of_embedder is not None:
+            settings.tls_of_embedder.read()
         open_release(settings.release_directory)
         from creditline.embedder.server import serve
 

@@ -17,11 +17,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
+from creditline.credentials.servers import grpc_server_credentials
 from creditline.devices import choose_device
 from creditline.embedder.batcher import Batcher, BatchLimits
 from creditline.embedder.metrics import EmbedderMetrics
+from creditline.embedder.metrics_server import metrics_server
 from creditline.embedder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.embedder.service import EmbedderService
 from creditline.embedder.settings import EmbedderSettings
@@ -118,13 +119,10 @@ class EmbedderServer:
     def _serve_metrics(self, resources: contextlib.AsyncExitStack, metrics: EmbedderMetrics) -> int:
         host, port = self._settings.embedder_host, self._settings.embedder_metrics_port
         try:
-            server, thread = start_http_server(port, host, metrics.registry)
+            serving = metrics_server(host, port, metrics.registry, self._settings.tls_of_embedder)
+            return resources.enter_context(serving)
         except OSError as failure:
             raise _port_in_use(host, port, "CREDITLINE_EMBEDDER_METRICS_PORT") from failure
-        resources.callback(thread.join)
-        resources.callback(server.server_close)
-        resources.callback(server.shutdown)
-        return int(server.server_port)
 
     async def _serve(self, resources: contextlib.AsyncExitStack, service: EmbedderService) -> int:
         host, port = self._settings.embedder_host, self._settings.embedder_port
@@ -134,14 +132,20 @@ class EmbedderServer:
         add_EmbedderServicer_to_server(service, server)
         reflection.enable_server_reflection((_SERVICE, HEALTH, reflection.SERVICE_NAME), server)
         try:
-            bound = server.add_insecure_port(f"{host}:{port}")
+            bound = self._bind(server, f"{host}:{port}")
         except RuntimeError as failure:
             raise _port_in_use(host, port, "CREDITLINE_EMBEDDER_PORT") from failure
         await server.start()
         for name in ("", _SERVICE):
             await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         resources.push_async_callback(self._stop, server, health_servicer)
-        return int(bound)
+        return bound
+
+    def _bind(self, server: Any, address: str) -> int:
+        tls = self._settings.tls_of_embedder
+        if tls is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, grpc_server_credentials(tls)))
 
     async def _stop(self, server: Any, health_servicer: Any) -> None:
         await health_servicer.enter_graceful_shutdown()

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from pydantic import Field
 
+from creditline.credentials.settings import EmbedderTlsSettings
 from creditline.device_setting import AUTO, DeviceSetting
 from creditline.observability.settings import ObservedSettings
 from creditline.release import reference_release_directory
 from creditline.settings import Port, user_cache_directory
 
 
-class EmbedderSettings(ObservedSettings):
-    """Addresses, model and batch limits of the embedder."""
+class EmbedderSettings(EmbedderTlsSettings, ObservedSettings):
+    """Addresses, TLS, model and batch limits of the embedder."""
 
     device: DeviceSetting = AUTO
     """Device of towers and encoder: `auto`, `cpu`, `cuda` or `cuda:N` (see `creditline.devices`)."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import grpc
 
+from creditline.credentials.handshakes import handshake_problem
 from creditline.errors import (
     CreditlineError,
     DeadlineExceeded,
@@ -41,6 +42,12 @@ def embedder_failure(target: str, failure: grpc.RpcError) -> CreditlineError:
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return ResourceExhausted(f"the embedder at {target} is overloaded ({details}); retry later")
         case grpc.StatusCode.UNAVAILABLE:
+            if problem := handshake_problem(details):
+                return Unavailable(
+                    f"there is no TLS connection to the embedder at {target}: {problem}; correct"
+                    " CREDITLINE_EMBEDDER_TLS_CA here, or the embedder's certificate",
+                    service="embedder",
+                )
             return Unavailable(
                 f"the embedder does not answer at {target}; start it with `creditline local up` or "
                 "`python -m creditline.embedder`, or correct CREDITLINE_EMBEDDER_TARGET",

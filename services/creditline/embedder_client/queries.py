@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.credentials.channels import FollowingStub
+from creditline.credentials.tls_files import TlsFiles
 from creditline.embedder_client.channel import channel_options
 from creditline.embedder_client.failures import translate_errors
 from creditline.embedder_client.pixels import pixels_message
@@ -35,16 +36,19 @@ class EmbedderClient:
 
     Args:
         target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
+        tls: Files of this end, followed while they change; None: no TLS.
+
+    Raises:
+        CreditlineError: The files cannot be used; see `TlsFiles.read`.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tls: TlsFiles | None = None) -> None:
         self.target = target
-        self._channel = grpc.aio.insecure_channel(target, options=channel_options())
-        self._stub = EmbedderStub(self._channel)
+        self._embedder = FollowingStub(EmbedderStub, target, tls, channel_options())
 
     async def close(self) -> None:
         """Close the channel."""
-        await self._channel.close()
+        await self._embedder.close()
 
     async def embed(
         self, picture: RgbPixels, prompt: str, *, release: str, dimension: int, deadline_seconds: float
@@ -71,7 +75,7 @@ class EmbedderClient:
         item = proto.EmbedRequest.Item(pixels=pixels_message(picture), text=prompt)
         request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release)
         with translate_errors(self.target):
-            response = await self._stub.Embed(request, timeout=deadline_seconds)
+            response = await self._embedder.stub.Embed(request, timeout=deadline_seconds)
         return self._checked_query(response, release, dimension)
 
     async def loaded_release(self, *, deadline_seconds: float) -> str:
@@ -82,7 +86,7 @@ class EmbedderClient:
             DeadlineExceeded: The embedder did not answer in time.
         """
         with translate_errors(self.target):
-            answer = await self._stub.GetEncoder(proto.GetEncoderRequest(), timeout=deadline_seconds)
+            answer = await self._embedder.stub.GetEncoder(proto.GetEncoderRequest(), timeout=deadline_seconds)
         return str(answer.release)
 
     def _checked_query(self, response: proto.EmbedResponse, release: str, dimension: int) -> EmbeddedQuery:
@@ -108,7 +112,14 @@ class EmbedderClient:
 
 
 def embed_query(
-    target: str, picture: RgbPixels, prompt: str, *, release: str, dimension: int, deadline_seconds: float
+    target: str,
+    picture: RgbPixels,
+    prompt: str,
+    *,
+    release: str,
+    dimension: int,
+    deadline_seconds: float,
+    tls: TlsFiles | None = None,
 ) -> EmbeddedQuery:
     """Embed one query outside an event loop; arguments and errors are those of `EmbedderClient.embed`.
 
@@ -119,10 +130,11 @@ def embed_query(
         release: Name of the release whose encoder is required.
         dimension: Dimension of that release's vectors.
         deadline_seconds: Time that the call may take.
+        tls: Files of this end; None: no TLS.
     """
 
     async def embed() -> EmbeddedQuery:
-        client = EmbedderClient(target)
+        client = EmbedderClient(target, tls)
         try:
             return await client.embed(
                 picture, prompt, release=release, dimension=dimension, deadline_seconds=deadline_seconds

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from creditline.corpus.sources import Found
 from creditline.corpus.works import Work
+from creditline.credentials.channels import open_channel
+from creditline.credentials.tls_files import TlsFiles
 from creditline.embedder_client.channel import channel_options
 from creditline.embedder_client.failures import translate_errors
 from creditline.embedder_client.pixels import pixels_message
@@ -53,18 +55,20 @@ class WorkEmbedder:
     Args:
         target: `host:port`, or `dns:///host:port`; calls are spread over all addresses of the host.
         retries: Policy for a batch while the embedder is unavailable or overloaded.
+        tls: Files of this end, as they are at the start; None: no TLS.
 
     Raises:
         Unavailable: No embedder answers at the start.
+        CreditlineError: The files cannot be used; see `TlsFiles.read`.
     """
 
-    def __init__(self, target: str, retries: RetryPolicy = FIVE_MINUTES) -> None:
+    def __init__(self, target: str, retries: RetryPolicy = FIVE_MINUTES, tls: TlsFiles | None = None) -> None:
         self._target = target
         self._retries = retries
         # Differs from process to process, so that loaders that failed together do not retry together.
         self._rng = random.Random()
         self._preparers = ThreadPoolExecutor(_PREPARERS, "prepare")
-        self._channel = grpc.insecure_channel(target, options=channel_options())
+        self._channel = open_channel(target, tls, channel_options())
         self._stub = EmbedderStub(self._channel)
         try:
             self._encoder = self._loaded_encoder()

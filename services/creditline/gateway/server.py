@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -107,22 +108,28 @@ class Gateway:
             refused=partial(metrics.refused, "http"),
             limits=self._limits,
             grace_seconds=settings.stop_grace_seconds,
+            tls=settings.tls_of_gateway,
         )
         resources.push_async_callback(http.stop)
         if settings.gateway_metrics_port is not None:
             self.metrics_port = await self._serve_metrics(
                 resources, settings.gateway_metrics_port, operator_app(use_cases, metrics)
             )
-        self.grpc_port = await rpc.start(settings.gateway_host, settings.gateway_grpc_port)
+        self.grpc_port = await rpc.start(
+            settings.gateway_host, settings.gateway_grpc_port, settings.tls_of_gateway
+        )
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)
 
     async def _serve_metrics(self, resources: contextlib.AsyncExitStack, port: int, app: ASGIApp) -> int:
+        tls = self._settings.tls_of_gateway
         server = HttpServer(
             app,
             refused=lambda reason: None,
             limits=self._limits,
             grace_seconds=0.0,
             setting="gateway_metrics_port",
+            # Readers of metrics need no certificate of their own.
+            tls=replace(tls, ca=None) if tls else None,
         )
         resources.push_async_callback(server.stop)
         return await server.start(self._settings.gateway_host, port)
@@ -154,7 +161,7 @@ class Gateway:
         corpus = corpus_of(stored, settings.corpus_file)
         release = open_served_release(stored, corpus)
         broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
-        embedder = EmbedderClient(settings.embedder_target)
+        embedder = EmbedderClient(settings.embedder_target, settings.tls_to_embedder)
         resources.push_async_callback(embedder.close)
         search = WorkSearch.connect(settings.qdrant_host, settings.qdrant_grpc_port)
         resources.push_async_callback(search.close)

@@ -9,6 +9,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from creditline.credentials.settings import EmbedderTlsSettings, GatewayTlsSettings, server_files
+from creditline.credentials.tls_files import TlsFiles
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.ledger import default_ledger_url
 from creditline.observability.settings import ObservedSettings
@@ -16,7 +18,7 @@ from creditline.pictures.decoding import MOST_PIXELS
 from creditline.settings import Port
 
 
-class GatewaySettings(ObservedSettings):
+class GatewaySettings(GatewayTlsSettings, EmbedderTlsSettings, ObservedSettings):
     """Addresses of the gateway and of the services that it depends on, and its limits."""
 
     gateway_host: str = "127.0.0.1"
@@ -79,6 +81,15 @@ class GatewaySettings(ObservedSettings):
     def keys(self) -> frozenset[str]:
         """The admin API keys of the environment."""
         return frozenset(key.strip() for key in self.api_keys.split(",") if key.strip())
+
+    @property
+    def tls_of_gateway(self) -> TlsFiles | None:
+        """Files of both faces; None: no TLS.
+
+        Raises:
+            InvalidInput: Authorities are given without a certificate.
+        """
+        return server_files(self.gateway_tls_files)
 
     @model_validator(mode="after")
     def _anonymous_only_on_loopback(self) -> Self:

@@ -12,9 +12,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from creditline.credentials.settings import EmbedderTlsSettings, GatewayTlsSettings
 from creditline.errors import Conflict, NotReady
 from creditline.local.health import answers, http_answers
 from creditline.local.processes import ServicePlan
+from creditline.settings import ServiceSettings
 
 LOOPBACK = "127.0.0.1"
 # In start order; services of one row start at the same time.
@@ -165,7 +167,16 @@ class StackPlan:
             "THP_MEM_ALLOC_ENABLE": "1",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
-        return {name: value for name, value in settings.items() if value}
+        return {**self._plain_text(), **{name: value for name, value in settings.items() if value}}
+
+    def _plain_text(self) -> dict[str, str]:
+        """No TLS between services on loopback addresses, whatever is set outside."""
+        kinds: dict[str, type[ServiceSettings]] = {
+            "gateway": GatewayTlsSettings,
+            "embedder": EmbedderTlsSettings,
+        }
+        present = (kind for name, kind in kinds.items() if name in self.services)
+        return {f"CREDITLINE_{name}".upper(): "" for kind in present for name in kind.model_fields}
 
     def _ports_of_present_services(self) -> dict[str, str]:
         ports = self.ports

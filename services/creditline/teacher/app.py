@@ -118,7 +118,7 @@ def check_addition(release: str, addition: str, queries: int, works: int) -> dic
         Ledger.open(settings.ledger_url) as ledger,
         WorkIndex.connect(qdrant.host, qdrant.grpc_port, qdrant.timeout_seconds) as index,
     ):
-        plan = CheckPlan(settings.embedder_target, queries=queries, works=works)
+        plan = CheckPlan(settings.embedder_target, queries=queries, works=works, tls=settings.tls_to_embedder)
         outcome = check_calibration(worker.loader.get(), ledger, index, release, addition, plan)
     return asdict(outcome)
 

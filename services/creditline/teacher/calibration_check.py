@@ -22,6 +22,7 @@ from scipy import stats
 
 from creditline.attribution.unlearning.teacher import Query
 from creditline.calibration import Calibration
+from creditline.credentials.tls_files import TlsFiles
 from creditline.embedder_client.queries import embed_query
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.index import WorkIndex
@@ -51,6 +52,8 @@ class CheckPlan:
     """Number of pictures of each kind."""
     works: int = 48
     """Number of works of the kind, and of the others, that are labelled for each picture."""
+    tls: TlsFiles | None = None
+    """Files of TLS to the embedder; None: no TLS."""
 
     def __post_init__(self) -> None:
         if self.queries < 2 or self.works < _LEAST_WORKS:
@@ -200,6 +203,7 @@ class _Check:
             release=known.release,
             dimension=known.vectors.shape[1],
             deadline_seconds=_EMBED_SECONDS,
+            tls=self.plan.tls,
         ).vector
         calibration: Calibration = known.calibration
         return calibration.expected_positive(self._vectors(rows) @ vector)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from creditline.corpus.sources import Found, Source, open_source
 from creditline.corpus.withdrawn import Withdrawn
+from creditline.credentials.settings import EmbedderTlsSettings
 from creditline.embedder_client.works import WorkEmbedder
 from creditline.errors import InvalidInput
 from creditline.index.encoders import check_encoder, record_encoder
@@ -24,6 +25,7 @@ from creditline.index.ingest.ingest import (
 )
 from creditline.index.ingest.vectors import SourceFeatures, WorkVectors
 from creditline.index.works import WorkIndex
+from creditline.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class IngestJob:
         if self.embedder is None:
             yield SourceFeatures()
             return
-        with WorkEmbedder(self.embedder) as works:
+        tls = read_settings(EmbedderTlsSettings).tls_to_embedder
+        with WorkEmbedder(self.embedder, tls=tls) as works:
             yield works
 
 

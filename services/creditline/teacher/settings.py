@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from creditline.credentials.settings import EmbedderTlsSettings
 from creditline.device_setting import AUTO, DeviceSetting
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.jobs.celery_app import RESULT_SECONDS, VISIBILITY_SECONDS
@@ -26,7 +27,7 @@ def reference_artifacts() -> Path:
     return Path(str(files("creditline.attribution") / "reference"))
 
 
-class TeacherSettings(ObservedSettings):
+class TeacherSettings(EmbedderTlsSettings, ObservedSettings):
     """Settings of a teacher worker."""
 
     broker_url: BrokerUrl = DEFAULT_BROKER_URL

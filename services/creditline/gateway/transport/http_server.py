@@ -12,6 +12,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from creditline.credentials.servers import https_context
+from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
 from creditline.gateway.transport.http_connection import FrontConnection
 from creditline.gateway.transport.limits import MOST_HEAD_BYTES, Limits
@@ -37,6 +39,10 @@ class HttpServer:
         limits: Limits of what callers can hold or delay.
         grace_seconds: Time that running requests have to finish after a stop.
         setting: Name of the gateway's setting of the port, for errors.
+        tls: Files of TLS, followed while they change; None: no TLS.
+
+    Raises:
+        CreditlineError: The files cannot be used; see `TlsFiles.read`.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class HttpServer:
         limits: Limits,
         grace_seconds: float,
         setting: str = "gateway_http_port",
+        tls: TlsFiles | None = None,
     ) -> None:
         self._setting = setting
         connection: Any = partial(FrontConnection, refused=refused, limits=limits)
@@ -60,6 +67,8 @@ class HttpServer:
             access_log=False,
             timeout_graceful_shutdown=max(1, round(grace_seconds)),
         )
+        config.load()
+        config.ssl = https_context(tls) if tls else None
         self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None
 

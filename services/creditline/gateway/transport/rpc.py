@@ -15,6 +15,8 @@ from creditline.api.contributors import merge_message, merge_status_message, rea
 from creditline.api.releases import release_response
 from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
 from creditline.api.works import work_message
+from creditline.credentials.servers import grpc_server_credentials
+from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.application import UseCases
@@ -275,11 +277,26 @@ class RpcServer:
             (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
 
-    async def start(self, host: str, port: int) -> int:
-        """Start to listen, and return the port. Raises InvalidInput when the address cannot be bound."""
+    async def start(self, host: str, port: int, tls: TlsFiles | None = None) -> int:
+        """Start to listen, and return the port.
+
+        Args:
+            host: Address to listen on.
+            port: Port; 0 picks a free one.
+            tls: Files of TLS, followed while they change; None: no TLS.
+
+        Raises:
+            InvalidInput: The address cannot be bound.
+            CreditlineError: The files cannot be used; see `TlsFiles.read`.
+        """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        credentials = grpc_server_credentials(tls) if tls else None
         try:
-            bound = self._server.add_insecure_port(address)
+            bound = (
+                self._server.add_secure_port(address, credentials)
+                if credentials
+                else self._server.add_insecure_port(address)
+            )
         except RuntimeError as error:
             raise InvalidInput(
                 f"the gateway cannot listen on {address}; another process may use it: set "

@@ -1,0 +1,4 @@
+"""Certificates, keys and secrets in files: checked at a start, followed while a service runs.
+
+Public modules: `channels`, `handshakes`, `servers`, `settings`, `tls_files`.
+"""
