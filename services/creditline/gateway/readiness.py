@@ -77,7 +77,7 @@ class ReadinessCheck:
         dependencies = await asyncio.gather(
             _state("embedder", self._check_embedder()),
             _state("qdrant", self._check_qdrant()),
-            _state("ledger", asyncio.to_thread(self._ledger.ping)),
+            _state("ledger", self._ledger.threads.read(self._ledger.ping)),
             _state("decoder", self._check_decoders()),
             _state("redis", asyncio.to_thread(self._broker.ping)),
             _state(_WITHDRAWALS, self._check_withdrawals()),

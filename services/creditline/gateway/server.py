@@ -46,12 +46,14 @@ from creditline.gateway.use_cases.withdrawals import Withdrawals
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex, WorkSearch
-from creditline.ledger import Ledger
+from creditline.ledger import Ledger, StoreLimits
 from creditline.observability.process_metrics import Build, expose_process
 from creditline.release import ENCODER, Release, open_release, reference_release_directory
 from creditline.release.parts import corpus_of
 
 _INDEX_SECONDS = 10.0
+# Callers wait for the ledger, so it fails sooner here than for an operator's commands.
+_LEDGER_LIMITS = StoreLimits(lock_seconds=2.0, statement_seconds=4.0)
 _LIMITS = Limits()
 _log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ class Gateway:
         settings, metrics = self._settings, GatewayMetrics()
         stored = open_release(settings.release_directory or reference_release_directory())
         expose_process(metrics.registry, _build(stored, settings))
-        ledger = resources.enter_context(Ledger.open(settings.ledger_url))
+        ledger = resources.enter_context(Ledger.open(settings.ledger_url, limits=_LEDGER_LIMITS))
         access = self._open_access(resources, metrics, ledger)
         decoders = await resources.enter_async_context(
             DecoderPool(_pool_plan(settings), DecoderMetrics(metrics.registry))

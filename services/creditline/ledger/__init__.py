@@ -24,5 +24,6 @@ from creditline.ledger.records import Withdrawal as Withdrawal
 from creditline.ledger.records import WithdrawalAction as WithdrawalAction
 from creditline.ledger.records import WithdrawalKind as WithdrawalKind
 from creditline.ledger.settings import LedgerSettings as LedgerSettings
+from creditline.ledger.store import StoreLimits as StoreLimits
 from creditline.ledger.store import default_ledger_url as default_ledger_url
 from creditline.ledger.store import ledger_exists as ledger_exists

@@ -46,8 +46,9 @@ from creditline.ledger.records import (
 )
 from creditline.ledger.requests import check_request
 from creditline.ledger.statistics import LedgerStatistics, ledger_statistics
-from creditline.ledger.store import Store
+from creditline.ledger.store import Store, StoreLimits
 from creditline.ledger.tables import attributions, audits, outbox
+from creditline.ledger.threads import LedgerThreads
 from creditline.ledger.verification import verified_chains
 from creditline.ledger.withdrawals import (
     append_request,
@@ -86,22 +87,28 @@ class Ledger:
         self._clock = clock
         self.keys = KeyRegistry(store, clock)
         """The API keys of the deployment."""
+        self.threads = LedgerThreads()
+        """Threads for calls from an event loop."""
 
     @classmethod
-    def open(cls, url: str, *, clock: Callable[[], datetime] = _now) -> Self:
+    def open(
+        cls, url: str, *, clock: Callable[[], datetime] = _now, limits: StoreLimits | None = None
+    ) -> Self:
         """Connect to the database and upgrade its schema.
 
         Args:
             url: `sqlite:///FILE` or a PostgreSQL URL.
             clock: Returns the current time, with a time zone.
+            limits: Longest times that transactions wait.
 
         Raises:
             InvalidInput: The URL does not name a database that can hold a ledger.
         """
-        return cls(Store.open(url), clock)
+        return cls(Store.open(url, limits), clock)
 
     def close(self) -> None:
-        """Close all connections to the database."""
+        """End the threads, and close all connections to the database."""
+        self.threads.close()
         self._store.close()
 
     def __enter__(self) -> Self:

@@ -6,6 +6,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,17 +17,40 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from creditline.errors import InvalidInput, Unavailable
 from creditline.retries import RetryPolicy
 from creditline.settings import user_state_directory
 
-_BUSY_SECONDS = 20
 _CONNECT_SECONDS = 5
-_WHILE_BUSY = RetryPolicy.polling(0.02, for_seconds=_BUSY_SECONDS)
+# Processes that start together upgrade the schema one after the other.
+_UPGRADE_SECONDS = 60
+_WHILE_BUSY = RetryPolicy.polling(0.02, for_seconds=20)
+# A connection whose other end is silent is given up after half a minute, while bytes are sent after ten seconds.
+_TCP = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 10_000,
+}
 # Key of the PostgreSQL advisory lock that serialises writers; any fixed number.
 _WRITER_LOCK = 0x63726564
 _WRITES = "creditline_writes"
+_PATIENT = "creditline_patient"
+_LOCKED_RETRY_SECONDS = 2.0
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True)
+class StoreLimits:
+    """Longest times that a transaction waits; past them, calls raise Unavailable."""
+
+    lock_seconds: float = 20.0
+    """Waiting for the lock of another transaction."""
+    statement_seconds: float = 60.0
+    """One statement, on database servers."""
 
 
 def default_ledger_url() -> str:
@@ -60,19 +85,20 @@ class Store:
         """Called with the time that each write transaction waited until it could write, in seconds."""
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, limits: StoreLimits | None = None) -> Self:
         """Connect to the database and upgrade its schema; safe while other processes do the same.
 
         Args:
             url: `sqlite:///FILE` or a PostgreSQL URL.
+            limits: Longest times that transactions wait; the upgrade may take longer.
 
         Raises:
             InvalidInput: The URL does not name a database that can hold a ledger.
             Unavailable: The database does not answer.
         """
-        store = cls(_engine(_parsed(url)))
+        store = cls(_engine(_parsed(url), limits or StoreLimits()))
         try:
-            with store.transaction(writes=True) as connection:
+            with store._upgrading() as connection:
                 _upgrade(connection)
         except BaseException:
             store.close()
@@ -102,19 +128,44 @@ class Store:
             Unavailable: The database does not answer.
         """
         began = time.perf_counter()
+        with self._begun({_WRITES: writes}) as connection:
+            if writes:
+                _lock_writers(connection)
+                self.on_write_wait(time.perf_counter() - began)
+            yield connection
+
+    @contextmanager
+    def _upgrading(self) -> Iterator[Connection]:
+        """A write transaction whose statements and locks may take long."""
+        with self._begun({_WRITES: True, _PATIENT: True}) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text(f"SET LOCAL lock_timeout = '{_UPGRADE_SECONDS}s'"))
+            _lock_writers(connection)
+            yield connection
+
+    @contextmanager
+    def _begun(self, options: dict[str, Any]) -> Iterator[Connection]:
         try:
-            connected = self._engine.connect().execution_options(**{_WRITES: writes})
+            connected = self._engine.connect().execution_options(**options)
             with connected as connection, connection.begin():
-                if writes and connection.dialect.name == "postgresql":
-                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
-                if writes:
-                    self.on_write_wait(time.perf_counter() - began)
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise self._unavailable(error) from error
+        except PoolTimeout as error:
+            raise Unavailable(
+                "all connections to the ledger are in use; see the state of its database", service="ledger"
+            ) from error
 
     def _unavailable(self, error: DBAPIError) -> Unavailable:
         where = self._engine.url.render_as_string(hide_password=True)
+        if _is_locked(error.orig):
+            return Unavailable(
+                f"another process holds a lock in the ledger at {where} ({error.orig}); retry later, or end"
+                " the process",
+                service="ledger",
+                retry_after_seconds=_LOCKED_RETRY_SECONDS,
+            )
         return Unavailable(
             f"the ledger at {where} failed: {error.orig}; start its database or correct "
             "CREDITLINE_LEDGER_URL",
@@ -138,9 +189,11 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, limits: StoreLimits) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_SECONDS})
+        return create_engine(
+            url, pool_pre_ping=True, pool_timeout=limits.lock_seconds, connect_args=_server_options(url, limits)
+        )
     path = Path(str(url.database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,10 +203,24 @@ def _engine(url: URL) -> Engine:
             " set CREDITLINE_LEDGER_URL to another place",
             field="ledger_url",
         ) from error
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(url, pool_timeout=limits.lock_seconds, connect_args={"timeout": _UPGRADE_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", partial(_begin_sqlite, limits))
     return engine
+
+
+def _server_options(url: URL, limits: StoreLimits) -> dict[str, Any]:
+    """Arguments of each connection to a database server: a server that is silent is given up."""
+    if url.get_backend_name() != "postgresql":
+        return {"connect_timeout": _CONNECT_SECONDS}
+    milliseconds = {
+        "lock_timeout": limits.lock_seconds,
+        "statement_timeout": limits.statement_seconds,
+        # A process that was stopped amid a transaction would keep the writers' lock from all others.
+        "idle_in_transaction_session_timeout": limits.statement_seconds,
+    }
+    options = " ".join(f"-c {name}={round(seconds * 1e3)}" for name, seconds in milliseconds.items())
+    return {"connect_timeout": _CONNECT_SECONDS, "options": options, **_TCP}
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -173,14 +240,27 @@ def _enable_write_ahead_log(connection: Any) -> None:
     _WHILE_BUSY.call(lambda: connection.execute("PRAGMA journal_mode = WAL"), transient=_is_busy)
 
 
-def _is_busy(error: Exception) -> bool:
+def _is_busy(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _is_locked(error: BaseException | None) -> bool:
+    """Whether a statement failed because another transaction kept a lock; SQLSTATE 55P03 on servers."""
+    return _is_busy(error) or getattr(error, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+
+
+def _begin_sqlite(limits: StoreLimits, connection: Connection) -> None:
     # A writer takes the lock at the start: a read transaction that is upgraded later could only fail.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    seconds = _UPGRADE_SECONDS if options.get(_PATIENT) else limits.lock_seconds
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(seconds * 1e3)}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
+
+
+def _lock_writers(connection: Connection) -> None:
+    """Wait for the other writers on a database server; SQLite's own lock does that at the beginning."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
 
 
 def _upgrade(connection: Connection) -> None:

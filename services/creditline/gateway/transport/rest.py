@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Request, Response
@@ -210,7 +209,7 @@ def _add_releases(app: FastAPI, use_cases: UseCases) -> None:
     async def release(name: str) -> ReleaseAnswer:
         """A release with its audited accuracy; the name `live` means the live release."""
         requested = "" if name == _LIVE else name
-        return await asyncio.to_thread(use_cases.releases.answer, requested)
+        return await use_cases.releases.answer(requested)
 
 
 def _add_withdrawals(app: FastAPI, use_cases: UseCases) -> None:

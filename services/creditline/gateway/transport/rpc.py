@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import grpc
@@ -152,7 +151,7 @@ class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
         self, request: release_pb2.GetReleaseRequest, context: Any
     ) -> release_pb2.GetReleaseResponse:
         """Return a release with its audited accuracy."""
-        return release_response(await asyncio.to_thread(self._releases.answer, request.name))
+        return release_response(await self._releases.answer(request.name))
 
 
 class WithdrawalsServicer(withdrawal_pb2_grpc.WithdrawalsServicer):

@@ -150,7 +150,7 @@ class AddedWorks:
             async with self._reading:
                 if time.monotonic() > self._additions_until:
                     name = self._release.summary.name
-                    self._additions = await asyncio.to_thread(self._ledger.additions, name)
+                    self._additions = await self._ledger.threads.read(self._ledger.additions, name)
                     self._additions_until = time.monotonic() + self._fresh_seconds
         return self._additions
 

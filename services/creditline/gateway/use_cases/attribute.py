@@ -225,7 +225,7 @@ class Attribute:
                 "filter": stored_filter(request.filter),
             }
             record = partial(self._record, request, release, await picture.file(), stored)
-            answer = await asyncio.to_thread(record, answer, key)
+            answer = await self._ledger.threads.write(record, answer, key)
         self._metrics.answers.observe(
             remainder=line.remainder,
             ood_score=query.ood_score,

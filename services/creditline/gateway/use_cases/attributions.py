@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -59,7 +58,7 @@ class Attributions:
         described = await self._catalog.described(
             work_id for work in works for work_id in (work["id"], *work["copies"])
         )
-        return await asyncio.to_thread(self._recorded, stored, described)
+        return await self._ledger.threads.read(self._recorded, stored, described)
 
     async def picture(self, attribution_id: str, caller: Caller) -> bytes:
         """The picture of a recorded answer's query, as a file (see `creditline.pictures.queries.media_type`).
@@ -71,7 +70,7 @@ class Attributions:
     async def _stored(self, attribution_id: str, caller: Caller) -> StoredAttribution:
         caller.require(Scope.READ)
         checked = checked_ledger_id(attribution_id, field="id")
-        return await asyncio.to_thread(self._ledger.attribution, checked, owner=caller.restricted_to)
+        return await self._ledger.threads.read(self._ledger.attribution, checked, owner=caller.restricted_to)
 
     def _recorded(
         self, stored: StoredAttribution, described: Mapping[str, Work | Hit]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from creditline.api.answers import AuditAnswer
@@ -35,7 +34,7 @@ class Audits:
         """
         caller.require(Scope.AUDIT)
         checked = checked_ledger_id(attribution_id, field="attribution_id")
-        audit = await asyncio.to_thread(self._submit, checked, caller.restricted_to)
+        audit = await self._ledger.threads.write(self._submit, checked, caller.restricted_to)
         self._wake_publisher()
         return audit_answer(audit)
 
@@ -59,7 +58,7 @@ class Audits:
         """
         caller.require(Scope.READ, Scope.AUDIT)
         checked = checked_ledger_id(audit_id, field="id")
-        audit = await asyncio.to_thread(self._ledger.audit, checked, owner=caller.restricted_to)
+        audit = await self._ledger.threads.read(self._ledger.audit, checked, owner=caller.restricted_to)
         return audit_answer(audit)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -106,14 +105,14 @@ class Contributors:
             raise InvalidInput(f"limit is {limit}; request 1 to {MOST_LISTED:,} merges", field="limit")
         if not 0 <= after <= LAST_SEQUENCE:
             raise InvalidInput(f"after is {after}; send the sequence of a listed merge", field="after")
-        records = await asyncio.to_thread(self._ledger.merges_after, 0)
+        records = await self._ledger.threads.read(self._ledger.merges_after, 0)
         if not history:
             records = tuple(record for record in standing_merges(records) if record.is_merged)
         return tuple(_answer(record) for record in records if record.sequence > after)[:limit]
 
     async def _record(self, write: Callable[..., Merge], request: MergeRequest) -> MergeStatus:
         person, other = _checked(request)
-        record = await asyncio.to_thread(
+        record = await self._ledger.threads.write(
             write, person, other, reason=request.reason, requested_by=request.requested_by
         )
         await self._register.as_of_now()

@@ -112,7 +112,7 @@ class Releases:
             found.audits, found.recall, found.recall_low, found.recall_high, found.missed_influence
         )
 
-    def answer(self, name: str) -> ReleaseAnswer:
-        """A release with its audited accuracy. Blocks on the ledger. Raises NotFound."""
+    async def answer(self, name: str) -> ReleaseAnswer:
+        """A release with its audited accuracy. Raises NotFound, Unavailable."""
         summary = self.named(name).summary
-        return ReleaseAnswer(summary, self.accuracy(summary.name))
+        return ReleaseAnswer(summary, await self._ledger.threads.read(self.accuracy, summary.name))

@@ -141,7 +141,7 @@ class Withdrawals:
             raise InvalidInput(f"limit is {limit}; request 1 to {MOST_LISTED:,} withdrawals", field="limit")
         if not 0 <= after <= LAST_SEQUENCE:
             raise InvalidInput(f"after is {after}; send the sequence of a listed withdrawal", field="after")
-        return await asyncio.to_thread(self._listed, caller.restricted_to, history, after, limit)
+        return await self._ledger.threads.read(self._listed, caller.restricted_to, history, after, limit)
 
     def _listed(
         self, owner: str | None, history: bool, after: int, limit: int
@@ -160,7 +160,7 @@ class Withdrawals:
     async def _record(
         self, write: Callable[..., Withdrawal], kind: WithdrawalKind, request: WithdrawalRequest
     ) -> WithdrawalStatus:
-        entry = await asyncio.to_thread(
+        entry = await self._ledger.threads.write(
             write, kind, request.subject, reason=request.reason, requested_by=request.requested_by
         )
         await self._register.as_of_now()

@@ -70,7 +70,7 @@ class WithdrawnRegister:
         """Add new withdrawals; only a completed read is counted. The caller must hold `_reading`."""
         self._reads_begun += 1
         number = self._reads_begun
-        self._add(*await asyncio.to_thread(self._ledger.changes_after, *self._now.state))
+        self._add(*await self._ledger.threads.read(self._ledger.changes_after, *self._now.state))
         self._last_completed = number
 
     def since(self, work_id: str, *names: str, contributor_id: str = "") -> datetime | None:

@@ -67,7 +67,7 @@ class Repeats:
 
     async def earlier(self, key: RequestKey) -> AttributionAnswer | None:
         """The answer that was given under a key; None: none was. Raises Conflict and Unavailable."""
-        reply = await asyncio.to_thread(self._ledger.kept_reply, key)
+        reply = await self._ledger.threads.read(self._ledger.kept_reply, key)
         return None if reply is None else read_attribution(AttributeResponse.FromString(reply))
 
     @asynccontextmanager
