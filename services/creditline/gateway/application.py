@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from creditline.gateway.admission.admission import Admission
 from creditline.gateway.readiness import ReadinessCheck
 from creditline.gateway.use_cases.attribute import Attribute
 from creditline.gateway.use_cases.attributions import Attributions
@@ -34,5 +35,5 @@ class UseCases:
     """Merges contributors, revokes that, and lists merges."""
     readiness: ReadinessCheck
     """Checks the services that the gateway depends on."""
-    request_timeout_seconds: float
-    """Longest duration of an attribution."""
+    admission: Admission
+    """Refuses requests for an answer that cannot be in time."""

@@ -19,6 +19,8 @@ from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.access.ledger_keys import LedgerKeys
 from creditline.gateway.access.static_keys import StaticKeys
+from creditline.gateway.admission.admission import Admission, AdmissionPlan
+from creditline.gateway.admission.metrics import AdmissionMetrics
 from creditline.gateway.application import UseCases
 from creditline.gateway.broker import Broker
 from creditline.gateway.collection import BackgroundMetrics, Collection
@@ -99,14 +101,15 @@ class Gateway:
         decoders = await resources.enter_async_context(
             DecoderPool(_pool_plan(settings), DecoderMetrics(metrics.registry))
         )
-        use_cases = self._open_use_cases(resources, metrics, decoders, ledger, stored)
+        admission = _admission(settings, metrics)
+        use_cases = self._open_use_cases(resources, metrics, decoders, ledger, admission, stored)
         await decoders.started()
         rpc = RpcServer(use_cases, access, metrics, self._limits)
         resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
         own_port = settings.gateway_metrics_port is not None
         public = rest_app(use_cases, None if own_port else metrics)
         http = HttpServer(
-            HttpFront(public, access, metrics, self._limits),
+            HttpFront(public, access, admission, metrics, self._limits),
             refused=partial(metrics.refused, "http"),
             limits=self._limits,
             grace_seconds=settings.stop_grace_seconds,
@@ -121,6 +124,8 @@ class Gateway:
             settings.gateway_host, settings.gateway_grpc_port, settings.tls_of_gateway
         )
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)
+        # At the end, before both servers wait for what is in progress.
+        resources.callback(admission.close)
 
     async def _serve_metrics(self, resources: contextlib.AsyncExitStack, port: int, app: ASGIApp) -> int:
         tls = self._settings.tls_of_gateway
@@ -157,6 +162,7 @@ class Gateway:
         metrics: GatewayMetrics,
         decoders: DecoderPool,
         ledger: Ledger,
+        admission: Admission,
         stored: Release,
     ) -> UseCases:
         settings = self._settings
@@ -191,6 +197,7 @@ class Gateway:
             enforcer=enforcer,
             metrics=metrics,
             decoders=decoders,
+            admission=admission,
             audit_fraction=settings.audit_fraction,
             min_prompt_agreement=settings.min_prompt_agreement,
         )
@@ -213,7 +220,7 @@ class Gateway:
             withdrawals=Withdrawals(ledger, register, enforcer, catalog, subjects),
             contributors=Contributors(ledger, register, enforcer, subjects),
             readiness=readiness,
-            request_timeout_seconds=settings.request_timeout_seconds,
+            admission=admission,
         )
 
     def _open_enforcer(
@@ -229,6 +236,13 @@ class Gateway:
 
 def _build(release: Release, settings: GatewaySettings) -> Build:
     return Build("gateway", settings.commit, release.name, release.files[ENCODER])
+
+
+def _admission(settings: GatewaySettings, metrics: GatewayMetrics) -> Admission:
+    plan = AdmissionPlan(
+        settings.answers_at_once, settings.admission_queue_mib, settings.request_timeout_seconds
+    )
+    return Admission(plan, AdmissionMetrics(metrics.registry))
 
 
 def _pool_plan(settings: GatewaySettings) -> PoolPlan:

@@ -55,6 +55,11 @@ class GatewaySettings(GatewayTlsSettings, EmbedderTlsSettings, ObservedSettings)
     """Source of the corpus; None: the one that the release names."""
     request_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
     """Longest duration of an attribution."""
+    answers_at_once: int = Field(default=64, ge=4, le=4096)
+    """Number of answers that are computed at the same time; further requests wait while they can still be
+    answered before their deadline. Two batches of each embedder, and some more."""
+    admission_queue_mib: int = Field(default=128, ge=32, le=65536)
+    """Largest total size of the pictures of requests that wait, ordinary and large ones each, in MiB."""
     stop_grace_seconds: float = Field(default=5.0, ge=0, le=600)
     """Time that running requests have to finish after a stop."""
     decoders: int = Field(default=2, ge=1, le=64)

@@ -27,7 +27,7 @@ _CONNECT_SECONDS = 5
 # Processes that start together upgrade the schema one after the other.
 _UPGRADE_SECONDS = 60
 _WHILE_BUSY = RetryPolicy.polling(0.02, for_seconds=20)
-# A connection whose other end is silent is given up after half a minute, while bytes are sent after ten seconds.
+# A silent connection is given up after half a minute, and after ten seconds while bytes wait to be sent.
 _TCP = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -192,7 +192,10 @@ def _parsed(url: str) -> URL:
 def _engine(url: URL, limits: StoreLimits) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(
-            url, pool_pre_ping=True, pool_timeout=limits.lock_seconds, connect_args=_server_options(url, limits)
+            url,
+            pool_pre_ping=True,
+            pool_timeout=limits.lock_seconds,
+            connect_args=_server_options(url, limits),
         )
     path = Path(str(url.database))
     try:

@@ -136,6 +136,12 @@ class DecoderPool:
         nursery = (self._nursery.pid,) if self._nursery is not None else ()
         return (*nursery, *(decoder.pid for decoder in self._decoders))
 
+    @staticmethod
+    def is_large(image: bytes) -> bool:
+        """Whether a picture is decoded in the lane for large pictures: large, or of unknown size."""
+        declared = declared_pixels(image)
+        return declared is None or declared > ORDINARY_PIXELS
+
     async def decode(self, image: bytes, *, caller: str = "") -> DecodedPicture:
         """Decode the picture of a query.
 
@@ -150,7 +156,7 @@ class DecoderPool:
         """
         check_size(image)
         declared = declared_pixels(image)
-        lane = self._ordinary if declared is not None and declared <= ORDINARY_PIXELS else self._large
+        lane = self._large if self.is_large(image) else self._ordinary
         cost = min(max(declared or self._plan.pixels, _LEAST_COST), self._plan.pixels)
         job = Job(image, caller, cost, asyncio.get_running_loop().time())
         lane.put(job)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from creditline.errors import CreditlineError, ReceiveTimeout, RequestTooLarge, ResourceExhausted
 from creditline.gateway.access.caller import Authenticator, current_caller
+from creditline.gateway.admission.admission import Admission
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.transport.limits import MOST_HEAD_BYTES, MOST_REQUEST_BYTES, Limits
 from creditline.gateway.transport.problems import (
@@ -30,6 +31,8 @@ from creditline.gateway.transport.request_ids import REQUEST_ID, current_request
 from creditline.gateway.transport.routes import PROTECTED_PREFIX
 from creditline.pictures.queries import MOST_BYTES
 
+TIMEOUT_HEADER = "X-Request-Timeout"
+"""Header that states the time in seconds after which the caller does not wait any more."""
 GONE = 499
 """Status under which requests are counted whose caller left before the answer."""
 # Refusals by the application itself, which are counted as such whatever the route.
@@ -41,6 +44,8 @@ _OPEN = {
     "GET /metrics": (200,),
     "GET /openapi.json": (200,),
 }
+# Requests that wait for an answer: refused at once if that would come too late.
+_ANSWERS = frozenset({("POST", "/v1/attributions")})
 _log = logging.getLogger(__name__)
 
 
@@ -52,13 +57,22 @@ class HttpFront:
     Args:
         app: The API.
         access: Establishes the caller, for paths under /v1/.
+        admission: Refuses requests whose answer would come too late.
         metrics: Counts requests.
         limits: Limits of what callers can hold or delay.
     """
 
-    def __init__(self, app: ASGIApp, access: Authenticator, metrics: GatewayMetrics, limits: Limits) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Authenticator,
+        admission: Admission,
+        metrics: GatewayMetrics,
+        limits: Limits,
+    ) -> None:
         self._app = app
         self._access = access
+        self._admission = admission
         self._metrics = metrics
         self._limits = limits
         self._requests = 0
@@ -102,6 +116,8 @@ class HttpFront:
             given = headers.getlist("authorization")
             current_caller.set(await self._access.authenticate(given, address=_address(scope)))
         _check_length(headers.get("content-length"))
+        if (scope["method"], scope["path"]) in _ANSWERS:
+            self._admission.check(current_caller.get().owner, _stated_seconds(headers))
 
     def _refuse_beyond_capacity(self) -> None:
         most = self._limits.requests
@@ -187,6 +203,15 @@ def _check_head(scope: Scope) -> None:
 def _address(scope: Scope) -> str:
     client = scope.get("client")
     return client[0] if client else ""
+
+
+def _stated_seconds(headers: Headers) -> float | None:
+    """Time that the caller waits; None where it states none, or nothing valid: the route refuses that."""
+    try:
+        seconds = float(headers.get(TIMEOUT_HEADER, ""))
+    except ValueError:
+        return None
+    return seconds if seconds > 0.0 else None
 
 
 def _check_length(content_length: str | None) -> None:

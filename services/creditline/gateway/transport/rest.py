@@ -28,10 +28,9 @@ from creditline.api.answers import (
 from creditline.errors import CreditlineError
 from creditline.gateway.access.caller import current_caller
 from creditline.gateway.application import UseCases
-from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.readiness import Readiness
-from creditline.gateway.transport.middleware import GONE, problem_response
+from creditline.gateway.transport.middleware import GONE, TIMEOUT_HEADER, problem_response
 from creditline.gateway.transport.openapi import accepted, attribution_body, state_openapi
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem
 from creditline.gateway.transport.request_ids import current_request_id
@@ -62,7 +61,7 @@ _CACHE_FOR_A_DAY = {"Cache-Control": "private, max-age=86400"}
 Seconds = Annotated[
     float | None,
     Header(
-        alias="X-Request-Timeout",
+        alias=TIMEOUT_HEADER,
         gt=0,
         le=_MOST_SECONDS,
         allow_inf_nan=False,
@@ -151,8 +150,7 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         The fields after `release` restrict the listed works. A share stays the part of the influence of
         all works, and the remainder holds all works that are not listed.
         """
-        most = use_cases.request_timeout_seconds
-        deadline = Deadline.after(most if seconds is None else min(seconds, most))
+        deadline = use_cases.admission.deadline(seconds)
         asked = await read_attribution(request, idempotency_key)
         return await use_cases.attribute(asked, deadline, current_caller.get())
 

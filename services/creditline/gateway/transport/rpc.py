@@ -19,7 +19,6 @@ from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.application import UseCases
-from creditline.gateway.deadline import Deadline
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.transport.limits import MOST_REQUEST_BYTES, Limits
 from creditline.gateway.transport.rpc_front import Front
@@ -85,7 +84,7 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             filter=read_filter(request.filter) if request.HasField("filter") else None,
             request_id=request.request_id,
         )
-        deadline = Deadline.after(_allowed_seconds(context, self._use_cases.request_timeout_seconds))
+        deadline = self._use_cases.admission.deadline(context.time_remaining())
         return attribution_message(
             await self._use_cases.attribute(attribution_request, deadline, current_caller.get())
         )
@@ -97,11 +96,6 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
         attributions, caller = self._use_cases.attributions, current_caller.get()
         recorded = await attributions.get(request.id, caller)
         return recorded_message(recorded, await attributions.picture(request.id, caller))
-
-
-def _allowed_seconds(context: Any, most: float) -> float:
-    remaining = context.time_remaining()
-    return most if remaining is None else min(float(remaining), most)
 
 
 class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
@@ -262,7 +256,9 @@ class RpcServer:
     def __init__(
         self, use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics, limits: Limits
     ) -> None:
-        self._server = grpc.aio.server(interceptors=(Front(access, metrics, limits),), options=_OPTIONS)
+        self._server = grpc.aio.server(
+            interceptors=(Front(access, use_cases.admission, metrics, limits),), options=_OPTIONS
+        )
         servicer = health.aio.HealthServicer()
         self._health = FollowedHealth(servicer, use_cases.readiness)
         attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)

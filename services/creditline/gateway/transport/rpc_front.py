@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from creditline.api.error_metadata import STATUS_KEY, error_metadata, status_details
 from creditline.errors import CreditlineError, InvalidInput, ReceiveTimeout, ResourceExhausted
 from creditline.gateway.access.caller import Authenticator, current_caller
+from creditline.gateway.admission.admission import Admission
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.transport.limits import Limits
 from creditline.gateway.transport.problems import (
@@ -31,6 +32,8 @@ from creditline.gateway.transport.problems import (
 from creditline.gateway.transport.request_ids import REQUEST_ID, current_request_id, request_id_of
 
 METHOD_PREFIX = "/creditline.v1."
+# Calls that wait for an answer: refused at once if that would come too late.
+_ANSWERS = frozenset({"Attribution/Attribute"})
 _HEALTH_PREFIX = "/grpc.health."
 _log = logging.getLogger(__name__)
 _Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -72,12 +75,16 @@ class Front(grpc.aio.ServerInterceptor):
 
     Args:
         access: Establishes the caller of each call.
+        admission: Refuses calls whose answer would come too late.
         metrics: Counts calls.
         limits: Limits of what callers can hold or delay.
     """
 
-    def __init__(self, access: Authenticator, metrics: GatewayMetrics, limits: Limits) -> None:
+    def __init__(
+        self, access: Authenticator, admission: Admission, metrics: GatewayMetrics, limits: Limits
+    ) -> None:
         self._access = access
+        self._admission = admission
         self._metrics = metrics
         self._calls = 0
         metrics.count_in_flight("grpc", lambda: self._calls)
@@ -138,6 +145,8 @@ class Front(grpc.aio.ServerInterceptor):
                 async with self._refusing(context, request_id):
                     self._refuse_beyond_capacity()
                     await self._authenticate(context)
+                    if method in _ANSWERS:
+                        self._admission.check(current_caller.get().owner, context.time_remaining())
                     message = await self._receiving(lambda: _received(handler, context))
                 return await self._answer(method, handler, message, context)
 

@@ -22,6 +22,7 @@ from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Caller
+from creditline.gateway.admission.admission import Admission
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
@@ -99,6 +100,7 @@ class Attribute:
         enforcer: WithdrawalEnforcer,
         metrics: GatewayMetrics,
         decoders: DecoderPool,
+        admission: Admission,
         audit_fraction: float,
         min_prompt_agreement: float,
     ) -> None:
@@ -114,6 +116,7 @@ class Attribute:
             enforcer: Is notified when a search returns a withdrawn work.
             metrics: Durations of stages, and withheld hits.
             decoders: Decodes pictures.
+            admission: Gives each request its turn.
             audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1; of answers
                 whose picture and prompt disagree ten times as many.
             min_prompt_agreement: Agreement of picture and prompt below which a query is refused; 0: none is.
@@ -129,6 +132,7 @@ class Attribute:
         self._enforcer = enforcer
         self._metrics = metrics
         self._decoders = decoders
+        self._admission = admission
         self._audit_fraction = audit_fraction
         self._min_prompt_agreement = min_prompt_agreement
         # Random numbers of the operating system, so that callers cannot predict which answers are audited.
@@ -149,7 +153,7 @@ class Attribute:
             InvalidInput: The picture, the prompt, the generator's fingerprint, `k` or the request's id cannot
                 be used, or the picture passes a limit of decoding.
             Conflict: The request's id was used for another request.
-            ResourceExhausted: Too many pictures wait to be decoded or embedded.
+            ResourceExhausted: The answer would come after the deadline, or too many pictures wait.
             NotFound: The release is not served here.
             FingerprintMismatch: The release was made for another generator.
             NotReady: The embedder or the live build cannot serve the release.
@@ -161,22 +165,38 @@ class Attribute:
         try:
             async with deadline.enforced():
                 if not request.request_id:
-                    return await self._answer(request, deadline, stopwatch)
+                    return await self._in_turn(request, deadline, stopwatch)
                 return await self._repeats.answer(
-                    request, lambda key: self._answer(request, deadline, stopwatch, key)
+                    request, lambda key: self._in_turn(request, deadline, stopwatch, key)
                 )
         finally:
             self._metrics.observe_stages(stopwatch)
 
-    async def _answer(
+    async def _in_turn(
         self,
         request: AttributionRequest,
         deadline: Deadline,
         stopwatch: Stopwatch,
         key: RequestKey | None = None,
     ) -> AttributionAnswer:
+        request.check()
+        turn = self._admission.turn(
+            request.caller,
+            deadline,
+            size_bytes=len(request.image),
+            large=self._decoders.is_large(request.image),
+        )
+        async with turn:
+            return await self._answer(request, deadline, stopwatch, key)
+
+    async def _answer(
+        self,
+        request: AttributionRequest,
+        deadline: Deadline,
+        stopwatch: Stopwatch,
+        key: RequestKey | None,
+    ) -> AttributionAnswer:
         with stopwatch.stage("check"):
-            request.check()
             if request.filter is not None:
                 check_filter(request.filter)
             release = self._releases.named(request.release)

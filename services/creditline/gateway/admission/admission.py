@@ -1,0 +1,100 @@
+"""Admission of requests for an answer: the same for gRPC and HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from creditline.gateway.admission.gate import Gate, GatePlan
+from creditline.gateway.admission.metrics import GATES, AdmissionMetrics
+from creditline.gateway.deadline import Deadline
+
+_MIB = 1 << 20
+_LARGE_TURNS = 4
+_MOST_WAITING = 2_048
+
+
+@dataclass(frozen=True)
+class AdmissionPlan:
+    """Size of admission."""
+
+    answers_at_once: int = 64
+    """Number of answers that are computed at once, of ordinary pictures."""
+    queue_mib: int = 128
+    """Memory of the requests that wait, of ordinary and of large pictures each, in MiB."""
+    most_seconds: float = 10.0
+    """Longest time that callers are given, whatever they ask for."""
+
+    def gate(self, *, large: bool) -> GatePlan:
+        """Plan of one of the two gates."""
+        turns = min(_LARGE_TURNS, self.answers_at_once) if large else self.answers_at_once
+        return GatePlan(GATES[large], turns, _MOST_WAITING, self.queue_mib * _MIB)
+
+
+class Admission:
+    """Gives each request its turn, or refuses it; to be created on a running event loop.
+
+    Pictures that are slow to decode have a gate of their own, so that they are no reason to refuse others.
+
+    Args:
+        plan: Size of admission.
+        metrics: Shows state and refusals.
+    """
+
+    def __init__(self, plan: AdmissionPlan, metrics: AdmissionMetrics) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._most_seconds = plan.most_seconds
+        self._ordinary = Gate(plan.gate(large=False), metrics)
+        self._large = Gate(plan.gate(large=True), metrics)
+
+    def deadline(self, seconds: float | None) -> Deadline:
+        """The deadline of a request that arrives now.
+
+        Args:
+            seconds: Time that its caller gives it; None: as long as the gateway permits.
+        """
+        return Deadline.after(self._most_seconds if seconds is None else min(seconds, self._most_seconds))
+
+    def check(self, caller: str, seconds: float | None) -> None:
+        """Refuse a request, before its body is read, if no answer to it can be in time.
+
+        Args:
+            caller: Whom the request counts for.
+            seconds: Time that its caller gives it; None: as long as the gateway permits.
+
+        Raises:
+            ResourceExhausted: The expected time of the answer is past the deadline.
+            Unavailable: The gateway stops.
+        """
+        self._ordinary.check(caller, self._expires(self.deadline(seconds)))
+
+    @asynccontextmanager
+    async def turn(
+        self, caller: str, deadline: Deadline, *, size_bytes: int, large: bool
+    ) -> AsyncIterator[None]:
+        """Wait for a turn to compute an answer, and hold it for the length of the block.
+
+        Args:
+            caller: Whom the request counts for.
+            deadline: Time limit of the request.
+            size_bytes: Memory that the request holds while it waits.
+            large: Whether its picture is slow to decode.
+
+        Raises:
+            ResourceExhausted: The answer would come too late, or too much waits.
+            Unavailable: The gateway stops.
+        """
+        gate = self._large if large else self._ordinary
+        async with gate.turn(caller, self._expires(deadline), size_bytes):
+            yield
+
+    def close(self) -> None:
+        """Refuse all that wait, and all that come; answers in progress go on."""
+        self._ordinary.close()
+        self._large.close()
+
+    def _expires(self, deadline: Deadline) -> float:
+        return self._loop.time() + deadline.expires - time.monotonic()
