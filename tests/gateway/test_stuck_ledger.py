@@ -12,7 +12,7 @@ from creditline.client import CreditlineClient
 from creditline.errors import Unavailable
 from tests.gateway.conftest import GENERATOR
 from tests.gateway.served import Served
-from tests.ledger.test_threads import write_lock
+from tests.ledger.database.test_threads import write_lock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

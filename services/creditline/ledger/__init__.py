@@ -7,6 +7,9 @@ Public modules: `additions`, `api.replies`, `keys`, `merges`, `requests`, `stati
 from creditline.ledger.additions import AdditionKind as AdditionKind
 from creditline.ledger.additions import AdditionRecord as AdditionRecord
 from creditline.ledger.additions import Additions as Additions
+from creditline.ledger.database.store import StoreLimits as StoreLimits
+from creditline.ledger.database.store import default_ledger_url as default_ledger_url
+from creditline.ledger.database.store import ledger_exists as ledger_exists
 from creditline.ledger.keys import ApiKey as ApiKey
 from creditline.ledger.keys import IssuedKey as IssuedKey
 from creditline.ledger.keys import KeyRegistry as KeyRegistry
@@ -24,6 +27,3 @@ from creditline.ledger.records import Withdrawal as Withdrawal
 from creditline.ledger.records import WithdrawalAction as WithdrawalAction
 from creditline.ledger.records import WithdrawalKind as WithdrawalKind
 from creditline.ledger.settings import LedgerSettings as LedgerSettings
-from creditline.ledger.store import StoreLimits as StoreLimits
-from creditline.ledger.store import default_ledger_url as default_ledger_url
-from creditline.ledger.store import ledger_exists as ledger_exists

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from creditline.errors import Conflict, InvalidInput, NotFound
-from creditline.ledger.store import Store
+from creditline.ledger.database.store import Store
 from creditline.ledger.tables import MOST_NOTE_CHARACTERS, MOST_OWNER_CHARACTERS, api_keys
 
 _PREFIX = "clk"

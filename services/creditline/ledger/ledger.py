@@ -28,6 +28,8 @@ from creditline.ledger.additions import (
 )
 from creditline.ledger.api.replies import KeptReply, ReplyOnce, RequestKey, keep_reply, kept_reply
 from creditline.ledger.chain import GENESIS, attribution_hash
+from creditline.ledger.database.store import Store, StoreLimits
+from creditline.ledger.database.threads import LedgerThreads
 from creditline.ledger.interval import mean_interval
 from creditline.ledger.keys import KeyRegistry
 from creditline.ledger.merges import append_merge, check_merge, merges_after, people_of, standing_merges
@@ -46,9 +48,7 @@ from creditline.ledger.records import (
 )
 from creditline.ledger.requests import check_request
 from creditline.ledger.statistics import LedgerStatistics, ledger_statistics
-from creditline.ledger.store import Store, StoreLimits
 from creditline.ledger.tables import attributions, audits, outbox
-from creditline.ledger.threads import LedgerThreads
 from creditline.ledger.verification import verified_chains
 from creditline.ledger.withdrawals import (
     append_request,

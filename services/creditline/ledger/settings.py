@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from creditline.ledger.store import default_ledger_url
+from creditline.ledger.database.store import default_ledger_url
 from creditline.settings import ServiceSettings
 
 

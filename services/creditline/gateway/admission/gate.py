@@ -1,8 +1,8 @@
 """A gate: a bounded number of answers is computed at once, and others wait in fair lines while that helps.
 
-Callers are told apart. One may use three times as many turns as are free (dynamic thresholds: Choudhury and
-Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): alone it gets three quarters
-of all turns, so that another one's request finds a free turn at once.
+A caller may use three times as many turns as are free (dynamic thresholds: Choudhury and Hahne, "Dynamic
+queue length thresholds for shared-memory packet switches", 1998): alone it gets three quarters of all turns,
+so that another one's request finds a free turn at once.
 
 The time at which a waiting request will be answered follows from its place, the measured rate, and the time
 that an answer takes. It is computed when the request comes, and again ten times a second for all that wait:

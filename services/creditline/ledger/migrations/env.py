@@ -1,4 +1,4 @@
-"""Alembic environment: runs the migrations on the connection passed by `creditline.ledger.store`."""
+"""Alembic environment: runs the migrations on the connection passed by `creditline.ledger.database.store`."""
 
 from alembic import context
 

@@ -14,7 +14,7 @@ import pytest
 
 from creditline.errors import Unavailable
 from creditline.ledger import Ledger, StoreLimits
-from creditline.ledger.threads import CallLimits, LedgerThreads
+from creditline.ledger.database.threads import CallLimits, LedgerThreads
 from tests.ledger.conftest import record
 
 _LIMITS = StoreLimits(lock_seconds=0.2)
