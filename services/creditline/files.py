@@ -7,6 +7,7 @@ writers never share a draft, not even when they run in two containers and have t
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import stat
@@ -95,6 +96,11 @@ def remove_drafts(directory: Path) -> None:
     """
     for left in list(directory.rglob(f".*{_DRAFT}")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def draft_pattern(path: Path) -> str:
+    """Glob pattern, within the parent of `path`, of the directories that hold its drafts."""
+    return f".{glob.escape(path.name[:_NAME_CHARACTERS])}.*{_DRAFT}"
 
 
 def sync_directory(directory: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+import creditline.errors
 from creditline.corpus.works import Corpus
 from creditline.settings import user_cache_directory
 from creditline.towers.compiled.cache import entry_name
@@ -169,3 +174,57 @@ def test_a_cache_that_cannot_be_written_costs_the_cache_only(
     assert opened.eager == {}
     assert "set CREDITLINE_EMBEDDER_TOWERS_CACHE" in caplog.text
     _assert_same_features(opened.towers, towers, small_corpus)
+
+
+def test_a_full_cache_is_read_without_the_right_to_write(
+    clip: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache that is part of an image lies on a file system that is mounted read-only."""
+    for lock in cache.glob(".*.lock"):
+        lock.unlink()
+    with caplog.at_level(logging.INFO):
+        assert compile_towers(_small(clip), cache).eager == {}
+    assert not list(cache.glob(".*.lock")), "the lock, which has to be written, is not needed"
+    assert "compiling" not in caplog.text
+
+
+def test_drafts_of_processes_that_were_killed_are_removed(clip: Path, tmp_path: Path) -> None:
+    towers = _small(clip)
+    left = tmp_path / f".{entry_name(towers)}.abc12345.draft"
+    (left / "part").mkdir(parents=True)
+    other = tmp_path / ".another-entry.abc12345.draft"
+    other.mkdir()
+    compile_towers(towers, tmp_path)
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_the_exporter_leaves_the_log_to_the_service(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """onnx_ir 1.1.0 notes each of hundreds of optimisations at INFO while torch 2.14 exports."""
+    with caplog.at_level(logging.INFO):
+        compile_towers(_small(clip), tmp_path)
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"creditline"}
+
+
+def test_onnx_runtime_leaves_nothing_in_the_home_and_reports_nothing(tmp_path: Path) -> None:
+    """The official build of onnxruntime 1.32.0 for Linux sends telemetry from its import on.
+
+    It also writes an id of the device and a database of events under ~/.cache/Microsoft/DeveloperTools; only
+    ORT_DISABLE_TELEMETRY in the environment prevents both (microsoft/onnxruntime, pull request 27379), and
+    `disable_telemetry_events()` does not. It is silent where CI is set, so that no test may see it.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    program = "import creditline.towers.compiled.session"
+    subprocess.run([sys.executable, "-c", program], env=own | home, check=True, timeout=120)
+    assert not [path for path in tmp_path.rglob("*") if "Microsoft" in path.parts]
+
+
+def test_nothing_else_imports_onnx_runtime() -> None:
+    """A module that imports it by itself could be the first, with telemetry."""
+    services = Path(creditline.errors.__file__).parent
+    imports = re.compile(r"^\s*(import|from) onnxruntime", re.MULTILINE)
+    importers = [path for path in services.rglob("*.py") if imports.search(path.read_text())]
+    assert [path.relative_to(services) for path in importers] == [Path("towers/compiled/runtime.py")]

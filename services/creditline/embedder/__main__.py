@@ -1,11 +1,17 @@
-"""`python -m creditline.embedder`: one embedder, configured by `CREDITLINE_*` environment variables."""
+"""`python -m creditline.embedder`: one embedder, configured by `CREDITLINE_*` environment variables.
+
+`python -m creditline.embedder compile` only compiles the release's towers into the cache, for instance while
+an image is built, so that no start has to.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
 import sys
+from collections.abc import Sequence
 
 from creditline.embedder.settings import EmbedderSettings
 from creditline.errors import CreditlineError
@@ -13,12 +19,18 @@ from creditline.release import open_release
 from creditline.settings import read_settings
 
 
-def main() -> int:
-    """Serve until SIGTERM or SIGINT.
+def main(arguments: Sequence[str] = ()) -> int:
+    """Serve until SIGTERM or SIGINT, or only compile the towers.
+
+    Args:
+        arguments: Nothing, or `compile`.
 
     Returns:
         The exit status: 2 when the settings, or the files that they name, do not permit a start; else 0.
     """
+    parser = argparse.ArgumentParser(prog="python -m creditline.embedder", description="Serves a release.")
+    parser.add_argument("task", nargs="?", choices=["compile"], help="only compile the towers into the cache")
+    task = parser.parse_args(arguments).task
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         # Read by torch at its import: large blocks in huge pages, as eager passes else wait for page faults.
@@ -28,9 +40,12 @@ def main() -> int:
         if settings.tls_of_embedder is not None:
             settings.tls_of_embedder.read()
         open_release(settings.release_directory)
-        from creditline.embedder.server import serve
+        from creditline.embedder.server import open_model, serve
 
-        asyncio.run(serve(settings))
+        if task == "compile":
+            open_model(settings)
+        else:
+            asyncio.run(serve(settings))
     except CreditlineError as error:
         print(f"creditline embedder: {error.message}", file=sys.stderr)
         return 2
@@ -38,4 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -168,6 +168,19 @@ def _port_in_use(host: str, port: int, variable: str) -> Conflict:
     )
 
 
+def open_model(settings: EmbedderSettings) -> EmbedderModel:
+    """The release's model on the device of the settings. Raises as `serve`, except Conflict."""
+    device = choose_device(settings.device)
+    release = open_release(settings.release_directory)
+    return EmbedderModel.open(
+        settings.release_directory,
+        TowerSpec.parse(towers_of(release, settings.embedder_towers)),
+        device,
+        compiled=settings.embedder_compiled,
+        cache=settings.embedder_towers_cache,
+    )
+
+
 async def serve(settings: EmbedderSettings) -> None:
     """Load the release and serve until SIGTERM or SIGINT.
 
@@ -179,16 +192,7 @@ async def serve(settings: EmbedderSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    device = choose_device(settings.device)
-    release = open_release(settings.release_directory)
-    towers = TowerSpec.parse(towers_of(release, settings.embedder_towers))
-    model = EmbedderModel.open(
-        settings.release_directory,
-        towers,
-        device,
-        compiled=settings.embedder_compiled,
-        cache=settings.embedder_towers_cache,
-    )
+    model = open_model(settings)
     if not model.eager:
         # Torch then runs only the encoder's head, which is too small to be divided among threads.
         torch.set_num_threads(1)
@@ -197,7 +201,7 @@ async def serve(settings: EmbedderSettings) -> None:
             "embedder ready: release %s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"
             " metrics on %d",
             model.release.name,
-            device,
+            model.device,
             settings.device,
             settings.embedder_host,
             server.grpc_port,

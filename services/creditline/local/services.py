@@ -24,6 +24,8 @@ START_ORDER = (("redis", "qdrant"), ("embedder", "teacher"), ("gateway",))
 SERVICES = tuple(name for row in START_ORDER for name in row)
 # A cold import of torch on two busy cores takes most of a minute.
 _START_SECONDS = 240.0
+# The first start compiles the towers: a minute on a quiet machine, several on a busy one.
+_EMBEDDER_START_SECONDS = 900.0
 _EMBEDDER_THREADS = 2
 
 
@@ -224,7 +226,8 @@ class StackPlan:
     def _embedder(self) -> ServicePlan:
         threads = os.environ.get("OMP_NUM_THREADS", str(_EMBEDDER_THREADS))
         environment = {**self.environment(), "OMP_NUM_THREADS": threads}
-        return _plan("embedder", _module("creditline.embedder"), self.embedder_target, environment)
+        plan = _plan("embedder", _module("creditline.embedder"), self.embedder_target, environment)
+        return replace(plan, start_seconds=_EMBEDDER_START_SECONDS)
 
     def _teacher(self) -> ServicePlan:
         address = f"http://{LOOPBACK}:{self.ports.teacher_metrics}"

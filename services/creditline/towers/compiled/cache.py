@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import numpy as np
 
 from creditline.build_lock import build_lock
 from creditline.errors import CreditlineError
-from creditline.files import replace_directory
+from creditline.files import draft_pattern, replace_directory
 from creditline.towers.compiled.check import IMAGE, LEAST_COSINE, TEXT, Features, eager_features, least_cosine
 from creditline.towers.compiled.export import export_image, export_text
 from creditline.towers.embedded import file_digest
@@ -64,8 +65,8 @@ def cached_entry(towers: Towers, cache: Path) -> Iterator[Entry]:
     """
     directory = cache / entry_name(towers)
     try:
-        with build_lock(directory, wait_seconds=_WAIT_SECONDS, on_wait=_LOGGER.info):
-            entry = _valid_entry(towers, directory) or _make_entry(towers, directory)
+        # Without the lock: a cache that is part of an image cannot be written to, and an entry never changes.
+        entry = _valid_entry(towers, directory) or _made_entry(towers, directory)
     except (OSError, CreditlineError) as error:
         _LOGGER.warning(
             "compiled towers are not kept, because %s cannot be used (%s); set"
@@ -124,6 +125,14 @@ def _valid_entry(towers: Towers, directory: Path) -> Entry | None:
             _LOGGER.warning("the %s tower differs from the one in %s; it is compiled again", tower, directory)
             return None
     return entry
+
+
+def _made_entry(towers: Towers, directory: Path) -> Entry:
+    """The entry, exported by one process at a time."""
+    with build_lock(directory, wait_seconds=_WAIT_SECONDS, on_wait=_LOGGER.info):
+        for left in directory.parent.glob(draft_pattern(directory)):  # by processes that were killed
+            shutil.rmtree(left, ignore_errors=True)
+        return _valid_entry(towers, directory) or _make_entry(towers, directory)
 
 
 def _make_entry(towers: Towers, directory: Path) -> Entry:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ INPUT, OUTPUT = "input", "features"
 _REDUCED = ("FLOAT16", "BFLOAT16", "FLOAT8")
 # The exporter takes a size of 1 for a constant.
 _EXAMPLES = 2
+_NOISY = ("onnx_ir", "onnxscript")
 _EXAMPLE_TEXTS = ["a wooden house beside a tree", "a leaf"]
 
 
@@ -51,7 +54,7 @@ def export_text(towers: Towers, path: Path) -> None:
 
 
 def _export(network: nn.Module, example: Tensor, dynamic: Mapping[int, Any], path: Path) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             network,
             (example,),
@@ -64,6 +67,20 @@ def _export(network: nn.Module, example: Tensor, dynamic: Mapping[int, Any], pat
     assert program is not None, "the dynamo exporter returns a program"
     _refuse_reduced_precision(program.model.graph.initializers.values(), path.name)
     program.save(path, external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's hundreds of notes on its optimisations out of the log; warnings remain."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _refuse_reduced_precision(weights: Any, name: str) -> None:

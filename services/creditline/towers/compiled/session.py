@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from creditline.towers.compiled.export import INPUT, OUTPUT
+from creditline.towers.compiled.runtime import onnxruntime
 
 _PROVIDER = "CPUExecutionProvider"
 
