@@ -62,14 +62,12 @@ async def asked(stack: RunningStack, callers: Callers, waiting: int, sent: Seque
 async def versions_in_turn(stacks: dict[str, RunningStack], effort: Effort) -> Rows:
     """Both versions, one caller and many, in turns whose order alternates."""
     pictures = {side: queries(effort.crowd, side, SEED) for side in _SIDES}
-    loads = {
-        f"one caller, {side} pixels": (1, pictures[side][: effort.single]) for side in _SIDES
-    } | {f"{_CALLERS} callers": (_CALLERS, pictures[_SIDES[0]])}
+    loads = {f"one caller, {side} pixels": (1, pictures[side][: effort.single]) for side in _SIDES} | {
+        f"{_CALLERS} callers": (_CALLERS, pictures[_SIDES[0]])
+    }
     rows: Rows = []
     async with AsyncExitStack() as opened:
-        callers = {
-            name: await opened.enter_async_context(Callers(stack)) for name, stack in stacks.items()
-        }
+        callers = {name: await opened.enter_async_context(Callers(stack)) for name, stack in stacks.items()}
         for name, each in callers.items():
             await asked(stacks[name], each, _CALLERS, pictures[_SIDES[0]])
         for turn in range(effort.turns):
@@ -159,7 +157,7 @@ def figure_over_batches(rows: Rows) -> dict[str, Figure]:
     best = max(_BATCHES, key=lambda batch: float(np.median([row[f"batch_{batch}"] for row in chosen])))
     ours = [row["answers"] for row in chosen]
     value, low, high = ratio_of_medians(ours, [row[f"batch_{best}"] for row in chosen])
-    what = f"answers/s of {_CALLERS} callers ({np.median(ours):.0f}) over forward passes alone in batches of {best}"
+    what = f"answers/s of {_CALLERS} callers ({np.median(ours):.0f}) over forward passes alone, {best} pairs each"
     return {"batched_throughput_ratio": Figure(value, "ratio", low, high, ">= 0.9", what)}
 
 

@@ -60,7 +60,9 @@ class BareParts:
     def rate(self, queries: list[tuple[bytes, str]], batch: int) -> float:
         """Pairs per second of forward passes alone, in batches of `batch` pictures that are decoded before."""
         items = [
-            self._model.prepared(EmbedItem(Image.open(io.BytesIO(picture)).convert("RGB"), prompt, Side.QUERY))
+            self._model.prepared(
+                EmbedItem(Image.open(io.BytesIO(picture)).convert("RGB"), prompt, Side.QUERY)
+            )
             for picture, prompt in queries
         ]
         began = time.perf_counter()

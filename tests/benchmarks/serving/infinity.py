@@ -128,7 +128,9 @@ def measured(workers: dict[str, Worker], turns: int, count: int) -> list[dict[st
         each.rate(_CALLERS, count)
     rows = []
     for turn in range(turns):
-        rates = {name: workers[name].rate(_CALLERS, count) for name in list(workers)[:: 1 if turn % 2 else -1]}
+        rates = {
+            name: workers[name].rate(_CALLERS, count) for name in list(workers)[:: 1 if turn % 2 else -1]
+        }
         rows.append({"part": "infinity", "turn": turn, **rates})
         print(rows[-1], flush=True)
     return rows

@@ -19,9 +19,7 @@ from infinity_emb import AsyncEmbeddingEngine, EngineArgs
 _BATCH = 32
 
 
-async def texts_per_second(
-    engine: AsyncEmbeddingEngine, texts: list[str], callers: int, count: int
-) -> float:
+async def texts_per_second(engine: AsyncEmbeddingEngine, texts: list[str], callers: int, count: int) -> float:
     """Rate of callers who each submit one text at a time."""
     left = iter(texts[number % len(texts)] for number in range(count))
 
