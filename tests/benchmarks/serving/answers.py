@@ -157,7 +157,8 @@ def figure_over_batches(rows: Rows) -> dict[str, Figure]:
     best = max(_BATCHES, key=lambda batch: float(np.median([row[f"batch_{batch}"] for row in chosen])))
     ours = [row["answers"] for row in chosen]
     value, low, high = ratio_of_medians(ours, [row[f"batch_{best}"] for row in chosen])
-    what = f"answers/s of {_CALLERS} callers ({np.median(ours):.0f}) over forward passes alone, {best} pairs each"
+    passes = f"forward passes alone, {best} pairs each"
+    what = f"answers/s of {_CALLERS} callers ({np.median(ours):.0f}) over {passes}"
     return {"batched_throughput_ratio": Figure(value, "ratio", low, high, ">= 0.9", what)}
 
 

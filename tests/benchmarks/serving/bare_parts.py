@@ -58,13 +58,8 @@ class BareParts:
         return (time.perf_counter() - began) * 1e3
 
     def rate(self, queries: list[tuple[bytes, str]], batch: int) -> float:
-        """Pairs per second of forward passes alone, in batches of `batch` pictures that are decoded before."""
-        items = [
-            self._model.prepared(
-                EmbedItem(Image.open(io.BytesIO(picture)).convert("RGB"), prompt, Side.QUERY)
-            )
-            for picture, prompt in queries
-        ]
+        """Pairs per second of forward passes alone, in batches of pictures that are decoded before."""
+        items = [self._model.prepared(self._item(*query)) for query in queries]
         began = time.perf_counter()
         for start in range(0, len(items), batch):
             self._model.forward(items[start : start + batch])
@@ -72,8 +67,11 @@ class BareParts:
 
     def vector(self, picture: bytes, prompt: str) -> np.ndarray:
         """(D,) float32, the query's vector."""
-        decoded = Image.open(io.BytesIO(picture)).convert("RGB")
-        return self._model.forward([EmbedItem(decoded, prompt, Side.QUERY)])[0].vector
+        return self._model.forward([self._item(picture, prompt)])[0].vector
+
+    @staticmethod
+    def _item(picture: bytes, prompt: str) -> EmbedItem:
+        return EmbedItem(Image.open(io.BytesIO(picture)).convert("RGB"), prompt, Side.QUERY)
 
     def close(self) -> None:
         """Close the connections."""

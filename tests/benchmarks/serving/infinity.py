@@ -1,9 +1,9 @@
 """Text embeddings per second beside infinity (PyPI `infinity-emb`), with the same weights, 32 callers.
 
 Run `python -m tests.benchmarks.serving.infinity` on a quiet machine (about five minutes; the first run makes
-infinity's environment under build/infinity, which needs the package index and 7 GB). Infinity runs by torch and
-by its ONNX backend; the ratio is over the faster one. Both sides may use two threads; none has a network between
-caller and engine.
+infinity's environment under build/infinity, which needs the package index and 7 GB). Infinity runs by torch
+and by its ONNX backend; the ratio is over the faster one. Both sides may use two threads; neither has a
+network between caller and engine.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def environment_python(directory: Path) -> Path:
 
 
 def exported_model(python: Path, directory: Path) -> Path:
-    """The text tower's weights in Hugging Face's layout, with the network that infinity's ONNX backend reads."""
+    """The text tower in Hugging Face's layout, with the network that infinity's ONNX backend reads."""
     shutil.copytree(text_directory(), directory)
     subprocess.run(
         [str(python), "-c", _EXPORT, str(text_directory()), str(directory / "onnx")],
@@ -128,9 +128,8 @@ def measured(workers: dict[str, Worker], turns: int, count: int) -> list[dict[st
         each.rate(_CALLERS, count)
     rows = []
     for turn in range(turns):
-        rates = {
-            name: workers[name].rate(_CALLERS, count) for name in list(workers)[:: 1 if turn % 2 else -1]
-        }
+        order = list(workers)[:: 1 if turn % 2 else -1]
+        rates = {name: workers[name].rate(_CALLERS, count) for name in order}
         rows.append({"part": "infinity", "turn": turn, **rates})
         print(rows[-1], flush=True)
     return rows

@@ -1,9 +1,9 @@
 """Text embeddings of infinity's engine, measured on request by `infinity.py`.
 
-Run as `infinity_worker.py TEXTS MODEL ENGINE` by the Python of infinity's own environment. MODEL is a directory
-in Hugging Face's layout, with an exported network in `onnx/` for the engine `optimum`; TEXTS is a JSON list. It
-prints a line of JSON with the vectors of the first texts. A line `CALLERS COUNT` on standard input asks for one
-measurement, whose answer is a line of JSON.
+Run as `infinity_worker.py TEXTS MODEL ENGINE` by the Python of infinity's own environment. MODEL is a
+directory in Hugging Face's layout, with an exported network in `onnx/` for the engine `optimum`; TEXTS is a
+JSON list. It prints a line of JSON with the vectors of the first texts. A line `CALLERS COUNT` on standard
+input asks for one measurement, whose answer is a line of JSON.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The gateway's start, and its memory after a thousand answers.
 
-Run `python -m tests.benchmarks.serving.start` on a quiet machine (about two minutes). Starts are timed from the
-process's creation to the first health answer; the other services are not needed for it. The answers come from
-a local stack.
+Run `python -m tests.benchmarks.serving.start` on a quiet machine (about two minutes). Starts are timed from
+the process's creation to the first health answer; the other services are not needed for it. The answers come
+from a local stack.
 """
 
 from __future__ import annotations
