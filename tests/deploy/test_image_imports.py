@@ -19,6 +19,7 @@ SOURCE = REPOSITORY / "services"
 # The modules that each extra of a library promises.
 ROOMS = {
     "": ["creditline.client", "creditline.cli.main", "creditline.embedder_client"],
+    "encoder": ["creditline.towers", "creditline.encoder"],
     "models": [
         "creditline.towers",
         "creditline.encoder",

@@ -14,8 +14,8 @@ from torch import nn
 from creditline.devices import Device
 from creditline.distillation.training.fitting import TrainingPlan, train_encoder
 from creditline.distillation.training.losses import LossKind
-from creditline.embedder.model import EmbedderModel, EmbedItem
 from creditline.encoder.encoder import Encoder, EncoderShape, Projection, SeededDropout, Side
+from creditline.encoder.model import EmbedderModel, EmbedItem
 from creditline.release import Release
 from creditline.towers.spec import EMBEDDED, TimmSpec, TowerSpec
 from creditline.towers.towers import Towers

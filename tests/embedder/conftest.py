@@ -16,7 +16,7 @@ from creditline.v1.embedder_pb2_grpc import EmbedderStub
 
 if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
-    from creditline.embedder.model import EmbedderModel
+    from creditline.encoder.model import EmbedderModel
     from creditline.release import Release
 
 _START_SECONDS = 120
@@ -46,7 +46,7 @@ def embedder_release(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def model(embedder_release: Release) -> EmbedderModel:
-    from creditline.embedder.model import EmbedderModel
+    from creditline.encoder.model import EmbedderModel
     from creditline.towers.spec import EMBEDDED
 
     return EmbedderModel.open(embedder_release.directory, EMBEDDED)

@@ -25,6 +25,7 @@ from tests.real_parts.certificates import CertificateAuthority
 
 if TYPE_CHECKING:
     from creditline.embedder.model import EmbedderModel
+
     from creditline.embedder.server import EmbedderServer
 
 

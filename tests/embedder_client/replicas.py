@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from creditline.devices import PROCESSOR
-from creditline.embedder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.embedder.server import EmbedderServer
 from creditline.embedder.settings import EmbedderSettings
+from creditline.encoder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.release import Release, open_release, reference_release_directory
 from tests.embedder_client.name_server import NameServer
 

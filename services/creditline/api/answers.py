@@ -233,6 +233,9 @@ class AttributionAnswer:
     """Part of genuine pairs of a generated picture and its prompt that agree less than those of this query.
     Below `LOW_PROMPT_AGREEMENT` the picture may have been made from another prompt. None where the release
     cannot tell."""
+    private: bool = False
+    """Whether the caller sent a vector instead of picture and prompt: the answer holds for that vector,
+    whatever it came from. It is never audited and counts in no statement."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         works_newer_than_calibration=answer.works_newer_than_calibration,
         calibration_outdated=answer.calibration_outdated,
         prompt_agreement=answer.prompt_agreement,
+        private=answer.private,
     )
 
 
@@ -65,6 +66,7 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
         works_newer_than_calibration=message.works_newer_than_calibration,
         calibration_outdated=present_flag(message, "calibration_outdated"),
         prompt_agreement=present_number(message, "prompt_agreement"),
+        private=message.private,
     )
 
 

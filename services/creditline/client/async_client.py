@@ -7,7 +7,9 @@ Example:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +31,7 @@ from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, 
 from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, Picture
 from creditline.client.concurrent import AsyncGateway
 from creditline.client.options import RETRIES, CallOptions
+from creditline.client.private import EmbedsQueries, PrivateMode
 from creditline.credentials.tls_files import TlsFiles
 from creditline.retries import RetryPolicy
 
@@ -49,10 +52,12 @@ class AsyncCreditlineClient:
         retries: RetryPolicy = RETRIES,
         hedge_after_seconds: float | None = None,
         keepalive_seconds: float = 30.0,
+        encoder: EmbedsQueries | Path | None = None,
     ) -> None:
         """Arguments and errors are those of `CreditlineClient`."""
         options = CallOptions(timeout_seconds, retries, hedge_after_seconds, keepalive_seconds)
         self._gateway = AsyncGateway(target, options, api_key, tls)
+        self._private = PrivateMode(encoder)
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,17 +80,21 @@ class AsyncCreditlineClient:
         k: int = 10,
         release: str = "",
         filter: WorkFilter | None = None,
+        private: bool = False,
+        request_id: str | None = None,
         timeout_seconds: float | None = None,
     ) -> AttributionAnswer:
         """As `CreditlineClient.attribute`."""
+        query = await asyncio.to_thread(self._private.embed, image, prompt) if private else image
         return await self._gateway.call(
             calls.attribute(
-                image,
+                query,
                 prompt=prompt,
                 generator=generator,
                 k=k,
                 release=release,
                 works=filter,
+                request_id=request_id,
                 seconds=timeout_seconds,
             )
         )

@@ -6,6 +6,7 @@ Both clients send these calls, so that neither knows anything about messages.
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from creditline.api.attributions import filter_message, read_attribution, read_r
 from creditline.api.audits import read_audit
 from creditline.api.contributors import person_message, read_merge, read_merge_status
 from creditline.api.releases import read_release_response
+from creditline.api.vectors import QueryVector, vector_message
 from creditline.api.withdrawals import read_withdrawal, read_withdrawal_status
 from creditline.api.works import read_work
 from creditline.errors import InvalidInput, NotFound
@@ -87,34 +89,43 @@ class Page(Generic[Listed]):
 
 
 def attribute(
-    image: Picture,
+    query: Picture | QueryVector,
     *,
     prompt: str,
     generator: str,
     k: int,
     release: str,
     works: WorkFilter | None,
+    request_id: str | None,
     seconds: float | None,
 ) -> Call[AttributionAnswer]:
-    """Attribution of a picture. Raises InvalidInput for a `k` that no message can carry."""
+    """Attribution of a picture with its prompt, or of a vector alone; without an id it is not repeatable.
+
+    Raises:
+        InvalidInput: No message can carry `k`.
+    """
     if not 0 <= k <= _LARGEST_K:
         raise InvalidInput(f"k is {k}; ask for 1 or more works", field="k")
+    is_private = isinstance(query, QueryVector)
+    own_id = str(uuid.uuid4()) if request_id is None else request_id
     request = attribution_pb2.AttributeRequest(
-        image=file_bytes(image),
-        prompt=prompt,
+        image=b"" if isinstance(query, QueryVector) else file_bytes(query),
+        prompt="" if is_private else prompt,
         generator=generator,
         k=k,
         release=release,
         filter=filter_message(works),
+        vector=vector_message(query) if isinstance(query, QueryVector) else None,
+        request_id=own_id,
     )
-    # Each answer is one more row of the ledger.
     return Call(
         "Attribution/Attribute",
         request,
         attribution_pb2.AttributeResponse,
         read_attribution,
         seconds,
-        repeatable=False,
+        # Under one id, the answer is recorded once.
+        repeatable=bool(own_id),
     )
 
 
@@ -124,8 +135,17 @@ def attribution(attribution_id: str) -> Call[RecordedAttribution]:
 
 
 def attributed_picture(attribution_id: str) -> Call[bytes]:
-    """The picture of a recorded answer."""
-    return _recorded(attribution_id, lambda response: bytes(response.image))
+    """The picture of a recorded answer; reading it raises NotFound for one of private mode."""
+
+    def read(response: attribution_pb2.GetAttributionResponse) -> bytes:
+        if response.attribution.private:
+            raise NotFound(
+                f"answer {attribution_id} was asked for in private mode: the gateway never had its picture",
+                field="id",
+            )
+        return bytes(response.image)
+
+    return _recorded(attribution_id, read)
 
 
 def _recorded(attribution_id: str, read: Callable[[Any], Answer]) -> Call[Answer]:

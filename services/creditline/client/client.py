@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +30,7 @@ from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, 
 from creditline.client.blocking import BlockingGateway
 from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, Picture
 from creditline.client.options import RETRIES, CallOptions
+from creditline.client.private import EmbedsQueries, PrivateMode
 from creditline.credentials.tls_files import TlsFiles
 from creditline.retries import RetryPolicy
 
@@ -51,6 +53,7 @@ class CreditlineClient:
         retries: RetryPolicy = RETRIES,
         hedge_after_seconds: float | None = None,
         keepalive_seconds: float = 30.0,
+        encoder: EmbedsQueries | Path | None = None,
     ) -> None:
         """
         Args:
@@ -64,6 +67,9 @@ class CreditlineClient:
             hedge_after_seconds: Time without an answer after which a call is sent a second time; None: never.
             keepalive_seconds: Interval, at least 10 seconds, at which the connection is checked while a call
                 waits.
+            encoder: What embeds queries in private mode: a directory, that of the release that the gateway
+                serves; or a `creditline.encoder.queries.QueryEncoder`, which several clients can share. None:
+                the release of CREDITLINE_RELEASE_DIRECTORY, by default the one in the package.
 
         Raises:
             InvalidInput: A time is out of range, or a file of TLS holds something else.
@@ -71,6 +77,7 @@ class CreditlineClient:
         """
         options = CallOptions(timeout_seconds, retries, hedge_after_seconds, keepalive_seconds)
         self._gateway = BlockingGateway(target, options, api_key, tls)
+        self._private = PrivateMode(encoder)
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +100,8 @@ class CreditlineClient:
         k: int = 10,
         release: str = "",
         filter: WorkFilter | None = None,
+        private: bool = False,
+        request_id: str | None = None,
         timeout_seconds: float | None = None,
     ) -> AttributionAnswer:
         """The works that a picture owes, how much to each, and their contributors.
@@ -106,21 +115,33 @@ class CreditlineClient:
             release: Name of the release to answer with; empty for the live one.
             filter: Restriction of the listed works; None lists all. Shares stay parts of the influence of
                 all works.
-            timeout_seconds: Longest duration of this call; None for the client's.
+            private: Embed the query in this process, and send its vector instead of picture and prompt. It
+                needs `pip install creditline[encoder]`. The first query waits for the encoder; the first one
+                on a machine also until the towers are compiled, about a minute. The answer is marked, never
+                audited, and counts in no statement.
+            request_id: Id under which the request is answered and recorded once, however often it is sent: 1
+                to 128 visible ASCII characters; None for a random one. With an empty one the call is not
+                repeated when it fails.
+            timeout_seconds: Longest duration of this call, without the embedding; None for the client's.
 
         Raises:
             InvalidInput: The picture, the prompt, the fingerprint or `k` cannot be used.
-            FingerprintMismatch: The release was made for another generator.
+            FingerprintMismatch: The release was made for another generator, or the query was embedded with
+                another release.
             NotFound: The gateway does not serve the release.
+            Conflict: The id was used for another request.
+            NotReady: What private mode needs is missing.
         """
+        query = self._private.embed(image, prompt) if private else image
         return self._gateway.call(
             calls.attribute(
-                image,
+                query,
                 prompt=prompt,
                 generator=generator,
                 k=k,
                 release=release,
                 works=filter,
+                request_id=request_id,
                 seconds=timeout_seconds,
             )
         )
@@ -130,7 +151,11 @@ class CreditlineClient:
         return self._gateway.call(calls.attribution(attribution_id))
 
     def attributed_picture(self, attribution_id: str) -> bytes:
-        """The picture of a recorded answer's query, as a file: WebP or PNG. Raises NotFound."""
+        """The picture of a recorded answer's query, as a file: WebP or PNG.
+
+        Raises:
+            NotFound: There is no such answer, or it was asked for in private mode.
+        """
         return self._gateway.call(calls.attributed_picture(attribution_id))
 
     def work(self, work_id: str) -> WorkAnswer:

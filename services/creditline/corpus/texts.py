@@ -1,4 +1,4 @@
-"""Decoding and cleaning of texts from files in UTF-8 and other encodings."""
+"""Texts of files: their decoding and cleaning, in UTF-8 and other encodings; and the check of prompts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import codecs
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from creditline.corpus.names import display_name
+from creditline.errors import InvalidInput
+
 UTF_8 = "utf-8"
 MOST_CAPTION_CHARACTERS = 10_000
 """Characters of the longest text that the embedder accepts."""
+LONGEST_PROMPT = 2_000
+"""Characters of the longest prompt that the gateway accepts."""
 # Byte order marks. Those of UTF-32 come first because they begin with those of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -56,6 +61,22 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text.replace("\0", "").strip()
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise InvalidInput for a prompt that is too long, blank, or no plain text."""
+    if len(prompt) > LONGEST_PROMPT:
+        raise InvalidInput(
+            f"prompt has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are allowed: shorten it",
+            field="prompt",
+        )
+    if not display_name(prompt):
+        raise InvalidInput(
+            f"prompt is {'blank' if prompt else 'empty'}; send the prompt that the picture was made from",
+            field="prompt",
+        )
+    if "\x00" in prompt:
+        raise InvalidInput("prompt holds a NUL character; send plain text", field="prompt")
 
 
 def mixed_caption(first: str, second: str) -> str:

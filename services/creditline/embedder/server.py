@@ -23,9 +23,9 @@ from creditline.devices import choose_device
 from creditline.embedder.batcher import Batcher, BatchLimits
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.embedder.metrics_server import metrics_server
-from creditline.embedder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.embedder.service import EmbedderService
 from creditline.embedder.settings import EmbedderSettings
+from creditline.encoder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.errors import Conflict
 from creditline.observability.process_metrics import Build, expose_process
 from creditline.release import ENCODER, open_release

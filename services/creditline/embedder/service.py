@@ -19,8 +19,8 @@ from creditline.corpus.texts import MOST_CAPTION_CHARACTERS
 from creditline.devices import PROCESSOR, Device
 from creditline.embedder.batcher import Batcher
 from creditline.embedder.metrics import EmbedderMetrics
-from creditline.embedder.model import Embedded, EmbedItem
 from creditline.encoder.encoder import Side
+from creditline.encoder.model import Embedded, EmbedItem
 from creditline.errors import (
     CreditlineError,
     DeadlineExceeded,

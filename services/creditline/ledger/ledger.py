@@ -34,6 +34,7 @@ from creditline.ledger.interval import mean_interval
 from creditline.ledger.keys import KeyRegistry
 from creditline.ledger.merges import append_merge, check_merge, merges_after, people_of, standing_merges
 from creditline.ledger.records import (
+    PRIVATE,
     Accuracy,
     Audit,
     AuditState,
@@ -245,17 +246,21 @@ class Ledger:
 
         Raises:
             NotFound: There is no such attribution.
+            InvalidInput: It was asked for in private mode, so that there is nothing to audit.
         """
         with self._store.transaction(writes=True) as connection:
             audit = _audit_where(connection, audits.c.attribution_id == attribution_id)
             if audit is not None:
                 return audit
-            release = connection.scalar(
-                select(attributions.c.release).where(attributions.c.id == attribution_id)
-            )
-            if release is None:
+            this = attributions.c.id == attribution_id
+            found = connection.execute(
+                select(attributions.c.release, attributions.c.answer).where(this)
+            ).one_or_none()
+            if found is None:
                 raise _no_attribution(attribution_id)
-            return self._queue_audit(connection, attribution_id, release, publish=publish)
+            if json.loads(found.answer).get(PRIVATE, False):
+                raise _nothing_to_audit(attribution_id)
+            return self._queue_audit(connection, attribution_id, found.release, publish=publish)
 
     def _queue_audit(
         self, connection: Connection, attribution_id: str, release: str, *, publish: bool
@@ -715,6 +720,14 @@ def _owned(owner: str | None) -> ColumnElement[bool]:
 def _no_attribution(attribution_id: str) -> NotFound:
     return NotFound(
         f"the ledger has no attribution {attribution_id!r}; use the id of an answer that was served",
+        field="attribution_id",
+    )
+
+
+def _nothing_to_audit(attribution_id: str) -> InvalidInput:
+    return InvalidInput(
+        f"answer {attribution_id} was asked for with a vector, in private mode: without picture and prompt"
+        " nothing can be audited; ask again with them, and submit that answer",
         field="attribution_id",
     )
 

@@ -12,6 +12,9 @@ from typing import Any
 from creditline.api.answers import Verdict
 from creditline.corpus.identity import PersonReference, key_of_id, key_of_name
 
+PRIVATE = "private"
+"""Key in a stored answer: whether its caller sent a vector instead of picture and prompt."""
+
 
 class AuditState(StrEnum):
     """State of an audit: QUEUED, then RUNNING, then DONE or FAILED.
@@ -61,6 +64,11 @@ class StoredAttribution:
         """The served answer, parsed."""
         parsed: Mapping[str, Any] = json.loads(self.answer_json)
         return parsed
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the caller sent a vector instead of picture and prompt, which are then empty."""
+        return bool(self.answer.get(PRIVATE, False))
 
 
 @dataclass(frozen=True)

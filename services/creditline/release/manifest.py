@@ -85,6 +85,11 @@ class Release:
     """Places of corpus, generator, teacher's statistics and towers, by name (`creditline.release.parts`);
     releases up to openclipart-reference-6 name none."""
 
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Fingerprint of what vectors depend on, towers and encoder: SHA-256, 64 hex digits."""
+        return hashlib.sha256(f"{self.towers_fingerprint}\n{self.files[ENCODER]}".encode()).hexdigest()
+
     def vectors(self) -> NDArray[np.float32]:
         """Read the works' vectors.
 

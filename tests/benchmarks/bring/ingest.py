@@ -110,8 +110,8 @@ def _resident(pid: int) -> int:
 def _serve_bare(connection: Connection, release: Path, source: Path) -> None:
     """For each batch size received, send the pictures per second of the embedder's model."""
     from creditline.corpus.sources import open_source
-    from creditline.embedder.model import EmbedderModel, EmbedItem
     from creditline.encoder.encoder import Side
+    from creditline.encoder.model import EmbedderModel, EmbedItem
     from creditline.towers.spec import EMBEDDED
 
     model = EmbedderModel.open(release, EMBEDDED)

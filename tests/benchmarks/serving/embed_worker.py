@@ -18,8 +18,13 @@ import numpy as np
 from PIL import Image
 
 from creditline.embedder.batcher import Batcher, BatchLimits
-from creditline.embedder.model import EmbedderModel, EmbedItem, Side, TowerSpec
 from creditline.embedder.settings import EmbedderSettings
+
+try:
+    from creditline.encoder.model import EmbedderModel, EmbedItem, Side, TowerSpec
+except ImportError:
+    # Earlier versions.
+    from creditline.embedder.model import EmbedderModel, EmbedItem, Side, TowerSpec
 
 
 def opened_model(settings: EmbedderSettings, eager: bool) -> EmbedderModel:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from creditline.gateway.transport.problems import PROBLEM_TYPE
 from creditline.gateway.transport.request_ids import REQUEST_ID
 from creditline.gateway.transport.routes import PROTECTED_PREFIX
-from creditline.gateway.transport.submissions import FORM, JSON, AttributionSubmission
+from creditline.gateway.transport.submissions import FORM, JSON, AttributionSubmission, PrivateSubmission
 
 _SCHEME = "apiKey"
 _PROBLEM = "Problem"
@@ -51,13 +51,25 @@ _PROBLEM_SCHEMA = {
 
 
 def attribution_body() -> dict[str, Any]:
-    """The request body of `POST /v1/attributions`: a form with a file, or JSON with the picture in base64."""
+    """The request body of `POST /v1/attributions`: a form with a file, or JSON with the picture in base64.
+
+    In private mode it is JSON with a vector.
+    """
     schema = AttributionSubmission.model_json_schema()
     as_form, as_json = dict(schema), dict(schema)
     described = {"type": "string", "description": schema["properties"]["image"]["description"]}
     as_form["properties"] = {**schema["properties"], "image": {**described, "format": "binary"}}
     as_json["properties"] = {**schema["properties"], "image": {**described, "contentEncoding": "base64"}}
-    return {"required": True, "content": {FORM: {"schema": as_form}, JSON: {"schema": as_json}}}
+    bodies = {"anyOf": [as_json, _inlined(PrivateSubmission.model_json_schema())]}
+    return {"required": True, "content": {FORM: {"schema": as_form}, JSON: {"schema": bodies}}}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a submission with the definitions of its fields in their place."""
+    definitions = schema.pop("$defs")
+    named = {f"#/$defs/{name}": definition for name, definition in definitions.items()}
+    properties = {name: named.get(part.get("$ref"), part) for name, part in schema["properties"].items()}
+    return {**schema, "properties": properties}
 
 
 def accepted(model: type[Any]) -> dict[int | str, dict[str, Any]]:

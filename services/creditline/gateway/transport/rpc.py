@@ -12,6 +12,7 @@ from creditline.api.attributions import attribution_message, read_filter, record
 from creditline.api.audits import audit_message
 from creditline.api.contributors import merge_message, merge_status_message, read_person
 from creditline.api.releases import release_response
+from creditline.api.vectors import read_vector
 from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
 from creditline.api.works import work_message
 from creditline.credentials.servers import grpc_server_credentials
@@ -83,6 +84,7 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             release=request.release,
             filter=read_filter(request.filter) if request.HasField("filter") else None,
             request_id=request.request_id,
+            vector=read_vector(request.vector) if request.HasField("vector") else None,
         )
         deadline = self._use_cases.admission.deadline(context.time_remaining())
         return attribution_message(
@@ -95,7 +97,8 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
         """Return a recorded attribution with its picture."""
         attributions, caller = self._use_cases.attributions, current_caller.get()
         recorded = await attributions.get(request.id, caller)
-        return recorded_message(recorded, await attributions.picture(request.id, caller))
+        picture = b"" if recorded.answer.private else await attributions.picture(request.id, caller)
+        return recorded_message(recorded, picture)
 
 
 class CatalogServicer(catalog_pb2_grpc.CatalogServicer):

@@ -11,10 +11,22 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 from starlette.datastructures import FormData, UploadFile
 
 from creditline.api.answers import Person, WorkFilter
+from creditline.api.vectors import MOST_VALUES as MOST_VECTOR_VALUES
+from creditline.api.vectors import QueryVector
+from creditline.corpus.texts import LONGEST_PROMPT
 from creditline.errors import InvalidInput
 from creditline.gateway.use_cases.calls.repeats import REQUEST_ID
 from creditline.gateway.use_cases.contributors import MergeRequest
@@ -23,7 +35,6 @@ from creditline.gateway.use_cases.requests import (
     DEFAULT_K,
     FINGERPRINT,
     LEDGER_ID,
-    LONGEST_PROMPT,
     MOST_WORKS,
     AttributionRequest,
     quoted,
@@ -63,13 +74,9 @@ class _Submission(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class AttributionSubmission(_Submission):
-    """The body of `POST /v1/attributions`."""
+class _AttributionOptions(_Submission):
+    """What both bodies of `POST /v1/attributions` may say beside the query."""
 
-    image: Annotated[bytes, Field(description="The picture: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.")]
-    prompt: Annotated[str, stated(minLength=1, maxLength=LONGEST_PROMPT)] = Field(
-        description="The prompt that the picture was made from."
-    )
     generator: Annotated[str, stated(pattern=f"^({FINGERPRINT})?$")] = Field(
         "",
         description="Fingerprint of the generator that made the picture; empty for the only one served.",
@@ -92,8 +99,8 @@ class AttributionSubmission(_Submission):
         " the first answer, and another one 409. Preferably a UUID4; empty for none.",
     )
 
-    def request(self) -> AttributionRequest:
-        """The request that the use case accepts."""
+    def asked(self, query: AttributionRequest) -> AttributionRequest:
+        """The request that the use case accepts, for a query without options."""
         works = WorkFilter(
             tuple(self.contributor),
             tuple(self.contributor_id),
@@ -102,15 +109,50 @@ class AttributionSubmission(_Submission):
             self.created_until,
             tuple(self.consent),
         )
-        return AttributionRequest(
-            self.image,
-            self.prompt,
-            self.generator,
-            self.k,
-            self.release,
-            works if works.narrows else None,
+        return replace(
+            query,
+            generator=self.generator,
+            k=self.k,
+            release=self.release,
+            filter=works if works.narrows else None,
             request_id=self.request_id,
         )
+
+
+class AttributionSubmission(_AttributionOptions):
+    """The body of `POST /v1/attributions`."""
+
+    image: Annotated[bytes, Field(description="The picture: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.")]
+    prompt: Annotated[str, stated(minLength=1, maxLength=LONGEST_PROMPT)] = Field(
+        description="The prompt that the picture was made from."
+    )
+
+    def request(self) -> AttributionRequest:
+        """The request that the use case accepts."""
+        return self.asked(AttributionRequest(self.image, self.prompt, ""))
+
+
+class VectorSubmission(_Submission):
+    """A query that its caller embedded with the release's own towers and encoder."""
+
+    values: Annotated[list[float], Field(max_length=MOST_VECTOR_VALUES)] = Field(
+        description="As many finite values as the release's vectors have; their length is 1, within 0.001."
+    )
+    release: str = Field(description="Name of the release whose encoder made it.")
+    encoder: Annotated[str, stated(pattern=f"^{FINGERPRINT}$")] = Field(
+        description="Fingerprint of that release's towers and encoder."
+    )
+
+
+class PrivateSubmission(_AttributionOptions):
+    """The body of `POST /v1/attributions` in private mode: a vector instead of picture and prompt."""
+
+    vector: VectorSubmission
+
+    def request(self) -> AttributionRequest:
+        """The request that the use case accepts."""
+        given = QueryVector(tuple(self.vector.values), self.vector.release, self.vector.encoder)
+        return self.asked(AttributionRequest(b"", "", "", vector=given))
 
 
 class AuditSubmission(_Submission):
@@ -191,14 +233,17 @@ async def read_attribution(request: Request, idempotency_key: str | None = None)
     return asked if idempotency_key is None else replace(asked, request_id=_one_id(asked, idempotency_key))
 
 
-async def _submitted(request: Request) -> AttributionSubmission:
+async def _submitted(request: Request) -> AttributionSubmission | PrivateSubmission:
+    is_json = media_type(request) == JSON
     try:
-        if media_type(request) == JSON:
-            return _JsonAttribution.model_validate_json(await request.body())
+        if is_json:
+            return _JSON_BODY.validate_json(await request.body())
         async with request.form(max_files=_MOST_FILES, max_part_size=_LONGEST_PART_BYTES) as form:
             return AttributionSubmission.model_validate(await _form_values(form), strict=False)
     except ValidationError as error:
-        raise invalid_input(error.errors(include_url=False)) from error
+        # In JSON, the place of an error begins with the kind of body.
+        located = [{**each, "loc": each["loc"][is_json:]} for each in error.errors(include_url=False)]
+        raise invalid_input(located) from error
 
 
 def _one_id(asked: AttributionRequest, header: str) -> str:
@@ -232,6 +277,19 @@ class _JsonAttribution(AttributionSubmission):
     """The body in JSON, with the picture in base64: the usual alphabet, not the URL's as in pydantic."""
 
     image: Annotated[bytes, BeforeValidator(_decoded)]
+
+
+def _kind_of_body(body: Any) -> str:
+    return _PRIVATE if isinstance(body, dict) and "vector" in body else _PICTURE
+
+
+_PICTURE, _PRIVATE = "picture", "private"
+_JSON_BODY: TypeAdapter[_JsonAttribution | PrivateSubmission] = TypeAdapter(
+    Annotated[
+        Annotated[_JsonAttribution, Tag(_PICTURE)] | Annotated[PrivateSubmission, Tag(_PRIVATE)],
+        Discriminator(_kind_of_body),
+    ]
+)
 
 
 async def _form_values(form: FormData) -> dict[str, Any]:

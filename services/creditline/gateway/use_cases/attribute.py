@@ -24,6 +24,7 @@ from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Caller
 from creditline.gateway.admission.admission import Admission
 from creditline.gateway.deadline import Deadline
+from creditline.gateway.decoding.jobs import DecodedPicture
 from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
@@ -33,6 +34,7 @@ from creditline.gateway.use_cases.calls.repeats import Repeats, reply_of
 from creditline.gateway.use_cases.crediting import Credited, credited, sample_of_people, scored
 from creditline.gateway.use_cases.filters import check_filter, index_filter, stored_filter
 from creditline.gateway.use_cases.live_build import LiveBuild
+from creditline.gateway.use_cases.private_queries import private_query
 from creditline.gateway.use_cases.releases import Releases, ServedRelease
 from creditline.gateway.use_cases.requests import AttributionRequest
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
@@ -40,10 +42,9 @@ from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit, WorkSearch
 from creditline.index import WorkFilter as IndexFilter
 from creditline.index.search import ALL_WORKS, MAX_HITS
-from creditline.ledger import Ledger, Scope
+from creditline.ledger import PRIVATE, Ledger, Scope
 from creditline.ledger.api.replies import ReplyOnce, RequestKey
 from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
-from creditline.pictures.pixels import RgbPixels
 
 # Copies share one line of the list, so the search fetches more hits than lines, and again more when too few
 # lines result: initial over-fetch, and its growth per retry.
@@ -184,7 +185,7 @@ class Attribute:
             request.caller,
             deadline,
             size_bytes=len(request.image),
-            large=self._decoders.is_large(request.image),
+            large=request.vector is None and self._decoders.is_large(request.image),
         )
         async with turn:
             return await self._answer(request, deadline, stopwatch, key)
@@ -202,13 +203,13 @@ class Attribute:
             release = self._releases.named(request.release)
             generator = await self._added_works.generator_of(request.generator)
             request = replace(request, generator=generator)
-            picture = await self._decoders.decode(request.image, caller=request.caller)
+            picture = await self._decoded(request)
         with stopwatch.stage("embed"):
             # The withdrawals are read during the embedding, so that they cost no time.
             query, withdrawn = await asyncio.gather(
-                self._embedded(picture.pixels, request.prompt, release, deadline), self._register.as_of_now()
+                self._query(picture, request, release, deadline), self._register.as_of_now()
             )
-            self._check_agreement(query)
+            self._check_agreement(query, request)
         with stopwatch.stage("search"):
             # Read after the withdrawals, so that it is not older than they are.
             people = self._register.people
@@ -234,17 +235,22 @@ class Attribute:
             )
         listed_by = request.filter if where.narrows else None
         answer = replace(
-            _answer_of(line, query, owed, release), filter=listed_by, timings=stopwatch.timings()
+            _answer_of(line, query, owed, release),
+            filter=listed_by,
+            private=request.vector is not None,
+            timings=stopwatch.timings(),
         )
         with stopwatch.stage("record"):
             stored = {
                 **_stored(line, query, release, stopwatch),
+                **_stored_query(query, request),
                 **_stored_additions(owed),
                 WITHDRAWALS_KNOWN: withdrawn.sequence,
                 MERGES_KNOWN: withdrawn.merges,
                 "filter": stored_filter(request.filter),
             }
-            record = partial(self._record, request, release, await picture.file(), stored)
+            file = await picture.file() if picture else b""
+            record = partial(self._record, request, release, file, stored)
             answer = await self._ledger.threads.write(record, answer, key)
         self._metrics.answers.observe(
             remainder=line.remainder,
@@ -256,19 +262,39 @@ class Attribute:
         # As it was recorded: it may be the answer of another gateway, to the same request.
         return await self._repeats.earlier(key) or answer
 
-    async def _embedded(
-        self, picture: RgbPixels, prompt: str, release: ServedRelease, deadline: Deadline
+    async def _decoded(self, request: AttributionRequest) -> DecodedPicture | None:
+        """The picture of a query; None for a private one."""
+        if request.vector is not None:
+            return None
+        return await self._decoders.decode(request.image, caller=request.caller)
+
+    async def _query(
+        self,
+        picture: DecodedPicture | None,
+        request: AttributionRequest,
+        release: ServedRelease,
+        deadline: Deadline,
     ) -> EmbeddedQuery:
+        """The query as the encoder sees it: embedded here, or by its caller."""
+        if request.vector is not None:
+            return private_query(request.vector, release)
+        assert picture is not None
         return await self._embedder.embed(
-            picture,
-            prompt,
+            picture.pixels,
+            request.prompt,
             release=release.summary.name,
             dimension=release.summary.dimension,
             deadline_seconds=deadline.remaining("embedding the picture"),
         )
 
-    def _check_agreement(self, query: EmbeddedQuery) -> None:
+    def _check_agreement(self, query: EmbeddedQuery, request: AttributionRequest) -> None:
         """Refuse a query whose picture and prompt agree less than the gateway is set to accept."""
+        if request.vector is not None and self._min_prompt_agreement > 0.0:
+            raise InvalidInput(
+                "this gateway answers only where picture and prompt agree, which a vector does not show; send"
+                " the picture with its prompt",
+                field="vector",
+            )
         agreement = query.prompt_agreement
         if agreement is not None and agreement < self._min_prompt_agreement:
             raise InvalidInput(
@@ -335,8 +361,7 @@ class Attribute:
             k=request.k,
             answer=stored,
             owner=request.caller,
-            # An audit judges a list of all works, so lists that a filter restricts are not sampled.
-            with_audit=stored["filter"] is None and self._random.random() < self._chance_of_audit(stored),
+            with_audit=self._random.random() < self._chance_of_audit(stored),
             once=ReplyOnce(key, lambda own_id: reply_of(replace(answer, attribution_id=own_id)))
             if key
             else None,
@@ -345,6 +370,9 @@ class Attribute:
 
     def _chance_of_audit(self, stored: dict[str, Any]) -> float:
         """Probability that an answer is audited: greater where picture and prompt disagree."""
+        # An audit judges a list of all works, and needs picture and prompt.
+        if stored["filter"] is not None or stored[PRIVATE]:
+            return 0.0
         agreement = stored["prompt_agreement"]
         is_low = agreement is not None and agreement < LOW_PROMPT_AGREEMENT
         return min(self._audit_fraction * _LOW_AGREEMENT_AUDITS, 1.0) if is_low else self._audit_fraction
@@ -395,11 +423,17 @@ def _stored(
         "equal_parts": line.equal_parts,
         "ood_score": query.ood_score,
         "prompt_agreement": query.prompt_agreement,
-        # For audits: the scores of works that were not listed can be computed from it.
-        "vector": query.vector.tolist(),
         "release": stored_release(release.summary),
         "timings": asdict(stopwatch.timings()),
     }
+
+
+def _stored_query(query: EmbeddedQuery, request: AttributionRequest) -> dict[str, Any]:
+    """What is kept of the query beside picture and prompt; of a private one, only that it was one."""
+    if request.vector is not None:
+        return {PRIVATE: True}
+    # For audits: the scores of works that were not listed can be computed from it.
+    return {PRIVATE: False, "vector": query.vector.tolist()}
 
 
 def _stored_additions(owed: Owed) -> dict[str, Any]:

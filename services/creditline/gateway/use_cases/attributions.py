@@ -18,6 +18,7 @@ from creditline.api.answers import (
 )
 from creditline.calibration.concentration import equal_parts
 from creditline.corpus.works import Work
+from creditline.errors import NotFound
 from creditline.gateway.access.caller import Caller
 from creditline.gateway.use_cases.audits import audit_answer
 from creditline.gateway.use_cases.catalog import Catalog
@@ -63,9 +64,15 @@ class Attributions:
     async def picture(self, attribution_id: str, caller: Caller) -> bytes:
         """The picture of a recorded answer's query, as a file (see `creditline.pictures.queries.media_type`).
 
-        Errors are those of `get`.
+        Errors are those of `get`; an answer of private mode has no picture, which is NotFound.
         """
-        return (await self._stored(attribution_id, caller)).image
+        stored = await self._stored(attribution_id, caller)
+        if stored.is_private:
+            raise NotFound(
+                f"answer {stored.id} was asked for in private mode: there is no picture of its query",
+                field="id",
+            )
+        return stored.image
 
     async def _stored(self, attribution_id: str, caller: Caller) -> StoredAttribution:
         caller.require(Scope.READ)
@@ -95,6 +102,7 @@ class Attributions:
             works_newer_than_calibration=held.get("works_newer_than_calibration", 0),
             calibration_outdated=held.get("calibration_outdated"),
             prompt_agreement=held.get("prompt_agreement"),
+            private=stored.is_private,
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(

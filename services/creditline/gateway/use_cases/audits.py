@@ -28,7 +28,8 @@ class Audits:
 
         Raises:
             PermissionDenied: The caller may not request audits.
-            InvalidInput: `attribution_id` is not an id of the ledger, or a filter restricts the answer.
+            InvalidInput: `attribution_id` is not an id of the ledger, or a filter restricts the answer, or it
+                was asked for in private mode.
             NotFound: The ledger holds no such attribution, or it is another owner's.
             Unavailable: The ledger does not answer.
         """

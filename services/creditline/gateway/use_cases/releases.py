@@ -35,6 +35,8 @@ class ServedRelease:
     """Ids of all works of the release."""
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Names and ids of people whom the corpus may not name, by key: those of added works."""
+    encoder_fingerprint: str = ""
+    """Fingerprint of towers and encoder, which vectors of private queries must name."""
 
 
 def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
@@ -61,6 +63,7 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
             seed=_SAMPLE_SEED,
         ),
         work_ids=frozenset(work_ids),
+        encoder_fingerprint=release.encoder_fingerprint,
     )
 
 

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 
 from creditline.api.answers import WorkFilter
-from creditline.corpus.names import display_name
+from creditline.api.vectors import QueryVector
+from creditline.corpus.texts import check_prompt
 from creditline.errors import InvalidInput
 
 DEFAULT_K = 10
 MOST_WORKS = 1_000
-LONGEST_PROMPT = 2_000
 LONGEST_ID = 500
 _SHOWN_CHARACTERS = 60
 FINGERPRINT = "[0-9a-f]{64}"
@@ -23,9 +23,9 @@ class AttributionRequest:
     """A request to attribute a picture."""
 
     image: bytes
-    """The picture, as a file's content."""
+    """The picture, as a file's content; empty for a private query."""
     prompt: str
-    """The prompt that the picture was made from."""
+    """The prompt that the picture was made from; empty for a private query."""
     generator: str
     """Fingerprint of the generator that made the picture; empty for the only one that is served."""
     k: int = DEFAULT_K
@@ -39,27 +39,24 @@ class AttributionRequest:
     request_id: str = ""
     """Id under which the caller may repeat the request; empty: none."""
 
+    vector: QueryVector | None = None
+    """A private query: the vector that its caller made of picture and prompt; None for those themselves."""
+
     def check(self) -> None:
-        """Raise InvalidInput for a wrong prompt, generator or k. The picture is checked on decoding."""
-        _check_prompt(self.prompt)
+        """Raise InvalidInput for a wrong prompt, generator or k.
+
+        The picture is checked on decoding, a vector against the release that answers.
+        """
+        if self.vector is None:
+            check_prompt(self.prompt)
+        elif self.image or self.prompt:
+            raise InvalidInput(
+                "vector comes with image or prompt; send picture and prompt, or their vector alone",
+                field="vector",
+            )
         _check_generator(self.generator)
         if not 1 <= self.k <= MOST_WORKS:
             raise InvalidInput(f"k is {self.k}; request 1 to {MOST_WORKS:,} works", field="k")
-
-
-def _check_prompt(prompt: str) -> None:
-    if len(prompt) > LONGEST_PROMPT:
-        raise InvalidInput(
-            f"prompt has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are allowed: shorten it",
-            field="prompt",
-        )
-    if not display_name(prompt):
-        raise InvalidInput(
-            f"prompt is {'blank' if prompt else 'empty'}; send the prompt that the picture was made from",
-            field="prompt",
-        )
-    if "\x00" in prompt:
-        raise InvalidInput("prompt holds a NUL character; send plain text", field="prompt")
 
 
 def _check_generator(generator: str) -> None:

@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from creditline.api.answers import AttributionAnswer, WorkFilter
 from creditline.api.attributions import attribution_message, read_attribution
+from creditline.api.vectors import QueryVector
 from creditline.errors import InvalidInput
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.use_cases.filters import stored_filter
@@ -125,4 +126,6 @@ def _plain(value: Any) -> Any:
     """A field's value in a form that JSON can hold, and that is the same however it was sent."""
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
+    if isinstance(value, QueryVector):
+        return asdict(value)
     return stored_filter(value) if isinstance(value, WorkFilter) else value

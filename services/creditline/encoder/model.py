@@ -1,4 +1,7 @@
-"""The embedder's model: a release's encoder with the towers that it was trained on."""
+"""The model that embeds pictures with their texts: a release's encoder with its towers.
+
+The embedder serves it, and clients in private mode run it themselves.
+"""
 
 from __future__ import annotations
 
@@ -116,8 +119,8 @@ class EmbedderModel:
         if towers.fingerprint != release.towers_fingerprint:
             raise FingerprintMismatch(
                 f"release {release.name!r} was trained on towers {release.towers_fingerprint[:16]}…, but"
-                f" {spec.name!r} has {towers.fingerprint[:16]}…; set CREDITLINE_EMBEDDER_TOWERS to"
-                " those of the release",
+                f" {spec.name!r} has {towers.fingerprint[:16]}…; name those of the release"
+                " (CREDITLINE_EMBEDDER_TOWERS)",
                 field="towers_fingerprint",
             )
         ood_detector = (
