@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from qdrant_client import QdrantClient
 
-from creditline.embedder.model import EmbedderModel, EmbedItem, Side
+from creditline.encoder.model import EmbedderModel, EmbedItem, Side
 from creditline.release import reference_release_directory
 from creditline.towers.spec import TowerSpec
 
