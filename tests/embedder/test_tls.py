@@ -24,9 +24,8 @@ from creditline.errors import Unavailable
 from tests.real_parts.certificates import CertificateAuthority
 
 if TYPE_CHECKING:
-    from creditline.embedder.model import EmbedderModel
-
     from creditline.embedder.server import EmbedderServer
+    from creditline.encoder.model import EmbedderModel
 
 
 @dataclass(frozen=True)
