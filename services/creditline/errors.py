@@ -80,6 +80,14 @@ class ResourceExhausted(CreditlineError):
     """The request exceeds a limit or the capacity that is free now."""
 
 
+class RateExceeded(ResourceExhausted):
+    """The requests of an API key come faster than its rate allows."""
+
+
+class QuotaExceeded(ResourceExhausted):
+    """The quota of an API key is used up."""
+
+
 class RequestTooLarge(CreditlineError):
     """The request has more bytes than any request may have."""
 

@@ -43,7 +43,7 @@ def creditline(tmp_path: Path) -> Creditline:
 
 def test_a_key_is_shown_once_rotated_and_revoked(creditline: Creditline, tmp_path: Path) -> None:
     scopes = ("--scope", "attribute", "--scope", "read")
-    made = creditline("create", "--owner", "a [museum]", *scopes, "--expires-in", "90d")
+    made = creditline("create", "--owner", "a [museum]", *scopes, "--expires-in", "90d", "--rate", "10/s")
     assert made.returncode == 0, made.stderr
     # The key stands alone on standard output, and with what belongs to it on standard error.
     key = made.stdout.strip()
@@ -52,7 +52,10 @@ def test_a_key_is_shown_once_rotated_and_revoked(creditline: Creditline, tmp_pat
         (record,) = ledger.keys.all()
     assert record.matches(key)
     assert record.scopes == {Scope.ATTRIBUTE, Scope.READ}
+    limited = creditline("set", record.id, "--quota", "10000/day").stdout
+    assert f"{record.id} of a [museum]: attribute+read, valid, rate 10/s, quota 10000/d" in limited
     rotated = json.loads(creditline("rotate", record.id, "--overlap", "1h", "--json").stdout)
+    assert (rotated["rate"], rotated["quota"]) == ("10/s", "10000/d")
     listed = creditline("list").stdout
     assert f"{record.id} of a [museum]: attribute+read, valid" in listed
     assert f"replaced by {rotated['id']}" in listed
@@ -68,6 +71,8 @@ def test_a_wrong_call_is_one_line(creditline: Creditline, tmp_path: Path) -> Non
         (("create", "--owner", "m", "--scope", "all"), "choose from attribute, read, audit, withdraw, admin"),
         (("create", "--owner", "m", "--scope", "read", "--expires-in", "90"), "such as 45s, 30m, 12h or 90d"),
         (("revoke", "0" * 16), "there is no key"),
+        (("create", "--owner", "m", "--scope", "read", "--rate", "10"), "such as 10/s, 600/5m or 10000/day"),
+        (("set", "0" * 16), "give --rate or --quota"),
     ):
         done = creditline(*arguments)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -35,6 +35,8 @@ ERRORS: Mapping[str, type[errors.CreditlineError]] = {
         errors.NotReady,
         errors.DeadlineExceeded,
         errors.ResourceExhausted,
+        errors.RateExceeded,
+        errors.QuotaExceeded,
         errors.RequestTooLarge,
         errors.ReceiveTimeout,
     )

@@ -1,4 +1,4 @@
-"""`creditline keys`: make, list, rotate and revoke API keys of the gateway.
+"""`creditline keys`: make, list, limit, rotate and revoke API keys of the gateway.
 
 The commands write to the ledger, not to the gateway: the first key needs no other one, and who may write to
 the ledger may do everything anyway. Running gateways follow within seconds.
@@ -23,9 +23,9 @@ from creditline.errors import InvalidInput, NotReady
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from creditline.ledger import ApiKey, IssuedKey, KeyRegistry, Scope
+    from creditline.ledger import Allowance, ApiKey, IssuedKey, KeyRegistry, Scope
 
-app = typer.Typer(help="Make, list, rotate and revoke API keys of the gateway.", no_args_is_help=True)
+app = typer.Typer(help="Make, list, limit, rotate and revoke API keys of the gateway.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)
 _errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -40,7 +40,20 @@ LedgerOption = Annotated[
 ExpiresOption = Annotated[
     str | None, typer.Option("--expires-in", help="Time for which the key is valid, such as 12h or 90d.")
 ]
+RateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Requests that the key may send in a short time, such as 10/s; `default`: as the gateway's."
+    ),
+]
+QuotaOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Pictures that it may have attributed, such as 10000/day; `default`: as the gateway's."
+    ),
+]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, as `creditline keys list` prints it.")]
+_DEFAULT = "default"
 _SHOWN_ONCE = "Store the key now: it is not kept anywhere and cannot be shown again."
 
 
@@ -58,6 +71,8 @@ def create(
         ),
     ],
     expires_in: ExpiresOption = None,
+    rate: RateOption = None,
+    quota: QuotaOption = None,
     note: Annotated[str, typer.Option(help="What to remember about the key.")] = "",
     ledger: LedgerOption = None,
     state_directory: StateOption = None,
@@ -67,7 +82,14 @@ def create(
     scopes = _scopes(scope)
     life = read_duration(expires_in, option="--expires-in") if expires_in else None
     with _registry(ledger, state_directory) as keys:
-        issued = keys.create(owner, scopes, expires_in=life, note=note)
+        issued = keys.create(
+            owner,
+            scopes,
+            expires_in=life,
+            note=note,
+            rate=_allowance(rate, "--rate"),
+            quota=_allowance(quota, "--quota"),
+        )
     _print_issued(issued, as_json)
 
 
@@ -113,6 +135,31 @@ def rotate(
     with _registry(ledger, state_directory) as keys:
         issued = keys.rotate(key_id, overlap=both, expires_in=life)
     _print_issued(issued, as_json)
+
+
+@app.command("set")
+def set_limits(
+    key_id: KeyId,
+    rate: RateOption = None,
+    quota: QuotaOption = None,
+    ledger: LedgerOption = None,
+    state_directory: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change the rate or the quota of a key; running gateways follow within seconds."""
+    if rate is None and quota is None:
+        raise InvalidInput("nothing is to be changed; give --rate or --quota", field="rate")
+    with _registry(ledger, state_directory) as keys:
+        key = keys.get(key_id)
+        changed = keys.limit(
+            key_id,
+            rate=key.rate if rate is None else _allowance(rate, "--rate"),
+            quota=key.quota if quota is None else _allowance(quota, "--quota"),
+        )
+    if as_json:
+        _console.print_json(json.dumps(_fields(changed, datetime.now(UTC))))
+        return
+    _console.print(Text(_line(changed, datetime.now(UTC))))
 
 
 @app.command()
@@ -165,6 +212,15 @@ def _scopes(names: list[str]) -> set[Scope]:
     return set(map(Scope, names))
 
 
+def _allowance(text: str | None, option: str) -> Allowance | None:
+    """The allowance that an option states; None: the gateway's default."""
+    from creditline.ledger import Allowance
+
+    if text is None or text == _DEFAULT:
+        return None
+    return Allowance.parse(text, field=option)
+
+
 def _print_issued(issued: IssuedKey, as_json: bool) -> None:
     """Print a new key: alone on standard output, so that it can be sent to a file or a secret store."""
     record = issued.record
@@ -186,13 +242,17 @@ def _fields(key: ApiKey, now: datetime) -> dict[str, Any]:
         "note": key.note,
         "state": str(key.state(now)),
         "replaced_by": key.replaced_by,
+        "rate": str(key.rate) if key.rate else None,
+        "quota": str(key.quota) if key.quota else None,
         **{name: moment.isoformat() if moment else None for name, moment in moments.items()},
     }
 
 
 def _line(key: ApiKey, now: datetime) -> str:
     moments = (("expires", key.expires), ("revoked", key.revoked), ("last used", key.last_used))
-    details = [f"{name} {_moment(moment)}" for name, moment in moments if moment]
+    limits = (("rate", key.rate), ("quota", key.quota))
+    details = [f"{name} {allowance}" for name, allowance in limits if allowance]
+    details += [f"{name} {_moment(moment)}" for name, moment in moments if moment]
     if key.replaced_by:
         details.append(f"replaced by {key.replaced_by}")
     if key.note:

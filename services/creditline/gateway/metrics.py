@@ -21,6 +21,8 @@ REFUSALS = (
     "media_type",
     "malformed",
     "overloaded",
+    "rate",
+    "quota",
 )
 """Reasons for which a request is refused before it reaches a use case."""
 _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -68,6 +70,11 @@ class GatewayMetrics:
             registry=self.registry,
         )
         self._keys_seen: set[str] = set()
+        self.key_limits_local = Gauge(
+            "creditline_gateway_key_limits_local",
+            "1 while Redis does not answer and this gateway counts rates and quotas of API keys for itself.",
+            registry=self.registry,
+        )
         self._in_flight = Gauge(
             "creditline_gateway_requests_in_flight",
             "Requests that are being received or answered.",

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from creditline.corpus.identity import Bearers
 from creditline.corpus.works import Corpus
 from creditline.embedder_client.queries import EmbedderClient
+from creditline.gateway.access.key_limits import KeyLimits
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.access.ledger_keys import LedgerKeys
 from creditline.gateway.access.static_keys import StaticKeys
@@ -145,11 +146,18 @@ class Gateway:
         self, resources: contextlib.AsyncExitStack, metrics: GatewayMetrics, ledger: Ledger
     ) -> ApiKeys:
         settings = self._settings
+        limits = KeyLimits(
+            settings.broker_url,
+            answer_seconds=settings.key_limits_seconds,
+            on_local=metrics.key_limits_local.set,
+        )
+        resources.push_async_callback(limits.close)
         access = ApiKeys(
             StaticKeys(settings.keys, settings.api_keys_file),
-            LedgerKeys(ledger.keys),
+            LedgerKeys(ledger.keys, rate=settings.key_rate, quota=settings.key_quota),
             required=settings.require_api_keys,
             on_use=metrics.observe_key,
+            limits=limits,
         )
         access.load()
         resources.push_async_callback(asyncio.to_thread, access.record_uses)

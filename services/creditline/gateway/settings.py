@@ -5,17 +5,28 @@ from __future__ import annotations
 import ipaddress
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from creditline.credentials.settings import EmbedderTlsSettings, GatewayTlsSettings, server_files
 from creditline.credentials.tls_files import TlsFiles
+from creditline.errors import InvalidInput
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
-from creditline.ledger import default_ledger_url
+from creditline.ledger import Allowance, default_ledger_url
 from creditline.observability.settings import ObservedSettings
 from creditline.pictures.decoding import MOST_PIXELS
 from creditline.settings import Port
+
+
+def _allowance(value: object) -> object:
+    try:
+        return Allowance.parse(value, field="it") if isinstance(value, str) else value
+    except InvalidInput as error:
+        raise ValueError(error.message) from error
+
+
+AllowanceSetting = Annotated[Allowance | None, BeforeValidator(_allowance)]
 
 
 class GatewaySettings(GatewayTlsSettings, EmbedderTlsSettings, ObservedSettings):
@@ -39,6 +50,14 @@ class GatewaySettings(GatewayTlsSettings, EmbedderTlsSettings, ObservedSettings)
     """File of further admin API keys, one a line, such as a mounted secret; a change takes effect at once."""
     require_api_keys: bool = False
     """Refuse callers without a key even while there is no key at all."""
+    key_rate: AllowanceSetting = None
+    """Rate of API keys of the ledger without one of their own, such as 10/s, admin keys excepted; empty: no
+    limit."""
+    key_quota: AllowanceSetting = None
+    """Quota of such keys, such as 10000/day."""
+    key_limits_seconds: float = Field(default=0.05, gt=0, le=10)
+    """Longest time that a request waits for Redis to count it; without an answer this gateway counts for
+    itself."""
     embedder_target: str = "127.0.0.1:7200"
     """Address of the embedder: `host:port`, or `dns:///host:port`."""
     qdrant_host: str = "127.0.0.1"

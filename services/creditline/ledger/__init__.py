@@ -7,6 +7,7 @@ Public modules: `additions`, `api.replies`, `keys`, `merges`, `requests`, `stati
 from creditline.ledger.additions import AdditionKind as AdditionKind
 from creditline.ledger.additions import AdditionRecord as AdditionRecord
 from creditline.ledger.additions import Additions as Additions
+from creditline.ledger.allowances import Allowance as Allowance
 from creditline.ledger.database.store import StoreLimits as StoreLimits
 from creditline.ledger.database.store import default_ledger_url as default_ledger_url
 from creditline.ledger.database.store import ledger_exists as ledger_exists

@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from creditline.errors import Conflict, InvalidInput, NotFound
+from creditline.ledger.allowances import Allowance
 from creditline.ledger.database.store import Store
 from creditline.ledger.tables import MOST_NOTE_CHARACTERS, MOST_OWNER_CHARACTERS, api_keys
 
@@ -77,6 +78,10 @@ class ApiKey:
     """A time at which it was used, some minutes old at most; None: it was not used yet."""
     replaced_by: str | None
     """Id of the key that a rotation made in its place; None: it was not rotated."""
+    rate: Allowance | None
+    """Requests in a short time that the key may send; None: the gateway's default."""
+    quota: Allowance | None
+    """Pictures in a long time that the key may have attributed; None: the gateway's default."""
     version: int
     """Number of the last change among the changes of all keys; uses are no changes."""
 
@@ -127,7 +132,14 @@ class KeyRegistry:
         self._clock = clock
 
     def create(
-        self, owner: str, scopes: Collection[Scope], *, expires_in: timedelta | None = None, note: str = ""
+        self,
+        owner: str,
+        scopes: Collection[Scope],
+        *,
+        expires_in: timedelta | None = None,
+        note: str = "",
+        rate: Allowance | None = None,
+        quota: Allowance | None = None,
     ) -> IssuedKey:
         """Make a key.
 
@@ -136,6 +148,8 @@ class KeyRegistry:
             scopes: What it permits.
             expires_in: Time for which it is valid; None: no limit.
             note: What to remember about it.
+            rate: Requests in a short time; None: the gateway's default.
+            quota: Attributed pictures in a long time; None: the gateway's default.
 
         Raises:
             InvalidInput: The owner or the note is not valid text, there is no scope, or the time is not
@@ -147,10 +161,11 @@ class KeyRegistry:
         if not scopes:
             raise InvalidInput(f"the key permits nothing; choose from {_SCOPE_NAMES}", field="scopes")
         with self._store.transaction(writes=True) as connection:
-            return _issue(connection, self._clock(), owner, frozenset(scopes), note, expires_in)
+            kept = _Kept(owner, frozenset(scopes), note, rate, quota)
+            return _issue(connection, self._clock(), kept, expires_in)
 
     def rotate(self, key_id: str, *, overlap: timedelta, expires_in: timedelta | None = None) -> IssuedKey:
-        """Make a key of the same owner and scopes in place of one, which stays valid for a while.
+        """Make a key like another one in place of it, which stays valid for a while.
 
         Args:
             key_id: Id of the key to replace.
@@ -168,7 +183,8 @@ class KeyRegistry:
             old, now = _one(connection, key_id), self._clock()
             _check_rotatable(old, now)
             life = expires_in or (old.expires - old.created if old.expires else None)
-            issued = _issue(connection, now, old.owner, old.scopes, old.note, life)
+            kept = _Kept(old.owner, old.scopes, old.note, old.rate, old.quota)
+            issued = _issue(connection, now, kept, life)
             ends = min(filter(None, (old.expires, now + overlap)))
             _change(connection, old.id, expires=ends, replaced_by=issued.record.id)
         return issued
@@ -183,6 +199,33 @@ class KeyRegistry:
         with self._store.transaction(writes=True) as connection:
             if _one(connection, key_id).revoked is None:
                 _change(connection, key_id, revoked=self._clock())
+            return _one(connection, key_id)
+
+    def limit(self, key_id: str, *, rate: Allowance | None, quota: Allowance | None) -> ApiKey:
+        """Set the rate and the quota of a key.
+
+        Args:
+            key_id: Id of the key.
+            rate: Requests in a short time; None: the gateway's default.
+            quota: Attributed pictures in a long time; None: the gateway's default.
+
+        Raises:
+            InvalidInput: `key_id` has not the form of an id.
+            NotFound: There is no such key.
+        """
+        with self._store.transaction(writes=True) as connection:
+            _one(connection, key_id)
+            _change(connection, key_id, rate=_stored(rate), quota=_stored(quota))
+            return _one(connection, key_id)
+
+    def get(self, key_id: str) -> ApiKey:
+        """One key.
+
+        Raises:
+            InvalidInput: `key_id` has not the form of an id.
+            NotFound: There is no such key.
+        """
+        with self._store.transaction() as connection:
             return _one(connection, key_id)
 
     def all(self) -> tuple[ApiKey, ...]:
@@ -213,14 +256,22 @@ class KeyRegistry:
 _SCOPE_NAMES = ", ".join(Scope)
 
 
-def _issue(
-    connection: Connection,
-    now: datetime,
-    owner: str,
-    scopes: frozenset[Scope],
-    note: str,
-    expires_in: timedelta | None,
-) -> IssuedKey:
+@dataclass(frozen=True)
+class _Kept:
+    """What a key keeps when it is rotated."""
+
+    owner: str
+    scopes: frozenset[Scope]
+    note: str
+    rate: Allowance | None
+    quota: Allowance | None
+
+
+def _stored(allowance: Allowance | None) -> str | None:
+    return None if allowance is None else str(allowance)
+
+
+def _issue(connection: Connection, now: datetime, kept: _Kept, expires_in: timedelta | None) -> IssuedKey:
     if expires_in is not None and not timedelta(0) < expires_in <= _LONGEST_LIFE:
         raise InvalidInput(
             f"the key would be valid for {expires_in}; give a time above 0 and up to"
@@ -232,13 +283,15 @@ def _issue(
     connection.execute(
         insert(api_keys).values(
             id=key_id,
-            owner=owner,
-            scopes=",".join(sorted(scopes)),
+            owner=kept.owner,
+            scopes=",".join(sorted(kept.scopes)),
             digest=digest_of(text),
-            note=note,
+            note=kept.note,
             created=now,
             expires=None if expires_in is None else now + expires_in,
             version=_next_version(connection),
+            rate=_stored(kept.rate),
+            quota=_stored(kept.quota),
         )
     )
     return IssuedKey(text, _one(connection, key_id))
@@ -289,4 +342,6 @@ def _next_version(connection: Connection) -> int:
 def _key_of(row: Row[Any]) -> ApiKey:
     fields = dict(row._mapping)
     scopes = frozenset(map(Scope, fields.pop("scopes").split(",")))
+    for name in ("rate", "quota"):
+        fields[name] = None if fields[name] is None else Allowance.parse(fields[name])
     return ApiKey(scopes=scopes, **fields)

@@ -190,5 +190,7 @@ api_keys = Table(
     Column("revoked", UtcDateTime),
     Column("last_used", UtcDateTime),
     Column("replaced_by", String(_KEY_ID_LENGTH)),
+    Column("rate", String(40)),
+    Column("quota", String(40)),
     Column("version", Integer, nullable=False, unique=True),
 )

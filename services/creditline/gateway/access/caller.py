@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from creditline.errors import PermissionDenied
-from creditline.ledger import Scope
+from creditline.ledger import Allowance, Scope
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Caller:
     """On whose behalf the caller acts; what is recorded for it carries this. Empty as for `name`."""
     scopes: frozenset[Scope] = frozenset()
     """What the caller may do."""
+    rate: Allowance | None = None
+    """Requests in a short time that its key may send; None: no limit."""
+    quota: Allowance | None = None
+    """Pictures in a long time that its key may have attributed; None: no limit."""
 
     @property
     def is_admin(self) -> bool:
@@ -59,6 +63,20 @@ class Authenticator(Protocol):
         Raises:
             Unauthenticated: There is not exactly one value, or it is no accepted API key.
             CreditlineError: The key cannot be checked, or is not accepted now.
+        """
+        ...
+
+    async def charge(self, caller: Caller, *, attributions: int) -> None:
+        """Count a request against the rate and the quota of the caller's key.
+
+        Args:
+            caller: The caller, as `authenticate` returned it.
+            attributions: Number of pictures to attribute; 0 for requests of other kinds, which the rate
+                counts apart.
+
+        Raises:
+            RateExceeded: The rate does not allow it now; nothing is counted.
+            QuotaExceeded: The quota does not allow it now; nothing is counted.
         """
         ...
 

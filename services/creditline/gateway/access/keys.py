@@ -11,6 +11,7 @@ from creditline.errors import CreditlineError, ResourceExhausted
 from creditline.gateway.access.bearer import bearer_token, unknown_key
 from creditline.gateway.access.caller import ANYONE, Caller
 from creditline.gateway.access.failed_logins import FailedLogins
+from creditline.gateway.access.key_limits import KeyLimits
 from creditline.gateway.access.ledger_keys import LedgerKeys
 from creditline.gateway.access.static_keys import StaticKeys
 
@@ -35,6 +36,7 @@ class ApiKeys:
         required: Refuse callers without a key even while there are no keys.
         on_use: Called with the name of each key that is used.
         failed_logins: Limit on wrong keys per network address.
+        limits: Counts requests against rates and quotas; None: they are not enforced.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class ApiKeys:
         required: bool = False,
         on_use: Callable[[str], None] = lambda key: None,
         failed_logins: FailedLogins | None = None,
+        limits: KeyLimits | None = None,
     ) -> None:
+        self._limits = limits
         self._failed_logins = failed_logins or FailedLogins()
         self._on_use = on_use
         self._static = static
@@ -76,6 +80,20 @@ class ApiKeys:
         caller = await self._ledger_caller(key) or self._guessable_caller(key, address)
         self._on_use(caller.name)
         return caller
+
+    async def charge(self, caller: Caller, *, attributions: int) -> None:
+        """Count a request against the rate and the quota of the caller's key.
+
+        Args:
+            caller: The caller, as `authenticate` returned it.
+            attributions: Number of pictures to attribute; 0 for requests of other kinds.
+
+        Raises:
+            RateExceeded: The rate does not allow it now; nothing is counted.
+            QuotaExceeded: The quota does not allow it now; nothing is counted.
+        """
+        if self._limits is not None:
+            await self._limits.charge(caller, attributions=attributions)
 
     async def _ledger_caller(self, key: str) -> Caller | None:
         if self._ledger.may_be_new(key):

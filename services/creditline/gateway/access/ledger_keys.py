@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from creditline.errors import Unauthenticated, Unavailable
 from creditline.gateway.access.caller import Caller
-from creditline.ledger import ApiKey, KeyRegistry, KeyState
+from creditline.ledger import Allowance, ApiKey, KeyRegistry, KeyState, Scope
 from creditline.ledger.keys import id_in
 
 # Without the ledger, keys are accepted from memory for this long: a revocation could not be noticed.
@@ -24,6 +24,8 @@ class LedgerKeys:
         registry: The keys in the ledger.
         clock: Returns the current time, with a time zone.
         monotonic: Returns seconds that never run backwards.
+        rate: Rate of keys without one of their own, admin keys excepted; None: no limit.
+        quota: Quota of keys without one of their own, admin keys excepted; None: no limit.
     """
 
     def __init__(
@@ -31,10 +33,15 @@ class LedgerKeys:
         registry: KeyRegistry,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        rate: Allowance | None = None,
+        quota: Allowance | None = None,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._monotonic = monotonic
+        self._default_rate = rate
+        self._default_quota = quota
         self._keys: dict[str, ApiKey] = {}
         self._version = 0
         self._read = monotonic()
@@ -80,7 +87,10 @@ class LedgerKeys:
                 service="ledger",
             )
         self._uses[key.id] = now
-        return Caller(key.id, key.owner, key.scopes)
+        if Scope.ADMIN in key.scopes:
+            return Caller(key.id, key.owner, key.scopes, key.rate, key.quota)
+        rate, quota = key.rate or self._default_rate, key.quota or self._default_quota
+        return Caller(key.id, key.owner, key.scopes, rate, quota)
 
     def record_uses(self) -> None:
         """Write to the ledger when keys were last used, where they were since the last call."""

@@ -116,8 +116,11 @@ class HttpFront:
             given = headers.getlist("authorization")
             current_caller.set(await self._access.authenticate(given, address=_address(scope)))
         _check_length(headers.get("content-length"))
-        if (scope["method"], scope["path"]) in _ANSWERS:
+        waits = (scope["method"], scope["path"]) in _ANSWERS
+        if waits:
             self._admission.check(current_caller.get().owner, _stated_seconds(headers))
+        if scope["path"].startswith(PROTECTED_PREFIX):
+            await self._access.charge(current_caller.get(), attributions=int(waits))
 
     def _refuse_beyond_capacity(self) -> None:
         most = self._limits.requests

@@ -48,6 +48,9 @@ _PROBLEMS: dict[type[errors.CreditlineError], Problem] = {
     errors.Unavailable: Problem(grpc.StatusCode.UNAVAILABLE, 503, "Service unavailable", 1.0),
     errors.DeadlineExceeded: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 504, "Deadline exceeded"),
     errors.ResourceExhausted: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Too many requests", 1.0),
+    # When there is a time after which the request can succeed, these errors state it.
+    errors.RateExceeded: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Rate exceeded"),
+    errors.QuotaExceeded: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Quota exceeded"),
     errors.RequestTooLarge: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "Request too large"),
     HeadTooLarge: Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, 431, "Request head too large"),
     errors.ReceiveTimeout: Problem(grpc.StatusCode.DEADLINE_EXCEEDED, 408, "Request timeout"),
@@ -57,6 +60,8 @@ _REFUSALS: dict[type[errors.CreditlineError], str] = {
     errors.InvalidInput: "malformed",
     errors.NotFound: "not_found",
     errors.ResourceExhausted: "overloaded",
+    errors.RateExceeded: "rate",
+    errors.QuotaExceeded: "quota",
     HeadTooLarge: "headers",
     errors.RequestTooLarge: "too_large",
     errors.ReceiveTimeout: "timeout",

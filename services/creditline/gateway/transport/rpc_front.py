@@ -147,6 +147,8 @@ class Front(grpc.aio.ServerInterceptor):
                     await self._authenticate(context)
                     if method in _ANSWERS:
                         self._admission.check(current_caller.get().owner, context.time_remaining())
+                    attributions = int(method in _ANSWERS)
+                    await self._access.charge(current_caller.get(), attributions=attributions)
                     message = await self._receiving(lambda: _received(handler, context))
                 return await self._answer(method, handler, message, context)
 
