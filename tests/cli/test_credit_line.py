@@ -18,7 +18,7 @@ from creditline.api.answers import AuditedAccuracy, CreditedHolder, Estimate
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.document import credit_line_document
 from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped
-from creditline.cli.credit_line.line import CreditLine
+from creditline.cli.credit_line.line import CreditLine, Query
 from creditline.cli.credit_line.page import credit_line_page
 from creditline.cli.credit_line.terminal import bar, credit_line_view, picture_in_blocks
 from creditline.errors import InvalidInput
@@ -284,6 +284,28 @@ def test_the_picture_is_shown_only_where_there_are_colours() -> None:
     plain = _terminal_text(line, in_colour=False)
     assert "▀" not in plain
     assert line.query.prompt in plain
+
+
+def _private_line() -> CreditLine:
+    """A private query, as the gateway shows it: without picture and prompt."""
+    line = sample_credit_line()
+    answer = replace(line.answer, private=True, ood_score=None, prompt_agreement=None)
+    return replace(line, query=Query(None, "", line.query.generator), answer=answer)
+
+
+def test_a_private_query_is_marked_in_every_rendering_and_needs_no_picture() -> None:
+    line = _private_line()
+    page = _Page(credit_line_page(line))
+    for said in (page.text, _terminal_text(line), _terminal_text(line, in_colour=True)):
+        plain = re.sub(r"\s+", " ", said)
+        assert "Private query" in plain
+        assert "sent a vector and saw neither picture nor prompt" in plain
+        assert "No out-of-distribution score" not in plain
+    assert len(page.alternatives) == len(line.works)
+    assert credit_line_drawing(line).width == 2400
+    content = json.loads(credit_line_document(line))
+    assert content["private"] is True
+    assert (content["query"]["picture"], content["query"]["picture_sha256"]) == (None, None)
 
 
 def test_the_picture_in_the_terminal_has_the_picture_s_colours() -> None:

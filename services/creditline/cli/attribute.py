@@ -50,6 +50,21 @@ def attribute(
     since: SinceOption = None,
     until: UntilOption = None,
     consent: ConsentOption = None,
+    private: Annotated[
+        bool,
+        typer.Option(
+            "--private",
+            help="Embed picture and prompt on this machine, and send only their vector. The answer is marked,"
+            " and never audited.",
+        ),
+    ] = False,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the gateway's release, for --private; defaults to that of"
+            " CREDITLINE_RELEASE_DIRECTORY, else to the release in the package."
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the credit line as one HTML file.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Also write picture, page, drawing and JSON to this directory.")
@@ -69,7 +84,7 @@ def attribute(
     from creditline.cli.credit_line.terminal import credit_line_view
 
     content = _content(picture)
-    with gateway_client(target, api_key, state_directory) as client:
+    with gateway_client(target, api_key, state_directory, encoder=encoder) as client:
         answer = client.attribute(
             content,
             prompt=prompt,
@@ -77,17 +92,21 @@ def attribute(
             k=top,
             release=release,
             filter=work_filter(contributor, contributor_id, licence, since, until, consent),
+            private=private,
             timeout_seconds=_ANSWER_SECONDS,
         )
         line = recorded_line(client, answer.attribution_id)
+    if private:
+        line = _with_query(line, content, prompt)
     console = Console(highlight=False)
     if as_json:
         console.print_json(credit_line_document(line))
     else:
         console.print(credit_line_view(line, in_colour=console.color_system is not None))
-        console.print(
-            Text(f"To audit it: creditline audit submit {answer.attribution_id} --wait"), soft_wrap=True
-        )
+        if not private:
+            console.print(
+                Text(f"To audit it: creditline audit submit {answer.attribution_id} --wait"), soft_wrap=True
+            )
     _write(line, html, output)
 
 
@@ -100,6 +119,17 @@ def _content(picture: Path) -> bytes:
         raise NotReady(
             f"{picture} cannot be read ({error.strerror}); name a picture file", field="picture"
         ) from error
+
+
+def _with_query(line: CreditLine, picture: bytes, prompt: str) -> CreditLine:
+    """The answer to a private query with picture and prompt, which are known on this machine only."""
+    from dataclasses import replace
+
+    from creditline.cli.credit_line.line import Query
+    from creditline.pictures.queries import query_pixels, recorded_file
+
+    query = Query(recorded_file(query_pixels(picture)), prompt, line.query.generator)
+    return replace(line, query=query)
 
 
 def _write(line: CreditLine, html: Path | None, output: Path | None) -> None:

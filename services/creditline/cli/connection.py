@@ -27,7 +27,9 @@ StateOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def gateway_client(target: str | None, api_key: str | None, state_directory: Path | None) -> CreditlineClient:
+def gateway_client(
+    target: str | None, api_key: str | None, state_directory: Path | None, *, encoder: Path | None = None
+) -> CreditlineClient:
     """A client of the gateway that the options select.
 
     Args:
@@ -36,6 +38,7 @@ def gateway_client(target: str | None, api_key: str | None, state_directory: Pat
             names the authorities of their certificates.
         api_key: API key; None uses that of the local stack.
         state_directory: State directory of the local stack; None uses its settings.
+        encoder: Directory of the release that embeds private queries; None: see `CreditlineClient`.
     """
     from creditline.client import CreditlineClient
     from creditline.credentials.settings import GatewayTlsSettings
@@ -46,6 +49,6 @@ def gateway_client(target: str | None, api_key: str | None, state_directory: Pat
     if target is None:
         state = StateDirectory(state_directory or read_settings(LocalSettings).state_directory).read()
         if state is not None and state.gateway_target:
-            return CreditlineClient(state.gateway_target, api_key=api_key or state.api_key)
+            return CreditlineClient(state.gateway_target, api_key=api_key or state.api_key, encoder=encoder)
     tls = read_settings(GatewayTlsSettings).tls_to_gateway
-    return CreditlineClient(target or _DEFAULT_TARGET, api_key=api_key, tls=tls)
+    return CreditlineClient(target or _DEFAULT_TARGET, api_key=api_key, tls=tls, encoder=encoder)

@@ -109,6 +109,7 @@ def _open_generator(stack: LocalStack, device: str) -> Generator:
 
 
 def _attributed(client: CreditlineClient, query: Query, works: int, steps: StepPrinter) -> AttributionAnswer:
+    assert query.picture is not None
     answer = client.attribute(
         query.picture,
         prompt=query.prompt,

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from creditline.api.answers import AttributionAnswer
 from creditline.api.vectors import QueryVector, vector_message
+from creditline.cli.attribute import app as attribute_app
+from creditline.cli.attribution import app as attribution_app
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Work
 from creditline.errors import CreditlineError, FingerprintMismatch, InvalidInput, NotFound
@@ -135,6 +138,26 @@ def test_a_gateway_that_compares_pictures_with_prompts_refuses_it(
         pytest.raises(InvalidInput, match="which a vector does not show"),
     ):
         client.attribute(work.thumbnail, prompt=work.caption, private=True)
+
+
+def test_the_command_shows_picture_and_prompt_where_they_are_known_only(
+    served: Served, work: Work, tmp_path: Path
+) -> None:
+    picture = tmp_path / "query.webp"
+    picture.write_bytes(work.thumbnail)
+    place, release = ["--target", served.gateway.target], str(served.release.directory)
+    options = ["--prompt", "a kite", "--private", "--encoder", release, "--json", *place]
+    asked = CliRunner().invoke(attribute_app, [str(picture), *options])
+    assert asked.exit_code == 0, asked.output
+    here = json.loads(asked.stdout)
+    shown = CliRunner().invoke(attribution_app, ["show", here["attribution_id"], "--json", *place])
+    assert shown.exit_code == 0, shown.output
+    there = json.loads(shown.stdout)
+    assert here["works"] == there["works"]
+    assert (here["private"], there["private"]) == (True, True)
+    assert (here["query"]["prompt"], there["query"]["prompt"]) == ("a kite", "")
+    assert here["query"]["picture_sha256"] is not None
+    assert there["query"]["picture_sha256"] is None
 
 
 _WRONG: dict[str, tuple[_Change, type[CreditlineError], int, str]] = {

@@ -18,7 +18,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
             "prompt": line.query.prompt,
             "seed": line.query.seed,
             "generator": line.query.generator,
-            "picture": "picture.png",
+            "picture": None if line.query.picture is None else "picture.png",
             "picture_sha256": line.query.sha256,
         },
         "works": [_credit_json(work) for work in line.works],
@@ -32,6 +32,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "corpus_works": line.corpus_works,
         "ood_score": line.answer.ood_score,
         "prompt_agreement": line.answer.prompt_agreement,
+        "private": line.answer.private,
         "works_newer_than_calibration": line.answer.works_newer_than_calibration,
         "calibration_outdated": line.answer.calibration_outdated,
         "release": {

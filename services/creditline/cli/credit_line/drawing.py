@@ -165,7 +165,7 @@ def _draw_head(sheet: _Sheet, line: CreditLine, top: int) -> int:
     x = _MARGIN + _FRAME + _GUTTER
     width = _WIDTH - _MARGIN - x
     blocks = [
-        (wrapped(line.query.prompt, _TITLE, width, most_lines=5), _TITLE, 18),
+        (wrapped(words.title(line), _TITLE, width, most_lines=5), _TITLE, 18),
         (wrapped(words.picture_note(line), _NOTE, width), _NOTE, 70),
         (wrapped(words.credit_sentence(line), _CREDIT, width, most_lines=7), _CREDIT, 70),
     ]
@@ -183,10 +183,13 @@ def _draw_head(sheet: _Sheet, line: CreditLine, top: int) -> int:
     return max(bottom, sheet.text(x, y + 34, note_lines, _NOTE))
 
 
-def _draw_framed(sheet: _Sheet, picture: Image.Image, top: int) -> int:
-    """Draw the picture on a mat with a soft shadow; returns the lower edge of the frame."""
+def _draw_framed(sheet: _Sheet, picture: Image.Image | None, top: int) -> int:
+    """Draw the picture on a mat with a soft shadow; returns the lower edge of the frame.
+
+    Without a picture the mat is empty.
+    """
     inner = _FRAME - 2 * _MAT_WIDTH
-    shown = enlarged(picture, side=inner)
+    shown = Image.new("RGB", (inner, inner), _MAT) if picture is None else enlarged(picture, side=inner)
     shown.thumbnail((inner, inner))
     height = shown.height + 2 * _MAT_WIDTH
     box = (_MARGIN, top, _MARGIN + _FRAME, top + height)

@@ -30,18 +30,21 @@ def write_page(line: CreditLine, path: Path) -> Path:
 
 
 def write_credit_line(line: CreditLine, directory: Path) -> tuple[Path, ...]:
-    """Write `picture.png` and `credit-line.{html,png,json}`; existing files are replaced.
+    """Write `picture.png`, if there is one, and `credit-line.{html,png,json}`; existing files are replaced.
 
     Returns:
-        Paths of the four files.
+        Paths of the files.
     """
     directory.mkdir(parents=True, exist_ok=True)
     picture, page, drawing, document = (
         directory / name
         for name in ("picture.png", "credit-line.html", "credit-line.png", "credit-line.json")
     )
-    picture.write_bytes(line.query.picture)
+    written = [page, drawing, document]
+    if line.query.picture is not None:
+        picture.write_bytes(line.query.picture)
+        written.insert(0, picture)
     page.write_text(credit_line_page(line), encoding="utf-8")
     credit_line_drawing(line).save(drawing, optimize=True)
     document.write_text(credit_line_document(line), encoding="utf-8")
-    return picture, page, drawing, document
+    return tuple(written)

@@ -28,23 +28,23 @@ _SUM_TOLERANCE = 1e-6
 class Query:
     """A generated picture with its prompt, generator and seed."""
 
-    picture: bytes
-    """The picture as a PNG file."""
+    picture: bytes | None
+    """The picture as a file; None for a private query that is shown where its picture is not."""
     prompt: str
-    """Prompt of the picture."""
+    """Prompt of the picture; empty where the picture is None."""
     generator: str
     """Fingerprint of the generator."""
     seed: int | None = None
     """Seed of the picture; None if unknown."""
 
     @property
-    def sha256(self) -> str:
-        """SHA-256 of the PNG file: 64 hex digits."""
-        return hashlib.sha256(self.picture).hexdigest()
+    def sha256(self) -> str | None:
+        """SHA-256 of the file: 64 hex digits; None without one."""
+        return None if self.picture is None else hashlib.sha256(self.picture).hexdigest()
 
-    def image(self) -> Image.Image:
-        """The picture, decoded to RGB."""
-        return Image.open(io.BytesIO(self.picture)).convert("RGB")
+    def image(self) -> Image.Image | None:
+        """The picture, decoded to RGB; None where there is none."""
+        return None if self.picture is None else Image.open(io.BytesIO(self.picture)).convert("RGB")
 
 
 @dataclass(frozen=True)

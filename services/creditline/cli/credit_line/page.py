@@ -19,10 +19,11 @@ _PICTURE_SIDE = 1024
 
 def credit_line_page(line: CreditLine) -> str:
     """The HTML page. Texts from callers and contributors are escaped."""
+    image = line.query.image()
     return _template().render(
         line=line,
         words=words,
-        picture=_data_uri(_webp(enlarged(line.query.image(), side=_PICTURE_SIDE)), "image/webp"),
+        picture="" if image is None else _data_uri(_webp(enlarged(image, side=_PICTURE_SIDE)), "image/webp"),
         thumbnails=[
             _data_uri(line.thumbnails[work.id], "image/webp") if line.shows(work) else ""
             for work in line.works

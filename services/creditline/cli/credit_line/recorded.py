@@ -13,6 +13,8 @@ from creditline.errors import NotFound
 def recorded_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
     """The answer with its picture, and the thumbnails of its works that are not withdrawn.
 
+    A private query is shown without picture and prompt, which the gateway never had.
+
     Args:
         client: Client of the gateway that gave the answer.
         attribution_id: Id of the answer.
@@ -21,7 +23,7 @@ def recorded_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
         NotFound: The gateway has no such answer.
     """
     recorded = client.attribution(attribution_id)
-    picture = client.attributed_picture(attribution_id)
+    picture = None if recorded.answer.private else client.attributed_picture(attribution_id)
     return CreditLine(
         query=Query(picture, recorded.prompt, recorded.generator),
         answer=recorded.answer,

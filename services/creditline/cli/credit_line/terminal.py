@@ -29,8 +29,9 @@ def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
         line: The credit line.
         in_colour: Whether the terminal shows colours; the picture is shown only then.
     """
+    image = line.query.image()
     parts: list[RenderableType] = [
-        _with_picture(line) if in_colour else _label(line),
+        _label(line) if image is None or not in_colour else _with_picture(line, image),
         Text(),
         _works_table(line),
         Text(),
@@ -76,7 +77,7 @@ def _colour(picture: Image.Image, x: int, y: int) -> Color:
 
 def _label(line: CreditLine) -> Group:
     return Group(
-        Text(line.query.prompt, style="bold italic"),
+        Text(words.title(line), style="bold italic"),
         Text(words.picture_note(line).removesuffix(", shown enlarged"), style=_FAINT),
         Text(),
         Text(words.credit_sentence(line)),
@@ -89,11 +90,11 @@ def _remainder_text(line: CreditLine) -> str:
     return f"{words.remainder_sentence(line)} {words.withdrawal_sentence(line)}".strip()
 
 
-def _with_picture(line: CreditLine) -> Table:
+def _with_picture(line: CreditLine, image: Image.Image) -> Table:
     grid = Table.grid(padding=(0, 3))
     grid.add_column(width=_PICTURE_COLUMNS)
     grid.add_column(ratio=1, vertical="middle")
-    grid.add_row(picture_in_blocks(line.query.image()), _label(line))
+    grid.add_row(picture_in_blocks(image), _label(line))
     return grid
 
 

@@ -59,6 +59,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def title(line: CreditLine) -> str:
+    """The prompt, or what stands for it where it is not known."""
+    return line.query.prompt or "Private query"
+
+
 def credit_sentence(line: CreditLine) -> str:
     """The contributors with the largest shares, in one sentence."""
     if line.owes_nobody:
@@ -121,7 +126,12 @@ def share_between(work: CreditedWork) -> str:
 def uncertainty_sentences(line: CreditLine) -> list[str]:
     """The reliability of this answer: out-of-distribution score, coverage of ranges, concentration."""
     answer, sentences = line.answer, []
-    if answer.ood_score is None:
+    if answer.private:
+        sentences.append(
+            "The gateway was sent a vector and saw neither picture nor prompt: the answer holds for that"
+            " vector, whatever it came from. It is never audited and counts in no statement."
+        )
+    elif answer.ood_score is None:
         sentences.append(
             "No out-of-distribution score: the release cannot tell a picture that is unlike those that it was"
             " calibrated on."
@@ -249,14 +259,17 @@ def small_print(line: CreditLine) -> list[tuple[str, str]]:
         ("Release", f"{release.name}, {release.created:%-d %B %Y}"),
         ("Corpus", f"{counted(release.works, 'work')}, {release.corpus_fingerprint[:16]}"),
         ("Generator", release.generator_fingerprint[:16]),
-        ("Picture", line.query.sha256[:16]),
+        *([] if line.query.sha256 is None else [("Picture", line.query.sha256[:16])]),
         ("Attribution", line.answer.attribution_id),
     ]
 
 
 def picture_note(line: CreditLine) -> str:
     """The kind and size of the picture, as on a museum label."""
-    width, height = line.query.image().size
+    image = line.query.image()
+    if image is None:
+        return "Seen by its owner only: the gateway had neither the picture nor its prompt"
+    width, height = image.size
     seed = "" if line.query.seed is None else f", seed {line.query.seed}"
     return f"Generated picture, {width} × {height} pixels{seed}, shown enlarged"
 

@@ -1,0 +1,114 @@
+"""Clients before a whole gateway: the examples of the documents, and calls whose reply is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from creditline.client import CreditlineClient
+from tests.faults.lost_replies import LostReply
+from tests.faults.tcp_proxy import TcpProxy
+from tests.gateway.conftest import RunningGateway, running_gateway
+from tests.gateway.pictures_made_up import as_file, red_square
+from tests.gateway.served import Served
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+_ROOT = Path(__file__).resolve().parents[3]
+_README = _ROOT / "services" / "creditline" / "client" / "README.md"
+_BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_KEY = "the-key-of-the-examples"
+_PROCESS_SECONDS = 300
+_ATTRIBUTE = "/creditline.v1.Attribution/Attribute"
+
+
+def _examples() -> list[tuple[str, str]]:
+    """Language and text of the examples."""
+    section = _README.read_text().partition("\n## Examples\n")[2].partition("\n## ")[0]
+    return [(language, text) for language, text in _BLOCK.findall(section)]
+
+
+@pytest.fixture(scope="module")
+def locked(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway that asks for a key."""
+    directory = tmp_path_factory.mktemp("clients")
+    settings = served.settings.model_copy(
+        update={"api_keys": _KEY, "ledger_url": f"sqlite:///{directory}/ledger.db"}
+    )
+    with running_gateway(settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def listed(locked: RunningGateway) -> list[str]:
+    """The lines of the answer to the examples' query."""
+    with locked.client(api_key=_KEY, timeout_seconds=120) as client:
+        answer = client.attribute(as_file(red_square(), "PNG"), prompt="a red ladybug", k=3)
+    return [f"{work.share:6.1%}  {work.contributor}: {work.title}" for work in answer.works]
+
+
+def _printed(language: str, text: str, gateway: RunningGateway, directory: Path) -> str:
+    """Output of an example that runs as it stands, but for the addresses."""
+    here = text.replace("http://127.0.0.1:7180", gateway.url)
+    here = here.replace("127.0.0.1:7100", gateway.target).replace("timeout=10", "timeout=120")
+    here = here.replace('["CREDITLINE_API_KEY"])', '["CREDITLINE_API_KEY"], timeout_seconds=120)')
+    (directory / "picture.png").write_bytes(as_file(red_square(), "PNG"))
+    done = subprocess.run(
+        [sys.executable, "-c", here] if language == "python" else ["sh", "-c", here],
+        cwd=directory,
+        env={**os.environ, "CREDITLINE_API_KEY": _KEY, "PYTHONPATH": str(_ROOT / "services")},
+        capture_output=True,
+        text=True,
+        timeout=_PROCESS_SECONDS,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_document_has_an_example_of_each_kind() -> None:
+    kinds = [("import AsyncCreditlineClient", "python"), ("import CreditlineClient", "python")]
+    kinds += [("curl", "sh"), ("ProtoReflectionDescriptorDatabase", "python")]
+    for word, language in kinds:
+        assert [each for each, text in _examples() if word in text] == [language], word
+
+
+@pytest.mark.parametrize("number", range(4), ids=["blocking", "asyncio", "curl", "reflection"])
+def test_an_example_prints_the_answer(
+    locked: RunningGateway, listed: list[str], tmp_path: Path, number: int
+) -> None:
+    language, text = _examples()[number]
+    if language == "sh":
+        assert shutil.which("curl"), "this example needs curl; install it"
+    printed = _printed(language, text, locked, tmp_path)
+    if language == "sh":
+        titles = [line.partition(": ")[2] for line in listed]
+        assert re.findall(r'"title":"([^"]*)"', printed) == titles
+    else:
+        assert "\n".join(listed) in printed
+    if "Reflection" in text:
+        assert "creditline.v1.Attribution\n" in printed
+
+
+def test_a_call_whose_reply_is_lost_is_answered_and_recorded_once(served: Served) -> None:
+    def newest() -> int:
+        with served.ledger() as ledger:
+            return ledger.verify_chain().attributions
+
+    before = newest()
+    loss = LostReply(_ATTRIBUTE)
+    port = int(served.gateway.target.rpartition(":")[2])
+    with (
+        TcpProxy(port, script=loss.script) as proxy,
+        CreditlineClient(f"127.0.0.1:{proxy.port}", timeout_seconds=120) as client,
+    ):
+        answer = client.attribute(as_file(red_square(), "PNG"), prompt="a red ladybug", k=3)
+        assert client.attribution(answer.attribution_id).answer.works == answer.works
+    assert loss.lost.is_set()
+    assert loss.calls[_ATTRIBUTE] == 2
+    assert newest() == before + 1
