@@ -17,6 +17,7 @@ from creditline.errors import InvalidInput, NotReady
 
 if TYPE_CHECKING:
     from creditline.corpus.withdrawn import Withdrawn
+    from creditline.credentials.qdrant import QdrantCredentials
     from creditline.index import IndexPlan, QdrantSettings, WorkIndex
     from creditline.ledger import Ledger
     from creditline.local.state import StackState, StateDirectory
@@ -110,7 +111,21 @@ class IndexServices:
 
         host, port = self.qdrant_address
         timeout = _qdrant_settings().timeout_seconds
-        return WorkIndex.connect(host, port, timeout, plan=read_plan(plan) if plan else None)
+        return WorkIndex.connect(
+            host,
+            port,
+            timeout,
+            plan=read_plan(plan) if plan else None,
+            credentials=self.qdrant_credentials,
+        )
+
+    @property
+    def qdrant_credentials(self) -> QdrantCredentials:
+        """API key and TLS of the environment; none for the local stack."""
+        from creditline.credentials.qdrant import NO_CREDENTIALS, QdrantCredentialSettings
+        from creditline.settings import read_settings
+
+        return NO_CREDENTIALS if self.stack else read_settings(QdrantCredentialSettings).qdrant_credentials
 
     @property
     def qdrant_address(self) -> tuple[str, int]:

@@ -147,7 +147,9 @@ def _nearest(services: IndexServices, build: str, vector: NDArray[np.float32], l
     from creditline.index import WorkSearch
 
     async def search_build() -> list[Hit]:
-        async with WorkSearch.connect(*services.qdrant_address) as works:
+        async with WorkSearch.connect(
+            *services.qdrant_address, credentials=services.qdrant_credentials
+        ) as works:
             return await works.search(build, vector, limit, deadline_seconds=_SECONDS)
 
     return asyncio.run(search_build())

@@ -179,7 +179,9 @@ class Gateway:
         broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
         embedder = EmbedderClient(settings.embedder_target, settings.tls_to_embedder)
         resources.push_async_callback(embedder.close)
-        search = WorkSearch.connect(settings.qdrant_host, settings.qdrant_grpc_port)
+        search = WorkSearch.connect(
+            settings.qdrant_host, settings.qdrant_grpc_port, credentials=settings.qdrant_credentials
+        )
         resources.push_async_callback(search.close)
         publisher = OutboxPublisher(ledger, broker, metrics)
         resources.push_async_callback(_cancel_and_wait, asyncio.create_task(publisher.run()))
@@ -235,7 +237,12 @@ class Gateway:
         self, resources: contextlib.AsyncExitStack, register: WithdrawnRegister, metrics: GatewayMetrics
     ) -> WithdrawalEnforcer:
         settings = self._settings
-        index = WorkIndex.connect(settings.qdrant_host, settings.qdrant_grpc_port, _INDEX_SECONDS)
+        index = WorkIndex.connect(
+            settings.qdrant_host,
+            settings.qdrant_grpc_port,
+            _INDEX_SECONDS,
+            credentials=settings.qdrant_credentials,
+        )
         resources.callback(index.close)
         enforcer = WithdrawalEnforcer(register, index, metrics)
         resources.push_async_callback(_cancel_and_wait, asyncio.create_task(enforcer.run()))

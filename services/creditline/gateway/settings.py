@@ -9,11 +9,12 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from creditline.credentials.qdrant import QdrantCredentialSettings
 from creditline.credentials.settings import EmbedderTlsSettings, GatewayTlsSettings, server_files
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
-from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
-from creditline.ledger import Allowance, default_ledger_url
+from creditline.jobs.settings import BrokerSettings
+from creditline.ledger import Allowance, LedgerSettings
 from creditline.observability.settings import ObservedSettings
 from creditline.pictures.decoding import MOST_PIXELS
 from creditline.settings import Port
@@ -29,7 +30,14 @@ def _allowance(value: object) -> object:
 AllowanceSetting = Annotated[Allowance | None, BeforeValidator(_allowance)]
 
 
-class GatewaySettings(GatewayTlsSettings, EmbedderTlsSettings, ObservedSettings):
+class GatewaySettings(
+    GatewayTlsSettings,
+    EmbedderTlsSettings,
+    QdrantCredentialSettings,
+    BrokerSettings,
+    LedgerSettings,
+    ObservedSettings,
+):
     """Addresses of the gateway and of the services that it depends on, and its limits."""
 
     gateway_host: str = "127.0.0.1"
@@ -64,10 +72,6 @@ class GatewaySettings(GatewayTlsSettings, EmbedderTlsSettings, ObservedSettings)
     """Host of Qdrant."""
     qdrant_grpc_port: Port = 6334
     """Port of Qdrant's gRPC."""
-    broker_url: BrokerUrl = DEFAULT_BROKER_URL
-    """URL of the Redis that carries jobs."""
-    ledger_url: str = Field(default_factory=default_ledger_url)
-    """SQLAlchemy URL of the ledger's database."""
     release_directory: Path | None = None
     """Directory of the release to serve; None: the reference release."""
     corpus_file: Path | None = None

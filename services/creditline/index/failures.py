@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import grpc
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
+from creditline.credentials.handshakes import handshake_problem
 from creditline.errors import (
     Conflict,
     CreditlineError,
@@ -48,6 +49,18 @@ def translated_error(
     code: grpc.StatusCode, details: str, address: QdrantAddress, collection: str
 ) -> CreditlineError:
     """The CreditlineError for a gRPC status of Qdrant."""
+    if code == grpc.StatusCode.UNAVAILABLE and (problem := handshake_problem(details)):
+        return Unavailable(
+            f"there is no TLS connection to Qdrant at {address}: {problem}; correct"
+            " CREDITLINE_QDRANT_TLS_CA, or Qdrant's certificate",
+            service="qdrant",
+        )
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return Unavailable(
+            f"Qdrant at {address} does not accept the API key ({details}); correct CREDITLINE_QDRANT_API_KEY"
+            " or CREDITLINE_QDRANT_API_KEY_FILE",
+            service="qdrant",
+        )
     if code == grpc.StatusCode.UNAVAILABLE:
         return Unavailable(
             f"Qdrant does not answer at {address}; start it with `creditline local up`, or check the "

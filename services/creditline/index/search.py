@@ -16,6 +16,7 @@ from qdrant_client import grpc as qdrant
 
 from creditline.corpus.directions import unit_rows
 from creditline.corpus.identity import key_of, keyed_holders, named_holders
+from creditline.credentials.qdrant import NO_CREDENTIALS, QdrantCredentials
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.channel import channel_options
 from creditline.index.failures import QdrantAddress, translate_errors
@@ -116,15 +117,30 @@ class WorkSearch:
         self._aliases: tuple[Mapping[str, str], float] = ({}, 0.0)
 
     @classmethod
-    def connect(cls, host: str = "127.0.0.1", grpc_port: int = 6334) -> Self:
-        """Create a client of the Qdrant at `host:grpc_port`; nothing is sent before the first call."""
+    def connect(
+        cls,
+        host: str = "127.0.0.1",
+        grpc_port: int = 6334,
+        *,
+        credentials: QdrantCredentials = NO_CREDENTIALS,
+    ) -> Self:
+        """Create a client of the Qdrant at `host:grpc_port`; nothing is sent before the first call.
+
+        Args:
+            host: Host name or IP address.
+            grpc_port: Port of the gRPC API.
+            credentials: API key and TLS.
+
+        Raises:
+            CreditlineError: A file of the credentials cannot be used.
+        """
         client = AsyncQdrantClient(
             host=host,
             grpc_port=grpc_port,
             prefer_grpc=True,
             check_compatibility=False,
             pool_size=1,
-            grpc_options=channel_options(),
+            **credentials.client_options(channel_options()),
         )
         return cls(client, QdrantAddress(host, grpc_port))
 

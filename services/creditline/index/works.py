@@ -13,6 +13,7 @@ import numpy.typing as npt
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as qdrant
 
+from creditline.credentials.qdrant import NO_CREDENTIALS, QdrantCredentials
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
 from creditline.index.channel import channel_options
 from creditline.index.failures import QdrantAddress, translate_errors
@@ -41,10 +42,15 @@ class WorkIndex:
     """
 
     def __init__(
-        self, client: QdrantClient, address: QdrantAddress, timeout_seconds: float, plan: IndexPlan
+        self,
+        address: QdrantAddress,
+        timeout_seconds: float,
+        plan: IndexPlan,
+        credentials: QdrantCredentials = NO_CREDENTIALS,
     ) -> None:
-        self._client = client
         self._address = address
+        self._credentials = credentials
+        self._client = _new_client(address, credentials)
         self._timeout = timeout_seconds
         self._plan = plan
         self._dimensions: dict[str, int] = {}
@@ -57,6 +63,7 @@ class WorkIndex:
         timeout_seconds: float = 30.0,
         *,
         plan: IndexPlan | None = None,
+        credentials: QdrantCredentials = NO_CREDENTIALS,
     ) -> Self:
         """Create a client of the Qdrant at `host:grpc_port`; nothing is sent before the first call.
 
@@ -65,9 +72,13 @@ class WorkIndex:
             grpc_port: Port of the gRPC API.
             timeout_seconds: Timeout of a call.
             plan: Layout of the collections that this client creates.
+            credentials: API key and TLS.
+
+        Raises:
+            CreditlineError: A file of the credentials cannot be used.
         """
         address = QdrantAddress(host, grpc_port)
-        return cls(_new_client(address), address, timeout_seconds, plan or IndexPlan())
+        return cls(address, timeout_seconds, plan or IndexPlan(), credentials)
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +99,7 @@ class WorkIndex:
         replies of all later calls would be lost too.
         """
         self._client.close()
-        self._client = _new_client(self._address)
+        self._client = _new_client(self._address, self._credentials)
 
     def exists(self, collection: str) -> bool:
         """Whether a collection or an alias of that name exists."""
@@ -561,7 +572,7 @@ def _batches(points: Iterable[WorkPoint], size: int) -> Iterator[list[WorkPoint]
         yield batch
 
 
-def _new_client(address: QdrantAddress) -> QdrantClient:
+def _new_client(address: QdrantAddress, credentials: QdrantCredentials) -> QdrantClient:
     return QdrantClient(
         host=address.host,
         grpc_port=address.grpc_port,
@@ -569,7 +580,7 @@ def _new_client(address: QdrantAddress) -> QdrantClient:
         # The compatibility check uses REST, which the local process does not serve.
         check_compatibility=False,
         pool_size=1,
-        grpc_options=channel_options(),
+        **credentials.client_options(channel_options()),
     )
 
 

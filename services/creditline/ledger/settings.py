@@ -1,9 +1,13 @@
-"""Location of the ledger, read from `CREDITLINE_LEDGER_URL`."""
+"""Location of the ledger, read from `CREDITLINE_LEDGER_URL` or a file."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Any
 
+from pydantic import Field, model_validator
+
+from creditline.credentials.secret_files import with_secret
 from creditline.ledger.database.store import default_ledger_url
 from creditline.settings import ServiceSettings
 
@@ -12,4 +16,13 @@ class LedgerSettings(ServiceSettings):
     """Settings of the ledger."""
 
     ledger_url: str = Field(default_factory=default_ledger_url)
-    """URL of the database; by default a SQLite file in the user's state directory."""
+    """SQLAlchemy URL of the database; by default a SQLite file in the user's state directory. In a URL of
+    PostgreSQL, `?password_file=PATH` names a file with the password, which is read for every new connection;
+    `sslmode` and `sslrootcert` are those of libpq."""
+    ledger_url_file: Path | None = None
+    """File with that URL instead, such as a mounted secret; it is read at the start."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ledger_url_from_its_file(cls, values: Any) -> Any:
+        return with_secret(values, "ledger_url")

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from creditline.credentials.qdrant import QdrantCredentialSettings
 from creditline.credentials.settings import EmbedderTlsSettings, GatewayTlsSettings
 from creditline.errors import Conflict, NotReady
 from creditline.local.health import answers, http_answers
@@ -172,13 +173,16 @@ class StackPlan:
         return {**self._plain_text(), **{name: value for name, value in settings.items() if value}}
 
     def _plain_text(self) -> dict[str, str]:
-        """No TLS between services on loopback addresses, whatever is set outside."""
+        """No TLS between services on loopback addresses, and no secrets of elsewhere, whatever is set."""
         kinds: dict[str, type[ServiceSettings]] = {
             "gateway": GatewayTlsSettings,
             "embedder": EmbedderTlsSettings,
+            "qdrant": QdrantCredentialSettings,
         }
-        present = (kind for name, kind in kinds.items() if name in self.services)
-        return {f"CREDITLINE_{name}".upper(): "" for kind in present for name in kind.model_fields}
+        present = [kind for name, kind in kinds.items() if name in self.services]
+        names = [name for kind in present for name in kind.model_fields]
+        names += ["ledger_url_file", *(["broker_url_file"] if "redis" in self.services else [])]
+        return {f"CREDITLINE_{name}".upper(): "" for name in names}
 
     def _ports_of_present_services(self) -> dict[str, str]:
         ports = self.ports

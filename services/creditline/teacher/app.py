@@ -116,7 +116,12 @@ def check_addition(release: str, addition: str, queries: int, works: int) -> dic
     qdrant, worker = read_settings(QdrantSettings), worker_of(settings)
     with (
         Ledger.open(settings.ledger_url) as ledger,
-        WorkIndex.connect(qdrant.host, qdrant.grpc_port, qdrant.timeout_seconds) as index,
+        WorkIndex.connect(
+            qdrant.host,
+            qdrant.grpc_port,
+            qdrant.timeout_seconds,
+            credentials=settings.qdrant_credentials,
+        ) as index,
     ):
         plan = CheckPlan(settings.embedder_target, queries=queries, works=works, tls=settings.tls_to_embedder)
         outcome = check_calibration(worker.loader.get(), ledger, index, release, addition, plan)
@@ -142,7 +147,9 @@ def ingest_shard(**message: Any) -> dict[str, Any]:
     qdrant = read_settings(QdrantSettings)
     with Ledger.open(settings.ledger_url) as ledger:
         withdrawn = ledger.withdrawn()
-    with WorkIndex.connect(qdrant.host, qdrant.grpc_port, qdrant.timeout_seconds) as index:
+    with WorkIndex.connect(
+        qdrant.host, qdrant.grpc_port, qdrant.timeout_seconds, credentials=settings.qdrant_credentials
+    ) as index:
         report = IngestJob.from_message(message).run(index, withdrawn)
     return {
         "works": report.works,

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from creditline.credentials.qdrant import QdrantCredentialSettings
 from creditline.credentials.settings import EmbedderTlsSettings
 from creditline.device_setting import AUTO, DeviceSetting
-from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
 from creditline.jobs.celery_app import RESULT_SECONDS, VISIBILITY_SECONDS
+from creditline.jobs.settings import BrokerSettings
 from creditline.jobs.tasks import QUEUES
-from creditline.ledger import default_ledger_url
+from creditline.ledger import LedgerSettings
 from creditline.observability.settings import ObservedSettings
 from creditline.settings import Port, user_state_directory
 
@@ -27,13 +28,11 @@ def reference_artifacts() -> Path:
     return Path(str(files("creditline.attribution") / "reference"))
 
 
-class TeacherSettings(EmbedderTlsSettings, ObservedSettings):
+class TeacherSettings(
+    EmbedderTlsSettings, QdrantCredentialSettings, BrokerSettings, LedgerSettings, ObservedSettings
+):
     """Settings of a teacher worker."""
 
-    broker_url: BrokerUrl = DEFAULT_BROKER_URL
-    """URL of the Redis that carries jobs."""
-    ledger_url: str = Field(default_factory=default_ledger_url)
-    """SQLAlchemy URL of the ledger."""
     release_directory: Path | None = None
     """The release whose answers are audited; it names generator, corpus and statistics, and gives the
     expected influence of unlisted works. Empty: the package's own."""

@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from creditline.credentials.secret_files import followed_secret
 from creditline.errors import InvalidInput, Unavailable
 from creditline.retries import RetryPolicy
 from creditline.settings import user_state_directory
@@ -37,6 +38,8 @@ _TCP = {
 }
 # Key of the PostgreSQL advisory lock that serialises writers; any fixed number.
 _WRITER_LOCK = 0x63726564
+# In the URL's query.
+_PASSWORD_FILE = "password_file"
 _WRITES = "creditline_writes"
 _PATIENT = "creditline_patient"
 _LOCKED_RETRY_SECONDS = 2.0
@@ -191,12 +194,7 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL, limits: StoreLimits) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_timeout=limits.lock_seconds,
-            connect_args=_server_options(url, limits),
-        )
+        return _server_engine(url, limits)
     path = Path(str(url.database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,6 +207,26 @@ def _engine(url: URL, limits: StoreLimits) -> Engine:
     engine = create_engine(url, pool_timeout=limits.lock_seconds, connect_args={"timeout": _UPGRADE_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", partial(_begin_sqlite, limits))
+    return engine
+
+
+def _server_engine(url: URL, limits: StoreLimits) -> Engine:
+    """An engine on a database server. A password in a file is read for each new connection, if it changed."""
+    file = url.query.get(_PASSWORD_FILE)
+    password = followed_secret(Path(str(file))) if file else None
+    url = url.difference_update_query([_PASSWORD_FILE])
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_timeout=limits.lock_seconds,
+        connect_args=_server_options(url, limits),
+    )
+    if password is not None:
+
+        def use_password(_dialect: object, _record: object, _arguments: object, options: Any) -> None:
+            options["password"] = password.current()
+
+        event.listen(engine, "do_connect", use_password)
     return engine
 
 
