@@ -13,6 +13,7 @@ from creditline.errors import Unavailable
 from tests.gateway.conftest import GENERATOR
 from tests.gateway.served import Served
 from tests.ledger.database.test_threads import write_lock
+from tests.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -43,8 +44,8 @@ def test_answers_fail_in_time_and_everything_else_is_served_while_the_ledger_is_
                 assert http.get(route).status_code == 200
                 assert time.monotonic() - began < 2.0, route
             outcomes = [each.result() for each in asked]
-        assert {outcome for outcome, _ in outcomes} <= {"ledger: 2.0"}
+        assert {outcome.partition(":")[0] for outcome, _ in outcomes} == {"ledger"}
         assert max(seconds for _, seconds in outcomes) < 12.0
-        assert _ask(served, 1)[0] == "answered"
+        wait_until(lambda: _ask(served, 1)[0] == "answered", "the breaker lets calls try")
     with served.ledger() as ledger:
         assert ledger.verify_chain().intact

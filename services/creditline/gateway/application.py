@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from creditline.gateway.admission.admission import Admission
+from creditline.gateway.delivery import DeliveryMarks
 from creditline.gateway.readiness import ReadinessCheck
 from creditline.gateway.use_cases.attribute import Attribute
 from creditline.gateway.use_cases.attributions import Attributions
@@ -37,3 +38,5 @@ class UseCases:
     """Checks the services that the gateway depends on."""
     admission: Admission
     """Refuses requests for an answer that cannot be in time."""
+    marks: DeliveryMarks
+    """Marks answers that do not reach their callers."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.errors import CreditlineError, NotReady
+from creditline.gateway.breakers.breakers import Breakers
 from creditline.gateway.broker import Broker
 from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
@@ -59,6 +60,7 @@ class ReadinessCheck:
         broker: Broker,
         decoders: DecoderPool,
         enforcer: WithdrawalEnforcer,
+        breakers: Breakers,
         metrics: GatewayMetrics,
     ) -> None:
         self._release = release.summary
@@ -68,6 +70,7 @@ class ReadinessCheck:
         self._broker = broker
         self._decoders = decoders
         self._enforcer = enforcer
+        self._breakers = breakers
         self._metrics = metrics
         for service in SERVICES:
             metrics.dependency_up.labels(service).set(False)
@@ -77,7 +80,7 @@ class ReadinessCheck:
         dependencies = await asyncio.gather(
             _state("embedder", self._check_embedder()),
             _state("qdrant", self._check_qdrant()),
-            _state("ledger", self._ledger.threads.read(self._ledger.ping)),
+            _state("ledger", self._check_ledger()),
             _state("decoder", self._check_decoders()),
             _state("redis", asyncio.to_thread(self._broker.ping)),
             _state(_WITHDRAWALS, self._check_withdrawals()),
@@ -102,6 +105,11 @@ class ReadinessCheck:
     async def _check_decoders(self) -> None:
         if problem := self._decoders.problem():
             raise NotReady(f"pictures cannot be decoded: {problem}")
+
+    async def _check_ledger(self) -> None:
+        await self._ledger.threads.read(self._ledger.ping)
+        if problem := self._breakers.ledger_problem():
+            raise NotReady(problem)
 
     async def _check_qdrant(self) -> None:
         await self._live_build.now(deadline_seconds=_CHECK_SECONDS)

@@ -23,10 +23,13 @@ from creditline.gateway.access.static_keys import StaticKeys
 from creditline.gateway.admission.admission import Admission, AdmissionPlan
 from creditline.gateway.admission.metrics import AdmissionMetrics
 from creditline.gateway.application import UseCases
+from creditline.gateway.breakers.breakers import Breakers
+from creditline.gateway.breakers.metrics import BreakerMetrics
 from creditline.gateway.broker import Broker
 from creditline.gateway.collection import BackgroundMetrics, Collection
 from creditline.gateway.decoding.metrics import DecoderMetrics
 from creditline.gateway.decoding.pool import DecoderPool, PoolPlan
+from creditline.gateway.delivery import DeliveryMarks
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck
@@ -110,7 +113,7 @@ class Gateway:
         own_port = settings.gateway_metrics_port is not None
         public = rest_app(use_cases, None if own_port else metrics)
         http = HttpServer(
-            HttpFront(public, access, admission, metrics, self._limits),
+            HttpFront(public, access, admission, use_cases.marks, metrics, self._limits),
             refused=partial(metrics.refused, "http"),
             limits=self._limits,
             grace_seconds=settings.stop_grace_seconds,
@@ -196,6 +199,7 @@ class Gateway:
         catalog, releases = Catalog(corpus, register, added_works), Releases(release, ledger)
         live_build = LiveBuild(release, search)
         subjects = Subjects(catalog, search, release.summary.collection)
+        breakers = Breakers(BreakerMetrics(metrics.registry))
         attribute = Attribute(
             releases=releases,
             embedder=embedder,
@@ -208,6 +212,7 @@ class Gateway:
             metrics=metrics,
             decoders=decoders,
             admission=admission,
+            breakers=breakers,
             audit_fraction=settings.audit_fraction,
             min_prompt_agreement=settings.min_prompt_agreement,
         )
@@ -219,6 +224,7 @@ class Gateway:
             broker=broker,
             decoders=decoders,
             enforcer=enforcer,
+            breakers=breakers,
             metrics=metrics,
         )
         return UseCases(
@@ -231,6 +237,7 @@ class Gateway:
             contributors=Contributors(ledger, register, enforcer, subjects),
             readiness=readiness,
             admission=admission,
+            marks=_open_marks(resources, ledger, metrics),
         )
 
     def _open_enforcer(
@@ -251,6 +258,15 @@ class Gateway:
 
 def _build(release: Release, settings: GatewaySettings) -> Build:
     return Build("gateway", settings.commit, release.name, release.files[ENCODER])
+
+
+def _open_marks(
+    resources: contextlib.AsyncExitStack, ledger: Ledger, metrics: GatewayMetrics
+) -> DeliveryMarks:
+    marks = DeliveryMarks(ledger, metrics.registry)
+    resources.push_async_callback(marks.finish)
+    resources.push_async_callback(_cancel_and_wait, asyncio.create_task(marks.run()))
+    return marks
 
 
 def _admission(settings: GatewaySettings, metrics: GatewayMetrics) -> Admission:

@@ -10,7 +10,20 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, text, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 
 from creditline.api.answers import Verdict
 from creditline.api.audits import verdict_from_json, verdict_to_json
@@ -27,6 +40,7 @@ from creditline.ledger.additions import (
     append_addition,
 )
 from creditline.ledger.api.replies import KeptReply, ReplyOnce, RequestKey, keep_reply, kept_reply
+from creditline.ledger.api.undelivered import is_served, mark_delivered, mark_undelivered
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.database.store import Store, StoreLimits
 from creditline.ledger.database.threads import LedgerThreads
@@ -151,6 +165,8 @@ class Ledger:
         owner: str = "",
         with_audit: bool = False,
         once: ReplyOnce | None = None,
+        own_id: str = "",
+        check: Callable[[], None] = lambda: None,
     ) -> str:
         """Append a served answer to the chain.
 
@@ -166,6 +182,9 @@ class Ledger:
             with_audit: Also queue an audit of it, in the same transaction.
             once: Records a request that may be repeated once, and keeps the reply, in the same transaction;
                 None: it has no id.
+            own_id: Id of the attribution, 32 hexadecimal digits; empty: a random one.
+            check: Called inside the transaction when it may write, and before it is committed; raises where
+                nobody waits for the answer any more, and then nothing is recorded.
 
         Returns:
             Id of the attribution; that of the first where a request that may be repeated was answered before.
@@ -174,7 +193,7 @@ class Ledger:
             Conflict: The id of the request was used for another one.
         """
         row = {
-            "id": uuid.uuid4().hex,
+            "id": own_id or uuid.uuid4().hex,
             "created": self._clock(),
             "release": release,
             "generator": generator,
@@ -186,6 +205,7 @@ class Ledger:
             "owner": owner,
         }
         with self._store.transaction(writes=True) as connection:
+            check()
             kept = kept_reply(connection, once.key, self._clock()) if once else None
             if kept is not None:
                 return kept.attribution_id
@@ -197,7 +217,22 @@ class Ledger:
             if once is not None:
                 reply = KeptReply(str(row["id"]), once.reply(str(row["id"])))
                 keep_reply(connection, once.key, reply, self._clock())
+            check()
         return str(row["id"])
+
+    def mark_undelivered(self, attribution_ids: Collection[str]) -> int:
+        """Mark answers whose callers left before they were sent, and end queued audits of them.
+
+        Returns:
+            Number of answers that were not marked before.
+        """
+        with self._store.transaction(writes=True) as connection:
+            return mark_undelivered(connection, attribution_ids, self._clock())
+
+    def mark_delivered(self, attribution_id: str) -> None:
+        """Note that a repeated request got an answer that was marked as undelivered before."""
+        with self._store.transaction(writes=True) as connection:
+            mark_delivered(connection, attribution_id, self._clock())
 
     def kept_reply(self, key: RequestKey) -> bytes | None:
         """The reply that was given to a request before; None: it was not answered in the last 24 hours.
@@ -221,7 +256,8 @@ class Ledger:
         """
         this = and_(attributions.c.id == attribution_id, _owned(owner))
         with self._store.transaction() as connection:
-            found = connection.execute(select(attributions).where(this)).one_or_none()
+            is_lost = not_(is_served(attributions.c.id)).label("undelivered")
+            found = connection.execute(select(attributions, is_lost).where(this)).one_or_none()
         if found is None:
             raise _no_attribution(attribution_id)
         return _attribution_of(found)
@@ -380,8 +416,12 @@ class Ledger:
             return connection.execute(update(audits).where(which).values(values)).rowcount == 1
 
     def accuracy(self, release: str) -> Accuracy:
-        """Accuracy of a release by its finished audits."""
-        done = and_(audits.c.release == release, audits.c.state == AuditState.DONE)
+        """Accuracy of a release by its finished audits, without those of answers that were not delivered."""
+        done = and_(
+            audits.c.release == release,
+            audits.c.state == AuditState.DONE,
+            is_served(audits.c.attribution_id),
+        )
         with self._store.transaction() as connection:
             count, recall, missed = connection.execute(
                 select(func.count(), func.avg(audits.c.recall), func.avg(audits.c.missed_influence)).where(
@@ -744,7 +784,8 @@ def _checked_fraction(value: float, name: str) -> float:
 
 def _attribution_of(row: Row[Any]) -> StoredAttribution:
     fields = dict(row._mapping)
-    return StoredAttribution(answer_json=fields.pop("answer"), **fields)
+    is_lost = bool(fields.pop("undelivered"))
+    return StoredAttribution(answer_json=fields.pop("answer"), **fields, undelivered=is_lost)
 
 
 def _audit_where(connection: Connection, which: ColumnElement[bool]) -> Audit | None:

@@ -58,6 +58,8 @@ class StoredAttribution:
     """Hash of the attribution before it."""
     hash: str
     """Hash over `previous_hash` and the content, see `creditline.ledger.chain`."""
+    undelivered: bool = False
+    """Whether its caller left before it was sent; it counts nowhere then."""
 
     @property
     def answer(self) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select, text
 
+from creditline.ledger.api.undelivered import is_served
 from creditline.ledger.interval import mean_interval
 from creditline.ledger.records import Accuracy, AuditState
 from creditline.ledger.tables import (
@@ -108,7 +109,7 @@ def _unpublished(connection: Connection, now: datetime) -> tuple[int, float]:
 def _accuracy_by_release(connection: Connection) -> dict[str, Accuracy]:
     rows = connection.execute(
         select(audits.c.release, func.count(), func.avg(audits.c.recall), func.avg(audits.c.missed_influence))
-        .where(audits.c.state == AuditState.DONE)
+        .where(audits.c.state == AuditState.DONE, is_served(audits.c.attribution_id))
         .group_by(audits.c.release)
         .order_by(func.max(audits.c.finished).desc())
         .limit(_MOST_RELEASES)

@@ -194,3 +194,12 @@ api_keys = Table(
     Column("quota", String(40)),
     Column("version", Integer, nullable=False, unique=True),
 )
+
+# Beside the chain, whose rows never change; `creditline.ledger.api.undelivered` explains it.
+undelivered = Table(
+    "undelivered",
+    metadata,
+    Column("attribution_id", String(_ID_LENGTH), ForeignKey("attributions.id"), primary_key=True),
+    Column("marked", UtcDateTime, nullable=False),
+    Column("delivered_later", UtcDateTime),
+)

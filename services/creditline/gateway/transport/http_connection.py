@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import http
 import json
+import select
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import h11
+from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from creditline.gateway.transport.limits import Limits
@@ -20,7 +22,18 @@ _DETAILS = {
     408: "the request's head did not arrive in time; send it faster",
     431: "the request's head is too large; send fewer or shorter headers",
 }
+_CONNECTION = "creditline_connection"
 _REASONS = {400: "malformed", 408: "timeout", 431: "headers"}
+
+
+def has_left(scope: Scope) -> bool:
+    """Whether the caller of a request has closed its connection; the event loop may not know it yet.
+
+    Args:
+        scope: Scope of the request.
+    """
+    connection = scope.get("state", {}).get(_CONNECTION)
+    return isinstance(connection, FrontConnection) and connection.has_left()
 
 
 class FrontConnection(H11Protocol):
@@ -37,6 +50,8 @@ class FrontConnection(H11Protocol):
 
     def __init__(self, *, refused: Callable[[str], None], limits: Limits, **options: Any) -> None:
         super().__init__(**options)
+        # Reaches the application as a part of each request's scope.
+        self.app_state = {**self.app_state, _CONNECTION: self}
         self._refused = refused
         self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
@@ -49,6 +64,14 @@ class FrontConnection(H11Protocol):
         """Wait for the head of a request."""
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(self._limits.head_seconds, self._head_is_late)
+
+    def has_left(self) -> bool:
+        """Whether the caller has closed the connection, or at least its sending half."""
+        if self.transport.is_closing():
+            return True
+        closed = select.poll()
+        closed.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(closed.poll(0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End all timers."""

@@ -15,8 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from creditline.errors import CreditlineError, ReceiveTimeout, RequestTooLarge, ResourceExhausted
 from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.admission.admission import Admission
+from creditline.gateway.delivery import Delivery, DeliveryMarks, current_delivery
 from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.transport.http_connection import has_left
 from creditline.gateway.transport.limits import MOST_HEAD_BYTES, MOST_REQUEST_BYTES, Limits
+from creditline.gateway.transport.presence import answer_while_present
 from creditline.gateway.transport.problems import (
     INTERNAL_MESSAGE,
     PROBLEM_TYPE,
@@ -35,6 +38,7 @@ TIMEOUT_HEADER = "X-Request-Timeout"
 """Header that states the time in seconds after which the caller does not wait any more."""
 GONE = 499
 """Status under which requests are counted whose caller left before the answer."""
+_OK = 200
 # Refusals by the application itself, which are counted as such whatever the route.
 _REFUSALS = {405: "method", 408: "timeout", 413: "too_large", 415: "media_type"}
 # Requests that need no key, and their answers: their series exist from the start.
@@ -58,6 +62,7 @@ class HttpFront:
         app: The API.
         access: Establishes the caller, for paths under /v1/.
         admission: Refuses requests whose answer would come too late.
+        marks: Marks answers that do not reach their callers.
         metrics: Counts requests.
         limits: Limits of what callers can hold or delay.
     """
@@ -67,9 +72,11 @@ class HttpFront:
         app: ASGIApp,
         access: Authenticator,
         admission: Admission,
+        marks: DeliveryMarks,
         metrics: GatewayMetrics,
         limits: Limits,
     ) -> None:
+        self._marks = marks
         self._app = app
         self._access = access
         self._admission = admission
@@ -104,7 +111,24 @@ class HttpFront:
             exchange.refusal = refusal_of(error)
             await problem_response(error)(exchange.scope, receive, exchange.send)
             return
-        await self._app(exchange.scope, _limited(receive, self._limits), exchange.send)
+        limited = _limited(receive, self._limits)
+        if (exchange.scope["method"], exchange.scope["path"]) in _ANSWERS:
+            await self._deliver(exchange, limited)
+        else:
+            await self._app(exchange.scope, limited, exchange.send)
+
+    async def _deliver(self, exchange: _Exchange, receive: Receive) -> None:
+        """Compute an answer as long as its caller is there, and note whether it got it."""
+        delivery = Delivery(self._marks)
+        current_delivery.set(delivery)
+        try:
+            await answer_while_present(
+                lambda body: self._app(exchange.scope, body, exchange.send), receive, lambda: exchange.sent
+            )
+            if exchange.delivered:
+                delivery.succeeded()
+        finally:
+            delivery.end()
 
     async def _admit(self, scope: Scope) -> None:
         """Check all that can be checked without the body. Raises CreditlineError."""
@@ -155,6 +179,8 @@ class _Exchange:
         self.request_id = request_id_of(Headers(scope=scope).getlist(REQUEST_ID))
         self.status = GONE
         self.refusal: str | None = None
+        self.sent = False
+        self._present = True
         self._send = send
 
     @property
@@ -168,7 +194,17 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             MutableHeaders(scope=message)[REQUEST_ID] = self.request_id
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last:
+            # Afterwards, callers may leave at once: they have what they asked for.
+            self._present = not has_left(self.scope)
         await self._send(message)
+        self.sent = self.sent or is_last
+
+    @property
+    def delivered(self) -> bool:
+        """Whether an answer, and no error, was handed to the caller's open connection."""
+        return self.sent and self._present and self.status == _OK
 
     async def fail(self) -> None:
         """Answer that the gateway failed, unless an answer has begun."""

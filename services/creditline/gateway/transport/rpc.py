@@ -259,9 +259,8 @@ class RpcServer:
     def __init__(
         self, use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics, limits: Limits
     ) -> None:
-        self._server = grpc.aio.server(
-            interceptors=(Front(access, use_cases.admission, metrics, limits),), options=_OPTIONS
-        )
+        front = Front(access, use_cases.admission, use_cases.marks, metrics, limits)
+        self._server = grpc.aio.server(interceptors=(front,), options=_OPTIONS)
         servicer = health.aio.HealthServicer()
         self._health = FollowedHealth(servicer, use_cases.readiness)
         attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)

@@ -21,6 +21,7 @@ from creditline.api.error_metadata import STATUS_KEY, error_metadata, status_det
 from creditline.errors import CreditlineError, InvalidInput, ReceiveTimeout, ResourceExhausted
 from creditline.gateway.access.caller import Authenticator, current_caller
 from creditline.gateway.admission.admission import Admission
+from creditline.gateway.delivery import Delivery, DeliveryMarks, current_delivery
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.transport.limits import Limits
 from creditline.gateway.transport.problems import (
@@ -76,15 +77,22 @@ class Front(grpc.aio.ServerInterceptor):
     Args:
         access: Establishes the caller of each call.
         admission: Refuses calls whose answer would come too late.
+        marks: Marks answers that do not reach their callers.
         metrics: Counts calls.
         limits: Limits of what callers can hold or delay.
     """
 
     def __init__(
-        self, access: Authenticator, admission: Admission, metrics: GatewayMetrics, limits: Limits
+        self,
+        access: Authenticator,
+        admission: Admission,
+        marks: DeliveryMarks,
+        metrics: GatewayMetrics,
+        limits: Limits,
     ) -> None:
         self._access = access
         self._admission = admission
+        self._marks = marks
         self._metrics = metrics
         self._calls = 0
         metrics.count_in_flight("grpc", lambda: self._calls)
@@ -102,10 +110,27 @@ class Front(grpc.aio.ServerInterceptor):
             return self._open_to_all(handler)
         if handler.request_streaming:
             return self._streaming(handler)
-        return grpc.stream_unary_rpc_method_handler(
-            self._call(details.method.removeprefix(METHOD_PREFIX), handler),
-            response_serializer=handler.response_serializer,
-        )
+        method = details.method.removeprefix(METHOD_PREFIX)
+        call = self._call(method, handler)
+        if method in _ANSWERS:
+            return grpc.stream_stream_rpc_method_handler(
+                self._delivering(call), response_serializer=handler.response_serializer
+            )
+        return grpc.stream_unary_rpc_method_handler(call, response_serializer=handler.response_serializer)
+
+    def _delivering(self, call: _Handler) -> _Handler:
+        """A call that sends its answer itself, as a stream of one, and so learns whether that worked."""
+
+        async def deliver(stream: Any, context: Any) -> None:
+            delivery = Delivery(self._marks)
+            current_delivery.set(delivery)
+            try:
+                await _send(context, await call(stream, context))
+                delivery.succeeded()
+            finally:
+                delivery.end()
+
+        return deliver
 
     def _open_to_all(self, handler: Any) -> Any:
         """A health check, unary or watching, without a key."""
@@ -195,6 +220,14 @@ class Front(grpc.aio.ServerInterceptor):
         except CreditlineError as error:
             self._metrics.refused("grpc", refusal_of(error))
             await _abort(context, error, request_id)
+
+
+async def _send(context: Any, response: Any) -> None:
+    """Send the message of an answer. Raises CancelledError when the caller has left."""
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError("the caller left before the answer was sent") from error
 
 
 async def _received(handler: Any, context: Any) -> Any:

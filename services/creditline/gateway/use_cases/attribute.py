@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -23,6 +24,7 @@ from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
 from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Caller
 from creditline.gateway.admission.admission import Admission
+from creditline.gateway.breakers.breakers import Breakers
 from creditline.gateway.deadline import Deadline
 from creditline.gateway.decoding.jobs import DecodedPicture
 from creditline.gateway.decoding.pool import DecoderPool
@@ -30,6 +32,7 @@ from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.added_works import AddedWorks, Owed
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
+from creditline.gateway.use_cases.calls.recording import Recording
 from creditline.gateway.use_cases.calls.repeats import Repeats, reply_of
 from creditline.gateway.use_cases.crediting import Credited, credited, sample_of_people, scored
 from creditline.gateway.use_cases.filters import check_filter, index_filter, stored_filter
@@ -102,6 +105,7 @@ class Attribute:
         metrics: GatewayMetrics,
         decoders: DecoderPool,
         admission: Admission,
+        breakers: Breakers,
         audit_fraction: float,
         min_prompt_agreement: float,
     ) -> None:
@@ -118,6 +122,7 @@ class Attribute:
             metrics: Durations of stages, and withheld hits.
             decoders: Decodes pictures.
             admission: Gives each request its turn.
+            breakers: Breakers of embedder, Qdrant and ledger.
             audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1; of answers
                 whose picture and prompt disagree ten times as many.
             min_prompt_agreement: Agreement of picture and prompt below which a query is refused; 0: none is.
@@ -129,11 +134,13 @@ class Attribute:
         self._search = search
         self._ledger = ledger
         self._repeats = Repeats(ledger, metrics)
+        self._recording = Recording(ledger)
         self._register = register
         self._enforcer = enforcer
         self._metrics = metrics
         self._decoders = decoders
         self._admission = admission
+        self._breakers = breakers
         self._audit_fraction = audit_fraction
         self._min_prompt_agreement = min_prompt_agreement
         # Random numbers of the operating system, so that callers cannot predict which answers are audited.
@@ -207,19 +214,16 @@ class Attribute:
         with stopwatch.stage("embed"):
             # The withdrawals are read during the embedding, so that they cost no time.
             query, withdrawn = await asyncio.gather(
-                self._query(picture, request, release, deadline), self._register.as_of_now()
+                self._query(picture, request, release, deadline), self._withdrawn()
             )
             self._check_agreement(query, request)
         with stopwatch.stage("search"):
             # Read after the withdrawals, so that it is not older than they are.
             people = self._register.people
             where = index_filter(request.filter, people) if request.filter else ALL_WORKS
-            result = await self._find(
-                _Search(query.vector, request.k, where, people, request.generator),
-                release,
-                withdrawn,
-                deadline,
-            )
+            search = _Search(query.vector, request.k, where, people, request.generator)
+            async with self._breakers.qdrant.call():
+                result = await self._find(search, release, withdrawn, deadline)
         owed = result.owed
         with stopwatch.stage("share"):
             withheld = _withheld(owed.release.sample, withdrawn, people)
@@ -251,7 +255,10 @@ class Attribute:
             }
             file = await picture.file() if picture else b""
             record = partial(self._record, request, release, file, stored)
-            answer = await self._ledger.threads.write(record, answer, key)
+            async with self._breakers.ledger.call():
+                answer = await self._recording.run(
+                    lambda own_id, check: record(answer, key, own_id, check), deadline
+                )
         self._metrics.answers.observe(
             remainder=line.remainder,
             ood_score=query.ood_score,
@@ -279,13 +286,18 @@ class Attribute:
         if request.vector is not None:
             return private_query(request.vector, release)
         assert picture is not None
-        return await self._embedder.embed(
-            picture.pixels,
-            request.prompt,
-            release=release.summary.name,
-            dimension=release.summary.dimension,
-            deadline_seconds=deadline.remaining("embedding the picture"),
-        )
+        async with self._breakers.embedder.call():
+            return await self._embedder.embed(
+                picture.pixels,
+                request.prompt,
+                release=release.summary.name,
+                dimension=release.summary.dimension,
+                deadline_seconds=deadline.remaining("embedding the picture"),
+            )
+
+    async def _withdrawn(self) -> Withdrawn:
+        async with self._breakers.ledger.call():
+            return await self._register.as_of_now()
 
     def _check_agreement(self, query: EmbeddedQuery, request: AttributionRequest) -> None:
         """Refuse a query whose picture and prompt agree less than the gateway is set to accept."""
@@ -349,6 +361,8 @@ class Attribute:
         stored: dict[str, Any],
         answer: AttributionAnswer,
         key: RequestKey | None,
+        own_id: str,
+        check: Callable[[], None],
     ) -> AttributionAnswer:
         """Record the answer in the ledger, with an audit for a sampled few, and complete it. Blocks."""
         answer = replace(answer, accuracy=self._releases.accuracy(release.summary.name))
@@ -365,6 +379,8 @@ class Attribute:
             once=ReplyOnce(key, lambda own_id: reply_of(replace(answer, attribution_id=own_id)))
             if key
             else None,
+            own_id=own_id,
+            check=check,
         )
         return replace(answer, attribution_id=attribution_id)
 

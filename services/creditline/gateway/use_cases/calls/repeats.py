@@ -15,6 +15,7 @@ from creditline.api.answers import AttributionAnswer, WorkFilter
 from creditline.api.attributions import attribution_message, read_attribution
 from creditline.api.vectors import QueryVector
 from creditline.errors import InvalidInput
+from creditline.gateway.delivery import current_delivery
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.use_cases.filters import stored_filter
 from creditline.gateway.use_cases.requests import AttributionRequest, quoted
@@ -64,6 +65,7 @@ class Repeats:
             if earlier is None:
                 return await compute(key)
         self._metrics.repeated_answers.inc()
+        current_delivery.get().repeats(earlier.attribution_id)
         return earlier
 
     async def earlier(self, key: RequestKey) -> AttributionAnswer | None:

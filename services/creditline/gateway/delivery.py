@@ -1,0 +1,147 @@
+"""Whether recorded answers reach their callers, and marks in the ledger for those that do not.
+
+An answer is recorded before it is sent, so that none is sent that is not recorded. It counts as delivered
+once it was handed to the caller's open connection; the gateway cannot see further than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import ContextVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from creditline.errors import CreditlineError
+from creditline.ledger import Ledger
+from creditline.retries import RetryPolicy
+
+_RETRIES = RetryPolicy(initial_delay_seconds=0.5, max_delay_seconds=30.0)
+_log = logging.getLogger(__name__)
+
+
+class DeliveryMarks:
+    """Writes marks of answers that were not delivered, in the background.
+
+    A mark that cannot be written is tried again until the gateway stops; the log names it then.
+
+    Args:
+        ledger: Ledger that holds the answers.
+        registry: Registry of the gateway's metrics.
+    """
+
+    def __init__(self, ledger: Ledger, registry: CollectorRegistry) -> None:
+        self._ledger = ledger
+        self._lost: set[str] = set()
+        self._repeated: set[str] = set()
+        self._changed = asyncio.Event()
+        self._undelivered = Counter(
+            "creditline_gateway_undelivered",
+            "Answers that were recorded and whose caller left before they were sent.",
+            registry=registry,
+        )
+        waiting = Gauge(
+            "creditline_gateway_undelivered_waiting",
+            "Marks of such answers that are not in the ledger yet.",
+            registry=registry,
+        )
+        waiting.set_function(lambda: len(self._lost))
+
+    def lost(self, attribution_id: str) -> None:
+        """An answer that is recorded was not delivered."""
+        self._undelivered.inc()
+        self._lost.add(attribution_id)
+        self._changed.set()
+
+    def repeated(self, attribution_id: str) -> None:
+        """An answer that was recorded before was delivered to a repeated request."""
+        self._repeated.add(attribution_id)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write marks until the task is cancelled."""
+        failures = 0
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self.write()
+                failures = 0
+            except CreditlineError as error:
+                if not failures:
+                    _log.warning("marks of undelivered answers wait: %s", error.message)
+                await asyncio.sleep(_RETRIES.delay(failures))
+                failures += 1
+                self._changed.set()
+
+    async def write(self) -> None:
+        """Write all marks that wait. Raises Unavailable."""
+        lost, repeated = set(self._lost), set(self._repeated)
+        if lost:
+            await self._ledger.threads.write(self._ledger.mark_undelivered, lost)
+            self._lost -= lost
+        for attribution_id in repeated:
+            await self._ledger.threads.write(self._ledger.mark_delivered, attribution_id)
+            self._repeated.discard(attribution_id)
+
+    async def finish(self) -> None:
+        """Write what waits before a stop, once all answers that are being recorded are."""
+        try:
+            # Writes keep their order.
+            await self._ledger.threads.write(self._ledger.ping)
+            await self.write()
+        except CreditlineError as error:
+            _log.error(
+                "these answers were not delivered, and count as served: %s (%s)",
+                ", ".join(sorted(self._lost)),
+                error.message,
+            )
+
+
+class Delivery:
+    """What becomes of the answers of one request; a face makes one and ends it.
+
+    Args:
+        marks: Marks what is not delivered; None: nobody does.
+    """
+
+    def __init__(self, marks: DeliveryMarks | None = None) -> None:
+        self._marks = marks
+        self._recorded: list[str] = []
+        self._repeated: list[str] = []
+        self._ended = False
+
+    def recorded(self, attribution_id: str) -> None:
+        """An answer was recorded; the request may have ended meanwhile."""
+        if self._ended:
+            self._mark_lost([attribution_id])
+        else:
+            self._recorded.append(attribution_id)
+
+    def repeats(self, attribution_id: str) -> None:
+        """An answer that was recorded for an earlier request is the answer to this one too."""
+        self._repeated.append(attribution_id)
+
+    def succeeded(self) -> None:
+        """All answers so far were handed to the caller's connection."""
+        self._recorded.clear()
+        for attribution_id in self._repeated:
+            if self._marks is not None:
+                self._marks.repeated(attribution_id)
+        self._repeated.clear()
+
+    def end(self) -> None:
+        """The request has ended: what was recorded for it and not delivered, and what still is, is lost."""
+        self._ended = True
+        self._mark_lost(self._recorded)
+        self._recorded.clear()
+
+    def _mark_lost(self, attribution_ids: list[str]) -> None:
+        for attribution_id in attribution_ids:
+            if self._marks is not None:
+                self._marks.lost(attribution_id)
+
+
+_NOBODY = Delivery()
+current_delivery: ContextVar[Delivery] = ContextVar("current_delivery", default=_NOBODY)
+"""Delivery of the request that is being answered; set by both faces before the use case runs."""

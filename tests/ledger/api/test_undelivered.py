@@ -1,0 +1,84 @@
+"""Answers that were recorded and did not reach their caller: marked beside the chain, and counted nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from creditline.errors import DeadlineExceeded
+from creditline.ledger import AuditState, Ledger
+from tests.ledger.conftest import MovableClock, record, verdict
+
+
+def test_a_marked_answer_leaves_the_chain_intact_and_counts_only_once(ledger: Ledger) -> None:
+    kept, lost = record(ledger), record(ledger)
+    assert ledger.mark_undelivered([lost, "0" * 32]) == 1
+    assert ledger.mark_undelivered([lost]) == 0
+    report = ledger.verify_chain()
+    assert (report.attributions, report.intact) == (2, True)
+    assert {each: ledger.attribution(each).undelivered for each in (kept, lost)} == {kept: False, lost: True}
+
+
+def test_its_queued_audit_ends_and_is_never_published(ledger: Ledger) -> None:
+    lost = record(ledger, with_audit=True)
+    assert len(ledger.unpublished(10)) == 1
+    ledger.mark_undelivered([lost])
+    audit = ledger.audit_of(lost)
+    assert audit is not None
+    assert audit.state is AuditState.FAILED
+    assert audit.error is not None
+    assert "not delivered" in audit.error
+    assert ledger.unpublished(10) == ()
+    assert ledger.statistics().unpublished == 0
+    assert not ledger.acquire_audit(audit.id, "worker", 60)
+
+
+def test_accuracy_leaves_it_out_even_if_it_was_audited(ledger: Ledger) -> None:
+    for recall in (1.0, 0.0):
+        audit = ledger.submit_audit(record(ledger))
+        assert ledger.acquire_audit(audit.id, "worker", 60)
+        ledger.finish_audit(audit.id, verdict(recall))
+    assert (ledger.accuracy("r1").audits, ledger.accuracy("r1").recall) == (2, 0.5)
+    ledger.mark_undelivered([audit.attribution_id])
+    assert (ledger.accuracy("r1").audits, ledger.accuracy("r1").recall) == (1, 1.0)
+    assert ledger.statistics().accuracy["r1"].recall == 1.0
+
+
+def test_an_answer_that_a_repeated_request_got_later_counts_again(
+    ledger: Ledger, clock: MovableClock
+) -> None:
+    lost = record(ledger)
+    ledger.mark_undelivered([lost])
+    clock.pass_seconds(5)
+    ledger.mark_delivered(lost)
+    assert not ledger.attribution(lost).undelivered
+    # A late mark of the first attempt changes nothing.
+    assert ledger.mark_undelivered([lost]) == 0
+    assert not ledger.attribution(lost).undelivered
+
+
+def test_nothing_is_recorded_for_a_caller_who_leaves_during_the_transaction(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        for late_at in (1, 2):
+            checks: list[int] = []
+
+            def check(late_at: int = late_at, checks: list[int] = checks) -> None:
+                checks.append(1)
+                if len(checks) == late_at:
+                    raise DeadlineExceeded("the deadline passed")
+
+            with pytest.raises(DeadlineExceeded):
+                ledger.record_attribution(
+                    release="r1",
+                    generator="a" * 64,
+                    corpus="b" * 64,
+                    prompt="late",
+                    image=b"",
+                    k=1,
+                    answer={},
+                    with_audit=True,
+                    check=check,
+                )
+        assert ledger.verify_chain().attributions == 0
+        assert ledger.unpublished(10) == ()
