@@ -142,7 +142,7 @@ bench-bring: $(INSTALLED)
 	@$(MAKE) --no-print-directory results
 
 # The gateway under load and hostile callers: each module fills its figures of load.json.
-LOAD = keyless decoding
+LOAD = keyless decoding overload swaps soak
 load: $(INSTALLED)
 	@set -e; for part in $(LOAD); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.load.$$part; done
 	@$(MAKE) --no-print-directory results

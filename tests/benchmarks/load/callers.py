@@ -61,6 +61,27 @@ class Site:
             yield Caller(AttributionStub(channel), self.pictures)
 
 
+@dataclass(frozen=True)
+class PreparedCall:
+    """A call with a prompt of its own."""
+
+    stub: AttributionStub
+    picture: bytes
+    prompt: str
+    seconds: float
+
+    async def send(self) -> Outcome:
+        """Send it, and wait for its end. A caller that is cancelled cancels the call."""
+        request = attribution_pb2.AttributeRequest(image=self.picture, prompt=self.prompt)
+        began = time.monotonic()
+        try:
+            await self.stub.Attribute(request, timeout=self.seconds, metadata=_METADATA)
+            status = ANSWERED
+        except grpc.RpcError as failure:
+            status = str(failure.code().name)
+        return Outcome(status, time.monotonic() - began, self.prompt)
+
+
 class Caller:
     """Sends calls over one connection.
 
@@ -73,18 +94,15 @@ class Caller:
         self._stub = stub
         self._pictures = pictures
 
-    async def call(self, seconds: float = DEADLINE_SECONDS) -> Outcome:
-        """One call. A caller that is cancelled cancels the call."""
+    def prepared(self, seconds: float = DEADLINE_SECONDS) -> PreparedCall:
+        """A call that is not sent yet."""
         number = next(_numbers)
         picture, caption = self._pictures[number % len(self._pictures)]
-        prompt = f"{caption} {number}"
-        request, began = attribution_pb2.AttributeRequest(image=picture, prompt=prompt), time.monotonic()
-        try:
-            await self._stub.Attribute(request, timeout=seconds, metadata=_METADATA)
-            status = ANSWERED
-        except grpc.RpcError as failure:
-            status = str(failure.code().name)
-        return Outcome(status, time.monotonic() - began, prompt)
+        return PreparedCall(self._stub, picture, f"{caption} {number}", seconds)
+
+    async def call(self, seconds: float = DEADLINE_SECONDS) -> Outcome:
+        """One call."""
+        return await self.prepared(seconds).send()
 
     async def closed_loop(self, callers: int, seconds: float) -> list[Outcome]:
         """Keep a number of calls in progress for a time; the calls that ended within it."""
@@ -103,15 +121,6 @@ class Caller:
     async def at_once(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Outcome]:
         """A number of calls at the same time."""
         return await asyncio.gather(*(self.call(seconds) for _ in range(count)))
-
-    async def open_loop(self, per_second: float, seconds: float) -> list[Outcome]:
-        """Begin calls at a rate, whatever became of those before; all of them, once they have ended."""
-        tasks, began = [], time.monotonic()
-        while (elapsed := time.monotonic() - began) < seconds:
-            due = int(elapsed * per_second) - len(tasks)
-            tasks += [asyncio.create_task(self.call()) for _ in range(due)]
-            await asyncio.sleep(0.005)
-        return await asyncio.gather(*tasks)
 
 
 def counted(outcomes: Sequence[Outcome]) -> dict[str, int]:

@@ -27,13 +27,14 @@ from creditline.client import NO_RETRIES, CreditlineClient
 from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Work
 from creditline.errors import CreditlineError
+from creditline.ledger import Ledger, Scope
 from creditline.local.settings import LocalSettings
 from creditline.local.stack import LocalStack
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make load"
-OTHERS = "others-key"
-GREEDY = "greedy-key"
+OPERATOR = "operator-key"
+OTHERS, GREEDY = "others", "greedy"
 _PAIRS = 3
 _PHASE_SECONDS = 6.0
 _SETTLE_SECONDS = 1.0
@@ -85,14 +86,26 @@ def disturbances() -> tuple[Disturbance, Disturbance]:
     )
 
 
+def made_keys(ledger_url: str) -> dict[str, str]:
+    """API keys of two owners, by owner: callers take turns by owner."""
+    with Ledger.open(ledger_url) as ledger:
+        return {owner: ledger.keys.create(owner, {Scope.ATTRIBUTE}).text for owner in (OTHERS, GREEDY)}
+
+
 @contextmanager
-def sent(target: str, disturbance: Disturbance) -> Iterator[dict[str, int]]:
-    """Send the disturbing pictures from all callers until the block ends; yields outcomes by kind."""
+def sent(target: str, key: str, disturbance: Disturbance) -> Iterator[dict[str, int]]:
+    """Send the disturbing pictures from all callers until the block ends; yields outcomes by kind.
+
+    Args:
+        target: Address of the gateway.
+        key: API key of the callers.
+        disturbance: What they send.
+    """
     outcomes: dict[str, int] = {}
     ended, lock = threading.Event(), threading.Lock()
 
     def send(picture: bytes) -> None:
-        with CreditlineClient(target, api_key=GREEDY, retries=NO_RETRIES) as client:
+        with CreditlineClient(target, api_key=key, retries=NO_RETRIES) as client:
             while not ended.is_set():
                 try:
                     client.attribute(picture, prompt="orange", timeout_seconds=_TIMEOUT_SECONDS)
@@ -167,7 +180,7 @@ def measure(
     disturbance: Disturbance, *, pairs: int = _PAIRS, seconds: float = _PHASE_SECONDS
 ) -> tuple[list[dict[str, Any]], float]:
     """Latency of one caller with and without the disturbance, and the gateway's peak of memory in MiB."""
-    works, rows = list(embedded_corpus().works[::97]), []
+    rows: list[dict[str, Any]] = []
     environment = {name: os.environ.get(name) for name in disturbance.settings}
     os.environ.update(disturbance.settings)
     try:
@@ -176,23 +189,34 @@ def measure(
             LocalStack(
                 state_directory=Path(directory),
                 services=("redis", "qdrant", "embedder", "gateway"),
-                settings=LocalSettings(api_keys=f"{OTHERS},{GREEDY}"),
+                settings=LocalSettings(api_keys=OPERATOR),
             ) as stack,
-            CreditlineClient(stack.gateway_target, api_key=OTHERS, retries=NO_RETRIES) as client,
             watched(stack.pids["gateway"]) as samples,
         ):
-            latencies(client, works, _SETTLE_SECONDS)
             for pair in range(pairs):
-                rows.append(_row(disturbance, pair, "undisturbed", latencies(client, works, seconds), {}))
-                with sent(stack.gateway_target, disturbance) as outcomes:
-                    time.sleep(_SETTLE_SECONDS)
-                    times = latencies(client, works, seconds)
-                rows.append(_row(disturbance, pair, "disturbed", times, outcomes))
+                rows += _pair(stack, made_keys(stack.ledger_url), disturbance, pair, seconds)
                 print(rows[-2:], flush=True)
     finally:
         for name, value in environment.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
     return rows, max(samples)
+
+
+def _pair(
+    stack: LocalStack, keys: dict[str, str], disturbance: Disturbance, pair: int, seconds: float
+) -> list[dict[str, Any]]:
+    """One phase without and one with the disturbance."""
+    works = list(embedded_corpus().works[::97])
+    with CreditlineClient(stack.gateway_target, api_key=keys[OTHERS], retries=NO_RETRIES) as client:
+        latencies(client, works, _SETTLE_SECONDS)
+        undisturbed = latencies(client, works, seconds)
+        with sent(stack.gateway_target, keys[GREEDY], disturbance) as outcomes:
+            time.sleep(_SETTLE_SECONDS)
+            times = latencies(client, works, seconds)
+    return [
+        _row(disturbance, pair, "undisturbed", undisturbed, {}),
+        _row(disturbance, pair, "disturbed", times, outcomes),
+    ]
 
 
 def _row(
