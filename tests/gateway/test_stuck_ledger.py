@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from creditline.client import CreditlineClient
+from creditline.client import NO_RETRIES, CreditlineClient
 from creditline.errors import Unavailable
 from tests.gateway.conftest import GENERATOR
 from tests.gateway.served import Served
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def _ask(served: Served, number: int) -> tuple[str, float]:
     """Kind of the outcome of one question, and its duration in seconds."""
     work, began = served.corpus.works[number % len(served.corpus)], time.monotonic()
-    with CreditlineClient(served.gateway.target, timeout_seconds=30) as client:
+    with CreditlineClient(served.gateway.target, timeout_seconds=30, retries=NO_RETRIES) as client:
         try:
             client.attribute(work.thumbnail, prompt=work.caption, generator=GENERATOR)
             outcome = "answered"

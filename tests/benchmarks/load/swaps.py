@@ -259,8 +259,8 @@ def figures_of(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
         "swap_failures": Figure(
             calls - answered,
             target="== 0",
-            what=f"failed of {calls:,} calls by the client during hot swaps of builds, and restarts of gateways"
-            " and embedders one after the other (a count, exact)",
+            what=f"failed of {calls:,} calls by the client during hot swaps of builds, and restarts of"
+            " gateways and embedders one after the other (a count, exact)",
         ),
         "stop_seconds": Figure(
             max(stops),
