@@ -10,19 +10,20 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from creditline.errors import DeadlineExceeded, InvalidInput, Unavailable
-from creditline.gateway.breakers import breaker as module
-from creditline.gateway.breakers.breaker import Breaker, State
+from creditline.gateway.breakers.breaker import Breaker, BreakerPlan, State
 from creditline.gateway.breakers.metrics import BreakerMetrics
 from creditline.retries import RetryPolicy
 
 _OPEN_SECONDS = 0.1
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_OPEN_TIMES", RetryPolicy(_OPEN_SECONDS, max_delay_seconds=0.2))
-    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(module, "_TRIAL_SECONDS", 0.1)
+_PLAN = BreakerPlan(
+    open_times=RetryPolicy(_OPEN_SECONDS, max_delay_seconds=0.2), patience_seconds=0.05, trial_seconds=0.1
+)
+
+
+def _breaker(registry: CollectorRegistry | None = None) -> Breaker:
+    return Breaker("qdrant", BreakerMetrics(registry or CollectorRegistry()), _PLAN)
 
 
 async def _call(breaker: Breaker, *, error: Exception | None = None, seconds: float = 0.0) -> str:
@@ -45,7 +46,7 @@ def _down() -> Unavailable:
 
 
 async def _opened(registry: CollectorRegistry | None = None) -> Breaker:
-    breaker = Breaker("qdrant", BreakerMetrics(registry or CollectorRegistry()))
+    breaker = _breaker(registry)
     for _ in range(5):
         assert await _call(breaker, error=_down()) == "Unavailable"
     assert breaker.state is State.OPEN
@@ -55,7 +56,7 @@ async def _opened(registry: CollectorRegistry | None = None) -> Breaker:
 def test_five_failures_in_a_row_open_it_and_a_success_between_them_does_not() -> None:
     async def main() -> None:
         registry = CollectorRegistry()
-        breaker = Breaker("qdrant", BreakerMetrics(registry))
+        breaker = _breaker(registry)
         for _ in range(20):
             for _ in range(4):
                 await _call(breaker, error=_down())
@@ -111,7 +112,7 @@ def test_errors_of_the_caller_prove_that_the_service_works() -> None:
 
 def test_short_deadlines_and_callers_who_leave_at_once_say_nothing_but_long_silence_does() -> None:
     async def main() -> None:
-        breaker = Breaker("qdrant", BreakerMetrics(CollectorRegistry()))
+        breaker = _breaker()
         for _ in range(20):
             await _call(breaker, error=DeadlineExceeded("1 ms"))
             leaving = asyncio.create_task(_call(breaker, seconds=5.0))

@@ -10,17 +10,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from creditline.errors import DeadlineExceeded, Unavailable
 from creditline.gateway.breakers.metrics import BreakerMetrics
 from creditline.retries import RetryPolicy
 
-_FAILURES = 5
-_OPEN_TIMES = RetryPolicy(initial_delay_seconds=1.0, max_delay_seconds=15.0)
-# A call that its caller gave less time, or left earlier, says nothing about the service.
-_PATIENCE_SECONDS = 1.0
-_TRIAL_SECONDS = 3.0
+
+@dataclass(frozen=True)
+class BreakerPlan:
+    """When a breaker opens, and for how long."""
+
+    failures: int = 5
+    """Number of failures in a row after which it opens."""
+    open_times: RetryPolicy = field(
+        default_factory=lambda: RetryPolicy(initial_delay_seconds=1.0, max_delay_seconds=15.0)
+    )
+    """Time for which it is open, longer after each trial that fails."""
+    patience_seconds: float = 1.0
+    """A call that its caller gave less time, or left earlier, says nothing about the service."""
+    trial_seconds: float = 3.0
+    """Longest time of a trial."""
 
 
 class State(IntEnum):
@@ -39,10 +50,12 @@ class Breaker:
     Args:
         service: Name of the service, one of `metrics.SERVICES`.
         metrics: Shows the state, and counts what is refused.
+        plan: When it opens, and for how long.
     """
 
-    def __init__(self, service: str, metrics: BreakerMetrics) -> None:
+    def __init__(self, service: str, metrics: BreakerMetrics, plan: BreakerPlan | None = None) -> None:
         self._service = service
+        self._plan = plan or BreakerPlan()
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._failures = 0
@@ -63,7 +76,7 @@ class Breaker:
         """Raise Unavailable while the service is left alone, with its last failure."""
         if self.state is State.OPEN or self._trying:
             self._metrics.refusals.labels(self._service).inc()
-            wait = max(self._open_until - self._loop.time(), _OPEN_TIMES.initial_delay_seconds)
+            wait = max(self._open_until - self._loop.time(), self._plan.open_times.initial_delay_seconds)
             raise Unavailable(
                 f"{self._problem} ({self._failures} failures in a row; not called for now)",
                 service=self._service,
@@ -78,17 +91,17 @@ class Breaker:
         self._trying = self._trying or is_trial
         began = self._loop.time()
         try:
-            async with asyncio.timeout(_TRIAL_SECONDS if is_trial else None):
+            async with asyncio.timeout(self._plan.trial_seconds if is_trial else None):
                 yield
         except Unavailable as error:
             self._failed(is_trial, error.message)
             raise
         except TimeoutError as error:
-            self._failed(is_trial, self._silence(_TRIAL_SECONDS))
-            raise Unavailable(self._silence(_TRIAL_SECONDS), service=self._service) from error
+            self._failed(is_trial, self._silence(self._plan.trial_seconds))
+            raise Unavailable(self._silence(self._plan.trial_seconds), service=self._service) from error
         except (DeadlineExceeded, asyncio.CancelledError):
             waited = self._loop.time() - began
-            if waited >= _PATIENCE_SECONDS:
+            if waited >= self._plan.patience_seconds:
                 self._failed(is_trial, self._silence(waited))
             raise
         except Exception:
@@ -111,7 +124,7 @@ class Breaker:
         self._failures += 1
         self._problem = problem
         # Calls that began before the breaker opened fail afterwards.
-        if is_trial or (self._failures >= _FAILURES and not self._openings):
-            self._open_until = self._loop.time() + _OPEN_TIMES.delay(self._openings)
+        if is_trial or (self._failures >= self._plan.failures and not self._openings):
+            self._open_until = self._loop.time() + self._plan.open_times.delay(self._openings)
             self._openings += 1
             self._metrics.openings.labels(self._service).inc()
