@@ -12,6 +12,11 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from creditline.credentials.tls_files import TlsFiles
+from creditline.embedder.settings import EmbedderSettings
+from creditline.gateway.settings import GatewaySettings
+from creditline.settings import read_settings
+from creditline.teacher.settings import TeacherSettings
 from tests.deploy.manifests import (
     K8S,
     REPOSITORY,
@@ -30,7 +35,9 @@ OURS = ("gateway", "embedder", "teacher")
 WORKLOADS = {*OURS, "qdrant", "redis", "postgres", "load-index"}
 # How long a cluster's DNS may give an old answer: the usual cache of CoreDNS.
 CLUSTER_DNS_SECONDS = 30.0
-SECRETS = {"creditline": {"api-keys": "one,two", "postgres-password": "5f0c"}}
+SECRETS = {"creditline": {"postgres-password": "5f0c"}}
+# Where the Secret `creditline` is mounted.
+_SECRETS = "/etc/creditline/secrets"
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +70,10 @@ def test_every_rendered_manifest_is_valid(kustomization: str) -> None:
 def test_the_gateway_starts_with_keys_and_finds_the_other_services(settings_of: BaseSettings) -> None:
     values = settings_of.model_dump()
     assert values["gateway_host"] == "0.0.0.0"
-    assert values["api_keys"] == "one,two"
-    assert values["ledger_url"] == "postgresql+psycopg://creditline:5f0c@postgres:5432/creditline"
+    assert values["api_keys"] == ""
+    assert values["api_keys_file"] == Path(f"{_SECRETS}/api-keys")
+    password = f"?password_file={_SECRETS}/postgres-password"
+    assert values["ledger_url"] == f"postgresql+psycopg://creditline@postgres:5432/creditline{password}"
     assert values["broker_url"] == "redis://redis:6379/0"
     assert values["qdrant_host"] == "qdrant"
     assert values["embedder_target"] == "dns:///embedder:7200"
@@ -120,6 +129,93 @@ def test_every_variable_of_ours_is_a_setting_of_some_service(base: list[Manifest
     assert given <= fields
 
 
+def _files_of(manifests: list[Manifest], workload: str) -> set[str]:
+    """Names of the files that a workload's container has from Secrets; those of a whole Secret end with /."""
+    volumes = {volume["name"]: volume for volume in dict(pod_specs(manifests))[workload]["volumes"]}
+    files: set[str] = set()
+    for mount in container(manifests, workload)["volumeMounts"]:
+        secret = volumes[mount["name"]].get("secret") if mount["name"] in volumes else None
+        if secret is not None:
+            assert mount["readOnly"] is True
+            files |= {f"{mount['mountPath']}/{item['path']}" for item in secret.get("items", [])}
+            files |= set() if "items" in secret else {f"{mount['mountPath']}/"}
+    return files
+
+
+@pytest.mark.parametrize("workload", ["gateway", "teacher", "load-index"])
+def test_secrets_are_files_and_not_in_the_environment(base: list[Manifest], workload: str) -> None:
+    variables = container(base, workload).get("env", [])
+    assert not [each for each in variables if "valueFrom" in each]
+    wanted = {f"{_SECRETS}/postgres-password"} | (
+        {f"{_SECRETS}/api-keys"} if workload == "gateway" else set()
+    )
+    assert _files_of(base, workload) == wanted
+
+
+def _with_components(directory: Path, *components: str) -> list[Manifest]:
+    """The base with some components."""
+    (directory / "all").mkdir()
+    for name in ("base", "components"):
+        shutil.copytree(K8S / name, directory / name, dirs_exist_ok=True)
+    listed = {"resources": ["../base"], "components": [f"../components/{name}" for name in components]}
+    (directory / "all" / "kustomization.yaml").write_text(yaml.safe_dump(listed))
+    return render_directory(directory / "all")
+
+
+def test_with_tls_every_service_has_its_files_and_probes_that_speak_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encrypted = _with_components(tmp_path, "tls")
+    for manifest in encrypted:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    for name, value in environment(encrypted, "gateway", SECRETS).items():
+        monkeypatch.setenv(name, value)
+    server, caller = (
+        TlsFiles(
+            *(Path(f"/etc/creditline/{of}-tls/{file}") for file in ("tls.crt", "tls.key")),
+            Path("/etc/creditline/embedder-tls/ca.crt") if of == "embedder" else None,
+            f"CREDITLINE_{of.upper()}_TLS",
+        )
+        for of in ("gateway", "embedder")
+    )
+    assert read_settings(GatewaySettings).tls_of_gateway == server
+    assert read_settings(GatewaySettings).tls_to_embedder == caller
+    assert read_settings(TeacherSettings).tls_to_embedder == caller
+    assert read_settings(EmbedderSettings).tls_of_embedder == caller
+    for workload, mounted in (("gateway", {"gateway", "embedder"}), ("embedder", {"embedder"})):
+        files = _files_of(encrypted, workload)
+        assert {f"/etc/creditline/{name}-tls/" for name in mounted} <= files
+        for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+            probe = container(encrypted, workload)[kind]
+            assert "grpc" not in probe
+            assert "tcpSocket" in probe or probe["httpGet"]["scheme"] == "HTTPS"
+    assert "/etc/creditline/embedder-tls/" in _files_of(encrypted, "teacher")
+    names = {
+        workload: {
+            volume["secret"]["secretName"]
+            for volume in dict(pod_specs(encrypted))[workload]["volumes"]
+            if "secret" in volume
+        }
+        for workload in ("gateway", "embedder", "teacher")
+    }
+    assert names["embedder"] == {"creditline-embedder-tls"}
+    assert "creditline-caller-tls" in names["gateway"] & names["teacher"]
+
+
+def test_compose_with_tls_mounts_what_its_variables_name() -> None:
+    services = yaml.safe_load((REPOSITORY / "deploy" / "compose.tls.yaml").read_text())["services"]
+    usual = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text())["services"]
+    for name, service in services.items():
+        assert name in usual
+        module = importlib.import_module(f"creditline.{name}.settings")
+        known = getattr(module, f"{name.capitalize()}Settings").model_fields
+        mounted = tuple(volume.split(":")[-2] for volume in service["volumes"])
+        assert all(volume.endswith(":ro") for volume in service["volumes"])
+        for variable, path in service["environment"].items():
+            assert variable.removeprefix("CREDITLINE_").lower() in known
+            assert path.rpartition("/")[0] in mounted
+
+
 def test_every_selected_pod_exists_and_every_service_port_is_open(base: list[Manifest]) -> None:
     pods = {name: spec["containers"][0] for name, spec in pod_specs(base)}
     for name, service in of_kind(base, "Service").items():
@@ -160,23 +256,13 @@ def test_no_secret_and_no_registry_is_written_down(base: list[Manifest]) -> None
         assert all(not part["image"].endswith(":latest") for part in spec["containers"]), name
 
 
-def _with_gpus(directory: Path) -> list[Manifest]:
-    """The base with both GPU components."""
-    (directory / "all").mkdir()
-    for name in ("base", "components"):
-        shutil.copytree(K8S / name, directory / name, dirs_exist_ok=True)
-    listed = {"resources": ["../base"], "components": ["../components/gpu", "../components/gpu-embedder"]}
-    (directory / "all" / "kustomization.yaml").write_text(yaml.safe_dump(listed))
-    return render_directory(directory / "all")
-
-
 @pytest.mark.parametrize("service", ["teacher", "embedder"])
 def test_a_service_takes_a_gpu_where_and_only_where_one_is_reserved_for_it(
     service: str, base: list[Manifest], tmp_path: Path
 ) -> None:
     assert "nvidia.com/gpu" not in container(base, service)["resources"]["limits"]
     assert environment(base, service, SECRETS)["CREDITLINE_DEVICE"] == "cpu"
-    with_gpus = _with_gpus(tmp_path)
+    with_gpus = _with_components(tmp_path, "gpu", "gpu-embedder")
     limits = container(with_gpus, service)["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 1
     assert "memory" in limits

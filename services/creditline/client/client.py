@@ -72,7 +72,8 @@ class CreditlineClient:
                 the release of CREDITLINE_RELEASE_DIRECTORY, by default the one in the package.
 
         Raises:
-            InvalidInput: A time is out of range, or a file of TLS holds something else.
+            InvalidInput: A time is out of range, the key cannot be sent, or a file of TLS holds something
+                else.
             NotReady: A file of TLS cannot be read, or its certificate is not valid now.
         """
         options = CallOptions(timeout_seconds, retries, hedge_after_seconds, keepalive_seconds)

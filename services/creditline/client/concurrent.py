@@ -12,7 +12,7 @@ import grpc
 from creditline.client.attempts import Attempts
 from creditline.client.calls import Answer, Call, Listed, Page
 from creditline.client.errors import is_transient
-from creditline.client.options import CallOptions
+from creditline.client.options import CallOptions, authorization
 from creditline.credentials.channels import open_async_channel
 from creditline.credentials.tls_files import TlsFiles
 
@@ -29,6 +29,7 @@ class AsyncGateway:
         tls: Files of this end; None: no TLS.
 
     Raises:
+        InvalidInput: The key has characters that cannot be sent.
         CreditlineError: The files cannot be used; see `TlsFiles.read`.
     """
 
@@ -37,7 +38,7 @@ class AsyncGateway:
     ) -> None:
         self._target = target
         self._options = options
-        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+        self._metadata = authorization(api_key)
         self._channel = open_async_channel(target, tls, options.channel)
         self._random = random.Random()
 

@@ -66,3 +66,23 @@ class CallOptions:
             # Otherwise a new channel shares the back-off of one that failed just before.
             ("grpc.use_local_subchannel_pool", 1),
         )
+
+
+def authorization(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    """The metadata with which a key is sent.
+
+    Args:
+        api_key: The key; None or empty: there is none.
+
+    Raises:
+        InvalidInput: The key has characters that gRPC cannot send, or blanks.
+    """
+    if not api_key:
+        return ()
+    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        raise InvalidInput(
+            "the API key has characters that no key has: blanks, line ends, or letters outside ASCII; copy it"
+            " again",
+            field="api_key",
+        )
+    return (("authorization", f"Bearer {api_key}"),)

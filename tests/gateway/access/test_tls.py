@@ -16,6 +16,7 @@ from creditline.credentials.following import CHECK_SECONDS
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput, NotReady, Unavailable
 from creditline.gateway.settings import GatewaySettings
+from creditline.local.health import http_answers
 from creditline.release import Release
 from tests.gateway.conftest import RunningGateway, gateway_settings, running_gateway
 from tests.real_parts.certificates import CertificateAuthority, ServerCertificate
@@ -105,6 +106,8 @@ def test_both_faces_answer_a_client_that_trusts_their_authority(
 ) -> None:
     trusting = TlsFiles(ca=authority.certificate)
     assert encrypted.over_grpc(trusting) == encrypted.over_http(trusting) == "gateway-test"
+    # A container's own check does not know the authority.
+    assert http_answers(encrypted.gateway.url.replace("http://", "https://") + "/healthz")
 
 
 def test_a_client_that_trusts_another_authority_is_told_why(
