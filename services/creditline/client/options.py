@@ -35,7 +35,7 @@ class CallOptions:
     for latency: reasonable is a time that one call in a hundred exceeds. None: never."""
     keepalive_seconds: float = 30.0
     """Interval, at least 10 seconds, at which the connection is checked while a call waits: a gateway that
-    vanished without closing it is noticed 10 seconds later."""
+    vanished without closing it is noticed at most 10 seconds later."""
 
     def __post_init__(self) -> None:
         hedge_after = self.hedge_after_seconds
@@ -58,6 +58,8 @@ class CallOptions:
             ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
             ("grpc.keepalive_time_ms", round(self.keepalive_seconds * 1e3)),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+            # Without this, grpcio 1.85.1 waits a minute for the answer, whatever the line above says.
+            ("grpc.http2.ping_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             # By default a connection that failed is tried again after a second: later than a retry.
             ("grpc.initial_reconnect_backoff_ms", 100),
             # This is also the time limit of one attempt to connect.
