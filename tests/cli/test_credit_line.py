@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from creditline.api.answers import AuditedAccuracy, CreditedHolder, Estimate
+from creditline.api.answers import AuditedAccuracy, CreditedHolder, Estimate, PictureAloneRecall
 from creditline.cli.credit_line import words
-from creditline.cli.credit_line.document import credit_line_document
+from creditline.cli.credit_line.document import credit_line_document, credit_line_json
 from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped
 from creditline.cli.credit_line.line import CreditLine, Query
 from creditline.cli.credit_line.page import credit_line_page
@@ -196,6 +196,39 @@ def test_a_prompt_that_does_not_fit_the_picture_is_said_not_to(agreement: float,
     for usual in (0.06, None):
         fitting = replace(line, answer=replace(line.answer, prompt_agreement=usual))
         assert "made from this prompt" not in _Page(credit_line_page(fitting)).text
+
+
+def test_an_answer_from_the_picture_alone_says_so_and_how_good_such_answers_are() -> None:
+    line = sample_credit_line()
+    recall = PictureAloneRecall(0.22, 0.2, 0.24, 0.503)
+    marked = replace(line.answer, from_picture_alone=True, picture_alone_recall=recall, prompt_agreement=0.01)
+    alone = replace(line, answer=marked)
+    for text in (_Page(credit_line_page(alone)).text, _terminal_text(alone)):
+        said = re.sub(r"\s+", " ", text)
+        assert "By its picture alone, without the prompt: Made possible by" in said
+        assert "name 22 % of the ten works that matter most (95 % interval 20 % to 24 %)" in said
+        assert "answers with the right prompt 50 %" in said
+        assert "Of answers with their prompt:" in said
+    content = credit_line_json(alone)
+    assert content["from_picture_alone"] is True
+    assert content["picture_alone_recall"]["recall"] == 0.22
+    assert "picture alone" not in _terminal_text(line)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (0.8, "80 % rests on the prompt and 20 % on the picture"),
+        (1.2, "All of what the listed works get rests on the prompt"),
+        (-0.2, "All of what the listed works get rests on the picture"),
+    ],
+)
+def test_how_much_rests_on_the_prompt_is_said(part: float, said: str) -> None:
+    line = sample_credit_line()
+    listed = 1.0 - line.remainder
+    answer = replace(line.answer, share_from_prompt=part * listed, share_from_picture=(1.0 - part) * listed)
+    text = re.sub(r"\s+", " ", _Page(credit_line_page(replace(line, answer=answer))).text)
+    assert said in text
 
 
 def test_a_failed_audit_and_a_missing_one_are_told_apart() -> None:

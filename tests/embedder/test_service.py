@@ -48,6 +48,20 @@ def test_works_embed_to_the_vectors_of_the_release(
     assert response.tower_ms > response.head_ms > 0.0
 
 
+def test_a_release_that_cannot_tell_halves_apart_gives_the_vector_alone(
+    served: Served, small_corpus: Corpus
+) -> None:
+    """`tests/gateway` asks for them of a release that can."""
+    asked = [
+        proto.EmbedRequest(items=items(small_corpus.works[:1]), side=proto.SIDE_QUERY, halves=halves)
+        for halves in (True, False)
+    ]
+    with_halves, without = (served.stub.Embed(request).vectors[0] for request in asked)
+    assert with_halves.values == pytest.approx(without.values, abs=1e-5)
+    assert not with_halves.picture_alone
+    assert not with_halves.prompt_alone
+
+
 def test_callers_that_come_together_get_the_vectors_of_callers_that_come_alone(
     served: Served, small_corpus: Corpus
 ) -> None:

@@ -10,7 +10,7 @@ from creditline.corpus.rights import RightsHolder
 from creditline.corpus.works import Corpus, Work
 from creditline.gateway.settings import GatewaySettings
 from creditline.ledger import Ledger
-from creditline.release import PROMPT_AGREEMENT, Release, write_manifest
+from creditline.release import ENCODER, PROMPT_AGREEMENT, Release, write_manifest
 from tests.gateway.conftest import RunningGateway
 
 # Twelve flags drawn by three people, and an apple that two people drew.
@@ -56,9 +56,14 @@ def _with_rights(work: Work) -> Work:
 
 def untrained_release(directory: Path, corpus: Corpus, generator: str) -> Release:
     """Towers and encoder are real; the encoder ranks as the raw features do."""
+    from creditline.calibration import Calibration
+    from creditline.calibration.halves import Halves, PictureRecall
+    from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
+    from creditline.distillation.assessment.halves_fitting import FittedHalves
     from creditline.distillation.release.development import write_development_release
     from creditline.distillation.training.feature_store import FeatureStore
     from creditline.encoder.agreement import MIN_PAIRS, PromptAgreement
+    from creditline.encoder.imputation import Imputation
     from creditline.towers.towers import Towers
 
     store = FeatureStore(Towers.open(), None, lambda line: None)
@@ -69,5 +74,16 @@ def untrained_release(directory: Path, corpus: Corpus, generator: str) -> Releas
         return release
     # The works and their captions stand for generated pictures and their prompts.
     pairs = store.works(corpus)
-    PromptAgreement.of(pairs, pairs, pairs, store.towers.parts, seed=0).save(directory / PROMPT_AGREEMENT)
+    parts, encoder = store.towers.parts, release.files[ENCODER]
+    agreement = PromptAgreement.of(pairs, pairs, pairs, parts, seed=0)
+    replace(agreement, encoder=encoder).save(directory / PROMPT_AGREEMENT)
+    # Curves and intervals that differ from those of ordinary answers, so that a mix-up shows.
+    band = Intervals((0.0, 1.0), (0.0, 0.0), (0.5, 0.9), 0.8)
+    halves = Halves(
+        picture=Calibration((-1.0, 0.2, 1.0), (0.0, 0.0, 0.6)),
+        prompt=Calibration((-1.0, 0.3, 1.0), (0.0, 0.0, 0.8)),
+        intervals=AnswerIntervals(band, DeviationInterval(-1.0, 1.0), DeviationInterval(-1.0, 1.0)),
+        recall=PictureRecall(0.22, 0.2, 0.24, 0.5),
+    )
+    FittedHalves(Imputation.of(pairs, parts), halves).save(directory, encoder=encoder)
     return write_manifest(directory, release.description)

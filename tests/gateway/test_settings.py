@@ -92,3 +92,21 @@ def test_the_process_stops_at_once_with_one_sentence(
     assert ended.returncode == 2
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "least"),
+    [
+        ({}, 0.0),
+        ({"CREDITLINE_MIN_PROMPT_AGREEMENT": "0.2"}, 0.2),
+        ({"CREDITLINE_LOW_AGREEMENT": "picture"}, 0.05),
+        ({"CREDITLINE_LOW_AGREEMENT": "refuse"}, 0.05),
+        ({"CREDITLINE_LOW_AGREEMENT": "picture", "CREDITLINE_MIN_PROMPT_AGREEMENT": "0.01"}, 0.01),
+    ],
+)
+def test_prompts_count_from_the_stated_agreement_on(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], least: float
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings(GatewaySettings).least_agreement == least

@@ -165,6 +165,10 @@ def test_accuracy_is_the_mean_over_finished_audits_of_that_release(ledger: Ledge
     for recall, release in ((0.4, "r1"), (0.8, "r1"), (0.1, "r2")):
         ledger.finish_audit(ledger.submit_audit(record(ledger, release=release)).id, verdict(recall))
     ledger.submit_audit(record(ledger))
+    # An answer from a picture alone does not count.
+    alone = ledger.submit_audit(record(ledger, release="r1")).id
+    ledger.finish_audit(alone, verdict(0.1), ordinary=False)
+    assert ledger.audit(alone).verdict == verdict(0.1)
     accuracy = ledger.accuracy("r1")
     assert accuracy.audits == 2
     assert accuracy.recall == pytest.approx(0.6)

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 
 from creditline.calibration import Calibration
-from creditline.ledger import Ledger
+from creditline.calibration.halves import Halves, PictureRecall
+from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
+from creditline.ledger import FROM_PICTURE_ALONE, Ledger
 from creditline.release import (
     CALIBRATION,
     ENCODER,
+    HALVES,
     MODEL_CARD,
     Release,
     write_manifest,
     write_work_vectors,
 )
-from creditline.teacher.audits.audit import Auditor, AuditPlan
+from creditline.teacher.audits.audit import Auditor, AuditPlan, query_of
 from creditline.teacher.expectations import Expectations, open_expectations
 from creditline.teacher.loading import Loader
 from creditline.teacher.metrics import TeacherMetrics
@@ -83,6 +86,36 @@ def test_nothing_is_expected_of_another_releases_query_or_of_works_that_are_not_
     assert expectations.of(without_vector, prepared.corpus.ids[:2]) == [None, None]
     own = ledger.attribution(_record(ledger, prepared, b"any"))
     assert expectations.of(own, ["oca-nothing"]) == [None]
+
+
+def test_an_answer_from_the_picture_alone_is_held_against_the_curve_of_such_answers(
+    ledger: Ledger, prepared: Prepared, release: Release
+) -> None:
+    curve = Calibration((-1.0, 1.0), (3.0, 4.0))
+    band = Intervals((0.0,), (0.0,), (0.5,), 0.9)
+    intervals = AnswerIntervals(band, DeviationInterval(-1.0, 1.0), DeviationInterval(-1.0, 1.0))
+    answer = {**served_answer(prepared.corpus), "vector": _query_vector(), FROM_PICTURE_ALONE: True}
+    alone = ledger.attribution(record(ledger, prepared, b"any", answer=answer, release="made-up"))
+    ids = prepared.corpus.ids[:2]
+    assert Expectations.open(release.directory).of(alone, ids) == [None, None]
+    halves = Halves(curve, _CURVE, intervals, PictureRecall(0.2, 0.1, 0.3, 0.5))
+    (release.directory / HALVES).write_text(halves.to_json())
+    write_manifest(release.directory, release.description)
+    cosines = release.vectors()[:2] @ np.array(_query_vector())
+    expected = Expectations.open(release.directory).of(alone, ids)
+    assert expected == pytest.approx((3.5 + cosines / 2).tolist(), abs=1e-5)
+
+
+def test_an_answer_from_the_picture_alone_is_unlearned_without_its_prompt(
+    ledger: Ledger, prepared: Prepared, query_png: bytes
+) -> None:
+    answers = ({**served_answer(prepared.corpus), FROM_PICTURE_ALONE: flag} for flag in (False, True))
+    ordinary, alone = (
+        ledger.attribution(record(ledger, prepared, query_png, answer=answer)) for answer in answers
+    )
+    assert query_of(ordinary).prompt == ordinary.prompt != ""
+    assert query_of(alone).prompt == ""
+    assert query_of(alone).id != query_of(ordinary).id
 
 
 def test_a_teacher_without_a_release_has_no_expectations(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ class CreditedWork:
     holders: tuple[CreditedHolder, ...] = ()
     """The people among whom the work's credit is divided, in the order of the corpus; their percentages sum
     to 100. Empty where the contributor has the whole credit."""
+    share_from_picture: float | None = None
+    """Part of `share` that rests on the picture; negative where the picture speaks against the work. None
+    where the release cannot tell."""
+    share_from_prompt: float | None = None
+    """Part of `share` that rests on the prompt; both parts sum to `share`. None where the release cannot
+    tell."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,24 @@ class ReleaseAnswer:
 
 
 @dataclass(frozen=True)
+class PictureAloneRecall:
+    """Recall of answers from pictures alone, on queries that the release was not trained on.
+
+    Recall is the part of the ten most influential works, by the teacher, that the first ten of an answer
+    name.
+    """
+
+    recall: float
+    """Mean over queries."""
+    low: float
+    """Lower end of its 95 % interval."""
+    high: float
+    """Upper end of its 95 % interval."""
+    with_prompt: float
+    """Mean recall of ordinary answers to the same queries."""
+
+
+@dataclass(frozen=True)
 class Timings:
     """Duration of each stage of one answer in the gateway, in milliseconds."""
 
@@ -236,6 +260,15 @@ class AttributionAnswer:
     private: bool = False
     """Whether the caller sent a vector instead of picture and prompt: the answer holds for that vector,
     whatever it came from. It is never audited and counts in no statement."""
+    share_from_picture: float | None = None
+    """Sum of the listed works' parts that rest on the picture; None where the release cannot tell."""
+    share_from_prompt: float | None = None
+    """Sum of the listed works' parts that rest on the prompt; None where the release cannot tell."""
+    from_picture_alone: bool = False
+    """Whether the prompt had no part in the answer, because picture and prompt agree less than the gateway
+    is set to accept."""
+    picture_alone_recall: PictureAloneRecall | None = None
+    """How good such answers are; None unless `from_picture_alone`."""
 
 
 @dataclass(frozen=True)

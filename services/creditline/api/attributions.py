@@ -9,6 +9,7 @@ from creditline.api.answers import (
     CreditedContributor,
     CreditedHolder,
     CreditedWork,
+    PictureAloneRecall,
     RecordedAttribution,
     Timings,
     WorkFilter,
@@ -42,6 +43,10 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         calibration_outdated=answer.calibration_outdated,
         prompt_agreement=answer.prompt_agreement,
         private=answer.private,
+        share_from_picture=answer.share_from_picture,
+        share_from_prompt=answer.share_from_prompt,
+        from_picture_alone=answer.from_picture_alone,
+        picture_alone_recall=_recall_message(answer.picture_alone_recall),
     )
 
 
@@ -67,6 +72,12 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
         calibration_outdated=present_flag(message, "calibration_outdated"),
         prompt_agreement=present_number(message, "prompt_agreement"),
         private=message.private,
+        share_from_picture=present_number(message, "share_from_picture"),
+        share_from_prompt=present_number(message, "share_from_prompt"),
+        from_picture_alone=message.from_picture_alone,
+        picture_alone_recall=(
+            _recall(message.picture_alone_recall) if message.HasField("picture_alone_recall") else None
+        ),
     )
 
 
@@ -123,6 +134,14 @@ def read_recorded(message: attribution_pb2.GetAttributionResponse) -> RecordedAt
     )
 
 
+def _recall_message(recall: PictureAloneRecall | None) -> attribution_pb2.PictureAloneRecall | None:
+    return None if recall is None else attribution_pb2.PictureAloneRecall(**vars(recall))
+
+
+def _recall(message: attribution_pb2.PictureAloneRecall) -> PictureAloneRecall:
+    return PictureAloneRecall(message.recall, message.low, message.high, message.with_prompt)
+
+
 def _fields(credited: CreditedWork | CreditedContributor) -> dict[str, Any]:
     return {**vars(credited), "withdrawn_since": timestamp_message(credited.withdrawn_since)}
 
@@ -153,6 +172,8 @@ def _credited_work(message: attribution_pb2.CreditedWork) -> CreditedWork:
         holders=tuple(
             CreditedHolder(holder.name, holder.percent, holder.contributor_id) for holder in message.holders
         ),
+        share_from_picture=present_number(message, "share_from_picture"),
+        share_from_prompt=present_number(message, "share_from_prompt"),
     )
 
 

@@ -182,9 +182,7 @@ class CorpusSample:
                 works in the release.
         """
         cosines = self.vectors @ query
-        rows = [self._row_of[work_id] for work_id in listed if work_id in self._row_of]
-        unlisted = max((self.population if works is None else works) - len(listed), 0)
-        sampled = len(self.work_ids) - len(rows)
+        rows, sampled, unlisted = self._unlisted(listed, works)
         if unlisted == 0:
             return UnlistedInfluence(0.0)
         if sampled == 0:
@@ -202,6 +200,43 @@ class CorpusSample:
             unlisted,
             self._earned(earned, _Expansion(sampled, min(known, unlisted)), listed, withheld.people),
         )
+
+    def others_influence(
+        self,
+        query: NDArray[np.float32],
+        calibration: Calibration,
+        listed: Collection[str],
+        *,
+        works: int | None = None,
+    ) -> float:
+        """The total influence that `others` estimates, without its division among contributors.
+
+        Args:
+            query: (D,) float32, L2-normalised.
+            calibration: Curves from cosine to expected influence.
+            listed: Ids of the listed works.
+            works: Number of works in the build that answers; None: the number of works in the release.
+        """
+        rows, sampled, unlisted = self._unlisted(listed, works)
+        if unlisted == 0:
+            return 0.0
+        positive = calibration.expected_positive(self.vectors @ query)
+        if sampled == 0:
+            return _upper_bound(positive, unlisted).influence
+        positive[rows] = 0.0
+        return float(positive.sum()) * _Expansion(sampled, unlisted).factor
+
+    def vectors_of(self, work_ids: Collection[str]) -> dict[str, NDArray[np.float32]]:
+        """Vectors of the given works, as far as they are in the sample, by work id."""
+        return {
+            work_id: self.vectors[self._row_of[work_id]] for work_id in work_ids if work_id in self._row_of
+        }
+
+    def _unlisted(self, listed: Collection[str], works: int | None) -> tuple[list[int], int, int]:
+        """Sampled rows of the listed works, and the numbers of sampled and of all works beside them."""
+        rows = [self._row_of[work_id] for work_id in listed if work_id in self._row_of]
+        unlisted = max((self.population if works is None else works) - len(listed), 0)
+        return rows, len(self.work_ids) - len(rows), unlisted
 
     def _earned(
         self,

@@ -18,6 +18,8 @@ from creditline.build_lock import build_lock
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.device_setting import CPU
+from creditline.distillation.assessment.halves_figures import halves_figures
+from creditline.distillation.assessment.halves_fitting import FittedHalves, fit_halves
 from creditline.distillation.assessment.held_out import HeldOut, assess
 from creditline.distillation.assessment.prompt_swaps import prompt_swap_figures
 from creditline.distillation.assessment.queries import held_out_queries
@@ -55,7 +57,7 @@ from creditline.release import (
 _AFTER_LABELS = 4
 _CREATED = "created.txt"
 # Version of the files of the calibration stage; raised when their content changes.
-_CALIBRATION_FORM = 3
+_CALIBRATION_FORM = 4
 _TRAINED = "training.json"
 
 
@@ -219,19 +221,18 @@ class Distillation:
         def make(directory: Path) -> None:
             context = self._context
             known = training_examples(self._labels(labels), context.corpus, context.store).queries
-            uncertainty = fit_uncertainty(
-                _encoder(training),
-                known,
-                self._held_out(labels),
-                tuple(work.keyed_holders for work in context.corpus),
-                seed=self.config.seed,
-            )
+            holders = tuple(work.keyed_holders for work in context.corpus)
+            encoder, held_out, seed = _encoder(training), self._held_out(labels), self.config.seed
+            uncertainty = fit_uncertainty(encoder, known, held_out, holders, seed=seed)
+            halves = fit_halves(encoder, known, held_out, holders, seed=seed)
             (directory / CALIBRATION).write_text(uncertainty.calibration.to_json() + "\n")
             (directory / INTERVALS).write_text(uncertainty.intervals.to_json() + "\n")
             if uncertainty.ood_detector is not None:
                 uncertainty.ood_detector.save(directory / OOD_DETECTOR)
             if uncertainty.prompt_agreement is not None:
                 uncertainty.prompt_agreement.save(directory / PROMPT_AGREEMENT)
+            if halves is not None:
+                halves.save(directory)
 
         return make
 
@@ -246,6 +247,8 @@ class Distillation:
                 figures |= transfer_figures(encoder, transfer, _intervals(calibration), seed=seed)
             if (prompt_agreement := _prompt_agreement(calibration)) is not None:
                 figures |= prompt_swap_figures(prompt_agreement, self._held_out(labels).queries, seed=seed)
+            if (halves := FittedHalves.load(calibration.directory)) is not None:
+                figures |= halves_figures(encoder, halves.imputation, self._held_out(labels), seed=seed)
             content = json.dumps({name: asdict(estimate) for name, estimate in figures.items()}, indent=1)
             (directory / EVALUATION).write_text(content + "\n")
 
@@ -270,6 +273,7 @@ class Distillation:
                 intervals=_intervals(calibration),
                 ood_detector=OodDetector.load(ood_detector) if ood_detector.is_file() else None,
                 prompt_agreement=_prompt_agreement(calibration),
+                halves=FittedHalves.load(calibration.directory),
                 evaluation=evaluation,
                 corpus=context.corpus,
                 generator_fingerprint=labelled.generator_fingerprint,

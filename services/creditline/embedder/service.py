@@ -10,9 +10,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from creditline.corpus.texts import MOST_CAPTION_CHARACTERS
@@ -128,8 +131,8 @@ class EmbedderService(EmbedderServicer):
         loop = asyncio.get_running_loop()
         answers = await asyncio.gather(
             *(
-                loop.run_in_executor(self._decoders, self._item, item, row, side, request.report_faults)
-                for row, item in enumerate(request.items)
+                loop.run_in_executor(self._decoders, self._item, request, row, side)
+                for row in range(len(request.items))
             )
         )
         faults = [answer for answer in answers if isinstance(answer, InvalidInput)]
@@ -137,11 +140,11 @@ class EmbedderService(EmbedderServicer):
             raise faults[0]
         return answers
 
-    def _item(
-        self, item: proto.EmbedRequest.Item, row: int, side: Side, report_faults: bool
-    ) -> EmbedItem | InvalidInput:
-        decoded = _embed_item(item, row, side, report_faults)
-        return self._prepare(decoded) if isinstance(decoded, EmbedItem) else decoded
+    def _item(self, request: proto.EmbedRequest, row: int, side: Side) -> EmbedItem | InvalidInput:
+        decoded = _embed_item(request.items[row], row, side, request.report_faults)
+        if isinstance(decoded, InvalidInput):
+            return decoded
+        return self._prepare(replace(decoded, halves=request.halves))
 
     def _checked_side(self, request: proto.EmbedRequest) -> Side:
         """The side of a request whose fields have been checked. Raises NotFound, InvalidInput."""
@@ -225,7 +228,13 @@ def _vector(embedded: Embedded) -> proto.EmbedResponse.Vector:
         values=embedded.vector.tolist(),
         ood_score=embedded.ood_score,
         prompt_agreement=embedded.prompt_agreement,
+        picture_alone=_values(embedded.picture_alone),
+        prompt_alone=_values(embedded.prompt_alone),
     )
+
+
+def _values(vector: NDArray[np.float32] | None) -> list[float] | None:
+    return None if vector is None else vector.tolist()
 
 
 def _fault(error: InvalidInput) -> proto.EmbedResponse.Vector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,10 @@ class EmbeddedQuery:
     """Out-of-distribution score of the picture; None where the release has no detector."""
     prompt_agreement: float | None = None
     """Agreement of picture and prompt, 0 to 1; None where the release cannot tell."""
+    picture_alone: NDArray[np.float32] | None = None
+    """(D,) float32, vector of the picture alone; None where the release cannot tell."""
+    prompt_alone: NDArray[np.float32] | None = None
+    """(D,) float32, vector of the prompt alone; None where the release cannot tell."""
 
 
 class EmbedderClient:
@@ -63,7 +68,8 @@ class EmbedderClient:
             deadline_seconds: Time that the call may take.
 
         Returns:
-            The query's vector, out-of-distribution score, and agreement of picture and prompt.
+            The query's vector, those of picture and prompt alone, out-of-distribution score, and agreement of
+            picture and prompt.
 
         Raises:
             NotReady: The embedder has another release loaded, or returned a vector that is not of `release`.
@@ -73,7 +79,7 @@ class EmbedderClient:
             DeadlineExceeded: The embedder did not answer in time.
         """
         item = proto.EmbedRequest.Item(pixels=pixels_message(picture), text=prompt)
-        request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release)
+        request = proto.EmbedRequest(items=[item], side=proto.SIDE_QUERY, release=release, halves=True)
         with translate_errors(self.target):
             response = await self._embedder.stub.Embed(request, timeout=deadline_seconds)
         return self._checked_query(response, release, dimension)
@@ -97,18 +103,25 @@ class EmbedderClient:
                 field="release",
             )
         embedded = response.vectors[0] if response.vectors else proto.EmbedResponse.Vector()
-        vector = np.asarray(embedded.values, dtype=np.float32)
+        return EmbeddedQuery(
+            self._checked_vector(embedded.values, release, dimension),
+            embedded.ood_score if embedded.HasField("ood_score") else None,
+            embedded.prompt_agreement if embedded.HasField("prompt_agreement") else None,
+            *(
+                self._checked_vector(values, release, dimension) if values else None
+                for values in (embedded.picture_alone, embedded.prompt_alone)
+            ),
+        )
+
+    def _checked_vector(self, values: Sequence[float], release: str, dimension: int) -> NDArray[np.float32]:
+        vector = np.asarray(values, dtype=np.float32)
         if vector.shape != (dimension,) or not np.isfinite(vector).all():
             raise NotReady(
                 f"the embedder at {self.target} returned a vector of shape {vector.shape} where "
                 f"release {release!r} has dimension {dimension}, or one that is not finite; see its log",
                 field="release",
             )
-        return EmbeddedQuery(
-            vector,
-            embedded.ood_score if embedded.HasField("ood_score") else None,
-            embedded.prompt_agreement if embedded.HasField("prompt_agreement") else None,
-        )
+        return vector
 
 
 def embed_query(

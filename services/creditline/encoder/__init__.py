@@ -1,4 +1,4 @@
-"""The distilled encoder, its out-of-distribution score, and the agreement of pictures with prompts.
+"""The distilled encoder, its out-of-distribution score, and what it knows of pictures and prompts apart.
 
-Public modules: `agreement`, `encoder`, `model`, `ood`.
+Public modules: `agreement`, `encoder`, `imputation`, `model`, `ood`.
 """

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from creditline.corpus.directions import unit_rows
+from creditline.encoder.belonging import refuse_other_encoder
 from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.tensor_files import read_arrays, write_arrays
 from creditline.towers.parts import Parts
@@ -71,6 +72,8 @@ class PromptAgreement:
     """(2,), deviations of both views over genuine pairs."""
     genuine: NDArray[np.float64]
     """(H,), ascending sums of both views of genuine pairs that the fit has not seen."""
+    encoder: str = ""
+    """SHA-256 of the encoder's file whose release it was fitted for; empty: not stated."""
 
     @classmethod
     def of(
@@ -167,15 +170,20 @@ class PromptAgreement:
         """Write the agreement to one safetensors file, its matrices in half precision."""
         arrays = {name: getattr(self, name).astype(np.float16) for name in _MATRICES}
         exact = {name: getattr(self, name) for name in _VECTORS}
-        write_arrays(path, {**arrays, **exact}, {"parts": json.dumps(asdict(self.parts))})
+        metadata = {"parts": json.dumps(asdict(self.parts)), "encoder": self.encoder}
+        write_arrays(path, {**arrays, **exact}, metadata)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, *, encoder: str | None = None) -> Self:
         """Read an agreement that `save` wrote.
+
+        Args:
+            path: The file.
+            encoder: SHA-256 of the encoder's file that it must belong to; None: not checked.
 
         Raises:
             NotReady: There is no file at the path.
-            FingerprintMismatch: The file does not hold an agreement.
+            FingerprintMismatch: The file does not hold an agreement, or that of another encoder.
         """
         if not path.is_file():
             raise NotReady(
@@ -186,13 +194,16 @@ class PromptAgreement:
             arrays, metadata = read_arrays(path)
             matrices: dict[str, Any] = {name: arrays[name].astype(np.float32) for name in _MATRICES}
             exact: dict[str, Any] = {name: arrays[name] for name in _VECTORS}
-            return cls(Parts(**json.loads(metadata["parts"])), **matrices, **exact)
+            stated = metadata.get("encoder", "")
+            found = cls(Parts(**json.loads(metadata["parts"])), **matrices, **exact, encoder=stated)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise FingerprintMismatch(
                 f"{path} does not hold an agreement of pictures with prompts ({error}); build the release"
                 " again",
                 field="agreement",
             ) from error
+        refuse_other_encoder(path, found.encoder, encoder)
+        return found
 
 
 def _pictures(features: Rows, parts: Parts) -> Rows:

@@ -19,9 +19,17 @@ from PIL import Image
 from creditline.devices import PROCESSOR, Device, torch_device
 from creditline.encoder.agreement import PromptAgreement
 from creditline.encoder.encoder import Encoder, Side
+from creditline.encoder.imputation import Imputation
 from creditline.encoder.ood import OodDetector
 from creditline.errors import FingerprintMismatch
-from creditline.release import ENCODER, OOD_DETECTOR, PROMPT_AGREEMENT, Release, open_release
+from creditline.release import (
+    ENCODER,
+    IMPUTATION,
+    OOD_DETECTOR,
+    PROMPT_AGREEMENT,
+    Release,
+    open_release,
+)
 from creditline.settings import user_cache_directory
 from creditline.towers.compiled.opening import OpenedTowers, compile_towers
 from creditline.towers.spec import TowerSpec
@@ -38,6 +46,8 @@ class EmbedItem:
     """Prompt of a query, or caption of a work."""
     side: Side
     """Side of the encoder: query or work."""
+    halves: bool = False
+    """Whether a query's picture alone and prompt alone are encoded too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +64,10 @@ class Embedded:
     """Time of the item's batch in the towers, in milliseconds."""
     head_ms: float
     """Time of the item's batch in the encoder's head, in milliseconds."""
+    picture_alone: NDArray[np.float32] | None = None
+    """(D,) float32, vector of a query's picture alone; None: not asked for, or the release cannot tell."""
+    prompt_alone: NDArray[np.float32] | None = None
+    """(D,) float32, vector of a query's prompt alone; None: not asked for, or the release cannot tell."""
 
 
 class EmbedderModel:
@@ -67,6 +81,8 @@ class EmbedderModel:
         encoder: The release's encoder, on `device`.
         ood_detector: The release's out-of-distribution detector; None: scores are None.
         prompt_agreement: The release's agreement of pictures with prompts; None: agreements are None.
+        imputation: The release's imputation of one half of a query from the other; None: no half alone is
+            encoded.
         device: Device of towers and encoder.
         eager: Why a tower runs by eager torch, by tower.
     """
@@ -78,6 +94,7 @@ class EmbedderModel:
         encoder: Encoder,
         ood_detector: OodDetector | None = None,
         prompt_agreement: PromptAgreement | None = None,
+        imputation: Imputation | None = None,
         *,
         device: Device = PROCESSOR,
         eager: Mapping[str, str] = MappingProxyType({}),
@@ -87,6 +104,7 @@ class EmbedderModel:
         self.eager = eager
         self._ood_detector = ood_detector
         self._prompt_agreement = prompt_agreement
+        self._imputation = imputation
         self._towers = towers
         self._encoder = encoder
 
@@ -126,9 +144,15 @@ class EmbedderModel:
         ood_detector = (
             OodDetector.load(release.directory / OOD_DETECTOR) if OOD_DETECTOR in release.files else None
         )
+        fingerprint = release.files[ENCODER]
         prompt_agreement = (
-            PromptAgreement.load(release.directory / PROMPT_AGREEMENT)
+            PromptAgreement.load(release.directory / PROMPT_AGREEMENT, encoder=fingerprint)
             if PROMPT_AGREEMENT in release.files
+            else None
+        )
+        imputation = (
+            Imputation.load(release.directory / IMPUTATION, encoder=fingerprint)
+            if IMPUTATION in release.files
             else None
         )
         encoder = Encoder.load(release.directory / ENCODER).to(torch_device(device.name))
@@ -145,6 +169,7 @@ class EmbedderModel:
             encoder,
             ood_detector,
             prompt_agreement,
+            imputation,
             device=device,
             eager=opened.eager,
         )
@@ -165,19 +190,42 @@ class EmbedderModel:
         started = time.perf_counter()
         features = self._towers.features([item.picture for item in items], [item.text for item in items])
         towers_done = time.perf_counter()
-        vectors = np.empty((len(items), self._encoder.shape.width), dtype=np.float32)
-        for side in Side:
-            rows = [row for row, item in enumerate(items) if item.side is side]
-            if rows:
-                vectors[rows] = self._encoder.encode_features(features[rows], side)
+        vectors, halves = self._encoded(items, features)
         ood_scores = self._ood_scores(items, features)
         agreements = self._agreements(items, features)
         tower_ms = (towers_done - started) * 1e3
         head_ms = (time.perf_counter() - towers_done) * 1e3
         return [
-            Embedded(vector, score, agreement, tower_ms, head_ms)
-            for vector, score, agreement in zip(vectors, ood_scores, agreements, strict=True)
+            Embedded(vector, score, agreement, tower_ms, head_ms, *halves.get(row, (None, None)))
+            for row, (vector, score, agreement) in enumerate(
+                zip(vectors, ood_scores, agreements, strict=True)
+            )
         ]
+
+    def _encoded(
+        self, items: Sequence[EmbedItem], features: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
+        """Vectors of all items, (B, D), and of picture and prompt alone, by row of the queries that ask.
+
+        The halves go through the head in the same batch, which costs little more than the vectors alone.
+        """
+        vectors = np.empty((len(items), self._encoder.shape.width), dtype=np.float32)
+        halves: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        for side in Side:
+            rows = [row for row, item in enumerate(items) if item.side is side]
+            asked = [row for row in rows if side is Side.QUERY and items[row].halves]
+            stacked = [features[rows]]
+            if asked and self._imputation is not None:
+                stacked += [
+                    self._imputation.picture_alone(features[asked]),
+                    self._imputation.prompt_alone(features[asked]),
+                ]
+            if rows:
+                encoded = self._encoder.encode_features(np.concatenate(stacked), side)
+                vectors[rows], alone = encoded[: len(rows)], encoded[len(rows) :]
+                half = len(alone) // 2
+                halves |= dict(zip(asked, zip(alone[:half], alone[half:], strict=True), strict=False))
+        return vectors, halves
 
     def _ood_scores(self, items: Sequence[EmbedItem], features: NDArray[np.float32]) -> list[float | None]:
         if self._ood_detector is None:

@@ -33,7 +33,7 @@ from creditline.gateway.delivery import DeliveryMarks
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
 from creditline.gateway.readiness import ReadinessCheck
-from creditline.gateway.settings import GatewaySettings
+from creditline.gateway.settings import GatewaySettings, LowAgreement
 from creditline.gateway.transport.http_server import HttpServer
 from creditline.gateway.transport.limits import Limits
 from creditline.gateway.transport.middleware import HttpFront
@@ -46,6 +46,7 @@ from creditline.gateway.use_cases.audits import Audits
 from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.contributors import Contributors
 from creditline.gateway.use_cases.live_build import LiveBuild
+from creditline.gateway.use_cases.prompts.policy import PromptPolicy
 from creditline.gateway.use_cases.releases import Releases, open_served_release
 from creditline.gateway.use_cases.subjects import Subjects
 from creditline.gateway.use_cases.withdrawals import Withdrawals
@@ -177,6 +178,8 @@ class Gateway:
         stored: Release,
     ) -> UseCases:
         settings = self._settings
+        policy = PromptPolicy(settings.least_agreement, settings.low_agreement or LowAgreement.REFUSE)
+        policy.check_release(stored)
         corpus = corpus_of(stored, settings.corpus_file)
         release = open_served_release(stored, corpus)
         broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
@@ -214,7 +217,7 @@ class Gateway:
             admission=admission,
             breakers=breakers,
             audit_fraction=settings.audit_fraction,
-            min_prompt_agreement=settings.min_prompt_agreement,
+            prompt_policy=policy,
         )
         readiness = ReadinessCheck(
             release=release,

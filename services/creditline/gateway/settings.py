@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from creditline.api.answers import LOW_PROMPT_AGREEMENT
 from creditline.credentials.qdrant import QdrantCredentialSettings
 from creditline.credentials.settings import EmbedderTlsSettings, GatewayTlsSettings, server_files
 from creditline.credentials.tls_files import TlsFiles
@@ -28,6 +30,14 @@ def _allowance(value: object) -> object:
 
 
 AllowanceSetting = Annotated[Allowance | None, BeforeValidator(_allowance)]
+
+
+class LowAgreement(StrEnum):
+    """What is done with a query whose picture and prompt hardly agree."""
+
+    ANSWER = "answer"
+    REFUSE = "refuse"
+    PICTURE = "picture"
 
 
 class GatewaySettings(
@@ -101,9 +111,19 @@ class GatewaySettings(
     audit_fraction: float = Field(default=0.0, ge=0, le=1)
     """Fraction of answers that are sampled for an automatic audit; of answers whose picture and prompt
     disagree, ten times as many."""
-    min_prompt_agreement: float = Field(default=0.0, ge=0, le=1)
-    """Agreement of picture and prompt, as the part of genuine pairs that agree less, below which a query is
-    refused; 0: none is."""
+    min_prompt_agreement: float | None = Field(default=None, ge=0, le=1)
+    """Agreement of picture and prompt, as the part of genuine pairs that agree less, below which
+    `low_agreement` says what is done; None: 0.05 where that is set to refuse or picture, else 0, never."""
+    low_agreement: LowAgreement | None = None
+    """What is done with a query whose picture and prompt agree less: answer it all the same, refuse it, or
+    answer from the picture alone, which is much less accurate; None: refuse it."""
+
+    @property
+    def least_agreement(self) -> float:
+        """Agreement of picture and prompt below which `low_agreement` holds."""
+        if self.min_prompt_agreement is not None:
+            return self.min_prompt_agreement
+        return 0.0 if self.low_agreement is None else LOW_PROMPT_AGREEMENT
 
     @cached_property
     def keys(self) -> frozenset[str]:

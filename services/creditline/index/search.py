@@ -412,16 +412,30 @@ class WorkSearch:
             NotReady: The collection is missing.
             Unavailable: Qdrant cannot be reached.
         """
+        found = await self.vectors_of(collection, work_ids, deadline_seconds=deadline_seconds)
+        return np.stack(list(found.values())) if found else np.empty((0, 0), dtype=np.float32)
+
+    async def vectors_of(
+        self, collection: str, work_ids: Sequence[str], *, deadline_seconds: float = _HEALTH_SECONDS
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Stored vectors of the given works, as far as they were found, by work id: (D,) float32 each.
+
+        Raises:
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
+        """
+        ids = {point_id(work_id): work_id for work_id in work_ids}
         request = qdrant.GetPoints(
             collection_name=collection,
-            ids=[qdrant.PointId(uuid=point_id(work_id)) for work_id in work_ids],
+            ids=[qdrant.PointId(uuid=uuid) for uuid in ids],
             with_payload=qdrant.WithPayloadSelector(enable=False),
             with_vectors=qdrant.WithVectorsSelector(enable=True),
         )
         with translate_errors(self._address, collection):
             answer = await self._client.grpc_points.Get(request, timeout=deadline_seconds)
-        rows = [stored_vector(point) for point in answer.result]
-        return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
+        return {
+            ids[point.id.uuid]: np.asarray(stored_vector(point), dtype=np.float32) for point in answer.result
+        }
 
     async def works(
         self, collection: str, work_ids: Sequence[str], *, deadline_seconds: float = _HEALTH_SECONDS

@@ -17,6 +17,7 @@ from creditline.ledger.keys import KeyRegistry as KeyRegistry
 from creditline.ledger.keys import KeyState as KeyState
 from creditline.ledger.keys import Scope as Scope
 from creditline.ledger.ledger import Ledger as Ledger
+from creditline.ledger.records import FROM_PICTURE_ALONE as FROM_PICTURE_ALONE
 from creditline.ledger.records import PRIVATE as PRIVATE
 from creditline.ledger.records import Accuracy as Accuracy
 from creditline.ledger.records import Audit as Audit

@@ -379,8 +379,14 @@ class Ledger:
         held = and_(audits.c.id == audit_id, audits.c.state == AuditState.RUNNING, audits.c.worker == worker)
         return self._update_audit(held, lease_until=self._clock() + timedelta(seconds=lease_seconds))
 
-    def finish_audit(self, audit_id: str, verdict: Verdict) -> bool:
+    def finish_audit(self, audit_id: str, verdict: Verdict, *, ordinary: bool = True) -> bool:
         """Store the verdict of an audit.
+
+        Args:
+            audit_id: Id of the audit.
+            verdict: The verdict.
+            ordinary: Whether it counts for the release's accuracy. That of an answer from a picture alone
+                does not: such answers are much less accurate than ordinary ones.
 
         Returns:
             False, without any effect, when the audit is already done or failed.
@@ -388,13 +394,16 @@ class Ledger:
         Raises:
             InvalidInput: The recall or the missed influence is not between 0 and 1.
         """
+        headline = {
+            "recall": _checked_fraction(verdict.recall.value, "recall"),
+            "missed_influence": _checked_fraction(verdict.missed_influence.value, "missed_influence"),
+        }
         return self._update_audit(
             _still_open(audit_id),
             state=AuditState.DONE,
             finished=self._clock(),
             verdict=json.dumps(verdict_to_json(verdict), sort_keys=True),
-            recall=_checked_fraction(verdict.recall.value, "recall"),
-            missed_influence=_checked_fraction(verdict.missed_influence.value, "missed_influence"),
+            **(headline if ordinary else {}),
         )
 
     def fail_audit(self, audit_id: str, error: str) -> bool:
@@ -416,7 +425,7 @@ class Ledger:
             return connection.execute(update(audits).where(which).values(values)).rowcount == 1
 
     def accuracy(self, release: str) -> Accuracy:
-        """Accuracy of a release by its finished audits, without those of answers that were not delivered."""
+        """Accuracy of a release by the finished audits of its ordinary answers that were delivered."""
         done = and_(
             audits.c.release == release,
             audits.c.state == AuditState.DONE,
@@ -424,9 +433,11 @@ class Ledger:
         )
         with self._store.transaction() as connection:
             count, recall, missed = connection.execute(
-                select(func.count(), func.avg(audits.c.recall), func.avg(audits.c.missed_influence)).where(
-                    done
-                )
+                select(
+                    func.count(audits.c.recall),
+                    func.avg(audits.c.recall),
+                    func.avg(audits.c.missed_influence),
+                ).where(done)
             ).one()
         if count == 0:
             return Accuracy(0, None, None, None, None)

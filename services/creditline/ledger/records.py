@@ -14,6 +14,8 @@ from creditline.corpus.identity import PersonReference, key_of_id, key_of_name
 
 PRIVATE = "private"
 """Key in a stored answer: whether its caller sent a vector instead of picture and prompt."""
+FROM_PICTURE_ALONE = "from_picture_alone"
+"""Key in a stored answer: whether it is from the picture alone, so that its vector is that of the picture."""
 
 
 class AuditState(StrEnum):
@@ -71,6 +73,11 @@ class StoredAttribution:
     def is_private(self) -> bool:
         """Whether the caller sent a vector instead of picture and prompt, which are then empty."""
         return bool(self.answer.get(PRIVATE, False))
+
+    @property
+    def from_picture_alone(self) -> bool:
+        """Whether the prompt had no part in the answer."""
+        return bool(self.answer.get(FROM_PICTURE_ALONE, False))
 
 
 @dataclass(frozen=True)

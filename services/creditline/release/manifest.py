@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
+from creditline.calibration.halves import Halves
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.files import replace_file, sync_tree
@@ -29,13 +30,24 @@ MODEL_CARD = "model-card.md"
 INTERVALS = "intervals.json"
 OOD_DETECTOR = "familiar.safetensors"
 PROMPT_AGREEMENT = "prompt-agreement.safetensors"
+IMPUTATION = "imputation.safetensors"
+HALVES = "halves.json"
 EVALUATION = "evaluation.json"
 FILES = (ENCODER, VECTORS, WORK_IDS, CALIBRATION, MODEL_CARD)
 CORPUS_FILE = "corpus.parquet"
 TEACHER_DIRECTORY = "teacher"
 TEACHER_STATISTICS = f"{TEACHER_DIRECTORY}/statistics.safetensors"
 # Optional files; releases up to openclipart-reference-5 have none of them.
-MORE_FILES = (INTERVALS, OOD_DETECTOR, PROMPT_AGREEMENT, EVALUATION, CORPUS_FILE, TEACHER_STATISTICS)
+MORE_FILES = (
+    INTERVALS,
+    OOD_DETECTOR,
+    PROMPT_AGREEMENT,
+    IMPUTATION,
+    HALVES,
+    EVALUATION,
+    CORPUS_FILE,
+    TEACHER_STATISTICS,
+)
 DIRECTORY_VARIABLE = "CREDITLINE_RELEASE_DIRECTORY"
 # float16 keeps ten bits: a unit vector of a few hundred components stays this close to length 1.
 _UNIT_TOLERANCE = 2e-3
@@ -127,6 +139,23 @@ class Release:
         """Intervals of an answer's influence and sums; None when the release states none."""
         path = self.directory / INTERVALS
         return AnswerIntervals.from_json(path.read_text()) if INTERVALS in self.files else None
+
+    def halves(self) -> Halves | None:
+        """Calibrations of answers from pictures alone and from prompts alone; None: the release has none.
+
+        Raises:
+            FingerprintMismatch: They were fitted for another encoder.
+        """
+        if HALVES not in self.files:
+            return None
+        found, encoder = Halves.from_json((self.directory / HALVES).read_text()), self.files[ENCODER]
+        if found.encoder and found.encoder != encoder:
+            raise FingerprintMismatch(
+                f"{self.directory / HALVES} was fitted for encoder {found.encoder[:16]}…, but release"
+                f" {self.name!r} has {encoder[:16]}…; copy the release again, or build it again",
+                field=HALVES,
+            )
+        return found
 
     def model_card(self) -> str:
         """The model card, in Markdown."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
+from creditline.calibration.halves import Halves
 from creditline.errors import CreditlineError
 from creditline.ledger import StoredAttribution
 from creditline.release import open_release
@@ -32,26 +33,43 @@ class Expectations:
     """From cosine to expected influence."""
     collection: str = ""
     """Alias under which the release's works are searched."""
+    halves: Halves | None = None
+    """Calibrations of pictures and prompts alone; None where the release has none."""
 
     @classmethod
     def open(cls, directory: Path) -> Expectations:
         """Read a release. Raises NotReady if there is none, FingerprintMismatch if it is damaged."""
         release = open_release(directory)
         rows = {work_id: row for row, work_id in enumerate(release.work_ids())}
-        return cls(release.name, rows, release.vectors(), release.calibration(), release.collection)
+        return cls(
+            release.name, rows, release.vectors(), release.calibration(), release.collection, release.halves()
+        )
 
     def of(self, attribution: StoredAttribution, work_ids: Sequence[str]) -> list[float | None]:
         """Expected influence of each work on the query.
 
-        None for a work that the release does not know, and for all works if another release answered.
+        The stored vector is that of the query as the answer read it: an answer from the picture alone is
+        compared by the calibration of such answers. None for a work that the release does not know, and for
+        all works if another release answered.
         """
+        calibration = self._calibration_of(attribution)
         query = np.asarray(attribution.answer.get("vector", ()), dtype=np.float32)
-        if attribution.release != self.release or query.shape != self.vectors.shape[1:]:
+        if (
+            calibration is None
+            or attribution.release != self.release
+            or query.shape != self.vectors.shape[1:]
+        ):
             return [None] * len(work_ids)
         known = [work_id for work_id in work_ids if work_id in self.rows]
         cosines = self.vectors[[self.rows[work_id] for work_id in known]] @ query
-        influence = dict(zip(known, self.calibration.expected_influence(cosines), strict=True))
+        influence = dict(zip(known, calibration.expected_influence(cosines), strict=True))
         return [float(influence[work_id]) if work_id in influence else None for work_id in work_ids]
+
+    def _calibration_of(self, attribution: StoredAttribution) -> Calibration | None:
+        """The calibration that an answer was made with; None where the release does not have it."""
+        if not attribution.from_picture_alone:
+            return self.calibration
+        return None if self.halves is None else self.halves.picture
 
 
 def open_expectations(directory: Path) -> Expectations | None:

@@ -68,7 +68,7 @@ class CreditedHolder(_message.Message):
     def __init__(self, name: _Optional[str] = ..., percent: _Optional[float] = ..., contributor_id: _Optional[str] = ...) -> None: ...
 
 class CreditedWork(_message.Message):
-    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id", "holders")
+    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id", "holders", "share_from_picture", "share_from_prompt")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,8 @@ class CreditedWork(_message.Message):
     WITHDRAWN_COPIES_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTOR_ID_FIELD_NUMBER: _ClassVar[int]
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FROM_PICTURE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FROM_PROMPT_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -103,7 +105,9 @@ class CreditedWork(_message.Message):
     withdrawn_copies: _containers.RepeatedScalarFieldContainer[str]
     contributor_id: str
     holders: _containers.RepeatedCompositeFieldContainer[CreditedHolder]
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ..., contributor_id: _Optional[str] = ..., holders: _Optional[_Iterable[_Union[CreditedHolder, _Mapping]]] = ...) -> None: ...
+    share_from_picture: float
+    share_from_prompt: float
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ..., contributor_id: _Optional[str] = ..., holders: _Optional[_Iterable[_Union[CreditedHolder, _Mapping]]] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ...) -> None: ...
 
 class CreditedContributor(_message.Message):
     __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share", "withdrawn", "withdrawn_since", "contributor_id")
@@ -144,7 +148,7 @@ class Timings(_message.Message):
     def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
 
 class AttributeResponse(_message.Message):
-    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated", "prompt_agreement", "private")
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated", "prompt_agreement", "private", "share_from_picture", "share_from_prompt", "from_picture_alone", "picture_alone_recall")
     ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +168,10 @@ class AttributeResponse(_message.Message):
     CALIBRATION_OUTDATED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_AGREEMENT_FIELD_NUMBER: _ClassVar[int]
     PRIVATE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FROM_PICTURE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FROM_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    FROM_PICTURE_ALONE_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_ALONE_RECALL_FIELD_NUMBER: _ClassVar[int]
     attribution_id: str
     works: _containers.RepeatedCompositeFieldContainer[CreditedWork]
     contributors: _containers.RepeatedCompositeFieldContainer[CreditedContributor]
@@ -183,7 +191,23 @@ class AttributeResponse(_message.Message):
     calibration_outdated: bool
     prompt_agreement: float
     private: bool
-    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ..., prompt_agreement: _Optional[float] = ..., private: _Optional[bool] = ...) -> None: ...
+    share_from_picture: float
+    share_from_prompt: float
+    from_picture_alone: bool
+    picture_alone_recall: PictureAloneRecall
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ..., prompt_agreement: _Optional[float] = ..., private: _Optional[bool] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ..., from_picture_alone: _Optional[bool] = ..., picture_alone_recall: _Optional[_Union[PictureAloneRecall, _Mapping]] = ...) -> None: ...
+
+class PictureAloneRecall(_message.Message):
+    __slots__ = ("recall", "low", "high", "with_prompt")
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    WITH_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    recall: float
+    low: float
+    high: float
+    with_prompt: float
+    def __init__(self, recall: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., with_prompt: _Optional[float] = ...) -> None: ...
 
 class GetAttributionRequest(_message.Message):
     __slots__ = ("id",)

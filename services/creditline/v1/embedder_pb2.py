@@ -24,29 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63reditline/v1/embedder.proto\x12\rcreditline.v1\"4\n\x06Pixels\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x0b\n\x03rgb\x18\x03 \x01(\x0c\"\xd6\x01\n\x0c\x45mbedRequest\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .creditline.v1.EmbedRequest.Item\x12!\n\x04side\x18\x02 \x01(\x0e\x32\x13.creditline.v1.Side\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x15\n\rreport_faults\x18\x04 \x01(\x08\x1aJ\n\x04Item\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\x12%\n\x06pixels\x18\x03 \x01(\x0b\x32\x15.creditline.v1.Pixels\"\xfd\x01\n\rEmbedResponse\x12\x34\n\x07vectors\x18\x01 \x03(\x0b\x32#.creditline.v1.EmbedResponse.Vector\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\x10\n\x08tower_ms\x18\x03 \x01(\x01\x12\x0f\n\x07head_ms\x18\x04 \x01(\x01\x1a\x81\x01\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x16\n\tood_score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10prompt_agreement\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\tB\x0c\n\n_ood_scoreB\x13\n\x11_prompt_agreement\"\x13\n\x11GetEncoderRequest\"w\n\x12GetEncoderResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x1a\n\x12towers_fingerprint\x18\x03 \x01(\t\x12\x11\n\tmax_batch\x18\x04 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t*;\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0e\n\nSIDE_QUERY\x10\x01\x12\r\n\tSIDE_WORK\x10\x02\x32\xa1\x01\n\x08\x45mbedder\x12\x42\n\x05\x45mbed\x12\x1b.creditline.v1.EmbedRequest\x1a\x1c.creditline.v1.EmbedResponse\x12Q\n\nGetEncoder\x12 .creditline.v1.GetEncoderRequest\x1a!.creditline.v1.GetEncoderResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63reditline/v1/embedder.proto\x12\rcreditline.v1\"4\n\x06Pixels\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x0b\n\x03rgb\x18\x03 \x01(\x0c\"\xe6\x01\n\x0c\x45mbedRequest\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .creditline.v1.EmbedRequest.Item\x12!\n\x04side\x18\x02 \x01(\x0e\x32\x13.creditline.v1.Side\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x15\n\rreport_faults\x18\x04 \x01(\x08\x12\x0e\n\x06halves\x18\x05 \x01(\x08\x1aJ\n\x04Item\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\x12%\n\x06pixels\x18\x03 \x01(\x0b\x32\x15.creditline.v1.Pixels\"\xaa\x02\n\rEmbedResponse\x12\x34\n\x07vectors\x18\x01 \x03(\x0b\x32#.creditline.v1.EmbedResponse.Vector\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\x10\n\x08tower_ms\x18\x03 \x01(\x01\x12\x0f\n\x07head_ms\x18\x04 \x01(\x01\x1a\xae\x01\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x16\n\tood_score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10prompt_agreement\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\x12\x15\n\rpicture_alone\x18\x05 \x03(\x02\x12\x14\n\x0cprompt_alone\x18\x06 \x03(\x02\x42\x0c\n\n_ood_scoreB\x13\n\x11_prompt_agreement\"\x13\n\x11GetEncoderRequest\"w\n\x12GetEncoderResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x1a\n\x12towers_fingerprint\x18\x03 \x01(\t\x12\x11\n\tmax_batch\x18\x04 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t*;\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0e\n\nSIDE_QUERY\x10\x01\x12\r\n\tSIDE_WORK\x10\x02\x32\xa1\x01\n\x08\x45mbedder\x12\x42\n\x05\x45mbed\x12\x1b.creditline.v1.EmbedRequest\x1a\x1c.creditline.v1.EmbedResponse\x12Q\n\nGetEncoder\x12 .creditline.v1.GetEncoderRequest\x1a!.creditline.v1.GetEncoderResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'creditline.v1.embedder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIDE']._serialized_start=716
-  _globals['_SIDE']._serialized_end=775
+  _globals['_SIDE']._serialized_start=777
+  _globals['_SIDE']._serialized_end=836
   _globals['_PIXELS']._serialized_start=47
   _globals['_PIXELS']._serialized_end=99
   _globals['_EMBEDREQUEST']._serialized_start=102
-  _globals['_EMBEDREQUEST']._serialized_end=316
-  _globals['_EMBEDREQUEST_ITEM']._serialized_start=242
-  _globals['_EMBEDREQUEST_ITEM']._serialized_end=316
-  _globals['_EMBEDRESPONSE']._serialized_start=319
-  _globals['_EMBEDRESPONSE']._serialized_end=572
-  _globals['_EMBEDRESPONSE_VECTOR']._serialized_start=443
-  _globals['_EMBEDRESPONSE_VECTOR']._serialized_end=572
-  _globals['_GETENCODERREQUEST']._serialized_start=574
-  _globals['_GETENCODERREQUEST']._serialized_end=593
-  _globals['_GETENCODERRESPONSE']._serialized_start=595
-  _globals['_GETENCODERRESPONSE']._serialized_end=714
-  _globals['_EMBEDDER']._serialized_start=778
-  _globals['_EMBEDDER']._serialized_end=939
+  _globals['_EMBEDREQUEST']._serialized_end=332
+  _globals['_EMBEDREQUEST_ITEM']._serialized_start=258
+  _globals['_EMBEDREQUEST_ITEM']._serialized_end=332
+  _globals['_EMBEDRESPONSE']._serialized_start=335
+  _globals['_EMBEDRESPONSE']._serialized_end=633
+  _globals['_EMBEDRESPONSE_VECTOR']._serialized_start=459
+  _globals['_EMBEDRESPONSE_VECTOR']._serialized_end=633
+  _globals['_GETENCODERREQUEST']._serialized_start=635
+  _globals['_GETENCODERREQUEST']._serialized_end=654
+  _globals['_GETENCODERRESPONSE']._serialized_start=656
+  _globals['_GETENCODERRESPONSE']._serialized_end=775
+  _globals['_EMBEDDER']._serialized_start=839
+  _globals['_EMBEDDER']._serialized_end=1000
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ class Pixels(_message.Message):
     def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., rgb: _Optional[bytes] = ...) -> None: ...
 
 class EmbedRequest(_message.Message):
-    __slots__ = ("items", "side", "release", "report_faults")
+    __slots__ = ("items", "side", "release", "report_faults", "halves")
     class Item(_message.Message):
         __slots__ = ("image", "text", "pixels")
         IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -41,25 +41,31 @@ class EmbedRequest(_message.Message):
     SIDE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     REPORT_FAULTS_FIELD_NUMBER: _ClassVar[int]
+    HALVES_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[EmbedRequest.Item]
     side: Side
     release: str
     report_faults: bool
-    def __init__(self, items: _Optional[_Iterable[_Union[EmbedRequest.Item, _Mapping]]] = ..., side: _Optional[_Union[Side, str]] = ..., release: _Optional[str] = ..., report_faults: _Optional[bool] = ...) -> None: ...
+    halves: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[EmbedRequest.Item, _Mapping]]] = ..., side: _Optional[_Union[Side, str]] = ..., release: _Optional[str] = ..., report_faults: _Optional[bool] = ..., halves: _Optional[bool] = ...) -> None: ...
 
 class EmbedResponse(_message.Message):
     __slots__ = ("vectors", "release", "tower_ms", "head_ms")
     class Vector(_message.Message):
-        __slots__ = ("values", "ood_score", "prompt_agreement", "fault")
+        __slots__ = ("values", "ood_score", "prompt_agreement", "fault", "picture_alone", "prompt_alone")
         VALUES_FIELD_NUMBER: _ClassVar[int]
         OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
         PROMPT_AGREEMENT_FIELD_NUMBER: _ClassVar[int]
         FAULT_FIELD_NUMBER: _ClassVar[int]
+        PICTURE_ALONE_FIELD_NUMBER: _ClassVar[int]
+        PROMPT_ALONE_FIELD_NUMBER: _ClassVar[int]
         values: _containers.RepeatedScalarFieldContainer[float]
         ood_score: float
         prompt_agreement: float
         fault: str
-        def __init__(self, values: _Optional[_Iterable[float]] = ..., ood_score: _Optional[float] = ..., prompt_agreement: _Optional[float] = ..., fault: _Optional[str] = ...) -> None: ...
+        picture_alone: _containers.RepeatedScalarFieldContainer[float]
+        prompt_alone: _containers.RepeatedScalarFieldContainer[float]
+        def __init__(self, values: _Optional[_Iterable[float]] = ..., ood_score: _Optional[float] = ..., prompt_agreement: _Optional[float] = ..., fault: _Optional[str] = ..., picture_alone: _Optional[_Iterable[float]] = ..., prompt_alone: _Optional[_Iterable[float]] = ...) -> None: ...
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     TOWER_MS_FIELD_NUMBER: _ClassVar[int]

@@ -1,4 +1,6 @@
-"""Fit the packaged release's agreement of pictures with prompts, and its figures (a minute).
+"""Fit what the packaged release knows of pictures and prompts, and its figures (three minutes).
+
+That is the agreement of both, the imputation of one from the other, and the calibrations of each alone.
 
 Run `make refit` after the labels, the corpus or the towers have changed. Features are computed by the
 release's towers, from the committed labels that its encoder was trained on.
@@ -7,18 +9,33 @@ release's towers, from the committed labels that its encoder was trained on.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from creditline.distillation.assessment.halves_figures import halves_figures, prompt_part_figures
+from creditline.distillation.assessment.halves_fitting import fit_halves
 from creditline.distillation.assessment.prompt_swaps import prompt_swap_figures
 from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.uncertainty import fit_prompt_agreement
-from creditline.distillation.labels.label_set import TRAIN, read_labels
+from creditline.distillation.labels.label_set import HELD_OUT, TRAIN, LabelSet, read_labels
 from creditline.distillation.training.feature_store import FeatureStore
+from creditline.encoder.encoder import Encoder
+from creditline.encoder.imputation import Imputation
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.bootstrap import Estimate
 from creditline.generator.reference import reference_corpus
-from creditline.release import EVALUATION, PROMPT_AGREEMENT, open_release, write_manifest
+from creditline.release import (
+    ENCODER,
+    EVALUATION,
+    IMPUTATION,
+    PROMPT_AGREEMENT,
+    open_release,
+    write_manifest,
+)
 from creditline.release.manifest import packaged_release_directory
 from creditline.towers.towers import Towers
 from tests.benchmarks.result_files import Figure, write_result
@@ -32,7 +49,30 @@ _WHAT = {
     " 400 held-out generated pictures",
     "prompt_swap_false_alarms": "genuine pairs flagged, judged by the other half of them",
     "prompt_swap_auroc": "genuine pairs against swapped ones",
+    "picture_alone_ndcg100": "answers from pictures alone: agreement with the teacher; 400 held-out queries",
+    "picture_alone_recall10": "of the ten most influential works, those among the first ten; pictures alone",
+    "prompt_alone_ndcg100": "the same of prompts alone",
+    "prompt_alone_recall10": "the same of prompts alone",
+    "picture_and_prompt_ndcg100": "the same of ordinary answers",
+    "picture_and_prompt_recall10": "the same of ordinary answers",
+    "picture_alone_remainder": "stated remainder of answers from pictures alone, by the other half",
+    "picture_alone_remainder_true": "the same by the teacher",
+    "picture_alone_calibration_error": "of pictures alone, as encoder.calibration_error",
+    "picture_alone_coverage": "works in their 90 % intervals in answers from pictures alone",
+    "prompt_part": "part of the listed shares that rests on the prompt; genuine queries",
+    "prompt_part_by_swaps": "the same by what swaps of pictures and of prompts do to these shares",
+    "prompt_part_correlation": "Spearman over listed works of the parts as stated and by swaps",
+    "prompt_part_swapped": "prompts of other queries; above 1: the picture speaks against the listed works",
+    "prompt_part_auroc": "works of the picture's and of the prompt's own answer told apart by their parts, in"
+    " swapped queries that list both",
+    "prompt_part_noise": "noise as the picture, with the prompts of 100 held-out queries",
+    "prompt_part_wordless": "pictures of 100 held-out queries with the prompt “a picture”",
+    "prompt_part_noise_by_swaps": "the same by what swaps do to these shares",
+    "prompt_part_wordless_by_swaps": "the same by what swaps do to these shares",
 }
+_CONTROLS = 100
+_NOISE_PIXELS = 64
+_WORDLESS = "a picture"
 
 
 def refit(directory: Path) -> dict[str, Estimate]:
@@ -63,10 +103,33 @@ def refit(directory: Path) -> dict[str, Estimate]:
     known = store.queries(labels.queries)[labels.rows(TRAIN)]
     agreement = fit_prompt_agreement(known, held_out, seed=SEED)
     assert agreement is not None, "the packaged release has pictures and prompts enough"
-    agreement.save(directory / PROMPT_AGREEMENT)
-    figures = prompt_swap_figures(agreement, held_out.queries, seed=SEED)
+    fingerprint, encoder = release.files[ENCODER], Encoder.load(directory / ENCODER)
+    replace(agreement, encoder=fingerprint).save(directory / PROMPT_AGREEMENT)
+    holders = tuple(work.keyed_holders for work in corpus)
+    halves = fit_halves(encoder, known, held_out, holders, seed=SEED)
+    assert halves is not None, "the packaged release has pictures and prompts enough"
+    halves.save(directory, encoder=fingerprint)
+    imputation = Imputation.load(directory / IMPUTATION)
+    figures = {
+        **prompt_swap_figures(agreement, held_out.queries, seed=SEED),
+        **halves_figures(encoder, imputation, held_out, seed=SEED),
+    }
+    controls = _controls(towers, labels)
+    figures |= prompt_part_figures(encoder, imputation, held_out, controls, seed=SEED)
     _state(directory, figures)
     return figures
+
+
+def _controls(towers: Towers, labels: LabelSet) -> dict[str, NDArray[np.float32]]:
+    """Joined features of queries with one half that says nothing, by kind."""
+    queries = [labels.queries[row] for row in labels.rows(HELD_OUT)[:_CONTROLS]]
+    rng = np.random.default_rng(SEED)
+    size = (len(queries), _NOISE_PIXELS, _NOISE_PIXELS, 3)
+    noise = [Image.fromarray(pixels) for pixels in rng.integers(0, 256, size, dtype=np.uint8)]
+    return {
+        "noise": towers.features(noise, [query.prompt for query in queries]),
+        "wordless": towers.features([query.image() for query in queries], [_WORDLESS] * len(queries)),
+    }
 
 
 def _state(directory: Path, figures: dict[str, Estimate]) -> None:

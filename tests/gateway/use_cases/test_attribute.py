@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from creditline.api.answers import AttributionAnswer
+from creditline.api.answers import AttributionAnswer, PictureAloneRecall
 from creditline.cli.attribute import app as attribute_app
 from creditline.corpus.works import Work
 from creditline.embedder_client.pixels import pixels_message
 from creditline.errors import InvalidInput, NotReady, Unavailable
+from creditline.gateway.settings import LowAgreement
 from creditline.ledger import Ledger
 from creditline.local.stack import LocalStack
 from creditline.pictures.queries import query_pixels
 from creditline.release import Release
+from creditline.teacher.expectations import Expectations
 from creditline.v1 import embedder_pb2
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 from tests.gateway.conftest import GENERATOR, gateway_settings, running_gateway
@@ -288,6 +290,110 @@ def test_a_gateway_can_refuse_prompts_that_do_not_fit_their_pictures(served: Ser
     assert refused.value.field == "prompt"
     assert answer.prompt_agreement is not None
     assert recorded.answer.prompt_agreement == answer.prompt_agreement > 0.5
+
+
+def test_each_share_is_divided_between_picture_and_prompt(served: Served) -> None:
+    work = _work(served, SHARED)
+    answer = _ask(served, work, k=5)
+    with served.gateway.client(timeout_seconds=120) as client:
+        recorded = client.attribution(answer.attribution_id).answer
+    parts = [(line.share_from_picture, line.share_from_prompt) for line in answer.works]
+    assert [sum(part for part in both if part is not None) for both in parts] == pytest.approx(
+        [line.share for line in answer.works]
+    )
+    assert answer.share_from_picture is not None
+    assert answer.share_from_prompt is not None
+    assert answer.share_from_picture == pytest.approx(sum(picture or 0.0 for picture, _ in parts))
+    assert answer.share_from_picture + answer.share_from_prompt == pytest.approx(1.0 - answer.remainder)
+    assert _slow_parts(served, work, answer) == pytest.approx([picture for picture, _ in parts], abs=1e-4)
+    assert (answer.from_picture_alone, answer.picture_alone_recall) == (False, None)
+    assert recorded.works == answer.works
+    assert (recorded.share_from_picture, recorded.share_from_prompt) == (
+        answer.share_from_picture,
+        answer.share_from_prompt,
+    )
+
+
+def _slow_parts(served: Served, work: Work, answer: AttributionAnswer) -> list[float]:
+    """Parts from the picture, computed work by work over the whole corpus."""
+    halves, vectors = served.release.halves(), served.release.vectors()
+    assert halves is not None
+    item = embedder_pb2.EmbedRequest.Item(
+        pixels=pixels_message(query_pixels(work.thumbnail)), text=work.caption
+    )
+    with grpc.insecure_channel(served.embedder_target) as channel:
+        request = embedder_pb2.EmbedRequest(items=[item], side=embedder_pb2.SIDE_QUERY, halves=True)
+        embedded = EmbedderStub(channel).Embed(request, timeout=30).vectors[0]
+    assert np.array(embedded.values) == pytest.approx(_embedded(served, work), abs=1e-5)
+    rows = {work_id: row for row, work_id in enumerate(served.release.work_ids())}
+    listed = [rows[each] for line in answer.works for each in (line.id, *line.copies)]
+    worth = []
+    for values, curve in ((embedded.picture_alone, halves.picture), (embedded.prompt_alone, halves.prompt)):
+        cosines = vectors @ np.array(values)
+        others = sum(
+            float(curve.expected_positive([cosine])[0])
+            for row, cosine in enumerate(cosines)
+            if row not in listed
+        )
+        parts = [
+            sum(
+                max(float(curve.expected_influence([cosines[rows[each]]])[0]), 0.0)
+                for each in (line.id, *line.copies)
+            )
+            for line in answer.works
+        ]
+        worth.append([part / (sum(parts) + others) for part in parts])
+    return [
+        (line.share + picture - prompt) / 2.0
+        for line, picture, prompt in zip(answer.works, *worth, strict=True)
+    ]
+
+
+def test_a_gateway_can_answer_from_the_picture_alone_where_the_prompt_does_not_fit(
+    served: Served, tmp_path: Path
+) -> None:
+    settings = served.settings.model_copy(
+        update={
+            "low_agreement": LowAgreement.PICTURE,
+            "ledger_url": f"sqlite:///{tmp_path}/ledger.db",
+        }
+    )
+    work = next(work for work in served.corpus.works if (_ask(served, work).prompt_agreement or 0.0) > 0.5)
+    others = [other for other in served.corpus.works if other is not work][:2]
+    image = as_file(work.picture(), "PNG")
+    with running_gateway(settings) as gateway, gateway.client(timeout_seconds=120) as client:
+        genuine = client.attribute(image, prompt=work.caption, generator=GENERATOR)
+        first, second = (
+            client.attribute(image, prompt=other.caption, generator=GENERATOR) for other in others
+        )
+        recorded = client.attribution(first.attribution_id).answer
+    assert not genuine.from_picture_alone
+    assert first.from_picture_alone
+    assert first.works == second.works, "whatever the prompt says"
+    assert [line.id for line in first.works] != [line.id for line in genuine.works]
+    assert sum(line.share for line in first.works) + first.remainder == pytest.approx(1.0)
+    assert (first.coverage, first.share_from_prompt) == (0.8, 0.0)
+    assert [line.share_from_picture for line in first.works] == [line.share for line in first.works]
+    assert first.picture_alone_recall == PictureAloneRecall(0.22, 0.2, 0.24, 0.5)
+    assert (recorded.from_picture_alone, recorded.picture_alone_recall, recorded.works) == (
+        True,
+        first.picture_alone_recall,
+        first.works,
+    )
+    with Ledger.open(settings.ledger_url) as ledger:
+        stored = ledger.attribution(first.attribution_id)
+    expected = Expectations.open(served.release.directory).of(stored, [line.id for line in first.works])
+    assert expected == pytest.approx([line.expected_influence for line in first.works], abs=1e-3)
+
+
+def test_a_release_without_calibration_of_pictures_alone_cannot_answer_from_them(
+    release: Release, tmp_path: Path
+) -> None:
+    settings = gateway_settings(tmp_path, release, low_agreement=LowAgreement.PICTURE)
+    refused = "cannot answer from pictures alone; build it again, or set CREDITLINE_LOW_AGREEMENT"
+    with pytest.raises(NotReady, match=refused) as error, running_gateway(settings):
+        pass
+    assert error.value.field == "low_agreement"
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])

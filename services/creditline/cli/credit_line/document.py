@@ -33,6 +33,14 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "ood_score": line.answer.ood_score,
         "prompt_agreement": line.answer.prompt_agreement,
         "private": line.answer.private,
+        "share_from_picture": line.answer.share_from_picture,
+        "share_from_prompt": line.answer.share_from_prompt,
+        "from_picture_alone": line.answer.from_picture_alone,
+        "picture_alone_recall": (
+            None
+            if line.answer.picture_alone_recall is None
+            else dataclasses.asdict(line.answer.picture_alone_recall)
+        ),
         "works_newer_than_calibration": line.answer.works_newer_than_calibration,
         "calibration_outdated": line.answer.calibration_outdated,
         "release": {

@@ -254,7 +254,7 @@ def _draw_certainty(sheet: _Sheet, line: CreditLine, top: int) -> int:
         ("The audit of this picture", words.audit_sentences(line.audit)),
         (
             "How sure the answers are",
-            [*words.uncertainty_sentences(line), words.accuracy_sentence(line.accuracy), words.SHARE_MEANS],
+            [*words.uncertainty_sentences(line), words.release_sentence(line), words.SHARE_MEANS],
         ),
     )
     lower = []

@@ -39,7 +39,7 @@ def credit_line_view(line: CreditLine, *, in_colour: bool) -> RenderableType:
         Text(),
         *_section(
             "How sure the answers are",
-            [*words.uncertainty_sentences(line), words.accuracy_sentence(line.accuracy)],
+            [*words.uncertainty_sentences(line), words.release_sentence(line)],
         ),
         Text(),
         _footer(line),

@@ -65,7 +65,16 @@ def title(line: CreditLine) -> str:
 
 
 def credit_sentence(line: CreditLine) -> str:
-    """The contributors with the largest shares, in one sentence."""
+    """The contributors with the largest shares, in one sentence; it says where the prompt was left out."""
+    sentence = _credit_sentence(line)
+    return (
+        f"By its picture alone, without the prompt: {sentence}"
+        if line.answer.from_picture_alone
+        else sentence
+    )
+
+
+def _credit_sentence(line: CreditLine) -> str:
     if line.owes_nobody:
         return "This picture owes nobody in particular: no single work stands out."
     # Ordered by the listed works: contributors of many works have a small share of most pictures.
@@ -142,8 +151,12 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
             f" ({answer.ood_score:.1f} times as far off as usual ones are at most):"
             " its shares say little."
         )
-    if answer.prompt_agreement is not None and answer.prompt_agreement < LOW_PROMPT_AGREEMENT:
+    if answer.from_picture_alone:
+        sentences.append(_picture_alone_sentence(answer))
+    elif answer.prompt_agreement is not None and answer.prompt_agreement < LOW_PROMPT_AGREEMENT:
         sentences.append(_disagreement_sentence(answer.prompt_agreement))
+    if not answer.from_picture_alone and answer.share_from_prompt is not None:
+        sentences.append(_halves_sentence(answer.share_from_prompt, 1.0 - answer.remainder))
     if answer.works_newer_than_calibration:
         sentences.append(_newer_sentence(answer))
     if answer.coverage is not None:
@@ -160,6 +173,34 @@ def _disagreement_sentence(agreement: float) -> str:
     return (
         f"The picture does not look as if it was made from this prompt: of genuine pairs, {rare} agree less."
         " If it was made from another prompt, other works are owed."
+    )
+
+
+def _picture_alone_sentence(answer: AttributionAnswer) -> str:
+    """That the prompt had no part in the answer, and how good such answers are."""
+    sentence = (
+        "This answer is from the picture alone, because the picture does not look as if it was made from its"
+        " prompt."
+    )
+    recall = answer.picture_alone_recall
+    if recall is None:
+        return sentence
+    return (
+        f"{sentence} Such answers name {percent(recall.recall)} of the ten works that matter most"
+        f"{_interval(recall.low, recall.high)}, answers with the right prompt {percent(recall.with_prompt)}."
+    )
+
+
+def _halves_sentence(from_prompt: float, listed: float) -> str:
+    """How much of the listed shares rests on the prompt, which is the caller's word."""
+    part = from_prompt / listed if listed > 0.0 else 0.0
+    if part >= 1.0:
+        return "All of what the listed works get rests on the prompt; the picture adds nothing to it."
+    if part <= 0.0:
+        return "All of what the listed works get rests on the picture; the prompt adds nothing to it."
+    return (
+        f"Of what the listed works get, {percent(part)} rests on the prompt and {percent(1.0 - part)} on the"
+        " picture."
     )
 
 
@@ -196,6 +237,12 @@ def copies_note(work: CreditedWork) -> str:
     """A note that copies share this credit; empty if there are none."""
     count = len(work.copies)
     return "" if count == 0 else "and one copy" if count == 1 else f"and {count} copies"
+
+
+def release_sentence(line: CreditLine) -> str:
+    """The accuracy of the release, marked as that of other answers where this one lacks the prompt."""
+    sentence = accuracy_sentence(line.accuracy)
+    return f"Of answers with their prompt: {sentence}" if line.answer.from_picture_alone else sentence
 
 
 def accuracy_sentence(accuracy: AuditedAccuracy) -> str:

@@ -24,7 +24,7 @@ def prompt_swap_figures(
         seed: Seed of halves, swaps and bootstrap.
     """
     rng, count = np.random.default_rng(seed), len(queries)
-    others = queries[(np.arange(count) + rng.integers(1, count, count)) % count]
+    others = queries[other_queries(count, rng)]
     genuine, swapped = np.empty(count), np.empty(count)
     order = rng.permutation(count)
     halves = order[: count // 2], order[count // 2 :]
@@ -32,9 +32,30 @@ def prompt_swap_figures(
         fitted = agreement.calibrated(queries[stated])
         genuine[judged] = fitted.agreement(queries[judged], queries[judged])
         swapped[judged] = fitted.agreement(queries[judged], others[judged])
+    return swap_estimates(genuine, swapped, seed=seed)
+
+
+def other_queries(count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """For each of `count` queries, another one, drawn uniformly: (count,)."""
+    drawn: NDArray[np.intp] = (np.arange(count) + rng.integers(1, count, count)) % count
+    return drawn
+
+
+def swap_estimates(
+    genuine: NDArray[np.float64], swapped: NDArray[np.float64], *, seed: int, suffix: str = ""
+) -> dict[str, Estimate]:
+    """Figures of a detector of swapped prompts, by their benchmark names.
+
+    Args:
+        genuine: (Q,), parts of other genuine pairs that agree less than each genuine pair.
+        swapped: (Q,), the same of pairs with another query's prompt.
+        seed: Seed of the bootstrap.
+        suffix: End of the names, for detectors beside the ordinary one.
+    """
     higher = (genuine[:, None] > swapped).mean(axis=0) + (genuine[:, None] == swapped).mean(axis=0) / 2.0
+    found, alarms = (bootstrap_mean(part < LOW_PROMPT_AGREEMENT, seed=seed) for part in (swapped, genuine))
     return {
-        "prompt_swap_found": bootstrap_mean((swapped < LOW_PROMPT_AGREEMENT).astype(float), seed=seed),
-        "prompt_swap_false_alarms": bootstrap_mean((genuine < LOW_PROMPT_AGREEMENT).astype(float), seed=seed),
-        "prompt_swap_auroc": bootstrap_mean(higher, seed=seed),
+        f"prompt_swap_found{suffix}": found,
+        f"prompt_swap_false_alarms{suffix}": alarms,
+        f"prompt_swap_auroc{suffix}": bootstrap_mean(higher, seed=seed),
     }

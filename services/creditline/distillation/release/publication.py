@@ -17,6 +17,7 @@ from creditline.attribution.unlearning.artifacts import copy_statistics
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.corpus.works import Corpus, write_corpus
+from creditline.distillation.assessment.halves_fitting import FittedHalves
 from creditline.distillation.release.model_card import model_card
 from creditline.encoder.agreement import PromptAgreement
 from creditline.encoder.encoder import Encoder
@@ -85,6 +86,8 @@ class ReleaseContent:
     """Out-of-distribution detector; None: the release has none."""
     prompt_agreement: PromptAgreement | None = None
     """Agreement of pictures with prompts; None: the release has none."""
+    halves: FittedHalves | None = None
+    """Imputation and calibrations of pictures and prompts alone; None: the release has none."""
     evaluation: Mapping[str, Any] | None = None
     """Figures with their confidence intervals, as JSON values."""
     created: datetime.datetime | None = None
@@ -111,6 +114,7 @@ def write_release(content: ReleaseContent, directory: Path) -> Release:
     for name in (MANIFEST, *FILES, *MORE_FILES):
         (directory / name).unlink(missing_ok=True)
     content.encoder.save(directory / ENCODER)
+    encoder = file_sha256(directory / ENCODER)
     write_work_vectors(directory, content.corpus.ids, content.work_vectors)
     (directory / CALIBRATION).write_text(content.calibration.to_json() + "\n")
     if content.intervals is not None:
@@ -118,7 +122,9 @@ def write_release(content: ReleaseContent, directory: Path) -> Release:
     if content.ood_detector is not None:
         content.ood_detector.save(directory / OOD_DETECTOR)
     if content.prompt_agreement is not None:
-        content.prompt_agreement.save(directory / PROMPT_AGREEMENT)
+        replace(content.prompt_agreement, encoder=encoder).save(directory / PROMPT_AGREEMENT)
+    if content.halves is not None:
+        content.halves.save(directory, encoder=encoder)
     if content.evaluation is not None:
         (directory / EVALUATION).write_text(json.dumps(content.evaluation, indent=1) + "\n")
     if content.places.get(CORPUS) == CORPUS_FILE:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -21,7 +21,6 @@ from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
-from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Caller
 from creditline.gateway.admission.admission import Admission
 from creditline.gateway.breakers.breakers import Breakers
@@ -38,6 +37,8 @@ from creditline.gateway.use_cases.crediting import Credited, credited, sample_of
 from creditline.gateway.use_cases.filters import check_filter, index_filter, stored_filter
 from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.private_queries import private_query
+from creditline.gateway.use_cases.prompts.policy import PromptPolicy, Reading
+from creditline.gateway.use_cases.prompts.shares import SharesByHalf, by_picture_alone, shares_by_half
 from creditline.gateway.use_cases.releases import Releases, ServedRelease
 from creditline.gateway.use_cases.requests import AttributionRequest
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
@@ -45,7 +46,7 @@ from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit, WorkSearch
 from creditline.index import WorkFilter as IndexFilter
 from creditline.index.search import ALL_WORKS, MAX_HITS
-from creditline.ledger import PRIVATE, Ledger, Scope
+from creditline.ledger import FROM_PICTURE_ALONE, PRIVATE, Ledger, Scope
 from creditline.ledger.api.replies import ReplyOnce, RequestKey
 from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
 
@@ -64,10 +65,12 @@ _LOW_AGREEMENT_AUDITS = 10
 class _SearchResult:
     """Result of a search."""
 
+    build: str
+    """Name of the build that was searched."""
     owed: Owed
-    """What may be owed of the build that was searched."""
+    """What may be owed of it."""
     groups: tuple[Group, ...]
-    """Duplicate groups, best first."""
+    """The duplicate groups to list, best first."""
     hits: dict[str, Hit]
     """Hits by work id."""
 
@@ -76,8 +79,8 @@ class _SearchResult:
 class _Search:
     """What to search for."""
 
-    vector: NDArray[np.float32]
-    """(D,) float32, the query's vector, L2-normalised."""
+    reading: Reading
+    """How the query is read: its vector, and the calibration of its cosines."""
     k: int
     """Number of duplicate groups to find."""
     where: IndexFilter
@@ -107,7 +110,7 @@ class Attribute:
         admission: Admission,
         breakers: Breakers,
         audit_fraction: float,
-        min_prompt_agreement: float,
+        prompt_policy: PromptPolicy,
     ) -> None:
         """
         Args:
@@ -125,7 +128,7 @@ class Attribute:
             breakers: Breakers of embedder, Qdrant and ledger.
             audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1; of answers
                 whose picture and prompt disagree ten times as many.
-            min_prompt_agreement: Agreement of picture and prompt below which a query is refused; 0: none is.
+            prompt_policy: What is done with a query whose picture and prompt hardly agree.
         """
         self._releases = releases
         self._embedder = embedder
@@ -142,7 +145,7 @@ class Attribute:
         self._admission = admission
         self._breakers = breakers
         self._audit_fraction = audit_fraction
-        self._min_prompt_agreement = min_prompt_agreement
+        self._prompt_policy = prompt_policy
         # Random numbers of the operating system, so that callers cannot predict which answers are audited.
         self._random = random.SystemRandom()
 
@@ -216,30 +219,38 @@ class Attribute:
             query, withdrawn = await asyncio.gather(
                 self._query(picture, request, release, deadline), self._withdrawn()
             )
-            self._check_agreement(query, request)
+            reading = self._prompt_policy.reading(query, release, private=request.vector is not None)
         with stopwatch.stage("search"):
             # Read after the withdrawals, so that it is not older than they are.
             people = self._register.people
             where = index_filter(request.filter, people) if request.filter else ALL_WORKS
-            search = _Search(query.vector, request.k, where, people, request.generator)
+            search = _Search(reading, request.k, where, people, request.generator)
             async with self._breakers.qdrant.call():
-                result = await self._find(search, release, withdrawn, deadline)
+                result = await self._find(search, withdrawn, deadline)
+                vectors = await self._vectors_of(result, reading, query, deadline)
         owed = result.owed
         with stopwatch.stage("share"):
             withheld = _withheld(owed.release.sample, withdrawn, people)
             line = credited(
-                result.groups[: request.k],
+                result.groups,
                 result.hits,
-                query.vector,
-                owed.release,
+                reading.vector,
+                replace(owed.release, calibration=reading.calibration, intervals=reading.intervals),
                 withheld,
                 works=owed.works,
                 people=people,
                 only_listed=where.narrows,
             )
+            by_half = (
+                by_picture_alone(line.works)
+                if reading.picture_alone
+                else shares_by_half(line.works, result.groups, query, owed, vectors)
+            )
+            line = replace(line, works=by_half.works)
         listed_by = request.filter if where.narrows else None
         answer = replace(
             _answer_of(line, query, owed, release),
+            **_halves(by_half, reading),
             filter=listed_by,
             private=request.vector is not None,
             timings=stopwatch.timings(),
@@ -247,7 +258,8 @@ class Attribute:
         with stopwatch.stage("record"):
             stored = {
                 **_stored(line, query, release, stopwatch),
-                **_stored_query(query, request),
+                **_stored_query(reading, request),
+                **_stored_halves(by_half, reading),
                 **_stored_additions(owed),
                 WITHDRAWALS_KNOWN: withdrawn.sequence,
                 MERGES_KNOWN: withdrawn.merges,
@@ -299,26 +311,7 @@ class Attribute:
         async with self._breakers.ledger.call():
             return await self._register.as_of_now()
 
-    def _check_agreement(self, query: EmbeddedQuery, request: AttributionRequest) -> None:
-        """Refuse a query whose picture and prompt agree less than the gateway is set to accept."""
-        if request.vector is not None and self._min_prompt_agreement > 0.0:
-            raise InvalidInput(
-                "this gateway answers only where picture and prompt agree, which a vector does not show; send"
-                " the picture with its prompt",
-                field="vector",
-            )
-        agreement = query.prompt_agreement
-        if agreement is not None and agreement < self._min_prompt_agreement:
-            raise InvalidInput(
-                f"the picture does not look as if it was made from this prompt: {agreement:.1%} of genuine"
-                f" pairs agree less, and this gateway answers from {self._min_prompt_agreement:.1%} on; send"
-                " the prompt that the picture was made from",
-                field="prompt",
-            )
-
-    async def _find(
-        self, search: _Search, release: ServedRelease, withdrawn: Withdrawn, deadline: Deadline
-    ) -> _SearchResult:
+    async def _find(self, search: _Search, withdrawn: Withdrawn, deadline: Deadline) -> _SearchResult:
         """Search until the hits form `k` duplicate groups, or all works that pass have been returned."""
         k = search.k
         build = await self._live_build.now(deadline_seconds=deadline.remaining("searching the index"))
@@ -330,16 +323,34 @@ class Attribute:
         while True:
             hits = await self._search.search(
                 build.name,
-                search.vector,
+                search.reading.vector,
                 limit,
                 deadline_seconds=deadline.remaining("searching the index"),
                 where=search.where,
             )
             kept = [hit for hit in self._without_withdrawn(hits, withdrawn) if owed.includes(hit)]
-            groups = duplicate_groups(scored(kept, release.calibration, search.people))
+            groups = duplicate_groups(scored(kept, search.reading.calibration, search.people))
             if len(groups) >= k or len(hits) < limit or limit == MAX_HITS:
-                return _SearchResult(owed, groups, {hit.work_id: hit for hit in kept})
+                return _SearchResult(build.name, owed, groups[:k], {hit.work_id: hit for hit in kept})
             limit = min(limit * _OVER_FETCH_GROWTH, MAX_HITS)
+
+    async def _vectors_of(
+        self, result: _SearchResult, reading: Reading, query: EmbeddedQuery, deadline: Deadline
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Vectors of the listed works by id, where their shares can be divided between picture and prompt.
+
+        Only those that the release's sample lacks are read from the index: works of a very large release, and
+        added ones.
+        """
+        if reading.picture_alone is not None or query.picture_alone is None:
+            return {}
+        members = [member.work_id for group in result.groups for member in group.members]
+        known = result.owed.release.sample.vectors_of(members)
+        missing = [work_id for work_id in members if work_id not in known]
+        if not missing:
+            return known
+        seconds = deadline.remaining("reading the vectors of the listed works")
+        return known | await self._search.vectors_of(result.build, missing, deadline_seconds=seconds)
 
     def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
         """Drop withdrawn works. The index filters them out itself, unless its state is behind the ledger."""
@@ -444,12 +455,33 @@ def _stored(
     }
 
 
-def _stored_query(query: EmbeddedQuery, request: AttributionRequest) -> dict[str, Any]:
+def _stored_query(reading: Reading, request: AttributionRequest) -> dict[str, Any]:
     """What is kept of the query beside picture and prompt; of a private one, only that it was one."""
     if request.vector is not None:
         return {PRIVATE: True}
     # For audits: the scores of works that were not listed can be computed from it.
-    return {PRIVATE: False, "vector": query.vector.tolist()}
+    return {PRIVATE: False, "vector": reading.vector.tolist()}
+
+
+def _halves(by_half: SharesByHalf, reading: Reading) -> dict[str, Any]:
+    """What of the answer rests on the picture and on the prompt, as fields of the answer."""
+    return {
+        "share_from_picture": by_half.from_picture,
+        "share_from_prompt": by_half.from_prompt,
+        "from_picture_alone": reading.picture_alone is not None,
+        "picture_alone_recall": reading.picture_alone,
+    }
+
+
+def _stored_halves(by_half: SharesByHalf, reading: Reading) -> dict[str, Any]:
+    """The same in the form that the ledger stores."""
+    recall = reading.picture_alone
+    stored = None if recall is None else asdict(recall)
+    return {
+        **_halves(by_half, reading),
+        FROM_PICTURE_ALONE: recall is not None,
+        "picture_alone_recall": stored,
+    }
 
 
 def _stored_additions(owed: Owed) -> dict[str, Any]:

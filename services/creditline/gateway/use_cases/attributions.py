@@ -12,6 +12,7 @@ from creditline.api.answers import (
     CreditedContributor,
     CreditedHolder,
     CreditedWork,
+    PictureAloneRecall,
     RecordedAttribution,
     ReleaseSummary,
     Timings,
@@ -27,7 +28,7 @@ from creditline.gateway.use_cases.releases import Releases
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit
-from creditline.ledger import Ledger, Scope, StoredAttribution
+from creditline.ledger import FROM_PICTURE_ALONE, Ledger, Scope, StoredAttribution
 
 # Former names of the release's fields, in answers recorded before version 0.2.
 _FORMER_NAMES = {"width": "dimension"}
@@ -103,6 +104,10 @@ class Attributions:
             calibration_outdated=held.get("calibration_outdated"),
             prompt_agreement=held.get("prompt_agreement"),
             private=stored.is_private,
+            share_from_picture=held.get("share_from_picture"),
+            share_from_prompt=held.get("share_from_prompt"),
+            from_picture_alone=held.get(FROM_PICTURE_ALONE, False),
+            picture_alone_recall=_read_recall(held.get("picture_alone_recall")),
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(
@@ -176,6 +181,10 @@ def _read_work(held: Mapping[str, Any]) -> CreditedWork:
     """A listed work from the form that `stored_work` gave; older rows lack the holders."""
     holders = tuple(CreditedHolder(**holder) for holder in held.get("holders", ()))
     return CreditedWork(**{**held, "copies": tuple(held["copies"]), "holders": holders})
+
+
+def _read_recall(held: Mapping[str, float] | None) -> PictureAloneRecall | None:
+    return None if held is None else PictureAloneRecall(**held)
 
 
 def stored_contributor(person: CreditedContributor) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
 from creditline.calibration import Calibration
+from creditline.calibration.halves import Halves
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
 from creditline.corpus.works import Corpus
@@ -37,6 +38,8 @@ class ServedRelease:
     """Names and ids of people whom the corpus may not name, by key: those of added works."""
     encoder_fingerprint: str = ""
     """Fingerprint of towers and encoder, which vectors of private queries must name."""
+    halves: Halves | None = None
+    """Calibrations of pictures and prompts alone; None where the release has none."""
 
 
 def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
@@ -64,6 +67,7 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
         ),
         work_ids=frozenset(work_ids),
         encoder_fingerprint=release.encoder_fingerprint,
+        halves=release.halves(),
     )
 
 

@@ -121,7 +121,9 @@ class Auditor:
     def _run(self, audit: Audit) -> None:
         """Write the verdict, or the reason for the failure, into the ledger."""
         try:
-            self._ledger.finish_audit(audit.id, self._judge(audit))
+            attribution = self._ledger.attribution(audit.attribution_id)
+            verdict = self._judge(audit, attribution)
+            self._ledger.finish_audit(audit.id, verdict, ordinary=not attribution.from_picture_alone)
             self._metrics.count("done")
             self._metrics.last_verdict.set_to_current_time()
         except GivenBack:
@@ -142,9 +144,8 @@ class Auditor:
         self._ledger.fail_audit(audit.id, message)
         self._metrics.count("failed")
 
-    def _judge(self, audit: Audit) -> Verdict:
+    def _judge(self, audit: Audit, attribution: StoredAttribution) -> Verdict:
         began = time.perf_counter()
-        attribution = self._ledger.attribution(audit.attribution_id)
         loaded = self._loader.get()
         loaded.refuse_foreign(attribution)
         additions = self._ledger.additions(attribution.release).of_generator(attribution.generator)
@@ -193,11 +194,16 @@ class Auditor:
 
 
 def query_of(attribution: StoredAttribution) -> Query:
-    """The query that was served. Its noise depends only on picture and prompt."""
+    """The query that was served. Its noise depends only on picture and prompt.
+
+    An answer from the picture alone is held against what the picture owes without a prompt: the model
+    unlearns it with the empty one.
+    """
+    prompt = "" if attribution.from_picture_alone else attribution.prompt
     with Image.open(io.BytesIO(attribution.image)) as opened:
         picture = opened.convert("RGB")
-    content = hashlib.sha256(picture.tobytes() + attribution.prompt.encode()).hexdigest()
-    return Query(content, picture, attribution.prompt)
+    content = hashlib.sha256(picture.tobytes() + prompt.encode()).hexdigest()
+    return Query(content, picture, prompt)
 
 
 def _expected(

@@ -1,0 +1,97 @@
+"""How much of each listed work's share rests on the picture, and how much on the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.api.answers import CreditedWork
+from creditline.calibration import Calibration
+from creditline.calibration.halves import divided
+from creditline.calibration.remainder import CorpusSample
+from creditline.calibration.shares import Group
+from creditline.embedder_client.queries import EmbeddedQuery
+from creditline.gateway.use_cases.added_works import Owed
+
+
+@dataclass(frozen=True)
+class SharesByHalf:
+    """The listed works with the parts of their shares, and the sums of these parts."""
+
+    works: tuple[CreditedWork, ...]
+    """The listed works, in the order of their ranks."""
+    from_picture: float | None = None
+    """Sum of the parts that rest on the picture; None: not known."""
+    from_prompt: float | None = None
+    """Sum of the parts that rest on the prompt; None: not known."""
+
+
+def by_picture_alone(works: Sequence[CreditedWork]) -> SharesByHalf:
+    """Shares of an answer in which the prompt had no part."""
+    marked = tuple(replace(work, share_from_picture=work.share, share_from_prompt=0.0) for work in works)
+    return SharesByHalf(marked, sum(work.share for work in works), 0.0)
+
+
+def shares_by_half(
+    works: Sequence[CreditedWork],
+    listed: Sequence[Group],
+    query: EmbeddedQuery,
+    owed: Owed,
+    vectors: Mapping[str, NDArray[np.float32]],
+) -> SharesByHalf:
+    """Divide the shares of listed works between picture and prompt (`calibration.halves.divided`).
+
+    Args:
+        works: The listed works with their shares.
+        listed: Their duplicate groups, in the same order.
+        query: The query, with the vectors of its halves.
+        owed: What may be owed, with the release's calibrations.
+        vectors: Vectors of all members of the groups, by work id; where one is missing, nothing is divided.
+    """
+    halves, picture, prompt = owed.release.halves, query.picture_alone, query.prompt_alone
+    members = [member.work_id for group in listed for member in group.members]
+    if halves is None or picture is None or prompt is None or not works:
+        return SharesByHalf(tuple(works))
+    if any(work_id not in vectors for work_id in members):
+        return SharesByHalf(tuple(works))
+    rows = np.stack([vectors[work_id] for work_id in members])
+    sizes = [len(group.members) for group in listed]
+    alone = [
+        _shares(rows @ vector, sizes, calibration, _others(vector, calibration, owed, members))
+        for vector, calibration in ((picture, halves.picture), (prompt, halves.prompt))
+    ]
+    parts = divided(np.array([work.share for work in works]), alone[0], alone[1])
+    marked = tuple(
+        replace(work, share_from_picture=float(picture), share_from_prompt=float(prompt))
+        for work, picture, prompt in zip(works, *parts, strict=True)
+    )
+    return SharesByHalf(marked, float(parts[0].sum()), float(parts[1].sum()))
+
+
+def _others(
+    vector: NDArray[np.float32], calibration: Calibration, owed: Owed, members: Sequence[str]
+) -> float:
+    """Expected influence of all works that are not listed, given one half of the query."""
+    sample: CorpusSample = owed.release.sample
+    return sample.others_influence(vector, calibration, members, works=owed.works)
+
+
+def _shares(
+    cosines: NDArray[np.float32], sizes: Sequence[int], calibration: Calibration, others: float
+) -> NDArray[np.float64]:
+    """Shares of duplicate groups, given one half of the query.
+
+    Args:
+        cosines: (M,) of the members of all groups, one group after another.
+        sizes: (G,) numbers of members.
+        calibration: Curves of that half.
+        others: Expected influence of all other works.
+    """
+    parts = np.maximum(calibration.expected_influence(cosines), 0.0)
+    of_groups = np.add.reduceat(parts, np.cumsum([0, *sizes[:-1]]))
+    total = float(of_groups.sum()) + others
+    shares: NDArray[np.float64] = of_groups / total if total > 0.0 else np.zeros_like(of_groups)
+    return shares
