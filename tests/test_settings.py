@@ -65,17 +65,24 @@ def test_the_password_of_a_refused_address_is_not_shown(monkeypatch: pytest.Monk
         read_settings(TeacherSettings)
 
 
-def test_the_embedder_stops_at_once_with_one_sentence() -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("MAX_BATCH", "0", "CREDITLINE_EMBEDDER_MAX_BATCH is '0': "),
+        ("TLS_CA", "/etc/ca.crt", "CREDITLINE_EMBEDDER_TLS_CA is given without CREDITLINE_EMBEDDER_TLS_CERT"),
+    ],
+)
+def test_the_embedder_stops_at_once_with_one_sentence(variable: str, value: str, said: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "creditline.embedder"],
-        env={**os.environ, "CREDITLINE_EMBEDDER_MAX_BATCH": "0"},
+        env={**os.environ, f"CREDITLINE_EMBEDDER_{variable}": value},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.startswith("creditline embedder: CREDITLINE_EMBEDDER_MAX_BATCH is '0': ")
+    assert ended.stderr.startswith(f"creditline embedder: {said}")
     assert ended.stderr.count("\n") == 1
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 import redis
 
+from creditline.credentials.following import CHECK_SECONDS
+from creditline.gateway.access.caller import Caller
+from creditline.gateway.access.key_limits import KeyLimits
 from creditline.gateway.broker import Broker
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.outbox import OutboxPublisher
-from creditline.ledger import Ledger
+from creditline.jobs.settings import BrokerSettings
+from creditline.ledger import Allowance, Ledger
 from tests.ledger.conftest import record
 from tests.real_parts.ports import wait_until
 from tests.real_parts.redis_server import KEPT, RedisServer
@@ -78,6 +82,41 @@ def test_a_job_that_a_full_redis_rejects_waits_in_the_outbox_and_is_published_on
         asyncio.run(publish())
     broker.close()
     assert server.queued() == 1
+
+
+def test_a_gateway_follows_the_file_with_the_url_of_its_redis(
+    start_redis: Callable[..., RedisServer], tmp_path: Path, ledger: Ledger
+) -> None:
+    first, second = start_redis(), start_redis()
+    file = tmp_path / "broker-url"
+    file.write_text(first.url)
+    urls = BrokerSettings(broker_url_file=file).broker_urls()
+    attribution_id = record(ledger, with_audit=True)
+    (job,) = ledger.unpublished(10)
+    caller = Caller("a" * 16, "museum", frozenset(), Allowance.parse("10/s"))
+    assert job.payload["attribution_id"] == attribution_id
+
+    async def charge(limits: KeyLimits) -> None:
+        await limits.charge(caller, attributions=1)
+        file.write_text("amqp://nothing/that/is/a/redis")
+        await asyncio.sleep(CHECK_SECONDS)
+        await limits.charge(caller, attributions=1)
+        file.write_text(second.url)
+        await asyncio.sleep(CHECK_SECONDS)
+        await limits.charge(caller, attributions=1)
+        await limits.close()
+
+    broker = Broker(urls)
+    broker.send(job)
+    local: list[bool] = []
+    asyncio.run(charge(KeyLimits(urls, answer_seconds=10.0, on_local=local.append)))
+    broker.send(job)
+    broker.ping()
+    broker.close()
+    assert local == []
+    assert (first.queued(), second.queued()) == (1, 1)
+    with first.client() as one, second.client() as other:
+        assert [len(client.keys("creditline:limits:*")) for client in (one, other)] == [1, 1]
 
 
 def _refused(server: RedisServer) -> int:

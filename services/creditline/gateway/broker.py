@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 from creditline.jobs.broker import (
     BROKER_ERRORS,
     WaitingJobs,
@@ -19,15 +22,18 @@ class Broker:
     Every call raises Unavailable when Redis does not answer, or has no memory left for a job.
 
     Args:
-        url: URL of the Redis.
+        url: URL of the Redis, or returns the one to use now.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._app = publisher_app(url)
+    def __init__(self, url: str | Callable[[], str]) -> None:
+        self._url_now = url if callable(url) else lambda: url
+        self._url = self._url_now()
+        self._app = publisher_app(self._url)
+        self._replacing = threading.Lock()
 
     def send(self, entry: OutboxEntry) -> None:
         """Publish a job. The task has the audit's id, so that a repeated job can be recognised."""
+        self._follow()
         try:
             self._app.send_task(entry.task, kwargs=dict(entry.payload), task_id=entry.audit_id, retry=False)
         except BROKER_ERRORS as error:
@@ -35,11 +41,19 @@ class Broker:
 
     def ping(self) -> None:
         """Check that Redis is reachable."""
-        ping_broker(self._url)
+        ping_broker(self._url_now())
 
     def waiting_jobs(self) -> WaitingJobs:
         """The jobs that wait or run."""
-        return waiting_jobs(self._url)
+        return waiting_jobs(self._url_now())
+
+    def _follow(self) -> None:
+        """Connect anew when the URL has changed."""
+        with self._replacing:
+            url = self._url_now()
+            if url != self._url:
+                self._app.close()
+                self._url, self._app = url, publisher_app(url)
 
     def close(self) -> None:
         """Close the connections."""

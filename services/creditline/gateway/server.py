@@ -151,7 +151,7 @@ class Gateway:
     ) -> ApiKeys:
         settings = self._settings
         limits = KeyLimits(
-            settings.broker_url,
+            settings.broker_urls(),
             answer_seconds=settings.key_limits_seconds,
             on_local=metrics.key_limits_local.set,
         )
@@ -182,7 +182,7 @@ class Gateway:
         policy.check_release(stored)
         corpus = corpus_of(stored, settings.corpus_file)
         release = open_served_release(stored, corpus)
-        broker = resources.enter_context(contextlib.closing(Broker(settings.broker_url)))
+        broker = resources.enter_context(contextlib.closing(Broker(settings.broker_urls())))
         embedder = EmbedderClient(settings.embedder_target, settings.tls_to_embedder)
         resources.push_async_callback(embedder.close)
         search = WorkSearch.connect(

@@ -25,14 +25,15 @@ _UNACKNOWLEDGED = "unacked"
 _OUT_OF_MEMORY = "used memory > 'maxmemory'"
 
 
-def _with_known_scheme(url: str) -> str:
+def with_known_scheme(url: str) -> str:
+    """The URL itself. Raises ValueError when it is not one of Redis."""
     if not url.startswith(_SCHEMES):
         raise ValueError(f"it must start with {' or '.join(_SCHEMES)}")
     return url
 
 
 # A field of a settings class: `broker_url: BrokerUrl = DEFAULT_BROKER_URL`.
-BrokerUrl = Annotated[str, AfterValidator(_with_known_scheme)]
+BrokerUrl = Annotated[str, AfterValidator(with_known_scheme)]
 
 
 def fail_fast() -> dict[str, Any]:

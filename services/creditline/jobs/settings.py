@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
 
-from creditline.credentials.secret_files import with_secret
-from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl
+from creditline.credentials.following import Followed
+from creditline.credentials.secret_files import read_secret, with_secret
+from creditline.errors import InvalidInput
+from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl, with_known_scheme
 from creditline.settings import ServiceSettings
 
 
@@ -19,9 +22,25 @@ class BrokerSettings(ServiceSettings):
     """URL of the Redis that carries jobs, such as
     `rediss://:PASSWORD@HOST:6379/0?ssl_cert_reqs=required&ssl_ca_certs=/etc/creditline/redis/ca.crt`."""
     broker_url_file: Path | None = None
-    """File with that URL instead, such as a mounted secret; it is read at the start."""
+    """File with that URL instead, such as a mounted secret; the gateway takes a new URL without a restart."""
+
+    def broker_urls(self) -> Callable[[], str]:
+        """Returns the URL as it is now, with every call: that of the file, when it changes."""
+        if self.broker_url_file is None:
+            return lambda: self.broker_url
+        file = self.broker_url_file
+        return Followed((file,), lambda: _url_in(file)).current
 
     @model_validator(mode="before")
     @classmethod
     def _broker_url_from_its_file(cls, values: Any) -> Any:
         return with_secret(values, "broker_url")
+
+
+def _url_in(file: Path) -> str:
+    """The URL in a file; its errors do not show it."""
+    url = read_secret(file)
+    try:
+        return with_known_scheme(url)
+    except ValueError as error:
+        raise InvalidInput(f"the URL in {file} is not one of Redis: {error}", field="broker_url") from error

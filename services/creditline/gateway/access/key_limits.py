@@ -53,7 +53,7 @@ class KeyLimits:
     While Redis is away, each gateway counts for itself.
 
     Args:
-        url: URL of the Redis, as Celery and redis-py read it.
+        url: URL of the Redis, as Celery and redis-py read it, or returns the one to use now.
         answer_seconds: Longest time that a request waits for Redis.
         on_local: Called with whether this gateway counts for itself, when that changes.
         clock: Returns seconds since the epoch, alike for all gateways.
@@ -62,24 +62,17 @@ class KeyLimits:
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         *,
         answer_seconds: float = ANSWER_SECONDS,
         on_local: Callable[[bool], None] = lambda local: None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        # The name of Celery's scheme for a Unix socket.
-        pool = BlockingConnectionPool.from_url(
-            url.replace("redis+socket://", "unix://", 1),
-            max_connections=_MOST_CONNECTIONS,
-            timeout=answer_seconds,
-            socket_connect_timeout=answer_seconds,
-            socket_timeout=answer_seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis = Redis.from_pool(pool)
+        self._url_now = url if callable(url) else lambda: url
         self._answer_seconds = answer_seconds
+        self._url = self._url_now()
+        self._redis = self._connection()
         self._algorithm = GCRA()
         self._on_local = on_local
         self._clock = clock
@@ -93,6 +86,26 @@ class KeyLimits:
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+    def _connection(self) -> Redis:
+        pool = BlockingConnectionPool.from_url(
+            # Celery's name of the scheme for a Unix socket, and redis-py's.
+            self._url.replace("redis+socket://", "unix://", 1),
+            max_connections=_MOST_CONNECTIONS,
+            timeout=self._answer_seconds,
+            socket_connect_timeout=self._answer_seconds,
+            socket_timeout=self._answer_seconds,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return Redis.from_pool(pool)
+
+    async def _follow(self) -> None:
+        """Connect anew when the URL has changed; calls that run on the old connections may fail."""
+        url = self._url_now()
+        if url != self._url:
+            replaced, self._url = self._redis, url
+            self._redis, self._shared, self._asked_again = self._connection(), {}, 0.0
+            await replaced.aclose()
 
     async def charge(self, caller: Caller, *, attributions: int) -> None:
         """Count a request of a caller, unless a limit refuses it.
@@ -108,6 +121,7 @@ class KeyLimits:
         limits = _limits_of(caller, with_quota=attributions > 0)
         if not limits:
             return
+        await self._follow()
         kind, cost = ("attributions", attributions) if attributions else ("requests", 1)
         rates = [limit.rate for limit in limits]
         # With the limits in its name, a count is never read as that of another limit.
