@@ -36,8 +36,9 @@ ROOMS = {
     "teacher": ["creditline.teacher"],
     "local": ["creditline.local", "creditline.cli"],
 }
-# Imported only where a reader finds such a data set or manifest; without it, it says what to install.
-OPTIONAL = {"datasets", "c2pa"}
+# Imported only where a reader finds such a data set or manifest, or traces are on; an error says what to
+# install.
+OPTIONAL = {"datasets", "c2pa", "opentelemetry"}
 # Modules of libraries that are loaded by name, so that no import statement of ours shows them.
 PLUGINS = {
     "queue": ["kombu.transport.redis", "celery.backends.redis"],

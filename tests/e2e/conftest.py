@@ -15,6 +15,7 @@ from creditline.generator.pipeline import Generator
 from creditline.ledger import Ledger
 from creditline.local.stack import LocalStack
 from tests.e2e.deployment import Deployment, reference_deployment
+from tests.observability.collector import Collector, running_collector
 
 PROMPT = "a red ladybug"
 _SEED = 7
@@ -38,6 +39,8 @@ class System:
     stack: LocalStack
     deployment: Deployment
     client: CreditlineClient
+    collector: Collector
+    """Receives the spans of all services."""
 
     def ledger(self) -> Ledger:
         return Ledger.open(self.stack.ledger_url)
@@ -65,7 +68,9 @@ def picture(deployment: Deployment) -> Picture:
 
 @pytest.fixture(scope="module")
 def system(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, running_collector() as collector:
+        patch.setenv("CREDITLINE_TRACES", collector.endpoint)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         for name, value in deployment.settings.items():
             patch.setenv(name, value)
         # Fewer works than a deployment scores: each audit here takes a few seconds.
@@ -80,4 +85,4 @@ def system(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> 
                 stack.gateway_target, api_key=stack.api_key, timeout_seconds=_CALL_SECONDS
             ) as client,
         ):
-            yield System(stack, deployment, client)
+            yield System(stack, deployment, client, collector)

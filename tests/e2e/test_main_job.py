@@ -36,6 +36,7 @@ from creditline.v1 import embedder_pb2
 from creditline.v1.embedder_pb2_grpc import EmbedderStub
 from generator_factory import random_generator
 from tests.e2e.conftest import Picture, System
+from tests.observability.collector import ReceivedSpan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -244,6 +245,52 @@ def _outbox_row(system: System, audit_id: str) -> tuple[str, str, str | None]:
     assert len(rows) == 1
     found: tuple[str, str, str | None] = rows[0]
     return found
+
+
+def test_an_answer_and_its_audit_are_one_trace_through_every_service(
+    system: System, picture: Picture
+) -> None:
+    trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    headers = {
+        "authorization": f"Bearer {system.stack.api_key}",
+        "traceparent": f"00-{trace}-{caller}-01",
+    }
+    with httpx.Client(
+        base_url=system.stack.gateway_url, trust_env=False, timeout=60, headers=headers
+    ) as http:
+        form = {"prompt": picture.prompt, "generator": picture.generator}
+        answer = http.post("/v1/attributions", files={"image": picture.png}, data=form).json()
+        audit = http.post("/v1/audits", json={"attribution_id": answer["attribution_id"]}).json()
+    system.client.wait_for_audit(audit["id"], timeout_seconds=_AUDIT_SECONDS)
+    spans = system.collector.spans
+
+    _until("the audit's span is received", lambda: bool(spans(trace_id=trace, service="teacher", kind=5)))
+    by_id = {span.span_id: span for span in spans(trace_id=trace)}
+    assert {
+        ("gateway", "POST /v1/attributions"),
+        *(("gateway", stage) for stage in ("check", "embed", "search", "share", "record")),
+        ("gateway", "/creditline.v1.Embedder/Embed"),
+        ("embedder", "/creditline.v1.Embedder/Embed"),
+        ("gateway", "/qdrant.Points/Query"),
+        ("gateway", "POST /v1/audits"),
+        ("gateway", "publish creditline.audit"),
+        ("teacher", "run/creditline.audit"),
+    } <= {(span.service, span.name) for span in by_id.values()}
+    assert {span.name for span in by_id.values() if span.parent_id not in by_id} == {
+        "POST /v1/attributions",
+        "POST /v1/audits",
+    }, "no span of the trace is missing"
+
+    def above(span: ReceivedSpan) -> list[str]:
+        parent = by_id.get(span.parent_id)
+        return [span.name] if parent is None else [span.name, *above(parent)]
+
+    (run,) = spans(trace_id=trace, name="run/creditline.audit")
+    assert above(run) == ["run/creditline.audit", "publish creditline.audit", "POST /v1/audits"]
+    statements = [span for span in by_id.values() if "db.statement" in span.attributes]
+    writers = {(span.service, above(span)[-1]) for span in statements if span.name.startswith("INSERT")}
+    assert writers == {("gateway", "POST /v1/attributions"), ("gateway", "POST /v1/audits")}
+    assert any(span.service == "teacher" and span.name.startswith("UPDATE") for span in statements)
 
 
 def test_the_next_answer_states_the_accuracy_that_audits_found(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from creditline.embedder.settings import EmbedderSettings
 from creditline.errors import CreditlineError
+from creditline.observability.logs import configure_logging
+from creditline.observability.tracing import tracing
 from creditline.release import open_release
 from creditline.settings import read_settings
 
@@ -31,12 +32,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(prog="python -m creditline.embedder", description="Serves a release.")
     parser.add_argument("task", nargs="?", choices=["compile"], help="only compile the towers into the cache")
     task = parser.parse_args(arguments).task
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         # Read by torch at its import: large blocks in huge pages, as eager passes else wait for page faults.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         # Torch takes seconds to import, so wrong settings and a missing release are reported before it.
         settings = read_settings(EmbedderSettings)
+        configure_logging("embedder", settings.log_format)
         if settings.tls_of_embedder is not None:
             settings.tls_of_embedder.read()
         open_release(settings.release_directory)
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] = ()) -> int:
 
         if task == "compile":
             open_model(settings)
-        else:
+            return 0
+        with tracing("embedder", settings):
             asyncio.run(serve(settings))
     except CreditlineError as error:
         print(f"creditline embedder: {error.message}", file=sys.stderr)

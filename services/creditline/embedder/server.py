@@ -28,6 +28,7 @@ from creditline.embedder.settings import EmbedderSettings
 from creditline.encoder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.errors import Conflict
 from creditline.observability.process_metrics import Build, expose_process
+from creditline.observability.tracing import grpc_server_interceptors
 from creditline.release import ENCODER, open_release
 from creditline.release.parts import towers_of
 from creditline.towers.spec import TowerSpec
@@ -126,7 +127,9 @@ class EmbedderServer:
 
     async def _serve(self, resources: contextlib.AsyncExitStack, service: EmbedderService) -> int:
         host, port = self._settings.embedder_host, self._settings.embedder_port
-        server = grpc.aio.server(options=_server_options(self._settings))
+        server = grpc.aio.server(
+            interceptors=grpc_server_interceptors(), options=_server_options(self._settings)
+        )
         health_servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         add_EmbedderServicer_to_server(service, server)

@@ -14,6 +14,7 @@ from creditline.jobs.broker import (
 )
 from creditline.jobs.celery_app import publisher_app
 from creditline.ledger import OutboxEntry
+from creditline.observability.tracing import span, trace_headers
 
 
 class Broker:
@@ -35,7 +36,15 @@ class Broker:
         """Publish a job. The task has the audit's id, so that a repeated job can be recognised."""
         self._follow()
         try:
-            self._app.send_task(entry.task, kwargs=dict(entry.payload), task_id=entry.audit_id, retry=False)
+            # The request that queued the job may have ended long ago: its trace is continued all the same.
+            with span(f"publish {entry.task}", "producer", parent=entry.trace_parent):
+                self._app.send_task(
+                    entry.task,
+                    kwargs=dict(entry.payload),
+                    task_id=entry.audit_id,
+                    headers=trace_headers(),
+                    retry=False,
+                )
         except BROKER_ERRORS as error:
             raise broker_unavailable(self._url, error) from error
 

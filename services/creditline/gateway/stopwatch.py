@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from creditline.api.answers import Timings
+from creditline.observability.tracing import span
 
 STAGES = ("check", "embed", "search", "share", "record")
 
@@ -23,7 +24,8 @@ class Stopwatch:
         """Add the duration of the block to the stage, also when the block fails."""
         started = time.perf_counter()
         try:
-            yield
+            with span(name):
+                yield
         finally:
             self._seconds[name] += time.perf_counter() - started
 

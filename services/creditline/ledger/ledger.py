@@ -76,6 +76,7 @@ from creditline.ledger.withdrawals import (
     withdrawn_by_another,
     withdrawn_members,
 )
+from creditline.observability.tracing import trace_parent
 
 # A published job that no worker has taken for this long counts as lost and is published again.
 _REPUBLISH_AFTER_SECONDS = 300.0
@@ -314,7 +315,13 @@ class Ledger:
         if publish:
             payload = json.dumps({"attribution_id": attribution_id})
             connection.execute(
-                insert(outbox).values(audit_id=audit_id, task=AUDIT_TASK, payload=payload, created=now)
+                insert(outbox).values(
+                    audit_id=audit_id,
+                    task=AUDIT_TASK,
+                    payload=payload,
+                    created=now,
+                    trace_parent=trace_parent(),
+                )
             )
         return Audit(audit_id, attribution_id, AuditState.QUEUED, now, None, None, None, None, None, None)
 
@@ -469,7 +476,10 @@ class Ledger:
         )
         with self._store.transaction() as connection:
             rows = connection.execute(waiting).all()
-        return tuple(OutboxEntry(row.id, row.audit_id, row.task, json.loads(row.payload)) for row in rows)
+        return tuple(
+            OutboxEntry(row.id, row.audit_id, row.task, json.loads(row.payload), row.trace_parent)
+            for row in rows
+        )
 
     def mark_published(self, entry_ids: Collection[int]) -> None:
         """Record that jobs were handed to the broker."""

@@ -118,6 +118,8 @@ class OutboxEntry:
     """Name of the Celery task."""
     payload: Mapping[str, Any]
     """Keyword arguments of the task."""
+    trace_parent: str = ""
+    """W3C `traceparent` of the request that queued it; empty where it was not traced."""
 
 
 @dataclass(frozen=True)

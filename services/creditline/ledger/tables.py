@@ -23,6 +23,7 @@ from sqlalchemy import (
 _ID_LENGTH = 32
 _HASH_LENGTH = 64
 _KEY_ID_LENGTH = 16
+_TRACE_PARENT_LENGTH = 55
 MOST_SUBJECT_CHARACTERS = 500
 # A name or an id, and whether it is one or the other.
 MOST_PERSON_CHARACTERS = MOST_SUBJECT_CHARACTERS + 10
@@ -120,6 +121,7 @@ outbox = Table(
     Column("payload", Text, nullable=False),
     Column("created", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
+    Column("trace_parent", String(_TRACE_PARENT_LENGTH), nullable=False, server_default=""),
     Index("outbox_by_publication", "published_at"),
 )
 

@@ -145,6 +145,17 @@ class LocalStack:
         return self._started_plan.ledger_url
 
     @property
+    def metrics_addresses(self) -> dict[str, str]:
+        """host:port of the metrics of gateway, embedder and teacher, of those that run, by service."""
+        ports = self._started_plan.ports
+        addresses = {
+            "gateway": ports.gateway_http,
+            "embedder": ports.embedder_metrics,
+            "teacher": ports.teacher_metrics,
+        }
+        return {name: f"{LOOPBACK}:{port}" for name, port in addresses.items() if name in self._services}
+
+    @property
     def api_key(self) -> str:
         """An API key that the gateway accepts."""
         return self._started_plan.api_key.split(",")[0].strip()

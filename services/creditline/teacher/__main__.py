@@ -9,20 +9,25 @@ from typing import NoReturn
 
 from creditline.errors import CreditlineError
 from creditline.jobs.broker import ping_broker
+from creditline.observability.logs import configure_logging
+from creditline.observability.tracing import trace_tasks, tracing
 from creditline.settings import read_settings
 from creditline.teacher.settings import TeacherSettings
 
 
 def main() -> int:
     """Run a worker until it is stopped; returns its exit status, or 2 if it could not start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         # Checked before the import of torch, which takes seconds.
-        ping_broker(read_settings(TeacherSettings).broker_url)
-        from creditline.teacher.app import app, settings
-        from creditline.teacher.worker import serve
+        settings = read_settings(TeacherSettings)
+        configure_logging("teacher", settings.log_format)
+        ping_broker(settings.broker_url)
+        with tracing("teacher", settings):
+            from creditline.teacher.app import app
+            from creditline.teacher.worker import serve
 
-        return serve(app, settings)
+            trace_tasks()
+            return serve(app, settings)
     except CreditlineError as error:
         print(f"creditline teacher: {error.message}", file=sys.stderr)
         return 2

@@ -32,6 +32,8 @@ from creditline.gateway.transport.problems import (
 )
 from creditline.gateway.transport.request_ids import REQUEST_ID, current_request_id, request_id_of
 from creditline.gateway.transport.routes import PROTECTED_PREFIX
+from creditline.observability.logs import log_request
+from creditline.observability.tracing import TRACE_PARENT, describe_http, http_server_span
 from creditline.pictures.queries import MOST_BYTES
 
 TIMEOUT_HEADER = "X-Request-Timeout"
@@ -94,6 +96,14 @@ class HttpFront:
             return
         exchange = _Exchange(scope, send)
         current_request_id.set(exchange.request_id)
+        if not exchange.is_protected:
+            await self._answer_and_count(exchange, receive)
+            return
+        with http_server_span(exchange.trace_parent) as span:
+            await self._answer_and_count(exchange, receive)
+            describe_http(span, exchange.label, exchange.status)
+
+    async def _answer_and_count(self, exchange: _Exchange, receive: Receive) -> None:
         self._requests += 1
         try:
             await self._answer(exchange, receive)
@@ -135,7 +145,7 @@ class HttpFront:
         headers = Headers(scope=scope)
         _check_head(scope)
         # Probes and metrics are answered whatever the load.
-        if scope["path"].startswith(PROTECTED_PREFIX):
+        if _is_protected(scope):
             self._refuse_beyond_capacity()
             given = headers.getlist("authorization")
             current_caller.set(await self._access.authenticate(given, address=_address(scope)))
@@ -155,11 +165,19 @@ class HttpFront:
         refusal = exchange.refusal or _REFUSALS.get(exchange.status)
         if refusal is None and "route" not in exchange.scope:
             refusal = "not_found"
+        seconds = time.perf_counter() - exchange.started
         if refusal is not None:
             self._metrics.refused("http", refusal)
         else:
-            seconds = time.perf_counter() - exchange.started
             self._metrics.observe_request("http", exchange.label, str(exchange.status), seconds)
+        if exchange.is_protected:
+            log_request(
+                exchange.label,
+                protocol="http",
+                outcome=str(exchange.status),
+                refusal=refusal or "",
+                seconds=round(seconds, 6),
+            )
 
 
 class _Exchange:
@@ -176,7 +194,10 @@ class _Exchange:
         if scope["method"] == "HEAD":
             # The server sends no body in answer to HEAD.
             self.scope["method"] = "GET"
-        self.request_id = request_id_of(Headers(scope=scope).getlist(REQUEST_ID))
+        headers = Headers(scope=scope)
+        self.request_id = request_id_of(headers.getlist(REQUEST_ID))
+        self.trace_parent = headers.get(TRACE_PARENT, "")
+        self.is_protected = _is_protected(scope)
         self.status = GONE
         self.refusal: str | None = None
         self.sent = False
@@ -227,6 +248,11 @@ def problem_response(error: CreditlineError) -> JSONResponse:
         headers=problem_headers(error),
         media_type=PROBLEM_TYPE,
     )
+
+
+def _is_protected(scope: Scope) -> bool:
+    """Whether a request needs a key: probes and scrapes do not, and are not traced or logged either."""
+    return bool(scope["path"].startswith(PROTECTED_PREFIX))
 
 
 def _check_head(scope: Scope) -> None:

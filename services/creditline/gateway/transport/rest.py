@@ -135,6 +135,8 @@ def _app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        # FastAPI's own traces hold paths and queries; the front makes the gateway's.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.router.route_class = ApiRoute
     return app

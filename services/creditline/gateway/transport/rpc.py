@@ -27,6 +27,7 @@ from creditline.gateway.transport.rpc_health import SERVICES, FollowedHealth
 from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
+from creditline.observability.tracing import grpc_server_interceptors
 from creditline.v1 import (
     attribution_pb2,
     attribution_pb2_grpc,
@@ -260,7 +261,7 @@ class RpcServer:
         self, use_cases: UseCases, access: Authenticator, metrics: GatewayMetrics, limits: Limits
     ) -> None:
         front = Front(access, use_cases.admission, use_cases.marks, metrics, limits)
-        self._server = grpc.aio.server(interceptors=(front,), options=_OPTIONS)
+        self._server = grpc.aio.server(interceptors=(*grpc_server_interceptors(), front), options=_OPTIONS)
         servicer = health.aio.HealthServicer()
         self._health = FollowedHealth(servicer, use_cases.readiness)
         attribution_pb2_grpc.add_AttributionServicer_to_server(AttributionServicer(use_cases), self._server)

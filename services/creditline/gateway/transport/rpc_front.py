@@ -31,6 +31,7 @@ from creditline.gateway.transport.problems import (
     retry_after_seconds,
 )
 from creditline.gateway.transport.request_ids import REQUEST_ID, current_request_id, request_id_of
+from creditline.observability.logs import log_request
 
 METHOD_PREFIX = "/creditline.v1."
 # Calls that wait for an answer: refused at once if that would come too late.
@@ -194,7 +195,9 @@ class Front(grpc.aio.ServerInterceptor):
             _log.exception("%s failed (request %s)", method, request_id)
             await context.abort(code, INTERNAL_MESSAGE, ((REQUEST_ID, request_id),))
         finally:
-            self._metrics.observe_request("grpc", method, code.name, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.observe_request("grpc", method, code.name, seconds)
+            log_request(method, protocol="grpc", outcome=code.name, refusal="", seconds=round(seconds, 6))
 
     async def _authenticate(self, context: Any) -> None:
         given = _metadata(context, "authorization")
@@ -218,7 +221,10 @@ class Front(grpc.aio.ServerInterceptor):
         try:
             yield
         except CreditlineError as error:
-            self._metrics.refused("grpc", refusal_of(error))
+            refusal = refusal_of(error)
+            self._metrics.refused("grpc", refusal)
+            outcome = problem_of(error).grpc_status.name
+            log_request("other", protocol="grpc", outcome=outcome, refusal=refusal)
             await _abort(context, error, request_id)
 
 

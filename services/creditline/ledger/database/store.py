@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from creditline.credentials.secret_files import followed_secret
 from creditline.errors import InvalidInput, Unavailable
+from creditline.observability.tracing import traced_engine
 from creditline.retries import RetryPolicy
 from creditline.settings import user_state_directory
 
@@ -99,7 +100,7 @@ class Store:
             InvalidInput: The URL does not name a database that can hold a ledger.
             Unavailable: The database does not answer.
         """
-        store = cls(_engine(_parsed(url), limits or StoreLimits()))
+        store = cls(traced_engine(_engine(_parsed(url), limits or StoreLimits())))
         try:
             with store._upgrading() as connection:
                 _upgrade(connection)

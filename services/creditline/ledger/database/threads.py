@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -96,7 +97,8 @@ class _Lane:
                 retry_after_seconds=_RETRY_SECONDS,
             )
         self._count(1)
-        future = self._threads.submit(call)
+        # In the caller's context: what is done belongs to its trace.
+        future = self._threads.submit(contextvars.copy_context().run, call)
         future.add_done_callback(lambda _: self._count(-1))
         return future
 
