@@ -3,7 +3,7 @@
 #   make test            the tests                                   (TESTS=tests/cli make test)
 #   make test-heavy      the long cases of kinds that make test has the core of (a quarter of an hour)
 #   make check-images    the wheel in an environment for each image, started (needs the package index)
-#   make test-system     the tests that need the system's packages   (apt-get install postgresql)
+#   make test-system     the tests that need the system's packages   (apt-get install postgresql prometheus)
 #   make check           format, lint, types, layers, protos, tests
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -146,6 +146,11 @@ LOAD = keyless decoding overload swaps soak
 load: $(INSTALLED)
 	@set -e; for part in $(LOAD); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.load.$$part; done
 	@$(MAKE) --no-print-directory results
+
+# A load run with a real Prometheus (four minutes; apt-get install prometheus), whose dashboard is drawn into one picture.
+.PHONY: dashboard-picture
+dashboard-picture: $(INSTALLED)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.load.dashboard
 
 # The API under random input (ten minutes); fills api-fuzz.json.
 FUZZ = mutated_input

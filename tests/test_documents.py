@@ -20,7 +20,7 @@ _PACKAGE = _ROOT / "services" / "creditline"
 _DOCUMENTS = [
     _ROOT / "README.md",
     _ROOT / "CONTRIBUTING.md",
-    _ROOT / "deploy" / "threat-model.md",
+    *sorted((_ROOT / "deploy").rglob("*.md")),
     *sorted(_PACKAGE.rglob("README.md")),
     *sorted((_ROOT / "tests").rglob("README.md")),
 ]

@@ -18,8 +18,8 @@ def stages() -> dict[str, str]:
 
 
 def extra_of(image: str) -> str:
-    """The extra that the Dockerfile installs into an image."""
-    found = re.findall(r'"\.\[(\w+)\]"', stages()[f"build-{image}"])
+    """The extra of the service that the Dockerfile installs into an image, beside `traces`."""
+    found = re.findall(r'"\.\[(\w+),traces\]"', stages()[f"build-{image}"])
     assert len(found) == 1, f"build-{image} installs {found}"
     return str(found[0])
 

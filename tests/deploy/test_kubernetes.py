@@ -216,6 +216,17 @@ def test_compose_with_tls_mounts_what_its_variables_name() -> None:
             assert path.rpartition("/")[0] in mounted
 
 
+def test_prometheus_finds_the_metrics_of_every_service_of_ours(base: list[Manifest]) -> None:
+    deployments = of_kind(base, "Deployment")
+    for name in OURS:
+        annotations = deployments[name]["spec"]["template"]["metadata"]["annotations"]
+        ports = {port["name"]: str(port["containerPort"]) for port in container(base, name)["ports"]}
+        assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": ports["metrics"]}
+        assert ports["metrics"] == environment(base, name, SECRETS)[f"CREDITLINE_{name}_METRICS_PORT".upper()]
+    public = of_kind(base, "Service")["gateway"]["spec"]["ports"]
+    assert "metrics" not in {port["targetPort"] for port in public}
+
+
 def test_every_selected_pod_exists_and_every_service_port_is_open(base: list[Manifest]) -> None:
     pods = {name: spec["containers"][0] for name, spec in pod_specs(base)}
     for name, service in of_kind(base, "Service").items():
