@@ -124,6 +124,33 @@ def test_a_call_that_its_caller_cancels_ends_on_the_server() -> None:
     assert _mended(b"wait").server_cancelled
 
 
+def test_a_handler_that_writes_its_answers_itself_is_recorded() -> None:
+    async def write(_messages: Any, context: Any) -> None:
+        await context.read()
+        await context.write(b"first")
+        await context.write(b"second")
+
+    class Writing(grpc.GenericRpcHandler):
+        def service(self, _details: Any) -> Any:
+            return grpc.stream_stream_rpc_method_handler(write)
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    async def call() -> list[bytes]:
+        server = grpc.aio.server(interceptors=(ServerTracing(provider.get_tracer("test")),))
+        server.add_generic_rpc_handlers((Writing(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            answers = [answer async for answer in channel.stream_stream(_METHOD)(iter([b"message"]))]
+        await server.stop(None)
+        return answers
+
+    assert asyncio.run(call()) == [b"first", b"second"]
+    assert [span.name for span in exporter.get_finished_spans()] == [_METHOD]
+
+
 def test_the_instrumentation_still_needs_to_be_mended() -> None:
     def plain(message: bytes) -> Outcome:
         return _outcome(

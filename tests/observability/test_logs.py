@@ -16,6 +16,8 @@ import pytest
 from creditline.errors import InvalidInput
 from creditline.observability.settings import ObservedSettings
 from creditline.observability.tracing import span, trace_headers, tracing
+from creditline.v1.attribution_pb2 import AttributeRequest
+from creditline.v1.attribution_pb2_grpc import AttributionStub
 from creditline.v1.catalog_pb2 import GetWorkRequest
 from creditline.v1.catalog_pb2_grpc import CatalogStub
 from tests.benchmarks.load.gateway_process import API_KEY, GatewayProcess, gateway_process
@@ -62,6 +64,9 @@ def _send_requests(gateway: GatewayProcess) -> None:
     metadata = (("authorization", f"Bearer {API_KEY}"),)
     with grpc.insecure_channel(gateway.target) as channel, pytest.raises(grpc.RpcError, match="NOT_FOUND"):
         CatalogStub(channel).GetWork(GetWorkRequest(id="no-such-work"), metadata=metadata, timeout=30)
+    asked = AttributeRequest(image=b"no picture", prompt=_PROMPT)
+    with grpc.insecure_channel(gateway.target) as channel, pytest.raises(grpc.RpcError, match="INVALID_ARG"):
+        AttributionStub(channel).Attribute(asked, metadata=metadata, timeout=30)
 
 
 def _lines(directory: Path) -> list[dict[str, object]]:
@@ -95,7 +100,7 @@ def test_a_refused_request_is_a_line_with_the_reason(gateway: GatewayProcess, di
 def test_neither_log_nor_trace_holds_prompts_or_keys(
     gateway: GatewayProcess, directory: Path, collector: Collector
 ) -> None:
-    wait_until(lambda: len(collector.spans(kind=2)) >= 3, "the requests' spans are exported")
+    wait_until(lambda: len(collector.spans(kind=2)) >= 4, "the requests' spans are exported")
     for text in ((directory / "gateway.log").read_text(), repr(collector.spans())):
         assert "attributions" in text
         assert _PROMPT not in text
@@ -105,18 +110,20 @@ def test_neither_log_nor_trace_holds_prompts_or_keys(
 def test_the_spans_of_both_faces_have_the_outcome_and_the_callers_trace(
     gateway: GatewayProcess, collector: Collector
 ) -> None:
-    wait_until(lambda: len(collector.spans(kind=2)) >= 3, "the requests' spans are exported")
+    wait_until(lambda: len(collector.spans(kind=2)) >= 4, "the requests' spans are exported")
     (posted,) = collector.spans(name="POST /v1/attributions")
     assert posted.trace_id == _PARENT.split("-")[1]
     assert posted.attributes["http.response.status_code"] == 400
     (called,) = collector.spans(name="/creditline.v1.Catalog/GetWork")
     assert called.attributes["rpc.grpc.status_code"] == 5
+    (attributed,) = collector.spans(name="/creditline.v1.Attribution/Attribute")
+    assert attributed.attributes["rpc.grpc.status_code"] == 3
     checks = {span.parent_id for span in collector.spans(name="check")}
-    assert checks == {posted.span_id}
+    assert checks == {posted.span_id, attributed.span_id}
 
 
 def test_the_framework_makes_no_spans_of_its_own(gateway: GatewayProcess, collector: Collector) -> None:
-    wait_until(lambda: len(collector.spans(kind=2)) >= 3, "the requests' spans are exported")
+    wait_until(lambda: len(collector.spans(kind=2)) >= 4, "the requests' spans are exported")
     assert [span.name for span in collector.spans() if "url.path" in span.attributes] == []
     assert [span.name for span in collector.spans() if span.name.startswith("fastapi")] == []
 

@@ -3,6 +3,7 @@
 - A call that its caller cancels would go on until its deadline, because the client's interceptor, which waits
   for it, takes the cancellation; that span would never end.
 - On the server a cancelled call would have the status OK, and so would one that failed without a status.
+- A streamed call whose handler writes its answers itself would fail: answers are taken from a generator only.
 - Every call that a server aborts would carry the exception by which `abort` leaves the handler, twice and
   with a stack trace, even for a caller's mistake.
 """
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,6 +42,13 @@ class ServerTracing(OpenTelemetryAioServerInterceptor):
     def _intercept_aio_server_unary(self, behavior: Any, handler_call_details: Any) -> Any:
         return super()._intercept_aio_server_unary(  # type: ignore[no-untyped-call]
             _ended(behavior), handler_call_details
+        )
+
+    def _intercept_aio_server_stream(self, behavior: Any, handler_call_details: Any) -> Any:
+        if inspect.iscoroutinefunction(behavior):
+            return self._intercept_aio_server_unary(behavior, handler_call_details)
+        return super()._intercept_aio_server_stream(  # type: ignore[no-untyped-call]
+            behavior, handler_call_details
         )
 
 
