@@ -113,7 +113,7 @@ def _nothing(gateway: LonelyGateway) -> None:
 
 def _requests_that_fail(gateway: LonelyGateway) -> None:
     picture = flat_picture((64, 64))
-    assert {gateway.attribute(picture) for _ in range(5)} == {503}
+    assert {gateway.attribute(picture) for _ in range(12)} == {503}
 
 
 def _pictures_beyond_the_limit(gateway: LonelyGateway) -> None:
@@ -177,6 +177,7 @@ _OF_THE_LONELY: dict[str, Callable[[LonelyGateway], None]] = {
     "CreditlineWithdrawalsWait": _nothing,
     "CreditlineLedgerWritesWait": _a_locked_ledger,
     "CreditlineServerErrors": _requests_that_fail,
+    "CreditlineBreakerOpen": _nothing,
     "CreditlineDecodersEnd": _pictures_beyond_the_limit,
     "CreditlineFailedLogins": _requests_without_a_key,
     "CreditlineAuditsFail": _audits_that_fail,
