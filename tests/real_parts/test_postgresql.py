@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
-from creditline.errors import NotFound
-from creditline.ledger import AuditState, KeyState, Ledger, Scope, WithdrawalKind
+from creditline.errors import NotFound, Unavailable
+from creditline.ledger import AuditState, KeyState, Ledger, Scope, StoreLimits, WithdrawalKind
 from creditline.ledger.tables import metadata
 from tests.ledger.conftest import record, verdict
 
@@ -100,3 +101,35 @@ def test_an_api_key_is_made_used_rotated_and_revoked(postgres_url: str) -> None:
         assert old.expires == new.created + timedelta(days=1)
         assert new.state(new.created) is KeyState.REVOKED
         assert [key.id for key in reopened.keys.changed_after(old.version)] == [new.id]
+
+
+def test_a_writer_that_another_session_blocks_fails_in_time_and_reads_go_on(postgres_url: str) -> None:
+    holder = create_engine(postgres_url)
+    limits = StoreLimits(lock_seconds=0.3, statement_seconds=1.0)
+    with Ledger.open(postgres_url, limits=limits) as ledger, holder.connect() as session:
+        attribution_id = record(ledger)
+        # What a process does that is stuck amid a write.
+        session.execute(text("LOCK TABLE attributions IN EXCLUSIVE MODE"))
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="holds a lock"):
+            record(ledger)
+        assert time.monotonic() - began < 5.0
+        assert ledger.attribution(attribution_id).id == attribution_id
+        with pytest.raises(Unavailable, match="statement timeout"), ledger._store.transaction() as connection:
+            connection.execute(text("SELECT pg_sleep(5)"))
+        session.rollback()
+        record(ledger)
+    holder.dispose()
+
+
+def test_an_answer_that_was_not_delivered_counts_nowhere(postgres_url: str) -> None:
+    with Ledger.open(postgres_url) as ledger:
+        audit = ledger.submit_audit(record(ledger, release="undelivered"))
+        assert ledger.acquire_audit(audit.id, "worker", 60)
+        ledger.finish_audit(audit.id, verdict(0.5))
+        assert ledger.accuracy("undelivered").audits == 1
+        assert ledger.mark_undelivered([audit.attribution_id]) == 1
+        assert ledger.accuracy("undelivered").audits == 0
+        ledger.mark_delivered(audit.attribution_id)
+        assert ledger.accuracy("undelivered").audits == 1
+        assert ledger.verify_chain().intact
