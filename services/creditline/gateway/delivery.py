@@ -17,6 +17,8 @@ from creditline.ledger import Ledger
 from creditline.retries import RetryPolicy
 
 _RETRIES = RetryPolicy(initial_delay_seconds=0.5, max_delay_seconds=30.0)
+# A stop must not wait for a ledger that is stuck.
+_FINISH_SECONDS = 4.0
 _log = logging.getLogger(__name__)
 
 
@@ -87,15 +89,13 @@ class DeliveryMarks:
     async def finish(self) -> None:
         """Write what waits before a stop, once all answers that are being recorded are."""
         try:
-            # Writes keep their order.
-            await self._ledger.threads.write(self._ledger.ping)
-            await self.write()
-        except CreditlineError as error:
-            _log.error(
-                "these answers were not delivered, and count as served: %s (%s)",
-                ", ".join(sorted(self._lost)),
-                error.message,
-            )
+            async with asyncio.timeout(_FINISH_SECONDS):
+                # Writes keep their order.
+                await self._ledger.threads.write(self._ledger.ping)
+                await self.write()
+        except (CreditlineError, TimeoutError) as error:
+            lost = ", ".join(sorted(self._lost)) or "none that are known"
+            _log.error("the ledger cannot be written (%s); answers that count undelivered: %s", error, lost)
 
 
 class Delivery:

@@ -110,7 +110,6 @@ class Gateway:
         use_cases = self._open_use_cases(resources, metrics, decoders, ledger, admission, stored)
         await decoders.started()
         rpc = RpcServer(use_cases, access, metrics, self._limits)
-        resources.push_async_callback(rpc.stop, settings.stop_grace_seconds)
         own_port = settings.gateway_metrics_port is not None
         public = rest_app(use_cases, None if own_port else metrics)
         http = HttpServer(
@@ -120,7 +119,7 @@ class Gateway:
             grace_seconds=settings.stop_grace_seconds,
             tls=settings.tls_of_gateway,
         )
-        resources.push_async_callback(http.stop)
+        resources.push_async_callback(_stop_servers, rpc, http, settings.stop_grace_seconds)
         if settings.gateway_metrics_port is not None:
             self.metrics_port = await self._serve_metrics(
                 resources, settings.gateway_metrics_port, operator_app(use_cases, metrics)
@@ -261,6 +260,11 @@ class Gateway:
 
 def _build(release: Release, settings: GatewaySettings) -> Build:
     return Build("gateway", settings.commit, release.name, release.files[ENCODER])
+
+
+async def _stop_servers(rpc: RpcServer, http: HttpServer, grace_seconds: float) -> None:
+    """Let running requests of both faces finish within one grace."""
+    await asyncio.gather(rpc.stop(grace_seconds), http.stop())
 
 
 def _open_marks(
