@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from creditline.api import answers
+from creditline.api import answers, pages
 from creditline.api.attributions import attribution_message, read_attribution, read_recorded, recorded_message
 from creditline.api.audits import (
     audit_message,
@@ -66,6 +66,10 @@ _ROUND_TRIPS: dict[type[Any], Callable[[Any], Any]] = {
     answers.MergeStatus: lambda answer: read_merge_status(merge_status_message(answer)),
     answers.AuditAnswer: lambda answer: read_audit(audit_message(answer)),
     answers.Verdict: lambda answer: read_verdict(verdict_message(answer)),
+    pages.AttributionPage: lambda page: pages.read_attribution_page(pages.attribution_page_message(page)),
+    pages.AuditPage: lambda page: pages.read_audit_page(pages.audit_page_message(page)),
+    pages.WorkPage: lambda page: pages.read_work_page(pages.work_page_message(page)),
+    pages.ContributorPage: lambda page: pages.read_contributor_page(pages.contributor_page_message(page)),
 }
 
 
@@ -98,6 +102,8 @@ _MESSAGES: tuple[tuple[type[Any], Callable[[Any], Message]], ...] = (
     (answers.WorkAnswer, lambda answer: work_message(answer, b"webp")),
     (answers.WithdrawalStatus, withdrawal_status_message),
     (answers.AuditAnswer, audit_message),
+    (pages.AttributionPage, pages.attribution_page_message),
+    (pages.ContributorPage, pages.contributor_page_message),
 )
 
 

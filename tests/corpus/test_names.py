@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from creditline.corpus.names import display_name, name_key
+from creditline.corpus.names import VISIBLE, display_name, name_key
 from tests.corpus.look_alike_table import script, table_text
 from tests.corpus.spellings import DISTINCT, ONE_NAME
 
@@ -95,3 +98,13 @@ def test_no_two_letters_of_one_script_have_one_key() -> None:
     for name in scripts:
         own = [char for char in small if script(char) == name]
         assert len({name_key(char) for char in own}) == len(own) > 10
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")))
+def test_the_pattern_of_contracts_finds_a_character_wherever_something_can_be_seen(text: str) -> None:
+    assert bool(re.search(VISIBLE, text)) == bool(display_name(text))
+
+
+def test_the_pattern_of_contracts_agrees_about_every_single_character() -> None:
+    characters = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    assert [each for each in characters if bool(re.search(VISIBLE, each)) != bool(display_name(each))] == []

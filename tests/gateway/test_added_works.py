@@ -117,6 +117,22 @@ def test_works_that_no_statement_covers_are_owed_nothing(place: Place, count: in
     assert {answer.corpus_works for answer in answers} == {works}
 
 
+def test_added_works_are_listed_after_those_of_the_corpus(place: Place) -> None:
+    added = [replace(each, trained_on=(_FINE_TUNED,)) for each in _added(7, place.served)]
+    place.index.upsert(place.served.release.collection, added)
+    place.record(AdditionKind.STATED, _FINE_TUNED)
+    ids: list[str] = []
+    token = ""
+    with place.gateway.http() as http:
+        while not ids or token:
+            page = http.get("/v1/works", params={"page_size": 3, "page_token": token}).json()
+            ids += [each["id"] for each in page["works"]]
+            token = page["next_page_token"]
+    own = sorted(place.served.corpus.ids)
+    assert ids[: len(own)] == own
+    assert sorted(ids[len(own) :]) == sorted(each.work_id for each in added)
+
+
 @pytest.mark.parametrize("count", [1, 200])
 def test_works_under_a_statement_are_owed_by_the_pictures_of_its_generator_only(
     place: Place, count: int

@@ -155,9 +155,9 @@ def test_consent_outside_its_words_is_refused_by_name() -> None:
         WorkFilter(consent=("training: no",))
 
 
-def test_an_empty_time_span_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="from 5 until 5"):
-        WorkFilter(since=5, until=5)
+@pytest.mark.parametrize("until", [100_000, 5])
+def test_no_work_passes_an_empty_time_span(search: Search, until: int) -> None:
+    assert search(_QUERIES[:1], 20, where=WorkFilter(since=100_000, until=until)) == [[]]
 
 
 def test_with_detailed_only_the_best_hits_have_their_payload(search: Search) -> None:

@@ -56,7 +56,16 @@ def error_metadata(error: errors.CreditlineError) -> tuple[tuple[str, str], ...]
 def status_details(
     error: errors.CreditlineError, code: int, *, request_id: str, retry_after_seconds: float | None
 ) -> bytes:
-    """The error as a serialized `google.rpc.Status`, the value of `STATUS_KEY`.
+    """The error as a serialized `google.rpc.Status`, the value of `STATUS_KEY`; see `status_message`."""
+    return status_message(
+        error, code, request_id=request_id, retry_after_seconds=retry_after_seconds
+    ).SerializeToString()
+
+
+def status_message(
+    error: errors.CreditlineError, code: int, *, request_id: str, retry_after_seconds: float | None
+) -> Status:
+    """The error as a `google.rpc.Status`.
 
     Its details are an ErrorInfo (reason: the error's class, as in `NOT_FOUND`), a BadRequest where the
     request's field was invalid, a RetryInfo where a retry can help, and a RequestInfo.
@@ -70,7 +79,7 @@ def status_details(
     status = Status(code=code, message=error.message)
     for detail in _details(error, request_id, retry_after_seconds):
         status.details.add().Pack(detail)
-    return status.SerializeToString()
+    return status
 
 
 def _details(
@@ -78,7 +87,7 @@ def _details(
 ) -> Iterator[Message]:
     named = {"field": error.field, "service": getattr(error, "service", None)}
     yield ErrorInfo(
-        reason=_reason(error),
+        reason=_reason(type(error)),
         domain=ERROR_DOMAIN,
         metadata={key: value for key, value in named.items() if value},
     )
@@ -92,8 +101,11 @@ def _details(
     yield RequestInfo(request_id=request_id)
 
 
-def _reason(error: errors.CreditlineError) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+def _reason(kind: type[errors.CreditlineError]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).upper()
+
+
+_BY_REASON = {_reason(kind): kind for kind in ERRORS.values()}
 
 
 def read_retry_seconds(status_details: bytes) -> float | None:
@@ -107,6 +119,21 @@ def read_retry_seconds(status_details: bytes) -> float | None:
         if detail.Unpack(retry):
             return retry.retry_delay.ToNanoseconds() / 1e9
     return None
+
+
+def read_status(status: Status) -> errors.CreditlineError:
+    """Rebuild the error that `status_message` was given, such as that of one request of several."""
+    info, retry = ErrorInfo(), RetryInfo()
+    seconds = None
+    for detail in status.details:
+        if detail.Unpack(retry):
+            seconds = retry.retry_delay.ToNanoseconds() / 1e9
+        detail.Unpack(info)
+    field, service = info.metadata.get("field") or None, info.metadata.get("service")
+    if service:
+        return errors.Unavailable(status.message, service=service, field=field, retry_after_seconds=seconds)
+    kind = _BY_REASON.get(info.reason, errors.CreditlineError)
+    return kind(status.message, field=field, retry_after_seconds=seconds)
 
 
 def read_error(metadata: Mapping[str, str | bytes], message: str) -> errors.CreditlineError | None:

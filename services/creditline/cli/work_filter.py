@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from creditline.errors import InvalidInput
+
 if TYPE_CHECKING:
     from creditline.api.answers import WorkFilter
 
@@ -48,9 +50,14 @@ def work_filter(
     until: datetime | None,
     consent: list[str] | None,
 ) -> WorkFilter | None:
-    """The filter that the options give; None where none is given."""
+    """The filter that the options give; None where none is given. Raises InvalidInput for an empty span."""
     from creditline.api.answers import WorkFilter
 
+    if since is not None and until is not None and since >= until:
+        raise InvalidInput(
+            f"no date lies between --since {since:%Y-%m-%d} and --until {until:%Y-%m-%d}; give a later one",
+            field="until",
+        )
     works = WorkFilter(
         contributors=tuple(contributors or ()),
         contributor_ids=tuple(contributor_ids or ()),

@@ -46,6 +46,14 @@ _MARKS = {ord(variant): mark for mark, variants in _SAME_MARKS.items() for varia
 _DOT_ABOVE = re.compile("(?<=[ij])\u0307")
 
 
+VISIBLE = (
+    "[^\\u0000-\\u0020\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f\\u2000-\\u200f"
+    "\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Pattern of a character that can be seen, for contracts: `display_name` of a text is empty without one."""
+
+
 def display_name(text: str) -> str:
     """The form of a name that is stored and shown: as it was written, without what nobody can see.
 

@@ -111,6 +111,10 @@ class Delivery:
         self._repeated: list[str] = []
         self._ended = False
 
+    def part(self) -> Delivery:
+        """The delivery of one answer of several that are sent one by one; it has an end of its own."""
+        return Delivery(self._marks)
+
     def recorded(self, attribution_id: str) -> None:
         """An answer was recorded; the request may have ended meanwhile."""
         if self._ended:

@@ -236,7 +236,7 @@ class Gateway:
             audits=Audits(ledger, publisher.wake),
             releases=releases,
             withdrawals=Withdrawals(ledger, register, enforcer, catalog, subjects),
-            contributors=Contributors(ledger, register, enforcer, subjects),
+            contributors=Contributors(ledger, register, enforcer, subjects, catalog),
             readiness=readiness,
             admission=admission,
             marks=_open_marks(resources, ledger, metrics),

@@ -9,7 +9,6 @@ from qdrant_client import grpc as qdrant
 
 from creditline.corpus.identity import key_of_id, key_of_name
 from creditline.corpus.names import display_name
-from creditline.errors import InvalidInput
 from creditline.index.consent import CONSENT, check_terms, consent_conditions
 
 # Keys of the people of a work, see `creditline.corpus.identity`.
@@ -45,11 +44,6 @@ class WorkFilter:
 
     def __post_init__(self) -> None:
         check_terms(self.consent)
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise InvalidInput(
-                f"the time span from {self.since} until {self.until} is empty; `until` must be after `since`",
-                field="until",
-            )
 
     @property
     def narrows(self) -> bool:

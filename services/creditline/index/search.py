@@ -481,6 +481,40 @@ class WorkSearch:
             answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
         return answer.result.count
 
+    async def added_after(
+        self, collection: str, point: str, limit: int, *, deadline_seconds: float = _HEALTH_SECONDS
+    ) -> tuple[list[Hit], bool]:
+        """Works that were added to a release, in the order of their point ids, each with score 0.
+
+        Args:
+            collection: Name of a collection or an alias.
+            point: Point id after which to read; empty: from the first.
+            limit: Largest number of works.
+            deadline_seconds: Time limit of the call.
+
+        Returns:
+            The works, and whether there are more.
+
+        Raises:
+            NotReady: The collection is missing.
+            Unavailable: Qdrant cannot be reached.
+        """
+        # The offset is the first point of the answer, and one more shows whether there are more.
+        request = qdrant.ScrollPoints(
+            collection_name=collection,
+            filter=_added_by(None),
+            limit=limit + 2,
+            with_payload=payload_fields(HIT_PAYLOAD_FIELDS),
+            with_vectors=qdrant.WithVectorsSelector(enable=False),
+        )
+        if point:
+            request.offset.uuid = point
+        with translate_errors(self._address, collection):
+            answer = await self._client.grpc_points.Scroll(request, timeout=deadline_seconds)
+        found = [each for each in answer.result if each.id.uuid != point]
+        hits = [to_hit(qdrant.ScoredPoint(id=each.id), each.payload) for each in found[:limit]]
+        return hits, len(found) > limit
+
     async def sample_added(
         self, collection: str, generator: str, limit: int, *, deadline_seconds: float
     ) -> AddedSample:

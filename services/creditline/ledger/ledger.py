@@ -39,6 +39,7 @@ from creditline.ledger.additions import (
     additions_to,
     append_addition,
 )
+from creditline.ledger.api.lists import ListedAttribution, attributions_before, audits_before
 from creditline.ledger.api.replies import KeptReply, ReplyOnce, RequestKey, keep_reply, kept_reply
 from creditline.ledger.api.undelivered import is_served, mark_delivered, mark_undelivered
 from creditline.ledger.chain import GENESIS, attribution_hash
@@ -263,6 +264,19 @@ class Ledger:
             raise _no_attribution(attribution_id)
         return _attribution_of(found)
 
+    def attributions_before(
+        self, sequence: int | None, *, limit: int, owner: str | None = None
+    ) -> tuple[ListedAttribution, ...]:
+        """Attributions before a sequence number, newest first.
+
+        Args:
+            sequence: Sequence number before which to read; None: from the newest.
+            limit: Largest number of attributions.
+            owner: Owner whose attributions count; None: all.
+        """
+        with self._store.transaction() as connection:
+            return attributions_before(connection, sequence, limit=limit, owner=owner)
+
     def verify_chain(self) -> ChainReport:
         """Recompute the hashes of all three chains, each up to its first mismatch."""
         with self._store.transaction() as connection:
@@ -352,6 +366,19 @@ class Ledger:
         """Current state of an attribution's audit; None: no audit was submitted."""
         with self._store.transaction() as connection:
             return _audit_where(connection, audits.c.attribution_id == attribution_id)
+
+    def audits_before(
+        self, last: tuple[datetime, str] | None, *, limit: int, owner: str | None = None
+    ) -> tuple[Audit, ...]:
+        """Audits before a time of creation and an id, newest first.
+
+        Args:
+            last: Time and id before which to read; None: from the newest.
+            limit: Largest number of audits.
+            owner: Owner whose attributions' audits count; None: all.
+        """
+        with self._store.transaction() as connection:
+            return tuple(map(_audit_of, audits_before(connection, last, limit=limit, owner=owner)))
 
     def acquire_audit(self, audit_id: str, worker: str, lease_seconds: float) -> bool:
         """Take a queued audit, or one whose lease has expired.
@@ -811,8 +838,10 @@ def _attribution_of(row: Row[Any]) -> StoredAttribution:
 
 def _audit_where(connection: Connection, which: ColumnElement[bool]) -> Audit | None:
     row = connection.execute(select(audits).where(which)).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _audit_of(row)
+
+
+def _audit_of(row: Row[Any]) -> Audit:
     return Audit(
         id=row.id,
         attribution_id=row.attribution_id,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from creditline.corpus.identity import NO_BEARERS, Bearers, People, PersonReference
-from creditline.errors import InvalidInput, NotFound
+from creditline.errors import Conflict, InvalidInput, NotFound
 from creditline.ledger.chain import GENESIS, merge_hash
 from creditline.ledger.records import Merge, MergeAction
 from creditline.ledger.requests import check_request
@@ -21,15 +21,15 @@ def check_merge(person: PersonReference, other: PersonReference, reason: str, re
     """Validate a request to merge two people, or to revoke that.
 
     Raises:
-        InvalidInput: A text is too long or has characters that cannot be stored, a name is empty, or both
-            are one name already.
+        InvalidInput: A text is too long or has characters that cannot be stored, or a name is empty.
+        Conflict: Both are one name already.
     """
     for field, reference in (("person", person), ("other", other)):
         if bool(reference.name) == bool(reference.id):
             raise InvalidInput(f"{field} needs either a name or an id; give one of the two", field=field)
         check_request(reference.name or reference.id, reason, requested_by, field=field)
     if person.key == other.key:
-        raise InvalidInput(
+        raise Conflict(
             f"{person.shown!r} and {other.shown!r} are one name in two spellings, which are one person"
             " anyway; give two different names or ids",
             field="other",

@@ -3,6 +3,7 @@ import datetime
 from creditline.v1 import audit_pb2 as _audit_pb2
 from creditline.v1 import release_pb2 as _release_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -230,3 +231,73 @@ class GetAttributionResponse(_message.Message):
     image: bytes
     audit: _audit_pb2.Audit
     def __init__(self, attribution: _Optional[_Union[AttributeResponse, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., image: _Optional[bytes] = ..., audit: _Optional[_Union[_audit_pb2.Audit, _Mapping]] = ...) -> None: ...
+
+class ListAttributionsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAttributionsResponse(_message.Message):
+    __slots__ = ("attributions", "next_page_token")
+    ATTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    attributions: _containers.RepeatedCompositeFieldContainer[AttributionSummary]
+    next_page_token: str
+    def __init__(self, attributions: _Optional[_Iterable[_Union[AttributionSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class AttributionSummary(_message.Message):
+    __slots__ = ("id", "created", "release", "generator", "prompt", "k")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    created: _timestamp_pb2.Timestamp
+    release: str
+    generator: str
+    prompt: str
+    k: int
+    def __init__(self, id: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., release: _Optional[str] = ..., generator: _Optional[str] = ..., prompt: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
+
+class BatchAttributeRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[AttributeRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[AttributeRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchAttributeResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[AttributeResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[AttributeResult, _Mapping]]] = ...) -> None: ...
+
+class AttributeResult(_message.Message):
+    __slots__ = ("response", "error")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    response: AttributeResponse
+    error: _status_pb2.Status
+    def __init__(self, response: _Optional[_Union[AttributeResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class StreamAttributeRequest(_message.Message):
+    __slots__ = ("id", "request")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    request: AttributeRequest
+    def __init__(self, id: _Optional[str] = ..., request: _Optional[_Union[AttributeRequest, _Mapping]] = ...) -> None: ...
+
+class StreamAttributeResponse(_message.Message):
+    __slots__ = ("id", "response", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    response: AttributeResponse
+    error: _status_pb2.Status
+    def __init__(self, id: _Optional[str] = ..., response: _Optional[_Union[AttributeResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...

@@ -44,6 +44,21 @@ class AttributionStub:
                 request_serializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionRequest.SerializeToString,
                 response_deserializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionResponse.FromString,
                 _registered_method=True)
+        self.ListAttributions = channel.unary_unary(
+                '/creditline.v1.Attribution/ListAttributions',
+                request_serializer=creditline_dot_v1_dot_attribution__pb2.ListAttributionsRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_attribution__pb2.ListAttributionsResponse.FromString,
+                _registered_method=True)
+        self.BatchAttribute = channel.unary_unary(
+                '/creditline.v1.Attribution/BatchAttribute',
+                request_serializer=creditline_dot_v1_dot_attribution__pb2.BatchAttributeRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_attribution__pb2.BatchAttributeResponse.FromString,
+                _registered_method=True)
+        self.StreamAttribute = channel.stream_stream(
+                '/creditline.v1.Attribution/StreamAttribute',
+                request_serializer=creditline_dot_v1_dot_attribution__pb2.StreamAttributeRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_attribution__pb2.StreamAttributeResponse.FromString,
+                _registered_method=True)
 
 
 class AttributionServicer:
@@ -63,6 +78,30 @@ class AttributionServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAttributions(self, request, context):
+        """The answers of the caller's owner, newest first, without their works; those of all owners for an admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchAttribute(self, request, context):
+        """Attributes several pictures at once. Each is answered, and recorded, as if it was sent alone: one that fails leaves
+        the others alone. All share the deadline of the call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamAttribute(self, request_iterator, context):
+        """Attributes pictures as they come; answers come as they are ready, in any order. The server reads on only while few
+        requests are unanswered, so a caller may send as fast as it can. Ends when the caller has sent all and all are
+        answered, or with the call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AttributionServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +114,21 @@ def add_AttributionServicer_to_server(servicer, server):
                     servicer.GetAttribution,
                     request_deserializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionRequest.FromString,
                     response_serializer=creditline_dot_v1_dot_attribution__pb2.GetAttributionResponse.SerializeToString,
+            ),
+            'ListAttributions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttributions,
+                    request_deserializer=creditline_dot_v1_dot_attribution__pb2.ListAttributionsRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_attribution__pb2.ListAttributionsResponse.SerializeToString,
+            ),
+            'BatchAttribute': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchAttribute,
+                    request_deserializer=creditline_dot_v1_dot_attribution__pb2.BatchAttributeRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_attribution__pb2.BatchAttributeResponse.SerializeToString,
+            ),
+            'StreamAttribute': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamAttribute,
+                    request_deserializer=creditline_dot_v1_dot_attribution__pb2.StreamAttributeRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_attribution__pb2.StreamAttributeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +185,87 @@ class Attribution:
             '/creditline.v1.Attribution/GetAttribution',
             creditline_dot_v1_dot_attribution__pb2.GetAttributionRequest.SerializeToString,
             creditline_dot_v1_dot_attribution__pb2.GetAttributionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttributions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/creditline.v1.Attribution/ListAttributions',
+            creditline_dot_v1_dot_attribution__pb2.ListAttributionsRequest.SerializeToString,
+            creditline_dot_v1_dot_attribution__pb2.ListAttributionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchAttribute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/creditline.v1.Attribution/BatchAttribute',
+            creditline_dot_v1_dot_attribution__pb2.BatchAttributeRequest.SerializeToString,
+            creditline_dot_v1_dot_attribution__pb2.BatchAttributeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamAttribute(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/creditline.v1.Attribution/StreamAttribute',
+            creditline_dot_v1_dot_attribution__pb2.StreamAttributeRequest.SerializeToString,
+            creditline_dot_v1_dot_attribution__pb2.StreamAttributeResponse.FromString,
             options,
             channel_credentials,
             insecure,

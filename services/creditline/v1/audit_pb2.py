@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63reditline/v1/audit.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\",\n\x12SubmitAuditRequest\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\":\n\x13SubmitAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.creditline.v1.Audit\"\x1d\n\x0fGetAuditRequest\x12\n\n\x02id\x18\x01 \x01(\t\"7\n\x10GetAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.creditline.v1.Audit\"4\n\x08\x45stimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"\xbc\x02\n\x07Verdict\x12\x12\n\nquery_rise\x18\x01 \x01(\x01\x12\'\n\x06recall\x18\x02 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12\x31\n\x10missed_influence\x18\x03 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12%\n\x04ndcg\x18\x04 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12\x31\n\x10rank_correlation\x18\x05 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12\x14\n\x0clisted_works\x18\x06 \x01(\r\x12\x15\n\rsampled_works\x18\x07 \x01(\r\x12\x0f\n\x07seconds\x18\x08 \x01(\x01\x12)\n\x05works\x18\t \x03(\x0b\x32\x1a.creditline.v1.AuditedWork\"<\n\x0b\x41uditedWork\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tinfluence\x18\x02 \x01(\x01\x12\x0e\n\x06listed\x18\x03 \x01(\x08\"\xe8\x01\n\x05\x41udit\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0e\x61ttribution_id\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.creditline.v1.AuditState\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07verdict\x18\x06 \x01(\x0b\x32\x16.creditline.v1.Verdict\x12\r\n\x05\x65rror\x18\x07 \x01(\t*\x88\x01\n\nAuditState\x12\x1b\n\x17\x41UDIT_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41UDIT_STATE_QUEUED\x10\x01\x12\x17\n\x13\x41UDIT_STATE_RUNNING\x10\x02\x12\x14\n\x10\x41UDIT_STATE_DONE\x10\x03\x12\x16\n\x12\x41UDIT_STATE_FAILED\x10\x04\x32\xab\x01\n\x06\x41udits\x12T\n\x0bSubmitAudit\x12!.creditline.v1.SubmitAuditRequest\x1a\".creditline.v1.SubmitAuditResponse\x12K\n\x08GetAudit\x12\x1e.creditline.v1.GetAuditRequest\x1a\x1f.creditline.v1.GetAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63reditline/v1/audit.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\",\n\x12SubmitAuditRequest\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\":\n\x13SubmitAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.creditline.v1.Audit\"\x1d\n\x0fGetAuditRequest\x12\n\n\x02id\x18\x01 \x01(\t\"7\n\x10GetAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.creditline.v1.Audit\":\n\x11ListAuditsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListAuditsResponse\x12$\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x14.creditline.v1.Audit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x08\x45stimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"\xbc\x02\n\x07Verdict\x12\x12\n\nquery_rise\x18\x01 \x01(\x01\x12\'\n\x06recall\x18\x02 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12\x31\n\x10missed_influence\x18\x03 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12%\n\x04ndcg\x18\x04 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12\x31\n\x10rank_correlation\x18\x05 \x01(\x0b\x32\x17.creditline.v1.Estimate\x12\x14\n\x0clisted_works\x18\x06 \x01(\r\x12\x15\n\rsampled_works\x18\x07 \x01(\r\x12\x0f\n\x07seconds\x18\x08 \x01(\x01\x12)\n\x05works\x18\t \x03(\x0b\x32\x1a.creditline.v1.AuditedWork\"<\n\x0b\x41uditedWork\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tinfluence\x18\x02 \x01(\x01\x12\x0e\n\x06listed\x18\x03 \x01(\x08\"\xe8\x01\n\x05\x41udit\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0e\x61ttribution_id\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.creditline.v1.AuditState\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07verdict\x18\x06 \x01(\x0b\x32\x16.creditline.v1.Verdict\x12\r\n\x05\x65rror\x18\x07 \x01(\t*\x88\x01\n\nAuditState\x12\x1b\n\x17\x41UDIT_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41UDIT_STATE_QUEUED\x10\x01\x12\x17\n\x13\x41UDIT_STATE_RUNNING\x10\x02\x12\x14\n\x10\x41UDIT_STATE_DONE\x10\x03\x12\x16\n\x12\x41UDIT_STATE_FAILED\x10\x04\x32\xfe\x01\n\x06\x41udits\x12T\n\x0bSubmitAudit\x12!.creditline.v1.SubmitAuditRequest\x1a\".creditline.v1.SubmitAuditResponse\x12K\n\x08GetAudit\x12\x1e.creditline.v1.GetAuditRequest\x1a\x1f.creditline.v1.GetAuditResponse\x12Q\n\nListAudits\x12 .creditline.v1.ListAuditsRequest\x1a!.creditline.v1.ListAuditsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'creditline.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDITSTATE']._serialized_start=942
-  _globals['_AUDITSTATE']._serialized_end=1078
+  _globals['_AUDITSTATE']._serialized_start=1087
+  _globals['_AUDITSTATE']._serialized_end=1223
   _globals['_SUBMITAUDITREQUEST']._serialized_start=77
   _globals['_SUBMITAUDITREQUEST']._serialized_end=121
   _globals['_SUBMITAUDITRESPONSE']._serialized_start=123
@@ -42,14 +42,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAUDITREQUEST']._serialized_end=212
   _globals['_GETAUDITRESPONSE']._serialized_start=214
   _globals['_GETAUDITRESPONSE']._serialized_end=269
-  _globals['_ESTIMATE']._serialized_start=271
-  _globals['_ESTIMATE']._serialized_end=323
-  _globals['_VERDICT']._serialized_start=326
-  _globals['_VERDICT']._serialized_end=642
-  _globals['_AUDITEDWORK']._serialized_start=644
-  _globals['_AUDITEDWORK']._serialized_end=704
-  _globals['_AUDIT']._serialized_start=707
-  _globals['_AUDIT']._serialized_end=939
-  _globals['_AUDITS']._serialized_start=1081
-  _globals['_AUDITS']._serialized_end=1252
+  _globals['_LISTAUDITSREQUEST']._serialized_start=271
+  _globals['_LISTAUDITSREQUEST']._serialized_end=329
+  _globals['_LISTAUDITSRESPONSE']._serialized_start=331
+  _globals['_LISTAUDITSRESPONSE']._serialized_end=414
+  _globals['_ESTIMATE']._serialized_start=416
+  _globals['_ESTIMATE']._serialized_end=468
+  _globals['_VERDICT']._serialized_start=471
+  _globals['_VERDICT']._serialized_end=787
+  _globals['_AUDITEDWORK']._serialized_start=789
+  _globals['_AUDITEDWORK']._serialized_end=849
+  _globals['_AUDIT']._serialized_start=852
+  _globals['_AUDIT']._serialized_end=1084
+  _globals['_AUDITS']._serialized_start=1226
+  _globals['_AUDITS']._serialized_end=1480
 # @@protoc_insertion_point(module_scope)

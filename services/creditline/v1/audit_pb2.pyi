@@ -47,6 +47,22 @@ class GetAuditResponse(_message.Message):
     audit: Audit
     def __init__(self, audit: _Optional[_Union[Audit, _Mapping]] = ...) -> None: ...
 
+class ListAuditsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAuditsResponse(_message.Message):
+    __slots__ = ("audits", "next_page_token")
+    AUDITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    audits: _containers.RepeatedCompositeFieldContainer[Audit]
+    next_page_token: str
+    def __init__(self, audits: _Optional[_Iterable[_Union[Audit, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class Estimate(_message.Message):
     __slots__ = ("value", "low", "high")
     VALUE_FIELD_NUMBER: _ClassVar[int]

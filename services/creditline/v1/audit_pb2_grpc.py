@@ -44,6 +44,11 @@ class AuditsStub:
                 request_serializer=creditline_dot_v1_dot_audit__pb2.GetAuditRequest.SerializeToString,
                 response_deserializer=creditline_dot_v1_dot_audit__pb2.GetAuditResponse.FromString,
                 _registered_method=True)
+        self.ListAudits = channel.unary_unary(
+                '/creditline.v1.Audits/ListAudits',
+                request_serializer=creditline_dot_v1_dot_audit__pb2.ListAuditsRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_audit__pb2.ListAuditsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditsServicer:
@@ -62,6 +67,13 @@ class AuditsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAudits(self, request, context):
+        """The audits of the answers of the caller's owner, newest first; those of all owners for an admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +86,11 @@ def add_AuditsServicer_to_server(servicer, server):
                     servicer.GetAudit,
                     request_deserializer=creditline_dot_v1_dot_audit__pb2.GetAuditRequest.FromString,
                     response_serializer=creditline_dot_v1_dot_audit__pb2.GetAuditResponse.SerializeToString,
+            ),
+            'ListAudits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudits,
+                    request_deserializer=creditline_dot_v1_dot_audit__pb2.ListAuditsRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_audit__pb2.ListAuditsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +147,33 @@ class Audits:
             '/creditline.v1.Audits/GetAudit',
             creditline_dot_v1_dot_audit__pb2.GetAuditRequest.SerializeToString,
             creditline_dot_v1_dot_audit__pb2.GetAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/creditline.v1.Audits/ListAudits',
+            creditline_dot_v1_dot_audit__pb2.ListAuditsRequest.SerializeToString,
+            creditline_dot_v1_dot_audit__pb2.ListAuditsResponse.FromString,
             options,
             channel_credentials,
             insecure,

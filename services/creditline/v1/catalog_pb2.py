@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63reditline/v1/catalog.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1c\n\x0eGetWorkRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x86\x02\n\x04Work\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ption\x18\x03 \x01(\t\x12\x10\n\x08keywords\x18\x04 \x03(\t\x12\x13\n\x0b\x63ontributor\x18\x05 \x01(\t\x12\x0f\n\x07licence\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x17\n\x0f\x64uplicate_group\x18\x08 \x01(\t\x12\x11\n\tthumbnail\x18\t \x01(\x0c\x12\x11\n\twithdrawn\x18\n \x01(\x08\x12\x33\n\x0fwithdrawn_since\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ontributor_id\x18\x0c \x01(\t\"4\n\x0fGetWorkResponse\x12!\n\x04work\x18\x01 \x01(\x0b\x32\x13.creditline.v1.Work2S\n\x07\x43\x61talog\x12H\n\x07GetWork\x12\x1d.creditline.v1.GetWorkRequest\x1a\x1e.creditline.v1.GetWorkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63reditline/v1/catalog.proto\x12\rcreditline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1c\n\x0eGetWorkRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x86\x02\n\x04Work\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ption\x18\x03 \x01(\t\x12\x10\n\x08keywords\x18\x04 \x03(\t\x12\x13\n\x0b\x63ontributor\x18\x05 \x01(\t\x12\x0f\n\x07licence\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x17\n\x0f\x64uplicate_group\x18\x08 \x01(\t\x12\x11\n\tthumbnail\x18\t \x01(\x0c\x12\x11\n\twithdrawn\x18\n \x01(\x08\x12\x33\n\x0fwithdrawn_since\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ontributor_id\x18\x0c \x01(\t\"4\n\x0fGetWorkResponse\x12!\n\x04work\x18\x01 \x01(\x0b\x32\x13.creditline.v1.Work\"9\n\x10ListWorksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x11ListWorksResponse\x12\"\n\x05works\x18\x01 \x03(\x0b\x32\x13.creditline.v1.Work\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa3\x01\n\x07\x43\x61talog\x12H\n\x07GetWork\x12\x1d.creditline.v1.GetWorkRequest\x1a\x1e.creditline.v1.GetWorkResponse\x12N\n\tListWorks\x12\x1f.creditline.v1.ListWorksRequest\x1a .creditline.v1.ListWorksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORK']._serialized_end=372
   _globals['_GETWORKRESPONSE']._serialized_start=374
   _globals['_GETWORKRESPONSE']._serialized_end=426
-  _globals['_CATALOG']._serialized_start=428
-  _globals['_CATALOG']._serialized_end=511
+  _globals['_LISTWORKSREQUEST']._serialized_start=428
+  _globals['_LISTWORKSREQUEST']._serialized_end=485
+  _globals['_LISTWORKSRESPONSE']._serialized_start=487
+  _globals['_LISTWORKSRESPONSE']._serialized_end=567
+  _globals['_CATALOG']._serialized_start=570
+  _globals['_CATALOG']._serialized_end=733
 # @@protoc_insertion_point(module_scope)

@@ -48,3 +48,19 @@ class GetWorkResponse(_message.Message):
     WORK_FIELD_NUMBER: _ClassVar[int]
     work: Work
     def __init__(self, work: _Optional[_Union[Work, _Mapping]] = ...) -> None: ...
+
+class ListWorksRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListWorksResponse(_message.Message):
+    __slots__ = ("works", "next_page_token")
+    WORKS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    works: _containers.RepeatedCompositeFieldContainer[Work]
+    next_page_token: str
+    def __init__(self, works: _Optional[_Iterable[_Union[Work, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -39,6 +39,11 @@ class CatalogStub:
                 request_serializer=creditline_dot_v1_dot_catalog__pb2.GetWorkRequest.SerializeToString,
                 response_deserializer=creditline_dot_v1_dot_catalog__pb2.GetWorkResponse.FromString,
                 _registered_method=True)
+        self.ListWorks = channel.unary_unary(
+                '/creditline.v1.Catalog/ListWorks',
+                request_serializer=creditline_dot_v1_dot_catalog__pb2.ListWorksRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_catalog__pb2.ListWorksResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServicer:
@@ -51,6 +56,13 @@ class CatalogServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWorks(self, request, context):
+        """The works of the corpus by their ids, and after them the works that were added to the live build.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_CatalogServicer_to_server(servicer, server):
                     servicer.GetWork,
                     request_deserializer=creditline_dot_v1_dot_catalog__pb2.GetWorkRequest.FromString,
                     response_serializer=creditline_dot_v1_dot_catalog__pb2.GetWorkResponse.SerializeToString,
+            ),
+            'ListWorks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorks,
+                    request_deserializer=creditline_dot_v1_dot_catalog__pb2.ListWorksRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_catalog__pb2.ListWorksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class Catalog:
             '/creditline.v1.Catalog/GetWork',
             creditline_dot_v1_dot_catalog__pb2.GetWorkRequest.SerializeToString,
             creditline_dot_v1_dot_catalog__pb2.GetWorkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/creditline.v1.Catalog/ListWorks',
+            creditline_dot_v1_dot_catalog__pb2.ListWorksRequest.SerializeToString,
+            creditline_dot_v1_dot_catalog__pb2.ListWorksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -110,3 +110,33 @@ class ListMergesResponse(_message.Message):
     MERGES_FIELD_NUMBER: _ClassVar[int]
     merges: _containers.RepeatedCompositeFieldContainer[Merge]
     def __init__(self, merges: _Optional[_Iterable[_Union[Merge, _Mapping]]] = ...) -> None: ...
+
+class ListContributorsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListContributorsResponse(_message.Message):
+    __slots__ = ("contributors", "next_page_token")
+    CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    contributors: _containers.RepeatedCompositeFieldContainer[Contributor]
+    next_page_token: str
+    def __init__(self, contributors: _Optional[_Iterable[_Union[Contributor, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class Contributor(_message.Message):
+    __slots__ = ("name", "contributor_id", "works", "withdrawn", "withdrawn_since")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKS_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_SINCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    contributor_id: str
+    works: int
+    withdrawn: bool
+    withdrawn_since: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., contributor_id: _Optional[str] = ..., works: _Optional[int] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -49,6 +49,11 @@ class ContributorsStub:
                 request_serializer=creditline_dot_v1_dot_contributor__pb2.ListMergesRequest.SerializeToString,
                 response_deserializer=creditline_dot_v1_dot_contributor__pb2.ListMergesResponse.FromString,
                 _registered_method=True)
+        self.ListContributors = channel.unary_unary(
+                '/creditline.v1.Contributors/ListContributors',
+                request_serializer=creditline_dot_v1_dot_contributor__pb2.ListContributorsRequest.SerializeToString,
+                response_deserializer=creditline_dot_v1_dot_contributor__pb2.ListContributorsResponse.FromString,
+                _registered_method=True)
 
 
 class ContributorsServicer:
@@ -76,6 +81,13 @@ class ContributorsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListContributors(self, request, context):
+        """The contributors and rights holders of the corpus, each person once, in a fixed order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContributorsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -93,6 +105,11 @@ def add_ContributorsServicer_to_server(servicer, server):
                     servicer.ListMerges,
                     request_deserializer=creditline_dot_v1_dot_contributor__pb2.ListMergesRequest.FromString,
                     response_serializer=creditline_dot_v1_dot_contributor__pb2.ListMergesResponse.SerializeToString,
+            ),
+            'ListContributors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContributors,
+                    request_deserializer=creditline_dot_v1_dot_contributor__pb2.ListContributorsRequest.FromString,
+                    response_serializer=creditline_dot_v1_dot_contributor__pb2.ListContributorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -176,6 +193,33 @@ class Contributors:
             '/creditline.v1.Contributors/ListMerges',
             creditline_dot_v1_dot_contributor__pb2.ListMergesRequest.SerializeToString,
             creditline_dot_v1_dot_contributor__pb2.ListMergesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContributors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/creditline.v1.Contributors/ListContributors',
+            creditline_dot_v1_dot_contributor__pb2.ListContributorsRequest.SerializeToString,
+            creditline_dot_v1_dot_contributor__pb2.ListContributorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

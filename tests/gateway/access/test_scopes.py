@@ -43,13 +43,19 @@ _READ, _AUDIT, _WITHDRAW = Scope.READ, Scope.AUDIT, Scope.WITHDRAW
 # Scopes with which a request is not refused as not permitted; an admin's never is.
 _GRPC = {
     "Attribution/Attribute": {Scope.ATTRIBUTE},
+    "Attribution/BatchAttribute": {Scope.ATTRIBUTE},
+    "Attribution/StreamAttribute": {Scope.ATTRIBUTE},
     "Attribution/GetAttribution": {_READ},
+    "Attribution/ListAttributions": {_READ},
     "Audits/SubmitAudit": {_AUDIT},
     "Audits/GetAudit": {_READ, _AUDIT},
+    "Audits/ListAudits": {_READ, _AUDIT},
     "Catalog/GetWork": _EVERYBODY,
+    "Catalog/ListWorks": _EVERYBODY,
     "Contributors/Merge": set[Scope](),
     "Contributors/RevokeMerge": set[Scope](),
     "Contributors/ListMerges": set[Scope](),
+    "Contributors/ListContributors": _EVERYBODY,
     "Releases/GetRelease": _EVERYBODY,
     "Withdrawals/Withdraw": {_WITHDRAW},
     "Withdrawals/Revoke": {_WITHDRAW},
@@ -57,10 +63,15 @@ _GRPC = {
 }
 _HTTP = {
     "post /v1/attributions": {Scope.ATTRIBUTE},
+    "post /v1/attributions:batch": {Scope.ATTRIBUTE},
+    "get /v1/attributions": {_READ},
     "get /v1/attributions/{attribution_id}": {_READ},
     "get /v1/attributions/{attribution_id}/picture": {_READ},
     "post /v1/audits": {_AUDIT},
+    "get /v1/audits": {_READ, _AUDIT},
     "get /v1/audits/{audit_id}": {_READ, _AUDIT},
+    "get /v1/works": _EVERYBODY,
+    "get /v1/contributors": _EVERYBODY,
     "get /v1/works/{work_id}": _EVERYBODY,
     "get /v1/works/{work_id}/thumbnail": _EVERYBODY,
     "get /v1/releases/{name}": _EVERYBODY,
@@ -71,6 +82,7 @@ _HTTP = {
 }
 _BODIES: dict[str, dict[str, Any]] = {
     "post /v1/attributions": {"files": {"image": b"no picture"}, "data": {"prompt": "a kite"}},
+    "post /v1/attributions:batch": {"json": {"requests": []}},
     "post /v1/audits": {"json": {"attribution_id": "0" * 32}},
     "post /v1/contributors/merges": {"json": {"person": {"name": "a"}, "other": {"name": "b"}}},
     "post /v1/withdrawals": {"json": {"kind": "WORK", "subject": "nowhere"}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
@@ -85,5 +85,8 @@ NOBODY = Caller()
 """The caller outside requests: may do nothing."""
 ANYONE = Caller(scopes=frozenset({Scope.ADMIN}))
 """Every caller of a gateway without keys."""
+charge_attributions: ContextVar[Callable[..., Awaitable[None]]] = ContextVar("charge_attributions")
+"""Charges the key of the request that is being answered for `attributions` more pictures; see
+`Authenticator.charge`. Set by both faces."""
 current_caller: ContextVar[Caller] = ContextVar("current_caller", default=NOBODY)
 """The caller of the request that is being answered; set by both faces before the use case runs."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from creditline.errors import CreditlineError, ReceiveTimeout, RequestTooLarge, ResourceExhausted
-from creditline.gateway.access.caller import Authenticator, current_caller
+from creditline.gateway.access.caller import Authenticator, charge_attributions, current_caller
 from creditline.gateway.admission.admission import Admission
 from creditline.gateway.delivery import Delivery, DeliveryMarks, current_delivery
 from creditline.gateway.metrics import GatewayMetrics
@@ -51,7 +52,7 @@ _OPEN = {
     "GET /openapi.json": (200,),
 }
 # Requests that wait for an answer: refused at once if that would come too late.
-_ANSWERS = frozenset({("POST", "/v1/attributions")})
+_ANSWERS = {("POST", "/v1/attributions"), ("POST", "/v1/attributions:batch")}
 _log = logging.getLogger(__name__)
 
 
@@ -148,7 +149,9 @@ class HttpFront:
         if _is_protected(scope):
             self._refuse_beyond_capacity()
             given = headers.getlist("authorization")
-            current_caller.set(await self._access.authenticate(given, address=_address(scope)))
+            caller = await self._access.authenticate(given, address=_address(scope))
+            current_caller.set(caller)
+            charge_attributions.set(partial(self._access.charge, caller))
         _check_length(headers.get("content-length"))
         waits = (scope["method"], scope["path"]) in _ANSWERS
         if waits:

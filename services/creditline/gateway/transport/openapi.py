@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
 
+from creditline.api.answers import AttributionAnswer
 from creditline.gateway.transport.problems import PROBLEM_TYPE
 from creditline.gateway.transport.request_ids import REQUEST_ID
 from creditline.gateway.transport.routes import PROTECTED_PREFIX
 from creditline.gateway.transport.submissions import FORM, JSON, AttributionSubmission, PrivateSubmission
+from creditline.gateway.use_cases.calls.batch import MOST_IN_BATCH
 
 _SCHEME = "apiKey"
 _PROBLEM = "Problem"
@@ -50,6 +53,24 @@ _PROBLEM_SCHEMA = {
 }
 
 
+@dataclass(frozen=True)
+class AttributionResult:
+    """What became of one request of a batch: one of the two, the other is null."""
+
+    response: AttributionAnswer | None = None
+    """The answer."""
+    error: dict[str, Any] | None = None
+    """Why there is none."""
+
+
+@dataclass(frozen=True)
+class AttributionBatch:
+    """What became of the requests of a batch, in their order."""
+
+    results: tuple[AttributionResult, ...]
+    """The results."""
+
+
 def attribution_body() -> dict[str, Any]:
     """The request body of `POST /v1/attributions`: a form with a file, or JSON with the picture in base64.
 
@@ -59,7 +80,10 @@ def attribution_body() -> dict[str, Any]:
     as_form, as_json = dict(schema), dict(schema)
     described = {"type": "string", "description": schema["properties"]["image"]["description"]}
     as_form["properties"] = {**schema["properties"], "image": {**described, "format": "binary"}}
-    as_json["properties"] = {**schema["properties"], "image": {**described, "contentEncoding": "base64"}}
+    as_json["properties"] = {
+        **schema["properties"],
+        "image": {**described, "format": "byte", "contentEncoding": "base64"},
+    }
     bodies = {"anyOf": [as_json, _inlined(PrivateSubmission.model_json_schema())]}
     return {"required": True, "content": {FORM: {"schema": as_form}, JSON: {"schema": bodies}}}
 
@@ -70,6 +94,20 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
     named = {f"#/$defs/{name}": definition for name, definition in definitions.items()}
     properties = {name: named.get(part.get("$ref"), part) for name, part in schema["properties"].items()}
     return {**schema, "properties": properties}
+
+
+def batch_body() -> dict[str, Any]:
+    """The request body of `POST /v1/attributions:batch`."""
+    as_json = attribution_body()["content"][JSON]["schema"]
+    schema = {
+        "type": "object",
+        "properties": {
+            "requests": {"type": "array", "items": as_json, "minItems": 1, "maxItems": MOST_IN_BATCH}
+        },
+        "required": ["requests"],
+        "additionalProperties": False,
+    }
+    return {"required": True, "content": {JSON: {"schema": schema}}}
 
 
 def accepted(model: type[Any]) -> dict[int | str, dict[str, Any]]:
@@ -103,6 +141,8 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             # Answers are sent whole, also fields that have a default.
             schema["required"] = list(schema["properties"])
     schemas[_PROBLEM] = _PROBLEM_SCHEMA
+    either = [{"$ref": f"#/components/schemas/{_PROBLEM}"}, {"type": "null"}]
+    schemas[AttributionResult.__name__]["properties"]["error"] = {"anyOf": either}
     for path, method, operation in _operations(document):
         _complete(operation, path, method)
     return document
@@ -136,7 +176,7 @@ def _statuses(path: str, method: str) -> dict[int, str]:
             statuses |= _BODY_STATUSES
         if method == "post" or "{" in path:
             statuses |= _NOT_FOUND
-        if path == _ATTRIBUTIONS:
+        if method == "post" and path.startswith(_ATTRIBUTIONS):
             statuses |= _LATE
     return statuses
 

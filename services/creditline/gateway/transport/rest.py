@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Request, Response
@@ -25,14 +26,23 @@ from creditline.api.answers import (
     WithdrawalStatus,
     WorkAnswer,
 )
+from creditline.api.pages import AttributionPage, AuditPage, ContributorPage, WorkPage
 from creditline.errors import CreditlineError
-from creditline.gateway.access.caller import current_caller
+from creditline.gateway.access.caller import charge_attributions, current_caller
 from creditline.gateway.application import UseCases
 from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.pages import PageRequest
 from creditline.gateway.readiness import Readiness
 from creditline.gateway.transport.middleware import GONE, TIMEOUT_HEADER, problem_response
-from creditline.gateway.transport.openapi import accepted, attribution_body, state_openapi
-from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem
+from creditline.gateway.transport.openapi import (
+    AttributionBatch,
+    AttributionResult,
+    accepted,
+    attribution_body,
+    batch_body,
+    state_openapi,
+)
+from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem, problem_body
 from creditline.gateway.transport.request_ids import current_request_id
 from creditline.gateway.transport.routes import (
     After,
@@ -40,6 +50,8 @@ from creditline.gateway.transport.routes import (
     History,
     LedgerId,
     Limit,
+    PageSize,
+    PageToken,
     ThumbnailRoute,
     WorkId,
 )
@@ -49,7 +61,9 @@ from creditline.gateway.transport.submissions import (
     WithdrawalSubmission,
     invalid_input,
     read_attribution,
+    read_batch,
 )
+from creditline.gateway.use_cases.calls.batch import Outcome, batch
 from creditline.gateway.use_cases.calls.repeats import REQUEST_ID
 from creditline.gateway.use_cases.requests import quoted
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED
@@ -71,7 +85,7 @@ Seconds = Annotated[
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        description="The same as the field `request_id`, plain or as a quoted string.",
+        description="The same as the field `request_id`, which goes before; plain or as a quoted string.",
         json_schema_extra={"pattern": f'^({REQUEST_ID}|"{REQUEST_ID}")$'},
     ),
 ]
@@ -156,6 +170,24 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         asked = await read_attribution(request, idempotency_key)
         return await use_cases.attribute(asked, deadline, current_caller.get())
 
+    @app.post("/v1/attributions:batch", openapi_extra={"requestBody": batch_body()})
+    async def attribute_batch(request: Request, seconds: Seconds = None) -> AttributionBatch:
+        """Attributes several pictures at once, each as if it was sent alone, whatever becomes of the others.
+
+        The results are in the order of the requests, and all requests share the time that the caller allows.
+        A body that cannot be read fails as a whole.
+        """
+        deadline, caller = use_cases.admission.deadline(seconds), current_caller.get()
+        asked = await read_batch(request)
+        answers = [partial(use_cases.attribute, each, deadline, caller) for each in asked]
+        outcomes = await batch(caller, answers, charge_attributions.get())
+        return AttributionBatch(tuple(map(_result, outcomes)))
+
+    @app.get("/v1/attributions")
+    async def attributions(page_size: PageSize = 0, page_token: PageToken = "") -> AttributionPage:
+        """The recorded answers of the key's owner, newest first, without their works; for an admin all."""
+        return await use_cases.attributions.listed(PageRequest(page_size, page_token), current_caller.get())
+
     @app.get("/v1/attributions/{attribution_id}")
     async def attribution(attribution_id: LedgerId) -> RecordedAttribution:
         """A recorded answer as it was served, with marks on works and contributors withdrawn since."""
@@ -172,7 +204,19 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         return Response(recorded, media_type=media_type(recorded))
 
 
+def _result(found: Outcome) -> AttributionResult:
+    """What became of one request of a batch."""
+    if isinstance(found, CreditlineError):
+        return AttributionResult(error=problem_body(found))
+    return AttributionResult(response=found)
+
+
 def _add_catalog(app: FastAPI, use_cases: UseCases) -> None:
+    @app.get("/v1/works")
+    async def works(page_size: PageSize = 0, page_token: PageToken = "") -> WorkPage:
+        """The works of the corpus by their ids, and after them those that were added to the live build."""
+        return await use_cases.catalog.listed(PageRequest(page_size, page_token))
+
     async def thumbnail(work_id: WorkId) -> Response:
         """The thumbnail of a work, WebP."""
         return WebpResponse(await use_cases.catalog.thumbnail(work_id), headers=_CACHE_FOR_A_DAY)
@@ -197,6 +241,14 @@ def _add_audits(app: FastAPI, use_cases: UseCases) -> None:
     async def submit_audit(submission: AuditSubmission) -> AuditAnswer:
         """Request an audit of an attribution. A repeated request returns the same audit."""
         return await use_cases.audits.submit(submission.attribution_id, current_caller.get())
+
+    @app.get("/v1/audits")
+    async def audits(page_size: PageSize = 0, page_token: PageToken = "") -> AuditPage:
+        """The audits of the answers of the key's owner, newest first; for an admin all.
+
+        Their verdicts lack the scored works, which the audit itself has.
+        """
+        return await use_cases.audits.listed(PageRequest(page_size, page_token), current_caller.get())
 
     @app.get("/v1/audits/{audit_id}")
     async def audit(audit_id: LedgerId) -> AuditAnswer:
@@ -247,6 +299,11 @@ def _add_contributors(app: FastAPI, use_cases: UseCases) -> None:
         status = await act(request, current_caller.get())
         response.status_code = 200 if status.carried_out else 202
         return status
+
+    @app.get("/v1/contributors")
+    async def contributors(page_size: PageSize = 0, page_token: PageToken = "") -> ContributorPage:
+        """The contributors and rights holders of the corpus, each person once, in a fixed order."""
+        return await use_cases.contributors.people(PageRequest(page_size, page_token))
 
     @app.get("/v1/contributors/merges")
     async def merges(

@@ -13,6 +13,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from creditline.errors import InvalidInput
+from creditline.gateway.pages import DEFAULT_PAGE, LARGEST_SIZE, MOST_IN_PAGE
 from creditline.gateway.transport.submissions import JSON, media_type
 from creditline.gateway.use_cases.requests import LEDGER_ID, LONGEST_ID, quoted
 from creditline.gateway.use_cases.withdrawals import LAST_SEQUENCE, MOST_LISTED
@@ -64,6 +65,23 @@ Limit = Annotated[
         json_schema_extra={"minimum": 1, "maximum": MOST_LISTED},
     ),
     BeforeValidator(_decimal),
+]
+
+PageSize = Annotated[
+    int,
+    Query(
+        strict=True,
+        description=f"Largest number of entries; 0 for {DEFAULT_PAGE}, above {MOST_IN_PAGE:,} it is that.",
+        json_schema_extra={"minimum": 0, "maximum": LARGEST_SIZE},
+    ),
+    BeforeValidator(_decimal),
+]
+PageToken = Annotated[
+    str,
+    Query(
+        description="`next_page_token` of the page before; empty for the first page.",
+        json_schema_extra={"format": "page-token"},
+    ),
 ]
 
 

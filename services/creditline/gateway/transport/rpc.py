@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from creditline.api.answers import AttributionAnswer
 from creditline.api.attributions import attribution_message, read_filter, recorded_message
 from creditline.api.audits import audit_message
 from creditline.api.contributors import merge_message, merge_status_message, read_person
+from creditline.api.error_metadata import status_message
+from creditline.api.pages import (
+    attribution_page_message,
+    audit_page_message,
+    contributor_page_message,
+    work_page_message,
+)
 from creditline.api.releases import release_response
 from creditline.api.vectors import read_vector
 from creditline.api.withdrawals import KIND_PREFIX, withdrawal_message, withdrawal_status_message
 from creditline.api.works import work_message
 from creditline.credentials.servers import grpc_server_credentials
 from creditline.credentials.tls_files import TlsFiles
-from creditline.errors import InvalidInput
-from creditline.gateway.access.caller import Authenticator, current_caller
+from creditline.errors import CreditlineError, InvalidInput
+from creditline.gateway.access.caller import Authenticator, charge_attributions, current_caller
 from creditline.gateway.application import UseCases
+from creditline.gateway.deadline import Deadline
+from creditline.gateway.delivery import Delivery, current_delivery
 from creditline.gateway.metrics import GatewayMetrics
+from creditline.gateway.pages import PageRequest
 from creditline.gateway.transport.limits import MOST_REQUEST_BYTES, Limits
+from creditline.gateway.transport.problems import problem_of, retry_after_seconds
+from creditline.gateway.transport.request_ids import current_request_id
 from creditline.gateway.transport.rpc_front import Front
 from creditline.gateway.transport.rpc_health import SERVICES, FollowedHealth
+from creditline.gateway.use_cases.calls.batch import MOST_UNANSWERED, Outcome, as_ready, batch, outcome
 from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.requests import DEFAULT_K, AttributionRequest
 from creditline.gateway.use_cases.withdrawals import MOST_LISTED, WithdrawalRequest
+from creditline.ledger import Scope
 from creditline.observability.tracing import grpc_server_interceptors
 from creditline.v1 import (
     attribution_pb2,
@@ -77,7 +94,50 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
         self, request: attribution_pb2.AttributeRequest, context: Any
     ) -> attribution_pb2.AttributeResponse:
         """Attribute a picture within the caller's deadline, and never longer than the gateway's own limit."""
-        attribution_request = AttributionRequest(
+        return attribution_message(await self._answer(request, self._deadline(context)))
+
+    async def BatchAttribute(  # noqa: N802
+        self, request: attribution_pb2.BatchAttributeRequest, context: Any
+    ) -> attribution_pb2.BatchAttributeResponse:
+        """Attribute several pictures, each as if it was sent alone."""
+        deadline = self._deadline(context)
+        answers = [partial(self._answer, each, deadline) for each in request.requests]
+        outcomes = await batch(current_caller.get(), answers, charge_attributions.get())
+        results = (attribution_pb2.AttributeResult(**_result(each)) for each in outcomes)
+        return attribution_pb2.BatchAttributeResponse(results=results)
+
+    async def StreamAttribute(  # noqa: N802
+        self, requests: AsyncIterator[attribution_pb2.StreamAttributeRequest], context: Any
+    ) -> AsyncIterator[attribution_pb2.StreamAttributeResponse]:
+        """Attribute pictures as they come."""
+        current_caller.get().require(Scope.ATTRIBUTE)
+        charge, whole, undelivered = charge_attributions.get(), current_delivery.get(), set[Delivery]()
+
+        async def charged(asked: attribution_pb2.AttributeRequest) -> AttributionAnswer:
+            await charge(attributions=1)
+            return await self._answer(asked, self._deadline(context))
+
+        async def answer(
+            asked: attribution_pb2.StreamAttributeRequest,
+        ) -> tuple[Delivery, attribution_pb2.StreamAttributeResponse]:
+            delivery = whole.part()
+            undelivered.add(delivery)
+            current_delivery.set(delivery)
+            found = await outcome(partial(charged, asked.request))
+            return delivery, attribution_pb2.StreamAttributeResponse(id=asked.id, **_result(found))
+
+        try:
+            async for delivery, response in as_ready(requests, answer, MOST_UNANSWERED):
+                yield response
+                delivery.succeeded()
+        finally:
+            for delivery in undelivered:
+                delivery.end()
+
+    async def _answer(
+        self, request: attribution_pb2.AttributeRequest, deadline: Deadline
+    ) -> AttributionAnswer:
+        asked = AttributionRequest(
             image=request.image,
             prompt=request.prompt,
             generator=request.generator,
@@ -87,10 +147,17 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             request_id=request.request_id,
             vector=read_vector(request.vector) if request.HasField("vector") else None,
         )
-        deadline = self._use_cases.admission.deadline(context.time_remaining())
-        return attribution_message(
-            await self._use_cases.attribute(attribution_request, deadline, current_caller.get())
-        )
+        return await self._use_cases.attribute(asked, deadline, current_caller.get())
+
+    def _deadline(self, context: Any) -> Deadline:
+        return self._use_cases.admission.deadline(context.time_remaining())
+
+    async def ListAttributions(  # noqa: N802
+        self, request: attribution_pb2.ListAttributionsRequest, context: Any
+    ) -> attribution_pb2.ListAttributionsResponse:
+        """List recorded attributions."""
+        page = PageRequest(request.page_size, request.page_token)
+        return attribution_page_message(await self._use_cases.attributions.listed(page, current_caller.get()))
 
     async def GetAttribution(  # noqa: N802
         self, request: attribution_pb2.GetAttributionRequest, context: Any
@@ -100,6 +167,15 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
         recorded = await attributions.get(request.id, caller)
         picture = b"" if recorded.answer.private else await attributions.picture(request.id, caller)
         return recorded_message(recorded, picture)
+
+
+def _result(found: Outcome) -> dict[str, Any]:
+    """What became of one of several requests, as the field that holds it."""
+    if isinstance(found, CreditlineError):
+        code, retry = problem_of(found).grpc_status.value[0], retry_after_seconds(found)
+        request_id = current_request_id.get()
+        return {"error": status_message(found, code, request_id=request_id, retry_after_seconds=retry)}
+    return {"response": attribution_message(found)}
 
 
 class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
@@ -115,6 +191,13 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServicer):
         work = await self._catalog.work(request.id)
         message = work_message(work, await self._catalog.picture_of(work))
         return catalog_pb2.GetWorkResponse(work=message)
+
+    async def ListWorks(  # noqa: N802
+        self, request: catalog_pb2.ListWorksRequest, context: Any
+    ) -> catalog_pb2.ListWorksResponse:
+        """List works."""
+        page = PageRequest(request.page_size, request.page_token)
+        return work_page_message(await self._catalog.listed(page))
 
 
 class AuditsServicer(audit_pb2_grpc.AuditsServicer):
@@ -137,6 +220,13 @@ class AuditsServicer(audit_pb2_grpc.AuditsServicer):
         return audit_pb2.GetAuditResponse(
             audit=audit_message(await self._audits.get(request.id, current_caller.get()))
         )
+
+    async def ListAudits(  # noqa: N802
+        self, request: audit_pb2.ListAuditsRequest, context: Any
+    ) -> audit_pb2.ListAuditsResponse:
+        """List audits."""
+        page = PageRequest(request.page_size, request.page_token)
+        return audit_page_message(await self._audits.listed(page, current_caller.get()))
 
 
 class ReleasesServicer(release_pb2_grpc.ReleasesServicer):
@@ -233,6 +323,13 @@ class ContributorsServicer(contributor_pb2_grpc.ContributorsServicer):
             current_caller.get(), history=request.history, after=request.after, limit=limit
         )
         return contributor_pb2.ListMergesResponse(merges=map(merge_message, listed))
+
+    async def ListContributors(  # noqa: N802
+        self, request: contributor_pb2.ListContributorsRequest, context: Any
+    ) -> contributor_pb2.ListContributorsResponse:
+        """List contributors."""
+        page = PageRequest(request.page_size, request.page_token)
+        return contributor_page_message(await self._contributors.people(page))
 
 
 def _merge_request(

@@ -12,6 +12,8 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -19,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from creditline.api.error_metadata import STATUS_KEY, error_metadata, status_details
 from creditline.errors import CreditlineError, InvalidInput, ReceiveTimeout, ResourceExhausted
-from creditline.gateway.access.caller import Authenticator, current_caller
+from creditline.gateway.access.caller import Authenticator, charge_attributions, current_caller
 from creditline.gateway.admission.admission import Admission
 from creditline.gateway.delivery import Delivery, DeliveryMarks, current_delivery
 from creditline.gateway.metrics import GatewayMetrics
@@ -35,7 +37,7 @@ from creditline.observability.logs import log_request
 
 METHOD_PREFIX = "/creditline.v1."
 # Calls that wait for an answer: refused at once if that would come too late.
-_ANSWERS = frozenset({"Attribution/Attribute"})
+_ANSWERS = {"Attribution/Attribute", "Attribution/BatchAttribute"}
 _HEALTH_PREFIX = "/grpc.health."
 _log = logging.getLogger(__name__)
 _Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -67,6 +69,14 @@ class _Receiving:
                     f"the message did not arrive within {self._seconds:g} s; send it faster"
                 ) from error
             raise ResourceExhausted("too many messages are being received; send this one later") from error
+
+
+@dataclass
+class _Outcome:
+    """How a call ended."""
+
+    code: grpc.StatusCode = grpc.StatusCode.CANCELLED
+    """Its status."""
 
 
 class Front(grpc.aio.ServerInterceptor):
@@ -110,7 +120,7 @@ class Front(grpc.aio.ServerInterceptor):
         if details.method.startswith(_HEALTH_PREFIX):
             return self._open_to_all(handler)
         if handler.request_streaming:
-            return self._streaming(handler)
+            return self._streaming(details.method, handler)
         method = details.method.removeprefix(METHOD_PREFIX)
         call = self._call(method, handler)
         if method in _ANSWERS:
@@ -148,14 +158,20 @@ class Front(grpc.aio.ServerInterceptor):
         )
         return made(call, response_serializer=handler.response_serializer)
 
-    def _streaming(self, handler: Any) -> Any:
-        """A streamed call, which is reflection."""
+    def _streaming(self, method: str, handler: Any) -> Any:
+        """A streamed call: one of the API, or reflection."""
 
         async def call(stream: Any, context: Any) -> AsyncIterator[Any]:
-            async with self._refusing(context, request_id_of(_metadata(context, REQUEST_ID))):
-                await self._authenticate(context)
-                messages = (_parsed(handler, raw) async for raw in stream)
-                async for response in handler.stream_stream(messages, context):
+            request_id = request_id_of(_metadata(context, REQUEST_ID))
+            current_request_id.set(request_id)
+            context.set_trailing_metadata(((REQUEST_ID, request_id),))
+            with self._one_more_call():
+                async with self._refusing(context, request_id):
+                    self._refuse_beyond_capacity()
+                    await self._authenticate(context)
+                    await self._access.charge(current_caller.get(), attributions=0)
+                current_delivery.set(Delivery(self._marks))
+                async for response in self._responses(method, handler, stream, context):
                     yield response
 
         return grpc.stream_stream_rpc_method_handler(call, response_serializer=handler.response_serializer)
@@ -181,27 +197,62 @@ class Front(grpc.aio.ServerInterceptor):
         return call
 
     async def _answer(self, method: str, handler: Any, message: Any, context: Any) -> Any:
-        started, code = time.perf_counter(), grpc.StatusCode.CANCELLED
+        started, ends = time.perf_counter(), _Outcome()
         try:
-            response = await handler.unary_unary(message, context)
-            code = grpc.StatusCode.OK
-            return response
+            async with self._failing(method, context, ends):
+                response = await handler.unary_unary(message, context)
+                ends.code = grpc.StatusCode.OK
+                return response
+        finally:
+            self._count(method, ends, time.perf_counter() - started)
+
+    @contextlib.asynccontextmanager
+    async def _failing(self, method: str, context: Any, ends: _Outcome) -> AsyncIterator[None]:
+        """End the call with the status of the error that the block raises."""
+        try:
+            yield
         except CreditlineError as error:
-            code = problem_of(error).grpc_status
+            ends.code = problem_of(error).grpc_status
             await _abort(context, error, current_request_id.get())
         except Exception:
-            code = grpc.StatusCode.INTERNAL
+            ends.code = grpc.StatusCode.INTERNAL
             request_id = current_request_id.get()
             _log.exception("%s failed (request %s)", method, request_id)
-            await context.abort(code, INTERNAL_MESSAGE, ((REQUEST_ID, request_id),))
+            await context.abort(ends.code, INTERNAL_MESSAGE, ((REQUEST_ID, request_id),))
+
+    async def _responses(self, method: str, handler: Any, stream: Any, context: Any) -> AsyncIterator[Any]:
+        """Responses of a streamed call; a method of the API is counted when it ends."""
+        started, ends = time.perf_counter(), _Outcome()
+        try:
+            async with self._failing(method, context, ends):
+                messages = self._messages(handler, stream, context)
+                async with contextlib.aclosing(handler.stream_stream(messages, context)) as responses:
+                    async for response in responses:
+                        yield response
+                ends.code = grpc.StatusCode.OK
         finally:
-            seconds = time.perf_counter() - started
-            self._metrics.observe_request("grpc", method, code.name, seconds)
-            log_request(method, protocol="grpc", outcome=code.name, refusal="", seconds=round(seconds, 6))
+            if method.startswith(METHOD_PREFIX):
+                self._count(method.removeprefix(METHOD_PREFIX), ends, time.perf_counter() - started)
+
+    def _count(self, method: str, ends: _Outcome, seconds: float) -> None:
+        code = ends.code.name
+        self._metrics.observe_request("grpc", method, code, seconds)
+        log_request(method, protocol="grpc", outcome=code, refusal="", seconds=round(seconds, 6))
+
+    async def _messages(self, handler: Any, stream: Any, context: Any) -> AsyncIterator[Any]:
+        """Messages of a streamed call. Its key is checked with each: it may be revoked meanwhile."""
+        is_first = True
+        async for raw in stream:
+            if not is_first:
+                await self._authenticate(context)
+            is_first = False
+            yield _parsed(handler, raw)
 
     async def _authenticate(self, context: Any) -> None:
         given = _metadata(context, "authorization")
-        current_caller.set(await self._access.authenticate(given, address=context.peer()))
+        caller = await self._access.authenticate(given, address=context.peer())
+        current_caller.set(caller)
+        charge_attributions.set(partial(self._access.charge, caller))
 
     @contextlib.contextmanager
     def _one_more_call(self) -> Iterator[None]:

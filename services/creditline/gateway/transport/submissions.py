@@ -26,8 +26,11 @@ from starlette.datastructures import FormData, UploadFile
 from creditline.api.answers import Person, WorkFilter
 from creditline.api.vectors import MOST_VALUES as MOST_VECTOR_VALUES
 from creditline.api.vectors import QueryVector
+from creditline.corpus.consent.uses import Permission, Use
+from creditline.corpus.names import VISIBLE
 from creditline.corpus.texts import LONGEST_PROMPT
 from creditline.errors import InvalidInput
+from creditline.gateway.use_cases.calls.batch import MOST_IN_BATCH
 from creditline.gateway.use_cases.calls.repeats import REQUEST_ID
 from creditline.gateway.use_cases.contributors import MergeRequest
 from creditline.gateway.use_cases.filters import LONGEST_VALUE, MOST_VALUES
@@ -60,12 +63,19 @@ def stated(**schema: Any) -> Any:
     return Field(json_schema_extra=schema)
 
 
-_Reason = Annotated[str, stated(maxLength=MOST_REASON_CHARACTERS)]
-_Requester = Annotated[str, stated(maxLength=MOST_REQUESTER_CHARACTERS)]
-_Subject = Annotated[str, stated(minLength=1, maxLength=MOST_SUBJECT_CHARACTERS)]
+# Text that the ledger can store, and text of which something can be seen.
+_STORABLE = "^[^\\u0000]*$"
+_LEGIBLE = f"^[^\\u0000]*{VISIBLE}[^\\u0000]*$"
+_TERM = f"^({'|'.join(Use)})=({'|'.join(Permission)})$"
+_Prompt = Annotated[str, stated(minLength=1, maxLength=LONGEST_PROMPT, pattern=_LEGIBLE)]
+_Reason = Annotated[str, stated(maxLength=MOST_REASON_CHARACTERS, pattern=_STORABLE)]
+_Requester = Annotated[str, stated(maxLength=MOST_REQUESTER_CHARACTERS, pattern=_STORABLE)]
+_Subject = Annotated[str, stated(minLength=1, maxLength=MOST_SUBJECT_CHARACTERS, pattern=_LEGIBLE)]
 _Values = Annotated[
-    list[Annotated[str, stated(minLength=1, maxLength=LONGEST_VALUE)]], stated(maxItems=MOST_VALUES)
+    list[Annotated[str, stated(minLength=1, maxLength=LONGEST_VALUE, pattern=VISIBLE)]],
+    stated(maxItems=MOST_VALUES),
 ]
+_Terms = Annotated[list[Annotated[str, stated(pattern=_TERM)]], stated(maxItems=MOST_VALUES)]
 
 
 class _Submission(BaseModel):
@@ -90,7 +100,7 @@ class _AttributionOptions(_Submission):
     licence: _Values = Field([], description="List only works under these licences.")
     created_since: datetime | None = Field(None, description="List only works created at this time or later.")
     created_until: datetime | None = Field(None, description="List only works created before this time.")
-    consent: _Values = Field(
+    consent: _Terms = Field(
         [], description="List only works of which this holds, such as generative_training=prohibited."
     )
     request_id: Annotated[str, stated(pattern=f"^({REQUEST_ID})?$")] = Field(
@@ -123,9 +133,7 @@ class AttributionSubmission(_AttributionOptions):
     """The body of `POST /v1/attributions`."""
 
     image: Annotated[bytes, Field(description="The picture: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.")]
-    prompt: Annotated[str, stated(minLength=1, maxLength=LONGEST_PROMPT)] = Field(
-        description="The prompt that the picture was made from."
-    )
+    prompt: _Prompt = Field(description="The prompt that the picture was made from.")
 
     def request(self) -> AttributionRequest:
         """The request that the use case accepts."""
@@ -183,12 +191,30 @@ class WithdrawalSubmission(_Submission):
         return WithdrawalRequest(self.kind, self.subject, self.reason, self.requested_by, self.allow_unknown)
 
 
+def _one_of_two(schema: dict[str, Any]) -> None:
+    """Let one property be given; the other may be there, but empty."""
+    given = schema.pop("properties")
+    for part in given.values():
+        part.pop("default")
+    empty = {"type": "string", "maxLength": 0}
+    schema.pop("additionalProperties")
+    schema["oneOf"] = [
+        {
+            "properties": {other: part if other == name else empty for other, part in given.items()},
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name in given
+    ]
+
+
 class PersonSubmission(_Submission):
     """A person by name or by id: one of the two."""
 
-    name: Annotated[str, stated(maxLength=MOST_SUBJECT_CHARACTERS)] = ""
+    model_config = ConfigDict(json_schema_extra=_one_of_two)
+    name: _Subject = ""
     """Name of the person."""
-    id: Annotated[str, stated(maxLength=MOST_SUBJECT_CHARACTERS)] = ""
+    id: _Subject = ""
     """Id of the person (ORCID, ISNI, account)."""
 
     def person(self) -> Person:
@@ -219,6 +245,49 @@ class MergeSubmission(_Submission):
         )
 
 
+def _decoded(image: Any) -> Any:
+    if not isinstance(image, str):
+        raise ValueError("not a text; send the file's bytes in base64")
+    try:
+        return b64decode(image, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not valid base64; send the file's bytes in base64") from None
+
+
+class _JsonAttribution(AttributionSubmission):
+    """The body in JSON, with the picture in base64: the usual alphabet, not the URL's as in pydantic."""
+
+    image: Annotated[bytes, BeforeValidator(_decoded)]
+
+
+def _kind_of_body(body: Any) -> str:
+    return _PRIVATE if isinstance(body, dict) and "vector" in body else _PICTURE
+
+
+_PICTURE, _PRIVATE = "picture", "private"
+_JsonBody = Annotated[
+    Annotated[_JsonAttribution, Tag(_PICTURE)] | Annotated[PrivateSubmission, Tag(_PRIVATE)],
+    Discriminator(_kind_of_body),
+]
+_JSON_BODY: TypeAdapter[_JsonAttribution | PrivateSubmission] = TypeAdapter(_JsonBody)
+
+
+class BatchSubmission(_Submission):
+    """The body of `POST /v1/attributions:batch`."""
+
+    requests: Annotated[list[_JsonBody], stated(minItems=1, maxItems=MOST_IN_BATCH)]
+    """The requests, each as the body of `POST /v1/attributions` in JSON."""
+
+
+async def read_batch(request: Request) -> list[AttributionRequest]:
+    """The requests in the body of `POST /v1/attributions:batch`. Raises InvalidInput."""
+    try:
+        submission = BatchSubmission.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise invalid_input(error.errors(include_url=False)) from error
+    return [each.request() for each in submission.requests]
+
+
 async def read_attribution(request: Request, idempotency_key: str | None = None) -> AttributionRequest:
     """The request in the body of `POST /v1/attributions`, whose media type is one of `FORM` and `JSON`.
 
@@ -247,49 +316,18 @@ async def _submitted(request: Request) -> AttributionSubmission | PrivateSubmiss
 
 
 def _one_id(asked: AttributionRequest, header: str) -> str:
-    """The id in the header, which may be quoted as a structured field (RFC 9651). Raises InvalidInput."""
-    quoted_string = re.fullmatch(r'"([ !#-~]*)"', header)
-    request_id = quoted_string[1] if quoted_string else header
-    if not request_id or asked.request_id not in ("", request_id):
+    """The id of a request: its field goes before the header, which may be quoted as in RFC 9651."""
+    if not header:
         raise InvalidInput(
-            f"Idempotency-Key is {quoted(request_id)} and request_id {quoted(asked.request_id)}; send one of"
-            " the two, or the same id in both",
-            field="Idempotency-Key",
+            "Idempotency-Key is empty; send a UUID4, or no such header", field="Idempotency-Key"
         )
-    return request_id
+    in_quotes = re.fullmatch(f'"({REQUEST_ID})"', header)
+    return asked.request_id or (in_quotes[1] if in_quotes else header)
 
 
 def media_type(request: Request) -> str:
     """Media type of a request's body, in lower case and without parameters; empty where none is named."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _decoded(image: Any) -> Any:
-    if not isinstance(image, str):
-        raise ValueError("not a text; send the file's bytes in base64")
-    try:
-        return b64decode(image, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("not valid base64; send the file's bytes in base64") from None
-
-
-class _JsonAttribution(AttributionSubmission):
-    """The body in JSON, with the picture in base64: the usual alphabet, not the URL's as in pydantic."""
-
-    image: Annotated[bytes, BeforeValidator(_decoded)]
-
-
-def _kind_of_body(body: Any) -> str:
-    return _PRIVATE if isinstance(body, dict) and "vector" in body else _PICTURE
-
-
-_PICTURE, _PRIVATE = "picture", "private"
-_JSON_BODY: TypeAdapter[_JsonAttribution | PrivateSubmission] = TypeAdapter(
-    Annotated[
-        Annotated[_JsonAttribution, Tag(_PICTURE)] | Annotated[PrivateSubmission, Tag(_PRIVATE)],
-        Discriminator(_kind_of_body),
-    ]
-)
 
 
 async def _form_values(form: FormData) -> dict[str, Any]:

@@ -144,6 +144,22 @@ class AddedWorks:
         """
         return await self._search.works(self._release.summary.collection, work_ids)
 
+    async def after(self, point_id: str, limit: int) -> tuple[list[Hit], bool]:
+        """Added works of the live build after a point, withdrawn ones included, in the order of their points.
+
+        Args:
+            point_id: The point; empty: from the first.
+            limit: Largest number of works.
+
+        Returns:
+            The works, and whether there are more.
+
+        Raises:
+            NotReady: There is no live build.
+            Unavailable: Qdrant does not answer.
+        """
+        return await self._search.added_after(self._release.summary.collection, point_id, limit)
+
     async def additions(self) -> Additions:
         """The records about the additions, at most `fresh_seconds` old. Raises Unavailable."""
         if time.monotonic() > self._additions_until:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from creditline.api.answers import (
@@ -17,10 +18,12 @@ from creditline.api.answers import (
     ReleaseSummary,
     Timings,
 )
+from creditline.api.pages import AttributionPage, AttributionSummary
 from creditline.calibration.concentration import equal_parts
 from creditline.corpus.works import Work
 from creditline.errors import NotFound
 from creditline.gateway.access.caller import Caller
+from creditline.gateway.pages import PageRequest, PageTokens
 from creditline.gateway.use_cases.audits import audit_answer
 from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.filters import read_stored_filter
@@ -35,7 +38,7 @@ _FORMER_NAMES = {"width": "dimension"}
 
 
 class Attributions:
-    """The use cases behind `Attribution.GetAttribution` and `GET /v1/attributions`."""
+    """The use cases behind `Attribution.GetAttribution`, `ListAttributions` and `GET /v1/attributions`."""
 
     def __init__(
         self, ledger: Ledger, releases: Releases, register: WithdrawnRegister, catalog: Catalog
@@ -61,6 +64,28 @@ class Attributions:
             work_id for work in works for work_id in (work["id"], *work["copies"])
         )
         return await self._ledger.threads.read(self._recorded, stored, described)
+
+    async def listed(self, page: PageRequest, caller: Caller) -> AttributionPage:
+        """A page of the caller's owner's answers, for an admin those of all owners, newest first.
+
+        Raises:
+            PermissionDenied: The caller may not read answers.
+            InvalidInput: The size or the token of the page cannot be used.
+            Unavailable: The ledger does not answer.
+        """
+        caller.require(Scope.READ)
+        owner, limit = caller.restricted_to, page.limit
+        tokens = PageTokens("attributions", owner)
+        last = tokens.last(page.token, int)
+        # One more than asked for shows whether there is another page.
+        read = partial(self._ledger.attributions_before, limit=limit + 1, owner=owner)
+        found = await self._ledger.threads.read(read, last)
+        summaries = tuple(
+            AttributionSummary(each.id, each.created, each.release, each.generator, each.prompt, each.k)
+            for each in found[:limit]
+        )
+        is_last = len(found) <= limit
+        return AttributionPage(summaries, "" if is_last else tokens.token(str(found[limit - 1].sequence)))
 
     async def picture(self, attribution_id: str, caller: Caller) -> bytes:
         """The picture of a recorded answer's query, as a file (see `creditline.pictures.queries.media_type`).

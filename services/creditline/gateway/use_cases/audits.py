@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 
 from creditline.api.answers import AuditAnswer
+from creditline.api.pages import AuditPage
 from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Caller
+from creditline.gateway.pages import PageRequest, PageTokens
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.ledger import Audit, Ledger, Scope
 
@@ -61,6 +66,39 @@ class Audits:
         checked = checked_ledger_id(audit_id, field="id")
         audit = await self._ledger.threads.read(self._ledger.audit, checked, owner=caller.restricted_to)
         return audit_answer(audit)
+
+    async def listed(self, page: PageRequest, caller: Caller) -> AuditPage:
+        """A page of the audits of the caller's owner's answers, for an admin of all, newest first.
+
+        Raises:
+            PermissionDenied: The caller may neither read answers nor request audits.
+            InvalidInput: The size or the token of the page cannot be used.
+            Unavailable: The ledger does not answer.
+        """
+        caller.require(Scope.READ, Scope.AUDIT)
+        owner, limit = caller.restricted_to, page.limit
+        tokens = PageTokens("audits", owner)
+        last = tokens.last(page.token, _read_position)
+        read = partial(self._ledger.audits_before, limit=limit + 1, owner=owner)
+        found = await self._ledger.threads.read(read, last)
+        audits = tuple(_without_works(audit_answer(audit)) for audit in found[:limit])
+        is_last = len(found) <= limit
+        return AuditPage(audits, "" if is_last else tokens.token(_position(found[limit - 1])))
+
+
+def _position(audit: Audit) -> str:
+    """Where an audit stands in the list."""
+    return f"{audit.created.isoformat()} {audit.id}"
+
+
+def _read_position(position: str) -> tuple[datetime, str]:
+    created, _, audit_id = position.partition(" ")
+    return datetime.fromisoformat(created).astimezone(UTC), audit_id
+
+
+def _without_works(audit: AuditAnswer) -> AuditAnswer:
+    verdict = audit.verdict
+    return audit if verdict is None else replace(audit, verdict=replace(verdict, works=()))
 
 
 def audit_answer(audit: Audit) -> AuditAnswer:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from uuid import UUID
 
 from creditline.api.answers import WorkAnswer
-from creditline.corpus.identity import person_keys
+from creditline.api.pages import WorkPage
+from creditline.corpus.identity import People, named_holders, person_keys
 from creditline.corpus.names import display_name
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.corpus.works import Corpus, Work, read_packed_work
 from creditline.errors import CreditlineError, InvalidInput, NotFound, NotReady
+from creditline.gateway.pages import PageRequest, PageTokens
 from creditline.gateway.use_cases.added_works import AddedWorks
 from creditline.gateway.use_cases.requests import checked_work_id, quoted
 from creditline.gateway.withdrawals.register import WithdrawnRegister
@@ -21,11 +26,13 @@ from creditline.index import Hit
 from creditline.ledger import Additions
 from creditline.pictures.preparation import thumbnail_of
 
+_OWN, _ADDED = "own:", "added:"
+_TOKENS = PageTokens("works")
 _log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """The use cases behind `Catalog.GetWork` and `GET /v1/works`.
+    """The use cases behind `Catalog.GetWork`, `ListWorks` and `GET /v1/works`.
 
     A withdrawn work keeps its description, with a mark, since earlier credit lines name it; its picture is
     not shown. This applies as soon as any gateway has acknowledged the withdrawal.
@@ -42,8 +49,13 @@ class Catalog:
     def __init__(self, corpus: Corpus, register: WithdrawnRegister, added: AddedWorks) -> None:
         self._works = {work.id: work for work in corpus}
         self._register = register
+        self._counted: tuple[People, dict[str, int]] | None = None
         self._added = added
         self.name = corpus.name
+
+    @cached_property
+    def _sorted_ids(self) -> list[str]:
+        return sorted(self._works)
 
     @cached_property
     def ids(self) -> frozenset[str]:
@@ -90,6 +102,49 @@ class Catalog:
         """
         work = await self._known(checked_work_id(work_id))
         await self._register.as_of_now()
+        return self._described(work_id, work)
+
+    async def listed(self, page: PageRequest) -> WorkPage:
+        """A page of works: those of the corpus by their ids, then those that were added to the live build.
+
+        Raises:
+            InvalidInput: The size or the token of the page cannot be used.
+            NotReady: There is no live build, but there are added works.
+            Unavailable: The ledger does not answer, or the index, where there are added works.
+        """
+        limit, last = page.limit, _TOKENS.last(page.token, _checked_position)
+        await self._register.as_of_now()
+        if last is not None and not last.startswith(_OWN):
+            return await self._added_page(last.removeprefix(_ADDED), limit)
+        first = 0 if last is None else bisect_right(self._sorted_ids, last.removeprefix(_OWN))
+        ids = self._sorted_ids[first : first + limit]
+        works = tuple(self._described(work_id, self._works[work_id]) for work_id in ids)
+        if first + limit < len(self._sorted_ids):
+            return WorkPage(works, _TOKENS.token(_OWN + ids[-1]))
+        additions = await self._added.additions()
+        return WorkPage(works, _TOKENS.token(_ADDED) if additions.statements else "")
+
+    async def _added_page(self, last: str, limit: int) -> WorkPage:
+        hits, more = await self._added.after(last, limit)
+        works = tuple(self._described(hit.work_id, hit) for hit in hits if hit.work_id not in self._works)
+        return WorkPage(works, _TOKENS.token(_ADDED + hits[-1].point_id) if more else "")
+
+    def contributors_of(self, people: People) -> Mapping[str, int]:
+        """Number of works by person, in the order of their keys.
+
+        Args:
+            people: Which names and ids are one person.
+        """
+        if self._counted is None or self._counted[0] is not people:
+            counts: Counter[str] = Counter()
+            for work in self._works.values():
+                rights = [(holder.name, holder.percent) for holder in work.rights_holders]
+                holders = named_holders(work.contributor, work.contributor_id, rights)
+                counts.update({people.person(holder.key) for holder in holders})
+            self._counted = people, dict(sorted(counts.items()))
+        return self._counted[1]
+
+    def _described(self, work_id: str, work: Work | Hit) -> WorkAnswer:
         since = self._register.since(work_id, *work.people, contributor_id=work.contributor_id)
         return WorkAnswer(
             id=work_id,
@@ -174,3 +229,10 @@ class Catalog:
             if found is not None:
                 return found
         return None
+
+
+def _checked_position(position: str) -> str:
+    """Where a page of works begins: after a work of the corpus, or after the point of an added one."""
+    if position.startswith(_ADDED) and position != _ADDED:
+        UUID(position.removeprefix(_ADDED))
+    return position

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from creditline.api.answers import MergeAnswer, MergeStatus, Person
-from creditline.corpus.identity import PersonReference
+from creditline.api.pages import Contributor, ContributorPage
+from creditline.corpus.identity import People, PersonReference
 from creditline.errors import InvalidInput
 from creditline.gateway.access.caller import Caller
+from creditline.gateway.pages import PageRequest, PageTokens
+from creditline.gateway.use_cases.catalog import Catalog
 from creditline.gateway.use_cases.subjects import Subjects
 from creditline.gateway.use_cases.withdrawals import LAST_SEQUENCE, MOST_LISTED, carried_out_in_time
 from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, Merge, Scope, WithdrawalKind
 from creditline.ledger.merges import check_merge, standing_merges
+
+_TOKENS = PageTokens("contributors")
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class MergeRequest:
 
 
 class Contributors:
-    """The use cases behind the service `Contributors` and `/v1/contributors/merges`.
+    """The use cases behind the service `Contributors`, `/v1/contributors` and `/v1/contributors/merges`.
 
     A record holds with the next answer of every gateway: shares are summed up per person, and a withdrawal
     under one name is one under all.
@@ -44,11 +50,18 @@ class Contributors:
         register: This gateway's copy of withdrawals and merges.
         enforcer: Carries withdrawals out in the index, which a merge extends.
         subjects: Knows which people the corpus and the live build name.
+        catalog: Works of the corpus.
     """
 
     def __init__(
-        self, ledger: Ledger, register: WithdrawnRegister, enforcer: WithdrawalEnforcer, subjects: Subjects
+        self,
+        ledger: Ledger,
+        register: WithdrawnRegister,
+        enforcer: WithdrawalEnforcer,
+        subjects: Subjects,
+        catalog: Catalog,
     ) -> None:
+        self._catalog = catalog
         self._ledger = ledger
         self._register = register
         self._enforcer = enforcer
@@ -109,6 +122,26 @@ class Contributors:
         if not history:
             records = tuple(record for record in standing_merges(records) if record.is_merged)
         return tuple(_answer(record) for record in records if record.sequence > after)[:limit]
+
+    async def people(self, page: PageRequest) -> ContributorPage:
+        """A page of the contributors and rights holders of the corpus, each person once.
+
+        Raises:
+            InvalidInput: The size or the token of the page cannot be used.
+            Unavailable: The ledger does not answer.
+        """
+        limit, last = page.limit, _TOKENS.last(page.token, str)
+        await self._register.as_of_now()
+        people = self._register.people
+        works = await asyncio.to_thread(self._catalog.contributors_of, people)
+        keys = [*works] if last is None else [key for key in works if key > last]
+        listed = tuple(self._contributor(people, key, works[key]) for key in keys[:limit])
+        return ContributorPage(listed, _TOKENS.token(keys[limit - 1]) if len(keys) > limit else "")
+
+    def _contributor(self, people: People, key: str, works: int) -> Contributor:
+        name, own_id = people.shown(key), people.shown_id(key)
+        since = self._register.contributor_since(name, own_id)
+        return Contributor(name, own_id, works, since is not None, since)
 
     async def _record(self, write: Callable[..., Merge], request: MergeRequest) -> MergeStatus:
         person, other = _checked(request)

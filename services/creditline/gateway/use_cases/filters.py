@@ -13,6 +13,7 @@ from creditline.gateway.use_cases.requests import quoted
 from creditline.index import WorkFilter as IndexFilter
 
 MOST_VALUES = 100
+"""Largest number of values of one field."""
 LONGEST_VALUE = 500
 _TEXTS = ("contributors", "contributor_ids", "licences", "consent")
 
@@ -21,16 +22,15 @@ def check_filter(works: WorkFilter) -> None:
     """Check a filter, the lengths first.
 
     Raises:
-        InvalidInput: There are too many values, a value is empty or too long, no time lies in the span, or a
-            term of consent is none.
+        InvalidInput: A field has too many values, a value is empty or too long, or a term of consent is none.
     """
-    given = {field: getattr(works, field) for field in _TEXTS}
-    count = sum(map(len, given.values()))
-    if count > MOST_VALUES:
-        raise InvalidInput(
-            f"the filter has {count:,} values; at most {MOST_VALUES} are allowed", field="filter"
-        )
-    for field, values in given.items():
+    for field in _TEXTS:
+        values = getattr(works, field)
+        if len(values) > MOST_VALUES:
+            raise InvalidInput(
+                f"{field} of the filter has {len(values):,} values; at most {MOST_VALUES} are allowed",
+                field=field,
+            )
         for value in values:
             if len(value) > LONGEST_VALUE or not display_name(value):
                 raise InvalidInput(
@@ -38,13 +38,6 @@ def check_filter(works: WorkFilter) -> None:
                     " characters",
                     field=field,
                 )
-    since, until = works.created_since, works.created_until
-    if since is not None and until is not None and _utc(since) >= _utc(until):
-        raise InvalidInput(
-            f"the filter's time span from {since} until {until} is empty; created_until must be later than"
-            " created_since",
-            field="created_until",
-        )
     # Checks the terms.
     IndexFilter(consent=works.consent)
 

@@ -101,13 +101,19 @@ def test_an_id_of_another_form_is_refused_by_name(lonely_gateway: RunningGateway
 
 
 @pytest.mark.parametrize(
-    ("header", "field"), [("other", "own"), ('""', ""), ("", "own")], ids=["another", "quoted", "empty"]
+    ("header", "own", "status", "field"),
+    [
+        ("", "own", 400, "Idempotency-Key"),
+        ("two words", "", 400, "request_id"),
+        ("two words", "own", 503, None),
+    ],
+    ids=["empty", "wrong", "the field goes before"],
 )
-def test_a_header_that_contradicts_the_field_or_is_empty_is_refused(
-    lonely_gateway: RunningGateway, header: str, field: str
+def test_a_header_that_is_no_id_is_refused_unless_the_field_has_one(
+    lonely_gateway: RunningGateway, header: str, own: str, status: int, field: str | None
 ) -> None:
-    answer = _posted(lonely_gateway, _body(request_id=field), **{"Idempotency-Key": header})
-    assert (answer.status_code, answer.json()["field"]) == (400, "Idempotency-Key")
+    answer = _posted(lonely_gateway, _body(request_id=own), **{"Idempotency-Key": header})
+    assert (answer.status_code, answer.json().get("field")) == (status, field)
 
 
 def test_a_request_that_failed_can_be_sent_again_under_its_id(lonely_gateway: RunningGateway) -> None:
