@@ -80,6 +80,11 @@ format: $(INSTALLED)
 protos: $(INSTALLED)
 	$(PROTOC) --python_out=services --pyi_out=services --grpc_python_out=services $(PROTOS)
 
+# The REST reference, from the OpenAPI document; a test compares.
+.PHONY: reference
+reference: $(INSTALLED)
+	@$(BIN)/python -m tests.gateway.transport.test_reference
+
 # Generates into a scratch directory and compares: the committed code must be what the protos give.
 .PHONY: protos-unchanged
 protos-unchanged: $(INSTALLED)

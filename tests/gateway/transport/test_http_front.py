@@ -130,8 +130,9 @@ def test_head_is_get_without_a_body(http: httpx.Client, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("DELETE", "/v1/withdrawals", "GET, HEAD, POST"),
-        ("GET", _ATTRIBUTIONS, "POST"),
-        ("HEAD", _ATTRIBUTIONS, "POST"),
+        ("DELETE", _ATTRIBUTIONS, "GET, HEAD, POST"),
+        ("GET", f"{_ATTRIBUTIONS}:batch", "POST"),
+        ("HEAD", f"{_ATTRIBUTIONS}:batch", "POST"),
         ("MAKE-UP", "/healthz", "GET, HEAD"),
     ],
 )
@@ -143,7 +144,7 @@ def test_a_wrong_method_is_told_which_are_right(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/audits/", "/docs"])
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/audits/", "/redoc"])
 def test_a_route_that_does_not_exist_is_named(http: httpx.Client, path: str) -> None:
     answer = http.get(path)
     assert answer.status_code == 404

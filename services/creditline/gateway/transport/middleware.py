@@ -50,6 +50,7 @@ _OPEN = {
     "GET /readyz": (200, 503),
     "GET /metrics": (200,),
     "GET /openapi.json": (200,),
+    "GET /docs": (200,),
 }
 # Requests that wait for an answer: refused at once if that would come too late.
 _ANSWERS = {("POST", "/v1/attributions"), ("POST", "/v1/attributions:batch")}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -43,6 +43,7 @@ from creditline.gateway.transport.openapi import (
     state_openapi,
 )
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem, problem_body
+from creditline.gateway.transport.reference import reference_page
 from creditline.gateway.transport.request_ids import current_request_id
 from creditline.gateway.transport.routes import (
     After,
@@ -70,6 +71,7 @@ from creditline.gateway.use_cases.withdrawals import MOST_LISTED
 from creditline.pictures.queries import media_type
 
 _LIVE = "live"
+_OWN_STYLE = "default-src 'none'; style-src 'unsafe-inline'"
 _MOST_SECONDS = 600.0
 _CACHE_FOR_A_DAY = {"Cache-Control": "private, max-age=86400"}
 Seconds = Annotated[
@@ -85,6 +87,7 @@ Seconds = Annotated[
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         description="The same as the field `request_id`, which goes before; plain or as a quoted string.",
         json_schema_extra={"pattern": f'^({REQUEST_ID}|"{REQUEST_ID}")$'},
     ),
@@ -120,6 +123,7 @@ def rest_app(use_cases: UseCases, metrics: GatewayMetrics | None) -> FastAPI:
     _add_health(app, use_cases)
     if metrics is not None:
         _add_metrics(app, metrics)
+    _add_reference(app)
     _add_problems(app)
     state_openapi(app)
     return app
@@ -332,6 +336,13 @@ def _add_health(app: FastAPI, use_cases: UseCases) -> None:
     async def openapi() -> JSONResponse:
         """The OpenAPI document."""
         return JSONResponse(app.openapi())
+
+
+def _add_reference(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        """The reference as a page, without anything from elsewhere."""
+        return HTMLResponse(reference_page(app.openapi()), headers={"Content-Security-Policy": _OWN_STYLE})
 
 
 def _add_metrics(app: FastAPI, metrics: GatewayMetrics) -> None:
