@@ -4,13 +4,14 @@
 #   make test-heavy      the long cases of kinds that make test has the core of (a quarter of an hour)
 #   make check-images    the wheel in an environment for each image, started (needs the package index)
 #   make test-system     the tests that need the system's packages   (apt-get install postgresql prometheus)
-#   make check           format, lint, types, layers, protos, tests
+#   make check           format, lint, types, layers, protos and their compatibility, tests
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CONSTRAINTS := deploy/constraints.txt
 PROTOS := $(sort $(wildcard protos/creditline/v1/*.proto))
+BASELINE := protos/baseline.binpb
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos
 # Debian's Python may come without ensurepip; then its own pip puts one into the environment.
 MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
@@ -67,6 +68,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory protos-unchanged
+	@$(MAKE) --no-print-directory protos-compatible
 	@$(MAKE) --no-print-directory test
 
 # Installs and starts what the images hold, without containers; `make test` has its fast core (tests/deploy).
@@ -79,6 +81,17 @@ format: $(INSTALLED)
 
 protos: $(INSTALLED)
 	$(PROTOC) --python_out=services --pyi_out=services --grpc_python_out=services $(PROTOS)
+
+# The style of the contract, and that clients of the last release still work; without network.
+.PHONY: protos-compatible
+protos-compatible: $(INSTALLED)
+	$(BIN)/buf lint protos
+	$(BIN)/buf breaking protos --against $(BASELINE)
+
+# With a release: what later contracts must stay compatible with.
+.PHONY: protos-baseline
+protos-baseline: $(INSTALLED)
+	$(BIN)/buf build protos --exclude-source-info --output $(BASELINE)
 
 # The REST reference, from the OpenAPI document; a test compares.
 .PHONY: reference
@@ -157,9 +170,9 @@ load: $(INSTALLED)
 dashboard-picture: $(INSTALLED)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.load.dashboard
 
-# The API under random input (ten minutes); fills api-fuzz.json.
-FUZZ = mutated_input
-fuzz: $(INSTALLED)
+# The API under random input, and against its own contract (an hour); fills api-fuzz.json.
+FUZZ = mutated_input schemas
+fuzz: $(BENCH_INSTALLED)
 	@set -e; for part in $(FUZZ); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.fuzz.$$part; done
 	@$(MAKE) --no-print-directory results
 
