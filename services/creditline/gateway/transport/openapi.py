@@ -79,13 +79,23 @@ def attribution_body() -> dict[str, Any]:
     schema = AttributionSubmission.model_json_schema()
     as_form, as_json = dict(schema), dict(schema)
     described = {"type": "string", "description": schema["properties"]["image"]["description"]}
-    as_form["properties"] = {**schema["properties"], "image": {**described, "format": "binary"}}
+    # A part of a form is a text: one that is not given is left out, not null.
+    properties = {name: _without_null(part) for name, part in schema["properties"].items()}
+    as_form["properties"] = {**properties, "image": {**described, "format": "binary"}}
     as_json["properties"] = {
         **schema["properties"],
         "image": {**described, "format": "byte", "contentEncoding": "base64"},
     }
     bodies = {"anyOf": [as_json, _inlined(PrivateSubmission.model_json_schema())]}
     return {"required": True, "content": {FORM: {"schema": as_form}, JSON: {"schema": bodies}}}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is left out where it is not given."""
+    either = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(either) != 1:
+        return schema
+    return {**{name: part for name, part in schema.items() if name not in ("anyOf", "default")}, **either[0]}
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +165,8 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[st
 
 
 def _complete(operation: dict[str, Any], path: str, method: str) -> None:
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _without_null(parameter["schema"])
     responses = operation["responses"]
     responses.pop("422", None)
     for status, description in _statuses(path, method).items():
