@@ -8,12 +8,15 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.rpc import code_pb2
 
 from creditline.api.error_metadata import STATUS_KEY, read_retry_seconds
 from creditline.client.options import NO_RETRIES
 from creditline.errors import InvalidInput, QuotaExceeded, RateExceeded
 from creditline.ledger import Allowance, Ledger, Scope
 from creditline.release import Release
+from creditline.v1.attribution_pb2 import AttributeRequest, BatchAttributeRequest, StreamAttributeRequest
+from creditline.v1.attribution_pb2_grpc import AttributionStub
 from creditline.v1.release_pb2 import GetReleaseRequest
 from creditline.v1.release_pb2_grpc import ReleasesStub
 from tests.gateway.conftest import GENERATOR, RunningGateway, gateway_settings, running_gateway
@@ -105,3 +108,24 @@ def test_limits_hold_without_redis_and_follow_the_ledger(tmp_path: Path, release
             while http.get("/v1/releases/live").status_code != 200:
                 assert time.monotonic() < ends
                 time.sleep(0.1)
+
+
+def test_several_pictures_count_as_many(
+    tmp_path: Path, release: Release, start_redis: Callable[..., RedisServer]
+) -> None:
+    settings = gateway_settings(tmp_path, release, broker_url=start_redis().url, key_limits_seconds=10)
+    (_, batched, _), (_, streamed, _) = _keys(settings.ledger_url), _keys(settings.ledger_url)
+    query = AttributeRequest(image=b"no picture", prompt="a flag", generator=GENERATOR)
+    with running_gateway(settings) as gateway, grpc.insecure_channel(gateway.target) as channel:
+        stub = AttributionStub(channel)
+        metadata = [("authorization", f"Bearer {batched}")]
+        answer = stub.BatchAttribute(
+            BatchAttributeRequest(requests=[query] * 2), timeout=30, metadata=metadata
+        )
+        assert {each.error.code for each in answer.results} == {code_pb2.INVALID_ARGUMENT}
+        with gateway.http(headers={"Authorization": f"Bearer {batched}"}) as http:
+            assert http.post("/v1/attributions:batch", json={"requests": []}).status_code == 429
+        asked = (StreamAttributeRequest(id=str(number), request=query) for number in range(3))
+        metadata = [("authorization", f"Bearer {streamed}")]
+        codes = [each.error.code for each in stub.StreamAttribute(asked, timeout=30, metadata=metadata)]
+        assert sorted(codes) == [*[code_pb2.INVALID_ARGUMENT] * 2, code_pb2.RESOURCE_EXHAUSTED]

@@ -11,7 +11,7 @@ import httpx
 
 from creditline.gateway.application import UseCases
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.transport.reference import reference
+from creditline.gateway.transport.contract.reference import reference
 from creditline.gateway.transport.rest import rest_app
 from tests.gateway.conftest import RunningGateway
 

@@ -33,8 +33,7 @@ from creditline.gateway.application import UseCases
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.pages import PageRequest
 from creditline.gateway.readiness import Readiness
-from creditline.gateway.transport.middleware import GONE, TIMEOUT_HEADER, problem_response
-from creditline.gateway.transport.openapi import (
+from creditline.gateway.transport.contract.openapi import (
     AttributionBatch,
     AttributionResult,
     accepted,
@@ -42,8 +41,9 @@ from creditline.gateway.transport.openapi import (
     batch_body,
     state_openapi,
 )
+from creditline.gateway.transport.contract.reference import reference_page
+from creditline.gateway.transport.middleware import GONE, TIMEOUT_HEADER, problem_response
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem, problem_body
-from creditline.gateway.transport.reference import reference_page
 from creditline.gateway.transport.request_ids import current_request_id
 from creditline.gateway.transport.routes import (
     After,

@@ -1,0 +1,1 @@
+"""The contract of the REST API as documents: OpenAPI, and the reference that is made from it."""
