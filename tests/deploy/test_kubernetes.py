@@ -183,6 +183,8 @@ def test_with_tls_every_service_has_its_files_and_probes_that_speak_it(
     assert read_settings(TeacherSettings).tls_to_embedder == caller
     assert read_settings(EmbedderSettings).tls_of_embedder == caller
     for workload, mounted in (("gateway", {"gateway", "embedder"}), ("embedder", {"embedder"})):
+        template = of_kind(encrypted, "Deployment")[workload]["spec"]["template"]
+        assert template["metadata"]["annotations"]["prometheus.io/scheme"] == "https"
         files = _files_of(encrypted, workload)
         assert {f"/etc/creditline/{name}-tls/" for name in mounted} <= files
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -202,9 +204,20 @@ def test_with_tls_every_service_has_its_files_and_probes_that_speak_it(
     assert "creditline-caller-tls" in names["gateway"] & names["teacher"]
 
 
+def test_compose_gives_secrets_as_files_to_those_that_read_them() -> None:
+    compose = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text())
+    assert set(compose["secrets"]) == {"api-keys", "postgres-password"}
+    for name, service in compose["services"].items():
+        text = str(service.get("environment", {}))
+        named = set(re.findall(r"/run/secrets/([\w-]+)", text))
+        assert named == set(service.get("secrets", [])), name
+        assert "${" not in text, name
+
+
 def test_compose_with_tls_mounts_what_its_variables_name() -> None:
     services = yaml.safe_load((REPOSITORY / "deploy" / "compose.tls.yaml").read_text())["services"]
     usual = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text())["services"]
+    assert "prometheus-tls.yaml" in services.pop("prometheus")["command"][0]
     for name, service in services.items():
         assert name in usual
         module = importlib.import_module(f"creditline.{name}.settings")

@@ -19,6 +19,7 @@ _RULES = REPOSITORY / "deploy" / "prometheus"
         ("check", "rules", "alerts.yaml"),
         ("test", "rules", "alerts_test.yaml"),
         ("check", "config", "prometheus.yaml"),
+        ("check", "config", "prometheus-tls.yaml"),
     ],
 )
 def test_promtool_accepts_the_rules_and_their_tests_pass(arguments: tuple[str, ...]) -> None:

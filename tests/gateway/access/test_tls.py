@@ -6,18 +6,24 @@ import shutil
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
 import pytest
 
 from creditline.credentials.following import CHECK_SECONDS
+from creditline.credentials.servers import grpc_server_credentials
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput, NotReady, Unavailable
 from creditline.gateway.settings import GatewaySettings
 from creditline.local.health import http_answers
 from creditline.release import Release
+from creditline.v1.embedder_pb2 import GetEncoderRequest, GetEncoderResponse
+from creditline.v1.embedder_pb2_grpc import EmbedderServicer, add_EmbedderServicer_to_server
 from tests.gateway.conftest import RunningGateway, gateway_settings, running_gateway
 from tests.real_parts.certificates import CertificateAuthority, ServerCertificate
 
@@ -240,3 +246,34 @@ def test_tls_does_not_replace_keys_where_others_can_reach_the_gateway(
         GatewaySettings(
             gateway_host="0.0.0.0", gateway_tls_cert=issued.certificate, gateway_tls_key=issued.key
         )
+
+
+class _Encoder(EmbedderServicer):
+    """As much of an embedder as readiness asks."""
+
+    def GetEncoder(self, _request: GetEncoderRequest, _context: Any) -> GetEncoderResponse:  # noqa: N802
+        return GetEncoderResponse(release="gateway-test")
+
+
+def test_the_gateway_shows_its_certificate_to_the_embedder(
+    tmp_path: Path, release: Release, authority: CertificateAuthority
+) -> None:
+    own = authority.issue(name="embedder", directory=tmp_path)
+    caller = authority.issue(name="caller", directory=tmp_path)
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_EmbedderServicer_to_server(_Encoder(), server)
+    files = TlsFiles(own.certificate, own.key, authority.certificate)
+    port = server.add_secure_port("127.0.0.1:0", grpc_server_credentials(files))
+    server.start()
+    settings = gateway_settings(
+        tmp_path,
+        release,
+        embedder_target=f"127.0.0.1:{port}",
+        embedder_tls_cert=caller.certificate,
+        embedder_tls_key=caller.key,
+        embedder_tls_ca=authority.certificate,
+    )
+    with running_gateway(settings) as gateway, gateway.http() as http:
+        states = {each["service"]: each["up"] for each in http.get("/readyz").json()["dependencies"]}
+    server.stop(None)
+    assert states["embedder"] is True
