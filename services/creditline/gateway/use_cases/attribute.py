@@ -268,7 +268,7 @@ class Attribute:
             file = await picture.file() if picture else b""
             record = partial(self._record, request, release, file, stored)
             async with self._breakers.ledger.call():
-                answer = await self._recording.run(
+                answer, is_repeated = await self._recording.run(
                     lambda own_id, check: record(answer, key, own_id, check), deadline
                 )
         self._metrics.answers.observe(
@@ -278,8 +278,8 @@ class Attribute:
         )
         if key is None:
             return replace(answer, timings=stopwatch.timings())
-        # As it was recorded: it may be the answer of another gateway, to the same request.
-        return await self._repeats.earlier(key) or answer
+        # Another call, perhaps of another gateway, may have answered the same request meanwhile.
+        return (await self._repeats.earlier(key) if is_repeated else None) or answer
 
     async def _decoded(self, request: AttributionRequest) -> DecodedPicture | None:
         """The picture of a query; None for a private one."""
@@ -376,7 +376,7 @@ class Attribute:
         check: Callable[[], None],
     ) -> AttributionAnswer:
         """Record the answer in the ledger, with an audit for a sampled few, and complete it. Blocks."""
-        answer = replace(answer, accuracy=self._releases.accuracy(release.summary.name))
+        answer = replace(answer, accuracy=self._releases.stated_accuracy(release.summary.name))
         attribution_id = self._ledger.record_attribution(
             release=release.summary.name,
             generator=request.generator,

@@ -199,7 +199,8 @@ def stored_release(release: ReleaseSummary) -> dict[str, Any]:
 
 def stored_work(work: CreditedWork) -> dict[str, Any]:
     """A listed work in the form that the ledger stores. Withdrawal marks are made on reading."""
-    return _without_marks(asdict(work))
+    # `dataclasses.asdict` copies every value, which took a tenth of an answer's processor time.
+    return {**_without_marks(vars(work)), "holders": [dict(vars(holder)) for holder in work.holders]}
 
 
 def _read_work(held: Mapping[str, Any]) -> CreditedWork:
@@ -214,8 +215,8 @@ def _read_recall(held: Mapping[str, float] | None) -> PictureAloneRecall | None:
 
 def stored_contributor(person: CreditedContributor) -> dict[str, Any]:
     """A contributor in the form that the ledger stores, without withdrawal marks."""
-    return _without_marks(asdict(person))
+    return _without_marks(vars(person))
 
 
-def _without_marks(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_marks(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if not name.startswith("withdrawn")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,6 +19,8 @@ from creditline.release import Release
 
 # The sample of a large corpus affects the answer: every gateway must draw the same one.
 _SAMPLE_SEED = 0
+# Audits take minutes, so that an answer need not read their mean anew.
+_STATED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,7 @@ class Releases:
     def __init__(self, live: ServedRelease, ledger: Ledger) -> None:
         self.live = live
         self._ledger = ledger
+        self._stated: dict[str, tuple[float, AuditedAccuracy]] = {}
 
     def named(self, name: str) -> ServedRelease:
         """The release of that name, or the live one for an empty name. Raises NotFound."""
@@ -118,6 +122,13 @@ class Releases:
         return AuditedAccuracy(
             found.audits, found.recall, found.recall_low, found.recall_high, found.missed_influence
         )
+
+    def stated_accuracy(self, name: str) -> AuditedAccuracy:
+        """The accuracy that answers state: at most a second old. Blocks on the ledger once a second."""
+        now, stated = time.monotonic(), self._stated.get(name)
+        if stated is None or now - stated[0] >= _STATED_SECONDS:
+            stated = self._stated[name] = (now, self.accuracy(name))
+        return stated[1]
 
     async def answer(self, name: str) -> ReleaseAnswer:
         """A release with its audited accuracy. Raises NotFound, Unavailable."""

@@ -32,7 +32,7 @@ class Recording:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def run(self, record: Record, deadline: Deadline) -> AttributionAnswer:
+    async def run(self, record: Record, deadline: Deadline) -> tuple[AttributionAnswer, bool]:
         """Record an answer.
 
         Args:
@@ -40,7 +40,8 @@ class Recording:
             deadline: Time limit of the request.
 
         Returns:
-            The answer as it was recorded; of an earlier request, where this one repeats it.
+            The answer with the id under which it is recorded, and whether that was before: where the request
+            repeats another, nothing is recorded, and the id is that of the earlier answer.
 
         Raises:
             DeadlineExceeded: The deadline passed before it was committed.
@@ -58,7 +59,8 @@ class Recording:
         try:
             async with asyncio.timeout(_STUCK_SECONDS):
                 # A write that runs cannot be stopped from here; its end is awaited by `committed`.
-                return await asyncio.shield(writing)
+                answer = await asyncio.shield(writing)
+                return answer, answer.attribution_id != own_id
         except TimeoutError as error:
             raise Unavailable(
                 f"the answer was not recorded within {_STUCK_SECONDS:g} s; the ledger's database is"
