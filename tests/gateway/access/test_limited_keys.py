@@ -94,6 +94,32 @@ def test_a_quota_counts_pictures_and_is_refused_before_they_are_read(
         assert (_refusals(gateway, "http", "quota"), _refusals(gateway, "grpc", "quota")) == (1, 1)
 
 
+def test_a_batch_counts_all_its_pictures_or_none(
+    tmp_path: Path, release: Release, start_redis: Callable[..., RedisServer]
+) -> None:
+    settings = gateway_settings(tmp_path, release, broker_url=start_redis().url, key_limits_seconds=10)
+    with Ledger.open(settings.ledger_url) as ledger:
+        key = ledger.keys.create("museum", [Scope.ATTRIBUTE], quota=Allowance.parse("40/d")).text
+    picture = AttributeRequest(image=b"no picture", prompt="a flag", generator=GENERATOR)
+    metadata = [("authorization", f"Bearer {key}")]
+    body = {"image": "bm8gcGljdHVyZQ==", "prompt": "a flag", "generator": GENERATOR}
+    with running_gateway(settings) as gateway, grpc.insecure_channel(gateway.target) as channel:
+        stub = AttributionStub(channel)
+        many = BatchAttributeRequest(requests=[picture] * 32)
+        results = stub.BatchAttribute(many, timeout=30, metadata=metadata).results
+        assert len(results) == 32
+        with pytest.raises(grpc.RpcError) as failed:
+            stub.BatchAttribute(many, timeout=30, metadata=metadata)
+        assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        details = dict(failed.value.trailing_metadata())[STATUS_KEY]
+        assert read_retry_seconds(details) == pytest.approx(24 * 2_160, rel=0.01)
+        with gateway.http(headers={"Authorization": f"Bearer {key}"}) as http:
+            refused = http.post("/v1/attributions:batch", json={"requests": [body] * 9})
+            assert (refused.status_code, refused.json()["title"]) == (429, "Quota exceeded")
+            assert http.post("/v1/attributions:batch", json={"requests": [body] * 8}).status_code == 200
+            assert http.post("/v1/attributions", json=body).status_code == 429
+
+
 def test_limits_hold_without_redis_and_follow_the_ledger(tmp_path: Path, release: Release) -> None:
     settings = gateway_settings(tmp_path, release, key_rate="2/h")
     _, _, plain = _keys(settings.ledger_url)
@@ -110,21 +136,14 @@ def test_limits_hold_without_redis_and_follow_the_ledger(tmp_path: Path, release
                 time.sleep(0.1)
 
 
-def test_several_pictures_count_as_many(
+def test_each_picture_of_a_stream_counts(
     tmp_path: Path, release: Release, start_redis: Callable[..., RedisServer]
 ) -> None:
     settings = gateway_settings(tmp_path, release, broker_url=start_redis().url, key_limits_seconds=10)
-    (_, batched, _), (_, streamed, _) = _keys(settings.ledger_url), _keys(settings.ledger_url)
+    _, streamed, _ = _keys(settings.ledger_url)
     query = AttributeRequest(image=b"no picture", prompt="a flag", generator=GENERATOR)
     with running_gateway(settings) as gateway, grpc.insecure_channel(gateway.target) as channel:
         stub = AttributionStub(channel)
-        metadata = [("authorization", f"Bearer {batched}")]
-        answer = stub.BatchAttribute(
-            BatchAttributeRequest(requests=[query] * 2), timeout=30, metadata=metadata
-        )
-        assert {each.error.code for each in answer.results} == {code_pb2.INVALID_ARGUMENT}
-        with gateway.http(headers={"Authorization": f"Bearer {batched}"}) as http:
-            assert http.post("/v1/attributions:batch", json={"requests": []}).status_code == 429
         asked = (StreamAttributeRequest(id=str(number), request=query) for number in range(3))
         metadata = [("authorization", f"Bearer {streamed}")]
         codes = [each.error.code for each in stub.StreamAttribute(asked, timeout=30, metadata=metadata)]

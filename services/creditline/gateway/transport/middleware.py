@@ -52,8 +52,10 @@ _OPEN = {
     "GET /openapi.json": (200,),
     "GET /docs": (200,),
 }
+# Charged once its body is read and the number of its pictures known.
+_BATCH = ("POST", "/v1/attributions:batch")
 # Requests that wait for an answer: refused at once if that would come too late.
-_ANSWERS = {("POST", "/v1/attributions"), ("POST", "/v1/attributions:batch")}
+_ANSWERS = {("POST", "/v1/attributions"), _BATCH}
 _log = logging.getLogger(__name__)
 
 
@@ -157,7 +159,7 @@ class HttpFront:
         waits = (scope["method"], scope["path"]) in _ANSWERS
         if waits:
             self._admission.check(current_caller.get().owner, _stated_seconds(headers))
-        if scope["path"].startswith(PROTECTED_PREFIX):
+        if _is_protected(scope) and (scope["method"], scope["path"]) != _BATCH:
             await self._access.charge(current_caller.get(), attributions=int(waits))
 
     def _refuse_beyond_capacity(self) -> None:

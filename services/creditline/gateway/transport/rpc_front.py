@@ -36,8 +36,10 @@ from creditline.gateway.transport.request_ids import REQUEST_ID, current_request
 from creditline.observability.logs import log_request
 
 METHOD_PREFIX = "/creditline.v1."
+# Charged once its message is read and the number of its pictures known.
+_BATCH = "Attribution/BatchAttribute"
 # Calls that wait for an answer: refused at once if that would come too late.
-_ANSWERS = {"Attribution/Attribute", "Attribution/BatchAttribute"}
+_ANSWERS = {"Attribution/Attribute", _BATCH}
 _HEALTH_PREFIX = "/grpc.health."
 _log = logging.getLogger(__name__)
 _Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -189,8 +191,9 @@ class Front(grpc.aio.ServerInterceptor):
                     await self._authenticate(context)
                     if method in _ANSWERS:
                         self._admission.check(current_caller.get().owner, context.time_remaining())
-                    attributions = int(method in _ANSWERS)
-                    await self._access.charge(current_caller.get(), attributions=attributions)
+                    if method != _BATCH:
+                        attributions = int(method in _ANSWERS)
+                        await self._access.charge(current_caller.get(), attributions=attributions)
                     message = await self._receiving(lambda: _received(handler, context))
                 return await self._answer(method, handler, message, context)
 

@@ -33,7 +33,7 @@ async def batch(
     Args:
         caller: Who asks.
         answers: Answers each of the requests.
-        charge: Charges the caller for that many `attributions` more than the one that every call counts as.
+        charge: Charges the caller for so many `attributions`: for all of the batch, or none.
 
     Raises:
         PermissionDenied: The caller may not attribute pictures.
@@ -45,8 +45,7 @@ async def batch(
         raise InvalidInput(
             f"the batch has {len(answers):,} requests; send 1 to {MOST_IN_BATCH}", field="requests"
         )
-    if len(answers) > 1:
-        await charge(attributions=len(answers) - 1)
+    await charge(attributions=len(answers))
     return list(await asyncio.gather(*map(outcome, answers)))
 
 
