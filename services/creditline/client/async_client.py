@@ -8,7 +8,7 @@ Example:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,13 +26,15 @@ from creditline.api.answers import (
     WorkAnswer,
     WorkFilter,
 )
+from creditline.api.pages import AttributionSummary, Contributor
 from creditline.client import calls
 from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, audit_is_late
-from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, Picture
+from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, AttributionQuery, Picture
 from creditline.client.concurrent import AsyncGateway
 from creditline.client.options import RETRIES, CallOptions
 from creditline.client.private import EmbedsQueries, PrivateMode
 from creditline.credentials.tls_files import TlsFiles
+from creditline.errors import CreditlineError
 from creditline.retries import RetryPolicy
 
 
@@ -85,19 +87,20 @@ class AsyncCreditlineClient:
         timeout_seconds: float | None = None,
     ) -> AttributionAnswer:
         """As `CreditlineClient.attribute`."""
-        query = await asyncio.to_thread(self._private.embed, image, prompt) if private else image
-        return await self._gateway.call(
-            calls.attribute(
-                query,
-                prompt=prompt,
-                generator=generator,
-                k=k,
-                release=release,
-                works=filter,
-                request_id=request_id,
-                seconds=timeout_seconds,
-            )
-        )
+        query = AttributionQuery(image, prompt, generator, k, release, filter, private, request_id)
+        request = await asyncio.to_thread(self._private.message, query)
+        return await self._gateway.call(calls.attribute(request, timeout_seconds))
+
+    async def attribute_batch(
+        self, queries: Sequence[AttributionQuery], *, timeout_seconds: float | None = None
+    ) -> list[AttributionAnswer | CreditlineError]:
+        """As `CreditlineClient.attribute_batch`."""
+        requests = [await asyncio.to_thread(self._private.message, query) for query in queries]
+        return await self._gateway.call(calls.attribute_batch(requests, timeout_seconds))
+
+    def attributions(self) -> AsyncIterator[AttributionSummary]:
+        """As `CreditlineClient.attributions`."""
+        return self._gateway.listed(calls.attributions())
 
     async def attribution(self, attribution_id: str) -> RecordedAttribution:
         """As `CreditlineClient.attribution`."""
@@ -110,6 +113,10 @@ class AsyncCreditlineClient:
     async def work(self, work_id: str) -> WorkAnswer:
         """As `CreditlineClient.work`."""
         return await self._gateway.call(calls.work(work_id))
+
+    def works(self) -> AsyncIterator[WorkAnswer]:
+        """As `CreditlineClient.works`."""
+        return self._gateway.listed(calls.works())
 
     async def thumbnail(self, work_id: str) -> bytes:
         """As `CreditlineClient.thumbnail`."""
@@ -159,6 +166,10 @@ class AsyncCreditlineClient:
         """As `CreditlineClient.withdrawals`."""
         return self._gateway.listed(calls.withdrawals(history))
 
+    def contributors(self) -> AsyncIterator[Contributor]:
+        """As `CreditlineClient.contributors`."""
+        return self._gateway.listed(calls.contributors())
+
     async def merge_contributors(
         self,
         person: Person,
@@ -192,6 +203,10 @@ class AsyncCreditlineClient:
     async def audit(self, audit_id: str) -> AuditAnswer:
         """As `CreditlineClient.audit`."""
         return await self._gateway.call(calls.audit(audit_id))
+
+    def audits(self) -> AsyncIterator[AuditAnswer]:
+        """As `CreditlineClient.audits`."""
+        return self._gateway.listed(calls.audits())
 
     async def wait_for_audit(
         self, audit_id: str, *, timeout_seconds: float = AUDIT_SECONDS, poll_seconds: float = POLL_SECONDS

@@ -31,11 +31,20 @@ from creditline.api.answers import (
 from creditline.api.attributions import filter_message, read_attribution, read_recorded
 from creditline.api.audits import read_audit
 from creditline.api.contributors import person_message, read_merge, read_merge_status
+from creditline.api.error_metadata import read_status
+from creditline.api.pages import (
+    AttributionSummary,
+    Contributor,
+    read_attribution_page,
+    read_audit_page,
+    read_contributor_page,
+    read_work_page,
+)
 from creditline.api.releases import read_release_response
 from creditline.api.vectors import QueryVector, vector_message
 from creditline.api.withdrawals import read_withdrawal, read_withdrawal_status
 from creditline.api.works import read_work
-from creditline.errors import InvalidInput, NotFound
+from creditline.errors import CreditlineError, InvalidInput, NotFound
 from creditline.v1 import (
     attribution_pb2,
     audit_pb2,
@@ -56,6 +65,29 @@ CONTRIBUTOR_ID = withdrawal_pb2.WITHDRAWAL_KIND_CONTRIBUTOR_ID
 _LARGEST_K = (1 << 32) - 1
 # A withdrawal request waits until every collection of the index is changed.
 _WITHDRAWAL_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class AttributionQuery:
+    """A generated picture whose works are asked for."""
+
+    image: Picture
+    """The picture: a file's content, its path, or a decoded picture."""
+    prompt: str
+    """The prompt that the picture was made from."""
+    generator: str = ""
+    """Fingerprint of the generator that made the picture; empty for the only one that the gateway serves."""
+    k: int = 10
+    """Number of works to list, 1 to 1,000."""
+    release: str = ""
+    """Name of the release to answer with; empty for the live one."""
+    filter: WorkFilter | None = None
+    """Restriction of the listed works; None lists all."""
+    private: bool = False
+    """Embed the query in this process, and send its vector instead of picture and prompt."""
+    request_id: str | None = None
+    """Id under which the query is answered and recorded once, however often it is sent; None for a random
+    one, empty for none."""
 
 
 @dataclass(frozen=True)
@@ -88,36 +120,36 @@ class Page(Generic[Listed]):
     """The call for the next page; None after the last one."""
 
 
-def attribute(
-    query: Picture | QueryVector,
-    *,
-    prompt: str,
-    generator: str,
-    k: int,
-    release: str,
-    works: WorkFilter | None,
-    request_id: str | None,
-    seconds: float | None,
-) -> Call[AttributionAnswer]:
-    """Attribution of a picture with its prompt, or of a vector alone; without an id it is not repeatable.
+def attribute_message(
+    query: AttributionQuery, vector: QueryVector | None
+) -> attribution_pb2.AttributeRequest:
+    """The request of a query.
+
+    Args:
+        query: The query.
+        vector: Its vector, which is then sent instead of picture and prompt; None sends those.
 
     Raises:
         InvalidInput: No message can carry `k`.
     """
-    if not 0 <= k <= _LARGEST_K:
-        raise InvalidInput(f"k is {k}; ask for 1 or more works", field="k")
-    is_private = isinstance(query, QueryVector)
-    own_id = str(uuid.uuid4()) if request_id is None else request_id
-    request = attribution_pb2.AttributeRequest(
-        image=b"" if isinstance(query, QueryVector) else file_bytes(query),
-        prompt="" if is_private else prompt,
-        generator=generator,
-        k=k,
-        release=release,
-        filter=filter_message(works),
-        vector=vector_message(query) if isinstance(query, QueryVector) else None,
-        request_id=own_id,
+    if not 0 <= query.k <= _LARGEST_K:
+        raise InvalidInput(f"k is {query.k}; ask for 1 or more works", field="k")
+    return attribution_pb2.AttributeRequest(
+        image=file_bytes(query.image) if vector is None else b"",
+        prompt=query.prompt if vector is None else "",
+        generator=query.generator,
+        k=query.k,
+        release=query.release,
+        filter=filter_message(query.filter),
+        vector=vector_message(vector),
+        request_id=str(uuid.uuid4()) if query.request_id is None else query.request_id,
     )
+
+
+def attribute(
+    request: attribution_pb2.AttributeRequest, seconds: float | None = None
+) -> Call[AttributionAnswer]:
+    """Attribution of one query."""
     return Call(
         "Attribution/Attribute",
         request,
@@ -125,8 +157,79 @@ def attribute(
         read_attribution,
         seconds,
         # Under one id, the answer is recorded once.
-        repeatable=bool(own_id),
+        repeatable=bool(request.request_id),
     )
+
+
+def attribute_batch(
+    requests: Sequence[attribution_pb2.AttributeRequest], seconds: float | None = None
+) -> Call[list[AttributionAnswer | CreditlineError]]:
+    """Attribution of several queries: the answer to each, or its error, in their order."""
+
+    def read(response: attribution_pb2.BatchAttributeResponse) -> list[AttributionAnswer | CreditlineError]:
+        return [
+            read_status(each.error) if each.HasField("error") else read_attribution(each.response)
+            for each in response.results
+        ]
+
+    return Call(
+        "Attribution/BatchAttribute",
+        attribution_pb2.BatchAttributeRequest(requests=requests),
+        attribution_pb2.BatchAttributeResponse,
+        read,
+        seconds,
+        repeatable=all(request.request_id for request in requests),
+        hedgeable=False,
+    )
+
+
+def attributions(page_token: str = "") -> Call[Page[AttributionSummary]]:
+    """A page of recorded answers, newest first."""
+
+    def read(response: attribution_pb2.ListAttributionsResponse) -> Page[AttributionSummary]:
+        page = read_attribution_page(response)
+        return Page(page.attributions, _next(attributions, page.next_page_token))
+
+    request = attribution_pb2.ListAttributionsRequest(page_token=page_token)
+    return Call("Attribution/ListAttributions", request, attribution_pb2.ListAttributionsResponse, read)
+
+
+def audits(page_token: str = "") -> Call[Page[AuditAnswer]]:
+    """A page of audits, newest first."""
+
+    def read(response: audit_pb2.ListAuditsResponse) -> Page[AuditAnswer]:
+        page = read_audit_page(response)
+        return Page(page.audits, _next(audits, page.next_page_token))
+
+    request = audit_pb2.ListAuditsRequest(page_token=page_token)
+    return Call("Audits/ListAudits", request, audit_pb2.ListAuditsResponse, read)
+
+
+def works(page_token: str = "") -> Call[Page[WorkAnswer]]:
+    """A page of works by their ids."""
+
+    def read(response: catalog_pb2.ListWorksResponse) -> Page[WorkAnswer]:
+        page = read_work_page(response)
+        return Page(page.works, _next(works, page.next_page_token))
+
+    request = catalog_pb2.ListWorksRequest(page_token=page_token)
+    return Call("Catalog/ListWorks", request, catalog_pb2.ListWorksResponse, read)
+
+
+def contributors(page_token: str = "") -> Call[Page[Contributor]]:
+    """A page of contributors, each person once."""
+
+    def read(response: contributor_pb2.ListContributorsResponse) -> Page[Contributor]:
+        page = read_contributor_page(response)
+        return Page(page.contributors, _next(contributors, page.next_page_token))
+
+    request = contributor_pb2.ListContributorsRequest(page_token=page_token)
+    return Call("Contributors/ListContributors", request, contributor_pb2.ListContributorsResponse, read)
+
+
+def _next(call: Callable[[str], Call[Page[Listed]]], page_token: str) -> Call[Page[Listed]] | None:
+    """The call for the page of a token; None for the empty one, which the last page has."""
+    return call(page_token) if page_token else None
 
 
 def attribution(attribution_id: str) -> Call[RecordedAttribution]:

@@ -7,7 +7,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,13 +25,15 @@ from creditline.api.answers import (
     WorkAnswer,
     WorkFilter,
 )
+from creditline.api.pages import AttributionSummary, Contributor
 from creditline.client import calls
 from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, audit_is_late
 from creditline.client.blocking import BlockingGateway
-from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, Picture
+from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, AttributionQuery, Picture
 from creditline.client.options import RETRIES, CallOptions
 from creditline.client.private import EmbedsQueries, PrivateMode
 from creditline.credentials.tls_files import TlsFiles
+from creditline.errors import CreditlineError
 from creditline.retries import RetryPolicy
 
 
@@ -133,19 +135,27 @@ class CreditlineClient:
             Conflict: The id was used for another request.
             NotReady: What private mode needs is missing.
         """
-        query = self._private.embed(image, prompt) if private else image
-        return self._gateway.call(
-            calls.attribute(
-                query,
-                prompt=prompt,
-                generator=generator,
-                k=k,
-                release=release,
-                works=filter,
-                request_id=request_id,
-                seconds=timeout_seconds,
-            )
-        )
+        query = AttributionQuery(image, prompt, generator, k, release, filter, private, request_id)
+        return self._gateway.call(calls.attribute(self._private.message(query), timeout_seconds))
+
+    def attribute_batch(
+        self, queries: Sequence[AttributionQuery], *, timeout_seconds: float | None = None
+    ) -> list[AttributionAnswer | CreditlineError]:
+        """The answers to several queries, in their order; in place of an answer the error of its query.
+
+        Args:
+            queries: 1 to 32 queries, whose pictures have at most 21 MB together.
+            timeout_seconds: Longest duration of the call; None for the client's.
+
+        Raises:
+            InvalidInput: There are too few or too many queries, or the `k` of one fits in no message.
+        """
+        requests = [self._private.message(query) for query in queries]
+        return self._gateway.call(calls.attribute_batch(requests, timeout_seconds))
+
+    def attributions(self) -> Iterator[AttributionSummary]:
+        """The recorded answers of the key's owner, newest first, read in pages; of all owners for an admin."""
+        return self._gateway.listed(calls.attributions())
 
     def attribution(self, attribution_id: str) -> RecordedAttribution:
         """A recorded answer, with marks on what has been withdrawn since. Raises NotFound."""
@@ -162,6 +172,10 @@ class CreditlineClient:
     def work(self, work_id: str) -> WorkAnswer:
         """One work of the corpus, or one that was added to the release. Raises NotFound."""
         return self._gateway.call(calls.work(work_id))
+
+    def works(self) -> Iterator[WorkAnswer]:
+        """The works of the corpus by their ids, and those that were added to the live build; read in pages."""
+        return self._gateway.listed(calls.works())
 
     def thumbnail(self, work_id: str) -> bytes:
         """The thumbnail of a work, as a WebP file; empty if the gateway has no picture of it.
@@ -268,6 +282,10 @@ class CreditlineClient:
         """The withdrawals in force, or with `history` all requests ever made; oldest first, read in pages."""
         return self._gateway.listed(calls.withdrawals(history))
 
+    def contributors(self) -> Iterator[Contributor]:
+        """The contributors and rights holders of the corpus, each person once, read in pages."""
+        return self._gateway.listed(calls.contributors())
+
     def merge_contributors(
         self,
         person: Person,
@@ -322,6 +340,13 @@ class CreditlineClient:
     def audit(self, audit_id: str) -> AuditAnswer:
         """The current state of an audit. Raises NotFound."""
         return self._gateway.call(calls.audit(audit_id))
+
+    def audits(self) -> Iterator[AuditAnswer]:
+        """The audits of answers of the key's owner, newest first, read in pages; of all owners for an admin.
+
+        Their verdicts lack the scored works, which `audit` reads.
+        """
+        return self._gateway.listed(calls.audits())
 
     def wait_for_audit(
         self, audit_id: str, *, timeout_seconds: float = AUDIT_SECONDS, poll_seconds: float = POLL_SECONDS

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from creditline.api.vectors import QueryVector
-from creditline.client.calls import Picture, file_bytes
+from creditline.client.calls import AttributionQuery, Picture, attribute_message, file_bytes
 from creditline.errors import NotReady
+from creditline.v1.attribution_pb2 import AttributeRequest
 
 # Imported by name, and only for the first private query: the client itself needs no torch.
 _ENCODER_MODULE = "creditline.encoder.queries"
@@ -35,6 +36,11 @@ class PrivateMode:
         self._directory = encoder if isinstance(encoder, Path) else None
         self._encoder = None if isinstance(encoder, Path) else encoder
         self._lock = threading.Lock()
+
+    def message(self, query: AttributionQuery) -> AttributeRequest:
+        """The request of a query, with its vector if it is private. Blocks; errors are those of `embed`."""
+        vector = self.embed(query.image, query.prompt) if query.private else None
+        return attribute_message(query, vector)
 
     def embed(self, image: Picture, prompt: str) -> QueryVector:
         """The vector of a query. Blocks, the first time for some seconds.
