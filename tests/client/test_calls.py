@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
@@ -166,10 +166,13 @@ def test_lists_are_read_page_by_page() -> None:
 
 
 def test_both_clients_have_the_same_calls_with_the_same_parameters() -> None:
-    def calls(client: type) -> dict[str, list[inspect.Parameter]]:
+    def parameters(function: Callable[..., Any]) -> Iterable[inspect.Parameter]:
+        return inspect.signature(function).parameters.values()
+
+    def calls(client: type) -> dict[str, list[Any]]:
         functions = inspect.getmembers(client, inspect.isfunction)
         return {
-            name: list(inspect.signature(function).parameters.values())
+            name: [(each.name, each.kind, each.default) for each in parameters(function)]
             for name, function in functions
             if not name.startswith("_") or name == "__init__"
         }

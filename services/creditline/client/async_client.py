@@ -8,10 +8,10 @@ Example:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from creditline.api.answers import (
     AttributionAnswer,
@@ -31,7 +31,7 @@ from creditline.client import calls
 from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, audit_is_late
 from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, AttributionQuery, Picture
 from creditline.client.concurrent import AsyncGateway
-from creditline.client.options import RETRIES, CallOptions
+from creditline.client.options import RETRIES, STREAM_SECONDS, CallOptions
 from creditline.client.private import EmbedsQueries, PrivateMode
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import CreditlineError
@@ -97,6 +97,23 @@ class AsyncCreditlineClient:
         """As `CreditlineClient.attribute_batch`."""
         requests = [await asyncio.to_thread(self._private.message, query) for query in queries]
         return await self._gateway.call(calls.attribute_batch(requests, timeout_seconds))
+
+    async def attribute_stream(
+        self,
+        queries: Iterable[AttributionQuery] | AsyncIterable[AttributionQuery],
+        *,
+        timeout_seconds: float = STREAM_SECONDS,
+    ) -> AsyncIterator[tuple[int, AttributionAnswer | CreditlineError]]:
+        """As `CreditlineClient.attribute_stream`; the event loop takes the queries."""
+
+        async def requests() -> AsyncIterator[Any]:
+            number = 0
+            async for query in _as_they_come(queries):
+                yield calls.numbered(number, await asyncio.to_thread(self._private.message, query))
+                number += 1
+
+        async for answer in self._gateway.streamed(calls.attribute_stream(timeout_seconds), requests()):
+            yield answer
 
     def attributions(self) -> AsyncIterator[AttributionSummary]:
         """As `CreditlineClient.attributions`."""
@@ -217,3 +234,14 @@ class AsyncCreditlineClient:
             if audit.state in FINAL_STATES:
                 return audit
         raise audit_is_late(audit, timeout_seconds)
+
+
+async def _as_they_come(
+    queries: Iterable[AttributionQuery] | AsyncIterable[AttributionQuery],
+) -> AsyncIterator[AttributionQuery]:
+    if isinstance(queries, AsyncIterable):
+        async for query in queries:
+            yield query
+    else:
+        for query in queries:
+            yield query

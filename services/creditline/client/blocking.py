@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 
 from creditline.client.attempts import Attempts
-from creditline.client.calls import Answer, Call, Listed, Page
-from creditline.client.errors import is_transient
+from creditline.client.calls import Answer, Call, Listed, Page, Stream
+from creditline.client.errors import is_transient, translated
 from creditline.client.options import CallOptions, authorization
 from creditline.credentials.channels import open_channel
 from creditline.credentials.tls_files import TlsFiles
@@ -76,6 +76,31 @@ class BlockingGateway:
             yield from page.items
             following = page.following
 
+    def streamed(self, stream: Stream[Answer], requests: Iterator[Any]) -> Iterator[Answer]:
+        """Send requests as they come, and read the answers as they come; nothing is sent again.
+
+        An error of `requests` ends them; it is raised when those before it are answered.
+
+        Raises:
+            CreditlineError: The error that the gateway raised, or Unavailable, or DeadlineExceeded.
+        """
+        method = self._channel.stream_stream(
+            _PREFIX + stream.method,
+            request_serializer=stream.request.SerializeToString,
+            response_deserializer=stream.response.FromString,
+        )
+        errors: list[Exception] = []
+        call = method(_until_error(requests, errors), timeout=stream.seconds, metadata=self._metadata)
+        try:
+            for response in call:
+                yield stream.read(response)
+        except grpc.RpcError as failure:
+            raise translated(failure, self._target) from failure
+        finally:
+            call.cancel()
+        if errors:
+            raise errors[0]
+
     def _response(self, call: Call[Any], attempts: Attempts) -> Any:
         method = self._channel.unary_unary(
             _PREFIX + call.method,
@@ -90,6 +115,13 @@ class BlockingGateway:
         if hedge_after is None or not (call.repeatable and call.hedgeable):
             return method(call.request, timeout=attempts.remaining_seconds, metadata=self._metadata)
         return first_answer(begin, hedge_after)
+
+
+def _until_error(requests: Iterator[Any], errors: list[Exception]) -> Iterator[Any]:
+    try:
+        yield from requests
+    except Exception as error:  # gRPC's thread would log any, and end the call with UNKNOWN
+        errors.append(error)
 
 
 def first_answer(begin: Callable[[], grpc.Future], hedge_after_seconds: float) -> Any:

@@ -111,6 +111,22 @@ class Call(Generic[Answer]):
 
 
 @dataclass(frozen=True)
+class Stream(Generic[Answer]):
+    """A call to which requests are sent as they come, and which answers each as it is ready."""
+
+    method: str
+    """Service and method."""
+    request: type[Message]
+    """Type of the requests."""
+    response: type[Message]
+    """Type of the responses."""
+    read: Callable[[Any], Answer]
+    """Reads a response."""
+    seconds: float
+    """Longest duration of the whole call."""
+
+
+@dataclass(frozen=True)
 class Page(Generic[Listed]):
     """A page of a list."""
 
@@ -181,6 +197,32 @@ def attribute_batch(
         repeatable=all(request.request_id for request in requests),
         hedgeable=False,
     )
+
+
+def attribute_stream(seconds: float) -> Stream[tuple[int, AttributionAnswer | CreditlineError]]:
+    """Attribution of queries as they come: to the number of each its answer, or its error."""
+
+    def read(
+        response: attribution_pb2.StreamAttributeResponse,
+    ) -> tuple[int, AttributionAnswer | CreditlineError]:
+        if response.HasField("error"):
+            return int(response.id), read_status(response.error)
+        return int(response.id), read_attribution(response.response)
+
+    return Stream(
+        "Attribution/StreamAttribute",
+        attribution_pb2.StreamAttributeRequest,
+        attribution_pb2.StreamAttributeResponse,
+        read,
+        seconds,
+    )
+
+
+def numbered(
+    number: int, request: attribution_pb2.AttributeRequest
+) -> attribution_pb2.StreamAttributeRequest:
+    """A request of `attribute_stream`."""
+    return attribution_pb2.StreamAttributeRequest(id=str(number), request=request)
 
 
 def attributions(page_token: str = "") -> Call[Page[AttributionSummary]]:

@@ -7,7 +7,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,7 +30,7 @@ from creditline.client import calls
 from creditline.client.audits import AUDIT_SECONDS, FINAL_STATES, POLL_SECONDS, audit_is_late
 from creditline.client.blocking import BlockingGateway
 from creditline.client.calls import CONTRIBUTOR, CONTRIBUTOR_ID, WORK, AttributionQuery, Picture
-from creditline.client.options import RETRIES, CallOptions
+from creditline.client.options import RETRIES, STREAM_SECONDS, CallOptions
 from creditline.client.private import EmbedsQueries, PrivateMode
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import CreditlineError
@@ -153,8 +153,34 @@ class CreditlineClient:
         requests = [self._private.message(query) for query in queries]
         return self._gateway.call(calls.attribute_batch(requests, timeout_seconds))
 
+    def attribute_stream(
+        self, queries: Iterable[AttributionQuery], *, timeout_seconds: float = STREAM_SECONDS
+    ) -> Iterator[tuple[int, AttributionAnswer | CreditlineError]]:
+        """The answers to queries that are sent as they come, each as it is ready: in any order.
+
+        The gateway takes only few more than it has answered, so that `queries` may be endless. Nothing is
+        sent again; in place of an answer comes the error of its query, and the call goes on.
+
+        Args:
+            queries: The queries; a thread of the connection takes them.
+            timeout_seconds: Longest duration of the whole call.
+
+        Yields:
+            The number of a query, from 0, and its answer.
+
+        Raises:
+            CreditlineError: The call ended; or the error with which `queries` ended.
+        """
+        requests = (
+            calls.numbered(number, self._private.message(query)) for number, query in enumerate(queries)
+        )
+        return self._gateway.streamed(calls.attribute_stream(timeout_seconds), requests)
+
     def attributions(self) -> Iterator[AttributionSummary]:
-        """The recorded answers of the key's owner, newest first, read in pages; of all owners for an admin."""
+        """The recorded answers of the key's owner, newest first, read in pages.
+
+        With an admin's key they are those of all owners.
+        """
         return self._gateway.listed(calls.attributions())
 
     def attribution(self, attribution_id: str) -> RecordedAttribution:
@@ -174,7 +200,7 @@ class CreditlineClient:
         return self._gateway.call(calls.work(work_id))
 
     def works(self) -> Iterator[WorkAnswer]:
-        """The works of the corpus by their ids, and those that were added to the live build; read in pages."""
+        """The works of the corpus by their ids, then those added to the live build; read in pages."""
         return self._gateway.listed(calls.works())
 
     def thumbnail(self, work_id: str) -> bytes:

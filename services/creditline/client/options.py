@@ -11,6 +11,8 @@ RETRIES = RetryPolicy(initial_delay_seconds=0.1, max_delay_seconds=5.0, jitter=0
 """The default: three retries, within the call's deadline."""
 NO_RETRIES = RetryPolicy(max_attempts=1)
 """Each call is sent once."""
+STREAM_SECONDS = 600.0
+"""Longest duration of a call with a stream of queries, by default."""
 # The gateway ends connections that ping more often.
 _LEAST_KEEPALIVE_SECONDS = 10.0
 _KEEPALIVE_TIMEOUT_MS = 10_000

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from creditline.client import CreditlineClient
+from creditline.api.answers import AttributionAnswer
+from creditline.client import AsyncCreditlineClient, AttributionQuery, CreditlineClient
+from creditline.corpus.works import Work
+from creditline.errors import CreditlineError, InvalidInput
 from tests.faults.lost_replies import LostReply
 from tests.faults.tcp_proxy import TcpProxy
 from tests.gateway.conftest import RunningGateway, running_gateway
@@ -112,3 +117,84 @@ def test_a_call_whose_reply_is_lost_is_answered_and_recorded_once(served: Served
     assert loss.lost.is_set()
     assert loss.calls[_ATTRIBUTE] == 2
     assert newest() == before + 1
+
+
+def test_several_pictures_in_one_call_get_their_answers_or_their_errors(served: Served) -> None:
+    work = served.corpus.works[0]
+    good = AttributionQuery(work.thumbnail, work.caption, k=2)
+    queries = [good, AttributionQuery(b"no picture", "a kite"), good]
+    with served.gateway.client(timeout_seconds=120) as client:
+        first, wrong, last = client.attribute_batch(queries)
+        with pytest.raises(InvalidInput):
+            client.attribute_batch([])
+    assert isinstance(first, AttributionAnswer)
+    assert isinstance(last, AttributionAnswer)
+    assert first.works == last.works
+    assert first.attribution_id != last.attribution_id
+    assert isinstance(wrong, InvalidInput)
+    assert "not in a known format" in wrong.message
+
+
+def test_lists_are_read_to_their_end_by_both_clients(served: Served) -> None:
+    async def concurrently() -> tuple[list[str], list[str]]:
+        async with AsyncCreditlineClient(served.gateway.target, timeout_seconds=120) as client:
+            works = [work.id async for work in client.works()]
+            return works, [person.name async for person in client.contributors()]
+
+    with served.gateway.client(timeout_seconds=120) as client:
+        asked = [client.attribute(as_file(red_square(), "PNG"), prompt="a kite", k=1) for _ in range(2)]
+        newest = [each.id for each in itertools.islice(client.attributions(), 2)]
+        audit = client.submit_audit(newest[0])
+        assert next(client.audits()) == audit
+        blocking = [work.id for work in client.works()], [person.name for person in client.contributors()]
+    assert newest == [each.attribution_id for each in reversed(asked)]
+    assert asyncio.run(concurrently()) == blocking
+    works, people = blocking
+    assert works == sorted(served.corpus.ids)
+    assert {"Nathan Eady", "Nicu Buculei"} <= set(people)
+    assert len(people) == len(set(people))
+
+
+def _queries(work: Work) -> Iterator[AttributionQuery]:
+    """Two that can be answered, with one between them that cannot, and the end of those that can be sent."""
+    yield AttributionQuery(work.thumbnail, work.caption, k=2)
+    yield AttributionQuery(b"no picture", "a kite")
+    yield AttributionQuery(work.thumbnail, work.caption, k=3)
+    raise ValueError("no more queries")
+
+
+def test_queries_are_answered_as_they_come_until_they_fail(served: Served) -> None:
+    found: dict[int, AttributionAnswer | CreditlineError] = {}
+
+    def ask() -> None:
+        with served.gateway.client() as client:
+            for number, answer in client.attribute_stream(_queries(served.corpus.works[0])):
+                found[number] = answer
+
+    with pytest.raises(ValueError, match="no more"):
+        ask()
+    _assert_answered(found)
+
+
+def test_the_client_for_asyncio_answers_queries_as_they_come(served: Served) -> None:
+    found: dict[int, AttributionAnswer | CreditlineError] = {}
+
+    async def queries() -> AsyncIterator[AttributionQuery]:
+        for query in _queries(served.corpus.works[0]):
+            yield query
+
+    async def ask() -> None:
+        async with AsyncCreditlineClient(served.gateway.target) as client:
+            async for number, answer in client.attribute_stream(queries()):
+                found[number] = answer
+
+    with pytest.raises(ValueError, match="no more"):
+        asyncio.run(ask())
+    _assert_answered(found)
+
+
+def _assert_answered(found: dict[int, AttributionAnswer | CreditlineError]) -> None:
+    assert sorted(found) == [0, 1, 2]
+    assert isinstance(found[1], InvalidInput)
+    counts = [len(each.works) for each in found.values() if isinstance(each, AttributionAnswer)]
+    assert sorted(counts) == [2, 3]
