@@ -134,7 +134,7 @@ distill-figures: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.top_works_sheet
 	@$(MAKE) --no-print-directory results
 
-# What is fitted on the packaged release without training (a minute): its agreement of pictures with prompts.
+# What is fitted on the packaged release without training (some minutes): what it knows of pictures and prompts apart.
 refit: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.refit
 	@$(MAKE) --no-print-directory results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,13 @@ def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not safetensors")
     with pytest.raises(FingerprintMismatch, match="build the release again"):
         PromptAgreement.load(path)
+
+
+def test_an_agreement_of_another_release_is_refused(agreement: PromptAgreement, tmp_path: Path) -> None:
+    path = tmp_path / "agreement.safetensors"
+    replace(agreement, encoder="a" * 64).save(path)
+    assert PromptAgreement.load(path, encoder="a" * 64).encoder == "a" * 64
+    with pytest.raises(FingerprintMismatch, match="was fitted for encoder aaaaaaaaaaaaaaaa…"):
+        PromptAgreement.load(path, encoder="b" * 64)
+    agreement.save(path)
+    assert PromptAgreement.load(path, encoder="b" * 64).encoder == "", "made before it was stated"

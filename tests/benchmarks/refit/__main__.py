@@ -65,6 +65,7 @@ _WHAT = {
     "prompt_part_swapped": "prompts of other queries; above 1: the picture speaks against the listed works",
     "prompt_part_auroc": "works of the picture's and of the prompt's own answer told apart by their parts, in"
     " swapped queries that list both",
+    "prompt_part_auroc_queries": "swapped queries of 400 that list works of both; exact",
     "prompt_part_noise": "noise as the picture, with the prompts of 100 held-out queries",
     "prompt_part_wordless": "pictures of 100 held-out queries with the prompt “a picture”",
     "prompt_part_noise_by_swaps": "the same by what swaps do to these shares",
@@ -143,15 +144,20 @@ def _state(directory: Path, figures: dict[str, Estimate]) -> None:
     )
 
 
+def _figure(name: str, estimate: Estimate) -> Figure:
+    """A figure as result files hold it; without an interval where all queries have the same value."""
+    unit = "queries" if name.endswith("_queries") else "share"
+    spans = estimate.low < estimate.high
+    low, high = (estimate.low, estimate.high) if spans else (None, None)
+    return Figure(estimate.value, unit, low, high, _TARGETS.get(name), what=_WHAT[name])
+
+
 def main() -> None:
     """Refit the packaged release, and write the figures."""
     figures = refit(packaged_release_directory())
-    written = {
-        name: Figure(figure.value, "share", figure.low, figure.high, _TARGETS.get(name), what=_WHAT[name])
-        for name, figure in figures.items()
-    }
-    for name, figure in written.items():
-        print(f"{name}: {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})  {figure.what}")
+    written = {name: _figure(name, figure) for name, figure in figures.items()}
+    for name, figure in figures.items():
+        print(f"{name}: {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})  {_WHAT[name]}")
     write_result("serving", COMMAND, SEED, written, [], merge=True)
 
 

@@ -14,6 +14,7 @@ import torch
 from creditline.distillation.assessment.prompt_losses import DRAWS, prompt_loss_figures
 from creditline.distillation.labels.label_set import HELD_OUT, read_labels
 from creditline.errors import FingerprintMismatch
+from creditline.evaluation.bootstrap import Estimate
 from creditline.generator.pipeline import Generator
 from tests.benchmarks.reference_parts import generator_directory
 from tests.benchmarks.result_files import Figure, write_result
@@ -28,6 +29,12 @@ _WHAT = {
     "prompt_swap_false_alarms_by_loss": "genuine pairs flagged, judged by the other half of them",
     "prompt_swap_auroc_by_loss": "genuine pairs against swapped ones",
 }
+
+
+def _figure(estimate: Estimate, what: str) -> Figure:
+    """A figure as result files hold it; without an interval where all pairs have the same value."""
+    low, high = (estimate.low, estimate.high) if estimate.low < estimate.high else (None, None)
+    return Figure(estimate.value, "share", low, high, what=what)
 
 
 def main() -> None:
@@ -50,12 +57,9 @@ def main() -> None:
     pair = 2 * len(DRAWS) * seconds / passes
     cost = f"{2 * len(DRAWS)} passes or {pair:.2f} s a pair, one thread"
     note = f"{len(queries)} held-out generated pictures, {cost}"
-    figures = {
-        name: Figure(value.value, "share", value.low, value.high, what=f"{_WHAT[name]}; {note}")
-        for name, value in found.items()
-    }
+    figures = {name: _figure(value, f"{_WHAT[name]}; {note}") for name, value in found.items()}
     for name, figure in figures.items():
-        print(f"{name}: {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})  {figure.what}")
+        print(f"{name}: {figure.value:.3f} ({figure.low} to {figure.high})  {figure.what}")
     write_result("serving", COMMAND, SEED, figures, [], merge=True)
 
 

@@ -182,12 +182,14 @@ def _division_figures(
         name: np.concatenate([getattr(result, name) for result in results])
         for name in _Controls.__dataclass_fields__
     }
+    telling = _known(joined["auroc"])
     return {
         "prompt_part": bootstrap_mean(joined["genuine"], seed=seed),
         "prompt_part_swapped": bootstrap_mean(joined["swapped"], seed=seed),
         "prompt_part_by_swaps": bootstrap_mean(joined["by_swaps"], seed=seed),
         "prompt_part_correlation": bootstrap_mean(_known(joined["correlation"]), seed=seed),
-        "prompt_part_auroc": bootstrap_mean(_known(joined["auroc"]), seed=seed),
+        **({"prompt_part_auroc": bootstrap_mean(telling, seed=seed)} if len(telling) else {}),
+        "prompt_part_auroc_queries": Estimate.certain(float(len(telling))),
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.distillation.assessment.prompt_swaps import other_queries, swap_estimates
+from creditline.distillation.assessment.prompt_swaps import auroc, other_queries, swap_estimates
 from creditline.distillation.labels.label_set import LabelledQuery
 from creditline.evaluation.bootstrap import Estimate
 from creditline.generator.losses import Draws, denoising_losses, encoded_examples
@@ -72,4 +72,9 @@ def prompt_loss_figures(
         known = np.sort((without - own)[stated])
         genuine[judged] = np.searchsorted(known, (without - own)[judged]) / len(known)
         swapped[judged] = np.searchsorted(known, (without - wrong)[judged]) / len(known)
-    return swap_estimates(genuine, swapped, seed=seed, suffix=_BY_LOSS)
+    # Quantiles of few pairs tie; the losses do not.
+    surely = auroc(without - own, without - wrong, seed=seed)
+    return {
+        **swap_estimates(genuine, swapped, seed=seed, suffix=_BY_LOSS),
+        f"prompt_swap_auroc{_BY_LOSS}": surely,
+    }

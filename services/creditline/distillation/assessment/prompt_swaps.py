@@ -52,10 +52,15 @@ def swap_estimates(
         seed: Seed of the bootstrap.
         suffix: End of the names, for detectors beside the ordinary one.
     """
-    higher = (genuine[:, None] > swapped).mean(axis=0) + (genuine[:, None] == swapped).mean(axis=0) / 2.0
     found, alarms = (bootstrap_mean(part < LOW_PROMPT_AGREEMENT, seed=seed) for part in (swapped, genuine))
     return {
         f"prompt_swap_found{suffix}": found,
         f"prompt_swap_false_alarms{suffix}": alarms,
-        f"prompt_swap_auroc{suffix}": bootstrap_mean(higher, seed=seed),
+        f"prompt_swap_auroc{suffix}": auroc(genuine, swapped, seed=seed),
     }
+
+
+def auroc(genuine: NDArray[np.float64], swapped: NDArray[np.float64], *, seed: int) -> Estimate:
+    """How often a genuine pair, (Q,), has a higher value than a swapped one, (S,); equal ones count half."""
+    higher = (genuine[:, None] > swapped).mean(axis=0) + (genuine[:, None] == swapped).mean(axis=0) / 2.0
+    return bootstrap_mean(higher, seed=seed)
