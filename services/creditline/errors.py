@@ -29,6 +29,10 @@ class InvalidInput(CreditlineError):
     """The input of the caller is invalid; sending it again will not help."""
 
 
+class FailedPrecondition(InvalidInput):
+    """The request is well formed, but what it names does not permit it; sending it again will not help."""
+
+
 class NotFound(CreditlineError):
     """The object that the caller names does not exist."""
 

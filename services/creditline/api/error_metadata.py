@@ -27,6 +27,7 @@ ERRORS: Mapping[str, type[errors.CreditlineError]] = {
     kind.__name__: kind
     for kind in (
         errors.InvalidInput,
+        errors.FailedPrecondition,
         errors.NotFound,
         errors.Conflict,
         errors.Unauthenticated,

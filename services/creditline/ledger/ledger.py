@@ -30,7 +30,7 @@ from creditline.api.audits import verdict_from_json, verdict_to_json
 from creditline.corpus.identity import People, PersonReference
 from creditline.corpus.names import display_name
 from creditline.corpus.withdrawn import Withdrawn
-from creditline.errors import InvalidInput, NotFound
+from creditline.errors import FailedPrecondition, InvalidInput, NotFound
 from creditline.jobs.tasks import AUDIT_TASK
 from creditline.ledger.additions import (
     AdditionKind,
@@ -297,7 +297,7 @@ class Ledger:
 
         Raises:
             NotFound: There is no such attribution.
-            InvalidInput: It was asked for in private mode, so that there is nothing to audit.
+            FailedPrecondition: It was asked for in private mode, so that there is nothing to audit.
         """
         with self._store.transaction(writes=True) as connection:
             audit = _audit_where(connection, audits.c.attribution_id == attribution_id)
@@ -812,8 +812,8 @@ def _no_attribution(attribution_id: str) -> NotFound:
     )
 
 
-def _nothing_to_audit(attribution_id: str) -> InvalidInput:
-    return InvalidInput(
+def _nothing_to_audit(attribution_id: str) -> FailedPrecondition:
+    return FailedPrecondition(
         f"answer {attribution_id} was asked for with a vector, in private mode: without picture and prompt"
         " nothing can be audited; ask again with them, and submit that answer",
         field="attribution_id",

@@ -39,6 +39,7 @@ class Problem:
 _INTERNAL = Problem(grpc.StatusCode.INTERNAL, 500, "Internal error")
 _PROBLEMS: dict[type[errors.CreditlineError], Problem] = {
     errors.InvalidInput: Problem(grpc.StatusCode.INVALID_ARGUMENT, 400, "Invalid request"),
+    errors.FailedPrecondition: Problem(grpc.StatusCode.FAILED_PRECONDITION, 409, "Failed precondition"),
     errors.NotFound: Problem(grpc.StatusCode.NOT_FOUND, 404, "Not found"),
     errors.Conflict: Problem(grpc.StatusCode.ALREADY_EXISTS, 409, "Conflict with existing state"),
     errors.Unauthenticated: Problem(grpc.StatusCode.UNAUTHENTICATED, 401, "No valid API key"),

@@ -9,7 +9,7 @@ from functools import partial
 
 from creditline.api.answers import AuditAnswer
 from creditline.api.pages import AuditPage
-from creditline.errors import InvalidInput
+from creditline.errors import FailedPrecondition
 from creditline.gateway.access.caller import Caller
 from creditline.gateway.pages import PageRequest, PageTokens
 from creditline.gateway.use_cases.requests import checked_ledger_id
@@ -33,8 +33,8 @@ class Audits:
 
         Raises:
             PermissionDenied: The caller may not request audits.
-            InvalidInput: `attribution_id` is not an id of the ledger, or a filter restricts the answer, or it
-                was asked for in private mode.
+            InvalidInput: `attribution_id` is not an id of the ledger.
+            FailedPrecondition: A filter restricts the answer, or it was asked for in private mode.
             NotFound: The ledger holds no such attribution, or it is another owner's.
             Unavailable: The ledger does not answer.
         """
@@ -46,7 +46,7 @@ class Audits:
 
     def _submit(self, attribution_id: str, owner: str | None) -> Audit:
         if self._ledger.attribution(attribution_id, owner=owner).answer.get("filter") is not None:
-            raise InvalidInput(
+            raise FailedPrecondition(
                 f"answer {attribution_id} lists only works that pass a filter; an audit would count the"
                 " others as missed: ask again without a filter, and submit that answer",
                 field="attribution_id",
