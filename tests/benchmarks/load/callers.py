@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
+import json
 import os
 import tempfile
 import time
@@ -26,6 +28,7 @@ DEADLINE_SECONDS = 10.0
 ANSWERED, REFUSED, LATE = "OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"
 _METADATA = (("authorization", f"Bearer {API_KEY}"),)
 _WORKS_APART = 97
+_OF_HTTP = {"200": ANSWERED, "429": REFUSED, "503": "UNAVAILABLE", "504": LATE}
 # Each call has a prompt of its own, by which its row is found in the ledger.
 _numbers = itertools.count()
 
@@ -58,7 +61,8 @@ class Site:
     async def calls(self) -> AsyncIterator[Caller]:
         """A connection to the gateway."""
         async with grpc.aio.insecure_channel(self.stack.gateway_target) as channel:
-            yield Caller(AttributionStub(channel), self.pictures)
+            host, port = self.stack.gateway_url.removeprefix("http://").rstrip("/").split(":")
+            yield Caller(AttributionStub(channel), (host, int(port)), self.pictures)
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,18 @@ class Caller:
 
     Args:
         stub: The service.
+        http_address: Host and port of HTTP.
         pictures: Pictures to send in turn, with captions.
     """
 
-    def __init__(self, stub: AttributionStub, pictures: Sequence[tuple[bytes, str]]) -> None:
+    def __init__(
+        self,
+        stub: AttributionStub,
+        http_address: tuple[str, int],
+        pictures: Sequence[tuple[bytes, str]],
+    ) -> None:
         self._stub = stub
+        self._http_address = http_address
         self._pictures = pictures
 
     def prepared(self, seconds: float = DEADLINE_SECONDS) -> PreparedCall:
@@ -103,6 +114,18 @@ class Caller:
     async def call(self, seconds: float = DEADLINE_SECONDS) -> Outcome:
         """One call."""
         return await self.prepared(seconds).send()
+
+    async def call_http(self, seconds: float = DEADLINE_SECONDS) -> Outcome:
+        """One request over HTTP, on a connection of its own; the status is gRPC's for the same error."""
+        call, began = self.prepared(seconds), time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                status = await _http_status(self._http_address, call)
+        except TimeoutError:
+            status = "504"
+        except OSError:
+            status = "503"
+        return Outcome(_OF_HTTP.get(status, status), time.monotonic() - began, call.prompt)
 
     async def closed_loop(self, callers: int, seconds: float) -> list[Outcome]:
         """Keep a number of calls in progress for a time; the calls that ended within it."""
@@ -118,9 +141,28 @@ class Caller:
         await asyncio.gather(*(one() for _ in range(callers)))
         return outcomes
 
-    async def at_once(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Outcome]:
+    async def at_once(self, count: int, *, over_http: bool = False) -> list[Outcome]:
         """A number of calls at the same time."""
-        return await asyncio.gather(*(self.call(seconds) for _ in range(count)))
+        call = self.call_http if over_http else self.call
+        return await asyncio.gather(*(call() for _ in range(count)))
+
+
+async def _http_status(address: tuple[str, int], call: PreparedCall) -> str:
+    """Send a call as JSON; the status of the answer, once all of it has come."""
+    image = base64.b64encode(call.picture).decode()
+    body = json.dumps({"image": image, "prompt": call.prompt}).encode()
+    head = (
+        "POST /v1/attributions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {API_KEY}\r\nX-Request-Timeout: {call.seconds}\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(head.encode() + body)
+        answer = await reader.read()
+    finally:
+        writer.close()
+    return answer.split(b" ", 2)[1].decode() if answer else "503"
 
 
 def counted(outcomes: Sequence[Outcome]) -> dict[str, int]:

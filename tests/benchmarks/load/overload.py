@@ -1,6 +1,6 @@
 """More requests than can be answered: who is refused, how early, and what the others get.
 
-Run `python -m tests.benchmarks.load.overload` (about five minutes). It starts the real local stack, measures
+Run `python -m tests.benchmarks.load.overload` (about eight minutes). It starts the real local stack, measures
 how many answers a second it gives to as many callers as saturate it, and between such measurements sends 420
 and 1,000 calls at the same time with a deadline of ten seconds, and ten times as many calls a second as it
 answers.
@@ -9,6 +9,7 @@ answers.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,10 +66,11 @@ async def measure(site: Site, plan: Plan) -> list[dict[str, Any]]:
         await best_rate(caller, plan.warm_seconds)
         before = await best_rate(caller, plan.best_seconds)
         for run in range(plan.rounds):
-            for count in plan.bursts:
-                outcomes = await caller.at_once(count)
+            for count, over_http in itertools.product(plan.bursts, (False, True)):
+                outcomes = await caller.at_once(count, over_http=over_http)
                 after = await best_rate(caller, plan.best_seconds)
-                rows.append({"run": run, **_burst_row(count, outcomes, [before, after])})
+                face = "http" if over_http else "grpc"
+                rows.append({"run": run, "face": face, **_burst_row(count, outcomes, [before, after])})
                 before = after
                 print(rows[-1], flush=True)
             outcomes, rate = await _overloaded(caller, before, plan.overload_seconds)
@@ -143,7 +145,8 @@ def figures_of(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
         "late_refusals": Figure(
             sum(late),
             target="== 0",
-            what=f"DEADLINE_EXCEEDED in {len(bursts)} runs of 420 or 1,000 calls at once (a count, exact)",
+            what=f"DEADLINE_EXCEEDED or 504 in {len(bursts)} runs of 420 or 1,000 calls at once, over gRPC"
+            " and HTTP (a count, exact)",
         ),
         "accepted_over_possible": Figure(
             float(np.median(accepted)),

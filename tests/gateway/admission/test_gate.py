@@ -59,10 +59,14 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 def test_of_many_at_once_as_many_are_answered_as_fit_into_the_deadline_and_none_is_late() -> None:
     async def main() -> None:
         site, seconds = _Site(), 1.5
+        # What is possible depends on what else the machine does.
+        began, before = site.loop.time(), 200
+        await asyncio.gather(*(site.ask() for _ in range(before)))
+        possible = before / (site.loop.time() - began) * seconds
         outcomes = Counter(await asyncio.gather(*(site.ask(seconds=seconds) for _ in range(1_000))))
         assert site.late == 0
         assert set(outcomes) == {"answered", "ResourceExhausted"}
-        assert outcomes["answered"] > 0.7 * _RATE * seconds
+        assert outcomes["answered"] > 0.7 * possible
         assert site.most_at_once == 6
 
     _run(main())

@@ -23,16 +23,18 @@ def test_answers_that_end_in_batches_are_counted_at_their_average() -> None:
     for batch in range(20):
         for _ in range(16):
             rate.ended(0.2 * batch, others_wait=True)
-    assert rate.per_second(0.2 * 19.5) == pytest.approx(80.0, rel=0.1)
+    # Between two batches too.
+    assert rate.per_second(0.2 * 19.9) == pytest.approx(80.0, rel=0.1)
+    assert 1.0 < rate.hopeful(0.2 * 19.9) / rate.per_second(0.2 * 19.9) < 1.2
 
 
-def test_a_change_of_speed_is_followed_within_seconds_and_a_stall_at_once() -> None:
+def test_a_change_of_speed_is_followed_and_a_stall_is_noticed_while_it_lasts() -> None:
     rate = ServiceRate()
     now = 0.0
     for _ in range(1_000):
         now += 0.01
         rate.ended(now, others_wait=True)
-    for _ in range(100):
+    for _ in range(250):
         now += 0.1
         rate.ended(now, others_wait=True)
     assert 10.0 < rate.per_second(now) < 30.0
@@ -40,14 +42,16 @@ def test_a_change_of_speed_is_followed_within_seconds_and_a_stall_at_once() -> N
     assert rate.per_second(now + 10.0) < before / 2
 
 
-def test_the_time_of_an_answer_is_stated_with_caution_and_a_slow_start_is_forgotten() -> None:
+def test_the_time_of_an_answer_grows_with_those_in_flight_and_a_slow_start_is_forgotten() -> None:
     time = ServiceTime()
-    assert time.cautious == 0.0
-    time.took(5.0)
+    assert time.expected(48, deviations=3) == 0.0
+    time.took(50.0, 1)
     for _ in range(60):
-        time.took(0.5)
-    assert time.mean == pytest.approx(0.5, abs=0.02)
-    assert 0.5 < time.cautious < 0.7
-    for seconds in (0.2, 0.8) * 20:
-        time.took(seconds)
-    assert time.cautious > 0.8
+        for in_flight in (10, 20, 30, 40):
+            time.took(in_flight * 0.01, in_flight)
+    assert time.expected(48) == pytest.approx(0.48, rel=0.02)
+    assert time.expected(48, deviations=3) < 0.55
+    for seconds in (0.1, 0.9) * 20:
+        time.took(seconds, 48)
+    assert time.expected(48) == pytest.approx(0.5, abs=0.15)
+    assert time.expected(48, deviations=3) > 1.0

@@ -25,9 +25,12 @@ from creditline.gateway.admission.rate import ServiceRate, ServiceTime
 _TURNS_PER_FREE = 3
 _REVIEW_SECONDS = 0.1
 # Part of the time that is left which is kept for the way to the caller and for errors of the estimate.
-_MARGIN = 0.05
-# A request that waits is refused only if even this much more speed would not help it.
-_HOPE = 1.05
+_MARGIN = 0.03
+# Mean deviations of the time of an answer that are added to it: for whom it is decided whether to wait, and
+# for whom whether to begin.
+_HOPEFUL, _CAUTIOUS = 1.0, 3.0
+# Part of all turns from which on a gate is busy.
+_BUSY_PART = 4
 _LEAST_RETRY_SECONDS = 1.0
 _MOST_RETRY_SECONDS = 60.0
 
@@ -106,7 +109,7 @@ class Gate:
             self._start(caller)
         else:
             await self._wait(Waiting(caller, expires, size_bytes))
-        started, counts = self._loop.time(), True
+        started, in_flight, counts = self._loop.time(), self._in_flight, True
         self._metrics.wait_seconds.labels(self._plan.name).observe(started - arrived)
         try:
             yield
@@ -115,7 +118,10 @@ class Gate:
             counts = False
             raise
         finally:
-            self._leave(caller, started if counts else None)
+            self._leave(caller)
+            if counts:
+                self._count(started, in_flight)
+            self._start_waiting()
 
     def close(self) -> None:
         """Refuse all that wait, and all that come; answers in progress go on."""
@@ -137,24 +143,26 @@ class Gate:
         self._turns[caller] = self._turns.get(caller, 0) + 1
         self._in_flight += 1
 
-    def _leave(self, caller: str, started: float | None) -> None:
-        """End a turn; `started`: when it began, where it counts as a measurement."""
+    def _leave(self, caller: str) -> None:
         self._in_flight -= 1
         self._turns[caller] -= 1
         if not self._turns[caller]:
             del self._turns[caller]
-        if started is not None:
-            now = self._loop.time()
-            self._rate.ended(now, others_wait=len(self._lines) > 0)
-            self._time.took(now - started)
-        self._start_waiting()
+
+    def _count(self, started: float, in_flight: int) -> None:
+        """Learn from the end of an answer; what few answers at once take says little about many."""
+        now = self._loop.time()
+        self._rate.ended(now, others_wait=len(self._lines) > 0)
+        if in_flight >= self._plan.turns // _BUSY_PART:
+            self._time.took(now - started, in_flight)
 
     def _start_waiting(self) -> None:
         """Give free turns to requests that wait, and refuse those whose answer would come too late."""
         while waiting := self._lines.pop(self._may_start):
             left = waiting.expires - self._loop.time()
-            if left * (1 - _MARGIN) < self._time.cautious:
-                self._refuse(waiting, self._refusal("late", self._time.cautious - left))
+            needed = self._time.expected(self._in_flight + 1, deviations=_CAUTIOUS)
+            if left * (1 - _MARGIN) < needed:
+                self._refuse(waiting, self._refusal("late", needed - left))
             elif not waiting.turn.done():
                 self._start(waiting.caller)
                 waiting.turn.set_result(None)
@@ -173,7 +181,8 @@ class Gate:
             self._lines.discard(waiting)
             if waiting.turn.done() and not waiting.turn.cancelled() and waiting.turn.exception() is None:
                 # The turn came at the moment at which the caller left.
-                self._leave(waiting.caller, None)
+                self._leave(waiting.caller)
+                self._start_waiting()
             self._pause_if_empty()
             raise
 
@@ -192,9 +201,10 @@ class Gate:
         """Refuse requests that will not be answered in time, as it looks now."""
         self._review_timer = None
         now, ahead = self._loop.time(), 0
+        rate = self._rate.hopeful(now)
         for waiting in list(self._lines.in_order()):
             left = waiting.expires - now
-            late = self._wait_of(ahead) / _HOPE + self._time.cautious - left * (1 - _MARGIN)
+            late = (ahead + 1) / rate + self._time_after_wait() - left * (1 - _MARGIN)
             if late > 0.0:
                 self._refuse(waiting, self._refusal("late", late))
             else:
@@ -225,10 +235,13 @@ class Gate:
         left = (expires - self._loop.time()) * (1 - _MARGIN)
         if self._can_start_at_once(caller):
             # Answers that take long are no reason to refuse a caller as long as few are computed.
-            is_busy = self._in_flight > self._plan.turns // 4
-            return self._time.mean - left if is_busy else -math.inf
-        wait = (self._lines.ahead_of_new(caller) + 1) / self._rate.per_second(self._loop.time())
-        return wait + self._time.cautious - left
+            is_busy = self._in_flight > self._plan.turns // _BUSY_PART
+            return self._time.expected(self._in_flight + 1) - left if is_busy else -math.inf
+        wait = (self._lines.ahead_of_new(caller) + 1) / self._rate.hopeful(self._loop.time())
+        return wait + self._time_after_wait() - left
+
+    def _time_after_wait(self) -> float:
+        return self._time.expected(self._in_flight, deviations=_HOPEFUL)
 
     def _shown_rate(self) -> float:
         rate = self._rate.per_second(self._loop.time())
