@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from creditline.observability.exposition import Exposition, exposition
+from creditline.observability.exposition import Exposition, exemplar, exposition
 
 _AUDIT_BUCKETS_SECONDS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 # Possible outcomes of a job.
@@ -25,7 +29,7 @@ class TeacherMetrics:
         )
         for outcome in OUTCOMES:
             self._audits.labels(outcome)
-        self.audit_seconds = Histogram(
+        self._audit_seconds = Histogram(
             "creditline_teacher_audit_seconds",
             "Duration of an audit from lease to verdict, in seconds.",
             buckets=_AUDIT_BUCKETS_SECONDS,
@@ -62,6 +66,15 @@ class TeacherMetrics:
         self.running = Gauge(
             "creditline_teacher_audits_running", "Audits that are running now.", registry=self.registry
         )
+
+    @contextmanager
+    def timed_audit(self) -> Iterator[None]:
+        """Record the duration of the block as that of an audit, with the trace that it belongs to."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._audit_seconds.observe(time.perf_counter() - began, exemplar())
 
     def count(self, outcome: str) -> None:
         """Count a job by its outcome, one of `OUTCOMES`."""

@@ -35,6 +35,8 @@ _RATE_SECONDS = 15
 _SETTINGS = {
     "CREDITLINE_GATEWAY_COLLECT_SECONDS": "1",
     "CREDITLINE_TEACHER_SAMPLED_WORKS": "24",
+    # Fewer than there are callers, so that requests wait.
+    "CREDITLINE_ANSWERS_AT_ONCE": "12",
 }
 _AUDITED_EVERY_SECONDS = 12.0
 

@@ -107,7 +107,7 @@ class Auditor:
             self._plan.lease_seconds,
             on_failure=self._metrics.lease_failures.inc,
         )
-        with lease, self._metrics.running.track_inprogress(), self._metrics.audit_seconds.time():
+        with lease, self._metrics.running.track_inprogress(), self._metrics.timed_audit():
             self._run(audit)
         return _verdict_of(self._ledger.audit(audit.id))
 
