@@ -36,6 +36,7 @@ from tests.benchmarks.load.decoding import detailed_picture, flat_picture
 from tests.benchmarks.load.gateway_process import API_KEY, GatewayProcess, gateway_process
 from tests.deploy.manifests import REPOSITORY
 from tests.ledger.conftest import record, verdict
+from tests.processes import wait_until
 from tests.real_parts.prometheus import Prometheus, running_prometheus
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -55,6 +56,13 @@ def _impatient_rules(directory: Path) -> Path:
 def _all_alerts() -> set[str]:
     groups = yaml.safe_load(_RULES.read_text())["groups"]
     return {rule["alert"] for group in groups for rule in group["rules"]}
+
+
+def _wait_for_scrapes(prometheus: Prometheus, jobs: set[str]) -> None:
+    """Wait until every job was scraped after now."""
+    time.sleep(3 * _SCRAPE_SECONDS)
+    wait_until(lambda: prometheus.targets_up() == jobs, "all targets are scraped")
+    time.sleep(3 * _SCRAPE_SECONDS)
 
 
 # A gateway whose other services are down
@@ -103,7 +111,7 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LonelyGateway]:
             # The first value of a series is no increase.
             gateway.attribute(b"no picture")
             gateway.withdraw(0)
-            time.sleep(3 * _SCRAPE_SECONDS)
+            _wait_for_scrapes(prometheus, set(targets))
             yield gateway
 
 
@@ -225,6 +233,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CREDITLINE_GATEWAY_COLLECT_SECONDS", "0.5")
         patch.setenv("CREDITLINE_EMBEDDER_COMPILED", "false")
+        patch.setenv("CREDITLINE_ANSWERS_AT_ONCE", "4")
         patch.setenv("CREDITLINE_EMBEDDER_QUEUE", "4")
         patch.setenv("CREDITLINE_EMBEDDER_MAX_BATCH", "1")
         with LocalStack(
@@ -237,7 +246,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             with running_prometheus(directory, targets, rules, seconds=_SCRAPE_SECONDS) as prometheus:
                 served = Stack(stack, prometheus)
                 _answers(served, 2)
-                time.sleep(3 * _SCRAPE_SECONDS)
+                _wait_for_scrapes(prometheus, set(targets))
                 yield served
 
 
@@ -302,7 +311,7 @@ def _more_than_can_be_answered(served: Stack) -> None:
     def ask(client: CreditlineClient) -> None:
         for _ in range(12):
             try:
-                client.attribute(work.thumbnail, prompt=work.caption, timeout_seconds=0.5)
+                client.attribute(work.thumbnail, prompt=work.caption, timeout_seconds=1.0)
             except CreditlineError:
                 continue
 
