@@ -349,3 +349,12 @@ def test_the_contract_lists_every_status_and_the_key(http: httpx.Client) -> None
     )
     assert (limit["schema"]["minimum"], limit["schema"]["maximum"]) == (1, 1_000)
     assert "share_low" in document["components"]["schemas"]["CreditedWork"]["required"]
+
+
+@pytest.mark.parametrize(("k", "status"), [(3.0, 503), (3.5, 400), (True, 400), (0.0, 400)])
+def test_a_whole_number_may_have_a_point_as_in_the_contract(
+    http: httpx.Client, k: float, status: int
+) -> None:
+    image = base64.b64encode(as_file(red_square(), "PNG")).decode()
+    answer = http.post(_ATTRIBUTIONS, json={"image": image, "prompt": "a red square", "k": k})
+    assert answer.status_code == status

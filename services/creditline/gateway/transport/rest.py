@@ -179,7 +179,8 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         """Attributes several pictures at once, each as if it was sent alone, whatever becomes of the others.
 
         The results are in the order of the requests, and all requests share the time that the caller allows.
-        A body that cannot be read fails as a whole.
+        A body that cannot be read fails as a whole; a request that passes a bound, which are those of
+        `POST /v1/attributions`, has an error of its own.
         """
         deadline, caller = use_cases.admission.deadline(seconds), current_caller.get()
         asked = await read_batch(request)

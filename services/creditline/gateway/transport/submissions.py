@@ -78,6 +78,11 @@ _Values = Annotated[
 _Terms = Annotated[list[Annotated[str, stated(pattern=_TERM)]], stated(maxItems=MOST_VALUES)]
 
 
+def _whole(value: Any) -> Any:
+    """A whole number as JSON may write it: 3.0 is an integer there too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class _Submission(BaseModel):
     """A body in JSON: unknown fields are refused, and no value is converted from another type."""
 
@@ -91,7 +96,7 @@ class _AttributionOptions(_Submission):
         "",
         description="Fingerprint of the generator that made the picture; empty for the only one served.",
     )
-    k: Annotated[int, stated(minimum=1, maximum=MOST_WORKS)] = Field(
+    k: Annotated[int, BeforeValidator(_whole), stated(minimum=1, maximum=MOST_WORKS)] = Field(
         DEFAULT_K, description="Number of works to list."
     )
     release: str = Field("", description="Release to answer with; empty for the live one.")

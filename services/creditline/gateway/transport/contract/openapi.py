@@ -35,6 +35,7 @@ _BODY_STATUSES = {
     415: "The body has another media type.",
 }
 _NOT_FOUND = {404: "What the request names does not exist."}
+_BOUNDS = {"pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"}
 _LATE = {504: "The time for the answer passed."}
 _ATTRIBUTIONS = "/v1/attributions"
 _PROBLEM_SCHEMA = {
@@ -107,8 +108,11 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def batch_body() -> dict[str, Any]:
-    """The request body of `POST /v1/attributions:batch`."""
-    as_json = attribution_body()["content"][JSON]["schema"]
+    """The request body of `POST /v1/attributions:batch`.
+
+    A request of the right types that passes a bound has an error of its own, and the others are answered.
+    """
+    as_json = _without_bounds(attribution_body()["content"][JSON]["schema"])
     schema = {
         "type": "object",
         "properties": {
@@ -118,6 +122,17 @@ def batch_body() -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"required": True, "content": {JSON: {"schema": schema}}}
+
+
+def _without_bounds(schema: Any) -> Any:
+    """The schema of a value of which only the types are stated."""
+    if isinstance(schema, list):
+        return [_without_bounds(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_value = isinstance(schema.get("type"), str)
+    kept = {name: part for name, part in schema.items() if not (is_value and name in _BOUNDS)}
+    return {name: _without_bounds(part) for name, part in kept.items()}
 
 
 def accepted(model: type[Any]) -> dict[int | str, dict[str, Any]]:
