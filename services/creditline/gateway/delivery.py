@@ -122,6 +122,10 @@ class Delivery:
         else:
             self._recorded.append(attribution_id)
 
+    def lost(self, attribution_id: str) -> None:
+        """An answer was recorded after its part of the request had failed, whatever becomes of the rest."""
+        self._mark_lost([attribution_id])
+
     def repeats(self, attribution_id: str) -> None:
         """An answer that was recorded for an earlier request is the answer to this one too."""
         self._repeated.append(attribution_id)

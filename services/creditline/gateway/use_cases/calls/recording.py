@@ -52,7 +52,11 @@ class Recording:
         writing = asyncio.wrap_future(queued)
 
         def committed(done: asyncio.Future[AttributionAnswer]) -> None:
-            if not done.cancelled() and done.exception() is None and done.result().attribution_id == own_id:
+            if done.cancelled() or done.exception() is not None or done.result().attribution_id != own_id:
+                return
+            if wanted.ended:
+                delivery.lost(own_id)
+            else:
                 delivery.recorded(own_id)
 
         writing.add_done_callback(committed)
@@ -79,6 +83,11 @@ class _Wanted:
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self._ended = threading.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._ended.is_set()
 
     def end(self) -> None:
         """Nobody waits any more."""
