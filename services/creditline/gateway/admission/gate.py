@@ -29,6 +29,9 @@ _MARGIN = 0.03
 # Mean deviations of the time of an answer that are added to it: for whom it is decided whether to wait, and
 # for whom whether to begin.
 _HOPEFUL, _CAUTIOUS = 1.0, 3.0
+_IN_FLIGHT_SECONDS = 1.0
+# Enough for a full batch of the embedder, whatever the rate.
+_LEAST_TURNS = 24
 # Part of all turns from which on a gate is busy.
 _BUSY_PART = 4
 _LEAST_RETRY_SECONDS = 1.0
@@ -133,7 +136,15 @@ class Gate:
     # Turns
 
     def _may_start(self, caller: str) -> bool:
-        return self._turns.get(caller, 0) < _TURNS_PER_FREE * (self._plan.turns - self._in_flight)
+        return self._turns.get(caller, 0) < _TURNS_PER_FREE * (self._turns_now() - self._in_flight)
+
+    def _turns_now(self) -> int:
+        """Number of turns: no more than are used within a second at the measured rate (Little's law).
+
+        What is in flight cannot be refused any more; where answers are slow, requests rather wait.
+        """
+        used = min(self._rate.per_second(self._loop.time()) * _IN_FLIGHT_SECONDS, self._plan.turns)
+        return max(round(used), min(_LEAST_TURNS, self._plan.turns))
 
     def _can_start_at_once(self, caller: str) -> bool:
         # Whoever waits may not start now, whatever this caller does.
