@@ -19,7 +19,7 @@ MAKE_VENV = $(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear
 TESTS ?= tests
 # Tests run in so many processes at once; WORKERS=0 runs them in one, as a debugger needs it.
 WORKERS ?= 3
-BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/decoys.py %/paired_ratios.py %/test_% %/conftest.py,\
+BENCHMARKS = $(sort $(filter-out %/__init__.py %/result_files.py %/results_table.py %/reference_parts.py %/lab_plots.py %/decoys.py %/paired_ratios.py %/process_trees.py %/test_% %/conftest.py,\
 	$(wildcard tests/benchmarks/*.py)))
 
 # Nothing is downloaded once it is installed; one thread per process, because several services run at once.
@@ -35,7 +35,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-heavy test-system check check-images format protos results readme-picture bench lab lab-train distill-figures refit bench-index bench-bring load fuzz clean
+.PHONY: help install demo test test-heavy test-system check check-images format protos results readme-picture bench lab lab-train distill-figures refit bench-index bench-bring bench-serving load fuzz clean
 
 help:
 	@sed -n '2,7s/^# *//p' Makefile
@@ -158,6 +158,15 @@ BRING = spellings generators consent vectors ingest adding sources commands
 bench-bring: $(INSTALLED)
 	@set -e; for part in $(BRING); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bring.$$part; done
 	@$(MAKE) --no-print-directory results
+
+# The serving path's speed, beside an earlier commit, the bare parts of an answer, and infinity (half an hour; the
+# first run makes infinity's environment under build/infinity, 7 GB).
+SERVING = embed private start
+bench-serving: $(INSTALLED)
+	@set -e; for part in $(SERVING); do echo "== $$part"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.serving.$$part; done
+	@$(BIN)/python -m tests.benchmarks.serving.answers
+	@$(BIN)/python -m tests.benchmarks.serving.infinity
+	@$(MAKE) --no-print-directory refit
 
 # The gateway under load and hostile callers: each module fills its figures of load.json.
 LOAD = keyless decoding overload swaps soak

@@ -30,6 +30,7 @@ from creditline.errors import CreditlineError
 from creditline.ledger import Ledger, Scope
 from creditline.local.settings import LocalSettings
 from creditline.local.stack import LocalStack
+from tests.benchmarks.process_trees import tree_mib
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make load"
@@ -41,7 +42,6 @@ _SETTLE_SECONDS = 1.0
 _LOW_LIMIT_SECONDS = 0.12
 _SAMPLE_SECONDS = 0.05
 _TIMEOUT_SECONDS = 30.0
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -141,27 +141,6 @@ def watched(pid: int) -> Iterator[list[float]]:
     finally:
         ended.set()
         thread.join()
-
-
-def tree_mib(pid: int) -> float:
-    """Proportional set size of a process and all below it, in MiB."""
-    return _pss_bytes(pid) / _MIB + sum(tree_mib(child) for child in _children(pid))
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def _pss_bytes(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 def latencies(client: CreditlineClient, works: Sequence[Work], seconds: float) -> list[float]:

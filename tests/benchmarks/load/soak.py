@@ -28,8 +28,8 @@ from tests.benchmarks.load.callers import (
     counted,
     running_site,
 )
-from tests.benchmarks.load.decoding import tree_mib
 from tests.benchmarks.load.overload import best_rate
+from tests.benchmarks.process_trees import tree_mib
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make load"

@@ -136,7 +136,7 @@ def figures_over_bare(rows: Rows) -> dict[str, Figure]:
     rng = np.random.default_rng(SEED)
 
     def ratio(percentile: float, target: str) -> Figure:
-        ours, theirs = np.percentile(times, percentile, axis=0)
+        ours, theirs = map(float, np.percentile(times, percentile, axis=0))
         drawn = times[rng.integers(0, len(times), (_RESAMPLES, len(times)))]
         ends = np.percentile(drawn, percentile, axis=1)
         low, high = np.percentile(ends[:, 0] / ends[:, 1], [2.5, 97.5])

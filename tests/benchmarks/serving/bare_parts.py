@@ -8,7 +8,6 @@ import sqlite3
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from qdrant_client import QdrantClient
@@ -64,10 +63,6 @@ class BareParts:
         for start in range(0, len(items), batch):
             self._model.forward(items[start : start + batch])
         return len(items) / (time.perf_counter() - began)
-
-    def vector(self, picture: bytes, prompt: str) -> np.ndarray:
-        """(D,) float32, the query's vector."""
-        return self._model.forward([self._item(picture, prompt)])[0].vector
 
     @staticmethod
     def _item(picture: bytes, prompt: str) -> EmbedItem:

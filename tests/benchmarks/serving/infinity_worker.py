@@ -15,8 +15,12 @@ import time
 from pathlib import Path
 
 from infinity_emb import AsyncEmbeddingEngine, EngineArgs
+from infinity_emb.transformer.embedder import optimum as onnx_backend
 
 _BATCH = 32
+# Infinity 0.0.78 asks optimum 2 for the file by its path, where optimum compares names and finds none. It then
+# says that its own optimisation of the network failed; ONNX Runtime optimises the network when it is opened.
+onnx_backend.get_onnx_files = lambda **_: Path("model.onnx")
 
 
 async def texts_per_second(engine: AsyncEmbeddingEngine, texts: list[str], callers: int, count: int) -> float:
@@ -41,9 +45,10 @@ async def serve(texts: list[str], model: str, name: str) -> None:
         batch_size=_BATCH,
         bettertransformer=False,
         model_warmup=False,
-        vector_disk_cache=False,
+        pooling_method="mean",
     )
-    async with AsyncEmbeddingEngine.from_args(arguments) as engine:
+    engine = AsyncEmbeddingEngine.from_args(arguments)
+    async with engine:
         vectors, _ = await engine.embed(sentences=texts[:16])
         answer(json.dumps({"backend": name, "vectors": [list(map(float, vector)) for vector in vectors]}))
         while line := await asyncio.to_thread(sys.stdin.readline):
