@@ -13,7 +13,13 @@ _LOADS = ("one caller, 64 pixels", "one caller, 512 pixels", "32 callers")
 
 
 def _answers(turn: int, load: str, version: str, milliseconds: float) -> dict[str, Any]:
-    return {"turn": turn, "load": load, "version": version, "p50_ms": milliseconds, "cpu_ms": milliseconds / 2}
+    return {
+        "turn": turn,
+        "load": load,
+        "version": version,
+        "p50_ms": milliseconds,
+        "cpu_ms": milliseconds / 2,
+    }
 
 
 def test_this_version_is_divided_by_the_earlier_one() -> None:
@@ -42,7 +48,14 @@ def test_percentiles_of_answers_are_divided_by_those_of_bare_parts() -> None:
 
 def test_the_best_batch_is_the_limit() -> None:
     rows = [
-        {"part": "batches", "turn": turn, "answers": 45.0, "batch_8": 40.0, "batch_16": 50.0, "batch_32": 30.0}
+        {
+            "part": "batches",
+            "turn": turn,
+            "answers": 45.0,
+            "batch_8": 40.0,
+            "batch_16": 50.0,
+            "batch_32": 30.0,
+        }
         for turn in range(3)
     ]
     found = figure_over_batches(rows)["batched_throughput_ratio"]

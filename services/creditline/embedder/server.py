@@ -43,6 +43,8 @@ _SERVICE = "creditline.v1.Embedder"
 _KEEPALIVE = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # By this option grpc 1.85.1 waits for the answer to a ping, a minute by default; not by the one above.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # Clients ping every 10 s at the most often; core's default ends connections that ping within 5 minutes.
     ("grpc.http2.min_ping_interval_without_data_ms", 9_000),

@@ -18,8 +18,8 @@ from infinity_emb import AsyncEmbeddingEngine, EngineArgs
 from infinity_emb.transformer.embedder import optimum as onnx_backend
 
 _BATCH = 32
-# Infinity 0.0.78 asks optimum 2 for the file by its path, where optimum compares names and finds none. It then
-# says that its own optimisation of the network failed; ONNX Runtime optimises the network when it is opened.
+# Infinity 0.0.78 asks optimum 2 for the file by its path, where optimum compares names and finds none. It
+# then says that its own optimisation of the network failed; ONNX Runtime optimises it when it is opened.
 onnx_backend.get_onnx_files = lambda **_: Path("model.onnx")
 
 

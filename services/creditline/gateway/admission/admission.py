@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from creditline.errors import ResourceExhausted
 from creditline.gateway.admission.gate import Gate, GatePlan
+from creditline.gateway.admission.impatience import Impatience
 from creditline.gateway.admission.metrics import GATES, AdmissionMetrics
 from creditline.gateway.deadline import Deadline
 
@@ -49,6 +51,7 @@ class Admission:
         self._most_seconds = plan.most_seconds
         self._ordinary = Gate(plan.gate(large=False), metrics)
         self._large = Gate(plan.gate(large=True), metrics)
+        self._impatience = Impatience()
 
     def deadline(self, seconds: float | None) -> Deadline:
         """The deadline of a request that arrives now.
@@ -58,7 +61,7 @@ class Admission:
         """
         return Deadline.after(self._most_seconds if seconds is None else min(seconds, self._most_seconds))
 
-    def check(self, caller: str, seconds: float | None) -> None:
+    async def check(self, caller: str, seconds: float | None) -> None:
         """Refuse a request, before its body is read, if no answer to it can be in time.
 
         Args:
@@ -69,7 +72,9 @@ class Admission:
             ResourceExhausted: The expected time of the answer is past the deadline.
             Unavailable: The gateway stops.
         """
-        self._ordinary.check(caller, self._expires(self.deadline(seconds)))
+        expires = self._expires(self.deadline(seconds))
+        async with self._delaying(caller, expires):
+            self._ordinary.check(caller, expires)
 
     @asynccontextmanager
     async def turn(
@@ -87,9 +92,26 @@ class Admission:
             ResourceExhausted: The answer would come too late, or too much waits.
             Unavailable: The gateway stops.
         """
-        gate = self._large if large else self._ordinary
-        async with gate.turn(caller, self._expires(deadline), size_bytes):
+        gate, expires = self._large if large else self._ordinary, self._expires(deadline)
+        async with AsyncExitStack() as turn:
+            async with self._delaying(caller, expires):
+                await turn.enter_async_context(gate.turn(caller, expires, size_bytes))
             yield
+
+    @asynccontextmanager
+    async def _delaying(self, caller: str, expires: float) -> AsyncIterator[None]:
+        """Delay the refusal that the block raises if the caller was told to come later."""
+        arrived = self._loop.time()
+        try:
+            yield
+        except ResourceExhausted as refusal:
+            await self._impatience.refused(
+                caller,
+                arrived=arrived,
+                left=expires - self._loop.time(),
+                retry_after=refusal.retry_after_seconds or 0.0,
+            )
+            raise
 
     def close(self) -> None:
         """Refuse all that wait, and all that come; answers in progress go on."""

@@ -28,7 +28,7 @@ _REVIEW_SECONDS = 0.1
 _MARGIN = 0.03
 # Mean deviations of the time of an answer that are added to it: for whom it is decided whether to wait, and
 # for whom whether to begin.
-_HOPEFUL, _CAUTIOUS = 1.0, 3.0
+_HOPEFUL, _CAUTIOUS = 1.0, 2.0
 _IN_FLIGHT_SECONDS = 1.0
 # Enough for a full batch of the embedder, whatever the rate.
 _LEAST_TURNS = 24

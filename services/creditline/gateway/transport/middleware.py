@@ -158,7 +158,7 @@ class HttpFront:
         _check_length(headers.get("content-length"))
         waits = (scope["method"], scope["path"]) in _ANSWERS
         if waits:
-            self._admission.check(current_caller.get().owner, _stated_seconds(headers))
+            await self._admission.check(current_caller.get().owner, _stated_seconds(headers))
         if _is_protected(scope) and (scope["method"], scope["path"]) != _BATCH:
             await self._access.charge(current_caller.get(), attributions=int(waits))
 

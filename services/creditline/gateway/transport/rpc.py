@@ -73,6 +73,8 @@ _OPTIONS = (
     ("grpc.max_concurrent_streams", _MOST_STREAMS),
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+    # By this option grpc 1.85.1 waits for the answer to a ping, a minute by default; not by the one above.
+    ("grpc.http2.ping_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_MS),

@@ -190,7 +190,7 @@ class Front(grpc.aio.ServerInterceptor):
                     self._refuse_beyond_capacity()
                     await self._authenticate(context)
                     if method in _ANSWERS:
-                        self._admission.check(current_caller.get().owner, context.time_remaining())
+                        await self._admission.check(current_caller.get().owner, context.time_remaining())
                     if method != _BATCH:
                         attributions = int(method in _ANSWERS)
                         await self._access.charge(current_caller.get(), attributions=attributions)
