@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from creditline.errors import CreditlineError, ResourceExhausted, Unavailable
 from creditline.gateway.admission.gate import Gate, GatePlan
 from creditline.gateway.admission.metrics import AdmissionMetrics
+from tests.gateway.virtual_time import run
 
 _SERVICE_SECONDS = 0.02
 _TURNS = 8
@@ -52,24 +50,19 @@ class _Site:
         return self.registry.get_sample_value(f"creditline_gateway_admission_{name}", labels)
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 30))
-
-
 def test_of_many_at_once_as_many_are_answered_as_fit_into_the_deadline_and_none_is_late() -> None:
     async def main() -> None:
         site, seconds = _Site(), 1.5
-        # What is possible depends on what else the machine does.
         began, before = site.loop.time(), 200
         await asyncio.gather(*(site.ask() for _ in range(before)))
         possible = before / (site.loop.time() - began) * seconds
         outcomes = Counter(await asyncio.gather(*(site.ask(seconds=seconds) for _ in range(1_000))))
         assert site.late == 0
         assert set(outcomes) == {"answered", "ResourceExhausted"}
-        assert outcomes["answered"] > 0.7 * possible
+        assert outcomes["answered"] >= 0.9 * possible
         assert site.most_at_once == 6
 
-    _run(main())
+    run(main())
 
 
 def test_once_the_rate_is_known_what_would_be_late_is_refused_at_once_with_the_time_to_wait() -> None:
@@ -77,11 +70,11 @@ def test_once_the_rate_is_known_what_would_be_late_is_refused_at_once_with_the_t
         site = _Site()
         backlog = [asyncio.create_task(site.ask()) for _ in range(500)]
         await asyncio.sleep(0.5)
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         with pytest.raises(ResourceExhausted, match="would not be answered before its deadline") as refused:
             async with site.gate.turn("one", site.loop.time() + 0.5, 1):
                 pass
-        assert time.monotonic() - began < 0.05
+        assert asyncio.get_running_loop().time() - began < 0.05
         assert 1.0 <= (refused.value.retry_after_seconds or 0.0) < 5.0
         with pytest.raises(ResourceExhausted):
             site.gate.check("one", site.loop.time() + 0.5)
@@ -92,7 +85,7 @@ def test_once_the_rate_is_known_what_would_be_late_is_refused_at_once_with_the_t
         for task in backlog:
             task.cancel()
 
-    _run(main())
+    run(main())
 
 
 def test_another_callers_request_finds_a_free_turn_whatever_one_has_asked() -> None:
@@ -100,13 +93,13 @@ def test_another_callers_request_finds_a_free_turn_whatever_one_has_asked() -> N
         site = _Site()
         greedy = [asyncio.create_task(site.ask("greedy", work=5.0)) for _ in range(50)]
         await asyncio.sleep(0)
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         assert await site.ask("other", seconds=1.0) == "answered"
-        assert time.monotonic() - began < 0.5
+        assert asyncio.get_running_loop().time() - began < 0.5
         for task in greedy:
             task.cancel()
 
-    _run(main())
+    run(main())
 
 
 def test_callers_who_wait_take_turns() -> None:
@@ -124,7 +117,7 @@ def test_callers_who_wait_take_turns() -> None:
         # The second caller's ten are done while the first one's thirty are not half done.
         assert order[:25].count("second") == 10
 
-    _run(main())
+    run(main())
 
 
 def test_a_caller_that_leaves_gives_its_place_and_its_turn_back() -> None:
@@ -147,7 +140,7 @@ def test_a_caller_that_leaves_gives_its_place_and_its_turn_back() -> None:
         assert site.sample("in_flight", gate="ordinary") == 0
         assert site.sample("waiting", gate="ordinary") == 0
 
-    _run(main())
+    run(main())
 
 
 def test_memory_of_waiting_requests_is_bounded_and_the_largest_holder_gives_way() -> None:
@@ -165,7 +158,7 @@ def test_memory_of_waiting_requests_is_bounded_and_the_largest_holder_gives_way(
         for task in (*holding, *large, small):
             task.cancel()
 
-    _run(main())
+    run(main())
 
 
 def test_a_gate_that_closes_refuses_all_that_wait_and_come_and_lets_the_others_finish() -> None:
@@ -178,4 +171,4 @@ def test_a_gate_that_closes_refuses_all_that_wait_and_come_and_lets_the_others_f
         with pytest.raises(Unavailable, match="stopping"):
             site.gate.check("one", site.loop.time() + 10)
 
-    _run(main())
+    run(main())
