@@ -247,6 +247,22 @@ def _outbox_row(system: System, audit_id: str) -> tuple[str, str, str | None]:
     return found
 
 
+def test_the_next_answer_states_the_accuracy_that_audits_found(
+    system: System, answer: AttributionAnswer, picture: Picture
+) -> None:
+    audit = system.client.submit_audit(answer.attribution_id)
+    verdict = system.client.wait_for_audit(audit.id, timeout_seconds=_AUDIT_SECONDS).verdict
+    assert verdict is not None
+    accuracy = system.attribute(picture).accuracy
+    assert accuracy.audits == 1
+    assert accuracy.recall == pytest.approx(verdict.recall.value)
+    assert accuracy.missed_influence == pytest.approx(verdict.missed_influence.value)
+    assert accuracy.recall_low is not None
+    assert accuracy.recall_high is not None
+    assert accuracy.recall_low <= verdict.recall.value <= accuracy.recall_high
+    assert answer.accuracy.audits == 0, "the answer before the audit could not know"
+
+
 def test_an_answer_and_its_audit_are_one_trace_through_every_service(
     system: System, picture: Picture
 ) -> None:
@@ -291,22 +307,6 @@ def test_an_answer_and_its_audit_are_one_trace_through_every_service(
     writers = {(span.service, above(span)[-1]) for span in statements if span.name.startswith("INSERT")}
     assert writers == {("gateway", "POST /v1/attributions"), ("gateway", "POST /v1/audits")}
     assert any(span.service == "teacher" and span.name.startswith("UPDATE") for span in statements)
-
-
-def test_the_next_answer_states_the_accuracy_that_audits_found(
-    system: System, answer: AttributionAnswer, picture: Picture
-) -> None:
-    audit = system.client.submit_audit(answer.attribution_id)
-    verdict = system.client.wait_for_audit(audit.id, timeout_seconds=_AUDIT_SECONDS).verdict
-    assert verdict is not None
-    accuracy = system.attribute(picture).accuracy
-    assert accuracy.audits == 1
-    assert accuracy.recall == pytest.approx(verdict.recall.value)
-    assert accuracy.missed_influence == pytest.approx(verdict.missed_influence.value)
-    assert accuracy.recall_low is not None
-    assert accuracy.recall_high is not None
-    assert accuracy.recall_low <= verdict.recall.value <= accuracy.recall_high
-    assert answer.accuracy.audits == 0, "the answer before the audit could not know"
 
 
 def test_an_audit_is_submitted_by_its_tasks_name_knowing_only_the_brokers_address(

@@ -18,15 +18,18 @@ class Stopwatch:
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._running: tuple[str, float] | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the duration of the block to the stage, also when the block fails."""
         started = time.perf_counter()
+        self._running = (name, started)
         try:
             with span(name):
                 yield
         finally:
+            self._running = None
             self._seconds[name] += time.perf_counter() - started
 
     def seconds(self, stage: str) -> float:
@@ -34,6 +37,9 @@ class Stopwatch:
         return self._seconds[stage]
 
     def timings(self) -> Timings:
-        """Time of all stages and in total until now."""
-        total = (time.perf_counter() - self._started) * 1e3
-        return Timings(total, *(self._seconds[name] * 1e3 for name in STAGES))
+        """Time of all stages, of the one that runs too, and in total until now."""
+        now, running = time.perf_counter(), self._running
+        seconds = dict(self._seconds)
+        if running is not None:
+            seconds[running[0]] += now - running[1]
+        return Timings((now - self._started) * 1e3, *(seconds[name] * 1e3 for name in STAGES))

@@ -19,7 +19,7 @@ from creditline.cli.attribute import app as attribute_app
 from creditline.cli.attribution import app as attribution_app
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Work
-from creditline.errors import CreditlineError, FingerprintMismatch, InvalidInput, NotFound
+from creditline.errors import CreditlineError, FailedPrecondition, FingerprintMismatch, InvalidInput, NotFound
 from creditline.v1.attribution_pb2 import AttributeRequest
 from creditline.v1.attribution_pb2_grpc import AttributionStub
 from tests.gateway.conftest import running_gateway
@@ -100,12 +100,12 @@ def test_it_is_marked_when_it_is_read_again(
 
 
 def test_it_is_never_audited(served: Served, client: CreditlineClient, answer: AttributionAnswer) -> None:
-    with pytest.raises(InvalidInput, match="nothing can be audited") as refused:
+    with pytest.raises(FailedPrecondition, match="nothing can be audited") as refused:
         client.submit_audit(answer.attribution_id)
     assert refused.value.field == "attribution_id"
     with served.gateway.http() as http:
         response = http.post("/v1/audits", json={"attribution_id": answer.attribution_id})
-    assert (response.status_code, response.json()["detail"]) == (400, refused.value.message)
+    assert (response.status_code, response.json()["detail"]) == (409, refused.value.message)
 
 
 def test_it_is_not_sampled_where_every_other_answer_is(

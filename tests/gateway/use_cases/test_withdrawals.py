@@ -166,7 +166,7 @@ def test_merges_over_rest_are_those_of_grpc(gateway: RunningGateway, client: Cre
         nobody = http.post("/v1/contributors/merges", json={**people, "other": {"id": "account:7"}})
     assert (posted.status_code, back.status_code) == (202, 202)
     assert (listed.person.name, listed.other.name) == (_WORK.contributor, _OTHER.contributor)
-    assert (wrong.status_code, wrong.json()["field"]) == (400, "other")
+    assert (wrong.status_code, wrong.json()["field"]) == (409, "other")
     assert (nobody.status_code, nobody.json()["field"]) == (404, "other")
 
 

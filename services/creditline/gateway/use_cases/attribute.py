@@ -266,7 +266,7 @@ class Attribute:
                 "filter": stored_filter(request.filter),
             }
             file = await picture.file() if picture else b""
-            record = partial(self._record, request, release, file, stored)
+            record = partial(self._record, request, release, file, stored, stopwatch)
             async with self._breakers.ledger.call():
                 answer, is_repeated = await self._recording.run(
                     lambda own_id, check: record(answer, key, own_id, check), deadline
@@ -370,13 +370,24 @@ class Attribute:
         release: ServedRelease,
         picture: bytes,
         stored: dict[str, Any],
+        stopwatch: Stopwatch,
         answer: AttributionAnswer,
         key: RequestKey | None,
         own_id: str,
         check: Callable[[], None],
     ) -> AttributionAnswer:
         """Record the answer in the ledger, with an audit for a sampled few, and complete it. Blocks."""
-        answer = replace(answer, accuracy=self._releases.stated_accuracy(release.summary.name))
+        answer = replace(
+            answer,
+            attribution_id=own_id,
+            accuracy=self._releases.stated_accuracy(release.summary.name),
+        )
+
+        def reply(_own_id: str) -> bytes:
+            nonlocal answer
+            answer = replace(answer, timings=stopwatch.timings())
+            return reply_of(answer)
+
         attribution_id = self._ledger.record_attribution(
             release=release.summary.name,
             generator=request.generator,
@@ -387,9 +398,7 @@ class Attribute:
             answer=stored,
             owner=request.caller,
             with_audit=self._random.random() < self._chance_of_audit(stored),
-            once=ReplyOnce(key, lambda own_id: reply_of(replace(answer, attribution_id=own_id)))
-            if key
-            else None,
+            once=ReplyOnce(key, reply) if key else None,
             own_id=own_id,
             check=check,
         )
