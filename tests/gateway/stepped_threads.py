@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SteppedThreads(ThreadPoolExecutor):
-    """The default executor of an event loop whose calls wait until the test runs them.
+    """An executor whose calls wait until the test runs them.
 
     A call counts as running from the start, so that cancelling the task that awaits it does not stop it, as
     with a thread that waits for a database.

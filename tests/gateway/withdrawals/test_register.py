@@ -21,6 +21,7 @@ from creditline.errors import Unavailable
 from creditline.gateway.use_cases.subjects import similar_names
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.ledger import Ledger, WithdrawalKind
+from creditline.ledger.database.threads import LedgerThreads
 from tests.gateway.stepped_threads import SteppedThreads
 from tests.ledger.conftest import MovableClock
 
@@ -75,6 +76,7 @@ class _Play:
         self.register = WithdrawnRegister(ledger)
         self.register.load()
         self.threads = SteppedThreads()
+        ledger.threads = LedgerThreads(readers=self.threads)
         self.another = another
         self.callers: list[asyncio.Task[Withdrawn]] = []
         self.acknowledged: list[frozenset[str]] = []
@@ -83,7 +85,6 @@ class _Play:
 
     async def run(self, steps: Sequence[Step]) -> None:
         """Play the steps, then let every read succeed until all callers have an end."""
-        asyncio.get_running_loop().set_default_executor(self.threads)
         for name, turns in steps:
             self._do(name)
             for _ in range(turns):

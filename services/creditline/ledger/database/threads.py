@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
@@ -36,12 +36,13 @@ class LedgerThreads:
 
     Args:
         limits: Limits of reads, and of writes.
+        readers: Runs the reads; None: threads of their own.
     """
 
-    def __init__(self, limits: CallLimits | None = None) -> None:
+    def __init__(self, limits: CallLimits | None = None, *, readers: Executor | None = None) -> None:
         limits = limits or CallLimits()
-        self._reads = _Lane("read", _READERS, limits)
-        self._writes = _Lane("written", _WRITERS, limits)
+        self._reads = _Lane("read", readers or _threads("read", _READERS), limits)
+        self._writes = _Lane("written", _threads("written", _WRITERS), limits)
 
     async def read(
         self, call: Callable[Arguments, Result], *args: Arguments.args, **options: Arguments.kwargs
@@ -78,13 +79,17 @@ class LedgerThreads:
         self._writes.close()
 
 
+def _threads(what: str, number: int) -> Executor:
+    return ThreadPoolExecutor(number, thread_name_prefix=f"ledger-{what}")
+
+
 class _Lane:
     """A bounded executor for calls of one kind."""
 
-    def __init__(self, what: str, threads: int, limits: CallLimits) -> None:
+    def __init__(self, what: str, threads: Executor, limits: CallLimits) -> None:
         self._what = what
         self._limits = limits
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"ledger-{what}")
+        self._threads = threads
         self._counting = threading.Lock()
         self.waiting = 0
 
