@@ -46,4 +46,4 @@ def test_all_images_are_built_in_the_same_steps() -> None:
 
 
 def _without_extra(step: Step, image: str) -> Step:
-    return Step(step.instruction, step.text.replace(f"[{extra_of(image)}]", "[]"))
+    return Step(step.instruction, step.text.replace(f"[{extra_of(image)},traces]", "[traces]"))
