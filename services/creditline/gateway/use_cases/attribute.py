@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.api.answers import LOW_PROMPT_AGREEMENT, AttributionAnswer, AuditedAccuracy, Timings
+from creditline.api.answers import LOW_PROMPT_AGREEMENT, AttributionAnswer
 from creditline.calibration.remainder import CorpusSample, Withheld
 from creditline.calibration.shares import Group, duplicate_groups
 from creditline.corpus.identity import People
@@ -30,11 +30,11 @@ from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.added_works import AddedWorks, Owed
-from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
+from creditline.gateway.use_cases.answers.crediting import Credited, credited, sample_of_people, scored
+from creditline.gateway.use_cases.answers.forms import Shared, served_form, stored_form
 from creditline.gateway.use_cases.calls.recording import Recording
 from creditline.gateway.use_cases.calls.repeats import Repeats, reply_of
-from creditline.gateway.use_cases.crediting import Credited, credited, sample_of_people, scored
-from creditline.gateway.use_cases.filters import check_filter, index_filter, stored_filter
+from creditline.gateway.use_cases.filters import check_filter, index_filter
 from creditline.gateway.use_cases.live_build import LiveBuild
 from creditline.gateway.use_cases.private_queries import private_query
 from creditline.gateway.use_cases.prompts.policy import PromptPolicy, Reading
@@ -46,17 +46,14 @@ from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit, WorkSearch
 from creditline.index import WorkFilter as IndexFilter
 from creditline.index.search import ALL_WORKS, MAX_HITS
-from creditline.ledger import FROM_PICTURE_ALONE, PRIVATE, Ledger, Scope
+from creditline.ledger import PRIVATE, Ledger, Scope
 from creditline.ledger.api.replies import ReplyOnce, RequestKey
-from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
 
 # Copies share one line of the list, so the search fetches more hits than lines, and again more when too few
 # lines result: initial over-fetch, and its growth per retry.
 _SPARE_HITS = 10
 _HITS_PER_LINE = 2
 _OVER_FETCH_GROWTH = 4
-_NO_TIMINGS = Timings(*[0.0] * 6)
-_NO_ACCURACY = AuditedAccuracy(0, None, None, None, None)
 # How many times as often an answer whose picture and prompt disagree is audited.
 _LOW_AGREEMENT_AUDITS = 10
 
@@ -228,49 +225,13 @@ class Attribute:
             async with self._breakers.qdrant.call():
                 result = await self._find(search, withdrawn, deadline)
                 vectors = await self._vectors_of(result, reading, query, deadline)
-        owed = result.owed
         with stopwatch.stage("share"):
-            withheld = _withheld(owed.release.sample, withdrawn, people)
-            line = credited(
-                result.groups,
-                result.hits,
-                reading.vector,
-                replace(owed.release, calibration=reading.calibration, intervals=reading.intervals),
-                withheld,
-                works=owed.works,
-                people=people,
-                only_listed=where.narrows,
-            )
-            by_half = (
-                by_picture_alone(line.works)
-                if reading.picture_alone
-                else shares_by_half(line.works, result.groups, query, owed, vectors)
-            )
-            line = replace(line, works=by_half.works)
-        listed_by = request.filter if where.narrows else None
-        answer = replace(
-            _answer_of(line, query, owed, release),
-            **_halves(by_half, reading),
-            filter=listed_by,
-            private=request.vector is not None,
-            timings=stopwatch.timings(),
+            line, by_half = _shares(search, result, query, withdrawn, vectors)
+        shared = Shared(
+            request, release, query, reading, withdrawn, result.owed, line, by_half, where.narrows
         )
         with stopwatch.stage("record"):
-            stored = {
-                **_stored(line, query, release, stopwatch),
-                **_stored_query(reading, request),
-                **_stored_halves(by_half, reading),
-                **_stored_additions(owed),
-                WITHDRAWALS_KNOWN: withdrawn.sequence,
-                MERGES_KNOWN: withdrawn.merges,
-                "filter": stored_filter(request.filter),
-            }
-            file = await picture.file() if picture else b""
-            record = partial(self._record, request, release, file, stored, stopwatch)
-            async with self._breakers.ledger.call():
-                answer, is_repeated = await self._recording.run(
-                    lambda own_id, check: record(answer, key, own_id, check), deadline
-                )
+            answer, is_repeated = await self._recorded(shared, picture, deadline, stopwatch, key)
         self._metrics.answers.observe(
             remainder=line.remainder,
             ood_score=query.ood_score,
@@ -280,6 +241,21 @@ class Attribute:
             return replace(answer, timings=stopwatch.timings())
         # Another call, perhaps of another gateway, may have answered the same request meanwhile.
         return (await self._repeats.earlier(key) if is_repeated else None) or answer
+
+    async def _recorded(
+        self,
+        shared: Shared,
+        picture: DecodedPicture | None,
+        deadline: Deadline,
+        stopwatch: Stopwatch,
+        key: RequestKey | None,
+    ) -> tuple[AttributionAnswer, bool]:
+        """The answer with its id, and whether the request had been answered before."""
+        stored = stored_form(shared, stopwatch.timings())
+        file = await picture.file() if picture else b""
+        record = partial(self._record, shared, file, stored, stopwatch, key)
+        async with self._breakers.ledger.call():
+            return await self._recording.run(record, deadline)
 
     async def _decoded(self, request: AttributionRequest) -> DecodedPicture | None:
         """The picture of a query; None for a private one."""
@@ -366,21 +342,20 @@ class Attribute:
 
     def _record(
         self,
-        request: AttributionRequest,
-        release: ServedRelease,
+        shared: Shared,
         picture: bytes,
         stored: dict[str, Any],
         stopwatch: Stopwatch,
-        answer: AttributionAnswer,
         key: RequestKey | None,
         own_id: str,
         check: Callable[[], None],
     ) -> AttributionAnswer:
         """Record the answer in the ledger, with an audit for a sampled few, and complete it. Blocks."""
+        request, release = shared.request, shared.release.summary
         answer = replace(
-            answer,
+            served_form(shared, stopwatch.timings()),
             attribution_id=own_id,
-            accuracy=self._releases.stated_accuracy(release.summary.name),
+            accuracy=self._releases.stated_accuracy(release.name),
         )
 
         def reply(_own_id: str) -> bytes:
@@ -389,9 +364,9 @@ class Attribute:
             return reply_of(answer)
 
         attribution_id = self._ledger.record_attribution(
-            release=release.summary.name,
+            release=release.name,
             generator=request.generator,
-            corpus=release.summary.corpus_fingerprint,
+            corpus=release.corpus_fingerprint,
             prompt=request.prompt,
             image=picture,
             k=request.k,
@@ -414,89 +389,34 @@ class Attribute:
         return min(self._audit_fraction * _LOW_AGREEMENT_AUDITS, 1.0) if is_low else self._audit_fraction
 
 
-def _answer_of(line: Credited, query: EmbeddedQuery, owed: Owed, release: ServedRelease) -> AttributionAnswer:
-    """The answer before it is recorded, without its id, its accuracy and its timings."""
-    return AttributionAnswer(
-        "",
-        line.works,
-        line.contributors,
-        line.remainder,
-        release.summary,
-        _NO_TIMINGS,
-        _NO_ACCURACY,
-        concentration=line.concentration,
-        remainder_low=line.remainder_ends[0],
-        remainder_high=line.remainder_ends[1],
-        coverage=line.coverage,
-        ood_score=query.ood_score,
-        corpus_works=line.corpus_works,
-        equal_parts=line.equal_parts,
-        works_newer_than_calibration=owed.newer,
-        calibration_outdated=owed.outdated,
-        prompt_agreement=query.prompt_agreement,
+def _shares(
+    search: _Search,
+    result: _SearchResult,
+    query: EmbeddedQuery,
+    withdrawn: Withdrawn,
+    vectors: Mapping[str, NDArray[np.float32]],
+) -> tuple[Credited, SharesByHalf]:
+    """Shares of the listed works and of contributors, and what of them rests on picture and prompt."""
+    reading, owed, people = search.reading, result.owed, search.people
+    line = credited(
+        result.groups,
+        result.hits,
+        reading.vector,
+        replace(owed.release, calibration=reading.calibration, intervals=reading.intervals),
+        _withheld(owed.release.sample, withdrawn, people),
+        works=owed.works,
+        people=people,
+        only_listed=search.where.narrows,
     )
+    by_half = (
+        by_picture_alone(line.works)
+        if reading.picture_alone
+        else shares_by_half(line.works, result.groups, query, owed, vectors)
+    )
+    return replace(line, works=by_half.works), by_half
 
 
 # Looking up the rows takes milliseconds, and they change only with a withdrawal.
 @lru_cache(maxsize=2)
 def _withheld(sample: CorpusSample, withdrawn: Withdrawn, people: People) -> Withheld:
     return sample_of_people(sample, people).withheld(withdrawn.works, withdrawn.people)
-
-
-def _stored(
-    line: Credited, query: EmbeddedQuery, release: ServedRelease, stopwatch: Stopwatch
-) -> dict[str, Any]:
-    """The answer in the form that the ledger stores."""
-    return {
-        "works": [stored_work(work) for work in line.works],
-        "contributors": [stored_contributor(person) for person in line.contributors],
-        "remainder": line.remainder,
-        "remainder_low": line.remainder_ends[0],
-        "remainder_high": line.remainder_ends[1],
-        "coverage": line.coverage,
-        "concentration": line.concentration,
-        "corpus_works": line.corpus_works,
-        "equal_parts": line.equal_parts,
-        "ood_score": query.ood_score,
-        "prompt_agreement": query.prompt_agreement,
-        "release": stored_release(release.summary),
-        "timings": asdict(stopwatch.timings()),
-    }
-
-
-def _stored_query(reading: Reading, request: AttributionRequest) -> dict[str, Any]:
-    """What is kept of the query beside picture and prompt; of a private one, only that it was one."""
-    if request.vector is not None:
-        return {PRIVATE: True}
-    # For audits: the scores of works that were not listed can be computed from it.
-    return {PRIVATE: False, "vector": reading.vector.tolist()}
-
-
-def _halves(by_half: SharesByHalf, reading: Reading) -> dict[str, Any]:
-    """What of the answer rests on the picture and on the prompt, as fields of the answer."""
-    return {
-        "share_from_picture": by_half.from_picture,
-        "share_from_prompt": by_half.from_prompt,
-        "from_picture_alone": reading.picture_alone is not None,
-        "picture_alone_recall": reading.picture_alone,
-    }
-
-
-def _stored_halves(by_half: SharesByHalf, reading: Reading) -> dict[str, Any]:
-    """The same in the form that the ledger stores."""
-    recall = reading.picture_alone
-    stored = None if recall is None else asdict(recall)
-    return {
-        **_halves(by_half, reading),
-        FROM_PICTURE_ALONE: recall is not None,
-        "picture_alone_recall": stored,
-    }
-
-
-def _stored_additions(owed: Owed) -> dict[str, Any]:
-    """What an audit needs to know of the works that were added to the release."""
-    return {
-        ADDITIONS_KNOWN: owed.sequence,
-        "works_newer_than_calibration": owed.newer,
-        "calibration_outdated": owed.outdated,
-    }

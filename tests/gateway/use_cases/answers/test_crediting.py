@@ -14,7 +14,7 @@ from creditline.calibration.intervals import AnswerIntervals, DeviationInterval,
 from creditline.calibration.remainder import CorpusSample
 from creditline.calibration.shares import duplicate_groups
 from creditline.corpus.identity import Bearers, People, key_of_name, keyed_holders
-from creditline.gateway.use_cases.crediting import EVERY_KEY, Credited, credited, scored
+from creditline.gateway.use_cases.answers.crediting import EVERY_KEY, Credited, credited, scored
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
