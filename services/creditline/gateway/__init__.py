@@ -2,3 +2,9 @@
 
 No other room imports its modules.
 """
+
+import os
+
+# Read by numpy's OpenBLAS when numpy is imported, which nothing before this package does: its threads would
+# wait busily for the next product, and the products here are small.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
