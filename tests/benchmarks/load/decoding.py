@@ -172,8 +172,10 @@ def measure(
             ) as stack,
             watched(stack.pids["gateway"]) as samples,
         ):
+            # Once: a gateway that has just read its keys may not know a newer one for a second.
+            keys = made_keys(stack.ledger_url)
             for pair in range(pairs):
-                rows += _pair(stack, made_keys(stack.ledger_url), disturbance, pair, seconds)
+                rows += _pair(stack, keys, disturbance, pair, seconds)
                 print(rows[-2:], flush=True)
     finally:
         for name, value in environment.items():
