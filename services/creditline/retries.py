@@ -11,9 +11,9 @@ import itertools
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from creditline.errors import InvalidInput
 
@@ -66,6 +66,20 @@ class RetryPolicy:
     def polling(cls, every_seconds: float, *, for_seconds: float | None = None) -> Self:
         """A constant delay without jitter, for waiting until a condition holds."""
         return cls(every_seconds, factor=1.0, max_delay_seconds=every_seconds, max_seconds=for_seconds)
+
+    def grpc(self, codes: Sequence[str]) -> dict[str, Any]:
+        """The policy as the `retryPolicy` of a gRPC service config, for a channel that repeats calls itself.
+
+        Args:
+            codes: Names of the statuses after which a call is repeated.
+        """
+        return {
+            "maxAttempts": self.max_attempts,
+            "initialBackoff": f"{self.initial_delay_seconds:.3f}s",
+            "maxBackoff": f"{self.max_delay_seconds:.3f}s",
+            "backoffMultiplier": self.factor,
+            "retryableStatusCodes": list(codes),
+        }
 
     def delay(self, retry: int, rng: random.Random | None = None) -> float:
         """Seconds to wait before retry number `retry`, counted from 0.

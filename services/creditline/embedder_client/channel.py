@@ -56,13 +56,7 @@ def _service_config(retries: RetryPolicy) -> dict[str, Any]:
         "methodConfig": [
             {
                 "name": [{"service": _SERVICE}],
-                "retryPolicy": {
-                    "maxAttempts": retries.max_attempts,
-                    "initialBackoff": f"{retries.initial_delay_seconds:.3f}s",
-                    "maxBackoff": f"{retries.max_delay_seconds:.3f}s",
-                    "backoffMultiplier": retries.factor,
-                    "retryableStatusCodes": _RETRYABLE,
-                },
+                "retryPolicy": retries.grpc(_RETRYABLE),
             }
         ],
     }

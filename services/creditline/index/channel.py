@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from creditline.retries import RetryPolicy
+
 _READS = {
     "qdrant.Collections": ("Get", "List", "CollectionExists", "ListAliases"),
     "qdrant.Points": ("Get", "Query", "QueryBatch", "Count", "Scroll", "Facet"),
 }
 """The calls that change nothing, by gRPC service: only these may be sent twice."""
+
+_RETRIES = RetryPolicy(initial_delay_seconds=0.05, max_delay_seconds=0.2, max_attempts=3)
 
 
 def channel_options() -> dict[str, Any]:
@@ -39,17 +43,4 @@ def _service_config() -> dict[str, Any]:
     names = [
         {"service": service, "method": method} for service, methods in _READS.items() for method in methods
     ]
-    return {
-        "methodConfig": [
-            {
-                "name": names,
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.050s",
-                    "maxBackoff": "0.200s",
-                    "backoffMultiplier": 2.0,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
+    return {"methodConfig": [{"name": names, "retryPolicy": _RETRIES.grpc(["UNAVAILABLE"])}]}
