@@ -16,6 +16,17 @@ def tree_mib(pid: int) -> float:
     return sum(_pss_bytes(each) for each in tree(pid)) / _MIB
 
 
+def resident_mib(pid: int) -> float:
+    """Resident memory of one process, in MiB."""
+    return status_mib(pid, "VmRSS")
+
+
+def status_mib(pid: int, name: str) -> float:
+    """A size in a process's status, such as VmRSS or VmHWM, in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
+
+
 def tree_seconds(pid: int) -> float:
     """Processor time of a process and all that it has started, in seconds, of ended ones too."""
     return sum(_ticks(each) for each in tree(pid)) / _TICKS

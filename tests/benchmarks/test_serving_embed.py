@@ -9,13 +9,13 @@ import pytest
 
 from tests.benchmarks.paired_ratios import ratio_of_medians
 from tests.benchmarks.result_files import REPOSITORY
-from tests.benchmarks.serving.embed import figures, worker, write_items
+from tests.benchmarks.serving.embed import figures, version_worker, write_items
 
 
 @pytest.mark.heavy
 def test_a_worker_gives_unit_vectors_and_a_rate_for_each_load(tmp_path: Path) -> None:
     items = write_items(tmp_path / "items.npz", 4)
-    with worker(REPOSITORY / "services", items, "eager") as running:
+    with version_worker(REPOSITORY / "services", items, "eager") as running:
         vectors = np.array(running.started["vectors"])
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
         assert running.rate(2, 4) > 0.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from creditline.local.health import grpc_serves
 from creditline.local.services import StackPorts
+from tests.benchmarks.process_trees import resident_mib, status_mib
 from tests.processes import wait_until
 
 API_KEY = "load-test"
@@ -45,21 +45,15 @@ class GatewayProcess:
 
     def resident_mib(self) -> float:
         """Memory that the process has now, in MiB."""
-        return self._memory_mib("VmRSS")
+        return resident_mib(self.pid)
 
     def peak_mib(self) -> float:
         """Most memory that the process has had since `forget_peak`, in MiB."""
-        return self._memory_mib("VmHWM")
+        return status_mib(self.pid, "VmHWM")
 
     def forget_peak(self) -> None:
         """Let the kernel measure the peak anew."""
         Path(f"/proc/{self.pid}/clear_refs").write_text(_CLEAR_PEAK)
-
-    def _memory_mib(self, name: str) -> float:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
-        assert found is not None
-        return int(found[1]) / 1024
 
 
 @contextmanager

@@ -8,14 +8,12 @@ length. The figures are ratios of medians over the turns, with bootstrap interva
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import numpy as np
 from creditline.corpus.openclipart import embedded_corpus
 from tests.benchmarks.paired_ratios import ratio_of_medians
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
+from tests.benchmarks.serving.workers import Worker, worker
 
 COMMAND = "python -m tests.benchmarks.serving.embed"
 SEED = 0
@@ -35,7 +34,6 @@ _TURNS = 15
 # Callers and pairs of one measurement.
 _LOADS = {"32 waiting": (32, 96), "one at a time": (1, 24)}
 _LEAST_COSINE = 0.99999
-_STOP_SECONDS = 60.0
 
 
 def write_items(path: Path, items: int) -> Path:
@@ -59,46 +57,14 @@ def checked_out(commit: str, directory: Path) -> Iterator[Path]:
         subprocess.run([*tree, "remove", "--force", str(directory)], check=True, capture_output=True)
 
 
-@dataclass(frozen=True, eq=False)
-class Worker:
-    """A process of one version."""
-
-    process: subprocess.Popen[str]
-    started: dict[str, Any]
-    """Name of the release, and the vectors of the first pairs."""
-
-    def rate(self, waiting: int, pairs: int) -> float:
-        """Pairs per second with `waiting` callers."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{waiting} {pairs}\n")
-        self.process.stdin.flush()
-        return float(_answer(self.process)["pairs_per_second"])
-
-
-@contextmanager
-def worker(source: Path, items: Path, *options: str, **environment: str) -> Iterator[Worker]:
+def version_worker(
+    source: Path, items: Path, *options: str, **environment: str
+) -> AbstractContextManager[Worker]:
     """A process that runs the version in `source`, with one thread for forward passes."""
-    process = subprocess.Popen(
+    return worker(
         [sys.executable, str(_WORKER), str(items), *options],
-        env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", **environment},
     )
-    assert process.stdin is not None
-    try:
-        yield Worker(process, _answer(process))
-    finally:
-        process.stdin.close()
-        process.wait(_STOP_SECONDS)
-
-
-def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, "the worker ended; its standard error says why"
-    answer: dict[str, Any] = json.loads(line)
-    return answer
 
 
 def measured(workers: dict[str, Worker], turns: int) -> list[dict[str, Any]]:
@@ -149,9 +115,9 @@ def main() -> None:
         today = stack.enter_context(checked_out(EARLIER, Path(scratch, "earlier")))
         ours = REPOSITORY / "services"
         workers = {
-            "today": stack.enter_context(worker(today, items)),
-            "ours": stack.enter_context(worker(ours, items)),
-            "eager": stack.enter_context(worker(ours, items, "eager", THP_MEM_ALLOC_ENABLE="1")),
+            "today": stack.enter_context(version_worker(today, items)),
+            "ours": stack.enter_context(version_worker(ours, items)),
+            "eager": stack.enter_context(version_worker(ours, items, "eager", THP_MEM_ALLOC_ENABLE="1")),
         }
         refuse_other_vectors(workers["ours"], workers["eager"])
         rows = measured(workers, _TURNS)

@@ -1,9 +1,9 @@
 """One version of the embedder's model behind its batcher, measured on request.
 
-Run as `embed_worker.py ITEMS [eager]` by `embed.worker`, on the version that PYTHONPATH names: it uses only
-what all versions have. ITEMS is a file by `embed.write_items`. A line `CALLERS PAIRS` on standard input asks
-for one measurement: the callers submit one pair at a time until all pairs are embedded. The answer is a
-line of JSON.
+Run as `embed_worker.py ITEMS [eager]` by `embed.version_worker`, on the version that PYTHONPATH names: it
+uses only what all versions have. ITEMS is a file by `embed.write_items`. A line `CALLERS PAIRS` on standard
+input asks for one measurement: the callers submit one pair at a time until all pairs are embedded. The answer
+is a line of JSON.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     for line in sys.stdin:
         waiting, pairs = map(int, line.split())
         rate = asyncio.run(pairs_per_second(model, settings, items, waiting, pairs))
-        print(json.dumps({"pairs_per_second": rate}), flush=True)
+        print(json.dumps({"per_second": rate}), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from creditline.corpus.openclipart import embedded_corpus
 from creditline.towers.embedded import text_directory
 from tests.benchmarks.paired_ratios import ratio_of_medians
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
+from tests.benchmarks.serving.workers import Worker, worker
 
 COMMAND = "python -m tests.benchmarks.serving.infinity"
 SEED = 0
@@ -42,7 +43,6 @@ _CALLERS = 32
 _COUNT = 1_024
 _TURNS = 10
 _LEAST_COSINE = 0.9999
-_STOP_SECONDS = 60.0
 
 
 def environment_python(directory: Path) -> Path:
@@ -72,46 +72,6 @@ def _environment() -> dict[str, str]:
     ours = ("PYTHONPATH", "OMP_NUM_THREADS")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return {**kept, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
-
-
-class Worker:
-    """A process that embeds texts on request.
-
-    Args:
-        process: The process; its first line is read here.
-    """
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.started = self._answer()
-
-    def rate(self, callers: int, count: int) -> float:
-        """Texts per second."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{callers} {count}\n")
-        self._process.stdin.flush()
-        return float(self._answer()["texts_per_second"])
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the worker ended; its standard error says why"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@contextmanager
-def worker(command: Sequence[str], environment: dict[str, str]) -> Iterator[Worker]:
-    """A worker, until the block ends."""
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    try:
-        yield Worker(process)
-    finally:
-        process.stdin.close()
-        process.wait(_STOP_SECONDS)
 
 
 def refuse_other_vectors(workers: dict[str, Worker]) -> None:

@@ -53,7 +53,7 @@ async def serve(texts: list[str], model: str, name: str) -> None:
         answer(json.dumps({"backend": name, "vectors": [list(map(float, vector)) for vector in vectors]}))
         while line := await asyncio.to_thread(sys.stdin.readline):
             callers, count = map(int, line.split())
-            answer(json.dumps({"texts_per_second": await texts_per_second(engine, texts, callers, count)}))
+            answer(json.dumps({"per_second": await texts_per_second(engine, texts, callers, count)}))
 
 
 def answer(line: str) -> None:

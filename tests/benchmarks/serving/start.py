@@ -8,7 +8,6 @@ from a local stack.
 from __future__ import annotations
 
 import asyncio
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.load.gateway_process import gateway_process
-from tests.benchmarks.process_trees import tree, tree_mib
+from tests.benchmarks.process_trees import resident_mib, tree, tree_mib
 from tests.benchmarks.result_files import REPOSITORY, Figure, write_result
 from tests.benchmarks.serving.stacks import Callers, RunningStack, queries, running_stack
 
@@ -36,13 +35,6 @@ def start_seconds() -> float:
         began = time.perf_counter()
         with gateway_process(Path(directory)):
             return time.perf_counter() - began
-
-
-def resident_mib(pid: int) -> float:
-    """Resident memory of one process, in MiB."""
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 def gateway_pid(stack: RunningStack) -> int:

@@ -58,7 +58,7 @@ def main() -> None:
     for line in sys.stdin:
         callers, count = map(int, line.split())
         rate = asyncio.run(texts_per_second(opened.towers, texts, callers, count))
-        print(json.dumps({"texts_per_second": rate}), flush=True)
+        print(json.dumps({"per_second": rate}), flush=True)
 
 
 if __name__ == "__main__":
