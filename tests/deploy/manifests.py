@@ -41,6 +41,16 @@ def render_directory(directory: Path) -> list[Manifest]:
     return [manifest for manifest in yaml.safe_load_all(run.stdout) if manifest]
 
 
+def render_with_components(directory: Path, *components: str) -> list[Manifest]:
+    """The base with some components, put together in `directory`."""
+    (directory / "all").mkdir()
+    for name in ("base", "components"):
+        shutil.copytree(K8S / name, directory / name, dirs_exist_ok=True)
+    listed = {"resources": ["../base"], "components": [f"../components/{name}" for name in components]}
+    (directory / "all" / "kustomization.yaml").write_text(yaml.safe_dump(listed))
+    return render_directory(directory / "all")
+
+
 def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
     """Manifests of a kind by name."""
     return {m["metadata"]["name"]: m for m in manifests if m["kind"] == kind}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
 from pathlib import Path
 
 import kubernetes_validate
@@ -27,7 +26,7 @@ from tests.deploy.manifests import (
     of_kind,
     pod_specs,
     render,
-    render_directory,
+    render_with_components,
 )
 
 KUSTOMIZATIONS = ("base", "overlays/example", "overlays/own-release")
@@ -152,20 +151,10 @@ def test_secrets_are_files_and_not_in_the_environment(base: list[Manifest], work
     assert _files_of(base, workload) == wanted
 
 
-def _with_components(directory: Path, *components: str) -> list[Manifest]:
-    """The base with some components."""
-    (directory / "all").mkdir()
-    for name in ("base", "components"):
-        shutil.copytree(K8S / name, directory / name, dirs_exist_ok=True)
-    listed = {"resources": ["../base"], "components": [f"../components/{name}" for name in components]}
-    (directory / "all" / "kustomization.yaml").write_text(yaml.safe_dump(listed))
-    return render_directory(directory / "all")
-
-
 def test_with_tls_every_service_has_its_files_and_probes_that_speak_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encrypted = _with_components(tmp_path, "tls")
+    encrypted = render_with_components(tmp_path, "tls")
     for manifest in encrypted:
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
     for name, value in environment(encrypted, "gateway", SECRETS).items():
@@ -286,7 +275,7 @@ def test_a_service_takes_a_gpu_where_and_only_where_one_is_reserved_for_it(
 ) -> None:
     assert "nvidia.com/gpu" not in container(base, service)["resources"]["limits"]
     assert environment(base, service, SECRETS)["CREDITLINE_DEVICE"] == "cpu"
-    with_gpus = _with_components(tmp_path, "gpu", "gpu-embedder")
+    with_gpus = render_with_components(tmp_path, "gpu", "gpu-embedder")
     limits = container(with_gpus, service)["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 1
     assert "memory" in limits
