@@ -72,7 +72,15 @@ def test_metrics_on_a_port_of_their_own_are_not_on_the_public_one(tmp_path: Path
             assert "creditline_gateway_requests_total" in own.get("/metrics").text
             assert own.get("/healthz").status_code == 200
             assert own.get("/readyz").status_code == 503
-            assert own.get("/v1/withdrawals").status_code == 404
+            paths = public.get("/openapi.json").json()["paths"]
+            assert "/metrics" not in paths
+            assert {path for path in paths if not path.startswith("/v1/")} == {"/healthz", "/readyz"}
+            public_only = [path for path in paths if path.startswith("/v1/")] + ["/docs", "/openapi.json"]
+            assert len(public_only) > 12
+            for path in public_only:
+                for method in ("GET", "POST"):
+                    assert own.request(method, path).status_code == 404, path
+            assert public.get("/docs").status_code == 200
 
 
 def test_ledger_and_queues_are_collected_in_the_background(
