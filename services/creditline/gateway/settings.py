@@ -57,8 +57,8 @@ class GatewaySettings(
     gateway_http_port: Port = 7180
     """Port of HTTP; 0 picks a free one."""
     gateway_metrics_port: Port | None = None
-    """Port of /metrics for operators only, with /healthz and /readyz and nothing else; the port of HTTP then
-    has no /metrics. 0 picks a free one, None: /metrics is on the port of HTTP."""
+    """Port of /metrics for operators only, with /healthz and /readyz and none of the API; the port of HTTP
+    then has no /metrics. 0 picks a free one, None: /metrics is on the port of HTTP."""
     gateway_collect_seconds: float = Field(default=15.0, gt=0, le=3600)
     """Time between two collections of the metrics of ledger and queues."""
     api_keys: str = ""
