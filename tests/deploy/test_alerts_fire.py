@@ -37,6 +37,7 @@ from tests.benchmarks.load.gateway_process import API_KEY, GatewayProcess, gatew
 from tests.deploy.manifests import REPOSITORY
 from tests.ledger.conftest import record, verdict
 from tests.processes import wait_until
+from tests.real_parts.certificates import CertificateAuthority
 from tests.real_parts.prometheus import Prometheus, running_prometheus
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -44,6 +45,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 _RULES = REPOSITORY / "deploy" / "prometheus" / "alerts.yaml"
 _FIRE_SECONDS = 60.0
 _SCRAPE_SECONDS = 0.5
+_AUTHORITY = "authority"
 
 
 def _impatient_rules(directory: Path) -> Path:
@@ -102,7 +104,12 @@ class LonelyGateway:
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LonelyGateway]:
     directory = tmp_path_factory.mktemp("lonely")
-    settings = {"CREDITLINE_GATEWAY_COLLECT_SECONDS": "0.5", "CREDITLINE_DECODE_CPU_SECONDS": "0.05"}
+    authority = CertificateAuthority(directory / _AUTHORITY, life=timedelta(days=30))
+    settings = {
+        "CREDITLINE_GATEWAY_COLLECT_SECONDS": "0.5",
+        "CREDITLINE_DECODE_CPU_SECONDS": "0.05",
+        "CREDITLINE_EMBEDDER_TLS_CA": str(authority.certificate),
+    }
     with gateway_process(directory, environment=settings) as process:
         targets = {"creditline-gateway": f"127.0.0.1:{process.ports.gateway_http}"}
         rules = _impatient_rules(directory)
@@ -117,6 +124,10 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LonelyGateway]:
 
 def _nothing(gateway: LonelyGateway) -> None:
     """Embedder, Qdrant and Redis are down anyway."""
+
+
+def _an_authority_that_ends_soon(gateway: LonelyGateway) -> None:
+    CertificateAuthority(gateway.directory / _AUTHORITY, life=timedelta(days=13))
 
 
 def _requests_that_fail(gateway: LonelyGateway) -> None:
@@ -184,6 +195,7 @@ _OF_THE_LONELY: dict[str, Callable[[LonelyGateway], None]] = {
     "CreditlineMetricsStale": _nothing,
     "CreditlineWithdrawalsWait": _nothing,
     "CreditlineLedgerWritesWait": _a_locked_ledger,
+    "CreditlineCertificateExpires": _an_authority_that_ends_soon,
     "CreditlineServerErrors": _requests_that_fail,
     "CreditlineBreakerOpen": _nothing,
     "CreditlineDecodersEnd": _pictures_beyond_the_limit,

@@ -130,4 +130,7 @@ def test_metrics_are_read_over_https_while_somebody_is_idle(
         async with _encrypted(model, authority, tmp_path) as embedder:
             return await asyncio.to_thread(read, embedder.server.metrics_port)
 
-    assert "creditline_embedder_waiting 0.0" in asyncio.run(ask())
+    metrics = asyncio.run(ask())
+    assert "creditline_embedder_waiting 0.0" in metrics
+    for file in ("certificate", "authorities"):
+        assert f'expiry_timestamp_seconds{{connection="embedder",file="{file}"}}' in metrics

@@ -77,6 +77,7 @@ def test_every_metric_of_a_rule_or_a_panel_is_exposed(exposed: dict[str, set[str
 
 # Series of labels that appear with the first use only.
 _WITH_USE = {
+    "creditline_certificate_expiry_timestamp_seconds": {"connection", "file"},
     "creditline_embedder_calls_total": {"code"},
     "creditline_gateway_key_requests_total": {"key"},
     "creditline_gateway_audited_recall": {"release"},

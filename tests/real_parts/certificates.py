@@ -35,13 +35,15 @@ class ServerCertificate:
 class CertificateAuthority:
     """Signs certificates; `certificate` is the PEM file for clients to trust."""
 
-    def __init__(self, directory: Path, name: str = "Creditline test authority") -> None:
+    def __init__(
+        self, directory: Path, name: str = "Creditline test authority", life: timedelta = _LIFE
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         signed = (
-            _builder(self._name, self._name, self._key.public_key())
+            _builder(self._name, self._name, self._key.public_key(), life)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_signing_only(), critical=True)
             .sign(self._key, hashes.SHA256())

@@ -21,6 +21,9 @@ from creditline.api.audits import verdict_from_json
 from creditline.ledger import Audit, AuditState, Ledger
 from creditline.local.processes import ServiceProcess
 from creditline.local.services import StackPorts
+from creditline.teacher.settings import TeacherSettings
+from creditline.teacher.worker import AuditWorker
+from tests.real_parts.certificates import CertificateAuthority
 from tests.teacher.conftest import Prepared, Services, record, start_process, worker_plan
 
 pytestmark = pytest.mark.slow
@@ -197,6 +200,17 @@ def test_without_redis_the_worker_ends_with_one_sentence_that_names_what_to_star
     assert "CREDITLINE_BROKER_URL" in done.stderr
     assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_worker_states_when_its_certificates_expire(
+    tmp_path: Path, authority: CertificateAuthority
+) -> None:
+    ledger, ca = f"sqlite:///{tmp_path}/ledger.db", authority.certificate
+    worker = AuditWorker(TeacherSettings(ledger_url=ledger, embedder_tls_ca=ca, qdrant_tls_ca=ca))
+    metrics = worker.metrics.exposition().body.decode()
+    worker.close()
+    for connection in ("embedder", "qdrant"):
+        assert f'expiry_timestamp_seconds{{connection="{connection}",file="authorities"}}' in metrics
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """Certificates, keys and secrets in files: checked at a start, followed while a service runs.
 
-Public modules: `channels`, `following`, `handshakes`, `qdrant`, `secret_files`, `servers`, `settings`,
-`tls_files`.
+Public modules: `channels`, `expiry`, `following`, `handshakes`, `qdrant`, `secret_files`, `servers`,
+`settings`, `tls_files`.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
@@ -74,6 +75,21 @@ class EmbedderTlsSettings(ServiceSettings):
             InvalidInput: Authorities are given without a certificate.
         """
         return server_files(self.embedder_tls_files)
+
+
+def files_of_url(url: str, *, cert: str, key: str, ca: str) -> TlsFiles | None:
+    """The files that a URL of Redis or PostgreSQL names; None where it names none.
+
+    Args:
+        url: The URL.
+        cert: Name of the parameter for the certificate.
+        key: Name of the parameter for its private key.
+        ca: Name of the parameter for the authorities.
+    """
+    query = dict(parse_qsl(urlsplit(url).query))
+    paths = {name: Path(value) for name, value in query.items() if value}
+    files = TlsFiles(paths.get(cert), paths.get(key), paths.get(ca))
+    return files if files.paths else None
 
 
 def client_files(files: TlsFiles) -> TlsFiles | None:

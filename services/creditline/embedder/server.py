@@ -18,6 +18,7 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
+from creditline.credentials.expiry import expose_expiry
 from creditline.credentials.servers import grpc_server_credentials
 from creditline.devices import choose_device
 from creditline.embedder.batcher import Batcher, BatchLimits
@@ -84,6 +85,7 @@ class EmbedderServer:
         release = self._model.release
         build = Build("embedder", settings.commit, release.name, release.files.get(ENCODER, ""))
         expose_process(metrics.registry, build)
+        expose_expiry(metrics.registry, {"embedder": settings.tls_of_embedder})
         metrics.release.labels(self._model.release.name).set(1)
         metrics.device.info(self._model.device.labels())
         metrics.towers(self._model.eager)

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp
 
 from creditline.corpus.identity import Bearers
 from creditline.corpus.works import Corpus
+from creditline.credentials.expiry import expose_expiry
+from creditline.credentials.tls_files import TlsFiles
 from creditline.embedder_client.queries import EmbedderClient
 from creditline.gateway.access.key_limits import KeyLimits
 from creditline.gateway.access.keys import ApiKeys
@@ -101,6 +103,7 @@ class Gateway:
         settings, metrics = self._settings, GatewayMetrics()
         stored = open_release(settings.release_directory or reference_release_directory())
         expose_process(metrics.registry, _build(stored, settings))
+        expose_expiry(metrics.registry, _connections(settings))
         ledger = resources.enter_context(Ledger.open(settings.ledger_url, limits=_LEDGER_LIMITS))
         access = self._open_access(resources, metrics, ledger)
         decoders = await resources.enter_async_context(
@@ -260,6 +263,17 @@ class Gateway:
 
 def _build(release: Release, settings: GatewaySettings) -> Build:
     return Build("gateway", settings.commit, release.name, release.files[ENCODER])
+
+
+def _connections(settings: GatewaySettings) -> dict[str, TlsFiles | None]:
+    """Files of TLS by connection."""
+    return {
+        "gateway": settings.tls_of_gateway,
+        "embedder": settings.tls_to_embedder,
+        "qdrant": settings.qdrant_credentials.tls,
+        "ledger": settings.tls_to_ledger,
+        "redis": settings.tls_to_broker,
+    }
 
 
 async def _stop_servers(rpc: RpcServer, http: HttpServer, grace_seconds: float) -> None:

@@ -10,6 +10,8 @@ from pydantic import model_validator
 
 from creditline.credentials.following import Followed
 from creditline.credentials.secret_files import read_secret, with_secret
+from creditline.credentials.settings import files_of_url
+from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
 from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl, with_known_scheme
 from creditline.settings import ServiceSettings
@@ -30,6 +32,11 @@ class BrokerSettings(ServiceSettings):
             return lambda: self.broker_url
         file = self.broker_url_file
         return Followed((file,), lambda: _url_in(file)).current
+
+    @property
+    def tls_to_broker(self) -> TlsFiles | None:
+        """Files that the URL of the start names; None where it names none."""
+        return files_of_url(self.broker_url, cert="ssl_certfile", key="ssl_keyfile", ca="ssl_ca_certs")
 
     @model_validator(mode="before")
     @classmethod

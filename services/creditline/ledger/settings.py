@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from creditline.credentials.secret_files import with_secret
+from creditline.credentials.settings import files_of_url
+from creditline.credentials.tls_files import TlsFiles
 from creditline.ledger.database.store import default_ledger_url
 from creditline.settings import ServiceSettings
 
@@ -21,6 +23,11 @@ class LedgerSettings(ServiceSettings):
     `sslmode` and `sslrootcert` are those of libpq."""
     ledger_url_file: Path | None = None
     """File with that URL instead, such as a mounted secret; it is read at the start."""
+
+    @property
+    def tls_to_ledger(self) -> TlsFiles | None:
+        """Files that the URL names; None where it names none."""
+        return files_of_url(self.ledger_url, cert="sslcert", key="sslkey", ca="sslrootcert")
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from functools import cache
 
 from celery import Celery, signals
 
+from creditline.credentials.expiry import expose_expiry
 from creditline.devices import choose_device
 from creditline.errors import CreditlineError, FingerprintMismatch, Unavailable
 from creditline.jobs.broker import ping_broker
@@ -43,6 +44,15 @@ class AuditWorker:
         self.metrics = TeacherMetrics()
         self.metrics.device.info(self.device.labels())
         expose_process(self.metrics.registry, Build("teacher", settings.commit))
+        expose_expiry(
+            self.metrics.registry,
+            {
+                "embedder": settings.tls_to_embedder,
+                "qdrant": settings.qdrant_credentials.tls,
+                "ledger": settings.tls_to_ledger,
+                "redis": settings.tls_to_broker,
+            },
+        )
         self.loader = Loader(settings, self.metrics, device=self.device.name)
         self.stop = Stop(settings.teacher_stop_grace_seconds)
         self.consuming = threading.Event()

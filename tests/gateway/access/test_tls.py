@@ -275,5 +275,8 @@ def test_the_gateway_shows_its_certificate_to_the_embedder(
     )
     with running_gateway(settings) as gateway, gateway.http() as http:
         states = {each["service"]: each["up"] for each in http.get("/readyz").json()["dependencies"]}
+        metrics = http.get("/metrics").text
     server.stop(None)
     assert states["embedder"] is True
+    for file in ("certificate", "authorities"):
+        assert f'expiry_timestamp_seconds{{connection="embedder",file="{file}"}}' in metrics
