@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,17 @@ def test_a_second_opening_takes_the_files_of_the_first(clip: Path, cache: Path, 
     assert opened.eager == {}
     assert {path.name: path.stat().st_mtime_ns for path in entry.iterdir()} == before
     _assert_same_features(opened.towers, _small(clip), small_corpus)
+
+
+def test_an_opening_marks_its_entry_as_used_and_removes_old_ones(clip: Path, cache: Path) -> None:
+    towers = _small(clip)
+    own, old = cache / entry_name(towers), cache / f"{0:032x}-{0:016x}"
+    shutil.copytree(own, old)
+    for entry in (own, old):
+        os.utime(entry, (0, 0))
+    assert compile_towers(towers, cache).eager == {}
+    assert own.stat().st_mtime > time.time() - 3600
+    assert not old.exists()
 
 
 def test_other_weights_have_a_directory_of_their_own(clip: Path, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ class EmbedderSettings(EmbedderTlsSettings, ObservedSettings):
     embedder_compiled: bool = True
     """Whether the towers run compiled on a CPU, as far as their check allows it; else by eager torch."""
     embedder_towers_cache: Path = Field(default_factory=lambda: user_cache_directory() / "towers")
-    """Directory in which compiled towers are kept, about 100 MB for each pair of towers and each version."""
+    """Directory in which compiled towers are kept, about 100 MB for each pair of towers and each version; of
+    those the last eight, as long as they are used every 30 days."""
     embedder_max_batch: int = Field(default=16, ge=1, le=1024)
     """Largest number of pictures in one forward pass."""
     embedder_max_wait_ms: float = Field(default=2.0, ge=0, le=1000)

@@ -24,6 +24,7 @@ from creditline.errors import CreditlineError
 from creditline.files import draft_pattern, replace_directory
 from creditline.towers.compiled.check import IMAGE, LEAST_COSINE, TEXT, Features, eager_features, least_cosine
 from creditline.towers.compiled.export import export_image, export_text
+from creditline.towers.compiled.retention import in_use, remove_unused
 from creditline.towers.embedded import file_digest
 from creditline.towers.towers import Towers
 
@@ -60,24 +61,26 @@ class Entry:
 def cached_entry(towers: Towers, cache: Path) -> Iterator[Entry]:
     """The entry of towers on the CPU, exported now unless the cache holds it.
 
-    Where the cache cannot be written to, the entry is made in a temporary directory, which is removed at the
-    end of the block.
+    It counts as used now, and entries that were not used for long are removed. Where the cache cannot be
+    written to, the entry is made in a temporary directory, which is removed at the end of the block.
     """
     directory = cache / entry_name(towers)
-    try:
-        # Without the lock: a cache that is part of an image cannot be written to, and an entry never changes.
-        entry = _valid_entry(towers, directory) or _made_entry(towers, directory)
-    except (OSError, CreditlineError) as error:
-        _LOGGER.warning(
-            "compiled towers are not kept, because %s cannot be used (%s); set"
-            " CREDITLINE_EMBEDDER_TOWERS_CACHE to a directory that this process can write to",
-            cache,
-            error,
-        )
-        with TemporaryDirectory() as temporary:
-            yield _make_entry(towers, Path(temporary) / directory.name)
-    else:
-        yield entry
+    with in_use(directory):
+        try:
+            # Without the build's lock, as a cache that is part of an image cannot be written to.
+            entry = _valid_entry(towers, directory) or _made_entry(towers, directory)
+        except (OSError, CreditlineError) as error:
+            _LOGGER.warning(
+                "compiled towers are not kept, because %s cannot be used (%s); set"
+                " CREDITLINE_EMBEDDER_TOWERS_CACHE to a directory that this process can write to",
+                cache,
+                error,
+            )
+            with TemporaryDirectory() as temporary:
+                yield _make_entry(towers, Path(temporary) / directory.name)
+        else:
+            remove_unused(cache, directory)
+            yield entry
 
 
 def entry_name(towers: Towers) -> str:
