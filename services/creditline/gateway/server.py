@@ -325,8 +325,12 @@ async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def serve(settings: GatewaySettings) -> None:
+async def serve(settings: GatewaySettings, limits: Limits = _LIMITS) -> None:
     """Run a gateway until SIGTERM or SIGINT.
+
+    Args:
+        settings: Addresses, release and credentials.
+        limits: Limits of what callers can hold or delay.
 
     Raises:
         CreditlineError: The settings, the release or the corpus do not permit a start.
@@ -335,7 +339,7 @@ async def serve(settings: GatewaySettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with Gateway(settings) as gateway:
+    async with Gateway(settings, limits) as gateway:
         _log.info(
             "gateway ready: gRPC on %s:%d, HTTP on %s:%d",
             settings.gateway_host,

@@ -5,11 +5,9 @@ Run `python -m tests.benchmarks.fuzz.mutated_input` (ten minutes).
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import random
-import socket
 import sys
 import tempfile
 from base64 import b64encode
@@ -32,6 +30,7 @@ from creditline.v1 import (
     release_pb2,
     withdrawal_pb2,
 )
+from tests.benchmarks.fuzz.http_answers import CUT, NO_ANSWER, send_bytes
 from tests.benchmarks.fuzz.mutation import mutated
 from tests.benchmarks.fuzz.stack import GENERATOR, AnsweringStack, answering_stack
 from tests.benchmarks.load.gateway_process import API_KEY, GatewayProcess
@@ -42,10 +41,7 @@ SEED, CASES = 0, 2_100
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _SIDE_PIXELS = 64
 _SENDERS = 8
-# A request whose length was changed to a larger one waits for bytes that never come.
-_ANSWER_SECONDS = 2.0
 _CALL_SECONDS = 60.0
-_NO_ANSWER = "no answer"
 _KEY = ("authorization", f"Bearer {API_KEY}")
 _ATTRIBUTE = "/creditline.v1.Attribution/Attribute"
 _SERVER_ERRORS = {"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNKNOWN"}
@@ -164,7 +160,7 @@ def send_picture(gateway: GatewayProcess, number: int, picture: bytes) -> str:
         return send_message(gateway, _ATTRIBUTE, request.SerializeToString())
     body = json.dumps({"image": b64encode(picture).decode(), "prompt": "a red ladybug"}).encode()
     request_bytes = _request("POST", "/v1/attributions", body, "application/json")
-    return send_request(gateway, request_bytes, seconds=_CALL_SECONDS)
+    return send_request(gateway, request_bytes)
 
 
 def send_message(gateway: GatewayProcess, method: str, message: bytes) -> str:
@@ -177,14 +173,9 @@ def send_message(gateway: GatewayProcess, method: str, message: bytes) -> str:
     return "OK"
 
 
-def send_request(gateway: GatewayProcess, request: bytes, *, seconds: float = _ANSWER_SECONDS) -> str:
-    """Send these bytes as an HTTP request; the status, or that there was no answer."""
-    address = ("127.0.0.1", gateway.ports.gateway_http)
-    with socket.create_connection(address, timeout=seconds) as connection, contextlib.suppress(OSError):
-        connection.sendall(request)
-        words = connection.recv(1 << 16).split(b" ", 2)
-        return words[1].decode() if len(words) > 1 else _NO_ANSWER
-    return _NO_ANSWER
+def send_request(gateway: GatewayProcess, request: bytes) -> str:
+    """Send these bytes as an HTTP request; the status, or how the connection ended without one."""
+    return send_bytes(("127.0.0.1", gateway.ports.gateway_http), request, seconds=_CALL_SECONDS)
 
 
 def statuses(send: Callable[[int], str], count: int) -> Counter[str]:
@@ -229,10 +220,17 @@ def main() -> None:
         kind: Figure(counter.total(), target=">= 2000", what=f"{kind} with random changes (a count, exact)")
         for kind, counter in found.items()
     }
+    unanswered = sum(each[NO_ANSWER] + each[CUT] for each in found.values())
     errors, unknown = server_errors([*found.values()]), sum(each["UNKNOWN"] for each in found.values())
     figures = {
         **counted,
         "server_errors": Figure(errors, target="== 0", what="answers of 5xx or INTERNAL (a count, exact)"),
+        "unanswered": Figure(
+            unanswered,
+            target="== 0",
+            what="of all these, without an answer: neither one nor 408 where more was awaited, nor an idle"
+            " connection's end (a count, exact)",
+        ),
         "deaths": Figure(deaths, target="== 0", what="processes that ended (a count, exact)"),
         "unknown_codes": Figure(unknown, target="== 0", what="calls that ended UNKNOWN (a count, exact)"),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from creditline.corpus.works import write_corpus
 from creditline.local.settings import LocalSettings
 from creditline.local.stack import LocalStack
+from tests.benchmarks.fuzz.impatient_gateway import MODULE
 from tests.benchmarks.load.gateway_process import GatewayProcess, gateway_process
 from tests.gateway.served import mixed_corpus, untrained_release
 
@@ -46,7 +47,7 @@ def _runs(pid: int) -> bool:
 
 @contextmanager
 def answering_stack(directory: Path) -> Iterator[AnsweringStack]:
-    """Start everything on forty works, and end it after the block."""
+    """Start everything on forty works, with an impatient gateway, and end it after the block."""
     corpus, works = mixed_corpus(), directory / "works.parquet"
     release = untrained_release(directory / "release", corpus, GENERATOR)
     write_corpus(corpus, works)
@@ -64,5 +65,5 @@ def answering_stack(directory: Path) -> Iterator[AnsweringStack]:
             "CREDITLINE_BROKER_URL": stack.broker_url,
             "CREDITLINE_REQUEST_TIMEOUT_SECONDS": _TIMEOUT_SECONDS,
         }
-        with gateway_process(directory, environment=environment) as gateway:
+        with gateway_process(directory, environment=environment, module=MODULE) as gateway:
             yield AnsweringStack(gateway, stack, next(iter(corpus)).id, directory / "gateway.log")

@@ -58,7 +58,10 @@ class GatewayProcess:
 
 @contextmanager
 def gateway_process(
-    directory: Path, services: Path = _SERVICES, environment: Mapping[str, str] | None = None
+    directory: Path,
+    services: Path = _SERVICES,
+    environment: Mapping[str, str] | None = None,
+    module: str = "creditline.gateway",
 ) -> Iterator[GatewayProcess]:
     """Start a gateway with one API key, and end it after the block.
 
@@ -66,6 +69,7 @@ def gateway_process(
         directory: Its ledger and its log are written here.
         services: Source root of the gateway to start.
         environment: More of its environment: the services that it depends on, which are all down otherwise.
+        module: Module that runs it.
     """
     ports = StackPorts.free()
     variables = {
@@ -81,7 +85,7 @@ def gateway_process(
         **(environment or {}),
     }
     with (directory / "gateway.log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "creditline.gateway"], env=variables, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", module], env=variables, stderr=log)
         try:
             gateway = GatewayProcess(process.pid, ports)
             wait_until(lambda: grpc_serves(gateway.target), "the gateway serves")
