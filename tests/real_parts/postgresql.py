@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 
+from tests.real_parts.certificates import ServerCertificate
 from tests.real_parts.ports import LOOPBACK, free_port, wait_until
 
 _SYSTEM = Path("/usr/lib/postgresql")
@@ -73,10 +74,13 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(installation: Installation) -> Iterator[PostgresServer]:
+def running_postgres(
+    installation: Installation, certificate: ServerCertificate | None = None
+) -> Iterator[PostgresServer]:
     """Make a cluster in a directory of its own, serve it, and remove it at the end of the block.
 
-    Local connections are trusted; nothing but the loopback port is opened.
+    Local connections are trusted; nothing but the loopback port is opened. With a certificate the server has
+    `ssl=on`, for which PyPI's is not built.
     """
     with tempfile.TemporaryDirectory(prefix="creditline-postgres-", ignore_cleanup_errors=True) as name:
         directory, user = Path(name), _other_user()
@@ -87,7 +91,13 @@ def running_postgres(installation: Installation) -> Iterator[PostgresServer]:
         port = free_port()
         with (directory / "server.log").open("wb") as log:
             server = subprocess.Popen(
-                _serve_command(installation, directory / "data", port), stdout=log, stderr=log, **user
+                [
+                    *_serve_command(installation, directory / "data", port),
+                    *_tls_options(certificate, directory),
+                ],
+                stdout=log,
+                stderr=log,
+                **user,
             )
         try:
             yield PostgresServer(port, _await_version(server, port, directory / "server.log"))
@@ -123,6 +133,20 @@ def _initialise(installation: Installation, data: Path, user: dict[str, Any]) ->
 def _serve_command(installation: Installation, data: Path, port: int) -> list[str]:
     where = ("-D", str(data), "-h", LOOPBACK, "-p", str(port), "-c", "unix_socket_directories=")
     return [installation.command("postgres"), *where]
+
+
+def _tls_options(certificate: ServerCertificate | None, directory: Path) -> list[str]:
+    """Options of the server for TLS, with copies of the files that its user alone can read."""
+    if certificate is None:
+        return []
+    options = ["-c", "ssl=on"]
+    for setting, path in (("ssl_cert_file", certificate.certificate), ("ssl_key_file", certificate.key)):
+        copy = Path(shutil.copy(path, directory))
+        copy.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(copy, _UNPRIVILEGED)
+        options += ["-c", f"{setting}={copy}"]
+    return options
 
 
 def _await_version(server: subprocess.Popen[bytes], port: int, log: Path) -> str:

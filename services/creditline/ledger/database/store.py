@@ -171,7 +171,7 @@ class Store:
                 retry_after_seconds=_LOCKED_RETRY_SECONDS,
             )
         return Unavailable(
-            f"the ledger at {where} failed: {error.orig}; start its database or correct "
+            f"the ledger at {where} failed: {_in_one_line(error.orig)}; start its database or correct "
             "CREDITLINE_LEDGER_URL",
             service="ledger",
         )
@@ -264,6 +264,11 @@ def _enable_write_ahead_log(connection: Any) -> None:
 
 def _is_busy(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+
+def _in_one_line(error: BaseException | None) -> str:
+    """What a driver reports; libpq writes several lines for some errors, each with a full stop."""
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _is_locked(error: BaseException | None) -> bool:
