@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.memory_disk import use_memory_disk
+
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+use_memory_disk()
 
 # Servers and conditions of a real deployment (tests/real_parts/README.md), and which tests share a worker.
 pytest_plugins = ["tests.real_parts.fixtures", "tests.grouping"]

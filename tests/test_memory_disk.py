@@ -1,0 +1,60 @@
+"""Temporary files are kept in memory only where there is room for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.memory_disk import has_room
+
+_SOURCE = """
+import tempfile
+from pathlib import Path
+from tests.memory_disk import use_memory_disk
+
+use_memory_disk()
+print(tempfile.gettempdir())
+"""
+
+
+def _reported(path: Path, kilobytes: int) -> Path:
+    path.write_text(f"MemTotal:       99999999 kB\nMemAvailable:   {kilobytes} kB\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "enough"), [(8 << 20, True), ((8 << 20) - 1, False)], ids=["enough", "too little"]
+)
+def test_a_machine_without_memory_to_spare_uses_its_disk(
+    tmp_path: Path, kilobytes: int, enough: bool
+) -> None:
+    state = os.statvfs(tmp_path)
+    is_large = state.f_bavail * state.f_frsize >= 4 << 30
+    assert has_room(tmp_path, _reported(tmp_path / "meminfo", kilobytes)) is (enough and is_large)
+
+
+def test_a_disk_that_is_absent_or_small_is_not_used(tmp_path: Path) -> None:
+    plenty = _reported(tmp_path / "meminfo", 99 << 20)
+    assert not has_room(tmp_path / "nowhere", plenty)
+    assert not has_room(Path("/proc/self"), plenty)
+
+
+def test_a_report_without_the_free_memory_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:       99999999 kB\n")
+    assert not has_room(tmp_path, tmp_path / "meminfo")
+
+
+def test_a_given_directory_is_kept(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SOURCE],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == str(tmp_path)
