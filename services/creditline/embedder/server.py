@@ -28,6 +28,7 @@ from creditline.embedder.service import EmbedderService
 from creditline.embedder.settings import EmbedderSettings
 from creditline.encoder.model import Embedded, EmbedderModel, EmbedItem
 from creditline.errors import Conflict
+from creditline.long_lived import spare_from_collection
 from creditline.observability.process_metrics import Build, expose_process
 from creditline.observability.tracing import grpc_server_interceptors
 from creditline.release import ENCODER, open_release
@@ -204,6 +205,7 @@ async def serve(settings: EmbedderSettings) -> None:
         # Torch then runs only the encoder's head, which is too small to be divided among threads.
         torch.set_num_threads(1)
     async with EmbedderServer(settings, model) as server:
+        spare_from_collection()
         _LOGGER.info(
             "embedder ready: release %s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"
             " metrics on %d",

@@ -56,6 +56,7 @@ from creditline.gateway.withdrawals.enforcement import WithdrawalEnforcer
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import WorkIndex, WorkSearch
 from creditline.ledger import Ledger, StoreLimits
+from creditline.long_lived import spare_from_collection
 from creditline.observability.process_metrics import Build, expose_process
 from creditline.release import ENCODER, Release, open_release, reference_release_directory
 from creditline.release.parts import corpus_of
@@ -340,6 +341,7 @@ async def serve(settings: GatewaySettings, limits: Limits = _LIMITS) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with Gateway(settings, limits) as gateway:
+        spare_from_collection()
         _log.info(
             "gateway ready: gRPC on %s:%d, HTTP on %s:%d",
             settings.gateway_host,
