@@ -47,7 +47,14 @@ from creditline.ledger.database.store import Store, StoreLimits
 from creditline.ledger.database.threads import LedgerThreads
 from creditline.ledger.interval import mean_interval
 from creditline.ledger.keys import KeyRegistry
-from creditline.ledger.merges import append_merge, check_merge, merges_after, people_of, standing_merges
+from creditline.ledger.merges import (
+    append_merge,
+    check_merge,
+    latest_merge,
+    merges_after,
+    people_of,
+    standing_merges,
+)
 from creditline.ledger.records import (
     PRIVATE,
     Accuracy,
@@ -68,6 +75,7 @@ from creditline.ledger.tables import attributions, audits, outbox
 from creditline.ledger.verification import verified_chains
 from creditline.ledger.withdrawals import (
     append_request,
+    latest_request,
     never_withdrawn,
     requests_after,
     standing_request,
@@ -82,6 +90,10 @@ from creditline.observability.tracing import trace_parent
 # A published job that no worker has taken for this long counts as lost and is published again.
 _REPUBLISH_AFTER_SECONDS = 300.0
 _OPEN_STATES = (AuditState.QUEUED, AuditState.RUNNING)
+# Statements of every answer: building one takes longer than running it.
+_INSERT_ATTRIBUTION = insert(attributions)
+_LAST_HASH = select(attributions.c.hash).order_by(attributions.c.sequence.desc()).limit(1)
+_LATEST_CHANGES = select(latest_request(), latest_merge())
 
 
 def _now() -> datetime:
@@ -213,7 +225,7 @@ class Ledger:
                 return kept.attribution_id
             previous = _last_hash(connection)
             chained = {**row, "previous_hash": previous, "hash": attribution_hash(previous, row)}
-            connection.execute(insert(attributions).values(chained))
+            connection.execute(_INSERT_ATTRIBUTION, chained)
             if with_audit:
                 self._queue_audit(connection, str(row["id"]), release, publish=True)
             if once is not None:
@@ -662,6 +674,9 @@ class Ledger:
     ) -> tuple[tuple[Withdrawal, ...], tuple[Merge, ...]]:
         """Withdrawal requests and merges after the given sequence numbers, read in one transaction."""
         with self._store.transaction() as connection:
+            # Before every answer, and nearly always there is nothing new.
+            if tuple(connection.execute(_LATEST_CHANGES).one()) == (withdrawals, merges):
+                return (), ()
             return requests_after(connection, withdrawals, None), merges_after(connection, merges, None)
 
     # Merged contributors
@@ -796,8 +811,7 @@ class _Request:
 
 
 def _last_hash(connection: Connection) -> str:
-    last = select(attributions.c.hash).order_by(attributions.c.sequence.desc()).limit(1)
-    return connection.scalar(last) or GENESIS
+    return connection.scalar(_LAST_HASH) or GENESIS
 
 
 def _owned(owner: str | None) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, ScalarSelect, func, insert, select
 
 from creditline.corpus.identity import NO_BEARERS, Bearers, People, PersonReference
 from creditline.errors import Conflict, InvalidInput, NotFound
@@ -94,6 +94,11 @@ def merges_after(connection: Connection, sequence: int, limit: int | None) -> tu
     later = select(contributor_merges).where(contributor_merges.c.sequence > sequence)
     rows = connection.execute(later.order_by(contributor_merges.c.sequence).limit(limit))
     return tuple(map(_merge_of, rows))
+
+
+def latest_merge() -> ScalarSelect[int]:
+    """Sequence number of the latest record, as a part of a statement; 0: there is none."""
+    return select(func.coalesce(func.max(contributor_merges.c.sequence), 0)).scalar_subquery()
 
 
 def standing_merges(records: Iterable[Merge]) -> tuple[Merge, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, ScalarSelect, func, insert, select
 
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
@@ -124,6 +124,11 @@ def requests_after(
     if owner is not None:
         later = later.where(withdrawals.c.owner == owner)
     return tuple(_withdrawal_of(row) for row in connection.execute(later.limit(limit)))
+
+
+def latest_request() -> ScalarSelect[int]:
+    """Sequence number of the latest withdrawal request, as a part of a statement; 0: there is none."""
+    return select(func.coalesce(func.max(withdrawals.c.sequence), 0)).scalar_subquery()
 
 
 def standing_requests(connection: Connection) -> tuple[Withdrawal, ...]:
