@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,7 +78,7 @@ class Calibration:
         Returns:
             (N,) float64.
         """
-        return np.interp(np.asarray(cosines, dtype=np.float64), self.cosine, self.influence)
+        return np.interp(np.asarray(cosines, dtype=np.float64), self._knots[0], self._knots[1])
 
     def expected_positive(self, cosines: ArrayLike) -> NDArray[np.float64]:
         """Expected positive part of the influence at each cosine.
@@ -88,7 +89,12 @@ class Calibration:
         Returns:
             (N,) float64.
         """
-        return np.interp(np.asarray(cosines, dtype=np.float64), self.cosine, self.positive)
+        return np.interp(np.asarray(cosines, dtype=np.float64), self._knots[0], self._knots[2])
+
+    @cached_property
+    def _knots(self) -> NDArray[np.float64]:
+        """(3, K) cosines, influences and positive parts; their conversion takes longer than a few cosines."""
+        return np.array([self.cosine, self.influence, self.positive])
 
     def to_json(self) -> str:
         """The knots as JSON: `{"cosine": [...], "influence": [...], "positive": [...]}`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,11 +52,13 @@ class Intervals:
 
     def of(self, cosines: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper bounds at each cosine, float64 arrays of the shape of `cosines`."""
-        low, high = (
-            np.interp(np.asarray(cosines, dtype=np.float64), self.cosine, ends)
-            for ends in (self.low, self.high)
-        )
-        return low, high
+        at, (knots, low, high) = np.asarray(cosines, dtype=np.float64), self._knots
+        return np.interp(at, knots, low), np.interp(at, knots, high)
+
+    @cached_property
+    def _knots(self) -> NDArray[np.float64]:
+        """(3, K) cosines, low and high ends; their conversion takes longer than a few cosines."""
+        return np.array([self.cosine, self.low, self.high])
 
 
 # Variance that every sum has at least, so that an interval about an expectation near 0 has some width.
@@ -93,7 +96,8 @@ class DeviationInterval:
             expected: Expectation of the sum, as a part of the whole.
             error: Standard error of `expected` itself.
         """
-        unit = float(spread(expected))
+        part = min(max(expected, 0.0), 1.0)
+        unit = math.sqrt(part * (1.0 - part) + _VARIANCE_FLOOR)
         below, above = (
             math.hypot(unit * end, _STANDARD_ERRORS * error)
             for end in (min(self.low, 0.0), max(self.high, 0.0))

@@ -263,7 +263,7 @@ class CorpusSample:
         credited = {person for holders in listed.values() for person, _ in holders}
         wanted = ({division.people[number] for number in largest} | credited) - unnamed
         return {
-            person: expansion.total(sums[number], squares[number])
+            person: expansion.total(float(sums[number]), float(squares[number]))
             for person in sorted(wanted)
             if (number := division.number_of.get(person)) is not None
         }
@@ -305,5 +305,5 @@ class _Expansion:
         variance = max(squares - total * total / self.sampled, 0.0) / max(self.sampled - 1, 1)
         unseen = max(1.0 - self.sampled / self.works, 0.0)
         return ContributorInfluence(
-            float(total) * self.factor, self.works * math.sqrt(variance * unseen / self.sampled)
+            total * self.factor, self.works * math.sqrt(variance * unseen / self.sampled)
         )

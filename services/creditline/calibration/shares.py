@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from creditline.calibration.concentration import above_even, equal_parts
 from creditline.calibration.holders import Holders
@@ -49,10 +48,11 @@ class Group:
         """The member under which the group is listed."""
         return self.members[0]
 
-    @cached_property
+    @property
     def part(self) -> float:
         """Sum of the members' parts."""
-        return sum(member.part for member in self.members)
+        members = self.members
+        return members[0].part if len(members) == 1 else sum(member.part for member in members)
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,16 @@ def duplicate_groups(found: Sequence[ScoredWork]) -> tuple[Group, ...]:
     for work in found:
         members[work.duplicate_group].append(work)
     groups = [Group(tuple(sorted(works, key=_best_first))) for works in members.values()]
-    return tuple(sorted(groups, key=lambda group: (-group.part, *_best_first(group.best))))
+    return tuple(sorted(groups, key=_largest_first))
 
 
 def _best_first(work: ScoredWork) -> tuple[float, str]:
     return -work.score, work.work_id
+
+
+def _largest_first(group: Group) -> tuple[float, float, str]:
+    best = group.best
+    return -group.part, -best.score, best.work_id
 
 
 def credit_line(listed: Sequence[Group], others: UnlistedInfluence) -> CreditLine:

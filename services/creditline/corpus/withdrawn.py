@@ -58,6 +58,11 @@ class Withdrawn:
         """What the ledger held when this was read; two equal states are one set of withdrawals."""
         return self.sequence, self.merges
 
+    @cached_property
+    def is_nothing(self) -> bool:
+        """Whether no work is withdrawn, by itself or through any person."""
+        return not self.works and not self.people
+
     def covers(self, work_id: str, *names: str, contributor_id: str = "") -> bool:
         """Whether a work is withdrawn, by its id or through any of its people.
 

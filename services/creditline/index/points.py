@@ -320,7 +320,7 @@ def to_hit(point: qdrant.ScoredPoint, payload: Mapping[str, qdrant.Value]) -> Hi
     """
     if not payload:
         return hit_without_payload(point)
-    texts = {name: payload[name].string_value for name in payload}
+    texts = {name: value.string_value for name, value in payload.items()}
     work_id, caption = texts.get("work_id", ""), texts.get("caption", "")
     return Hit(
         work_id=work_id,

@@ -30,7 +30,13 @@ from creditline.gateway.decoding.pool import DecoderPool
 from creditline.gateway.metrics import GatewayMetrics
 from creditline.gateway.stopwatch import Stopwatch
 from creditline.gateway.use_cases.added_works import AddedWorks, Owed
-from creditline.gateway.use_cases.answers.crediting import Credited, credited, sample_of_people, scored
+from creditline.gateway.use_cases.answers.crediting import (
+    Credited,
+    credited,
+    line_of,
+    sample_of_people,
+    scored,
+)
 from creditline.gateway.use_cases.answers.forms import Shared, served_form, stored_form
 from creditline.gateway.use_cases.calls.recording import Recording
 from creditline.gateway.use_cases.calls.repeats import Repeats, reply_of
@@ -330,6 +336,8 @@ class Attribute:
 
     def _without_withdrawn(self, hits: list[Hit], withdrawn: Withdrawn) -> list[Hit]:
         """Drop withdrawn works. The index filters them out itself, unless its state is behind the ledger."""
+        if withdrawn.is_nothing:
+            return hits
         kept = [
             hit
             for hit in hits
@@ -398,22 +406,28 @@ def _shares(
 ) -> tuple[Credited, SharesByHalf]:
     """Shares of the listed works and of contributors, and what of them rests on picture and prompt."""
     reading, owed, people = search.reading, result.owed, search.people
-    line = credited(
-        result.groups,
-        result.hits,
-        reading.vector,
-        replace(owed.release, calibration=reading.calibration, intervals=reading.intervals),
-        _withheld(owed.release.sample, withdrawn, people),
-        works=owed.works,
-        people=people,
-        only_listed=search.where.narrows,
-    )
+    release = replace(owed.release, calibration=reading.calibration, intervals=reading.intervals)
+    withheld = _withheld(owed.release.sample, withdrawn, people)
+    line = line_of(result.groups, reading.vector, release, withheld, works=owed.works, people=people)
+    shares = [work.share for work in line.works]
     by_half = (
-        by_picture_alone(line.works)
+        by_picture_alone(shares)
         if reading.picture_alone
-        else shares_by_half(line.works, result.groups, query, owed, vectors)
+        else shares_by_half(shares, result.groups, query, owed, vectors)
     )
-    return replace(line, works=by_half.works), by_half
+    filtered = search.where.narrows
+    return (
+        credited(
+            line,
+            result.groups,
+            result.hits,
+            release,
+            by_half=by_half,
+            people=people,
+            only_listed=filtered,
+        ),
+        by_half,
+    )
 
 
 # Looking up the rows takes milliseconds, and they change only with a withdrawal.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -35,6 +35,12 @@ from creditline.ledger import FROM_PICTURE_ALONE, Ledger, Scope, StoredAttributi
 
 # Former names of the release's fields, in answers recorded before version 0.2.
 _FORMER_NAMES = {"width": "dimension"}
+# What is true when an answer is read, and not part of what was served.
+_MARKS = [
+    field.name
+    for field in {*fields(CreditedWork), *fields(CreditedContributor)}
+    if field.name.startswith("withdrawn")
+]
 
 
 class Attributions:
@@ -194,7 +200,7 @@ def _equal_parts(held: Mapping[str, Any], release_works: int) -> float | None:
 
 def stored_release(release: ReleaseSummary) -> dict[str, Any]:
     """A release in the form that the ledger stores with an answer."""
-    return {**asdict(release), "created": release.created.isoformat()}
+    return {**vars(release), "created": release.created.isoformat()}
 
 
 def stored_work(work: CreditedWork) -> dict[str, Any]:
@@ -219,4 +225,7 @@ def stored_contributor(person: CreditedContributor) -> dict[str, Any]:
 
 
 def _without_marks(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if not name.startswith("withdrawn")}
+    kept = dict(fields)
+    for name in _MARKS:
+        kept.pop(name, None)
+    return kept

@@ -14,7 +14,7 @@ from creditline.calibration.intervals import AnswerIntervals, DeviationInterval,
 from creditline.calibration.remainder import CorpusSample
 from creditline.calibration.shares import duplicate_groups
 from creditline.corpus.identity import Bearers, People, key_of_name, keyed_holders
-from creditline.gateway.use_cases.answers.crediting import EVERY_KEY, Credited, credited, scored
+from creditline.gateway.use_cases.answers.crediting import EVERY_KEY, Credited, credited, line_of, scored
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
@@ -48,7 +48,8 @@ def _answer(
     release: ServedRelease, hits: dict[str, Hit], works: int | None = None, people: People = EVERY_KEY
 ) -> Credited:
     groups = duplicate_groups(scored(list(hits.values()), release.calibration, people))
-    return credited(groups, hits, _QUERY, release, works=works, people=people)
+    line = line_of(groups, _QUERY, release, works=works, people=people)
+    return credited(line, groups, hits, release, people=people)
 
 
 def test_people_are_credited_with_works_that_are_not_listed() -> None:

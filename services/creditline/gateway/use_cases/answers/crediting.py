@@ -15,7 +15,14 @@ from creditline.calibration import Calibration
 from creditline.calibration.holders import Holders, summed, whole
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import NOTHING_WITHHELD, CorpusSample, Withheld
-from creditline.calibration.shares import ContributorShare, Group, ScoredWork, WorkShare, credit_line
+from creditline.calibration.shares import (
+    ContributorShare,
+    CreditLine,
+    Group,
+    ScoredWork,
+    WorkShare,
+    credit_line,
+)
 from creditline.corpus.identity import (
     NamedHolder,
     People,
@@ -24,9 +31,11 @@ from creditline.corpus.identity import (
     keyed_holders,
     named_holders,
 )
+from creditline.gateway.use_cases.prompts.shares import NOT_DIVIDED, SharesByHalf
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
 
+# Two numbers, or neither.
 Ends = tuple[float | None, float | None]
 # Name and id of a person.
 Named = tuple[str, str]
@@ -91,40 +100,61 @@ def sample_of_people(sample: CorpusSample, people: People) -> CorpusSample:
     return sample.of_people(people.person)
 
 
-def credited(
+def line_of(
     listed: Sequence[Group],
-    hits: Mapping[str, Hit],
     vector: NDArray[np.float32],
     release: ServedRelease,
     withheld: Withheld = NOTHING_WITHHELD,
     *,
     works: int | None = None,
     people: People = EVERY_KEY,
-    only_listed: bool = False,
-) -> Credited:
+) -> CreditLine:
     """Share the credit of a query between the listed groups and all other works.
 
     Args:
         listed: Duplicate groups that the answer lists.
-        hits: The search's hits by work id.
         vector: (D,) float32, the query's vector, L2-normalised.
         release: The release, with calibration, intervals and a sample of its works.
         withheld: Withdrawn works and contributors.
         works: Number of works of the build that was searched; None: that of the release.
         people: Which names and ids are one person.
-        only_listed: Credit only contributors of listed works, because a filter restricts these.
     """
     holders = {member.work_id: member.holders for group in listed for member in group.members}
-    named = ChainMap(_named(listed, hits, people), release.names)
     sample = sample_of_people(release.sample, people)
     others = sample.others(vector, release.calibration, holders, withheld, works=works)
-    line = credit_line(listed, others)
+    return credit_line(listed, others)
+
+
+def credited(
+    line: CreditLine,
+    listed: Sequence[Group],
+    hits: Mapping[str, Hit],
+    release: ServedRelease,
+    *,
+    by_half: SharesByHalf = NOT_DIVIDED,
+    people: People = EVERY_KEY,
+    only_listed: bool = False,
+) -> Credited:
+    """Describe the works and people of a credit line, with the intervals of their shares.
+
+    Args:
+        line: The shares.
+        listed: Duplicate groups that the answer lists.
+        hits: The search's hits by work id.
+        release: The release, with intervals.
+        by_half: What of the works' shares rests on picture and on prompt.
+        people: Which names and ids are one person.
+        only_listed: Credit only contributors of listed works, because a filter restricts these.
+    """
+    named = ChainMap(_named(listed, hits, people), release.names)
     intervals = release.intervals
-    shares = zip(line.works, listed, strict=True)
+    ends = _ends_of_works(line.works, listed, intervals)
+    divided = zip(by_half.pictures, by_half.prompts, strict=True)
+    parts = list(divided) if by_half.pictures else [_UNKNOWN] * len(line.works)
     return Credited(
         works=tuple(
-            _credited_work(share, hits[share.work.work_id], _ends_of_work(share, group, intervals), people)
-            for share, group in shares
+            _credited_work(share, hits[share.work.work_id], between, part, people)
+            for share, between, part in zip(line.works, ends, parts, strict=True)
         ),
         contributors=tuple(
             _credited_contributor(person, intervals, _shown_as(person.name, named, people))
@@ -140,12 +170,19 @@ def credited(
     )
 
 
-def _ends_of_work(share: WorkShare, group: Group, intervals: AnswerIntervals | None) -> Ends:
-    """Sum of the copies' intervals, widened to include the share, which a long tail can move outside."""
-    if intervals is None:
-        return _UNKNOWN
-    low, high = intervals.works.of([member.score for member in group.members])
-    return min(max(float(low.sum()), 0.0), share.share), min(max(float(high.sum()), share.share), 1.0)
+def _ends_of_works(
+    shares: Sequence[WorkShare], listed: Sequence[Group], intervals: AnswerIntervals | None
+) -> list[Ends]:
+    """Sums of the copies' intervals, widened to include the share, which a long tail can move outside."""
+    if intervals is None or not listed:
+        return [_UNKNOWN] * len(listed)
+    starts = np.cumsum([0, *(len(group.members) for group in listed[:-1])])
+    of_members = intervals.works.of([member.score for group in listed for member in group.members])
+    lows, highs = (np.add.reduceat(ends, starts).tolist() for ends in of_members)
+    return [
+        (min(max(low, 0.0), share.share), min(max(high, share.share), 1.0))
+        for share, low, high in zip(shares, lows, highs, strict=True)
+    ]
 
 
 def _named(listed: Sequence[Group], hits: Mapping[str, Hit], people: People) -> dict[str, Named]:
@@ -185,7 +222,7 @@ def _credited_holders(hit: Hit, people: People) -> tuple[CreditedHolder, ...]:
     return tuple(CreditedHolder(each.name, percent, each.id) for each, percent in shown)
 
 
-def _credited_work(share: WorkShare, hit: Hit, ends: Ends, people: People) -> CreditedWork:
+def _credited_work(share: WorkShare, hit: Hit, ends: Ends, parts: Ends, people: People) -> CreditedWork:
     holders = share.work.holders
     contributor = _contributor(hit, people) if hit.rights_holders else holders[0][0]
     return CreditedWork(
@@ -203,6 +240,8 @@ def _credited_work(share: WorkShare, hit: Hit, ends: Ends, people: People) -> Cr
         share_high=ends[1],
         contributor_id=hit.contributor_id,
         holders=_credited_holders(hit, people) if hit.rights_holders else (),
+        share_from_picture=parts[0],
+        share_from_prompt=parts[1],
     )
 
 

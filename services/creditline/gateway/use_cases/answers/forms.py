@@ -92,7 +92,7 @@ def stored_form(shared: Shared, timings: Timings) -> dict[str, Any]:
         "ood_score": query.ood_score,
         "prompt_agreement": query.prompt_agreement,
         "release": stored_release(shared.release.summary),
-        "timings": asdict(timings),
+        "timings": dict(vars(timings)),
         "filter": stored_filter(shared.request.filter),
         "works_newer_than_calibration": owed.newer,
         "calibration_outdated": owed.outdated,

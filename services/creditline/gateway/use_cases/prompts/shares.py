@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.api.answers import CreditedWork
 from creditline.calibration import Calibration
 from creditline.calibration.halves import divided
 from creditline.calibration.remainder import CorpusSample
@@ -19,24 +18,29 @@ from creditline.gateway.use_cases.added_works import Owed
 
 @dataclass(frozen=True)
 class SharesByHalf:
-    """The listed works with the parts of their shares, and the sums of these parts."""
+    """The parts of the listed works' shares, in the order of their ranks, and the sums of these parts."""
 
-    works: tuple[CreditedWork, ...]
-    """The listed works, in the order of their ranks."""
+    pictures: tuple[float, ...] = ()
+    """Parts that rest on the picture; empty: not known."""
+    prompts: tuple[float, ...] = ()
+    """Parts that rest on the prompt; empty: not known."""
     from_picture: float | None = None
     """Sum of the parts that rest on the picture; None: not known."""
     from_prompt: float | None = None
     """Sum of the parts that rest on the prompt; None: not known."""
 
 
-def by_picture_alone(works: Sequence[CreditedWork]) -> SharesByHalf:
-    """Shares of an answer in which the prompt had no part."""
-    marked = tuple(replace(work, share_from_picture=work.share, share_from_prompt=0.0) for work in works)
-    return SharesByHalf(marked, sum(work.share for work in works), 0.0)
+NOT_DIVIDED = SharesByHalf()
+"""Of shares whose parts are not known."""
+
+
+def by_picture_alone(shares: Sequence[float]) -> SharesByHalf:
+    """Parts of shares in which the prompt had no part."""
+    return SharesByHalf(tuple(shares), (0.0,) * len(shares), sum(shares), 0.0)
 
 
 def shares_by_half(
-    works: Sequence[CreditedWork],
+    shares: Sequence[float],
     listed: Sequence[Group],
     query: EmbeddedQuery,
     owed: Owed,
@@ -45,7 +49,7 @@ def shares_by_half(
     """Divide the shares of listed works between picture and prompt (`calibration.halves.divided`).
 
     Args:
-        works: The listed works with their shares.
+        shares: Shares of the listed works.
         listed: Their duplicate groups, in the same order.
         query: The query, with the vectors of its halves.
         owed: What may be owed, with the release's calibrations.
@@ -53,22 +57,19 @@ def shares_by_half(
     """
     halves, picture, prompt = owed.release.halves, query.picture_alone, query.prompt_alone
     members = [member.work_id for group in listed for member in group.members]
-    if halves is None or picture is None or prompt is None or not works:
-        return SharesByHalf(tuple(works))
+    if halves is None or picture is None or prompt is None or not shares:
+        return NOT_DIVIDED
     if any(work_id not in vectors for work_id in members):
-        return SharesByHalf(tuple(works))
+        return NOT_DIVIDED
     rows = np.stack([vectors[work_id] for work_id in members])
     sizes = [len(group.members) for group in listed]
     alone = [
         _shares(rows @ vector, sizes, calibration, _others(vector, calibration, owed, members))
         for vector, calibration in ((picture, halves.picture), (prompt, halves.prompt))
     ]
-    parts = divided(np.array([work.share for work in works]), alone[0], alone[1])
-    marked = tuple(
-        replace(work, share_from_picture=float(picture), share_from_prompt=float(prompt))
-        for work, picture, prompt in zip(works, *parts, strict=True)
-    )
-    return SharesByHalf(marked, float(parts[0].sum()), float(parts[1].sum()))
+    parts = divided(np.array(shares), alone[0], alone[1])
+    of_pictures, of_prompts = (tuple(part.tolist()) for part in parts)
+    return SharesByHalf(of_pictures, of_prompts, float(parts[0].sum()), float(parts[1].sum()))
 
 
 def _others(
