@@ -6,6 +6,8 @@ import asyncio
 import io
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -95,6 +97,25 @@ def replica(
         assert not thread.is_alive()
 
 
+@contextmanager
+def replica_process(address: str, port: int) -> Iterator[tuple[int, int]]:
+    """An embedder at `address` in a process of its own, to be frozen; gives its process id and port."""
+    command = [sys.executable, "-m", __name__, address, str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.pid, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def _serve_until_end_of_input(address: str, port: int) -> None:
+    model = CountingModel(open_release(reference_release_directory()))
+    with replica(address, port, model, connection_age_seconds=300.0) as bound:
+        print(bound, flush=True)
+        sys.stdin.read()
+
+
 def _port_for_all_addresses() -> int:
     """A port that no other process has on any address, below those that Linux gives to connections."""
     for port in random.sample(range(20_000, 32_000), 100):
@@ -117,6 +138,15 @@ class Replicas:
     @property
     def target(self) -> str:
         return self._names.target(self._port)
+
+    @property
+    def port(self) -> int:
+        """The port of all replicas."""
+        return self._port
+
+    def name(self, address: str) -> None:
+        """Name a replica that is run by somebody else."""
+        self._names.addresses = [*self._names.addresses, address]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -146,7 +176,7 @@ class Replicas:
             )
         )
         self._running[address] = running
-        self._names.addresses = [*self._names.addresses, address]
+        self.name(address)
 
     def remove(self, address: str) -> None:
         """End a replica, and take its name away only then: clients still see it for a while."""
@@ -179,3 +209,7 @@ def png(side_pixels: int = 8) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    _serve_until_end_of_input(sys.argv[1], int(sys.argv[2]))

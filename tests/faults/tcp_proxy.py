@@ -88,6 +88,7 @@ class TcpProxy:
         self._upstream = (upstream_host, upstream_port)
         self._script = script
         self._faults = _Faults()
+        self._accepted = 0
         self._pairs: set[_Pair] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -111,6 +112,11 @@ class TcpProxy:
     def connections(self) -> int:
         """Number of open connections."""
         return len(self._pairs)
+
+    @property
+    def accepted(self) -> int:
+        """Number of connections that were opened since the start."""
+        return self._accepted
 
     def delay(self, seconds: float) -> None:
         """Delay every chunk in both directions by `seconds`."""
@@ -174,6 +180,7 @@ class TcpProxy:
         except OSError:
             writer.transport.abort()
             return
+        self._accepted += 1
         pair, script = _Pair(writer, upstream_writer), self._script()
         self._pairs.add(pair)
         try:

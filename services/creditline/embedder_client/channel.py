@@ -4,6 +4,10 @@ Without a load-balancing policy gRPC uses the first address of a name as long as
 rotate through all addresses of the name (`round_robin`). gRPC resolves a name again when one of its
 connections ends; the embedder limits the age of connections (`CREDITLINE_EMBEDDER_CONNECTION_AGE_SECONDS`),
 so that new replicas are found.
+
+A replica that is frozen, or behind a network that has gone silent, is noticed within `NOTICED_SECONDS` by
+pings while a call waits. Until then calls to it end at their deadlines; then they are made by the other
+replicas, or fail as UNAVAILABLE at once, until it answers again.
 """
 
 from __future__ import annotations
@@ -24,6 +28,12 @@ _RETRYABLE = ("UNAVAILABLE", "CANCELLED")
 _SERVICE = "creditline.v1.Embedder"
 _MAX_MESSAGE_BYTES = 64 << 20
 _RESOLUTION_INTERVAL_MS = 1_000
+# Embedders end connections that ping more often than every 9 s.
+_PING_MS = 10_000
+_PING_TIMEOUT_MS = 5_000
+NOTICED_SECONDS = (2 * _PING_MS + _PING_TIMEOUT_MS) / 1e3
+"""Longest time until a connection that has gone silent is given up, while calls wait: something may have been
+received since the last time that it was looked at."""
 
 
 def channel_options() -> ChannelOptions:
@@ -40,6 +50,12 @@ def channel_options() -> ChannelOptions:
         # This is also the time limit of one attempt to connect.
         ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.keepalive_time_ms", _PING_MS),
+        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
+        # By this option grpc 1.85.1 waits for the answer to a ping (a minute by default), not by the other.
+        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
+        # By default a call that waits for its answer is checked twice only.
+        ("grpc.http2.max_pings_without_data", 0),
         # Otherwise a new channel shares the back-off of a channel that failed just before.
         ("grpc.use_local_subchannel_pool", 1),
         # The embedder is in the callers' own network; calls must not go through an HTTP proxy.
