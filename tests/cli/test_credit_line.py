@@ -91,6 +91,16 @@ def test_page_and_terminal_name_the_same_works_contributors_and_shares() -> None
         assert re.sub(r"\s+", " ", sentence) in re.sub(r"\s+", " ", terminal)
 
 
+def test_page_terminal_and_json_say_that_an_answer_was_not_delivered() -> None:
+    delivered = sample_credit_line()
+    lost = replace(delivered, undelivered=True)
+    for line in (delivered, lost):
+        shown = [_Page(credit_line_page(line)).text, _terminal_text(line)]
+        said = ["recorded and not delivered" in re.sub(r"\s+", " ", text) for text in shown]
+        assert said == [line.undelivered] * 2
+        assert json.loads(credit_line_document(line))["undelivered"] is line.undelivered
+
+
 @pytest.mark.parametrize(
     ("percents", "shown"),
     [

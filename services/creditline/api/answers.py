@@ -285,6 +285,9 @@ class RecordedAttribution:
     """Fingerprint of the generator that made the picture."""
     audit: AuditAnswer | None
     """Current state of the answer's audit; None when no audit was requested."""
+    undelivered: bool = False
+    """Whether its caller left before the answer was sent, and no repeat of the request has got it since: it
+    then counts in no accuracy and no statement."""
 
 
 @dataclass(frozen=True)

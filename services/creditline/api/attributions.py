@@ -120,6 +120,7 @@ def recorded_message(recorded: RecordedAttribution, image: bytes) -> attribution
         generator=recorded.generator,
         image=image,
         audit=None if recorded.audit is None else audit_message(recorded.audit),
+        undelivered=recorded.undelivered,
     )
 
 
@@ -131,6 +132,7 @@ def read_recorded(message: attribution_pb2.GetAttributionResponse) -> RecordedAt
         prompt=message.prompt,
         generator=message.generator,
         audit=read_audit(message.audit) if message.HasField("audit") else None,
+        undelivered=message.undelivered,
     )
 
 

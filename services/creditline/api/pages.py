@@ -29,6 +29,8 @@ class AttributionSummary:
     """Prompt of the query."""
     k: int
     """Number of works that were asked for."""
+    undelivered: bool = False
+    """Whether its caller left before the answer was sent, and no repeat of the request has got it since."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,13 @@ def read_attribution_page(message: attribution_pb2.ListAttributionsResponse) -> 
     """Convert `creditline.v1.ListAttributionsResponse` to a page of answers."""
     read = (
         AttributionSummary(
-            each.id, read_timestamp(each.created), each.release, each.generator, each.prompt, each.k
+            each.id,
+            read_timestamp(each.created),
+            each.release,
+            each.generator,
+            each.prompt,
+            each.k,
+            each.undelivered,
         )
         for each in message.attributions
     )

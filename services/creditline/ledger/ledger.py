@@ -17,7 +17,6 @@ from sqlalchemy import (
     and_,
     func,
     insert,
-    not_,
     or_,
     select,
     text,
@@ -41,7 +40,7 @@ from creditline.ledger.additions import (
 )
 from creditline.ledger.api.lists import ListedAttribution, attributions_before, audits_before
 from creditline.ledger.api.replies import KeptReply, ReplyOnce, RequestKey, keep_reply, kept_reply
-from creditline.ledger.api.undelivered import is_served, mark_delivered, mark_undelivered
+from creditline.ledger.api.undelivered import is_lost, is_served, mark_delivered, mark_undelivered
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.database.store import Store, StoreLimits
 from creditline.ledger.database.threads import LedgerThreads
@@ -270,8 +269,8 @@ class Ledger:
         """
         this = and_(attributions.c.id == attribution_id, _owned(owner))
         with self._store.transaction() as connection:
-            is_lost = not_(is_served(attributions.c.id)).label("undelivered")
-            found = connection.execute(select(attributions, is_lost).where(this)).one_or_none()
+            lost = is_lost(attributions.c.id).label("undelivered")
+            found = connection.execute(select(attributions, lost).where(this)).one_or_none()
         if found is None:
             raise _no_attribution(attribution_id)
         return _attribution_of(found)
@@ -846,8 +845,7 @@ def _checked_fraction(value: float, name: str) -> float:
 
 def _attribution_of(row: Row[Any]) -> StoredAttribution:
     fields = dict(row._mapping)
-    is_lost = bool(fields.pop("undelivered"))
-    return StoredAttribution(answer_json=fields.pop("answer"), **fields, undelivered=is_lost)
+    return StoredAttribution(answer_json=fields.pop("answer"), **fields)
 
 
 def _audit_where(connection: Connection, which: ColumnElement[bool]) -> Audit | None:

@@ -217,20 +217,22 @@ class GetAttributionRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class GetAttributionResponse(_message.Message):
-    __slots__ = ("attribution", "created", "prompt", "generator", "image", "audit")
+    __slots__ = ("attribution", "created", "prompt", "generator", "image", "audit", "undelivered")
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    UNDELIVERED_FIELD_NUMBER: _ClassVar[int]
     attribution: AttributeResponse
     created: _timestamp_pb2.Timestamp
     prompt: str
     generator: str
     image: bytes
     audit: _audit_pb2.Audit
-    def __init__(self, attribution: _Optional[_Union[AttributeResponse, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., image: _Optional[bytes] = ..., audit: _Optional[_Union[_audit_pb2.Audit, _Mapping]] = ...) -> None: ...
+    undelivered: bool
+    def __init__(self, attribution: _Optional[_Union[AttributeResponse, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., image: _Optional[bytes] = ..., audit: _Optional[_Union[_audit_pb2.Audit, _Mapping]] = ..., undelivered: _Optional[bool] = ...) -> None: ...
 
 class ListAttributionsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
@@ -249,20 +251,22 @@ class ListAttributionsResponse(_message.Message):
     def __init__(self, attributions: _Optional[_Iterable[_Union[AttributionSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class AttributionSummary(_message.Message):
-    __slots__ = ("id", "created", "release", "generator", "prompt", "k")
+    __slots__ = ("id", "created", "release", "generator", "prompt", "k", "undelivered")
     ID_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    UNDELIVERED_FIELD_NUMBER: _ClassVar[int]
     id: str
     created: _timestamp_pb2.Timestamp
     release: str
     generator: str
     prompt: str
     k: int
-    def __init__(self, id: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., release: _Optional[str] = ..., generator: _Optional[str] = ..., prompt: _Optional[str] = ..., k: _Optional[int] = ...) -> None: ...
+    undelivered: bool
+    def __init__(self, id: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., release: _Optional[str] = ..., generator: _Optional[str] = ..., prompt: _Optional[str] = ..., k: _Optional[int] = ..., undelivered: _Optional[bool] = ...) -> None: ...
 
 class BatchAttributeRequest(_message.Message):
     __slots__ = ("requests",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,3 +139,27 @@ def test_a_token_of_another_owner_is_refused(keyed: _Keyed) -> None:
     token = keyed.page("attributions", "archive", page_size=1).json()["next_page_token"]
     for owner in ("museum", "admin"):
         assert keyed.page("attributions", owner, page_token=token).status_code == 400
+
+
+def test_whoever_reads_an_answer_sees_on_both_faces_whether_it_was_delivered(keyed: _Keyed) -> None:
+    newest, before = (each["id"] for each in keyed.whole("attributions", "archive", 100)[:2])
+    with Ledger.open(keyed.gateway.settings.ledger_url) as ledger:
+        ledger.mark_undelivered([newest])
+    wanted = {newest: True, before: False}
+    assert _told(keyed, wanted) == [wanted] * 4
+    with Ledger.open(keyed.gateway.settings.ledger_url) as ledger:
+        ledger.mark_delivered(newest)
+    wanted = {newest: False, before: False}
+    assert _told(keyed, wanted) == [wanted] * 4
+
+
+def _told(keyed: _Keyed, ids: Iterable[str]) -> list[dict[str, bool]]:
+    """Whether each answer is undelivered: by list and by reading it, over HTTP and by the client."""
+    listed = {each["id"]: each["undelivered"] for each in keyed.whole("attributions", "archive", 100)}
+    key = keyed.keys["archive"]
+    with keyed.gateway.http(headers={"Authorization": f"Bearer {key}"}) as http:
+        read = {each: http.get(f"/v1/attributions/{each}").json()["undelivered"] for each in ids}
+    with keyed.gateway.client(api_key=key) as client:
+        by_client = {each.id: each.undelivered for each in client.attributions()}
+        read_by_client = {each: client.attribution(each).undelivered for each in ids}
+    return [{each: found[each] for each in ids} for found in (listed, read, by_client, read_by_client)]

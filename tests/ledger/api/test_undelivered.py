@@ -18,6 +18,8 @@ def test_a_marked_answer_leaves_the_chain_intact_and_counts_only_once(ledger: Le
     report = ledger.verify_chain()
     assert (report.attributions, report.intact) == (2, True)
     assert {each: ledger.attribution(each).undelivered for each in (kept, lost)} == {kept: False, lost: True}
+    listed = {each.id: each.undelivered for each in ledger.attributions_before(None, limit=10)}
+    assert listed == {kept: False, lost: True}
 
 
 def test_its_queued_audit_ends_and_is_never_published(ledger: Ledger) -> None:
@@ -53,6 +55,7 @@ def test_an_answer_that_a_repeated_request_got_later_counts_again(
     clock.pass_seconds(5)
     ledger.mark_delivered(lost)
     assert not ledger.attribution(lost).undelivered
+    assert [each.undelivered for each in ledger.attributions_before(None, limit=10)] == [False]
     # A late mark of the first attempt changes nothing.
     assert ledger.mark_undelivered([lost]) == 0
     assert not ledger.attribution(lost).undelivered

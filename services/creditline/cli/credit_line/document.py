@@ -50,6 +50,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         },
         "timings": dataclasses.asdict(line.answer.timings),
         "audit": _audit_json(line.audit),
+        "undelivered": line.undelivered,
     }
 
 

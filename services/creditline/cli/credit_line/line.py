@@ -68,6 +68,8 @@ class CreditLine:
     """Accuracy of the release, from its audits so far."""
     audit: AuditAnswer | None = None
     """The audit of this answer; None if none was requested."""
+    undelivered: bool = False
+    """Whether the caller who asked left before the answer was sent."""
 
     def __post_init__(self) -> None:
         total = sum(work.share for work in self.works) + self.remainder

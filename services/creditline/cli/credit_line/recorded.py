@@ -30,6 +30,7 @@ def recorded_line(client: CreditlineClient, attribution_id: str) -> CreditLine:
         thumbnails=thumbnails_of(client, recorded.answer.works),
         accuracy=recorded.answer.accuracy,
         audit=recorded.audit,
+        undelivered=recorded.undelivered,
     )
 
 

@@ -133,8 +133,13 @@ def share_between(work: CreditedWork) -> str:
 
 
 def uncertainty_sentences(line: CreditLine) -> list[str]:
-    """The reliability of this answer: out-of-distribution score, coverage of ranges, concentration."""
+    """What holds for this answer: delivery, out-of-distribution score, coverage of ranges, concentration."""
     answer, sentences = line.answer, []
+    if line.undelivered:
+        sentences.append(
+            "The answer was recorded and not delivered: its caller left before it was sent. It counts in no"
+            " accuracy and in no statement."
+        )
     if answer.private:
         sentences.append(
             "The gateway was sent a vector and saw neither picture nor prompt: the answer holds for that"

@@ -87,7 +87,9 @@ class Attributions:
         read = partial(self._ledger.attributions_before, limit=limit + 1, owner=owner)
         found = await self._ledger.threads.read(read, last)
         summaries = tuple(
-            AttributionSummary(each.id, each.created, each.release, each.generator, each.prompt, each.k)
+            AttributionSummary(
+                each.id, each.created, each.release, each.generator, each.prompt, each.k, each.undelivered
+            )
             for each in found[:limit]
         )
         is_last = len(found) <= limit
@@ -147,6 +149,7 @@ class Attributions:
             stored.prompt,
             stored.generator,
             audit=None if audit is None else audit_answer(audit),
+            undelivered=stored.undelivered,
         )
 
     def _marked_work(self, held: Mapping[str, Any], described: Mapping[str, Work | Hit]) -> CreditedWork:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, or_, select
 
+from creditline.ledger.api.undelivered import is_lost
 from creditline.ledger.tables import attributions, audits
 
 
@@ -32,6 +33,8 @@ class ListedAttribution:
     """Prompt of the query."""
     k: int
     """Number of works that the caller asked for."""
+    undelivered: bool
+    """Whether its caller left before it was sent."""
 
 
 def attributions_before(
@@ -46,7 +49,8 @@ def attributions_before(
         owner: Owner whose attributions count; None: all.
     """
     names = ("sequence", "id", "created", "release", "generator", "prompt", "k")
-    found = select(*(attributions.c[name] for name in names)).order_by(attributions.c.sequence.desc())
+    columns = (*(attributions.c[name] for name in names), is_lost(attributions.c.id).label("undelivered"))
+    found = select(*columns).order_by(attributions.c.sequence.desc())
     if sequence is not None:
         found = found.where(attributions.c.sequence < sequence)
     if owner is not None:

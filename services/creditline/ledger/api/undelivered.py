@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, update
 
 from creditline.ledger.records import AuditState
 from creditline.ledger.tables import attributions, audits, outbox, undelivered
@@ -26,6 +26,16 @@ def is_served(attribution_id: ColumnElement[str]) -> ColumnElement[bool]:
     return attribution_id.not_in(
         select(undelivered.c.attribution_id).where(undelivered.c.delivered_later.is_(None))
     )
+
+
+def is_lost(attribution_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Condition that an attribution is marked and no repeat has got it, for queries of few attributions.
+
+    Args:
+        attribution_id: Column with the id of the attribution.
+    """
+    marked = and_(undelivered.c.attribution_id == attribution_id, undelivered.c.delivered_later.is_(None))
+    return exists().where(marked)
 
 
 def mark_undelivered(connection: Connection, attribution_ids: Collection[str], now: datetime) -> int:
