@@ -67,7 +67,7 @@ def test_a_qdrant_of_another_authority_is_refused(encrypted_port: int, tmp_path:
 
 @dataclass
 class KeyedServer:
-    """A server that answers as Qdrant does with an API key, for one call: there is no Qdrant with keys here.
+    """A server that answers as Qdrant does with an API key, for two calls: there is no Qdrant with keys here.
 
     Qdrant takes the key of the entry `api-key`, else the bearer token of `authorization`.
     """
@@ -76,21 +76,32 @@ class KeyedServer:
     port: int = 0
     seen: list[str] = field(default_factory=list)
 
-    def answer(self, _request: bytes, context: Any) -> bytes:
+    def exists(self, _request: bytes, context: Any) -> bytes:
+        self._check(context)
+        result = qdrant.CollectionExists(exists=False)
+        return bytes(qdrant.CollectionExistsResponse(result=result).SerializeToString())
+
+    def aliases(self, _request: bytes, context: Any) -> bytes:
+        self._check(context)
+        alias = qdrant.AliasDescription(alias_name="live", collection_name="build")
+        return bytes(qdrant.ListAliasesResponse(aliases=[alias]).SerializeToString())
+
+    def _check(self, context: Any) -> None:
         entries = dict(context.invocation_metadata())
         given = entries.get("api-key") or entries.get("authorization", "").removeprefix("Bearer ")
         if given != self.key:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key or JWT")
         self.seen.append(given)
-        result = qdrant.CollectionExists(exists=False)
-        return bytes(qdrant.CollectionExistsResponse(result=result).SerializeToString())
 
 
 @pytest.fixture
 def keyed() -> Iterator[KeyedServer]:
     answers = KeyedServer()
     server = grpc.server(ThreadPoolExecutor(1))
-    calls = {"CollectionExists": grpc.unary_unary_rpc_method_handler(answers.answer)}
+    calls = {
+        "CollectionExists": grpc.unary_unary_rpc_method_handler(answers.exists),
+        "ListAliases": grpc.unary_unary_rpc_method_handler(answers.aliases),
+    }
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("qdrant.Collections", calls)])
     answers.port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -109,6 +120,21 @@ def test_the_api_key_alone_does_not_switch_tls_on(keyed: KeyedServer) -> None:
     for wrong in (QdrantCredentials("wrong"), QdrantCredentials()):
         with pytest.raises(Unavailable, match=r"does not accept the API key .*CREDITLINE_QDRANT_API_KEY"):
             _is_there(keyed, wrong)()
+
+
+def test_searches_send_the_api_key_too(keyed: KeyedServer, tmp_path: Path) -> None:
+    async def build(credentials: QdrantCredentials) -> str:
+        async with WorkSearch.connect(grpc_port=keyed.port, credentials=credentials) as works:
+            return await works.build_of("live")
+
+    file = tmp_path / "api-key"
+    file.write_text("first\n")
+    for right in (QdrantCredentials("first"), QdrantCredentials(api_key_file=file)):
+        assert asyncio.run(build(right)) == "build"
+    for wrong in (QdrantCredentials("wrong"), QdrantCredentials()):
+        with pytest.raises(Unavailable, match=r"does not accept the API key .*CREDITLINE_QDRANT_API_KEY"):
+            asyncio.run(build(wrong))
+    assert keyed.seen == ["first", "first"]
 
 
 def test_a_new_key_in_its_file_is_used_at_once(keyed: KeyedServer, tmp_path: Path) -> None:

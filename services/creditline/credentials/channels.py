@@ -42,9 +42,14 @@ def open_channel(target: str, tls: TlsFiles | None, options: ChannelOptions = ()
     return grpc.secure_channel(target, channel_credentials(tls), options=options)
 
 
-def open_async_channel(target: str, tls: TlsFiles | None, options: ChannelOptions = ()) -> grpc.aio.Channel:
-    """`open_channel` for asyncio."""
-    return _async_channel(target, tls.read() if tls else None, options)
+def open_async_channel(
+    target: str,
+    tls: TlsFiles | None,
+    options: ChannelOptions = (),
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+) -> grpc.aio.Channel:
+    """`open_channel` for asyncio, whose calls pass through `interceptors`."""
+    return _async_channel(target, tls.read() if tls else None, options, interceptors)
 
 
 class FollowingStub(Generic[_Stub]):
@@ -97,10 +102,15 @@ class FollowingStub(Generic[_Stub]):
         self._stub = self._make(self._channel)
 
 
-def _async_channel(target: str, content: TlsContent | None, options: ChannelOptions) -> grpc.aio.Channel:
+def _async_channel(
+    target: str,
+    content: TlsContent | None,
+    options: ChannelOptions,
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+) -> grpc.aio.Channel:
     if content is None:
-        return grpc.aio.insecure_channel(target, options=options)
-    return grpc.aio.secure_channel(target, _credentials(content), options=options)
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    return grpc.aio.secure_channel(target, _credentials(content), options=options, interceptors=interceptors)
 
 
 def _credentials(content: TlsContent) -> grpc.ChannelCredentials:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import model_validator
 
@@ -25,30 +25,16 @@ class QdrantCredentials:
     tls: TlsFiles | None = None
     """Files of this end, as they are when a client is made; None: no TLS."""
 
-    def client_options(self, channel: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of qdrant-client.
-
-        Args:
-            channel: Channel arguments of gRPC.
+    def current_api_key(self) -> Callable[[], str] | None:
+        """Returns the API key to send with a call that begins now; None: none is sent.
 
         Raises:
-            CreditlineError: A file cannot be used.
+            CreditlineError: The file with the key cannot be used.
         """
-        options: dict[str, Any] = {"grpc_options": channel, "https": self.tls is not None}
-        if self.tls is not None:
-            content = self.tls.read()
-            options["grpc_options"] = {
-                **channel,
-                "root_certificates": content.authorities,
-                "private_key": content.key,
-                "certificate_chain": content.certificate,
-            }
         if self.api_key_file is not None:
-            # Sent as a bearer token, which Qdrant takes for the API key too; it is asked for with every call.
-            options["auth_token_provider"] = followed_secret(self.api_key_file).current
-        elif self.api_key:
-            options["api_key"] = self.api_key
-        return options
+            return followed_secret(self.api_key_file).current
+        key = self.api_key
+        return (lambda: key) if key else None
 
 
 class QdrantCredentialSettings(ServiceSettings):

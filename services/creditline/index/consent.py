@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qdrant_client import grpc as qdrant
-
 from creditline.corpus.consent.uses import Consent, Permission, Use
 from creditline.errors import InvalidInput
+from creditline.index.connection.protocol import qdrant
 
 CONSENT = "consent"
 """Name of the payload field, a list of terms such as `mining=prohibited`."""

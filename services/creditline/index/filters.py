@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from qdrant_client import grpc as qdrant
-
 from creditline.corpus.identity import key_of_id, key_of_name
 from creditline.corpus.names import display_name
+from creditline.index.connection.protocol import qdrant
 from creditline.index.consent import CONSENT, check_terms, consent_conditions
 
 # Keys of the people of a work, see `creditline.corpus.identity`.

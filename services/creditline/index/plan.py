@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
+from creditline.index.connection.protocol import qdrant
 
 
 class Quantization(StrEnum):

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-from qdrant_client import grpc as qdrant
 
 from creditline.corpus.identity import person_keys
 from creditline.corpus.names import display_name
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
+from creditline.index.connection.protocol import qdrant
 from creditline.index.consent import CONSENT, consent_terms
 from creditline.index.filters import PERSON_KEYS
 

@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
+from creditline.index.connection.protocol import qdrant
 from creditline.index.points import dense_vector
 
 

@@ -11,15 +11,14 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from qdrant_client import AsyncQdrantClient
-from qdrant_client import grpc as qdrant
 
 from creditline.corpus.directions import unit_rows
 from creditline.corpus.identity import key_of, keyed_holders, named_holders
 from creditline.credentials.qdrant import NO_CREDENTIALS, QdrantCredentials
 from creditline.errors import DeadlineExceeded, InvalidInput
-from creditline.index.channel import channel_options
-from creditline.index.failures import QdrantAddress, translate_errors
+from creditline.index.connection.channel import AsyncQdrantConnection
+from creditline.index.connection.failures import QdrantAddress, translate_errors
+from creditline.index.connection.protocol import qdrant
 from creditline.index.filters import NAMES, WorkFilter, trained_on_by
 from creditline.index.plan import IndexPlan
 from creditline.index.points import (
@@ -103,12 +102,12 @@ class AddedSample:
 class WorkSearch:
     """Client for searches in collections of works; safe for concurrent calls on one event loop.
 
-    Requests use qdrant-client's own gRPC stubs: converting from and to its pydantic models costs more than
-    the search itself, and its timeouts are whole seconds.
+    Requests use the generated gRPC stubs alone: converting from and to the pydantic models of qdrant-client
+    costs more than the search itself, and its timeouts are whole seconds.
     """
 
-    def __init__(self, client: AsyncQdrantClient, address: QdrantAddress) -> None:
-        self._client = client
+    def __init__(self, connection: AsyncQdrantConnection, address: QdrantAddress) -> None:
+        self._qdrant = connection
         self._address = address
         self._refresh_lock = asyncio.Lock()
         # By build; the layout of a build never changes.
@@ -126,6 +125,8 @@ class WorkSearch:
     ) -> Self:
         """Create a client of the Qdrant at `host:grpc_port`; nothing is sent before the first call.
 
+        To be called on a running event loop.
+
         Args:
             host: Host name or IP address.
             grpc_port: Port of the gRPC API.
@@ -134,15 +135,8 @@ class WorkSearch:
         Raises:
             CreditlineError: A file of the credentials cannot be used.
         """
-        client = AsyncQdrantClient(
-            host=host,
-            grpc_port=grpc_port,
-            prefer_grpc=True,
-            check_compatibility=False,
-            pool_size=1,
-            **credentials.client_options(channel_options()),
-        )
-        return cls(client, QdrantAddress(host, grpc_port))
+        address = QdrantAddress(host, grpc_port)
+        return cls(AsyncQdrantConnection(address, credentials), address)
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,7 +148,7 @@ class WorkSearch:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._client.close()
+        await self._qdrant.close()
 
     async def search(
         self,
@@ -358,7 +352,7 @@ class WorkSearch:
 
     async def _refresh_aliases(self, alias: str, deadline_seconds: float) -> None:
         with translate_errors(self._address, alias):
-            answer = await self._client.grpc_collections.ListAliases(
+            answer = await self._qdrant.collections.ListAliases(
                 qdrant.ListAliasesRequest(), timeout=deadline_seconds
             )
         known = {found.alias_name: found.collection_name for found in answer.aliases}
@@ -387,7 +381,7 @@ class WorkSearch:
             layout = await self._layout_of(collection, deadline_seconds)
             request.filter.CopyFrom(layout.condition(where, withdrawn_too=True))
         with translate_errors(self._address, collection):
-            answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
+            answer = await self._qdrant.points.Count(request, timeout=deadline_seconds)
         return answer.result.count
 
     async def state_of(self, build: str, *, deadline_seconds: float = _HEALTH_SECONDS) -> BuildState:
@@ -432,7 +426,7 @@ class WorkSearch:
             with_vectors=qdrant.WithVectorsSelector(enable=True),
         )
         with translate_errors(self._address, collection):
-            answer = await self._client.grpc_points.Get(request, timeout=deadline_seconds)
+            answer = await self._qdrant.points.Get(request, timeout=deadline_seconds)
         return {
             ids[point.id.uuid]: np.asarray(stored_vector(point), dtype=np.float32) for point in answer.result
         }
@@ -478,7 +472,7 @@ class WorkSearch:
         """
         request = qdrant.CountPoints(collection_name=collection, exact=True, filter=_added_by(generator))
         with translate_errors(self._address, collection):
-            answer = await self._client.grpc_points.Count(request, timeout=deadline_seconds)
+            answer = await self._qdrant.points.Count(request, timeout=deadline_seconds)
         return answer.result.count
 
     async def added_after(
@@ -510,7 +504,7 @@ class WorkSearch:
         if point:
             request.offset.uuid = point
         with translate_errors(self._address, collection):
-            answer = await self._client.grpc_points.Scroll(request, timeout=deadline_seconds)
+            answer = await self._qdrant.points.Scroll(request, timeout=deadline_seconds)
         found = [each for each in answer.result if each.id.uuid != point]
         hits = [to_hit(qdrant.ScoredPoint(id=each.id), each.payload) for each in found[:limit]]
         return hits, len(found) > limit
@@ -542,9 +536,7 @@ class WorkSearch:
         )
         while len(found.work_ids) < limit:
             with translate_errors(self._address, collection):
-                page = await self._client.grpc_points.Scroll(
-                    request, timeout=max(ends - time.monotonic(), 0.0)
-                )
+                page = await self._qdrant.points.Scroll(request, timeout=max(ends - time.monotonic(), 0.0))
             for point in page.result:
                 found.add(point)
             if not page.HasField("next_page_offset"):
@@ -570,7 +562,7 @@ class WorkSearch:
     async def _info(self, build: str, deadline_seconds: float) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=build)
         with translate_errors(self._address, build):
-            answer = await self._client.grpc_collections.Get(request, timeout=deadline_seconds)
+            answer = await self._qdrant.collections.Get(request, timeout=deadline_seconds)
         return answer.result
 
     async def _query(
@@ -581,10 +573,10 @@ class WorkSearch:
             return []
         with translate_errors(self._address, collection):
             if len(requests) == 1:
-                answer = await self._client.grpc_points.Query(requests[0], timeout=deadline_seconds)
+                answer = await self._qdrant.points.Query(requests[0], timeout=deadline_seconds)
                 return [answer.result]
             batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
-            answers = await self._client.grpc_points.QueryBatch(batch, timeout=deadline_seconds)
+            answers = await self._qdrant.points.QueryBatch(batch, timeout=deadline_seconds)
             return [answer.result for answer in answers.result]
 
     async def _payloads(
@@ -595,7 +587,7 @@ class WorkSearch:
             collection_name=collection, ids=ids, with_payload=payload_fields(HIT_PAYLOAD_FIELDS)
         )
         with translate_errors(self._address, collection):
-            answer = await self._client.grpc_points.Get(request, timeout=max(deadline_seconds, 0.0))
+            answer = await self._qdrant.points.Get(request, timeout=max(deadline_seconds, 0.0))
         return {point.id.uuid: point.payload for point in answer.result}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from creditline.errors import DeadlineExceeded, ResourceExhausted, Unavailable
-from creditline.index.failures import QdrantAddress, translate_errors
+from creditline.index.connection.failures import QdrantAddress, translate_errors
 from creditline.retries import RetryPolicy, any_of
 
 is_transient = any_of(Unavailable, DeadlineExceeded, ResourceExhausted)

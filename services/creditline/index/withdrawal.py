@@ -10,11 +10,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Iterable, Iterator
 
-from qdrant_client import grpc as qdrant
-
 from creditline.corpus.identity import key_of_name
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import Conflict, NotReady
+from creditline.index.connection.protocol import qdrant
 from creditline.index.filters import NAMES, of_people, withdrawn_is
 from creditline.index.points import point_id
 from creditline.index.works import WorkIndex

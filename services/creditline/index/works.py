@@ -10,13 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from qdrant_client import QdrantClient
-from qdrant_client import grpc as qdrant
 
 from creditline.credentials.qdrant import NO_CREDENTIALS, QdrantCredentials
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
-from creditline.index.channel import channel_options
-from creditline.index.failures import QdrantAddress, translate_errors
+from creditline.index.connection.channel import QdrantConnection
+from creditline.index.connection.failures import QdrantAddress, translate_errors
+from creditline.index.connection.protocol import qdrant
 from creditline.index.filters import WorkFilter, field_indexes, trained_on_index, withdrawn_is
 from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.plan import IndexPlan
@@ -50,7 +49,7 @@ class WorkIndex:
     ) -> None:
         self._address = address
         self._credentials = credentials
-        self._client = _new_client(address, credentials)
+        self._qdrant = QdrantConnection(address, credentials)
         self._timeout = timeout_seconds
         self._plan = plan
         self._dimensions: dict[str, int] = {}
@@ -90,7 +89,7 @@ class WorkIndex:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._qdrant.close()
 
     def reconnect(self) -> None:
         """Replace the connection by a new one; calls in flight on the old one are cancelled.
@@ -98,22 +97,20 @@ class WorkIndex:
         For use after a call without a reply: on a connection that the network has dropped silently, the
         replies of all later calls would be lost too.
         """
-        self._client.close()
-        self._client = _new_client(self._address, self._credentials)
+        self._qdrant.close()
+        self._qdrant = QdrantConnection(self._address, self._credentials)
 
     def exists(self, collection: str) -> bool:
         """Whether a collection or an alias of that name exists."""
         request = qdrant.CollectionExistsRequest(collection_name=collection)
         with translate_errors(self._address, collection):
-            answer = self._client.grpc_collections.CollectionExists(request, timeout=self._timeout)
+            answer = self._qdrant.collections.CollectionExists(request, timeout=self._timeout)
         return answer.result.exists
 
     def collections(self) -> list[str]:
         """The names of all collections, sorted."""
         with translate_errors(self._address, "*"):
-            answer = self._client.grpc_collections.List(
-                qdrant.ListCollectionsRequest(), timeout=self._timeout
-            )
+            answer = self._qdrant.collections.List(qdrant.ListCollectionsRequest(), timeout=self._timeout)
         return sorted(found.name for found in answer.collections)
 
     def plan(self, collection: str) -> IndexPlan:
@@ -159,7 +156,7 @@ class WorkIndex:
         for key, text in (metadata or {}).items():
             request.metadata[key].string_value = text
         with translate_errors(self._address, collection):
-            self._client.grpc_collections.Create(request, timeout=self._timeout)
+            self._qdrant.collections.Create(request, timeout=self._timeout)
         self._create_field_indexes(collection, self._plan, known=())
 
     def create_missing_field_indexes(self, collection: str) -> None:
@@ -188,7 +185,7 @@ class WorkIndex:
         """
         request = qdrant.FacetCounts(collection_name=collection, key=field, limit=limit, exact=True)
         with translate_errors(self._address, collection):
-            answer = self._client.grpc_points.Facet(request, timeout=self._timeout)
+            answer = self._qdrant.points.Facet(request, timeout=self._timeout)
         if len(answer.hits) < limit:
             return {hit.value.string_value for hit in answer.hits}
         values = self._scrolled(collection, field, qdrant.Filter())
@@ -210,7 +207,7 @@ class WorkIndex:
             metadata={key: qdrant.Value(string_value=text) for key, text in metadata.items()},
         )
         with translate_errors(self._address, collection):
-            self._client.grpc_collections.Update(request, timeout=self._timeout)
+            self._qdrant.collections.Update(request, timeout=self._timeout)
 
     def upsert(self, collection: str, points: Iterable[WorkPoint]) -> int:
         """Write works in batches, each acknowledged as durable.
@@ -258,7 +255,7 @@ class WorkIndex:
         )
 
         def start() -> Any:
-            return self._client.grpc_points.Upsert.future(request, timeout=self._timeout)
+            return self._qdrant.points.Upsert.future(request, timeout=self._timeout)
 
         return PendingUpsert(start, self._address, collection, retries, rng)
 
@@ -273,7 +270,7 @@ class WorkIndex:
         if withdrawn is not None:
             request.filter.must.append(withdrawn_is(withdrawn))
         with translate_errors(self._address, collection):
-            return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
+            return self._qdrant.points.Count(request, timeout=self._timeout).result.count
 
     def withdraw(self, collection: str, work_ids: Iterable[str], *, withdrawn: bool = True) -> None:
         """Hide works from every search, or list them again.
@@ -292,7 +289,7 @@ class WorkIndex:
         """Exact number of works that pass a filter."""
         request = qdrant.CountPoints(collection_name=collection, exact=True, filter=which)
         with translate_errors(self._address, collection):
-            return self._client.grpc_points.Count(request, timeout=self._timeout).result.count
+            return self._qdrant.points.Count(request, timeout=self._timeout).result.count
 
     def withdraw_matching(self, collection: str, which: qdrant.Filter, *, withdrawn: bool = True) -> None:
         """Hide all works that pass a filter, or list them again; see `withdraw`."""
@@ -303,7 +300,7 @@ class WorkIndex:
             points_selector=qdrant.PointsSelector(filter=which),
         )
         with translate_errors(self._address, collection):
-            self._client.grpc_points.SetPayload(request, timeout=self._timeout)
+            self._qdrant.points.SetPayload(request, timeout=self._timeout)
 
     def withdrawn_works(self, collection: str) -> frozenset[str]:
         """Ids of all withdrawn works of the collection."""
@@ -320,7 +317,7 @@ class WorkIndex:
         )
         while True:
             with translate_errors(self._address, collection):
-                page = self._client.grpc_points.Scroll(request, timeout=self._timeout)
+                page = self._qdrant.points.Scroll(request, timeout=self._timeout)
             yield from (point.payload[field] for point in page.result)
             if not page.HasField("next_page_offset"):
                 return
@@ -340,7 +337,7 @@ class WorkIndex:
             with_vectors=qdrant.WithVectorsSelector(enable=True),
         )
         with translate_errors(self._address, collection):
-            answer = self._client.grpc_points.Get(request, timeout=self._timeout)
+            answer = self._qdrant.points.Get(request, timeout=self._timeout)
         found = {point.id.uuid: stored_vector(point) for point in answer.result}
         kept = [found[each] for each in ids if each in found]
         return np.array(kept, dtype=np.float32).reshape(len(kept), self.dimension(collection))
@@ -363,7 +360,7 @@ class WorkIndex:
             with_vectors=qdrant.WithVectorsSelector(enable=with_vectors),
         )
         with translate_errors(self._address, collection):
-            answer = self._client.grpc_points.Get(request, timeout=self._timeout)
+            answer = self._qdrant.points.Get(request, timeout=self._timeout)
         return {
             ids[point.id.uuid]: StoredWork(
                 point.payload, np.asarray(stored_vector(point), np.float32) if with_vectors else None
@@ -389,7 +386,7 @@ class WorkIndex:
             points_selector=qdrant.PointsSelector(filter=which),
         )
         with translate_errors(self._address, collection):
-            self._client.grpc_points.SetPayload(request, timeout=self._timeout)
+            self._qdrant.points.SetPayload(request, timeout=self._timeout)
 
     def create_trained_on_index(self, collection: str) -> None:
         """Create the field index by which added works are found, unless the collection has it.
@@ -413,7 +410,7 @@ class WorkIndex:
             points=qdrant.PointsSelector(points=qdrant.PointsIdsList(ids=ids)),
         )
         with translate_errors(self._address, collection):
-            self._client.grpc_points.Delete(request, timeout=self._timeout)
+            self._qdrant.points.Delete(request, timeout=self._timeout)
 
     def nearest(
         self, collection: str, queries: npt.NDArray[np.float32], limit: int, *, exact: bool = False
@@ -440,16 +437,14 @@ class WorkIndex:
             requests = [nearest(collection, query, limit, condition, params, ()) for query in batch_queries]
             batch = qdrant.QueryBatchPoints(collection_name=collection, query_points=requests)
             with translate_errors(self._address, collection):
-                answer = self._client.grpc_points.QueryBatch(batch, timeout=self._timeout)
+                answer = self._qdrant.points.QueryBatch(batch, timeout=self._timeout)
             found += [[point.id.uuid for point in each.result] for each in answer.result]
         return found
 
     def aliases(self) -> dict[str, str]:
         """Target collection of every alias, by alias."""
         with translate_errors(self._address, "*"):
-            answer = self._client.grpc_collections.ListAliases(
-                qdrant.ListAliasesRequest(), timeout=self._timeout
-            )
+            answer = self._qdrant.collections.ListAliases(qdrant.ListAliasesRequest(), timeout=self._timeout)
         return {found.alias_name: found.collection_name for found in answer.aliases}
 
     def point_aliases(self, targets: Mapping[str, str]) -> None:
@@ -473,7 +468,7 @@ class WorkIndex:
             for alias, collection in targets.items()
         ]
         with translate_errors(self._address, ", ".join(targets.values())):
-            self._client.grpc_collections.UpdateAliases(
+            self._qdrant.collections.UpdateAliases(
                 qdrant.ChangeAliases(actions=actions), timeout=self._timeout
             )
 
@@ -482,7 +477,7 @@ class WorkIndex:
         self._dimensions.pop(collection, None)
         request = qdrant.DeleteCollection(collection_name=collection)
         with translate_errors(self._address, collection):
-            self._client.grpc_collections.Delete(request, timeout=self._timeout)
+            self._qdrant.collections.Delete(request, timeout=self._timeout)
 
     def optimize(self, collection: str, *, timeout_seconds: float = _OPTIMIZE_SECONDS) -> None:
         """Make Qdrant build its graph now, and wait until it is built.
@@ -502,7 +497,7 @@ class WorkIndex:
             collection_name=collection, optimizers_config=self.plan(collection).optimizers()
         )
         with translate_errors(self._address, collection):
-            self._client.grpc_collections.Update(request, timeout=timeout_seconds)
+            self._qdrant.collections.Update(request, timeout=timeout_seconds)
         found = self._info_when_built(collection, timeout_seconds)
         if found.optimizer_status.error:
             raise Unavailable(
@@ -524,7 +519,7 @@ class WorkIndex:
     def _info(self, collection: str) -> qdrant.CollectionInfo:
         request = qdrant.GetCollectionInfoRequest(collection_name=collection)
         with translate_errors(self._address, collection):
-            return self._client.grpc_collections.Get(request, timeout=self._timeout).result
+            return self._qdrant.collections.Get(request, timeout=self._timeout).result
 
     def _refuse_other_dimension(self, collection: str, dimension: int) -> None:
         found = self.dimension(collection)
@@ -556,7 +551,7 @@ class WorkIndex:
             field_index_params=params,
         )
         with translate_errors(self._address, collection):
-            self._client.grpc_points.CreateFieldIndex(request, timeout=self._timeout)
+            self._qdrant.points.CreateFieldIndex(request, timeout=self._timeout)
 
 
 def _texts(value: qdrant.Value) -> list[str]:
@@ -570,18 +565,6 @@ def _batches(points: Iterable[WorkPoint], size: int) -> Iterator[list[WorkPoint]
     remaining = iter(points)
     while batch := list(itertools.islice(remaining, size)):
         yield batch
-
-
-def _new_client(address: QdrantAddress, credentials: QdrantCredentials) -> QdrantClient:
-    return QdrantClient(
-        host=address.host,
-        grpc_port=address.grpc_port,
-        prefer_grpc=True,
-        # The compatibility check uses REST, which the local process does not serve.
-        check_compatibility=False,
-        pool_size=1,
-        **credentials.client_options(channel_options()),
-    )
 
 
 def stored_vector(point: qdrant.RetrievedPoint) -> Sequence[float]:

@@ -120,10 +120,10 @@ async def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> Asy
 
 def _server(directory: CollectionDirectory) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     calls = ServedCalls()
-    collections_service_pb2_grpc.add_CollectionsServicer_to_server(CollectionsService(directory), calls)  # type: ignore[no-untyped-call]
-    points_service_pb2_grpc.add_PointsServicer_to_server(PointsService(directory), calls)  # type: ignore[no-untyped-call]
-    snapshots_service_pb2_grpc.add_SnapshotsServicer_to_server(SnapshotsService(directory), calls)  # type: ignore[no-untyped-call]
-    qdrant_pb2_grpc.add_QdrantServicer_to_server(QdrantService(), calls)  # type: ignore[no-untyped-call]
+    collections_service_pb2_grpc.add_CollectionsServicer_to_server(CollectionsService(directory), calls)
+    points_service_pb2_grpc.add_PointsServicer_to_server(PointsService(directory), calls)
+    snapshots_service_pb2_grpc.add_SnapshotsServicer_to_server(SnapshotsService(directory), calls)
+    qdrant_pb2_grpc.add_QdrantServicer_to_server(QdrantService(), calls)
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
     )

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from creditline.credentials.handshakes import handshake_problem
 from creditline.errors import (
@@ -41,8 +40,6 @@ def translate_errors(address: QdrantAddress, collection: str) -> Iterator[None]:
         yield
     except grpc.RpcError as failure:
         raise translated_error(failure.code(), failure.details() or "", address, collection) from failure
-    except ResourceExhaustedResponse as failure:
-        raise ResourceExhausted(f"Qdrant at {address} is overloaded ({failure}); retry later") from failure
 
 
 def translated_error(
