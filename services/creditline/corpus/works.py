@@ -229,7 +229,9 @@ def _work(row: dict[str, Any]) -> Work:
 
 def _read_table(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        # Not `read_table`: it loads pandas, where that is installed.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (OSError, pa.ArrowException) as error:
         raise InvalidInput(
             f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); copy it again, or pack the"

@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from creditline.corpus.openclipart import embedded_corpus
-from creditline.corpus.sources.corpora import open_corpus
-from creditline.corpus.works import Corpus
+from creditline.corpus.works import Corpus, is_packed, read_corpus
 from creditline.errors import NotReady
 from creditline.release.manifest import Release, open_release, packaged_release_directory
 
@@ -85,7 +84,13 @@ def corpus_of(release: Release, chosen: Path | None = None) -> Corpus:
     place = corpus_place(release, chosen)
     if place is None:
         return embedded_corpus()
-    return open_corpus(place, name=None if chosen else release.corpus_name)
+    name = None if chosen else release.corpus_name
+    if place.is_file() and is_packed(place):
+        return read_corpus(place, name=name)
+    # Loads the readers of all formats, which a gateway needs for no packed corpus.
+    from creditline.corpus.sources.corpora import open_corpus
+
+    return open_corpus(place, name=name)
 
 
 def generator_place(release: Release, chosen: Path | None = None) -> Path | None:
