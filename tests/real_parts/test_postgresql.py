@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 
 from creditline.errors import NotFound, Unavailable
 from creditline.ledger import AuditState, KeyState, Ledger, Scope, StoreLimits, WithdrawalKind
+from creditline.ledger.database.schema import REVISION, migrate
 from creditline.ledger.tables import metadata
 from tests.ledger.conftest import record, verdict
 
@@ -20,10 +21,22 @@ _WRITERS, _EACH = 3, 12
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(postgres_url: str) -> None:
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        migrate(connection)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+    with Ledger.open(postgres_url) as ledger:
+        assert ledger.attribution(record(ledger, "a kite")).prompt == "a kite"
+
+
+def test_a_new_ledger_has_the_tables_that_the_code_uses(postgres_url: str) -> None:
     Ledger.open(postgres_url).close()
     engine = create_engine(postgres_url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        revisions = connection.scalars(text("SELECT version_num FROM alembic_version")).all()
+    assert revisions == [REVISION]
     engine.dispose()
 
 

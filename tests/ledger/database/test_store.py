@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from creditline.errors import InvalidInput, Unavailable
 from creditline.ledger import Ledger, WithdrawalKind, default_ledger_url
+from creditline.ledger.database.schema import REVISION, migrate
 from creditline.ledger.tables import metadata
 from tests.ledger.conftest import record
 
@@ -24,12 +28,52 @@ def _open_and_record(url: str) -> None:
             record(ledger, f"prompt {number}")
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(ledger_url: str) -> None:
-    Ledger.open(ledger_url).close()
-    engine = create_engine(ledger_url)
-    with engine.connect() as connection:
+def _tables(connection: Connection) -> dict[str, Any]:
+    """All that the database knows of its tables; orders that mean nothing are sorted."""
+    found = inspect(connection)
+
+    def properties(table: str) -> dict[str, Any]:
+        columns = {each["name"]: {**each, "type": str(each["type"])} for each in found.get_columns(table)}
+        keys = (found.get_foreign_keys(table), found.get_indexes(table), found.get_unique_constraints(table))
+        return {
+            "columns": columns,
+            "primary": found.get_pk_constraint(table),
+            "others": [sorted(map(repr, each)) for each in keys],
+        }
+
+    return {table: properties(table) for table in found.get_table_names()}
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/migrated.db")
+    with engine.begin() as connection:
+        migrate(connection)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+def test_a_new_ledger_has_the_schema_of_one_that_was_migrated(tmp_path: Path, ledger_url: str) -> None:
+    Ledger.open(ledger_url).close()
+    made, migrated = create_engine(ledger_url), create_engine(f"sqlite:///{tmp_path}/migrated.db")
+    with made.connect() as new, migrated.begin() as old:
+        migrate(old)
+        assert _tables(new) == _tables(old)
+        revisions = [
+            each.scalars(text("SELECT version_num FROM alembic_version")).all() for each in (new, old)
+        ]
+    assert revisions == [[REVISION], [REVISION]]
+    made.dispose()
+    migrated.dispose()
+
+
+def test_a_ledger_that_is_up_to_date_is_opened_without_alembic(ledger_url: str) -> None:
+    program = (
+        "import sys; from creditline.ledger import Ledger; Ledger.open(sys.argv[1]).close();"
+        " print('alembic' in sys.modules)"
+    )
+    for _ in range(2):
+        opened = subprocess.run([sys.executable, "-c", program, ledger_url], capture_output=True, text=True)
+        assert opened.stdout == "False\n", opened.stderr
 
 
 def test_a_ledger_of_before_owners_is_upgraded_and_its_chains_stay_intact(ledger_url: str) -> None:

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
@@ -21,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from creditline.credentials.secret_files import followed_secret
 from creditline.errors import InvalidInput, Unavailable
+from creditline.ledger.database.schema import bring_up_to_date
 from creditline.observability.tracing import traced_engine
 from creditline.retries import RetryPolicy
 from creditline.settings import user_state_directory
@@ -103,7 +102,7 @@ class Store:
         store = cls(traced_engine(_engine(_parsed(url), limits or StoreLimits())))
         try:
             with store._upgrading() as connection:
-                _upgrade(connection)
+                bring_up_to_date(connection)
         except BaseException:
             store.close()
             raise
@@ -288,10 +287,3 @@ def _lock_writers(connection: Connection) -> None:
     """Wait for the other writers on a database server; SQLite's own lock does that at the beginning."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
-
-
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", "creditline.ledger:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
