@@ -15,10 +15,12 @@ def circle():
     node.itself = node
     return weakref.ref(node)
 
+gc.disable()
 kept, garbage = [[] for _ in range(50_000)], circle()
 spare_from_collection()
 assert garbage() is None, "circular garbage of the start was kept for ever"
 assert gc.get_freeze_count() > 50_000
+assert gc.isenabled(), "the start's collector stayed off"
 assert len(gc.get_objects()) < 5_000, "the collector still looks at what was there"
 
 later = circle()

@@ -12,8 +12,10 @@ def spare_from_collection() -> None:
     """Exempt all objects that exist now from garbage collection; to be called once a service has started.
 
     Modules, models and tables are hundreds of thousands of objects. A collection of the oldest generation
-    looks at each of them, which stopped a gateway for 0.2 s every two hundred answers.
+    looks at each of them, which stopped a gateway for 0.2 s every two hundred answers. Collection is on
+    afterwards, also where a start has switched it off.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+    gc.enable()

@@ -1,4 +1,4 @@
-"""`python -m creditline.gateway` as a process: it serves, stops on a signal, and never loads torch."""
+"""`python -m creditline.gateway` as a process: it serves, stops on a signal, and loads only what it needs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,23 @@ from creditline.release import Release
 from tests.gateway.conftest import NOBODY, RunningGateway, gateway_settings, running_gateway
 
 _START_SECONDS = 120
+# Formats of sources, upgrades of a ledger, jobs, counts of limited keys, pages: what needs them loads them.
+_NEVER_AT_A_START = {
+    "alembic",
+    "celery",
+    "creditline.corpus.sources",
+    "creditline.index.ingest",
+    "httpx",
+    "markdown_it",
+    "pandas",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+    "pyrate_limiter",
+    "qdrant_client.http",
+    "torch",
+}
+# A thread loads them as soon as the gateway serves, for readiness.
+_AFTER_A_START = {"kombu", "opentelemetry.sdk", "redis"}
 
 
 def _environment(directory: Path, release: Release, ports: StackPorts) -> dict[str, str]:
@@ -80,7 +97,49 @@ def test_two_gateways_cannot_share_a_port(
         assert refused.value.field == name
 
 
+def _printed(program: str, *arguments: str, **variables: str) -> set[str]:
+    """The words that a program prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=_START_SECONDS,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return set(ended.stdout.split())
+
+
 def test_the_gateway_never_loads_torch() -> None:
-    loaded = "import sys, creditline.gateway.server, creditline.client; print('torch' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
-    assert ended.stdout.strip() == "False"
+    program = "import sys, creditline.gateway.server, creditline.client; print('torch' in sys.modules)"
+    assert _printed(program) == {"False"}
+
+
+def test_a_process_that_starts_loads_only_what_answers_need() -> None:
+    program = "import sys, creditline.gateway.process; print(*sys.modules)"
+    loaded = _printed(program)
+    assert "creditline.gateway.server" in loaded
+    assert loaded & (_NEVER_AT_A_START | _AFTER_A_START) == set()
+
+
+def test_a_gateway_that_serves_has_loaded_only_what_answers_need(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys
+from creditline.gateway.server import Gateway
+from creditline.gateway.settings import GatewaySettings
+from creditline.settings import read_settings
+
+async def serve():
+    async with Gateway(read_settings(GatewaySettings)):
+        print(*sys.modules)
+
+asyncio.run(serve())
+"""
+    loaded = _printed(
+        program,
+        CREDITLINE_GATEWAY_GRPC_PORT="0",
+        CREDITLINE_GATEWAY_HTTP_PORT="0",
+        CREDITLINE_LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db",
+    )
+    assert "creditline.gateway.server" in loaded
+    assert loaded & _NEVER_AT_A_START == set()

@@ -6,15 +6,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from creditline.errors import CreditlineError
 from creditline.gateway.broker import Broker
-from creditline.jobs.broker import WaitingJobs
 from creditline.jobs.tasks import QUEUES
 from creditline.ledger import AuditState, Ledger
 from creditline.ledger.statistics import COUNTED_TABLES, LedgerStatistics
+
+if TYPE_CHECKING:
+    from creditline.jobs.broker import WaitingJobs
 
 _SOURCES = ("ledger", "redis")
 _WAIT_BUCKETS_SECONDS = (

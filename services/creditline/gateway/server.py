@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from starlette.types import ASGIApp
 
@@ -84,6 +85,7 @@ class Gateway:
         self._settings = settings
         self._limits = limits
         self._resources = contextlib.AsyncExitStack()
+        self._serving = asyncio.Event()
         self.grpc_port = 0
         self.http_port = 0
         self.metrics_port = 0
@@ -134,6 +136,18 @@ class Gateway:
         self.http_port = await http.start(settings.gateway_host, settings.gateway_http_port)
         # At the end, before both servers wait for what is in progress.
         resources.callback(admission.close)
+        self._serving.set()
+
+    def _in_background(
+        self, resources: contextlib.AsyncExitStack, run: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Run a task until the end of the block; it begins when the servers serve, not to delay them."""
+
+        async def once_serving() -> None:
+            await self._serving.wait()
+            await run()
+
+        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(once_serving()))
 
     async def _serve_metrics(self, resources: contextlib.AsyncExitStack, port: int, app: ASGIApp) -> int:
         tls = self._settings.tls_of_gateway
@@ -168,7 +182,7 @@ class Gateway:
         )
         access.load()
         resources.push_async_callback(asyncio.to_thread, access.record_uses)
-        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(access.run()))
+        self._in_background(resources, access.run)
         return access
 
     def _open_use_cases(
@@ -193,11 +207,11 @@ class Gateway:
         )
         resources.push_async_callback(search.close)
         publisher = OutboxPublisher(ledger, broker, metrics)
-        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(publisher.run()))
+        self._in_background(resources, publisher.run)
         collected = BackgroundMetrics(metrics.registry)
         ledger.observe_write_waits(collected.write_wait.observe)
         collection = Collection(ledger, broker, collected, settings.gateway_collect_seconds)
-        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(collection.run()))
+        self._in_background(resources, collection.run)
         register = WithdrawnRegister(ledger, _bearers(corpus))
         register.load()
         enforcer = self._open_enforcer(resources, register, metrics)
@@ -258,7 +272,7 @@ class Gateway:
         )
         resources.callback(index.close)
         enforcer = WithdrawalEnforcer(register, index, metrics)
-        resources.push_async_callback(_cancel_and_wait, asyncio.create_task(enforcer.run()))
+        self._in_background(resources, enforcer.run)
         return enforcer
 
 

@@ -1,39 +1,25 @@
-"""The Redis that carries the jobs: its address as a setting, a reachability check, and its errors."""
+"""The Redis that carries the jobs: a reachability check, the jobs that wait in it, and its errors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
-from pydantic import AfterValidator
 
 from creditline.errors import Unavailable
 from creditline.jobs.tasks import QUEUES
 
-DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 # Raised by connecting and sending. A connection that breaks in the middle of a command is an OSError.
 BROKER_ERRORS: Final = (KombuError, OSError)
-_SCHEMES = ("redis://", "rediss://", "redis+socket://")
 # Hash in which kombu keeps what workers have fetched.
 _UNACKNOWLEDGED = "unacked"
 # Part of Redis's own reply. kombu reports it as a failure of its first command, `LLEN`.
 _OUT_OF_MEMORY = "used memory > 'maxmemory'"
-
-
-def with_known_scheme(url: str) -> str:
-    """The URL itself. Raises ValueError when it is not one of Redis."""
-    if not url.startswith(_SCHEMES):
-        raise ValueError(f"it must start with {' or '.join(_SCHEMES)}")
-    return url
-
-
-# A field of a settings class: `broker_url: BrokerUrl = DEFAULT_BROKER_URL`.
-BrokerUrl = Annotated[str, AfterValidator(with_known_scheme)]
 
 
 def fail_fast() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from creditline.credentials.secret_files import read_secret, with_secret
 from creditline.credentials.settings import files_of_url
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
-from creditline.jobs.broker import DEFAULT_BROKER_URL, BrokerUrl, with_known_scheme
+from creditline.jobs.address import DEFAULT_BROKER_URL, BrokerUrl, with_known_scheme
 from creditline.settings import ServiceSettings
 
 

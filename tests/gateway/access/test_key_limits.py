@@ -14,7 +14,8 @@ import redis
 
 from creditline.errors import QuotaExceeded, RateExceeded, ResourceExhausted
 from creditline.gateway.access.caller import ANYONE, Caller
-from creditline.gateway.access.key_limits import ANSWER_SECONDS, AWAY_SECONDS, KeyLimits
+from creditline.gateway.access.counts import AWAY_SECONDS
+from creditline.gateway.access.key_limits import ANSWER_SECONDS, KeyLimits
 from creditline.ledger import Allowance
 from tests.real_parts.redis_server import RedisServer
 

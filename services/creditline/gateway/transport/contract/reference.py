@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from markdown_it import MarkdownIt
-
 _MOST_PATTERN = 60
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -28,6 +26,9 @@ def reference_page(document: Mapping[str, Any]) -> str:
     Args:
         document: The OpenAPI document.
     """
+    # Of all routes only this one needs it.
+    from markdown_it import MarkdownIt
+
     return _PAGE.format(body=MarkdownIt("js-default", {"html": False}).render(reference(document)))
 
 
