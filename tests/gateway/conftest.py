@@ -179,3 +179,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         )
         with running_gateway(settings) as gateway:
             yield Served(gateway, release, corpus, stack.embedder_target)
+
+
+@pytest.fixture(scope="session")
+def filled_qdrant(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Path:
+    """The directory of a local Qdrant that holds the release of `served`; a test starts one on a copy."""
+    from creditline.index import WorkIndex, index_release
+    from tests.local.qdrant_process import local_qdrant
+
+    directory = tmp_path_factory.mktemp("filled") / "qdrant"
+    with (
+        local_qdrant(directory) as running,
+        WorkIndex.connect(grpc_port=running.port) as index,
+    ):
+        index_release(served.release, served.corpus, index)
+    return directory

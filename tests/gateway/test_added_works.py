@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,7 +22,7 @@ from creditline.cli.index import app
 from creditline.client import CreditlineClient
 from creditline.corpus.works import Work, read_corpus
 from creditline.errors import FingerprintMismatch, NotFound, NotReady
-from creditline.index import WorkIndex, index_release
+from creditline.index import WorkIndex
 from creditline.index.points import WorkPoint
 from creditline.ledger import AdditionKind, AdditionRecord, Ledger, WithdrawalKind
 from tests.benchmarks.bring.adding import answered, write_augmented
@@ -68,12 +69,12 @@ class Place:
 
 
 @pytest.fixture
-def place(served: Served, tmp_path: Path) -> Iterator[Place]:
+def place(served: Served, filled_qdrant: Path, tmp_path: Path) -> Iterator[Place]:
+    shutil.copytree(filled_qdrant, tmp_path / "qdrant")
     with (
         local_qdrant(tmp_path / "qdrant") as running,
         WorkIndex.connect(grpc_port=running.port) as index,
     ):
-        index_release(served.release, served.corpus, index)
         changes = {"qdrant_grpc_port": running.port, "ledger_url": f"sqlite:///{tmp_path}/ledger.db"}
         with running_gateway(served.settings.model_copy(update=changes)) as gateway:
             yield Place(served, gateway, index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -51,10 +52,9 @@ class Place:
 
 
 @pytest.fixture
-def place(served: Served, tmp_path: Path) -> Iterator[Place]:
+def place(served: Served, filled_qdrant: Path, tmp_path: Path) -> Iterator[Place]:
+    shutil.copytree(filled_qdrant, tmp_path / "qdrant")
     with local_qdrant(tmp_path / "qdrant") as running:
-        with WorkIndex.connect(grpc_port=running.port) as index:
-            index_release(served.release, served.corpus, index)
         changes = {
             "qdrant_grpc_port": running.port,
             "ledger_url": f"sqlite:///{tmp_path}/ledger.db",
