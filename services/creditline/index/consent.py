@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from creditline.corpus.consent.uses import Consent, Permission, Use
 from creditline.errors import InvalidInput
-from creditline.index.connection.protocol import qdrant
+from creditline.qdrant_messages import qdrant
 
 CONSENT = "consent"
 """Name of the payload field, a list of terms such as `mining=prohibited`."""

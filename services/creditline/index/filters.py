@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from creditline.corpus.identity import key_of_id, key_of_name
 from creditline.corpus.names import display_name
-from creditline.index.connection.protocol import qdrant
 from creditline.index.consent import CONSENT, check_terms, consent_conditions
+from creditline.qdrant_messages import qdrant
 
 # Keys of the people of a work, see `creditline.corpus.identity`.
 PERSON_KEYS = "person_keys"

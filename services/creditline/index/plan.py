@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from creditline.errors import InvalidInput
-from creditline.index.connection.protocol import qdrant
+from creditline.qdrant_messages import qdrant
 
 
 class Quantization(StrEnum):

@@ -15,9 +15,9 @@ from creditline.corpus.identity import person_keys
 from creditline.corpus.names import display_name
 from creditline.corpus.works import Work
 from creditline.errors import InvalidInput
-from creditline.index.connection.protocol import qdrant
 from creditline.index.consent import CONSENT, consent_terms
 from creditline.index.filters import PERSON_KEYS
+from creditline.qdrant_messages import qdrant
 
 # Never to be changed: a work keeps its point id in every collection and on every machine.
 _POINT_NAMESPACE = uuid.UUID("6f1d8c1e-52f3-5c0b-9a36-5d0f3b7c2a11")

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from creditline.errors import InvalidInput
-from creditline.index.connection.protocol import qdrant
 from creditline.index.points import dense_vector
+from creditline.qdrant_messages import qdrant
 
 
 def nearest(

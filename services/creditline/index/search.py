@@ -18,7 +18,6 @@ from creditline.credentials.qdrant import NO_CREDENTIALS, QdrantCredentials
 from creditline.errors import DeadlineExceeded, InvalidInput
 from creditline.index.connection.channel import AsyncQdrantConnection
 from creditline.index.connection.failures import QdrantAddress, translate_errors
-from creditline.index.connection.protocol import qdrant
 from creditline.index.filters import NAMES, WorkFilter, trained_on_by
 from creditline.index.plan import IndexPlan
 from creditline.index.points import (
@@ -31,6 +30,7 @@ from creditline.index.points import (
 )
 from creditline.index.queries import best_of, nearest, payload_fields
 from creditline.index.works import stored_vector
+from creditline.qdrant_messages import qdrant
 
 MAX_HITS = 10_000
 ALL_WORKS = WorkFilter()

@@ -13,10 +13,10 @@ from collections.abc import Container, Iterable, Iterator
 from creditline.corpus.identity import key_of_name
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.errors import Conflict, NotReady
-from creditline.index.connection.protocol import qdrant
 from creditline.index.filters import NAMES, of_people, withdrawn_is
 from creditline.index.points import point_id
 from creditline.index.works import WorkIndex
+from creditline.qdrant_messages import qdrant
 
 _SUBJECTS_PER_REQUEST = 1_000
 

@@ -15,13 +15,13 @@ from creditline.credentials.qdrant import NO_CREDENTIALS, QdrantCredentials
 from creditline.errors import Conflict, DeadlineExceeded, Unavailable
 from creditline.index.connection.channel import QdrantConnection
 from creditline.index.connection.failures import QdrantAddress, translate_errors
-from creditline.index.connection.protocol import qdrant
 from creditline.index.filters import WorkFilter, field_indexes, trained_on_index, withdrawn_is
 from creditline.index.in_flight import acknowledged_in_order
 from creditline.index.plan import IndexPlan
 from creditline.index.points import StoredWork, WorkPoint, checked_vectors, point_id, to_qdrant
 from creditline.index.queries import nearest
 from creditline.index.sending import NO_RETRY, PendingUpsert
+from creditline.qdrant_messages import qdrant
 from creditline.retries import RetryPolicy
 
 _SCROLL_PAGE = 1_000

@@ -1,1 +1,1 @@
-"""Connections to Qdrant: its protocol, channels with credentials, and its errors as Creditline's."""
+"""Connections to Qdrant: channels with credentials, and its errors as Creditline's."""

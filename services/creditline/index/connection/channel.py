@@ -12,7 +12,7 @@ from creditline import __version__
 from creditline.credentials.channels import open_async_channel, open_channel
 from creditline.credentials.qdrant import QdrantCredentials
 from creditline.index.connection.failures import QdrantAddress
-from creditline.index.connection.protocol import qdrant
+from creditline.qdrant_messages import qdrant
 from creditline.retries import RetryPolicy
 
 _READS = {

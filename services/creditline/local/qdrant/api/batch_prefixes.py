@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from qdrant_client import grpc as qdrant
+from creditline.qdrant_messages import qdrant
 
 _DEFAULT_OVERSAMPLING = 1.0
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
-from qdrant_client.grpc import collections_service_pb2_grpc
 
 from creditline.local.qdrant.api.calls import served
 from creditline.local.qdrant.storage.collection import StoredCollection
 from creditline.local.qdrant.storage.directory import CollectionDirectory
 from creditline.local.qdrant.translation.field_indexes import schema_info
+from creditline.qdrant_messages import qdrant
 
 # Id of the only peer.
 _PEER = 1
 
 
-class CollectionsService(collections_service_pb2_grpc.CollectionsServicer):
+class CollectionsService(qdrant.CollectionsServicer):
     """Implements `qdrant.Collections`; `calls` turns the CreditlineErrors of its methods into statuses."""
 
     def __init__(self, directory: CollectionDirectory) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
-from qdrant_client.grpc import points_service_pb2_grpc
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.api.batch_prefixes import batch_prefixes
@@ -29,6 +27,7 @@ from creditline.local.qdrant.translation.points import (
 )
 from creditline.local.qdrant.translation.unsupported import reject_unsupported_fields
 from creditline.local.qdrant.translation.values import Payload, PointId, edge_id, grpc_id, python_payload
+from creditline.qdrant_messages import qdrant
 
 # `wait` and `ordering` have no effect: every write waits until it is durable, and writes are ordered.
 _WRITES = frozenset({"collection_name", "wait", "ordering", "timeout"})
@@ -51,7 +50,7 @@ class _HasCollectionName(Protocol):
     def collection_name(self) -> str: ...
 
 
-class PointsService(points_service_pb2_grpc.PointsServicer):
+class PointsService(qdrant.PointsServicer):
     """Implements `qdrant.Points`; `calls` turns the CreditlineErrors of its methods into statuses."""
 
     def __init__(self, directory: CollectionDirectory) -> None:

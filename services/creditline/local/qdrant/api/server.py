@@ -16,13 +16,6 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
-from qdrant_client import grpc as qdrant
-from qdrant_client.grpc import (
-    collections_service_pb2_grpc,
-    points_service_pb2_grpc,
-    qdrant_pb2_grpc,
-    snapshots_service_pb2_grpc,
-)
 
 from creditline.errors import Conflict
 from creditline.local.qdrant.api.calls import METRICS, ServedCalls, served
@@ -30,6 +23,7 @@ from creditline.local.qdrant.api.collections_service import CollectionsService
 from creditline.local.qdrant.api.points_service import PointsService
 from creditline.local.qdrant.api.snapshots_service import SnapshotsService
 from creditline.local.qdrant.storage.directory import CollectionDirectory
+from creditline.qdrant_messages import qdrant
 
 _LOGGER = logging.getLogger(__name__)
 # Threads for calls that may wait for the disk. Edge holds the GIL, so they do not compute in parallel.
@@ -39,7 +33,7 @@ _STOP_GRACE_SECONDS = 5.0
 _SERVICES = ("", "qdrant.Collections", "qdrant.Points", "qdrant.Snapshots", "qdrant.Qdrant")
 
 
-class QdrantService(qdrant_pb2_grpc.QdrantServicer):
+class QdrantService(qdrant.QdrantServicer):
     """Implements `qdrant.Qdrant`: Qdrant's own health check."""
 
     @served
@@ -120,10 +114,10 @@ async def _serving(settings: LocalQdrant, directory: CollectionDirectory) -> Asy
 
 def _server(directory: CollectionDirectory) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     calls = ServedCalls()
-    collections_service_pb2_grpc.add_CollectionsServicer_to_server(CollectionsService(directory), calls)
-    points_service_pb2_grpc.add_PointsServicer_to_server(PointsService(directory), calls)
-    snapshots_service_pb2_grpc.add_SnapshotsServicer_to_server(SnapshotsService(directory), calls)
-    qdrant_pb2_grpc.add_QdrantServicer_to_server(QdrantService(), calls)
+    qdrant.add_CollectionsServicer_to_server(CollectionsService(directory), calls)
+    qdrant.add_PointsServicer_to_server(PointsService(directory), calls)
+    qdrant.add_SnapshotsServicer_to_server(SnapshotsService(directory), calls)
+    qdrant.add_QdrantServicer_to_server(QdrantService(), calls)
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
     )

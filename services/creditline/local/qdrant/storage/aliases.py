@@ -8,10 +8,9 @@ import signal
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from qdrant_client import grpc as qdrant
-
 from creditline.errors import Conflict, NotFound
 from creditline.local.qdrant.storage.durability import write_durably
+from creditline.qdrant_messages import qdrant
 
 
 class Aliases:

@@ -18,7 +18,6 @@ from typing import Self, TypeVar
 
 import qdrant_edge as edge
 from google.protobuf import json_format
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import NotFound
 from creditline.local.qdrant.storage.disk_space import DiskSpace
@@ -37,6 +36,7 @@ from creditline.local.qdrant.translation.merging import Page, best, by_shard, in
 from creditline.local.qdrant.translation.queries import Facet, GroupSearch, Scroll, Search
 from creditline.local.qdrant.translation.settings import edge_config, updated
 from creditline.local.qdrant.translation.values import PointId
+from creditline.qdrant_messages import qdrant
 
 _LOGGER = logging.getLogger(__name__)
 SETTINGS = "collection.json"

@@ -18,14 +18,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from qdrant_client import grpc as qdrant
-
 from creditline.errors import Conflict, InvalidInput, NotFound
 from creditline.local.qdrant.storage.aliases import Aliases
 from creditline.local.qdrant.storage.collection import SETTINGS, StoredCollection
 from creditline.local.qdrant.storage.disk_space import DiskSpace
 from creditline.local.qdrant.storage.snapshots import Snapshots
 from creditline.local.qdrant.translation.settings import completed
+from creditline.qdrant_messages import qdrant
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 

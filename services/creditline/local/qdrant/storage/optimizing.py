@@ -14,11 +14,11 @@ from pathlib import Path
 
 import qdrant_edge as edge
 from google.protobuf import json_format
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import Unavailable
 from creditline.local.guardian import die_with_parent
 from creditline.local.qdrant.translation.settings import edge_config
+from creditline.qdrant_messages import qdrant
 
 _TAIL_CHARACTERS = 500
 

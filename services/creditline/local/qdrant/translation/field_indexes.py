@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.settings import edge_memory, grpc_memory
 from creditline.local.qdrant.translation.unsupported import Unsupported
+from creditline.qdrant_messages import qdrant
 
 _Params: TypeAlias = (
     qdrant.KeywordIndexParams

@@ -10,11 +10,11 @@ from typing import Literal, Protocol, TypeVar
 
 import qdrant_edge as edge
 from google.protobuf.timestamp_pb2 import Timestamp
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.unsupported import Unsupported
 from creditline.local.qdrant.translation.values import edge_id
+from creditline.qdrant_messages import qdrant
 
 _LIMITS: tuple[Literal["lt", "gt", "lte", "gte"], ...] = ("lt", "gt", "lte", "gte")
 _Limit_co = TypeVar("_Limit_co", covariant=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.edge_types import Record, ScoredPoint
 from creditline.local.qdrant.translation.unsupported import Unsupported
 from creditline.local.qdrant.translation.values import PointId, edge_id, fill_payload, python_payload
+from creditline.qdrant_messages import qdrant
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer

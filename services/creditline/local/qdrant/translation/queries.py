@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.edge_types import WithPayload
@@ -14,6 +13,7 @@ from creditline.local.qdrant.translation.filters import optional_filter
 from creditline.local.qdrant.translation.points import finite
 from creditline.local.qdrant.translation.unsupported import Unsupported, reject_unsupported_fields
 from creditline.local.qdrant.translation.values import PointId, edge_id
+from creditline.qdrant_messages import qdrant
 
 _SearchRequest: TypeAlias = qdrant.QueryPoints | qdrant.QueryPointGroups | qdrant.SearchPoints
 _ReadRequest: TypeAlias = _SearchRequest | qdrant.ScrollPoints | qdrant.GetPoints

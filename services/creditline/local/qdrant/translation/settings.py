@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal, Protocol, TypedDict
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
 from creditline.errors import InvalidInput
 from creditline.local.qdrant.translation.unsupported import Unsupported, reject_unsupported_fields
+from creditline.qdrant_messages import qdrant
 
 _MOST_SHARDS = 64
 _DISTANCES = {

@@ -6,9 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from qdrant_client import grpc as qdrant
-
 from creditline.errors import InvalidInput
+from creditline.qdrant_messages import qdrant
 
 PointId: TypeAlias = int | uuid.UUID
 PayloadValue: TypeAlias = "bool | int | float | str | list[PayloadValue] | dict[str, PayloadValue] | None"

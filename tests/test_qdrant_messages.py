@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-_OURS = "from creditline.index.connection.protocol import qdrant"
+_OURS = "from creditline.qdrant_messages import qdrant"
 _WHOLE = "import qdrant_client; from qdrant_client import QdrantClient, models"
 _REST_MODELS = "'qdrant_client.http' in sys.modules"
 _SAME = """
@@ -24,6 +24,11 @@ def _run(program: str) -> str:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("module", ["command", "storage.optimizing"])
+def test_a_process_of_the_local_qdrant_does_not_load_the_client(module: str) -> None:
+    assert _run(f"import creditline.local.qdrant.{module}, sys; print({_REST_MODELS})") == "False\n"
 
 
 def test_the_messages_do_not_load_the_client() -> None:
