@@ -42,7 +42,12 @@ def ledger(ledger_url: str, clock: MovableClock) -> Iterator[Ledger]:
 
 
 def record(
-    ledger: Ledger, prompt: str = "a red ladybug", *, release: str = "r1", with_audit: bool = False
+    ledger: Ledger,
+    prompt: str = "a red ladybug",
+    *,
+    release: str = "r1",
+    with_audit: bool = False,
+    awaits_delivery: bool = False,
 ) -> str:
     """Record one attribution with plausible content."""
     return ledger.record_attribution(
@@ -54,6 +59,7 @@ def record(
         k=10,
         answer={"works": [{"id": "w1", "share": 0.5}], "remainder": 0.5},
         with_audit=with_audit,
+        awaits_delivery=awaits_delivery,
     )
 
 

@@ -2,13 +2,20 @@
 
 An answer is recorded before it is sent, so that none is sent that is not recorded. It counts as delivered
 once it was handed to the caller's open connection; the gateway cannot see further than that.
+
+Deliveries are confirmed in the ledger every second, many at once. What another gateway recorded and did not
+confirm, because it was killed, is marked by those that run.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
+from collections.abc import Iterable
 from contextvars import ContextVar
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -17,13 +24,17 @@ from creditline.ledger import Ledger
 from creditline.retries import RetryPolicy
 
 _RETRIES = RetryPolicy(initial_delay_seconds=0.5, max_delay_seconds=30.0)
+_CONFIRM_SECONDS = 1.0
+# Longer than the longest request and the sending of its answers.
+_UNCONFIRMED_SECONDS = 900.0
+_SWEEP_SECONDS = 60.0
 # A stop must not wait for a ledger that is stuck.
 _FINISH_SECONDS = 4.0
 _log = logging.getLogger(__name__)
 
 
 class DeliveryMarks:
-    """Writes marks of answers that were not delivered, in the background.
+    """Confirms answers that were delivered, and marks those that were not, in the background.
 
     A mark that cannot be written is tried again until the gateway stops; the log names it then.
 
@@ -36,6 +47,8 @@ class DeliveryMarks:
         self._ledger = ledger
         self._lost: set[str] = set()
         self._repeated: set[str] = set()
+        self._delivered: set[str] = set()
+        self._next_sweep = 0.0
         self._changed = asyncio.Event()
         self._undelivered = Counter(
             "creditline_gateway_undelivered",
@@ -55,6 +68,10 @@ class DeliveryMarks:
         self._lost.add(attribution_id)
         self._changed.set()
 
+    def delivered(self, attribution_ids: Iterable[str]) -> None:
+        """Answers that are recorded were delivered."""
+        self._delivered.update(attribution_ids)
+
     def repeated(self, attribution_id: str) -> None:
         """An answer that was recorded before was delivered to a repeated request."""
         self._repeated.add(attribution_id)
@@ -64,10 +81,13 @@ class DeliveryMarks:
         """Write marks until the task is cancelled."""
         failures = 0
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CONFIRM_SECONDS):
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await self.write()
+                await self._sweep()
                 failures = 0
             except CreditlineError as error:
                 if not failures:
@@ -78,13 +98,25 @@ class DeliveryMarks:
 
     async def write(self) -> None:
         """Write all marks that wait. Raises Unavailable."""
-        lost, repeated = set(self._lost), set(self._repeated)
+        lost, repeated, delivered = set(self._lost), set(self._repeated), set(self._delivered)
         if lost:
             await self._ledger.threads.write(self._ledger.mark_undelivered, lost)
             self._lost -= lost
         for attribution_id in repeated:
             await self._ledger.threads.write(self._ledger.mark_delivered, attribution_id)
             self._repeated.discard(attribution_id)
+        if delivered:
+            await self._ledger.threads.write(self._ledger.confirm_delivered, delivered)
+            self._delivered -= delivered
+
+    async def _sweep(self) -> None:
+        """Mark what gateways left that were killed, once a minute. Raises Unavailable."""
+        if time.monotonic() < self._next_sweep:
+            return
+        mark = partial(self._ledger.mark_unconfirmed, older_than_seconds=_UNCONFIRMED_SECONDS)
+        if found := await self._ledger.threads.write(mark):
+            _log.warning("%d answers of a gateway that was killed are marked as undelivered", found)
+        self._next_sweep = time.monotonic() + _SWEEP_SECONDS
 
     async def finish(self) -> None:
         """Write what waits before a stop, once all answers that are being recorded are."""
@@ -132,10 +164,11 @@ class Delivery:
 
     def succeeded(self) -> None:
         """All answers so far were handed to the caller's connection."""
-        self._recorded.clear()
-        for attribution_id in self._repeated:
-            if self._marks is not None:
+        if self._marks is not None:
+            self._marks.delivered(self._recorded)
+            for attribution_id in self._repeated:
                 self._marks.repeated(attribution_id)
+        self._recorded.clear()
         self._repeated.clear()
 
     def end(self) -> None:

@@ -40,7 +40,15 @@ from creditline.ledger.additions import (
 )
 from creditline.ledger.api.lists import ListedAttribution, attributions_before, audits_before
 from creditline.ledger.api.replies import KeptReply, ReplyOnce, RequestKey, keep_reply, kept_reply
-from creditline.ledger.api.undelivered import is_lost, is_served, mark_delivered, mark_undelivered
+from creditline.ledger.api.undelivered import (
+    confirm_delivered,
+    insert_unconfirmed,
+    is_lost,
+    is_served,
+    mark_delivered,
+    mark_undelivered,
+    unconfirmed_before,
+)
 from creditline.ledger.chain import GENESIS, attribution_hash
 from creditline.ledger.database.store import Store, StoreLimits
 from creditline.ledger.database.threads import LedgerThreads
@@ -180,6 +188,7 @@ class Ledger:
         once: ReplyOnce | None = None,
         own_id: str = "",
         check: Callable[[], None] = lambda: None,
+        awaits_delivery: bool = False,
     ) -> str:
         """Append a served answer to the chain.
 
@@ -198,6 +207,8 @@ class Ledger:
             own_id: Id of the attribution, 32 hexadecimal digits; empty: a random one.
             check: Called inside the transaction when it may write, and before it is committed; raises where
                 nobody waits for the answer any more, and then nothing is recorded.
+            awaits_delivery: Whether it will be confirmed that it was sent (`confirm_delivered`), or marked
+                (`mark_undelivered`); what is neither is found by `mark_unconfirmed`.
 
         Returns:
             Id of the attribution; that of the first where a request that may be repeated was answered before.
@@ -224,7 +235,10 @@ class Ledger:
                 return kept.attribution_id
             previous = _last_hash(connection)
             chained = {**row, "previous_hash": previous, "hash": attribution_hash(previous, row)}
-            connection.execute(_INSERT_ATTRIBUTION, chained)
+            if awaits_delivery:
+                insert_unconfirmed(connection, chained)
+            else:
+                connection.execute(_INSERT_ATTRIBUTION, chained)
             if with_audit:
                 self._queue_audit(connection, str(row["id"]), release, publish=True)
             if once is not None:
@@ -241,6 +255,26 @@ class Ledger:
         """
         with self._store.transaction(writes=True) as connection:
             return mark_undelivered(connection, attribution_ids, self._clock())
+
+    def confirm_delivered(self, attribution_ids: Collection[str]) -> None:
+        """Note that answers were sent that were recorded with `awaits_delivery`."""
+        with self._store.transaction(writes=True) as connection:
+            confirm_delivered(connection, attribution_ids, self._clock())
+
+    def mark_unconfirmed(self, *, older_than_seconds: float, limit: int = 1_000) -> int:
+        """Mark answers whose gateway neither confirmed nor marked them: it was killed.
+
+        Args:
+            older_than_seconds: Time since they were recorded, longer than any request may take.
+            limit: Largest number of answers.
+
+        Returns:
+            Number of answers that were marked.
+        """
+        before = self._clock() - timedelta(seconds=older_than_seconds)
+        with self._store.transaction() as connection:
+            found = unconfirmed_before(connection, before, limit=limit)
+        return self.mark_undelivered(found) if found else 0
 
     def mark_delivered(self, attribution_id: str) -> None:
         """Note that a repeated request got an answer that was marked as undelivered before."""

@@ -78,7 +78,7 @@ attributions = Table(
     Index("attributions_by_owner", "owner", "sequence"),
 )
 
-# The only table whose rows are removed, after a day; `creditline.ledger.api.replies` explains the columns.
+# Rows are removed after a day; `creditline.ledger.api.replies` explains the columns.
 request_ids = Table(
     "request_ids",
     metadata,
@@ -204,4 +204,13 @@ undelivered = Table(
     Column("attribution_id", String(_ID_LENGTH), ForeignKey("attributions.id"), primary_key=True),
     Column("marked", UtcDateTime, nullable=False),
     Column("delivered_later", UtcDateTime),
+)
+
+# Recorded answers until their gateway confirms that they were sent; rows are removed then.
+# `creditline.ledger.api.undelivered` explains it.
+unconfirmed = Table(
+    "unconfirmed",
+    metadata,
+    Column("attribution_id", String(_ID_LENGTH), ForeignKey("attributions.id"), primary_key=True),
+    Column("created", UtcDateTime, nullable=False),
 )

@@ -85,3 +85,51 @@ def test_nothing_is_recorded_for_a_caller_who_leaves_during_the_transaction(tmp_
                 )
         assert ledger.verify_chain().attributions == 0
         assert ledger.unpublished(10) == ()
+
+
+def _lost(ledger: Ledger) -> set[str]:
+    return {each.id for each in ledger.attributions_before(None, limit=100) if each.undelivered}
+
+
+def test_what_nobody_confirmed_in_time_is_marked(ledger: Ledger, clock: MovableClock) -> None:
+    unasked, sent, left, kept = (
+        record(ledger, awaits_delivery=awaits) for awaits in (False, True, True, True)
+    )
+    ledger.confirm_delivered([sent])
+    ledger.mark_undelivered([left])
+    assert ledger.mark_unconfirmed(older_than_seconds=900) == 0
+    clock.pass_seconds(899)
+    assert ledger.mark_unconfirmed(older_than_seconds=900) == 0
+    recent = record(ledger, awaits_delivery=True)
+    clock.pass_seconds(2)
+    assert ledger.mark_unconfirmed(older_than_seconds=900) == 1
+    assert _lost(ledger) == {left, kept}
+    assert not ledger.attribution(unasked).undelivered
+    assert not ledger.attribution(recent).undelivered
+    assert ledger.mark_unconfirmed(older_than_seconds=900) == 0
+    assert ledger.verify_chain().intact
+
+
+def test_a_confirmation_that_comes_too_late_lifts_the_mark(ledger: Ledger, clock: MovableClock) -> None:
+    late, other = record(ledger, awaits_delivery=True), record(ledger, awaits_delivery=True)
+    clock.pass_seconds(1000)
+    assert ledger.mark_unconfirmed(older_than_seconds=900) == 2
+    ledger.confirm_delivered([late])
+    assert _lost(ledger) == {other}
+
+
+def test_a_repeat_that_gets_an_unconfirmed_answer_confirms_it(ledger: Ledger, clock: MovableClock) -> None:
+    repeated = record(ledger, awaits_delivery=True)
+    ledger.mark_delivered(repeated)
+    clock.pass_seconds(1000)
+    assert ledger.mark_unconfirmed(older_than_seconds=900) == 0
+    assert _lost(ledger) == set()
+
+
+def test_more_than_a_page_of_unconfirmed_answers_is_marked_page_by_page(
+    ledger: Ledger, clock: MovableClock
+) -> None:
+    for _ in range(5):
+        record(ledger, awaits_delivery=True)
+    clock.pass_seconds(1000)
+    assert [ledger.mark_unconfirmed(older_than_seconds=900, limit=3) for _ in range(3)] == [3, 2, 0]

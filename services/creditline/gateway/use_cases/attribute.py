@@ -384,6 +384,7 @@ class Attribute:
             once=ReplyOnce(key, reply) if key else None,
             own_id=own_id,
             check=check,
+            awaits_delivery=True,
         )
         return replace(answer, attribution_id=attribution_id)
 
