@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 # An address may send so many wrong keys at once, and one more in each interval after that.
@@ -59,6 +60,8 @@ class FailedLogins:
         return min(float(BURST), bucket.left + regained)
 
 
+# A connection's calls come from one address, and parsing it takes as long as finding its key.
+@lru_cache(maxsize=4_096)
 def network_of(address: str) -> str:
     """The network that an address counts for: itself in IPv4, its /64 in IPv6, which one caller may own.
 
