@@ -113,5 +113,7 @@ def _expected_of(release: ServedRelease) -> Expected:
     """Works of the release, evenly spread, with their vectors."""
     sample = release.sample
     last = len(sample.work_ids) - 1
-    rows = np.unique(np.linspace(0, last, num=_COMPARED_WORKS).astype(int)) if last >= 0 else np.empty(0, int)
+    spread = np.linspace(0, last, num=_COMPARED_WORKS).astype(int).tolist() if last >= 0 else []
+    # In order, each once; `np.unique` would load numpy's masked arrays.
+    rows = np.array(list(dict.fromkeys(spread)), dtype=int)
     return Expected(release.summary.works, [sample.work_ids[row] for row in rows], sample.vectors[rows])
