@@ -223,14 +223,17 @@ class Encoder(nn.Module):
             (B, width) float32, L2-normalised rows.
         """
         was_training, device = self.training, device_of(self)
-        self.eval()
-        batches = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)).split(
-            _FEATURES_PER_FORWARD
-        )
-        encoded = torch.cat([self(batch.to(device), side) for batch in batches])
-        vectors: NDArray[np.float32] = encoded.cpu().numpy()
-        self.train(was_training)
-        return vectors
+        if was_training:
+            # Setting the mode of each module costs as much as a small product, so never without need.
+            self.eval()
+        rows = np.ascontiguousarray(features, dtype=np.float32)
+        encoded = [
+            self(torch.from_numpy(rows[start : start + _FEATURES_PER_FORWARD]).to(device), side).cpu().numpy()
+            for start in range(0, max(len(rows), 1), _FEATURES_PER_FORWARD)
+        ]
+        if was_training:
+            self.train()
+        return encoded[0] if len(encoded) == 1 else np.concatenate(encoded)
 
     def rounded(self) -> Encoder:
         """This encoder with weights rounded to float16, as saved ones have, and computed in float32."""
