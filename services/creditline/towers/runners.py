@@ -37,8 +37,6 @@ class Runners:
         image: Runs the image tower.
         text: Runs the text tower.
         pictures: Greatest number of pictures in a pass.
-
-    Args:
         threads: Number of forward passes that run at the same time. Torch divides a pass among threads of
             its own, so eager runners need one.
     """
@@ -49,10 +47,11 @@ class Runners:
         self.image = image
         self.text = text
         self.pictures = pictures
+        self.threads = threads
         self._pool = ThreadPoolExecutor(threads, "towers") if threads > 1 else None
 
     def run(self, passes: Iterable[Callable[[], Tensor]]) -> list[Tensor]:
-        """Results of forward passes, in order."""
+        """Results of forward passes, in order; the first ones run while later ones are still being made."""
         if self._pool is None:
             return [run() for run in passes]
         return list(self._pool.map(_call, passes))

@@ -54,6 +54,7 @@ from creditline.towers.preprocessing import Preprocessing
 from creditline.towers.runners import EagerRunner, Runners
 from creditline.towers.spec import EMBEDDED, TowerSpec
 from creditline.towers.timm_tower import TimmTower
+from creditline.towers.tokens import token_ids
 
 ForwardPass = Callable[[], Tensor]
 _LOCAL_DIRECTORY = "local-dir:"
@@ -168,7 +169,7 @@ class Towers:
 
     def tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Token ids: (B, L) int64; padding of all rows is dropped if the tower masks it."""
-        tokens: NDArray[np.int64] = self._tokenizer(list(texts)).numpy()
+        tokens = token_ids(self._tokenizer, texts, whole_context=not self.masks_padding)
         return tokens[:, : int(self._lengths(tokens).max())]
 
     def _lengths(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -193,7 +194,8 @@ class Towers:
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """Unnormalised features of texts: (B, parts.text) float32, on the towers' device."""
         batches = list(self._text_batches(texts))
-        return _in_order(batches, self._runners.run(self._text_passes(batches)))
+        passes = (partial(self._runners.text, batch.tokens) for batch in batches)
+        return _in_order(batches, self._runners.run(passes))
 
     def _image_passes(self, pictures: Sequence[Image.Image | ImageInput]) -> Iterator[ForwardPass]:
         for start in range(0, len(pictures), self._runners.pictures):
@@ -213,9 +215,6 @@ class Towers:
             for rows in batches_of_like_length(lengths.tolist(), _TEXTS_PER_FORWARD):
                 needed = np.ascontiguousarray(tokens[rows, : int(lengths[rows].max())])
                 yield TextBatch([start + row for row in rows], needed)
-
-    def _text_passes(self, batches: Sequence[TextBatch]) -> Iterator[ForwardPass]:
-        return (partial(self._runners.text, batch.tokens) for batch in batches)
 
     def features(
         self, pictures: Sequence[Image.Image | ImageInput], texts: Sequence[str]
@@ -260,11 +259,24 @@ class Towers:
     def _both_features(
         self, pictures: Sequence[Image.Image | ImageInput], texts: Sequence[str]
     ) -> tuple[Tensor, Tensor]:
-        """Features by both towers, whose passes share the runners' threads."""
-        batches = list(self._text_batches(texts))
-        results = self._runners.run(chain(self._image_passes(pictures), self._text_passes(batches)))
-        of_images = len(results) - len(batches)
-        return torch.cat(results[:of_images]), _in_order(batches, results[of_images:])
+        """Features by both towers, whose passes share the runners' threads.
+
+        Texts are tokenised while the first passes over pictures run. Their own passes come next: they take
+        longer than those over the other pictures, which then fill all threads to the end.
+        """
+        image_passes = list(self._image_passes(pictures))
+        first = min(self._runners.threads, len(image_passes))
+        batches: list[TextBatch] = []
+
+        def text_passes() -> Iterator[ForwardPass]:
+            for batch in self._text_batches(texts):
+                batches.append(batch)
+                yield partial(self._runners.text, batch.tokens)
+
+        results = self._runners.run(chain(image_passes[:first], text_passes(), image_passes[first:]))
+        after = first + len(batches)
+        of_images, of_texts = results[:first] + results[after:], results[first:after]
+        return torch.cat(of_images), _in_order(batches, of_texts)
 
 
 def _in_order(batches: Sequence[TextBatch], features: Sequence[Tensor]) -> Tensor:
