@@ -27,8 +27,9 @@ from creditline.towers.runners import EagerRunner, Runner, Runners
 from creditline.towers.towers import Towers
 
 _CHECKS: dict[str, Callable[[Towers, Runner], Features]] = {IMAGE: image_features, TEXT: text_features}
-# Passes over more pictures are slower, because their activations leave the processor's caches.
-_PICTURES_PER_PASS = 4
+# Passes over more pictures take longer for each, because their activations leave the processor's caches, and
+# divide less evenly among threads.
+_PICTURES_PER_PASS = 1
 _LOGGER = logging.getLogger(__name__)
 
 
