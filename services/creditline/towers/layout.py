@@ -24,6 +24,7 @@ def layout_features(pictures: Sequence[Image.Image]) -> Tensor:
     Returns:
         (B, 768) float32 in 0 … 1; all zeros for a white picture.
     """
-    areas = [picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX) for picture in pictures]
+    coloured = (picture if picture.mode == "RGB" else picture.convert("RGB") for picture in pictures)
+    areas = [picture.resize((SIDE, SIDE), Image.Resampling.BOX) for picture in coloured]
     colours = torch.from_numpy(np.stack([np.asarray(area, dtype=np.float32) for area in areas]))
     return 1.0 - colours.flatten(1) / 255.0

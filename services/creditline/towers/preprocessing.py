@@ -54,7 +54,7 @@ class Preprocessing:
         return np.stack([np.asarray(self._resized(picture), dtype=np.uint8) for picture in pictures])
 
     def _resized(self, picture: Image.Image) -> Image.Image:
-        resized = picture.convert("RGB")
+        resized = picture if picture.mode == "RGB" else picture.convert("RGB")
         for step in self.resizing:
             resized = step(resized)
         return resized
