@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Generator as Yields
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
     from creditline.generator.pipeline import Generator
     from creditline.towers.towers import Towers
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Yields[None, object, object]:
+    """Collect the tests without garbage collection, which looked at a million living objects again and again.
+
+    They live as long as the process: later garbage collections look only at what the tests make.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
