@@ -27,7 +27,7 @@ def _reported(path: Path, kilobytes: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kilobytes", "enough"), [(8 << 20, True), ((8 << 20) - 1, False)], ids=["enough", "too little"]
+    ("kilobytes", "enough"), [(12 << 20, True), ((12 << 20) - 1, False)], ids=["enough", "too little"]
 )
 def test_a_machine_without_memory_to_spare_uses_its_disk(
     tmp_path: Path, kilobytes: int, enough: bool
