@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -91,7 +91,7 @@ class Breaker:
         self._trying = self._trying or is_trial
         began = self._loop.time()
         try:
-            async with asyncio.timeout(self._plan.trial_seconds if is_trial else None):
+            async with asyncio.timeout(self._plan.trial_seconds) if is_trial else nullcontext():
                 yield
         except Unavailable as error:
             self._failed(is_trial, error.message)

@@ -42,6 +42,8 @@ _WRITER_LOCK = 0x63726564
 _PASSWORD_FILE = "password_file"
 _WRITES = "creditline_writes"
 _PATIENT = "creditline_patient"
+# In a connection's own data: its timeout while another transaction holds the lock.
+_BUSY_SECONDS = "creditline_busy_seconds"
 _LOCKED_RETRY_SECONDS = 2.0
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -279,7 +281,10 @@ def _begin_sqlite(limits: StoreLimits, connection: Connection) -> None:
     # A writer takes the lock at the start: a read transaction that is upgraded later could only fail.
     options = connection.get_execution_options()
     seconds = _UPGRADE_SECONDS if options.get(_PATIENT) else limits.lock_seconds
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(seconds * 1e3)}")
+    # The setting stays with the connection.
+    if connection.info.get(_BUSY_SECONDS) != seconds:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(seconds * 1e3)}")
+        connection.info[_BUSY_SECONDS] = seconds
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
 
 
