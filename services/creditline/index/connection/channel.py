@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,8 @@ _READS = {
 _RETRIES = RetryPolicy(initial_delay_seconds=0.05, max_delay_seconds=0.2, max_attempts=3)
 _API_KEY = "api-key"
 _UNLIMITED = -1
+# A connection is closed within milliseconds where all its calls were started whole.
+_CLOSE_SECONDS = 5.0
 
 
 class QdrantConnection:
@@ -47,8 +50,14 @@ class QdrantConnection:
         """Stub of the service for collections."""
 
     def close(self) -> None:
-        """Close the connection; calls in flight are cancelled."""
-        self._channel.close()
+        """Close the connection; calls in flight are cancelled.
+
+        Waits for a few seconds at most: gRPC waits for the end of every call, and would wait for ever for one
+        whose start Ctrl-C interrupted when the call was registered and nothing listened for its end yet.
+        """
+        closing = threading.Thread(target=self._channel.close, name="qdrant-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
 
 
 class AsyncQdrantConnection:
