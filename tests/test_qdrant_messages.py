@@ -41,6 +41,49 @@ def test_the_whole_client_works_beside_them_and_shares_them(imports: tuple[str, 
     assert _run(lines) == "True\n"
 
 
+@pytest.mark.parametrize("module", ["qdrant_client", "async_qdrant_client", "http.models", "uploader.uploader"])
+def test_any_module_of_the_client_can_be_imported_first(module: str) -> None:
+    program = f"""
+{_OURS}
+import qdrant_client.{module}
+{_WHOLE}
+print(vars(qdrant_client)["grpc"] is qdrant, qdrant_client.qdrant_client.QdrantClient is QdrantClient)
+"""
+    assert _run(program) == "True True\n"
+
+
+def test_the_messages_can_be_imported_by_their_own_name() -> None:
+    program = f"""
+{_OURS}
+import qdrant_client.grpc.points_pb2
+print(qdrant_client.grpc is qdrant, qdrant_client.grpc.points_pb2.PointStruct is qdrant.PointStruct)
+"""
+    assert _run(program) == "True True\n"
+
+
+def test_tools_find_the_source_of_the_client_without_loading_it() -> None:
+    program = f"""
+{_OURS}
+import importlib.util, pkgutil, sys
+found = importlib.util.find_spec("qdrant_client")
+print("AsyncQdrantClient" in found.loader.get_source("qdrant_client"), {_REST_MODELS})
+print(b"AsyncQdrantClient" in pkgutil.get_data("qdrant_client", "__init__.py"))
+"""
+    assert _run(program) == "True False\nTrue\n"
+
+
+def test_without_the_client_the_import_names_what_is_missing() -> None:
+    program = f"""
+import sys
+sys.path[:] = [each for each in sys.path if not each.endswith("site-packages")]
+try:
+    {_OURS}
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    assert _run(program) == "qdrant_client\n"
+
+
 def test_what_the_client_does_not_define_is_an_attribute_error() -> None:
     program = f"""
 {_OURS}
@@ -49,9 +92,9 @@ try:
     qdrant_client.no_such_thing
 except AttributeError as error:
     print(error)
-print(hasattr(qdrant_client, "__wrapped__"), hasattr(qdrant_client, "AsyncQdrantClient"))
+print(hasattr(qdrant_client, "AsyncQdrantClient"))
 """
-    assert _run(program) == "module 'qdrant_client' has no attribute 'no_such_thing'\nFalse True\n"
+    assert _run(program) == "module 'qdrant_client' has no attribute 'no_such_thing'\nTrue\n"
 
 
 def test_threads_that_need_the_client_at_once_get_it_whole() -> None:
@@ -59,11 +102,11 @@ def test_threads_that_need_the_client_at_once_get_it_whole() -> None:
 {_OURS}
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-import qdrant_client
+from importlib import import_module
 together = Barrier(8)
 def read(name):
     together.wait()
-    return getattr(qdrant_client, name).__name__
+    return getattr(import_module("qdrant_client"), name).__name__
 names = ["QdrantClient", "AsyncQdrantClient"] * 4
 with ThreadPoolExecutor(8) as threads:
     print(list(threads.map(read, names)) == names)
