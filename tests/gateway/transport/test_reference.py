@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -68,6 +69,22 @@ def test_the_page_of_the_reference_loads_nothing(lonely_gateway: RunningGateway)
     found.feed(page.text)
     assert found.loaded == []
     assert found.headings > len(contract()["paths"])
+
+
+def test_other_requests_are_answered_while_the_page_is_made() -> None:
+    app, answered = rest_app(cast(UseCases, None), GatewayMetrics()), []
+
+    async def ask(http: httpx.AsyncClient, path: str) -> None:
+        assert (await http.get(path)).status_code == 200
+        answered.append(path)
+
+    async def ask_both() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
+            await ask(http, "/healthz")
+            await asyncio.gather(ask(http, "/docs"), ask(http, "/healthz"))
+
+    asyncio.run(ask_both())
+    assert answered == ["/healthz", "/healthz", "/docs"]
 
 
 if __name__ == "__main__":
