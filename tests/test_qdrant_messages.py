@@ -41,7 +41,9 @@ def test_the_whole_client_works_beside_them_and_shares_them(imports: tuple[str, 
     assert _run(lines) == "True\n"
 
 
-@pytest.mark.parametrize("module", ["qdrant_client", "async_qdrant_client", "http.models", "uploader.uploader"])
+@pytest.mark.parametrize(
+    "module", ["qdrant_client", "async_qdrant_client", "http.models", "uploader.uploader"]
+)
 def test_any_module_of_the_client_can_be_imported_first(module: str) -> None:
     program = f"""
 {_OURS}

@@ -59,10 +59,27 @@ def test_a_wrong_value_is_one_sentence_that_names_the_variable(
     assert refused.value.field == name.removeprefix(prefix).lower()
 
 
-def test_the_password_of_a_refused_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CREDITLINE_BROKER_URL", "amqp://user:5f0c@broker:5672")
+@pytest.mark.parametrize("password", ["5f0c", "5f/0c", "5f@0c"])
+def test_the_password_of_a_refused_address_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("CREDITLINE_BROKER_URL", f"amqp://user:{password}@broker:5672")
     with pytest.raises(InvalidInput, match=r"^CREDITLINE_BROKER_URL is 'amqp://\*\*\*@broker:5672': "):
         read_settings(TeacherSettings)
+
+
+@pytest.mark.parametrize(
+    "rest", [":5f#0c@broker:6379/0", ":5f[0c@broker:6379/0", ":5f/0c@broker:6379/0", "broker:x/0"]
+)
+def test_a_broker_whose_address_cannot_be_read_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, rest: str
+) -> None:
+    monkeypatch.setenv("CREDITLINE_BROKER_URL", f"redis://{rest}")
+    with pytest.raises(
+        InvalidInput, match=r"^CREDITLINE_BROKER_URL .* host and port cannot be read"
+    ) as refused:
+        read_settings(TeacherSettings)
+    assert "5f" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

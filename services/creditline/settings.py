@@ -16,7 +16,8 @@ from creditline.errors import InvalidInput
 # A port to listen on or to connect to; 0 selects a free port.
 Port = Annotated[int, Field(ge=0, le=65535)]
 _Settings = TypeVar("_Settings", bound=BaseSettings)
-_CREDENTIALS = re.compile(r"://[^/@]*@")
+# Up to the last @: a password may hold one, or a slash.
+_CREDENTIALS = re.compile(r"://.*@")
 
 
 class ServiceSettings(BaseSettings):

@@ -6,7 +6,9 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy.engine import make_url
 
 from creditline.credentials.expiry import expose_expiry
 from creditline.credentials.tls_files import TlsFiles
@@ -68,3 +70,12 @@ def test_files_in_the_urls_of_ledger_and_redis_are_found(tmp_path: Path) -> None
     assert redis.tls_to_broker == TlsFiles(ca=ca)
     assert LedgerSettings(ledger_url="sqlite:///ledger.db").tls_to_ledger is None
     assert BrokerSettings(broker_url="redis://h/0").tls_to_broker is None
+
+
+@pytest.mark.parametrize("password", ["p[w", "p#w", "p?w", "p/w"])
+def test_a_password_that_sqlalchemy_takes_hides_no_file(tmp_path: Path, password: str) -> None:
+    url = f"postgresql+psycopg://u:{password}@h/n"
+    assert make_url(url).password == password
+    assert LedgerSettings(ledger_url=url).tls_to_ledger is None
+    ledger = LedgerSettings(ledger_url=f"{url}?sslmode=verify-full&sslrootcert={tmp_path}/ca.crt")
+    assert ledger.tls_to_ledger == TlsFiles(ca=tmp_path / "ca.crt")

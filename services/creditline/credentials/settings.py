@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
@@ -86,7 +86,8 @@ def files_of_url(url: str, *, cert: str, key: str, ca: str) -> TlsFiles | None:
         key: Name of the parameter for its private key.
         ca: Name of the parameter for the authorities.
     """
-    query = dict(parse_qsl(urlsplit(url).query))
+    # Not by `urlsplit`, which raises on passwords that SQLAlchemy takes, or ends the URL in them.
+    query = dict(parse_qsl(url.rpartition("?")[2])) if "?" in url else {}
     paths = {name: Path(value) for name, value in query.items() if value}
     files = TlsFiles(paths.get(cert), paths.get(key), paths.get(ca))
     return files if files.paths else None

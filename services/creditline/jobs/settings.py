@@ -13,7 +13,7 @@ from creditline.credentials.secret_files import read_secret, with_secret
 from creditline.credentials.settings import files_of_url
 from creditline.credentials.tls_files import TlsFiles
 from creditline.errors import InvalidInput
-from creditline.jobs.address import DEFAULT_BROKER_URL, BrokerUrl, with_known_scheme
+from creditline.jobs.address import DEFAULT_BROKER_URL, BrokerUrl, checked_broker_url
 from creditline.settings import ServiceSettings
 
 
@@ -48,6 +48,6 @@ def _url_in(file: Path) -> str:
     """The URL in a file; its errors do not show it."""
     url = read_secret(file)
     try:
-        return with_known_scheme(url)
+        return checked_broker_url(url)
     except ValueError as error:
         raise InvalidInput(f"the URL in {file} is not one of Redis: {error}", field="broker_url") from error
