@@ -10,12 +10,19 @@ A `TMPDIR` in the environment, or pytest's `--basetemp`, is kept.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")
 _MEMORY = Path("/proc/meminfo")
+# Of a container, whose `/proc/meminfo` is the whole machine's: cgroups of version 2, and of version 1.
+_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 # A whole run holds at most 3 GB at a time, and its processes some 8 GB.
 _DISK_BYTES = 4 << 30
 _MEMORY_BYTES = 12 << 30
@@ -23,15 +30,16 @@ _MEMORY_BYTES = 12 << 30
 
 def use_memory_disk() -> None:
     """Let this process and those that it starts make their temporary files in memory, if there is enough."""
-    if not os.environ.get("TMPDIR") and has_room(_SHARED_MEMORY, _MEMORY):
+    if not os.environ.get("TMPDIR") and has_room(_SHARED_MEMORY, _MEMORY, _LIMITS):
         os.environ["TMPDIR"] = tempfile.tempdir = str(_SHARED_MEMORY)
 
 
-def has_room(disk: Path, memory: Path) -> bool:
+def has_room(disk: Path, memory: Path, limits: Sequence[Path] = ()) -> bool:
     """Whether a disk in memory can hold a run's temporary files.
 
     disk: where the disk is mounted.
     memory: the kernel's report of its memory, in the form of `/proc/meminfo`.
+    limits: files with a limit of this process's memory in bytes, in which files in memory count too.
     """
     if not (disk.is_dir() and os.access(disk, os.W_OK | os.X_OK) and memory.is_file()):
         return False
@@ -40,10 +48,16 @@ def has_room(disk: Path, memory: Path) -> bool:
     return (
         not state.f_flag & os.ST_NOEXEC
         and state.f_bavail * state.f_frsize >= _DISK_BYTES
-        and _available_bytes(memory) >= _MEMORY_BYTES
+        and min((_available_bytes(memory), *map(_limit_bytes, limits))) >= _MEMORY_BYTES
     )
 
 
 def _available_bytes(memory: Path) -> int:
     fields = dict(line.split(":", 1) for line in memory.read_text().splitlines() if ":" in line)
     return int(fields.get("MemAvailable", "0 kB").split()[0]) << 10
+
+
+def _limit_bytes(file: Path) -> float:
+    """The limit in a file of a cgroup; infinite where there is no such file, or it says `max`."""
+    text = file.read_text().strip() if file.is_file() else ""
+    return int(text) if text.isdigit() else math.inf

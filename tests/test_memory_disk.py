@@ -43,6 +43,18 @@ def test_a_disk_that_is_absent_or_small_is_not_used(tmp_path: Path) -> None:
     assert not has_room(Path("/proc/self"), plenty)
 
 
+@pytest.mark.parametrize(
+    ("limit", "enough"), [("max", True), (f"{12 << 30}", True), (f"{(12 << 30) - 1}", False)]
+)
+def test_a_container_with_less_memory_than_its_machine_uses_its_disk(
+    tmp_path: Path, limit: str, enough: bool
+) -> None:
+    plenty, limited = _reported(tmp_path / "meminfo", 99 << 20), tmp_path / "memory.max"
+    limited.write_text(f"{limit}\n")
+    found = has_room(tmp_path, plenty, (tmp_path / "no such version", limited))
+    assert found is (enough and has_room(tmp_path, plenty))
+
+
 def test_a_report_without_the_free_memory_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       99999999 kB\n")
     assert not has_room(tmp_path, tmp_path / "meminfo")
