@@ -46,6 +46,20 @@ def test_each_file_has_its_end_and_a_new_one_when_it_is_replaced(tmp_path: Path)
     assert _days(registry, "gateway", "authorities") == 60.0
 
 
+def test_of_a_connection_that_keeps_its_files_the_end_of_those_in_use_stays(tmp_path: Path) -> None:
+    authority = CertificateAuthority(tmp_path, life=timedelta(days=30))
+    registry = CollectorRegistry()
+    late = TlsFiles(ca=tmp_path / "not yet there.crt")
+    files = TlsFiles(ca=authority.certificate)
+    expose_expiry(registry, {"qdrant": files, "ledger": files, "redis": late}, kept=("qdrant", "redis"))
+    CertificateAuthority(tmp_path, life=timedelta(days=60))
+    assert _days(registry, "qdrant", "authorities") == 30.0
+    assert _days(registry, "ledger", "authorities") == 60.0
+    assert _days(registry, "redis", "authorities") is None
+    authority.certificate.rename(tmp_path / "not yet there.crt")
+    assert _days(registry, "redis", "authorities") == 60.0
+
+
 def test_of_a_chain_the_first_end_counts_and_of_authorities_the_last(tmp_path: Path) -> None:
     long, short = (
         CertificateAuthority(tmp_path / str(days), life=timedelta(days=days)).certificate.read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,12 @@ CERTIFICATE, AUTHORITIES = "certificate", "authorities"
 """Values of the label `file`."""
 
 
-def expose_expiry(registry: CollectorRegistry, connections: Mapping[str, TlsFiles | None]) -> None:
+def expose_expiry(
+    registry: CollectorRegistry,
+    connections: Mapping[str, TlsFiles | None],
+    *,
+    kept: Collection[str] = (),
+) -> None:
     """Add `creditline_certificate_expiry_timestamp_seconds`, which has a series for each file.
 
     Files are read at a scrape when they have changed; of one that cannot be read, the last time stays. Of a
@@ -26,10 +31,14 @@ def expose_expiry(registry: CollectorRegistry, connections: Mapping[str, TlsFile
     Args:
         registry: Registry of the service's metrics.
         connections: Files by the name of the connection, one of a fixed set; None: it has no TLS.
+        kept: Connections that use what their files hold now until the process ends: new files change nothing.
     """
-    named = {name: files for name, files in connections.items() if files is not None}
-    ends = {(name, CERTIFICATE): _End(files.cert) for name, files in named.items() if files.cert}
-    ends |= {(name, AUTHORITIES): _End(files.ca, last=True) for name, files in named.items() if files.ca}
+    ends = {}
+    for name, files in connections.items():
+        if files is not None and files.cert:
+            ends[name, CERTIFICATE] = _End(files.cert, kept=name in kept)
+        if files is not None and files.ca:
+            ends[name, AUTHORITIES] = _End(files.ca, last=True, kept=name in kept)
     registry.register(_Expiry(ends))
 
 
@@ -54,14 +63,21 @@ class _Expiry(Collector):
 class _End:
     """The end of the certificates in one file."""
 
-    def __init__(self, path: Path, *, last: bool = False) -> None:
+    def __init__(self, path: Path, *, last: bool = False, kept: bool = False) -> None:
         self._path = path
         self._choose = max if last else min
         self._state: tuple[int, int, int] | None = None
         self._seconds = math.nan
+        self._is_kept = False
+        self._is_kept = kept and not math.isnan(self.seconds())
 
     def seconds(self) -> float:
         """Seconds since 1970; NaN as long as the file could not be read."""
+        if not self._is_kept:
+            self._read_if_changed()
+        return self._seconds
+
+    def _read_if_changed(self) -> None:
         try:
             status = self._path.stat()
             state = status.st_ino, status.st_size, status.st_mtime_ns
@@ -70,7 +86,6 @@ class _End:
                 self._state = state
         except (OSError, ValueError):
             pass  # The connection that uses the file reports it.
-        return self._seconds
 
 
 def _ends_in(path: Path) -> list[datetime]:

@@ -66,6 +66,8 @@ _INDEX_SECONDS = 10.0
 # Callers wait for the ledger, so it fails sooner here than for an operator's commands.
 _LEDGER_LIMITS = StoreLimits(lock_seconds=2.0, statement_seconds=4.0)
 _LIMITS = Limits()
+# Connections that are made once. PostgreSQL's client reads its files for every new connection.
+_CERTIFICATES_OF_THE_START = ("qdrant", "redis")
 _log = logging.getLogger(__name__)
 
 
@@ -106,7 +108,7 @@ class Gateway:
         settings, metrics = self._settings, GatewayMetrics()
         stored = open_release(settings.release_directory or reference_release_directory())
         expose_process(metrics.registry, _build(stored, settings))
-        expose_expiry(metrics.registry, _connections(settings))
+        expose_expiry(metrics.registry, _connections(settings), kept=_CERTIFICATES_OF_THE_START)
         ledger = resources.enter_context(Ledger.open(settings.ledger_url, limits=_LEDGER_LIMITS))
         access = self._open_access(resources, metrics, ledger)
         decoders = await resources.enter_async_context(
