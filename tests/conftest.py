@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.memory_disk import use_memory_disk
+from tests.memory_disk import running_in, use_memory_disk
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from creditline.corpus.works import Corpus
     from creditline.generator.pipeline import Generator
     from creditline.towers.towers import Towers
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Lock the run's directory of temporary files, which all its workers share, until the run ends."""
+    config = session.config
+    if not hasattr(config, "workerinput"):
+        running = running_in(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+        running.__enter__()
+        config.add_cleanup(lambda: running.__exit__(None, None, None))
 
 
 @pytest.hookimpl(wrapper=True)

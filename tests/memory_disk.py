@@ -6,14 +6,20 @@ tests kill programs, not machines, and what must be synchronized in which order 
 (`tests/test_files.py`, `tests/local/qdrant/test_durability.py`).
 
 A `TMPDIR` in the environment, or pytest's `--basetemp`, is kept.
+
+What a killed run leaves behind would take memory for three days, after which pytest removes it; so each run
+holds a lock on its directory, and the next one removes those whose lock is free.
 """
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -28,10 +34,40 @@ _DISK_BYTES = 4 << 30
 _MEMORY_BYTES = 12 << 30
 
 
+_LOCK = ".running"
+
+
 def use_memory_disk() -> None:
     """Let this process and those that it starts make their temporary files in memory, if there is enough."""
-    if not os.environ.get("TMPDIR") and has_room(_SHARED_MEMORY, _MEMORY, _LIMITS):
+    if os.environ.get("TMPDIR"):
+        return
+    remove_abandoned(_SHARED_MEMORY)
+    if has_room(_SHARED_MEMORY, _MEMORY, _LIMITS):
         os.environ["TMPDIR"] = tempfile.tempdir = str(_SHARED_MEMORY)
+
+
+@contextmanager
+def running_in(directory: Path) -> Iterator[None]:
+    """Hold the lock on a run's directory until the end of the block, or of a process that is killed in it."""
+    unlocked, lock = directory / f"{_LOCK}.new", directory / _LOCK
+    with unlocked.open("w") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        # Seen by others only now that it is held.
+        unlocked.rename(lock)
+        yield
+        lock.unlink(missing_ok=True)
+
+
+def remove_abandoned(disk: Path) -> None:
+    """Remove pytest's directories of runs that were killed.
+
+    disk: where pytest has its directories of all users, `pytest-of-USER/pytest-NUMBER`.
+    """
+    for lock in disk.glob(f"pytest-of-*/pytest-*/{_LOCK}"):
+        with suppress(OSError), lock.open() as opened:
+            # Other than the number of a process, a lock is known in all containers that share the disk.
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def has_room(disk: Path, memory: Path, limits: Sequence[Path] = ()) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.memory_disk import has_room
+from tests.memory_disk import has_room, remove_abandoned
 
 _SOURCE = """
 import tempfile
@@ -58,6 +59,54 @@ def test_a_container_with_less_memory_than_its_machine_uses_its_disk(
 def test_a_report_without_the_free_memory_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       99999999 kB\n")
     assert not has_room(tmp_path, tmp_path / "meminfo")
+
+
+def _process_in(directory: Path) -> subprocess.Popen[str]:
+    """A process that has locked its directory, as a run does, and waits."""
+    directory.mkdir(parents=True)
+    (directory / "large").write_text("content")
+    program = f"""
+import sys
+from pathlib import Path
+from tests.memory_disk import running_in
+
+with running_in(Path({str(directory)!r})):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+    started = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "locked\n"
+    return started
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_of_others(tmp_path: Path) -> None:
+    killed, running, ended = (tmp_path / "pytest-of-someone" / f"pytest-{number}" for number in range(3))
+    with _process_in(killed) as first, _process_in(running) as second, _process_in(ended) as third:
+        first.kill()
+        first.wait(timeout=60)
+        third.communicate(timeout=60)
+        remove_abandoned(tmp_path)
+        assert not killed.exists()
+        # What failed tests have left is to be looked at.
+        assert [(each / "large").exists() for each in (running, ended)] == [True, True]
+        second.communicate(timeout=60)
+    remove_abandoned(tmp_path)
+    assert (running / "large").exists()
+
+
+def test_this_run_has_locked_its_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    with (run / ".running").open() as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_given_directory_is_kept(tmp_path: Path) -> None:
