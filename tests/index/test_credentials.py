@@ -50,6 +50,19 @@ def test_both_clients_reach_qdrant_through_tls(encrypted_port: int, authority: C
         _search(encrypted_port, trusting)
 
 
+def test_a_new_connection_whose_files_are_missing_leaves_the_old_one(
+    encrypted_port: int, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "ca.crt"
+    trusted.write_bytes(authority.certificate.read_bytes())
+    trusting = QdrantCredentials(tls=TlsFiles(ca=trusted))
+    with WorkIndex.connect(grpc_port=encrypted_port, credentials=trusting) as index:
+        trusted.unlink()
+        with pytest.raises(NotReady, match="cannot be read"):
+            index.reconnect()
+        assert not index.exists("missing")
+
+
 def test_a_qdrant_of_another_authority_is_refused(encrypted_port: int, tmp_path: Path) -> None:
     stranger = CertificateAuthority(tmp_path / "stranger", name="another authority")
     wrong = QdrantCredentials(tls=TlsFiles(ca=stranger.certificate))

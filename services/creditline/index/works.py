@@ -96,9 +96,12 @@ class WorkIndex:
 
         For use after a call without a reply: on a connection that the network has dropped silently, the
         replies of all later calls would be lost too.
+
+        Raises:
+            CreditlineError: A file of the credentials cannot be used now; the old connection stays.
         """
-        self._qdrant.close()
-        self._qdrant = QdrantConnection(self._address, self._credentials)
+        replaced, self._qdrant = self._qdrant, QdrantConnection(self._address, self._credentials)
+        replaced.close()
 
     def exists(self, collection: str) -> bool:
         """Whether a collection or an alias of that name exists."""
