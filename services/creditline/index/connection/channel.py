@@ -25,6 +25,12 @@ _READS = {
 _RETRIES = RetryPolicy(initial_delay_seconds=0.05, max_delay_seconds=0.2, max_attempts=3)
 _API_KEY = "api-key"
 _UNLIMITED = -1
+_PING_MS = 10_000
+# An ingest may keep a small machine's Qdrant busy.
+_PING_TIMEOUT_MS = 10_000
+NOTICED_SECONDS = (2 * _PING_MS + _PING_TIMEOUT_MS) / 1e3
+"""Longest time until a connection that has gone silent is given up, while calls wait: something may have been
+received since the last time that it was looked at."""
 # A connection is closed within milliseconds where all its calls were started whole.
 _CLOSE_SECONDS = 5.0
 
@@ -41,7 +47,7 @@ class QdrantConnection:
     """
 
     def __init__(self, address: QdrantAddress, credentials: QdrantCredentials) -> None:
-        self._channel = open_channel(str(address), credentials.tls, _channel_options())
+        self._channel = open_channel(str(address), credentials.tls, channel_options())
         key = credentials.current_api_key()
         keyed = grpc.intercept_channel(self._channel, _WithKey(key)) if key else self._channel
         self.points = qdrant.PointsStub(keyed)
@@ -76,7 +82,7 @@ class AsyncQdrantConnection:
         self._channel = open_async_channel(
             str(address),
             credentials.tls,
-            _channel_options(),
+            channel_options(),
             # An interceptor costs a task per call.
             (_AsyncWithKey(key),) if key else (),
         )
@@ -133,12 +139,15 @@ class _AsyncWithKey(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(call._replace(metadata=metadata), request)
 
 
-def _channel_options() -> tuple[tuple[str, Any], ...]:
+def channel_options() -> tuple[tuple[str, Any], ...]:
     """Options for a synchronous or asyncio channel to Qdrant.
 
     A call can be put on a connection that is closed under it, for instance just after Qdrant has restarted
     or a proxy has dropped the connection. Reads are then sent again on a new connection, within their
     deadline; a write never is, because it may have been carried out.
+
+    A connection whose other end has vanished without a word is found by pings while calls wait. Without these
+    every call would be put on it and end at its deadline, for a quarter of an hour.
     """
     options = {
         "grpc.primary_user_agent": f"creditline/{__version__}",
@@ -147,6 +156,12 @@ def _channel_options() -> tuple[tuple[str, Any], ...]:
         "grpc.max_receive_message_length": _UNLIMITED,
         "grpc.service_config": json.dumps(_service_config()),
         "grpc.enable_retries": 1,
+        "grpc.keepalive_time_ms": _PING_MS,
+        "grpc.keepalive_timeout_ms": _PING_TIMEOUT_MS,
+        # By this option grpc 1.85.1 waits for the answer to a ping (a minute by default), not by the other.
+        "grpc.http2.ping_timeout_ms": _PING_TIMEOUT_MS,
+        # By default a call that waits for its answer is checked twice only.
+        "grpc.http2.max_pings_without_data": 0,
         # gRPC's default maximum of two minutes would delay the discovery that Qdrant is back.
         "grpc.initial_reconnect_backoff_ms": 100,
         # In spite of its name, this is the timeout of one connection attempt.

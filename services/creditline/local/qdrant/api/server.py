@@ -29,6 +29,13 @@ _LOGGER = logging.getLogger(__name__)
 # Threads for calls that may wait for the disk. Edge holds the GIL, so they do not compute in parallel.
 _THREADS = 16
 _LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    # Clients ping every 10 s while a call waits; core's default ends connections that ping within 5 minutes.
+    ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 9_000),
+)
 _STOP_GRACE_SECONDS = 5.0
 _SERVICES = ("", "qdrant.Collections", "qdrant.Points", "qdrant.Snapshots", "qdrant.Qdrant")
 
@@ -118,9 +125,7 @@ def _server(directory: CollectionDirectory) -> tuple[grpc.aio.Server, health.aio
     qdrant.add_PointsServicer_to_server(PointsService(directory), calls)
     qdrant.add_SnapshotsServicer_to_server(SnapshotsService(directory), calls)
     qdrant.add_QdrantServicer_to_server(QdrantService(), calls)
-    server = grpc.aio.server(
-        options=[("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
-    )
+    server = grpc.aio.server(options=_OPTIONS)
     health_of = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
     # Last, because it handles every call.
