@@ -137,7 +137,7 @@ def test_a_writer_that_another_session_blocks_fails_in_time_and_reads_go_on(post
 
 def test_an_answer_that_was_not_delivered_counts_nowhere(postgres_url: str) -> None:
     with Ledger.open(postgres_url) as ledger:
-        audit = ledger.submit_audit(record(ledger, release="undelivered"))
+        audit = ledger.submit_audit(record(ledger, release="undelivered", awaits_delivery=True))
         assert ledger.acquire_audit(audit.id, "worker", 60)
         ledger.finish_audit(audit.id, verdict(0.5))
         assert ledger.accuracy("undelivered").audits == 1

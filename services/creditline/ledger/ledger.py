@@ -250,8 +250,12 @@ class Ledger:
     def mark_undelivered(self, attribution_ids: Collection[str]) -> int:
         """Mark answers whose callers left before they were sent, and end queued audits of them.
 
+        Args:
+            attribution_ids: Ids of answers that were recorded with `awaits_delivery`. Those that were
+                confirmed, or that a repeated request got, are ignored.
+
         Returns:
-            Number of answers that were not marked before.
+            Number of answers that are marked now and were not before.
         """
         with self._store.transaction(writes=True) as connection:
             return mark_undelivered(connection, attribution_ids, self._clock())

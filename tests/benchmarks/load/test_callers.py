@@ -46,7 +46,7 @@ def test_an_answer_that_its_caller_did_not_get_counts_unless_it_is_marked(tmp_pa
     url = f"sqlite:///{tmp_path}/ledger.db"
     with Ledger.open(url) as ledger:
         for prompt in ("got", "left", "left and marked"):
-            attribution_id = record(ledger, prompt)
+            attribution_id = record(ledger, prompt, awaits_delivery=True)
         ledger.mark_undelivered([attribution_id])
     served = soak.served_prompts(url)
     assert served == {"got", "left"}

@@ -73,6 +73,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, release: Release) -> Iterato
                     image=b"\x89PNG...",
                     k=1,
                     answer={"works": [], "contributors": [], "remainder": 1.0},
+                    awaits_delivery=True,
                     owner=owner,
                 )
                 ledger.submit_audit(recorded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, event
 
 from creditline.errors import DeadlineExceeded
 from creditline.ledger import AuditState, Ledger
@@ -12,7 +13,7 @@ from tests.ledger.conftest import MovableClock, record, verdict
 
 
 def test_a_marked_answer_leaves_the_chain_intact_and_counts_only_once(ledger: Ledger) -> None:
-    kept, lost = record(ledger), record(ledger)
+    kept, lost = record(ledger), record(ledger, awaits_delivery=True)
     assert ledger.mark_undelivered([lost, "0" * 32]) == 1
     assert ledger.mark_undelivered([lost]) == 0
     report = ledger.verify_chain()
@@ -23,7 +24,7 @@ def test_a_marked_answer_leaves_the_chain_intact_and_counts_only_once(ledger: Le
 
 
 def test_its_queued_audit_ends_and_is_never_published(ledger: Ledger) -> None:
-    lost = record(ledger, with_audit=True)
+    lost = record(ledger, with_audit=True, awaits_delivery=True)
     assert len(ledger.unpublished(10)) == 1
     ledger.mark_undelivered([lost])
     audit = ledger.audit_of(lost)
@@ -38,7 +39,7 @@ def test_its_queued_audit_ends_and_is_never_published(ledger: Ledger) -> None:
 
 def test_accuracy_leaves_it_out_even_if_it_was_audited(ledger: Ledger) -> None:
     for recall in (1.0, 0.0):
-        audit = ledger.submit_audit(record(ledger))
+        audit = ledger.submit_audit(record(ledger, awaits_delivery=True))
         assert ledger.acquire_audit(audit.id, "worker", 60)
         ledger.finish_audit(audit.id, verdict(recall))
     assert (ledger.accuracy("r1").audits, ledger.accuracy("r1").recall) == (2, 0.5)
@@ -50,7 +51,7 @@ def test_accuracy_leaves_it_out_even_if_it_was_audited(ledger: Ledger) -> None:
 def test_an_answer_that_a_repeated_request_got_later_counts_again(
     ledger: Ledger, clock: MovableClock
 ) -> None:
-    lost = record(ledger)
+    lost = record(ledger, awaits_delivery=True)
     ledger.mark_undelivered([lost])
     clock.pass_seconds(5)
     ledger.mark_delivered(lost)
@@ -124,6 +125,31 @@ def test_a_repeat_that_gets_an_unconfirmed_answer_confirms_it(ledger: Ledger, cl
     clock.pass_seconds(1000)
     assert ledger.mark_unconfirmed(older_than_seconds=900) == 0
     assert _lost(ledger) == set()
+
+
+def test_a_mark_of_the_first_attempt_that_comes_after_a_repeat_got_the_answer_changes_nothing(
+    ledger: Ledger,
+) -> None:
+    repeated = record(ledger, awaits_delivery=True)
+    ledger.mark_delivered(repeated)
+    assert ledger.mark_undelivered([repeated]) == 0
+    assert _lost(ledger) == set()
+
+
+def test_what_its_gateway_confirms_while_another_looks_for_unconfirmed_answers_is_not_marked(
+    ledger: Ledger, ledger_url: str, clock: MovableClock
+) -> None:
+    confirmed, killed = record(ledger, awaits_delivery=True), record(ledger, awaits_delivery=True)
+    clock.pass_seconds(1000)
+    with Ledger.open(ledger_url, clock=clock) as other:
+
+        def confirm(_connection: Connection) -> None:
+            ledger.confirm_delivered([confirmed])
+
+        # Between reading what is unconfirmed and marking it.
+        event.listen(other._store._engine, "commit", confirm, once=True)
+        assert other.mark_unconfirmed(older_than_seconds=900) == 1
+    assert _lost(ledger) == {killed}
 
 
 def test_more_than_a_page_of_unconfirmed_answers_is_marked_page_by_page(

@@ -5,7 +5,8 @@ it is; the mark lies beside it. Accuracy, automatic audits and statements leave 
 
 A gateway that is killed can mark nothing. So an answer is recorded together with a row of `unconfirmed`,
 which its gateway removes, many at once, when the answers were sent. What is unconfirmed after longer than any
-request may take was recorded by a gateway that is gone; whichever gateway finds it marks it.
+request may take was recorded by a gateway that is gone; whichever gateway finds it marks it. Only what is
+unconfirmed can be marked, so a mark that is late finds that a gateway has confirmed the answer meanwhile.
 """
 
 from __future__ import annotations
@@ -101,25 +102,21 @@ def _without(attribution_ids: Collection[str]) -> Delete:
 
 
 def mark_undelivered(connection: Connection, attribution_ids: Collection[str], now: datetime) -> int:
-    """Mark answers, and end automatic audits of them that nobody has begun.
+    """Mark answers that are unconfirmed, and end automatic audits of them that nobody has begun.
 
     Args:
         connection: A connection in a write transaction.
-        attribution_ids: Ids of attributions; ids of none are ignored.
+        attribution_ids: Ids of answers; those that are confirmed, or marked already, are ignored.
         now: The current time.
 
     Returns:
-        Number of answers that were not marked before.
+        Number of answers that are marked now and were not before.
     """
-    connection.execute(_without(attribution_ids))
-    marked = select(undelivered.c.attribution_id)
-    new = connection.scalars(
-        select(attributions.c.id).where(
-            attributions.c.id.in_(attribution_ids), attributions.c.id.not_in(marked)
-        )
-    ).all()
+    waiting = select(unconfirmed.c.attribution_id).where(unconfirmed.c.attribution_id.in_(attribution_ids))
+    new = connection.scalars(waiting).all()
     if not new:
         return 0
+    connection.execute(_without(new))
     connection.execute(insert(undelivered), [{"attribution_id": each, "marked": now} for each in new])
     queued = and_(audits.c.attribution_id.in_(new), audits.c.state == AuditState.QUEUED)
     jobs = outbox.c.audit_id.in_(select(audits.c.id).where(queued))
