@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 
 import pytest
@@ -170,5 +172,43 @@ def test_a_gate_that_closes_refuses_all_that_wait_and_come_and_lets_the_others_f
         assert Counter(await asyncio.gather(*tasks)) == {"answered": 3, "Unavailable": 7}
         with pytest.raises(Unavailable, match="stopping"):
             site.gate.check("one", site.loop.time() + 10)
+
+    run(main())
+
+
+class _Picture:
+    """What a request holds."""
+
+
+def test_what_is_refused_while_it_waits_frees_its_picture_without_a_garbage_collection() -> None:
+    async def main() -> None:
+        site, pictures = _Site(turns=1), list[weakref.ref[_Picture]]()
+
+        async def request() -> None:
+            picture = _Picture()
+            pictures.append(weakref.ref(picture))
+            async with site.gate.turn("two", site.loop.time() + 60.0, 1):
+                pass
+
+        async def outcome() -> str:
+            try:
+                await request()
+            except Unavailable as refusal:
+                return refusal.message
+            return "answered"
+
+        answering = [asyncio.create_task(site.ask(work=10.0)) for _ in range(_TURNS)]
+        await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(outcome())
+        await asyncio.sleep(0.01)
+        assert [picture() is None for picture in pictures] == [False]
+        gc.disable()
+        try:
+            site.gate.close()
+            assert "stop" in await waiting
+            assert [picture() is None for picture in pictures] == [True]
+        finally:
+            gc.enable()
+        await asyncio.gather(*answering)
 
     run(main())

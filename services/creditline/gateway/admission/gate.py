@@ -196,6 +196,9 @@ class Gate:
                 self._start_waiting()
             self._pause_if_empty()
             raise
+        finally:
+            # A refusal refers to this frame: without its own future in it, both go at once.
+            del waiting
 
     def _make_room(self, waiting: Waiting) -> None:
         plan = self._plan

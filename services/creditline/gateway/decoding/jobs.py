@@ -67,4 +67,5 @@ class Job:
     def refuse(self, error: Exception) -> None:
         """Give an error to the caller, if it still waits."""
         if self.waited_for:
-            self.result.set_exception(error)
+            # Without the frames that it passed: they hold this job, whose result is the error.
+            self.result.set_exception(error.with_traceback(None))

@@ -160,7 +160,11 @@ class DecoderPool:
         cost = min(max(declared or self._plan.pixels, _LEAST_COST), self._plan.pixels)
         job = Job(image, caller, cost, asyncio.get_running_loop().time())
         lane.put(job)
-        return await job.result
+        try:
+            return await job.result
+        finally:
+            # An error of the job refers to this frame: without the job in it, both go at once.
+            del job
 
     def problem(self) -> str:
         """Why pictures cannot be decoded now; empty when they can."""
@@ -201,6 +205,8 @@ class DecoderPool:
             try:
                 while decoder and (job := await lane.next(decoder.ended)):
                     decoder = await self._decode(job, decoder, lane)
+                    # Its picture would be kept until the next one comes.
+                    del job
             finally:
                 if decoder:
                     decoder.close()

@@ -132,6 +132,7 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             async for delivery, response in as_ready(requests, answer, MOST_UNANSWERED):
                 yield response
                 delivery.succeeded()
+                undelivered.discard(delivery)
         finally:
             for delivery in undelivered:
                 delivery.end()

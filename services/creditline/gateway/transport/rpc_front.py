@@ -140,6 +140,8 @@ class Front(grpc.aio.ServerInterceptor):
             try:
                 await _send(context, await call(stream, context))
                 delivery.succeeded()
+            except grpc.aio.AbortError as aborted:
+                raise _without_frames(aborted) from None
             finally:
                 delivery.end()
 
@@ -280,6 +282,15 @@ class Front(grpc.aio.ServerInterceptor):
             outcome = problem_of(error).grpc_status.name
             log_request("other", protocol="grpc", outcome=outcome, refusal=refusal)
             await _abort(context, error, request_id)
+
+
+def _without_frames(aborted: grpc.aio.AbortError) -> grpc.aio.AbortError:
+    """The error without the frames that it passed, which hold the request and its picture.
+
+    A call keeps its own error, whose frames refer to the call: until the next garbage collection both stay.
+    """
+    aborted.__context__ = None
+    return aborted.with_traceback(None)
 
 
 async def _send(context: Any, response: Any) -> None:

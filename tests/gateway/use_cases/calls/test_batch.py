@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import queue
 import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -14,14 +16,17 @@ from google.rpc import code_pb2
 
 from creditline.api.error_metadata import read_status
 from creditline.errors import InvalidInput, Unavailable
+from creditline.gateway.delivery import Delivery
 from creditline.gateway.use_cases.calls.batch import as_ready
 from creditline.v1.attribution_pb2 import AttributeRequest, BatchAttributeRequest, StreamAttributeRequest
 from creditline.v1.attribution_pb2_grpc import AttributionStub
 from tests.gateway.conftest import GENERATOR, RunningGateway
 from tests.gateway.pictures_made_up import as_file, red_square
 from tests.gateway.served import Served
+from tests.processes import wait_until
 
 _SECONDS = 120
+_ANSWERED = 40
 _PICTURE = as_file(red_square(), "PNG")
 
 
@@ -107,6 +112,23 @@ def test_a_stream_goes_on_after_failures_and_says_what_failed(lonely_gateway: Ru
     failed = read_status(answers[0].error)
     assert isinstance(failed, Unavailable)
     assert (failed.service, failed.retry_after_seconds) == ("embedder", 1.0)
+
+
+def test_a_stream_keeps_nothing_of_what_it_has_answered(lonely_gateway: RunningGateway) -> None:
+    asked: queue.SimpleQueue[StreamAttributeRequest | None] = queue.SimpleQueue()
+    for number in range(_ANSWERED):
+        asked.put(StreamAttributeRequest(id=str(number), request=_message()))
+    with grpc.insecure_channel(lonely_gateway.target) as channel:
+        answers = AttributionStub(channel).StreamAttribute(iter(asked.get, None), timeout=_SECONDS)
+        assert len({next(answers).id for _ in range(_ANSWERED)}) == _ANSWERED
+        wait_until(lambda: _deliveries() < _ANSWERED // 2, "what was answered is forgotten", seconds=10)
+        asked.put(None)
+        assert list(answers) == []
+
+
+def _deliveries() -> int:
+    gc.collect()
+    return sum(isinstance(each, Delivery) for each in gc.get_objects())
 
 
 def test_a_stream_with_an_undecodable_message_ends_as_the_callers_error(

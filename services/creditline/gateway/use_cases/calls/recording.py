@@ -75,6 +75,8 @@ class Recording:
         finally:
             wanted.end()
             queued.cancel()
+            # Their error refers to this frame: without them in it, all go at once.
+            del queued, writing
 
 
 class _Wanted:
