@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -202,5 +204,45 @@ def test_what_waits_at_the_end_is_answered_and_what_comes_after_is_refused() -> 
         assert await waiting == [4]
         with pytest.raises(Unavailable):
             await batcher.submit([3])
+
+    asyncio.run(run())
+
+
+class _Picture:
+    """An item that is large."""
+
+
+def test_items_whose_deadline_passed_are_freed_without_a_garbage_collection() -> None:
+    go, begun_once = threading.Event(), threading.Event()
+
+    def forward(pictures: list[_Picture]) -> list[int]:
+        begun_once.set()
+        assert go.wait(LONG_SECONDS)
+        return [1] * len(pictures)
+
+    async def outcome(batcher: Batcher[_Picture, int], picture: _Picture) -> str:
+        try:
+            await batcher.submit([picture], seconds=0.01)
+        except DeadlineExceeded as error:
+            return type(error).__name__
+        return "embedded"
+
+    async def run() -> None:
+        async with Batcher(forward, LIMITS) as batcher:
+            first = asyncio.create_task(batcher.submit([_Picture()]))
+            assert await asyncio.to_thread(begun_once.wait, LONG_SECONDS)
+            picture = _Picture()
+            late, gone = asyncio.create_task(outcome(batcher, picture)), weakref.ref(picture)
+            del picture
+            await until(lambda: len(batcher) == 1)
+            await asyncio.sleep(0.02)
+            gc.disable()
+            try:
+                go.set()
+                assert await late == "DeadlineExceeded"
+                await first
+                await until(lambda: gone() is None)
+            finally:
+                gc.enable()
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from creditline.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
@@ -117,9 +117,10 @@ class Batcher(Generic[Item, Result]):
         try:
             return list(await asyncio.gather(*(each.result for each in queued)))
         finally:
-            for each in queued:
-                if not each.result.cancel() and not each.result.cancelled():
-                    each.result.exception()  # marks the exception as retrieved
+            # An error of a result refers to this frame: without the results in it, they and their items go
+            # at once.
+            while queued:
+                _give_up(queued.pop().result)
 
     def check_room(self, more: int) -> None:
         """Check that `more` items would be queued now. Raises as `submit`."""
@@ -194,3 +195,9 @@ class Batcher(Generic[Item, Result]):
                 continue
             batch.append(each)
         return batch
+
+
+def _give_up(result: asyncio.Future[Any]) -> None:
+    """Cancel a result that nobody waits for any more, and let an error of it pass unreported."""
+    if not result.cancel() and not result.cancelled():
+        result.exception()

@@ -88,7 +88,10 @@ class EmbedderService(EmbedderServicer):
         self, request: proto.EmbedRequest, context: Any
     ) -> proto.EmbedResponse:
         """The vectors of all items, in order."""
-        return await self._answered(self._embed(request, context.time_remaining()), context)
+        answer = self._embed(request, context.time_remaining())
+        # A call keeps the error that ends it, and that this frame, until the next garbage collection.
+        del request
+        return await self._answered(answer, context)
 
     async def GetEncoder(  # noqa: N802
         self, request: proto.GetEncoderRequest, context: Any
