@@ -190,8 +190,8 @@ def test_a_deadline_that_cannot_be_met_is_reported_as_passed(served: Served, sma
 
 def test_it_is_healthy_and_counts_what_it_does(served: Served, small_corpus: Corpus) -> None:
     health = health_pb2_grpc.HealthStub(served.channel)
-    for service in ("", "creditline.v1.Embedder"):
-        answer = health.Check(health_pb2.HealthCheckRequest(service=service))
+    for name in ("", "creditline.v1.Embedder"):
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     served.stub.Embed(proto.EmbedRequest(items=items(small_corpus.works[:2]), side=proto.SIDE_QUERY))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

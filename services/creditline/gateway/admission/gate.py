@@ -25,7 +25,7 @@ from creditline.gateway.admission.rate import ServiceRate, ServiceTime
 _TURNS_PER_FREE = 3
 _REVIEW_SECONDS = 0.1
 # Part of the time that is left which is kept for the way to the caller and for errors of the estimate.
-_MARGIN = 0.03
+_MARGIN = 0.08
 # Mean deviations of the time of an answer that are added to it: for whom it is decided whether to wait, and
 # for whom whether to begin.
 _HOPEFUL, _CAUTIOUS = 1.0, 2.0
