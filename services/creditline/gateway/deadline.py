@@ -21,9 +21,9 @@ class Deadline:
     """Duration of the limit, for errors."""
 
     @classmethod
-    def after(cls, seconds: float) -> Deadline:
-        """A deadline `seconds` from now."""
-        return cls(time.monotonic() + seconds, seconds)
+    def after(cls, seconds: float, *, waited: float = 0.0) -> Deadline:
+        """A deadline `seconds` from now, or from a time `waited` seconds ago."""
+        return cls(time.monotonic() + seconds - waited, seconds)
 
     def remaining(self, before: str) -> float:
         """Remaining time in seconds, more than 0.

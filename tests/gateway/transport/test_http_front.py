@@ -50,11 +50,17 @@ def _exchange(gateway: RunningGateway, *parts: bytes) -> tuple[int, dict[str, An
     with socket.create_connection(_address(gateway), timeout=_WAIT_SECONDS) as connection:
         for part in parts:
             connection.sendall(part)
-        answer = b""
-        while chunk := connection.recv(1 << 16):
-            answer += chunk
+        answer = _all_of(connection)
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    """What comes until the other side closes the connection."""
+    received = b""
+    while chunk := connection.recv(1 << 16):
+        received += chunk
+    return received
 
 
 def _series(gateway: RunningGateway) -> set[str]:
@@ -259,6 +265,28 @@ def test_a_caller_can_state_how_long_it_waits(http: httpx.Client) -> None:
     assert (late.status_code, "1e-06 s passed" in late.json()["detail"]) == (504, True)
     wrong = http.post(_ATTRIBUTIONS, headers={"X-Request-Timeout": "soon"}, **form)
     assert (wrong.status_code, wrong.json()["field"]) == (400, "X-Request-Timeout")
+
+
+def test_the_time_that_a_caller_states_begins_when_its_request_does(locked_gateway: RunningGateway) -> None:
+    body = json.dumps({"image": base64.b64encode(_PNG).decode(), "prompt": "a red square"}).encode()
+    start = f"POST {_ATTRIBUTIONS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+    rest = (
+        f"Authorization: Bearer right\r\nX-Request-Timeout: 1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    with socket.create_connection(_address(locked_gateway), timeout=_WAIT_SECONDS) as connection:
+        # A connection that waits has no request yet.
+        time.sleep(1.2)
+        connection.sendall(start + rest)
+        in_time = _all_of(connection)
+    assert b"504" not in in_time.split(b"\r\n")[0], in_time
+    with socket.create_connection(_address(locked_gateway), timeout=_WAIT_SECONDS) as connection:
+        connection.sendall(start)
+        time.sleep(1.2)
+        connection.sendall(rest)
+        late = _all_of(connection)
+    assert late.startswith(b"HTTP/1.1 504 "), late
+    assert b"1 s passed" in late
 
 
 def test_a_head_beyond_the_limit_is_refused(locked_gateway: RunningGateway, http: httpx.Client) -> None:

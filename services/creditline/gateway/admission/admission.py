@@ -53,26 +53,29 @@ class Admission:
         self._large = Gate(plan.gate(large=True), metrics)
         self._impatience = Impatience()
 
-    def deadline(self, seconds: float | None) -> Deadline:
-        """The deadline of a request that arrives now.
+    def deadline(self, seconds: float | None, *, waited: float = 0.0) -> Deadline:
+        """The deadline of a request.
 
         Args:
             seconds: Time that its caller gives it; None: as long as the gateway permits.
+            waited: Time since it arrived, in seconds.
         """
-        return Deadline.after(self._most_seconds if seconds is None else min(seconds, self._most_seconds))
+        allowed = self._most_seconds if seconds is None else min(seconds, self._most_seconds)
+        return Deadline.after(allowed, waited=waited)
 
-    async def check(self, caller: str, seconds: float | None) -> None:
+    async def check(self, caller: str, seconds: float | None, *, waited: float = 0.0) -> None:
         """Refuse a request, before its body is read, if no answer to it can be in time.
 
         Args:
             caller: Whom the request counts for.
             seconds: Time that its caller gives it; None: as long as the gateway permits.
+            waited: Time since it arrived, in seconds.
 
         Raises:
             ResourceExhausted: The expected time of the answer is past the deadline.
             Unavailable: The gateway stops.
         """
-        expires = self._expires(self.deadline(seconds))
+        expires = self._expires(self.deadline(seconds, waited=waited))
         async with self._delaying(caller, expires):
             self._ordinary.check(caller, expires)
 

@@ -7,6 +7,7 @@ import http
 import json
 import select
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,16 @@ def has_left(scope: Scope) -> bool:
     return isinstance(connection, FrontConnection) and connection.has_left()
 
 
+def waited_seconds(scope: Scope) -> float:
+    """Time since a request began to arrive, in seconds: of many at once, the last ones wait to be looked at.
+
+    Args:
+        scope: Scope of the request.
+    """
+    connection = scope.get("state", {}).get(_CONNECTION)
+    return time.monotonic() - connection.began if isinstance(connection, FrontConnection) else 0.0
+
+
 class FrontConnection(H11Protocol):
     """One HTTP connection.
 
@@ -59,6 +70,8 @@ class FrontConnection(H11Protocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._lingered = 0
         self._ended = False
+        self.began = time.monotonic()
+        """Time at which the latest request began to arrive, on the monotonic clock."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the head of a request."""
@@ -89,6 +102,8 @@ class FrontConnection(H11Protocol):
                 return
         if self._ended:
             return
+        if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self.began = time.monotonic()
         super().data_received(data)
         self._watch_head()
         if not (self._ended or self._lingers) and self._linger_timer is not None:
@@ -97,6 +112,9 @@ class FrontConnection(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or drop the rest of this one for a while."""
+        if self.conn.trailing_data[0]:
+            # The next request came before this one's answer; its time begins now.
+            self.began = time.monotonic()
         super().on_response_complete()
         if self._lingers and not self.transport.is_closing():
             self._linger()

@@ -18,7 +18,7 @@ from creditline.gateway.access.caller import Authenticator, charge_attributions,
 from creditline.gateway.admission.admission import Admission
 from creditline.gateway.delivery import Delivery, DeliveryMarks, current_delivery
 from creditline.gateway.metrics import GatewayMetrics
-from creditline.gateway.transport.http_connection import has_left
+from creditline.gateway.transport.http_connection import has_left, waited_seconds
 from creditline.gateway.transport.limits import MOST_HEAD_BYTES, MOST_REQUEST_BYTES, Limits
 from creditline.gateway.transport.presence import answer_while_present
 from creditline.gateway.transport.problems import (
@@ -158,7 +158,9 @@ class HttpFront:
         _check_length(headers.get("content-length"))
         waits = (scope["method"], scope["path"]) in _ANSWERS
         if waits:
-            await self._admission.check(current_caller.get().owner, _stated_seconds(headers))
+            await self._admission.check(
+                current_caller.get().owner, _stated_seconds(headers), waited=waited_seconds(scope)
+            )
         if _is_protected(scope) and (scope["method"], scope["path"]) != _BATCH:
             await self._access.charge(current_caller.get(), attributions=int(waits))
 

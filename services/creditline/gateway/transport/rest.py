@@ -43,6 +43,7 @@ from creditline.gateway.transport.contract.openapi import (
     state_openapi,
 )
 from creditline.gateway.transport.contract.reference import reference_page
+from creditline.gateway.transport.http_connection import waited_seconds
 from creditline.gateway.transport.middleware import GONE, TIMEOUT_HEADER, problem_response
 from creditline.gateway.transport.problems import INTERNAL_MESSAGE, PROBLEM_TYPE, plain_problem, problem_body
 from creditline.gateway.transport.request_ids import current_request_id
@@ -171,7 +172,7 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         The fields after `release` restrict the listed works. A share stays the part of the influence of
         all works, and the remainder holds all works that are not listed.
         """
-        deadline = use_cases.admission.deadline(seconds)
+        deadline = use_cases.admission.deadline(seconds, waited=waited_seconds(request.scope))
         asked = await read_attribution(request, idempotency_key)
         return await use_cases.attribute(asked, deadline, current_caller.get())
 
@@ -183,7 +184,8 @@ def _add_attributions(app: FastAPI, use_cases: UseCases) -> None:
         A body that cannot be read fails as a whole; a request that passes a bound, which are those of
         `POST /v1/attributions`, has an error of its own.
         """
-        deadline, caller = use_cases.admission.deadline(seconds), current_caller.get()
+        deadline = use_cases.admission.deadline(seconds, waited=waited_seconds(request.scope))
+        caller = current_caller.get()
         asked = await read_batch(request)
         answers = [partial(use_cases.attribute, each, deadline, caller) for each in asked]
         outcomes = await batch(caller, answers, charge_attributions.get())
