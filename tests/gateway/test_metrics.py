@@ -96,7 +96,9 @@ def test_ledger_and_queues_are_collected_in_the_background(
 
         def collected() -> bool:
             samples = _samples(http.get("/metrics").text)
-            return samples["creditline_gateway_jobs_queued", "celery"] == 1.0
+            # A job is in Redis a moment before the ledger says that it is published.
+            is_published = samples["creditline_gateway_outbox_unpublished",] == 0.0
+            return is_published and samples["creditline_gateway_jobs_queued", "celery"] == 1.0
 
         wait_until(collected, "the published audit is counted in Redis")
         samples = _samples(http.get("/metrics").text)
