@@ -120,8 +120,7 @@ def _best_first(work: ScoredWork) -> tuple[float, str]:
 
 
 def _largest_first(group: Group) -> tuple[float, float, str]:
-    best = group.best
-    return -group.part, -best.score, best.work_id
+    return -group.part, *_best_first(group.best)
 
 
 def credit_line(listed: Sequence[Group], others: UnlistedInfluence) -> CreditLine:

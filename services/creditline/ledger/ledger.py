@@ -42,7 +42,7 @@ from creditline.ledger.api.lists import ListedAttribution, attributions_before, 
 from creditline.ledger.api.replies import KeptReply, ReplyOnce, RequestKey, keep_reply, kept_reply
 from creditline.ledger.api.undelivered import (
     confirm_delivered,
-    insert_unconfirmed,
+    insert_attribution,
     is_lost,
     is_served,
     mark_delivered,
@@ -98,7 +98,6 @@ from creditline.observability.tracing import trace_parent
 _REPUBLISH_AFTER_SECONDS = 300.0
 _OPEN_STATES = (AuditState.QUEUED, AuditState.RUNNING)
 # Statements of every answer: building one takes longer than running it.
-_INSERT_ATTRIBUTION = insert(attributions)
 _LAST_HASH = select(attributions.c.hash).order_by(attributions.c.sequence.desc()).limit(1)
 _LATEST_CHANGES = select(latest_request(), latest_merge())
 
@@ -235,10 +234,7 @@ class Ledger:
                 return kept.attribution_id
             previous = _last_hash(connection)
             chained = {**row, "previous_hash": previous, "hash": attribution_hash(previous, row)}
-            if awaits_delivery:
-                insert_unconfirmed(connection, chained)
-            else:
-                connection.execute(_INSERT_ATTRIBUTION, chained)
+            insert_attribution(connection, chained, awaits_delivery=awaits_delivery)
             if with_audit:
                 self._queue_audit(connection, str(row["id"]), release, publish=True)
             if once is not None:

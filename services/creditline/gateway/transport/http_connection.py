@@ -33,8 +33,8 @@ def has_left(scope: Scope) -> bool:
     Args:
         scope: Scope of the request.
     """
-    connection = scope.get("state", {}).get(_CONNECTION)
-    return isinstance(connection, FrontConnection) and connection.has_left()
+    connection = _connection_of(scope)
+    return connection is not None and connection.has_left()
 
 
 def waited_seconds(scope: Scope) -> float:
@@ -43,8 +43,13 @@ def waited_seconds(scope: Scope) -> float:
     Args:
         scope: Scope of the request.
     """
+    connection = _connection_of(scope)
+    return 0.0 if connection is None else time.monotonic() - connection.began
+
+
+def _connection_of(scope: Scope) -> FrontConnection | None:
     connection = scope.get("state", {}).get(_CONNECTION)
-    return time.monotonic() - connection.began if isinstance(connection, FrontConnection) else 0.0
+    return connection if isinstance(connection, FrontConnection) else None
 
 
 class FrontConnection(H11Protocol):

@@ -60,13 +60,17 @@ def is_lost(attribution_id: ColumnElement[str]) -> ColumnElement[bool]:
     return exists().where(marked)
 
 
-def insert_unconfirmed(connection: Connection, row: Mapping[str, object]) -> None:
-    """Record an answer, and that it has yet to be sent; on PostgreSQL in one statement.
+def insert_attribution(connection: Connection, row: Mapping[str, object], *, awaits_delivery: bool) -> None:
+    """Record an answer.
 
     Args:
         connection: A connection in a write transaction.
         row: The row of `attributions`.
+        awaits_delivery: Also record that it has yet to be sent, on PostgreSQL in one statement.
     """
+    if not awaits_delivery:
+        connection.execute(_INSERT_ATTRIBUTION, row)
+        return
     waiting = {"waiting_id": row["id"], "waiting_since": row["created"]}
     if connection.dialect.name == "postgresql":
         connection.execute(_INSERT_BOTH, {**row, **waiting})

@@ -149,8 +149,8 @@ def credited(
     named = ChainMap(_named(listed, hits, people), release.names)
     intervals = release.intervals
     ends = _ends_of_works(line.works, listed, intervals)
-    divided = zip(by_half.pictures, by_half.prompts, strict=True)
-    parts = list(divided) if by_half.pictures else [_UNKNOWN] * len(line.works)
+    divided: list[Ends] = list(zip(by_half.pictures, by_half.prompts, strict=True))
+    parts = divided or [_UNKNOWN] * len(line.works)
     return Credited(
         works=tuple(
             _credited_work(share, hits[share.work.work_id], between, part, people)
