@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 _SECONDS = 60.0
 
@@ -17,6 +20,22 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = _SECON
         if time.monotonic() > until:
             raise TimeoutError(f"not within {seconds:g} s: {what}")
         time.sleep(0.01)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process by SIGSTOP, and return once it stands still; SIGCONT lets it go on.
+
+    The signal is only delivered when `kill` returns: a thread that runs on another core goes on until it next
+    enters the kernel, and may answer a request before that.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: set(_thread_states(pid)) == {"T"}, f"process {pid} stands still")
+
+
+def _thread_states(pid: int) -> list[str]:
+    """States of a process's threads, as letters of proc(5); the name before them may hold spaces."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return [stat.rpartition(")")[2].split()[0] for stat in stats]
 
 
 def start(target: Callable[..., None], *arguments: object) -> BaseProcess:

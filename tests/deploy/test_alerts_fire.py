@@ -36,7 +36,7 @@ from tests.benchmarks.load.decoding import detailed_picture, flat_picture
 from tests.benchmarks.load.gateway_process import API_KEY, GatewayProcess, gateway_process
 from tests.deploy.manifests import REPOSITORY
 from tests.ledger.conftest import record, verdict
-from tests.processes import wait_until
+from tests.processes import freeze, wait_until
 from tests.real_parts.certificates import CertificateAuthority
 from tests.real_parts.prometheus import Prometheus, running_prometheus
 
@@ -147,7 +147,7 @@ def _requests_without_a_key(gateway: LonelyGateway) -> None:
 
 def _a_stopped_process(gateway: LonelyGateway) -> None:
     for _ in range(3):
-        os.kill(gateway.process.pid, signal.SIGSTOP)
+        freeze(gateway.process.pid)
         time.sleep(1.2)
         os.kill(gateway.process.pid, signal.SIGCONT)
         time.sleep(0.6)
@@ -278,7 +278,7 @@ def _a_slow_embedder(served: Stack) -> None:
     work = embedded_corpus().works[0]
     with served.client() as client, ThreadPoolExecutor(1) as caller:
         for pid in _tree(served.stack.pids["embedder"]):
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         waiting = caller.submit(client.attribute, work.thumbnail, prompt=work.caption, timeout_seconds=60)
         time.sleep(2.0)
         for pid in _tree(served.stack.pids["embedder"]):

@@ -17,6 +17,7 @@ from creditline.errors import CreditlineError, DeadlineExceeded, Unavailable
 from creditline.pictures.queries import query_pixels
 from tests.embedder_client.replicas import Replicas, png, replica_process, running_replicas
 from tests.faults.tcp_proxy import TcpProxy
+from tests.processes import freeze
 
 _AGE_SECONDS = 0.3
 _CALL_SECONDS = 2.0
@@ -113,7 +114,7 @@ def test_a_frozen_embedder_is_noticed_and_its_calls_fail_at_once_until_it_goes_o
 
         async def ask(calls: Calls) -> None:
             assert await calls.one(30.0) is None
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
             frozen = time.monotonic()
             assert await calls.one() is DeadlineExceeded
             await calls.until(lambda: calls.last_error is Unavailable, NOTICED_SECONDS + _SLACK_SECONDS)
@@ -140,7 +141,7 @@ def test_the_calls_of_a_frozen_replica_are_made_by_the_other_once_it_is_noticed(
             assert set(await calls.last_for(2.0)) == {None}
             answered = replicas.counts["127.0.0.2"]
             assert 0 < answered < len(calls.ends), "both replicas answer"
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
             frozen = await calls.last_for(NOTICED_SECONDS + _CALL_SECONDS)
             assert set(frozen) == {None, DeadlineExceeded}
             assert set(await calls.last_for(5.0)) == {None}

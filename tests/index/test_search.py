@@ -20,6 +20,7 @@ from creditline.local.services import StackPorts
 from tests.index.conftest import WORKS
 from tests.index.works_made_up import WIDTH, brute_force, made_up_works, unit_vectors
 from tests.local.qdrant_process import RunningQdrant, local_qdrant, start_qdrant
+from tests.processes import freeze
 
 _QUERIES = unit_vectors(40, seed=1)
 _DEADLINE_SECONDS = 10.0
@@ -249,7 +250,7 @@ def test_a_deadline_that_a_frozen_qdrant_misses_is_reported(tmp_path: Path) -> N
     async def ask(running: RunningQdrant) -> tuple[float, Hit]:
         async with WorkSearch.connect(grpc_port=running.port) as works:
             await works.search("kept", vectors[7], 1, deadline_seconds=_DEADLINE_SECONDS)
-            running.process.send_signal(signal.SIGSTOP)
+            freeze(running.process.pid)
             began = time.monotonic()
             with pytest.raises(DeadlineExceeded, match="did not answer before the deadline"):
                 await works.search("kept", vectors[7], 1, deadline_seconds=0.3)
