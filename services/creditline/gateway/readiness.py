@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from creditline.embedder_client.queries import EmbedderClient
@@ -78,12 +78,12 @@ class ReadinessCheck:
     async def __call__(self) -> Readiness:
         """The state of all dependencies, within four seconds."""
         dependencies = await asyncio.gather(
-            _state("embedder", self._check_embedder()),
-            _state("qdrant", self._check_qdrant()),
-            _state("ledger", self._check_ledger()),
-            _state("decoder", self._check_decoders()),
-            _state("redis", asyncio.to_thread(self._broker.ping)),
-            _state(_WITHDRAWALS, self._check_withdrawals()),
+            _state("embedder", self._check_embedder),
+            _state("qdrant", self._check_qdrant),
+            _state("ledger", self._check_ledger),
+            _state("decoder", self._check_decoders),
+            _state("redis", self._check_redis),
+            _state(_WITHDRAWALS, self._check_withdrawals),
         )
         for dependency in dependencies:
             self._metrics.dependency_up.labels(dependency.service).set(dependency.up)
@@ -114,11 +114,14 @@ class ReadinessCheck:
     async def _check_qdrant(self) -> None:
         await self._live_build.now(deadline_seconds=_CHECK_SECONDS)
 
+    async def _check_redis(self) -> None:
+        await asyncio.to_thread(self._broker.ping)
 
-async def _state(service: str, check: Awaitable[None]) -> Dependency:
+
+async def _state(service: str, check: Callable[[], Awaitable[None]]) -> Dependency:
     try:
         async with asyncio.timeout(2 * _CHECK_SECONDS):
-            await check
+            await check()
     except CreditlineError as error:
         return Dependency(service, False, error.message)
     except TimeoutError:
