@@ -13,6 +13,8 @@ from creditline.cli.device import AUTO, DeviceOption, chosen_device, worker_coun
 
 if TYPE_CHECKING:
     from creditline.evaluation.lab.judging.scoring import MethodScores
+    from creditline.evaluation.lab.removal.removals import Removal, RemovalRecord
+    from creditline.evaluation.lab.retraining.workshop import Workshop
 
 app = typer.Typer(
     help="Retrain a small generator on subsets of its works, and evaluate methods by it.",
@@ -86,6 +88,17 @@ def remove(
     output: Annotated[
         Path | None, typer.Option(help="Record to write, of the removals that are trained.")
     ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(help="Record of finished removals: they are not trained, and the output holds them."),
+    ] = None,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(help="Only removals of this reason: nothing, random, contributor, or a method's name."),
+    ] = None,
+    contributor_seed: Annotated[
+        list[int] | None, typer.Option(help="Seed of the models without a contributor; 1 by default.")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -95,16 +108,12 @@ def remove(
     ] = None,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Retrain the generator without the top works of each leading method (hours; resumable)."""
+    """Retrain the generator without a method's first works, or without a contributor (hours; resumable)."""
     from creditline.evaluation.lab.judging.scoring import LEADING, read_scores
     from creditline.evaluation.lab.plan import LabPlan
     from creditline.evaluation.lab.record import read_record
-    from creditline.evaluation.lab.removal.removals import (
-        RemovalPlan,
-        collect_removals,
-        retrain_without,
-        write_removals,
-    )
+    from creditline.evaluation.lab.removal.extending import missing_removals
+    from creditline.evaluation.lab.removal.removals import RemovalPlan, read_removals, retrain_without
     from creditline.evaluation.lab.restoring import restore
     from creditline.evaluation.lab.retraining.workshop import Workshop
     from creditline.evaluation.lab.setting import REFERENCE
@@ -114,15 +123,43 @@ def remove(
     workshop = Workshop.open(directory, corpus, plan, device=where)
     scores = {name: read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in LEADING}
     record = read_record(REFERENCE / "record.safetensors")
-    removals = RemovalPlan().removals(record, workshop.works, scores)
+    removal_plan = RemovalPlan(contributor_seeds=tuple(contributor_seed or RemovalPlan.contributor_seeds))
+    planned = _of_reasons(removal_plan.removals(record, workshop.works, scores), reason)
+    finished = None if known is None else read_removals(known)
+    wanted = planned if finished is None else missing_removals(finished, planned)
     if workers != 0:
         restore(workshop, record, REFERENCE / "unet")
         count = worker_count(workers, where)
-        retrain_without(directory, corpus, plan, removals, workers=count, device=where)
-    done = collect_removals(workshop, removals)
-    _console.print(f"{len(done.removals)} of {len(removals)} removals are trained")
+        retrain_without(directory, corpus, plan, wanted, workers=count, device=where)
+    _write_removals(workshop, wanted, finished, output)
+
+
+def _of_reasons(planned: list[Removal], reasons: list[str] | None) -> list[Removal]:
+    from creditline.errors import InvalidInput
+
+    present = {removal.reason for removal in planned}
+    unknown = sorted(set(reasons or ()) - present)
+    if unknown:
+        raise InvalidInput(
+            f"no removal is planned for reason {unknown[0]!r}; choose from {', '.join(sorted(present))}",
+            field="reason",
+        )
+    return [removal for removal in planned if not reasons or removal.reason in reasons]
+
+
+def _write_removals(
+    workshop: Workshop, wanted: list[Removal], finished: RemovalRecord | None, output: Path | None
+) -> None:
+    from creditline.evaluation.lab.removal.extending import extended
+    from creditline.evaluation.lab.removal.removals import collect_removals, write_removals
+
+    if not wanted:
+        _console.print("the record lacks no removal of the plan")
+        return
+    done = collect_removals(workshop, wanted)
+    _console.print(f"{len(done.removals)} of {len(wanted)} removals are trained")
     if output is not None:
-        write_removals(done, output)
+        write_removals(done if finished is None else extended(finished, done), output)
 
 
 @app.command()

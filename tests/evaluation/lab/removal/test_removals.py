@@ -89,6 +89,13 @@ def test_contributors_with_equally_many_works_are_ordered_by_name(small_corpus: 
     ]
 
 
+def test_models_without_a_contributor_have_other_names_from_another_seed(small_corpus: Corpus) -> None:
+    first, again = contributor_removals(small_corpus, 2), contributor_removals(small_corpus, 2, seed=5)
+    assert [removal.rows for removal in again] == [removal.rows for removal in first]
+    assert {removal.seed for removal in again} == {5}
+    assert not {removal.name for removal in first} & {removal.name for removal in again}
+
+
 def test_a_removals_model_is_trained_on_all_other_works_from_its_seed() -> None:
     job = Removal("some", "random", "", (1, 3), (), seed=9).job(6)
     assert (job.name, job.rows, job.seed) == ("without-some", (0, 2, 4, 5), 9)

@@ -112,14 +112,21 @@ def nothing_removed(queries: Sequence[str], seeds: Sequence[int]) -> list[Remova
     return [Removal(f"{NOTHING}-{seed}", NOTHING, "", (), tuple(queries), seed) for seed in seeds]
 
 
-def contributor_removals(works: Corpus, count: int) -> list[Removal]:
-    """One removal for each of the `count` contributors with the most works: all works of the contributor."""
+def contributor_removals(works: Corpus, count: int, seed: int = RETRAINING_SEED) -> list[Removal]:
+    """One removal for each of the `count` contributors with the most works: all works of the contributor.
+
+    Args:
+        works: The lab's works.
+        count: Number of contributors.
+        seed: Seed of the models; a seed other than `RETRAINING_SEED` is part of the removals' names.
+    """
     by_contributor: dict[str, list[int]] = {}
     for row, work in enumerate(works.works):
         by_contributor.setdefault(work.contributor, []).append(row)
     leading = sorted(by_contributor.items(), key=lambda item: (-len(item[1]), item[0]))[:count]
+    again = "" if seed == RETRAINING_SEED else f"-seed-{seed}"
     return [
-        Removal(f"{CONTRIBUTOR}-{number:02d}", CONTRIBUTOR, name, tuple(rows), ())
+        Removal(f"{CONTRIBUTOR}-{number:02d}{again}", CONTRIBUTOR, name, tuple(rows), (), seed)
         for number, (name, rows) in enumerate(leading)
     ]
 
@@ -132,8 +139,10 @@ class RemovalPlan:
     """Number of generated queries for which each method's first works are removed."""
     random_models: int = 4
     """Number of models without K random works."""
-    contributors: int = 12
+    contributors: int = 40
     """Number of contributors whose works are removed."""
+    contributor_seeds: tuple[int, ...] = (RETRAINING_SEED,)
+    """Seeds of the models without a contributor."""
     nothing_seeds: tuple[int, ...] = (1, 2, 3)
     """Seeds of the models of all works."""
     seed: int = 77
@@ -163,7 +172,11 @@ class RemovalPlan:
             *nothing_removed(queries, self.nothing_seeds),
             *random_removals(len(works), count, self.random_models, queries, seed=self.seed),
             *(removal for of_query in zip(*by_method, strict=True) for removal in of_query),
-            *contributor_removals(works, self.contributors),
+            *(
+                removal
+                for seed in self.contributor_seeds
+                for removal in contributor_removals(works, self.contributors, seed)
+            ),
         ]
 
 
