@@ -1,0 +1,101 @@
+"""Losses of queries under other texts than their own: what the generator does when it is given a work's caption.
+
+The proxy game of SurrogateSHAP (arXiv 2601.22276) replaces training without a contributor by inference without
+the contributor's conditions. For one picture, the inference is its denoising loss under each condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from creditline.errors import InvalidInput
+from creditline.files import replace_file
+from creditline.generator.losses import Draws, Examples, NoisyBatch, noisy_batch
+from creditline.generator.pipeline import Generator
+
+CONDITION_DRAWS = Draws(timesteps=5, salt="conditions")
+_PASSES_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Different texts of works, and which work has which."""
+
+    prompts: tuple[str, ...]
+    """(K,) different captions, in the order in which works first have them; the last one is the empty prompt."""
+    of_work: NDArray[np.intp]
+    """(N,) place of each work's caption in `prompts`."""
+
+    @classmethod
+    def of(cls, captions: tuple[str, ...]) -> Conditions:
+        """The different captions of works, and the empty prompt after them."""
+        places = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
+        return cls((*places, ""), np.array([places[caption] for caption in captions], dtype=np.intp))
+
+
+def condition_losses(
+    generator: Generator,
+    queries: Examples,
+    text: Tensor,
+    directory: Path,
+    draws: Draws = CONDITION_DRAWS,
+    report: Callable[[str], None] = lambda line: None,
+) -> NDArray[np.float32]:
+    """The loss of each query under each condition, with the same noise under all of them.
+
+    A query's losses are kept in the directory when they are complete, so an interrupted run resumes.
+
+    Args:
+        generator: The generator.
+        queries: Q queries; their own texts are not used.
+        text: (K, L, D) float32, text vectors of the conditions.
+        directory: Directory of finished queries, for this generator and these conditions alone.
+        draws: Timesteps and noise.
+        report: Receives a progress line for each query.
+
+    Returns:
+        (Q, K, draws) float32.
+
+    Raises:
+        InvalidInput: There is no condition.
+    """
+    if not len(text):
+        raise InvalidInput("a proxy game needs at least one condition", field="conditions")
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, query in enumerate(queries.ids):
+        path = directory / f"{query}.npy"
+        if not path.exists():
+            losses = _losses_under(generator, noisy_batch(generator, queries.rows([number]), draws), text)
+            with replace_file(path) as draft, draft.open("wb") as stream:
+                np.save(stream, losses)
+            report(f"{query}: {len(text)} conditions ({number + 1} of {len(queries)})")
+        rows.append(np.load(path))
+    return np.stack(rows)
+
+
+@torch.inference_mode()
+def _losses_under(generator: Generator, query: NoisyBatch, text: Tensor) -> NDArray[np.float32]:
+    """Losses of one query's draws under each condition: (K, draws) float32."""
+    draws = len(query.timesteps)
+    step = max(1, _PASSES_PER_BATCH // draws)
+    parts = []
+    for start in range(0, len(text), step):
+        given = text[start : start + step]
+        count = len(given)
+        predicted = generator.unet(
+            query.inputs.repeat(count, 1, 1, 1),
+            query.timesteps.repeat(count),
+            given.repeat_interleave(draws, dim=0),
+        ).sample
+        errors = (predicted.unflatten(0, (count, draws)) - query.targets).square().mean(dim=(2, 3, 4))
+        parts.append(errors * query.noise_error)
+    losses: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
+    return losses
