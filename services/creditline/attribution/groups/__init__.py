@@ -1,1 +1,1 @@
-"""Credit of groups of works, such as all works of a contributor, by Shapley values of a proxy game (SurrogateSHAP)."""
+"""Shapley values of contributors in a game that is played by inference alone (SurrogateSHAP)."""

@@ -1,7 +1,8 @@
-"""Losses of queries under other texts than their own: what the generator does when it is given a work's caption.
+"""Losses of queries under the captions of works in place of their own prompts.
 
-The proxy game of SurrogateSHAP (arXiv 2601.22276) replaces training without a contributor by inference without
-the contributor's conditions. For one picture, the inference is its denoising loss under each condition.
+The proxy game of SurrogateSHAP (arXiv 2601.22276) replaces training without a contributor by inference
+without the contributor's conditions. For one picture, the inference is its denoising loss under each
+condition.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Conditions:
     """Different texts of works, and which work has which."""
 
     prompts: tuple[str, ...]
-    """(K,) different captions, in the order in which works first have them; the last one is the empty prompt."""
+    """(K,) different captions, in the order of the works, and the empty prompt after them."""
     of_work: NDArray[np.intp]
     """(N,) place of each work's caption in `prompts`."""
 
