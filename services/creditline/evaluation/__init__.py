@@ -1,6 +1,6 @@
 """Evaluation against retraining: the lab and its retrained models, LDS, and agreement with the teacher.
 
 Public modules: `agreement`, `bootstrap`, `lab.common_scale`, `lab.draws`, `lab.judging.groups`,
-`lab.judging.scoring`, `lab.judging.tuning`, `lab.plan`, `lab.record`, `lab.removal.removals`,
-`lab.restoring`, `lab.retraining.models`, `lab.retraining.workshop`, `lab.setting`, `verdict`.
+`lab.judging.scoring`, `lab.judging.tuning`, `lab.plan`, `lab.record`, `lab.removal.extending`,
+`lab.removal.removals`, `lab.restoring`, `lab.retraining.models`, `lab.retraining.workshop`, `lab.setting`, `verdict`.
 """
