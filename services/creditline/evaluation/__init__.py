@@ -2,5 +2,6 @@
 
 Public modules: `agreement`, `bootstrap`, `lab.common_scale`, `lab.draws`, `lab.judging.groups`,
 `lab.judging.scoring`, `lab.judging.tuning`, `lab.plan`, `lab.record`, `lab.removal.extending`,
-`lab.removal.removals`, `lab.restoring`, `lab.retraining.models`, `lab.retraining.workshop`, `lab.setting`, `verdict`.
+`lab.removal.removals`, `lab.restoring`, `lab.retraining.models`, `lab.retraining.workshop`,
+`lab.setting`, `verdict`.
 """
