@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 
-from creditline.long_lived import share_arenas
-
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT.
@@ -16,7 +14,6 @@ def main() -> int:
     """
     # A start makes many objects and hardly any garbage. `spare_from_collection` switches it on again.
     gc.disable()
-    share_arenas()
     from creditline.gateway.process import run
 
     return run()
