@@ -10,7 +10,7 @@ from creditline.distillation.training.losses import LossKind
 
 _TEACHERS = {
     FIRST_ORDER: "the first-order limit of attribution by unlearning (EK-FAC, loss of the predicted noise)",
-    "consensus-gradients-attn": "the consensus of gradients (influence functions, D-TRAK, DAS) and prompts",
+    "consensus-gradients-attn": "the consensus of gradients (influence functions, D-TRAK, DAS)",
 }
 
 

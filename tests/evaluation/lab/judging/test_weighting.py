@@ -53,7 +53,11 @@ def test_judging_subsets_do_not_affect_the_weights(record: LabRecord) -> None:
     assert fitted_weights(replace(record, losses=spoilt), members) == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.parametrize("name", CONSENSUSES)
+# Without the text member that they were fitted with, whose weights the others keep (test_label_members).
+LABELLING = {"consensus-gradients", "consensus-gradients-attn"}
+
+
+@pytest.mark.parametrize("name", sorted(set(CONSENSUSES) - LABELLING))
 def test_the_committed_weights_are_those_that_the_committed_scores_give(record: LabRecord, name: str) -> None:
     expected = list(CONSENSUSES[name].values())
     assert fitted_weights(record, members_of(name)) == pytest.approx(expected, abs=0.01)
