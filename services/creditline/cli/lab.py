@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from creditline.cli import lab_exact
 from creditline.cli.device import AUTO, DeviceOption, chosen_device, worker_count
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Retrain a small generator on subsets of its works, and evaluate methods by it.",
     no_args_is_help=True,
 )
+app.add_typer(lab_exact.app, name="exact")
 # Fraction of prompts with two subjects, and guidance scales beside that of the lab's own queries.
 _MIXED_FRACTION, _GUIDANCES = 0.4, (2.5, 1.5, 4.0)
 _console = Console()
