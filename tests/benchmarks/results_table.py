@@ -46,6 +46,18 @@ ROW_COLUMNS = {
         "passes_per_query": "passes per query",
         "bytes_per_work": "bytes per work",
     },
+    "exact": {
+        "method": "method",
+        "kind": "kind",
+        "rank": "rank correlation with exact effects",
+        "rank_low": "low",
+        "rank_high": "high",
+        "removals": "correlation with losses without sets",
+        "removals_low": "low",
+        "removals_high": "high",
+        "queries": "queries",
+        "seconds_per_query": "s per query",
+    },
     "fast-teacher": {
         "method": "method",
         "recall": "recall of the first 100",

@@ -26,27 +26,30 @@ def _root() -> None:
 
 
 @app.command()
-def effects(directory: _Directory = _DIRECTORY) -> None:
-    """Compute the exact effects and verify them by retraining (an hour; resumable); write the record."""
-    from creditline.evaluation.lab.exact.record import EXACT, WHOLE, collect, write_exact
+def effects(
+    directory: _Directory = _DIRECTORY,
+    groups: Annotated[
+        int | None,
+        typer.Option(help="Number of groups of four queries.", min=1, show_default="all"),
+    ] = None,
+    sets: Annotated[
+        int | None,
+        typer.Option(help="Number of sets of works to leave out.", min=3, show_default="all"),
+    ] = None,
+) -> None:
+    """Compute the exact effects and verify them by retraining (half an hour; resumable); write the record."""
+    from creditline.evaluation.lab.exact.record import EXACT, collect, write_exact
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.setting import REFERENCE
-    from creditline.files import replace_directory
 
-    workshop = _open(directory)
-    found = workshop.effects(_console.print)
-    workshop.losses_without((), WHOLE)
-    sets = workshop.sets(found)
-    for number, one in enumerate(sets, start=1):
-        workshop.losses_without(one.rows, one.name)
-        _console.print(f"trained without {one.name} ({number} of {len(sets)})")
-    write_exact(
-        collect(workshop, read_record(REFERENCE / "record.safetensors"), found), EXACT / "record.safetensors"
+    lab, workshop = read_record(REFERENCE / "record.safetensors"), _open(directory)
+    planned = workshop.plan.chosen_sets + workshop.plan.random_sets
+    record = collect(
+        workshop, lab, groups or len(workshop.groups()), sets or planned, lambda line: print(line, flush=True)
     )
-    with replace_directory(EXACT / "unet") as draft:
-        for file in workshop.unet.iterdir():
-            (draft / file.name).write_bytes(file.read_bytes())
-    _console.print(f"{len(found)} queries and {len(sets)} sets in {EXACT}")
+    write_exact(record, EXACT / "record.safetensors")
+    workshop.copy_unet(EXACT / "unet")
+    _console.print(f"{len(record.queries)} queries and {len(record.sets)} sets in {EXACT}")
 
 
 @app.command()
@@ -78,6 +81,25 @@ def score(
             for kept, attributed in by_name.items():
                 write_exact_scores(record, kept, attributed, EXACT / "scores")
             _console.print(f"{', '.join(by_name)}: scored")
+
+
+@app.command()
+def smooth(directory: _Directory = _DIRECTORY) -> None:
+    """Train the lab's models more smoothly, one for each of 32 halves (an hour; resumable)."""
+    import shutil
+
+    from creditline.evaluation.lab.exact.record import EXACT
+    from creditline.evaluation.lab.exact.smooth_models import SmoothLab
+    from creditline.evaluation.lab.record import write_record
+    from creditline.files import replace_directory
+    from creditline.generator.reference import reference_corpus
+
+    lab = SmoothLab.open(directory / "smooth", reference_corpus())
+    lab.train(lambda line: print(line, flush=True))
+    write_record(lab.record(), EXACT / "smooth" / "record.safetensors")
+    with replace_directory(EXACT / "smooth" / "unet") as draft:
+        shutil.copytree(lab.workshop.directory / "unet", draft, dirs_exist_ok=True)
+    _console.print(f"{lab.workshop.plan.subsets} halves in {EXACT / 'smooth'}")
 
 
 def _open(directory: Path) -> ExactWorkshop:

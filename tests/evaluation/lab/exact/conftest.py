@@ -18,8 +18,8 @@ def tiny_training() -> WeightedTraining:
     angles = torch.linspace(0.05, 1.5, 1000, dtype=torch.float64)
     data = {
         "latents": torch.randn(works, 16, 8, 8, dtype=torch.float64),
-        "text": torch.randn(works, 3, 384, dtype=torch.float64),
-        "empty": torch.randn(3, 384, dtype=torch.float64),
+        "text": torch.randn(works, 24, 384, dtype=torch.float64),
+        "empty": torch.randn(24, 384, dtype=torch.float64),
         "signal": angles.cos(),
         "noise": angles.sin(),
     }

@@ -8,13 +8,17 @@ are not all kept: they are replayed from checkpoints, segment by segment, from t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from creditline.evaluation.lab.exact.optimiser import State, reverse
-from creditline.evaluation.lab.exact.training import WeightedTraining
+from creditline.evaluation.lab.exact.optimiser import State, reversal
+from creditline.evaluation.lab.exact.training import StepInputs, WeightedTraining
+
+# Length of the step of a difference quotient, in units of the weights' norm. In float32 the products then
+# differ from second backward passes by 0.1 % (at 2·10⁻⁵ by 0.3 %, at 10⁻⁶ by 0.4 %, of rounding).
+_DISTANCE = {torch.float32: 5e-6, torch.float64: 1e-8}
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class Adjoints:
 def step_back(training: WeightedTraining, state: State, step: int, after: Adjoints) -> Adjoints:
     """Carry adjoints back over one step of the training with all works at weight 1.
 
+    The product of the loss's second derivative with a vector u is the difference quotient of its gradient
+    along u, and so is each work's part: one gradient more for each query, half the price of a second
+    backward pass. Its error is stated at `_DISTANCE`.
+
     Args:
         training: The training.
         state: State before the step.
@@ -51,23 +59,28 @@ def step_back(training: WeightedTraining, state: State, step: int, after: Adjoin
         after: Adjoints of the state after the step.
     """
     inputs = training.step_inputs(step)
-    leaf = state.weights.detach().requires_grad_()
-    of_rows = torch.ones(len(inputs.rows), dtype=leaf.dtype, requires_grad=True)
-    parts = training.model.split(leaf)
-    loss = (of_rows * training.losses(parts, inputs)).mean()
-    # Gradients of the parts, not of the flat vector: the second backward pass then has fewer copies.
-    by_part = torch.autograd.grad(loss, list(parts.values()), create_graph=True)
-    gradient = training.model.joined([part.detach() for part in by_part])
+    losses, gradient = _losses_and_gradient(training, state.weights, inputs)
+    chain = reversal(training.optimiser, state, gradient, step)
+    distance = _DISTANCE[state.weights.dtype] * state.weights.norm()
     states, effects = [], after.effects.clone()
     for query, adjoint in enumerate(after.states):
-        before, of_gradient = reverse(training.optimiser, state, gradient, step, adjoint)
-        wanted = list(training.model.split(of_gradient).values())
-        *curvature, of_draws = torch.autograd.grad(
-            by_part, [*parts.values(), of_rows], wanted, retain_graph=True
-        )
-        states.append(replace(before, weights=before.weights + training.model.joined(curvature)))
-        effects[query].index_add_(0, inputs.rows, of_draws.double())
+        before, along = chain.back(adjoint)
+        length = float(distance / along.norm()) if along.any() else 1.0
+        moved, there = _losses_and_gradient(training, state.weights.add(along, alpha=length), inputs)
+        before.weights.add_(there.sub_(gradient), alpha=1.0 / length)
+        of_draws = (moved.double() - losses.double()) / (length * len(losses))
+        effects[query].index_add_(0, inputs.rows, of_draws)
+        states.append(before)
     return Adjoints(tuple(states), effects)
+
+
+def _losses_and_gradient(
+    training: WeightedTraining, weights: Tensor, inputs: StepInputs
+) -> tuple[Tensor, Tensor]:
+    """Losses of a step's draws, (B,), and the gradient of their mean, (P,)."""
+    leaf = weights.detach().requires_grad_()
+    losses = training.losses(training.model.split(leaf), inputs)
+    return losses.detach(), torch.autograd.grad(losses.mean(), leaf)[0]
 
 
 def segment_back(training: WeightedTraining, start: State, steps: range, after: Adjoints) -> Adjoints:

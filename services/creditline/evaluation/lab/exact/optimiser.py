@@ -90,37 +90,68 @@ def _direction(optimiser: SmoothAdamW, first: Tensor, second: Tensor, step: int)
     return scaled, root
 
 
-def reverse(
-    optimiser: SmoothAdamW, state: State, gradient: Tensor, step: int, adjoint: State
-) -> tuple[State, Tensor]:
-    """The chain rule through `advance`.
+@dataclass(frozen=True)
+class Reversal:
+    """The chain rule through one step of the optimiser (`advance`), for any number of adjoints."""
+
+    kept: float
+    """Derivative of the average with respect to the average before."""
+    shrunk: float
+    """Derivative of the weights with respect to the weights before, apart from the gradient."""
+    first_decay: float
+    """β₁."""
+    second_decay: float
+    """β₂."""
+    to_first: Tensor
+    """(P,) derivative of each weight with respect to the mean of the gradients."""
+    to_second: Tensor
+    """(P,) derivative of each weight with respect to the mean of the squared gradients."""
+    square_rate: Tensor
+    """(P,) derivative of the mean of the squared gradients with respect to the gradient."""
+
+    def back(self, after: State) -> tuple[State, Tensor]:
+        """Carry an adjoint back over the step.
+
+        Args:
+            after: Derivative of a loss with respect to the state after the step.
+
+        Returns:
+            Derivative with respect to the state before the step, without the part that goes through the
+            gradient, and the derivative with respect to the gradient: (P,).
+        """
+        of_weights = torch.add(after.weights, after.average, alpha=1.0 - self.kept)
+        of_first = torch.addcmul(after.first, of_weights, self.to_first)
+        of_second = torch.addcmul(after.second, of_weights, self.to_second)
+        of_gradient = (1.0 - self.first_decay) * of_first
+        of_gradient.addcmul_(of_second, self.square_rate)
+        before = State(
+            of_weights.mul_(self.shrunk),
+            of_first.mul_(self.first_decay),
+            of_second.mul_(self.second_decay),
+            self.kept * after.average,
+        )
+        return before, of_gradient
+
+
+def reversal(optimiser: SmoothAdamW, state: State, gradient: Tensor, step: int) -> Reversal:
+    """The chain rule through a step that was taken by `advance`.
 
     Args:
         optimiser: Its hyperparameters.
         state: State before the step.
         gradient: (P,) gradient of the training loss at the state's weights.
         step: Number of the step, from 0.
-        adjoint: Derivative of a loss with respect to the state after the step.
-
-    Returns:
-        Derivative with respect to the state before the step as far as it does not go through the gradient,
-        and the derivative with respect to the gradient: (P,).
     """
-    rate, kept = optimiser.rate(step), optimiser.averaging(step)
+    rate = optimiser.rate(step)
     first = torch.lerp(gradient, state.first, optimiser.first_decay)
     second = torch.lerp(gradient.square(), state.second, optimiser.second_decay)
     scaled, root = _direction(optimiser, first, second, step)
-    of_weights = adjoint.weights + (1.0 - kept) * adjoint.average
-    of_update = -rate * of_weights
-    of_first = adjoint.first + of_update / root / (1.0 - optimiser.first_decay ** (step + 1))
-    of_root = -of_update * scaled / root.square()
-    of_second = adjoint.second + of_root / (2.0 * root * (1.0 - optimiser.second_decay ** (step + 1)))
-    of_gradient = (1.0 - optimiser.first_decay) * of_first
-    of_gradient = of_gradient + 2.0 * (1.0 - optimiser.second_decay) * gradient * of_second
-    before = State(
-        (1.0 - rate * optimiser.weight_decay) * of_weights,
-        optimiser.first_decay * of_first,
-        optimiser.second_decay * of_second,
-        kept * adjoint.average,
+    return Reversal(
+        kept=optimiser.averaging(step),
+        shrunk=1.0 - rate * optimiser.weight_decay,
+        first_decay=optimiser.first_decay,
+        second_decay=optimiser.second_decay,
+        to_first=-rate / (1.0 - optimiser.first_decay ** (step + 1)) / root,
+        to_second=rate * scaled / (2.0 * root**3 * (1.0 - optimiser.second_decay ** (step + 1))),
+        square_rate=2.0 * (1.0 - optimiser.second_decay) * gradient,
     )
-    return before, of_gradient

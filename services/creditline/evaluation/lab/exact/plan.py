@@ -31,7 +31,7 @@ class ExactPlan:
     """Seed of the initial weights, the order and the noise of the training."""
     queries: int = 16
     """Number of generated queries."""
-    group: int = 8
+    group: int = 4
     """Queries whose adjoints are carried back together; it changes memory and time alone."""
     segment: int = 20
     """Steps between two stored states; it changes memory and time alone."""
@@ -115,6 +115,12 @@ def chosen_sets(plan: ExactPlan, queries: tuple[LabQuery, ...], scores: NDArray[
         )
         for number, place in enumerate(places)
     ]
+
+
+def interleaved(first: list[LeftOut], second: list[LeftOut]) -> list[LeftOut]:
+    """All sets of two lists, each list spread evenly, so that the first sets hold both kinds."""
+    placed = [(place / len(some), one) for some in (first, second) for place, one in enumerate(some)]
+    return [one for _, one in sorted(placed, key=lambda entry: entry[0])]
 
 
 def _size(plan: ExactPlan, number: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,17 +65,23 @@ class ExactRecord:
         return self.losses[1:] - self.losses[0]
 
 
-def collect(workshop: ExactWorkshop, lab: LabRecord, effects: NDArray[np.float64]) -> ExactRecord:
-    """Collect the record from a directory in which every set is trained.
+def collect(
+    workshop: ExactWorkshop, lab: LabRecord, groups: int, sets: int, report: Callable[[str], None]
+) -> ExactRecord:
+    """Collect the record of some groups of queries and some sets; what is missing for it is made.
 
     Args:
         workshop: The open directory.
         lab: The record of the lab whose works are trained on.
-        effects: (Q, N) derivatives of the queries' losses with respect to the works' weights.
+        groups: Number of groups of queries, from the first.
+        sets: Number of sets of works, from the first.
+        report: Receives progress lines.
     """
-    sets = workshop.sets(effects)
-    losses = [workshop.losses_without((), WHOLE)]
-    losses += [workshop.losses_without(one.rows, one.name) for one in sets]
+    effects, losses = workshop.effects(groups, report), []
+    left_out = workshop.sets(report)[:sets]
+    for number, one in enumerate([LeftOut(WHOLE, WHOLE, ()), *left_out]):
+        losses.append(workshop.losses_without(one.rows, one.name)[: len(effects)])
+        report(f"trained without {one.name} ({number} of {len(left_out)})")
     stored = workshop.pictures()
     with workshop.open_generator() as generator:
         directory = generator.directory
@@ -82,12 +89,12 @@ def collect(workshop: ExactWorkshop, lab: LabRecord, effects: NDArray[np.float64
         plan=workshop.plan,
         generator=generator_fingerprint(directory),
         corpus=lab.corpus,
-        queries=workshop.queries,
-        sets=tuple(sets),
+        queries=workshop.queries[: len(effects)],
+        sets=tuple(left_out),
         effects=-effects,
         losses=np.stack(losses),
-        pictures=stored["pictures"].astype(np.uint8),
-        latents=stored["latents"].astype(np.float32),
+        pictures=stored["pictures"][: len(effects)].astype(np.uint8),
+        latents=stored["latents"][: len(effects)].astype(np.float32),
     )
 
 

@@ -7,6 +7,7 @@ segment by segment; and the losses of the queries without each set of works.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,14 @@ from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.exact.adjoint import Adjoints, segment_back
 from creditline.evaluation.lab.exact.flat_unet import FlatUnet
 from creditline.evaluation.lab.exact.optimiser import State
-from creditline.evaluation.lab.exact.plan import ExactPlan, LeftOut, chosen_sets, planned_queries, random_sets
+from creditline.evaluation.lab.exact.plan import (
+    ExactPlan,
+    LeftOut,
+    chosen_sets,
+    interleaved,
+    planned_queries,
+    random_sets,
+)
 from creditline.evaluation.lab.exact.query_losses import QueryLosses
 from creditline.evaluation.lab.exact.training import WeightedTraining
 from creditline.evaluation.lab.plan import LOSS_DRAWS, LabQuery
@@ -123,6 +131,11 @@ class ExactWorkshop:
             assemble(self.directory / "generator", unet=self.unet, vae=reference_weights() / "vae")
         )
 
+    def copy_unet(self, output: Path) -> None:
+        """Create or replace a copy of the trained model's UNet."""
+        with replace_directory(output) as draft:
+            shutil.copytree(self.unet, draft, dirs_exist_ok=True)
+
     def pictures(self) -> dict[str, NDArray[np.generic]]:
         """The queries: pictures (Q, H, W, 3) uint8, latents (Q, C, H, W) and text (Q, L, D), float32."""
         path = self.directory / "queries.safetensors"
@@ -152,15 +165,19 @@ class ExactWorkshop:
             self.training.model, noising, examples, LOSS_DRAWS, torch.from_numpy(self.unit).float()
         )
 
-    def effects(self, report: Callable[[str], None]) -> NDArray[np.float64]:
-        """Derivative of each query's loss with respect to each work's weight: (Q, N) float64.
+    def groups(self) -> list[range]:
+        """Rows of the queries whose adjoints are carried back together."""
+        rows = range(len(self.queries))
+        return [rows[first : first + self.plan.group] for first in rows[:: self.plan.group]]
+
+    def effects(self, groups: int, report: Callable[[str], None]) -> NDArray[np.float64]:
+        """Derivative of the queries' losses with respect to each work's weight: (Q, N) float64.
 
         Args:
-            report: Receives a line after each segment of each group of queries.
+            groups: Number of groups of queries, from the first.
+            report: Receives a line after each segment of each group.
         """
-        rows = range(len(self.queries))
-        groups = [rows[first : first + self.plan.group] for first in rows[:: self.plan.group]]
-        return np.concatenate([self._effects_on(group, report) for group in groups])
+        return np.concatenate([self._effects_on(group, report) for group in self.groups()[:groups]])
 
     def _effects_on(self, group: range, report: Callable[[str], None]) -> NDArray[np.float64]:
         segments = self.plan.segments()
@@ -191,10 +208,18 @@ class ExactWorkshop:
         tensors = {**stacked, "effects": adjoints.effects, "left": torch.tensor(left)}
         write_tensors(self._adjoints_path(group), tensors)
 
-    def sets(self, effects: NDArray[np.float64]) -> list[LeftOut]:
-        """The sets of works to leave out: random ones, and those of the largest predicted rise of a loss."""
-        chosen = chosen_sets(self.plan, self.queries, -effects)
-        return [*random_sets(self.plan, self.training.works), *chosen]
+    def sets(self, report: Callable[[str], None]) -> list[LeftOut]:
+        """The sets of works to leave out: random ones and those of the largest predicted rise of a loss.
+
+        The latter are chosen by effects on the first group of queries, so that they need not wait for the
+        others.
+
+        Args:
+            report: Receives progress lines where the effects are not computed yet.
+        """
+        effects = self.effects(1, report)
+        chosen = chosen_sets(self.plan, self.queries[: len(effects)], -effects)
+        return interleaved(random_sets(self.plan, self.training.works), chosen)
 
     def losses_without(self, rows: tuple[int, ...], name: str) -> NDArray[np.float64]:
         """Losses of the queries under the training in which some works have weight 0: (Q,) float64.

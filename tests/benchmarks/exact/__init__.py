@@ -1,0 +1,1 @@
+"""Methods against exact effects: a training that was differentiated, work by work."""

@@ -1,0 +1,139 @@
+"""Part of `make lab`: exact effects against retraining, and every method against exact effects (seconds).
+
+Writes `exact.json` and its plot from what is committed. `creditline lab exact effects` makes the effects
+and retrains without small sets of works; `creditline lab exact score METHOD…` runs methods on the same model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.attribution.methods.hyperparameters import CONSENSUSES
+from creditline.evaluation.bootstrap import Estimate
+from creditline.evaluation.lab.exact.comparison import (
+    SEED,
+    crossed_ratio,
+    mean_over_queries,
+    pooled_correlation,
+    rank_agreement,
+    removal_agreement,
+)
+from creditline.evaluation.lab.exact.plan import RANDOM
+from creditline.evaluation.lab.exact.record import EXACT, ExactRecord, read_exact
+from creditline.evaluation.lab.exact.scores import ExactScores, joined_scores, read_all_exact_scores
+from tests.benchmarks.exact.plot import plot_verification
+from tests.benchmarks.lab import OURS, SIMILARITY
+from tests.benchmarks.result_files import Figure, write_result
+
+COMMAND = "make lab"
+
+
+def kind_of(method: str) -> str:
+    """Kind of a method: "ours", "published", "similarity" or "control"."""
+    if method == RANDOM:
+        return "control"
+    return "ours" if method in OURS else "similarity" if method in SIMILARITY else "published"
+
+
+def all_scores(record: ExactRecord) -> dict[str, ExactScores]:
+    """Scores of the methods that ran, and of each consensus of them with the lab's weights."""
+    scores = read_all_exact_scores(record, EXACT / "scores")
+    for name, weights in CONSENSUSES.items():
+        if set(weights) <= set(scores):
+            scores[name] = joined_scores(name, scores, weights)
+    return scores
+
+
+def row(record: ExactRecord, scores: ExactScores) -> dict[str, Any]:
+    """A method's row."""
+    ranks = mean_over_queries(rank_agreement(record, scores.values))
+    removals = mean_over_queries(removal_agreement(record, scores.values))
+    return {
+        "method": scores.method,
+        "kind": kind_of(scores.method),
+        "rank": ranks.value,
+        "rank_low": ranks.low,
+        "rank_high": ranks.high,
+        "removals": removals.value,
+        "removals_low": removals.low,
+        "removals_high": removals.high,
+        "queries": len(record.queries),
+        "seconds_per_query": scores.cost.seconds_per_query,
+    }
+
+
+def exact_row(record: ExactRecord) -> dict[str, Any]:
+    """The row of the exact effects themselves: what a method could attain at most."""
+    removals = mean_over_queries(removal_agreement(record, record.effects))
+    return {
+        "method": "exact effects",
+        "kind": "bound",
+        "rank": 1.0,
+        "removals": removals.value,
+        "removals_low": removals.low,
+        "removals_high": removals.high,
+        "queries": len(record.queries),
+    }
+
+
+def figures(record: ExactRecord, agreement: Mapping[str, NDArray[np.float64]]) -> dict[str, Figure]:
+    """The issue's figures, and those that stand beside them.
+
+    Args:
+        record: The exact effects.
+        agreement: Rank agreement of each method by query, (Q,) each.
+    """
+    ours, published = (
+        {name: values for name, values in agreement.items() if kind_of(name) == kind}
+        for kind in ("ours", "published")
+    )
+    random = [number for number, one in enumerate(record.sets) if one.reason == RANDOM]
+    chosen = [number for number in range(len(record.sets)) if number not in random]
+    control = mean_over_queries(agreement[RANDOM])
+    return {
+        "verified_correlation": _figure(
+            pooled_correlation(record),
+            ">= 0.95",
+            f"exact effects against retraining without {len(record.sets)} sets of 1 to 5 works, Pearson over"
+            f" {len(record.sets)} × {len(record.queries)} pairs",
+        ),
+        "verified_correlation_random_sets": _figure(
+            pooled_correlation(record, random), None, "the same, random sets alone"
+        ),
+        "verified_correlation_chosen_sets": _figure(
+            pooled_correlation(record, chosen), None, "the same, sets of the largest predicted rises alone"
+        ),
+        "verified_correlation_by_query": _figure(
+            mean_over_queries(removal_agreement(record, record.effects)),
+            None,
+            "the same within each query, mean over the queries",
+        ),
+        "best_over_published": _figure(
+            crossed_ratio(ours, published),
+            ">= 1.1",
+            "our best over the best published method, against exact effects; each chosen on the other half of"
+            " the queries",
+        ),
+        "random_rank_correlation": _figure(control, None, "control: random scores (must cover 0)"),
+    }
+
+
+def _figure(estimate: Estimate, target: str | None, what: str) -> Figure:
+    return Figure(estimate.value, low=estimate.low, high=estimate.high, target=target, what=what)
+
+
+def main() -> None:
+    record = read_exact()
+    scores = all_scores(record)
+    agreement = {name: rank_agreement(record, one.values) for name, one in scores.items()}
+    rows = sorted((row(record, one) for one in scores.values()), key=lambda one: -one["rank"])
+    write_result("exact", COMMAND, SEED, figures(record, agreement), [exact_row(record), *rows])
+    plot_verification(record)
+
+
+if __name__ == "__main__":
+    main()
