@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
+from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals, KindOfQueries
 from creditline.errors import InvalidInput
 
 _BAND = Intervals((0.0, 0.5), (0.0, 0.1), (0.2, 0.4), 0.9)
@@ -49,3 +50,22 @@ def test_a_stretch_whose_low_end_is_above_its_high_end_is_refused() -> None:
 def test_text_without_intervals_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="does not contain intervals"):
         AnswerIntervals.from_json(text)
+
+
+def test_a_query_gets_the_intervals_of_its_kind_and_none_where_no_work_is_near() -> None:
+    near = replace(_SURE, works=Intervals((0.0,), (0.2,), (0.3,), 0.9))
+    kinds = replace(_SURE, by_nearest=(KindOfQueries(0.4, _SURE), KindOfQueries(0.8, near)))
+    assert kinds.for_query(0.39) is None
+    assert kinds.for_query(0.4) == _SURE
+    assert kinds.for_query(0.79) == _SURE
+    assert kinds.for_query(0.95) == near
+    assert AnswerIntervals.from_json(kinds.to_json()) == kinds
+
+
+def test_intervals_without_kinds_hold_for_every_query() -> None:
+    assert _SURE.for_query(-1.0) is _SURE
+
+
+def test_kinds_out_of_order_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="ascending"):
+        replace(_SURE, by_nearest=(KindOfQueries(0.8, _SURE), KindOfQueries(0.4, _SURE)))

@@ -188,6 +188,17 @@ def test_ranges_stand_beside_shares_and_the_remainder() -> None:
         assert "In 90" in said
 
 
+def test_an_answer_without_ranges_says_that_they_are_withheld_and_why() -> None:
+    line = sample_credit_line()
+    answer = replace(line.answer, coverage=None, remainder_low=None, remainder_high=None)
+    withheld = replace(line, answer=replace(answer, intervals_withheld=True))
+    for said in (_Page(credit_line_page(withheld)).text, _terminal_text(withheld)):
+        assert "No ranges are given: no work is as near" in re.sub(r"\s+", " ", said)
+    assert json.loads(credit_line_document(withheld))["intervals_withheld"] is True
+    unknown = replace(line, answer=answer)
+    assert "No ranges" not in _Page(credit_line_page(unknown)).text
+
+
 def test_a_picture_of_another_kind_is_said_to_be_one() -> None:
     strange, usual = sample_credit_line(ood_score=1.44), sample_credit_line(ood_score=0.9)
     assert "unlike those" in _Page(credit_line_page(strange)).text

@@ -269,6 +269,9 @@ class AttributionAnswer:
     is set to accept."""
     picture_alone_recall: PictureAloneRecall | None = None
     """How good such answers are; None unless `from_picture_alone`."""
+    intervals_withheld: bool = False
+    """Whether the release has intervals but withholds them: no work is as near to this query as one was to
+    nearly all that the intervals were fitted on, so that their coverage would not hold."""
 
 
 @dataclass(frozen=True)

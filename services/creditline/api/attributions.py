@@ -47,6 +47,7 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         share_from_prompt=answer.share_from_prompt,
         from_picture_alone=answer.from_picture_alone,
         picture_alone_recall=_recall_message(answer.picture_alone_recall),
+        intervals_withheld=answer.intervals_withheld,
     )
 
 
@@ -78,6 +79,7 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
         picture_alone_recall=(
             _recall(message.picture_alone_recall) if message.HasField("picture_alone_recall") else None
         ),
+        intervals_withheld=message.intervals_withheld,
     )
 
 

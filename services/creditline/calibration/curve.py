@@ -4,6 +4,8 @@ There are two curves over the same knots. At low cosines, similarity predicts li
 often as positive, its mean is about 0, and no single work earns credit. Together, those works still have
 positive influence: `positive` is the mean of the positive part of the influence, from which the remainder is
 computed.
+
+Where a release has a softmax (`calibration.softmax`), it takes the place of both curves for one query.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from creditline.calibration.softmax import Softmax
 from creditline.errors import InvalidInput
 
 
@@ -34,6 +38,8 @@ class Calibration:
     positive: tuple[float, ...] = ()
     """Expected positive part of the influence at each knot, non-decreasing and not negative. By default the
     positive part of `influence`, which is exact where the influence at a cosine is certain."""
+    softmax: Softmax | None = None
+    """Takes the place of the curves where a query's nearest work is known; None: the curves hold for all."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cosine", tuple(float(value) for value in self.cosine))
@@ -69,6 +75,33 @@ class Calibration:
                 field="positive",
             )
 
+    def for_query(self, nearest: float) -> Calibration:
+        """The curves for one query.
+
+        Args:
+            nearest: Cosine of the work that is nearest to the query.
+        """
+        if self.softmax is None:
+            return self
+        cosines, parts = self.softmax.curve(nearest)
+        # Rounding must not let the curve fall in its flat part.
+        knots = tuple(np.maximum.accumulate(parts).tolist())
+        return Calibration(tuple(cosines.tolist()), knots, knots)
+
+    def of_queries(self, cosines: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Expected influence and its expected positive part, of all works on each query.
+
+        Args:
+            cosines: (Q, N) float32, of Q queries with all N works.
+
+        Returns:
+            (Q, N) float64 each.
+        """
+        if self.softmax is None:
+            return self.expected_influence(cosines), self.expected_positive(cosines)
+        parts = self.softmax.parts(cosines, cosines.max(axis=1, keepdims=True))
+        return parts, parts
+
     def expected_influence(self, cosines: ArrayLike) -> NDArray[np.float64]:
         """Expected influence at each cosine.
 
@@ -97,8 +130,15 @@ class Calibration:
         return np.array([self.cosine, self.influence, self.positive])
 
     def to_json(self) -> str:
-        """The knots as JSON: `{"cosine": [...], "influence": [...], "positive": [...]}`."""
-        return json.dumps({"cosine": self.cosine, "influence": self.influence, "positive": self.positive})
+        """The knots as JSON: `{"cosine": [...], "influence": [...], "positive": [...]}`, and `softmax`."""
+        knots: dict[str, Any] = {
+            "cosine": self.cosine,
+            "influence": self.influence,
+            "positive": self.positive,
+        }
+        if self.softmax is not None:
+            knots["softmax"] = self.softmax.to_json()
+        return json.dumps(knots)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Calibration:
@@ -110,7 +150,8 @@ class Calibration:
         try:
             knots = json.loads(text)
             parts = (knots["cosine"], knots["influence"], knots.get("positive", ()))
-            return cls(*(tuple(map(float, part)) for part in parts))
+            softmax = Softmax.from_json(knots["softmax"]) if "softmax" in knots else None
+            return cls(*(tuple(map(float, part)) for part in parts), softmax=softmax)
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput(
                 f"the text is not a calibration ({error}); it needs number lists 'cosine' and 'influence'",

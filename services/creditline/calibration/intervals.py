@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -129,17 +131,48 @@ class AnswerIntervals:
     """Interval of the share of all works that are not listed."""
     contributors: DeviationInterval
     """Interval of the share of a contributor."""
+    by_nearest: tuple[KindOfQueries, ...] = ()
+    """Intervals of kinds of queries, by ascending cosine of the nearest work; empty: one kind. A query whose
+    nearest work is below the first has no intervals: those that they were fitted on were all nearer."""
+
+    def __post_init__(self) -> None:
+        if sorted(kind.nearest for kind in self.by_nearest) != [kind.nearest for kind in self.by_nearest]:
+            raise InvalidInput(
+                "kinds of queries must have ascending cosines; fit the intervals again", field="intervals"
+            )
 
     @property
     def coverage(self) -> float:
         """Fraction of the true values that lie in their intervals, such as 0.9."""
         return self.works.coverage
 
+    def for_query(self, nearest: float) -> AnswerIntervals | None:
+        """The intervals of a query; None where it is unlike all that intervals were fitted on.
+
+        Args:
+            nearest: Cosine of the work that is nearest to the query.
+        """
+        if not self.by_nearest:
+            return self
+        fitting = [kind.intervals for kind in self.by_nearest if kind.nearest <= nearest]
+        return fitting[-1] if fitting else None
+
     def to_json(self) -> str:
-        """The intervals as JSON: `{"level": 0.9, "works": {}, "remainder": {}, "contributors": {}}`."""
+        """The intervals as JSON: `{"level": 0.9, "works": {}, "remainder": {}, "contributors": {}}`.
+
+        With kinds of queries, `by_nearest` lists the same of each, with `nearest`.
+        """
+        content = self._content()
+        if self.by_nearest:
+            content["by_nearest"] = [
+                {"nearest": kind.nearest, **kind.intervals._content()} for kind in self.by_nearest
+            ]
+        return json.dumps(content)
+
+    def _content(self) -> dict[str, Any]:
         works = {name: getattr(self.works, name) for name in ("cosine", "low", "high")}
-        sums = {name: vars(getattr(self, name)) for name in ("remainder", "contributors")}
-        return json.dumps({"level": self.coverage, "works": works, **sums})
+        sums = {name: dict(vars(getattr(self, name))) for name in ("remainder", "contributors")}
+        return {"level": self.coverage, "works": works, **sums}
 
     @classmethod
     def from_json(cls, text: str | bytes) -> AnswerIntervals:
@@ -150,15 +183,31 @@ class AnswerIntervals:
         """
         try:
             content = json.loads(text)
-            names = ("cosine", "low", "high")
-            cosine, low, high = (tuple(map(float, content["works"][name])) for name in names)
-            works = Intervals(cosine, low, high, float(content["level"]))
-            return cls(
-                works, DeviationInterval(**content["remainder"]), DeviationInterval(**content["contributors"])
+            kinds = tuple(
+                KindOfQueries(float(kind["nearest"]), cls._read(kind))
+                for kind in content.get("by_nearest", ())
             )
-        except (ValueError, KeyError, TypeError) as error:
+            return cls._read(content, kinds)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(
                 f"the text does not contain intervals ({error}); they need a 'level', 'works' with 'cosine',"
                 " 'low' and 'high', and 'remainder' and 'contributors' with 'low' and 'high'",
                 field="intervals",
             ) from error
+
+    @classmethod
+    def _read(cls, content: Mapping[str, Any], kinds: tuple[KindOfQueries, ...] = ()) -> AnswerIntervals:
+        cosine, low, high = (tuple(map(float, content["works"][name])) for name in ("cosine", "low", "high"))
+        works = Intervals(cosine, low, high, float(content["level"]))
+        sums = (DeviationInterval(**content[name]) for name in ("remainder", "contributors"))
+        return cls(works, *sums, kinds)
+
+
+@dataclass(frozen=True)
+class KindOfQueries:
+    """Intervals of queries whose nearest work has at least a certain cosine."""
+
+    nearest: float
+    """The least cosine of the nearest work."""
+    intervals: AnswerIntervals
+    """Their intervals."""

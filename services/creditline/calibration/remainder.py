@@ -157,6 +157,10 @@ class CorpusSample:
         rows |= {row for row, work_id in enumerate(self.work_ids) if work_id in works}
         return Withheld(np.array(sorted(rows), dtype=np.intp), unnamed)
 
+    def nearest(self, query: NDArray[np.float32]) -> float:
+        """Cosine of the sampled work that is nearest to a query, (D,) float32; -1 without works."""
+        return float((self.vectors @ query).max(initial=-1.0))
+
     def others(
         self,
         query: NDArray[np.float32],

@@ -205,7 +205,8 @@ class _Check:
             deadline_seconds=_EMBED_SECONDS,
             tls=self.plan.tls,
         ).vector
-        calibration: Calibration = known.calibration
+        nearest = float((known.vectors @ vector).max(initial=-1.0))
+        calibration: Calibration = known.calibration.for_query(nearest)
         return calibration.expected_positive(self._vectors(rows) @ vector)
 
     def _vectors(self, rows: Sequence[int]) -> NDArray[np.float32]:

@@ -61,8 +61,10 @@ class Expectations:
         ):
             return [None] * len(work_ids)
         known = [work_id for work_id in work_ids if work_id in self.rows]
-        cosines = self.vectors[[self.rows[work_id] for work_id in known]] @ query
-        influence = dict(zip(known, calibration.expected_influence(cosines), strict=True))
+        all_cosines = self.vectors @ query
+        cosines = all_cosines[[self.rows[work_id] for work_id in known]]
+        curves = calibration.for_query(float(all_cosines.max(initial=-1.0)))
+        influence = dict(zip(known, curves.expected_influence(cosines), strict=True))
         return [float(influence[work_id]) if work_id in influence else None for work_id in work_ids]
 
     def _calibration_of(self, attribution: StoredAttribution) -> Calibration | None:

@@ -149,7 +149,7 @@ class Timings(_message.Message):
     def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
 
 class AttributeResponse(_message.Message):
-    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated", "prompt_agreement", "private", "share_from_picture", "share_from_prompt", "from_picture_alone", "picture_alone_recall")
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated", "prompt_agreement", "private", "share_from_picture", "share_from_prompt", "from_picture_alone", "picture_alone_recall", "intervals_withheld")
     ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +173,7 @@ class AttributeResponse(_message.Message):
     SHARE_FROM_PROMPT_FIELD_NUMBER: _ClassVar[int]
     FROM_PICTURE_ALONE_FIELD_NUMBER: _ClassVar[int]
     PICTURE_ALONE_RECALL_FIELD_NUMBER: _ClassVar[int]
+    INTERVALS_WITHHELD_FIELD_NUMBER: _ClassVar[int]
     attribution_id: str
     works: _containers.RepeatedCompositeFieldContainer[CreditedWork]
     contributors: _containers.RepeatedCompositeFieldContainer[CreditedContributor]
@@ -196,7 +197,8 @@ class AttributeResponse(_message.Message):
     share_from_prompt: float
     from_picture_alone: bool
     picture_alone_recall: PictureAloneRecall
-    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ..., prompt_agreement: _Optional[float] = ..., private: _Optional[bool] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ..., from_picture_alone: _Optional[bool] = ..., picture_alone_recall: _Optional[_Union[PictureAloneRecall, _Mapping]] = ...) -> None: ...
+    intervals_withheld: bool
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ..., prompt_agreement: _Optional[float] = ..., private: _Optional[bool] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ..., from_picture_alone: _Optional[bool] = ..., picture_alone_recall: _Optional[_Union[PictureAloneRecall, _Mapping]] = ..., intervals_withheld: _Optional[bool] = ...) -> None: ...
 
 class PictureAloneRecall(_message.Message):
     __slots__ = ("recall", "low", "high", "with_prompt")

@@ -27,6 +27,7 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "remainder_low": line.answer.remainder_low,
         "remainder_high": line.answer.remainder_high,
         "coverage": line.answer.coverage,
+        "intervals_withheld": line.answer.intervals_withheld,
         "concentration": line.answer.concentration,
         "equal_parts": line.answer.equal_parts,
         "corpus_works": line.corpus_works,

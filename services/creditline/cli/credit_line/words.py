@@ -167,6 +167,11 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
     if answer.coverage is not None:
         coverage = f"{answer.coverage * 100:.0f}{_UNBROKEN}%"
         sentences.append(f"In {coverage} of answers the true share lies in the range that is given with it.")
+    elif answer.intervals_withheld:
+        sentences.append(
+            "No ranges are given: no work is as near to this query as works were to those that ranges were"
+            " fitted on, so they might not hold."
+        )
     if answer.equal_parts is not None:
         sentences.append(_equal_parts_sentence(answer.equal_parts))
     return sentences

@@ -7,6 +7,7 @@ all works.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from creditline.calibration import Calibration
 from creditline.errors import InvalidInput
 
+Fit = Callable[[NDArray[np.float32], NDArray[np.float32]], Calibration]
 MAX_KNOTS = 512
 _BINS = 20
 # Length of the lists that the check uses, as in answers.
@@ -103,7 +105,11 @@ class CalibrationCheck:
 
 
 def check_calibration(
-    cosines: NDArray[np.float32], influence: NDArray[np.float32], *, seed: int
+    cosines: NDArray[np.float32],
+    influence: NDArray[np.float32],
+    *,
+    seed: int,
+    fit: Fit = fit_calibration,
 ) -> CalibrationCheck:
     """Check a calibration by two-fold cross-validation over queries.
 
@@ -111,6 +117,7 @@ def check_calibration(
         cosines: (H, N) float32.
         influence: (H, N) float32.
         seed: Seed of the split into halves.
+        fit: Fits the calibration.
 
     Returns:
         Mean of the two folds.
@@ -118,8 +125,8 @@ def check_calibration(
     order = np.random.default_rng(seed).permutation(len(cosines))
     halves = (order[: len(order) // 2], order[len(order) // 2 :])
     checks = [
-        _check(fit_calibration(cosines[fit], influence[fit]), cosines[other], influence[other])
-        for fit, other in (halves, halves[::-1])
+        _check(fit(cosines[fitting], influence[fitting]), cosines[other], influence[other])
+        for fitting, other in (halves, halves[::-1])
     ]
     return CalibrationCheck(*np.mean([dataclasses.astuple(check) for check in checks], axis=0).tolist())
 
@@ -127,7 +134,8 @@ def check_calibration(
 def _check(
     calibration: Calibration, cosines: NDArray[np.float32], influence: NDArray[np.float32]
 ) -> CalibrationCheck:
-    expected, truth = calibration.expected_influence(cosines.ravel()), influence.ravel().astype(np.float64)
+    of_queries, truth = calibration.of_queries(cosines), influence.ravel().astype(np.float64)
+    expected = of_queries[0].ravel()
     order = np.argsort(expected, kind="stable")
     bins = np.array_split(order, _BINS)
     expected_means = np.array([expected[rows].mean() for rows in bins])
@@ -147,8 +155,9 @@ def _check(
 def _expected_remainder(calibration: Calibration, cosines: NDArray[np.float32]) -> float:
     """The remainder of an answer that lists the nearest works. cosines: (N,)."""
     order = np.argsort(-cosines)
-    listed = np.maximum(calibration.expected_influence(cosines[order[:_LISTED]]), 0.0).sum()
-    others = calibration.expected_positive(cosines[order[_LISTED:]]).sum()
+    expected, positive = (values[0] for values in calibration.of_queries(cosines[None]))
+    listed = np.maximum(expected[order[:_LISTED]], 0.0).sum()
+    others = positive[order[_LISTED:]].sum()
     return float(others / (listed + others)) if listed + others > 0.0 else 1.0
 
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
 from creditline.calibration.halves import divided
-from creditline.distillation.assessment.calibration_fitting import check_calibration, fit_calibration
+from creditline.distillation.assessment.calibration_fitting import check_calibration
 from creditline.distillation.assessment.halves_fitting import RECALL_DEPTH, HalfCosines
 from creditline.distillation.assessment.held_out import HeldOut, Scores, encoder_cosines
 from creditline.distillation.assessment.interval_fitting import coverage, fit_intervals
 from creditline.distillation.assessment.prompt_swaps import other_queries
+from creditline.distillation.assessment.softmax_fitting import fit_shares
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.imputation import Imputation
 from creditline.evaluation.agreement import ndcg_at_k, recall_at_k, spearman
@@ -43,9 +44,7 @@ class HalfCalibrations:
     @classmethod
     def of(cls, cosines: HalfCosines, relative: NDArray[np.float32]) -> HalfCalibrations:
         """Fit all three on the same queries."""
-        return cls(
-            *(fit_calibration(each, relative) for each in (cosines.both, cosines.picture, cosines.prompt))
-        )
+        return cls(*(fit_shares(each, relative) for each in (cosines.both, cosines.picture, cosines.prompt)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +80,8 @@ def divided_answers(calibrations: HalfCalibrations, cosines: HalfCosines) -> Div
 
 def _shares(calibration: Calibration, cosines: Scores, listed: NDArray[np.intp]) -> NDArray[np.float64]:
     """Shares of listed works: (Q, N) cosines and (Q, L) rows -> (Q, L)."""
-    parts = np.maximum(calibration.expected_influence(np.take_along_axis(cosines, listed, axis=1)), 0.0)
-    positive = calibration.expected_positive(cosines)
+    expected, positive = calibration.of_queries(cosines)
+    parts = np.maximum(np.take_along_axis(expected, listed, axis=1), 0.0)
     others = positive.sum(axis=1) - np.take_along_axis(positive, listed, axis=1).sum(axis=1)
     total = parts.sum(axis=1) + others
     shares: NDArray[np.float64] = parts / np.maximum(total, 1e-12)[:, None]
@@ -109,7 +108,7 @@ def halves_figures(
 
 def _picture_figures(cosines: HalfCosines, held_out: HeldOut, seed: int) -> dict[str, Estimate]:
     """Answers from pictures alone beside ordinary ones."""
-    check = check_calibration(cosines.picture, held_out.relative, seed=seed)
+    check = check_calibration(cosines.picture, held_out.relative, seed=seed, fit=fit_shares)
     figures = {
         "picture_alone_remainder": Estimate.certain(check.remainder),
         "picture_alone_remainder_true": Estimate.certain(check.remainder_true),

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from creditline.calibration.halves import Halves, PictureRecall
 from creditline.calibration.holders import Holders
-from creditline.distillation.assessment.calibration_fitting import fit_calibration
 from creditline.distillation.assessment.held_out import HeldOut, Scores, encoder_cosines
+from creditline.distillation.assessment.softmax_fitting import fit_shares
 from creditline.distillation.assessment.uncertainty import fit_answer_intervals
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.imputation import MIN_PAIRS, Imputation
@@ -106,8 +106,8 @@ def fit_halves(
     cosines = HalfCosines.of(encoder, imputation, held_out)
     relative = held_out.relative
     calibrations = Halves(
-        picture=fit_calibration(cosines.picture, relative),
-        prompt=fit_calibration(cosines.prompt, relative),
+        picture=fit_shares(cosines.picture, relative),
+        prompt=fit_shares(cosines.prompt, relative),
         intervals=fit_answer_intervals(cosines.picture, relative, holders, seed=seed),
         recall=_recall(cosines, held_out, seed),
     )

@@ -19,6 +19,7 @@ from creditline.distillation.assessment.calibration_fitting import (
     fit_calibration,
     relative_influence,
 )
+from creditline.distillation.assessment.softmax_fitting import fit_shares
 from creditline.encoder.encoder import Encoder, Side
 from creditline.evaluation.agreement import ndcg_at_k, recall_at_k, spearman
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
@@ -175,7 +176,7 @@ def _agreement_figures(methods: Mapping[str, MethodAgreement], seed: int) -> dic
 
 
 def _calibration_figures(cosines: Scores, relative: NDArray[np.float32], seed: int) -> dict[str, Estimate]:
-    check = check_calibration(cosines, relative, seed=seed)
+    check = check_calibration(cosines, relative, seed=seed, fit=fit_shares)
     return {
         "calibration_total_ratio": Estimate.certain(check.total_ratio),
         "calibration_error": Estimate.certain(check.error),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,20 +11,26 @@ from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
 from creditline.calibration.holders import Division, Holders
-from creditline.calibration.intervals import AnswerIntervals
-from creditline.distillation.assessment.calibration_fitting import fit_calibration
+from creditline.calibration.intervals import AnswerIntervals, KindOfQueries
 from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
 from creditline.distillation.assessment.interval_fitting import (
     NOMINAL_COVERAGE,
     fit_deviation_interval,
     fit_intervals,
 )
+from creditline.distillation.assessment.softmax_fitting import fit_shares
 from creditline.encoder.agreement import MIN_PAIRS, PromptAgreement
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.ood import MIN_PICTURES, OodDetector
 
 # Lengths of the lists whose remainders are fitted; contributors are those of the middle one.
 LISTED = (1, 10, 100)
+# Kinds of queries, by the cosine of the nearest work, with intervals of their own: prompts of two titles are
+# farther from all works than captions, and the same cosine says less of them. Fewer queries of a kind than
+# this give one kind.
+_KINDS, _MIN_KIND = 2, 64
+# Part of the queries that intervals are fitted on whose nearest work is farther than answers' may be.
+_FARTHEST = 0.025
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +82,7 @@ def fit_uncertainty(
     image = held_out.parts.slices()["image"]
     enough = min(len(known), len(held_out.queries)) >= MIN_PICTURES and held_out.parts.image > 0
     return Uncertainty(
-        fit_calibration(cosines, held_out.relative),
+        fit_shares(cosines, held_out.relative),
         fit_answer_intervals(cosines, held_out.relative, holders, seed=seed),
         OodDetector.of(known[:, image], held_out.queries[:, image]) if enough else None,
         fit_prompt_agreement(known, held_out, seed=seed),
@@ -106,7 +113,7 @@ def fit_answer_intervals(
     nominal_coverage: float = NOMINAL_COVERAGE,
     seed: int,
 ) -> AnswerIntervals:
-    """Fit the intervals of works, remainders and contributors.
+    """Fit the intervals of works, remainders and contributors, for each kind of queries and for all together.
 
     The expected sums come from a calibration fitted on the other half of the queries.
 
@@ -118,6 +125,30 @@ def fit_answer_intervals(
         seed: Seed of the split into halves.
     """
     sums = list(crossed_sums(cosines, relative, holders, seed=seed))
+    whole = _intervals_of(cosines, relative, sums, nominal_coverage, seed)
+    nearest = cosines.max(axis=1)
+    starts = np.quantile(nearest, [_FARTHEST, *np.arange(1, _KINDS) / _KINDS])
+    kinds = []
+    for number, start in enumerate(starts.tolist()):
+        end = starts[number + 1] if number + 1 < len(starts) else np.inf
+        rows = np.flatnonzero((nearest >= (start if number else -np.inf)) & (nearest < end))
+        if len(rows) < _MIN_KIND:
+            return whole
+        of_kind = _intervals_of(
+            cosines[rows], relative[rows], [sums[row] for row in rows], nominal_coverage, seed
+        )
+        kinds.append(KindOfQueries(start, of_kind))
+    return dataclasses.replace(whole, by_nearest=tuple(kinds))
+
+
+def _intervals_of(
+    cosines: NDArray[np.float32],
+    relative: NDArray[np.float32],
+    sums: Sequence[Sums],
+    nominal_coverage: float,
+    seed: int,
+) -> AnswerIntervals:
+    """The intervals of one kind of queries."""
     return AnswerIntervals(
         fit_intervals(cosines, relative, nominal_coverage=nominal_coverage, seed=seed),
         remainder=fit_deviation_interval(
@@ -136,14 +167,16 @@ def fit_answer_intervals(
 def crossed_sums(
     cosines: NDArray[np.float32], relative: NDArray[np.float32], holders: Sequence[Holders], *, seed: int
 ) -> Iterator[Sums]:
-    """Sums of every query, by a calibration that was fitted on the other half of the queries."""
+    """Sums of every query, in order, by a calibration that was fitted on the other half of the queries."""
     order = np.random.default_rng(seed).permutation(len(cosines))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     division = Division.of(holders)
+    found: dict[int, Sums] = {}
     for fitting, checking in (halves, halves[::-1]):
-        calibration = fit_calibration(cosines[fitting], relative[fitting])
+        calibration = fit_shares(cosines[fitting], relative[fitting])
         for row in checking:
-            yield query_sums(calibration, cosines[row], relative[row], division)
+            found[int(row)] = query_sums(calibration, cosines[row], relative[row], division)
+    yield from (found[row] for row in range(len(cosines)))
 
 
 def query_sums(
@@ -161,8 +194,8 @@ def query_sums(
         division: How the credit of the N works is divided.
     """
     order = np.argsort(-cosines)
-    listed = np.maximum(calibration.expected_influence(cosines), 0.0)
-    unlisted = calibration.expected_positive(cosines)
+    expected, unlisted = (values[0] for values in calibration.of_queries(cosines[None]))
+    listed = np.maximum(expected, 0.0)
     true = np.maximum(relative.astype(np.float64), 0.0)
     totals = [_total(order, listed, unlisted, length) for length in LISTED]
     among = np.unique(division.numbers[np.isin(division.works, order[: LISTED[1]])])

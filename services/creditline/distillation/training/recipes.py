@@ -11,7 +11,7 @@ PAPER, OURS = "paper's recipe", "ours"
 
 # An upper limit on epochs: early stopping ends training sooner.
 _OURS = TrainingPlan(
-    loss=LossKind.CORRELATION,
+    loss=LossKind.SHARE,
     epochs=40,
     learning_rate=1e-3,
     works_per_step=1024,
@@ -35,7 +35,7 @@ RECIPES = {
     OURS: _OURS,
     "ranks": replace(_OURS, loss=LossKind.RANK),
     "listwise": replace(_OURS, loss=LossKind.LISTWISE),
-    "shares": replace(_OURS, loss=LossKind.SHARE),
+    "correlation": replace(_OURS, loss=LossKind.CORRELATION),
     "no noise on features": replace(_OURS, feature_noise=0.0),
     "separate heads": replace(_OURS, separate=True),
     "width 256, not nested": replace(_OURS, width=256, nested=()),

@@ -141,6 +141,7 @@ class Attributions:
             share_from_prompt=held.get("share_from_prompt"),
             from_picture_alone=held.get(FROM_PICTURE_ALONE, False),
             picture_alone_recall=_read_recall(held.get("picture_alone_recall")),
+            intervals_withheld=held.get("intervals_withheld", False),
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(

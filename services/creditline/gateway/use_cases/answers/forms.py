@@ -71,6 +71,7 @@ def served_form(shared: Shared, timings: Timings) -> AttributionAnswer:
         share_from_prompt=shared.by_half.from_prompt,
         from_picture_alone=shared.reading.picture_alone is not None,
         picture_alone_recall=shared.reading.picture_alone,
+        intervals_withheld=shared.reading.intervals_withheld,
         filter=shared.request.filter if shared.is_filtered else None,
         private=shared.request.vector is not None,
     )
@@ -86,6 +87,7 @@ def stored_form(shared: Shared, timings: Timings) -> dict[str, Any]:
         "remainder_low": line.remainder_ends[0],
         "remainder_high": line.remainder_ends[1],
         "coverage": line.coverage,
+        "intervals_withheld": shared.reading.intervals_withheld,
         "concentration": line.concentration,
         "corpus_works": line.corpus_works,
         "equal_parts": line.equal_parts,

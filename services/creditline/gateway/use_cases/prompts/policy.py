@@ -29,6 +29,31 @@ class Reading:
     """Intervals of such answers."""
     picture_alone: PictureAloneRecall | None = None
     """Recall of answers from pictures alone where this is one; None: the prompt counts."""
+    intervals_withheld: bool = False
+    """Whether the release has intervals, but none that were fitted on queries like this one."""
+
+    @classmethod
+    def of(
+        cls,
+        vector: NDArray[np.float32],
+        release: ServedRelease,
+        calibration: Calibration,
+        intervals: AnswerIntervals | None,
+        picture_alone: PictureAloneRecall | None = None,
+    ) -> Reading:
+        """Calibration and intervals of a vector, by the cosine of the release's work that is nearest to it.
+
+        Args:
+            vector: (D,) float32.
+            release: The release, with a sample of its works.
+            calibration: Calibration of such answers.
+            intervals: Intervals of such answers; None: the release has none.
+            picture_alone: Recall of answers from pictures alone where this is one.
+        """
+        nearest = release.sample.nearest(vector)
+        fitting = intervals.for_query(nearest) if intervals else None
+        withheld = intervals is not None and fitting is None
+        return cls(vector, calibration.for_query(nearest), fitting, picture_alone, withheld)
 
 
 @dataclass(frozen=True)
@@ -66,7 +91,7 @@ class PromptPolicy:
             InvalidInput: Picture and prompt agree less than the gateway is set to accept, or it is not known.
             NotReady: The embedder does not give the vector of the picture alone.
         """
-        ordinary = Reading(query.vector, release.calibration, release.intervals)
+        ordinary = Reading.of(query.vector, release, release.calibration, release.intervals)
         if private and self.least > 0.0 and self.action is not LowAgreement.ANSWER:
             raise InvalidInput(
                 "this gateway answers only where picture and prompt agree, which a vector does not show; send"
@@ -95,4 +120,4 @@ def _picture_alone(query: EmbeddedQuery, release: ServedRelease) -> Reading:
             field="release",
         )
     recall = PictureAloneRecall(**vars(halves.recall))
-    return Reading(query.picture_alone, halves.picture, halves.intervals, recall)
+    return Reading.of(query.picture_alone, release, halves.picture, halves.intervals, recall)

@@ -65,7 +65,10 @@ def shares_by_half(
     sizes = [len(group.members) for group in listed]
     alone = [
         _shares(rows @ vector, sizes, calibration, _others(vector, calibration, owed, members))
-        for vector, calibration in ((picture, halves.picture), (prompt, halves.prompt))
+        for vector, calibration in (
+            (vector, curves.for_query(owed.release.sample.nearest(vector)))
+            for vector, curves in ((picture, halves.picture), (prompt, halves.prompt))
+        )
     ]
     parts = divided(np.array(shares), alone[0], alone[1])
     of_pictures, of_prompts = (tuple(part.tolist()) for part in parts)
