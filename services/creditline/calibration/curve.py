@@ -149,9 +149,12 @@ class Calibration:
         """
         try:
             knots = json.loads(text)
-            parts = (knots["cosine"], knots["influence"], knots.get("positive", ()))
+            cosine, influence, positive = (
+                tuple(map(float, part))
+                for part in (knots["cosine"], knots["influence"], knots.get("positive", ()))
+            )
             softmax = Softmax.from_json(knots["softmax"]) if "softmax" in knots else None
-            return cls(*(tuple(map(float, part)) for part in parts), softmax=softmax)
+            return cls(cosine, influence, positive, softmax)
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput(
                 f"the text is not a calibration ({error}); it needs number lists 'cosine' and 'influence'",

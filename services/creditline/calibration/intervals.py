@@ -199,8 +199,10 @@ class AnswerIntervals:
     def _read(cls, content: Mapping[str, Any], kinds: tuple[KindOfQueries, ...] = ()) -> AnswerIntervals:
         cosine, low, high = (tuple(map(float, content["works"][name])) for name in ("cosine", "low", "high"))
         works = Intervals(cosine, low, high, float(content["level"]))
-        sums = (DeviationInterval(**content[name]) for name in ("remainder", "contributors"))
-        return cls(works, *sums, kinds)
+        remainder, contributors = (
+            DeviationInterval(**content[name]) for name in ("remainder", "contributors")
+        )
+        return cls(works, remainder, contributors, kinds)
 
 
 @dataclass(frozen=True)

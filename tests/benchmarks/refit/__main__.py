@@ -1,9 +1,10 @@
-"""Fit what the packaged release knows of pictures and prompts, and its figures (three minutes).
+"""Fit all of the packaged release that is fitted on its encoder, and its figures (minutes).
 
-That is the agreement of both, the imputation of one from the other, and the calibrations of each alone.
+That is the calibration with its ranges, the out-of-distribution detector, the agreement of pictures with
+prompts, the imputation of one from the other, and the calibrations of each alone.
 
 Run `make refit` after the labels, the corpus or the towers have changed. Features are computed by the
-release's towers, from the committed labels that its encoder was trained on.
+release's towers, from the committed labels.
 """
 
 from __future__ import annotations
@@ -18,20 +19,27 @@ from PIL import Image
 
 from creditline.distillation.assessment.halves_figures import halves_figures, prompt_part_figures
 from creditline.distillation.assessment.halves_fitting import fit_halves
+from creditline.distillation.assessment.held_out import HeldOut, assess
 from creditline.distillation.assessment.prompt_swaps import prompt_swap_figures
 from creditline.distillation.assessment.queries import held_out_queries
-from creditline.distillation.assessment.uncertainty import fit_prompt_agreement
-from creditline.distillation.labels.label_set import HELD_OUT, TRAIN, LabelSet, read_labels
+from creditline.distillation.assessment.transfer import transfer_figures
+from creditline.distillation.assessment.uncertainty import Uncertainty, fit_uncertainty
+from creditline.distillation.labels.label_set import HELD_OUT, TRAIN, TRANSFER, LabelSet, read_labels
+from creditline.distillation.release.model_card import HISTORY, model_card
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.encoder.encoder import Encoder
 from creditline.encoder.imputation import Imputation
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.bootstrap import Estimate
-from creditline.generator.reference import reference_corpus
+from creditline.generator.reference import reference_corpus, reference_decoys
 from creditline.release import (
+    CALIBRATION,
     ENCODER,
     EVALUATION,
     IMPUTATION,
+    INTERVALS,
+    MODEL_CARD,
+    OOD_DETECTOR,
     PROMPT_AGREEMENT,
     open_release,
     write_manifest,
@@ -43,6 +51,7 @@ from tests.benchmarks.result_files import Figure, write_result
 COMMAND = "make refit"
 SEED = 17
 _LABELS = Path(__file__).parents[1] / "reference-labels"
+_TRANSFER_LABELS = _LABELS.with_name("transfer-labels")
 _TARGETS = {"prompt_swap_found": ">= 0.8"}
 _WHAT = {
     "prompt_swap_found": "prompts swapped for another query's, drawn uniformly, flagged at 5 % false alarms;"
@@ -77,7 +86,10 @@ _WORDLESS = "a picture"
 
 
 def refit(directory: Path) -> dict[str, Estimate]:
-    """Replace the agreement of a release and its figures; returns the figures.
+    """Replace all of a release that is fitted on its encoder, and its figures.
+
+    Returns:
+        Figures of pictures and prompts, by their benchmark names.
 
     Args:
         directory: Directory of the release.
@@ -100,13 +112,15 @@ def refit(directory: Path) -> dict[str, Estimate]:
                 field=name,
             )
     store = FeatureStore(towers, None, print)
-    held_out = held_out_queries(labels, corpus, None, store)
+    held_out = held_out_queries(labels, corpus, reference_decoys(), store)
+    transfer = held_out_queries(read_labels(_TRANSFER_LABELS), corpus, None, store, TRANSFER)
     known = store.queries(labels.queries)[labels.rows(TRAIN)]
-    agreement = fit_prompt_agreement(known, held_out, seed=SEED)
-    assert agreement is not None, "the packaged release has pictures and prompts enough"
     fingerprint, encoder = release.files[ENCODER], Encoder.load(directory / ENCODER)
-    replace(agreement, encoder=fingerprint).save(directory / PROMPT_AGREEMENT)
     holders = tuple(work.keyed_holders for work in corpus)
+    uncertainty = fit_uncertainty(encoder, known, held_out, holders, seed=SEED)
+    agreement = uncertainty.prompt_agreement
+    assert agreement is not None, "the packaged release has pictures and prompts enough"
+    _save(uncertainty, directory, fingerprint)
     halves = fit_halves(encoder, known, held_out, holders, seed=SEED)
     assert halves is not None, "the packaged release has pictures and prompts enough"
     halves.save(directory, encoder=fingerprint)
@@ -117,8 +131,34 @@ def refit(directory: Path) -> dict[str, Estimate]:
     }
     controls = _controls(towers, labels)
     figures |= prompt_part_figures(encoder, imputation, held_out, controls, seed=SEED)
-    _state(directory, figures)
+    _state(directory, {**_agreement_figures(encoder, held_out, transfer, uncertainty), **figures})
     return figures
+
+
+def _save(uncertainty: Uncertainty, directory: Path, encoder: str) -> None:
+    """Write calibration, ranges and both detectors.
+
+    Args:
+        uncertainty: What was fitted.
+        directory: Directory of the release.
+        encoder: SHA-256 of the encoder's file that it was fitted on.
+    """
+    assert uncertainty.ood_detector is not None, "the packaged release has pictures enough"
+    assert uncertainty.prompt_agreement is not None, "the packaged release has prompts enough"
+    (directory / CALIBRATION).write_text(uncertainty.calibration.to_json() + "\n")
+    (directory / INTERVALS).write_text(uncertainty.intervals.to_json() + "\n")
+    uncertainty.ood_detector.save(directory / OOD_DETECTOR)
+    replace(uncertainty.prompt_agreement, encoder=encoder).save(directory / PROMPT_AGREEMENT)
+
+
+def _agreement_figures(
+    encoder: Encoder, held_out: HeldOut, transfer: HeldOut, uncertainty: Uncertainty
+) -> dict[str, Estimate]:
+    """Agreement with the teacher on usual queries and on those of another kind."""
+    return {
+        **assess(encoder, held_out, seed=SEED).figures,
+        **transfer_figures(encoder, transfer, uncertainty.intervals, seed=SEED),
+    }
 
 
 def _controls(towers: Towers, labels: LabelSet) -> dict[str, NDArray[np.float32]]:
@@ -134,14 +174,16 @@ def _controls(towers: Towers, labels: LabelSet) -> dict[str, NDArray[np.float32]
 
 
 def _state(directory: Path, figures: dict[str, Estimate]) -> None:
-    """Write the figures into the release's evaluation, and the manifest of its files."""
+    """Write the figures into the release's evaluation and model card, and the manifest of its files."""
     path, stated = directory / EVALUATION, {name: asdict(figure) for name, figure in figures.items()}
     path.write_text(json.dumps({**json.loads(path.read_text()), **stated}, indent=1) + "\n")
     release = open_release(directory)
     values = {name: figure.value for name, figure in figures.items()}
-    write_manifest(
-        directory, {**release.description, "figures": {**release.description["figures"], **values}}
-    )
+    description = {**release.description, "figures": {**release.description["figures"], **values}}
+    card = directory / MODEL_CARD
+    history = card.read_text().split(f"{HISTORY}\n", 1)[1].split("\n\n## Figures\n", 1)[0]
+    card.write_text(model_card(description, history))
+    write_manifest(directory, description)
 
 
 def _figure(name: str, estimate: Estimate) -> Figure:

@@ -16,6 +16,10 @@ _LIMITS = """\
 - It holds for this generator and this corpus only; both are named by fingerprint and others are refused."""
 
 
+HISTORY = "## How it came about"
+"""Heading of the paragraphs on how the encoder was made."""
+
+
 def model_card(description: Mapping[str, Any], notes: str) -> str:
     """Compose the model card in Markdown.
 
@@ -37,7 +41,7 @@ that the teacher is expected to find.
 | generator | `{description["generator_fingerprint"]}` |
 | towers | `{description["towers_fingerprint"]}` |
 
-## How it came about
+{HISTORY}
 {notes or "Not stated."}
 
 ## Figures

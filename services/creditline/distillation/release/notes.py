@@ -34,7 +34,8 @@ Features: frozen towers, and the picture's layout. Student: an MLP beside a line
 queries: nDCG@100 there went from {trained.start_ndcg:.3f} (raw features at their best mix) to
 {trained.validation_ndcg:.3f}.
 The calibration is an isotonic fit of each work's part of its query's positive influence, on the held-out
-queries; `calibration_*` are measured on halves that it was not fitted on.
+queries, or a softmax with a floor where that gives shares closer to the teacher's; `calibration_*` are
+measured on halves that it was not fitted on.
 
 Plan: {plan}."""
 
