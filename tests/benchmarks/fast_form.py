@@ -21,9 +21,15 @@ from creditline.distillation.assessment.held_out import HeldOut, encoder_cosines
 from creditline.distillation.assessment.queries import held_out_queries
 from creditline.distillation.assessment.softmax_fitting import fit_shares
 from creditline.distillation.assessment.uncertainty import fit_answer_intervals
-from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSet, read_labels
+from creditline.distillation.labels.label_set import (
+    HELD_OUT,
+    TRANSFER,
+    LabelledQuery,
+    LabelSet,
+    read_labels,
+)
 from creditline.distillation.training.feature_store import FeatureStore
-from creditline.encoder.encoder import Encoder
+from creditline.encoder.encoder import Encoder, Side
 from creditline.evaluation.bootstrap import Estimate, bootstrap_mean
 from creditline.generator.reference import reference_corpus
 from creditline.release import ENCODER, open_release
@@ -43,6 +49,7 @@ from tests.benchmarks.distillation_reference import (
 )
 from tests.benchmarks.label_members import with_text
 from tests.benchmarks.result_files import Figure, write_result
+from tests.benchmarks.wrong_prompts import WRONG_LABELS, found_in_first, judged_works, pairs
 
 COMMAND = "python -m tests.benchmarks.fast_form"
 _LISTED = 10
@@ -242,6 +249,37 @@ def range_figures(bench: Bench, encoder: Encoder) -> dict[str, Figure]:
     return figures
 
 
+def wrong_prompt_figures(encoder: Encoder, store: FeatureStore) -> dict[str, Figure]:
+    """Works as queries with a wrong prompt: whether the own work is among the first ten, ours and theirs.
+
+    Without the teacher's labels of these queries, only how often ours finds it.
+    """
+    corpus = reference_corpus()
+    listed = [pair for pair in pairs(read_labels(LABELS), corpus) if pair.split == HELD_OUT]
+    own = judged_works(listed)
+    queries = store.queries([LabelledQuery(pair.picture, pair.prompt, 0, 0.0, HELD_OUT) for pair in listed])
+    vectors = encoder.encode_features(queries, Side.QUERY)
+    scores = vectors @ encoder.encode_features(store.works(corpus), Side.WORK).T
+    ours = found_in_first(scores, own, _LISTED)
+    figures = {
+        "wrong_prompt_found_by_us": _figure(
+            _spanning(ours), None, "works as queries with a wrong prompt: own work in the first 10"
+        )
+    }
+    if not (WRONG_LABELS / "label-set.json").is_file():
+        return figures
+    labels = read_labels(WRONG_LABELS)
+    rows = labels.rows(HELD_OUT)
+    assert [labels.queries[int(row)].prompt for row in rows] == [pair.prompt for pair in listed]
+    theirs = found_in_first(labels.influence[rows], own, _LISTED)
+    return figures | {
+        "wrong_prompt_found": _figure(
+            _ratio(ours, theirs), ">= 0.9", f"the same over the teacher's own rate ({labels.teacher})"
+        ),
+        "wrong_prompt_found_by_teacher": _figure(_spanning(theirs), None, "the teacher's own rate"),
+    }
+
+
 def _both(intervals: AnswerIntervals, cosines: Cosines, relative: Cosines) -> ByQuery:
     return ranges(intervals, cosines, relative).held
 
@@ -264,7 +302,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--release", type=Path, default=packaged_release_directory())
     directory = parser.parse_args().release
-    bench = open_bench(FeatureStore(Towers.open(), FEATURES, print))
+    store = FeatureStore(Towers.open(), FEATURES, print)
+    bench = open_bench(store)
     encoders = {
         open_release(each).name: Encoder.load(each / ENCODER)
         for each in dict.fromkeys((packaged_release_directory(), directory))
@@ -274,6 +313,7 @@ def main() -> None:
         **agreement_figures(bench, encoder),
         **share_figures(bench, encoder),
         **range_figures(bench, encoder),
+        **wrong_prompt_figures(encoder, store),
     }
     for key, figure in figures.items():
         print(f"{key}: {figure.value:.4f} ({figure.low} to {figure.high}) {figure.target or ''}", flush=True)
