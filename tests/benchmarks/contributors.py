@@ -90,7 +90,8 @@ def row(name: str, agreement: GroupAgreement) -> dict[str, Any]:
 
 
 def main() -> None:
-    record, scores = read_record(REFERENCE / "record.safetensors"), read_all_scores(REFERENCE / "scores")
+    record = read_record(REFERENCE / "record.safetensors")
+    scores = read_all_scores(REFERENCE / "scores", record)
     changes = Counterfactuals(record, read_removals(REFERENCE / "removals.safetensors")).contributor_changes()
     guda = read_group_scores(REFERENCE / "contributors.safetensors")
     places = [place for place, name in enumerate(guda.contributors) if name in changes]

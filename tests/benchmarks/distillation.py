@@ -83,7 +83,7 @@ def open_bench(store: FeatureStore) -> Bench:
     works, _ = draw_works(reference_corpus(), record.plan)
     labels = read_labels(LAB_LABELS)
     _refuse_shared_prompts(labels, record)
-    teacher = read_scores(REFERENCE / "scores" / f"{labels.teacher}.safetensors")
+    teacher = read_scores(REFERENCE / "scores" / f"{labels.teacher}.safetensors", record)
     rows = tuple(int(row) for row in record.query_rows("generated"))
     labelled = _examples(on_common_scale(labels), works, store)
     order = np.random.default_rng(SEED).permutation(len(labelled.queries))
@@ -152,7 +152,9 @@ class Judged:
 
 def judged(bench: Bench, name: str, values: NDArray[np.float64], **cost: Any) -> Judged:
     """A method's row, from its scores of the lab's queries."""
-    scores = MethodScores(name, bench.rows, values.astype(np.float32), bench.teacher.cost)
+    scores = MethodScores(
+        name, bench.rows, values.astype(np.float32), bench.teacher.cost, bench.record.fingerprints
+    )
     pairs = zip(values, bench.truth, strict=True)
     return Judged(
         name,
@@ -196,7 +198,7 @@ def figures(
     judge = Judge(bench.record, "generated")
     ours, teacher = rows[OURS], rows["teacher"]
     raw = max((row for name, row in rows.items() if name.startswith("raw")), key=lambda row: row.lds.value)
-    singles = [read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in SINGLES]
+    singles = [read_scores(REFERENCE / "scores" / f"{name}.safetensors", bench.record) for name in SINGLES]
     single = max(singles, key=lambda scores: judge.lds(scores).value)
     shared = judge.lds(ours.scores, single), judge.lds(single, ours.scores)
     gain = judge.difference(ours.scores, rows[PAPER].scores)

@@ -169,8 +169,8 @@ def estimator_rows(draws: DrawRecord, full: MethodScores, again: NDArray[np.floa
 
 def main() -> None:
     record = read_record(REFERENCE / "record.safetensors")
-    scores = read_all_scores(REFERENCE / "scores")
-    again = read_scores(REFERENCE / "again" / f"{AGAIN}.safetensors")
+    scores = read_all_scores(REFERENCE / "scores", record)
+    again = read_scores(REFERENCE / "again" / f"{AGAIN}.safetensors", record)
     queries = judged_queries(record, scores[FULL], scores[FAST], again)
     judge = Judge(record, "generated")
     listed = [scores[FULL], again, scores[FAST], *(scores[name] for name in (CONSENSUS, GRADIENTS, *CHEAP))]

@@ -162,7 +162,7 @@ def _figure(estimate: Estimate, target: str | None, what: str) -> Figure:
 
 def main() -> None:
     record = read_record(REFERENCE / "record.safetensors")
-    scores = read_all_scores(REFERENCE / "scores")
+    scores = read_all_scores(REFERENCE / "scores", record)
     for name, weights in CONSENSUSES.items():
         scores[name] = joined(name, [scores[member] for member in weights], tuple(weights.values()))
         write_scores(scores[name], REFERENCE / "scores")

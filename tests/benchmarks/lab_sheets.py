@@ -117,7 +117,7 @@ def overlaid(picture: Image.Image, influence: NDArray[np.float64]) -> Image.Imag
 
 def main() -> None:
     record = read_record(REFERENCE / "record.safetensors")
-    by_name = read_all_scores(REFERENCE / "scores")
+    by_name = read_all_scores(REFERENCE / "scores", record)
     scores = [by_name[name] for name in METHODS if name in by_name]
     IMAGES.mkdir(parents=True, exist_ok=True)
     with open_setting(record, reference_corpus()) as setting:

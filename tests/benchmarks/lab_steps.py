@@ -50,8 +50,9 @@ def rows(judge: Judge, scores: Mapping[str, MethodScores]) -> list[dict[str, Any
 
 
 def main() -> None:
-    judge = Judge(read_record(REFERENCE / "record.safetensors"), "generated")
-    scores = read_all_scores(REFERENCE / "steps") | read_all_scores(REFERENCE / "scores")
+    record = read_record(REFERENCE / "record.safetensors")
+    judge = Judge(record, "generated")
+    scores = read_all_scores(REFERENCE / "steps", record) | read_all_scores(REFERENCE / "scores", record)
     listed = rows(judge, scores)
     shared = set.intersection(*(set(scores[row["step"]].rows) for row in listed))
     generated = shared & {int(row) for row in judge.record.query_rows("generated")}

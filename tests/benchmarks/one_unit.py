@@ -174,8 +174,9 @@ def map_of_all(record: LabRecord, scores: MethodScores, whole: NDArray[np.float6
 
 
 def main() -> None:
-    record, scores = read_record(REFERENCE / "record.safetensors"), read_all_scores(REFERENCE / "scores")
-    noise, whole = read_all_scores(REFERENCE / "noise"), whole_losses(record)
+    record = read_record(REFERENCE / "record.safetensors")
+    scores = read_all_scores(REFERENCE / "scores", record)
+    noise, whole = read_all_scores(REFERENCE / "noise", record), whole_losses(record)
     for name, members in CONSENSUSES.items():
         if set(members) <= set(noise):
             scored = [noise[member] for member in members]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -123,8 +125,8 @@ def remove(
 
     corpus, plan, where = reference_corpus(), LabPlan(), chosen_device(device)
     workshop = Workshop.open(directory, corpus, plan, device=where)
-    scores = {name: read_scores(REFERENCE / "scores" / f"{name}.safetensors") for name in LEADING}
     record = read_record(REFERENCE / "record.safetensors")
+    scores = {name: read_scores(REFERENCE / "scores" / f"{name}.safetensors", record) for name in LEADING}
     removal_plan = RemovalPlan(contributor_seeds=tuple(contributor_seed or RemovalPlan.contributor_seeds))
     planned = _of_reasons(removal_plan.removals(record, workshop.works, scores), reason)
     finished = None if known is None else read_removals(known)
@@ -190,7 +192,13 @@ def draws(
 
 @app.command()
 def score(
-    method: Annotated[str, typer.Argument(help="Name of a method; `list` prints all names.")],
+    methods: Annotated[
+        list[str],
+        typer.Argument(
+            help="Names of methods, which share stored gradients; `list` prints all names.",
+            metavar="METHOD...",
+        ),
+    ],
     queries: Annotated[
         int, typer.Option(help="Number of queries of each kind, evenly spread; 0 means all.")
     ] = 0,
@@ -204,19 +212,25 @@ def score(
     every_score: Annotated[
         bool, typer.Option(help="For an unlearning method: all scores of the same unlearning run.")
     ] = False,
+    kernels: Annotated[
+        Path | None, typer.Option(help="Directory to write kernels to, by which λ is chosen again.")
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option(help="Directory of the lab, with models of other seeds and checkpoints.")
+    ] = _DIRECTORY,
     device: DeviceOption = AUTO,
 ) -> None:
-    """Run a method on the lab's generator and evaluate it by the committed record of retrained models."""
+    """Run methods on the lab's generator and evaluate them by the committed record of retrained models."""
     from creditline.attribution.methods.registry import METHODS
 
-    if method == "list":
+    if methods == ["list"]:
         _console.print("\n".join(METHODS))
         return
     from creditline.evaluation.lab.judging.scoring import write_scores
 
-    where = chosen_device(device)
-    kinds = kind or list(_KINDS)
-    for scores in _run(method, queries, kinds, scratch, every_score=every_score, device=where):
+    kinds, where = kind or list(_KINDS), chosen_device(device)
+    asked = _Asked(methods, queries, kinds, scratch, directory, every_score, kernels, where)
+    for scores in _run(asked):
         if save is not None:
             write_scores(scores, save)
         _console.print(_verdict(scores))
@@ -345,7 +359,7 @@ def noise(
         attributor = method_by_name(method)(method_context(setting, scratch))
         controls = noise_queries(setting, queries)
         attributed = attribute(attributor, setting.works, controls, scratch / method)
-    path = write_scores(MethodScores.of(method, range(queries), attributed), save)
+    path = write_scores(MethodScores.of(method, range(queries), attributed, record), save)
     _console.print(f"{queries} pictures of noise in {path}")
 
 
@@ -381,30 +395,51 @@ def contributors(
     _console.print(f"{len(names)} contributors in {output}")
 
 
-def _run(
-    method: str, queries: int, kinds: list[str], scratch: Path, *, every_score: bool, device: str
-) -> list[MethodScores]:
+@dataclass(frozen=True)
+class _Asked:
+    """The options of `score`."""
+
+    methods: list[str]
+    queries: int
+    kinds: list[str]
+    scratch: Path
+    directory: Path
+    every_score: bool
+    kernels: Path | None
+    device: str
+
+
+def _run(asked: _Asked) -> Iterator[MethodScores]:
+    """Scores of the methods, one after the other; they share the works' gradients and the queries."""
     from creditline.attribution.attributor import attribute_every
     from creditline.attribution.methods.registry import method_by_name
     from creditline.errors import InvalidInput
+    from creditline.evaluation.lab.judging.kernels import kernel_of, write_kernel
     from creditline.evaluation.lab.judging.scoring import MethodScores
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.setting import REFERENCE, method_context, open_setting
     from creditline.generator.reference import reference_corpus
 
-    unknown = sorted(set(kinds) - set(_KINDS))
+    unknown = sorted(set(asked.kinds) - set(_KINDS))
     if unknown:
         raise InvalidInput(
             f"{unknown[0]!r} is not a kind of queries; choose from {', '.join(_KINDS)}", field="kind"
         )
+    factories = {method: method_by_name(method) for method in asked.methods}
     record = read_record(REFERENCE / "record.safetensors")
-    rows = record.spread_rows(queries, kinds)
-    with open_setting(record, reference_corpus(), device=device) as setting:
-        attributor = method_by_name(method)(method_context(setting, scratch))
-        by_name = attribute_every(attributor, setting.works, setting.queries.rows(rows), scratch / method)
-    own = {method: by_name.pop(attributor.name)}
-    by_name = {**own, **by_name} if every_score else own
-    return [MethodScores.of(name, rows, attributed) for name, attributed in by_name.items()]
+    rows = record.spread_rows(asked.queries, asked.kinds)
+    with open_setting(record, reference_corpus(), device=asked.device) as setting:
+        context = method_context(setting, asked.scratch, asked.directory)
+        queries = setting.queries.rows(rows)
+        for method, factory in factories.items():
+            attributor = factory(context)
+            by_name = attribute_every(attributor, setting.works, queries, asked.scratch / method)
+            own = {method: by_name.pop(attributor.name)}
+            for name, attributed in (own | by_name if asked.every_score else own).items():
+                yield MethodScores.of(name, rows, attributed, record)
+            kernel = kernel_of(attributor, queries, rows) if asked.kernels is not None else None
+            if asked.kernels is not None and kernel is not None:
+                write_kernel(kernel, asked.kernels / f"{method}.safetensors", record)
 
 
 def _verdict(scores: MethodScores) -> Table:

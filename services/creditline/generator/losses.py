@@ -131,6 +131,27 @@ class DrawsAt(Draws):
         return torch.full((len(self),), self.at)
 
 
+@dataclass(frozen=True)
+class CommonDraws(Draws):
+    """Draws with the same noise for all pictures, as in the code of D-TRAK and of DMin.
+
+    With noise in common, the gradients of two pictures differ only by the pictures; with noise of their own,
+    also by the noise, which hides part of what the pictures share.
+    """
+
+    noise_id: str = "common"
+    """Id that seeds the noise of every example."""
+
+    def noise(self, example_id: str, shape: tuple[int, ...]) -> Tensor:
+        """The noise that all examples share: (T · repeats, *shape) float32."""
+        return super().noise(self.noise_id, shape)
+
+
+def common_noise(draws: Draws) -> CommonDraws:
+    """The same timesteps and repeats, with noise that all pictures share."""
+    return CommonDraws(draws.timesteps, draws.repeats, draws.salt, draws.mirrored)
+
+
 def example_generator(salt: str, example_id: str) -> torch.Generator:
     """A random generator of the CPU that is seeded by an example, independent of all other draws.
 

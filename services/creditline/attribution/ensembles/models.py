@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from safetensors.torch import load_file
 from creditline.attribution.attributor import Attributor, Gallery
 from creditline.errors import InvalidInput, NotReady
 from creditline.generator.pipeline import Generator
+
+Used = TypeVar("Used")
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,26 @@ class Ensemble(Attributor):
                 self._prepared[name] = method
         self.bytes_per_work = sum(method.bytes_per_work for method in self._prepared.values())
 
-    def scores(self, queries: Gallery) -> NDArray[np.float64]:
+    def each(self, use: Callable[[Attributor], Used]) -> dict[str, Used]:
+        """What a function returns for the method of each model, called with that model's weights loaded.
+
+        Args:
+            use: Receives a prepared method.
+
+        Raises:
+            NotReady: `prepare` was not called.
+        """
         if not self._prepared:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
-        parts = []
+        found = {}
         for name, method in self._prepared.items():
-            member = self._members[name]
-            with loaded_weights(self._generator, member.weights):
-                parts.append(member.factor * method.scores(queries))
+            with loaded_weights(self._generator, self._members[name].weights):
+                found[name] = use(method)
+        return found
+
+    def scores(self, queries: Gallery) -> NDArray[np.float64]:
+        parts = self.each(lambda method: method.scores(queries))
         self.passes_per_query = sum(method.passes_per_query for method in self._prepared.values())
-        total: NDArray[np.float64] = np.sum(parts, axis=0)
+        weighted = [self._members[name].factor * values for name, values in parts.items()]
+        total: NDArray[np.float64] = np.sum(weighted, axis=0)
         return total / sum(member.factor for member in self._members.values())

@@ -43,7 +43,8 @@ class DiffusionAttributionScore(GradientMethod):
         self._generator = generator
         self._regularisation = regularisation
         self._kernel: DualKernel | None = None
-        self._factors: NDArray[np.float64] = np.empty(0)
+        self.residuals: NDArray[np.float64] = np.empty(0)
+        """(N,) float64, root of each work's mean squared error; empty before `prepare`."""
 
     def prepare(self, works: Gallery, directory: Path) -> None:
         super().prepare(works, directory)
@@ -61,14 +62,22 @@ class DiffusionAttributionScore(GradientMethod):
             lambda part: denoising_losses(self._generator, works.examples.rows(part), draws).cpu().numpy(),
             block=_WORKS_PER_BLOCK,
         )
-        residuals = np.sqrt(np.asarray(losses, dtype=np.float64).mean(axis=1))
+        self.residuals = np.sqrt(np.asarray(losses, dtype=np.float64).mean(axis=1))
         self._kernel = DualKernel(self.rows.gram())
-        unexplained = 1.0 - self._kernel.leverages(self._regularisation)
-        # With a tiny λ, rounding may take a leverage to 1.
-        self._factors = residuals / np.maximum(unexplained, np.finfo(np.float64).eps)
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
         if self._kernel is None:
             raise NotReady(f"{self.name} is not prepared; call prepare with the works first")
         solved = self._kernel.scores(super().scores(queries), self._regularisation)
-        return np.abs(solved) * self._factors
+        return self.weighted(solved, self.residuals, self._kernel.leverages(self._regularisation))
+
+    @staticmethod
+    def weighted(
+        solved: NDArray[np.float64], residuals: NDArray[np.float64], leverages: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The score from the kernel's score: (Q, N), (N,), (N,) -> (Q, N) float64."""
+        # With a tiny λ, rounding may take a leverage to 1.
+        weighted: NDArray[np.float64] = (
+            np.abs(solved) * residuals / np.maximum(1.0 - leverages, np.finfo(np.float64).eps)
+        )
+        return weighted

@@ -36,6 +36,7 @@ from creditline.attribution.methods.similarity import (
     PixelSimilarity,
     RandomScores,
 )
+from creditline.attribution.methods.timestep_gradients import DRAWS as TIMESTEP_DRAWS
 from creditline.attribution.methods.timestep_gradients import Normalised, TimestepGradients
 from creditline.attribution.methods.trak import TrakDivisor
 from creditline.attribution.unlearning.fast_teacher import FastUnlearning
@@ -43,9 +44,12 @@ from creditline.attribution.unlearning.forgetting import BoundedDescentAscent
 from creditline.attribution.unlearning.methods import WORK_DRAWS, Unlearning
 from creditline.corpus.directions import unit_rows
 from creditline.errors import InvalidInput
-from creditline.generator.losses import Draws
+from creditline.generator.losses import Draws, common_noise
+from creditline.generator.pipeline import Generator
 
 MethodFactory = Callable[[MethodContext], Attributor]
+# End of the name of a gradient method whose noise is the same for all pictures.
+COMMON_NOISE = "-common"
 
 
 def _tower(name: str, towers: tuple[str, ...]) -> MethodFactory:
@@ -70,8 +74,10 @@ def _kernel(
     return lambda context: Trak(name, context.rows(space), regularisation, divisor)
 
 
-def _by_timestep(name: str, normalised: Normalised) -> MethodFactory:
-    return lambda context: TimestepGradients(name, context.generator, normalised)
+def _by_timestep(name: str, normalised: Normalised, draws: Draws) -> MethodFactory:
+    return lambda context: TimestepGradients(
+        name, context.generator, normalised, draws=draws, shared=context.directory
+    )
 
 
 def _das(name: str, space: GradientSpace) -> MethodFactory:
@@ -80,33 +86,36 @@ def _das(name: str, space: GradientSpace) -> MethodFactory:
     )
 
 
-def _journey(context: MethodContext) -> Attributor:
-    rows = context.rows(chosen.LOSS)
-    return JourneyTrak("journey-trak", context.generator, rows, chosen.TRAK_REGULARISATION, context.seeds)
-
-
-def _d_trak_ensemble(context: MethodContext) -> Attributor:
-    """D-TRAK averaged over the generator and over models of the same works trained from other seeds."""
-    generator = context.generator
-    _refuse_without(context.seed_models, "d-trak-ensemble", "models of the same works from other seeds")
-    return Ensemble(
-        "d-trak-ensemble",
-        generator,
-        {"own": Member(None), **context.seed_models},
-        lambda: Trak("d-trak", GradientRows(generator, chosen.OUTPUT), chosen.D_TRAK_REGULARISATION),
+def _journey(name: str, space: GradientSpace) -> MethodFactory:
+    return lambda context: JourneyTrak(
+        name, context.generator, context.rows(space), chosen.TRAK_REGULARISATION, context.seeds
     )
 
 
-def _tracin(context: MethodContext) -> Attributor:
+def _over_seeds(name: str, make: Callable[[Generator], Attributor]) -> MethodFactory:
+    """A method averaged over the generator and over models of the same works trained from other seeds."""
+
+    def of(context: MethodContext) -> Attributor:
+        _refuse_without(context.seed_models, name, "models of the same works from other seeds")
+        members = {"own": Member(None), **context.seed_models}
+        return Ensemble(name, context.generator, members, lambda: make(context.generator))
+
+    return of
+
+
+def _tracin(name: str, space: GradientSpace) -> MethodFactory:
     """TracInCP: inner products of gradients at checkpoints of the training, weighted by the learning rate."""
-    generator = context.generator
-    _refuse_without(context.checkpoints, "tracin", "checkpoints of the generator's training")
-    return Ensemble(
-        "tracin",
-        generator,
-        context.checkpoints,
-        lambda: GradientDot("dot", GradientRows(generator, chosen.FEW_LOSS)),
-    )
+
+    def of(context: MethodContext) -> Attributor:
+        _refuse_without(context.checkpoints, name, "checkpoints of the generator's training")
+        return Ensemble(
+            name,
+            context.generator,
+            context.checkpoints,
+            lambda: GradientDot("dot", GradientRows(context.generator, space)),
+        )
+
+    return of
 
 
 def _refuse_without(models: Mapping[str, Member], method: str, needed: str) -> None:
@@ -176,6 +185,49 @@ def method_by_name(name: str) -> MethodFactory:
     return METHODS[name]
 
 
+def _gradient_methods(suffix: str, noise: Callable[[Draws], Draws]) -> dict[str, MethodFactory]:
+    """The methods that compare gradients, by name.
+
+    Args:
+        suffix: End of each name.
+        noise: From the draws of each method to draws with the noise of this variant.
+    """
+
+    def at(space: GradientSpace) -> GradientSpace:
+        return replace(space, draws=noise(space.draws))
+
+    loss, output, relative = at(chosen.LOSS), at(chosen.OUTPUT), at(chosen.RELATIVE)
+    make: dict[str, Callable[[str], MethodFactory]] = {
+        "gradient-dot": lambda name: _gradient(GradientDot, name, loss),
+        "gradient-cosine": lambda name: _gradient(GradientCosine, name, loss),
+        "trak": lambda name: _kernel(name, loss, chosen.TRAK_REGULARISATION),
+        "relative-influence": lambda name: _kernel(name, loss, chosen.TRAK_REGULARISATION, "relative"),
+        "renormalised-influence": lambda name: _kernel(
+            name, loss, chosen.RENORMALISED_REGULARISATION, "renormalised"
+        ),
+        "d-trak": lambda name: _kernel(name, output, chosen.D_TRAK_REGULARISATION),
+        "d-trak-ensemble": lambda name: _over_seeds(
+            name,
+            lambda generator: Trak("d-trak", GradientRows(generator, output), chosen.D_TRAK_REGULARISATION),
+        ),
+        "das": lambda name: _das(name, output),
+        "dmin": lambda name: _by_timestep(name, "both", noise(TIMESTEP_DRAWS)),
+        "diffusion-retrac": lambda name: _by_timestep(name, "work", noise(TIMESTEP_DRAWS)),
+        "tracin": lambda name: _tracin(name, at(chosen.FEW_LOSS)),
+        "journey-trak": lambda name: _journey(name, loss),
+        "trak-relative": lambda name: _kernel(name, relative, chosen.OWN_REGULARISATION),
+        "influence-ekfac": lambda name: _gradient(GradientDot, name, at(chosen.EKFAC)),
+        "influence-noise": lambda name: _gradient(RenormalisedGradientDot, name, at(chosen.OWN_NOISE)),
+        "influence-relative": lambda name: _gradient(RenormalisedGradientDot, name, at(chosen.OWN_RELATIVE)),
+        "influence-noise-attn": lambda name: _gradient(
+            RenormalisedGradientDot, name, at(chosen.FEW_OWN_NOISE)
+        ),
+        "d-trak-attn": lambda name: _kernel(name, at(chosen.FEW_OUTPUT), chosen.D_TRAK_REGULARISATION),
+        "das-attn": lambda name: _das(name, at(chosen.FEW_OUTPUT)),
+    }
+    return {f"{name}{suffix}": factory(f"{name}{suffix}") for name, factory in make.items()}
+
+
 METHODS: dict[str, MethodFactory] = {
     "random": lambda context: RandomScores(chosen.RANDOM_SEED),
     "pixels": lambda context: PixelSimilarity(),
@@ -186,33 +238,14 @@ METHODS: dict[str, MethodFactory] = {
     "nda": lambda context: NonparametricAttribution(context.generator.noising, PUBLISHED),
     "nda-pixels": lambda context: NonparametricAttribution(context.generator.noising, PUBLISHED_IN_PIXELS),
     "nda-same-place": lambda context: NonparametricAttribution(context.generator.noising, SAME_PLACE),
-    "gradient-dot": _gradient(GradientDot, "gradient-dot", chosen.LOSS),
-    "gradient-cosine": _gradient(GradientCosine, "gradient-cosine", chosen.LOSS),
-    "trak": _kernel("trak", chosen.LOSS, chosen.TRAK_REGULARISATION),
-    "relative-influence": _kernel("relative-influence", chosen.LOSS, chosen.TRAK_REGULARISATION, "relative"),
-    "renormalised-influence": _kernel(
-        "renormalised-influence", chosen.LOSS, chosen.RENORMALISED_REGULARISATION, "renormalised"
-    ),
-    "d-trak": _kernel("d-trak", chosen.OUTPUT, chosen.D_TRAK_REGULARISATION),
+    **_gradient_methods("", lambda draws: draws),
+    **_gradient_methods(COMMON_NOISE, common_noise),
     **{
         f"d-trak-{measure}": _kernel(
             f"d-trak-{measure}", GradientSpace(measure=measure, draws=chosen.FISHER_DRAWS), value
         )
         for measure, value in chosen.OUTPUT_REGULARISATIONS.items()
     },
-    "d-trak-ensemble": _d_trak_ensemble,
-    "das": _das("das", chosen.OUTPUT),
-    "dmin": _by_timestep("dmin", "both"),
-    "diffusion-retrac": _by_timestep("diffusion-retrac", "work"),
-    "tracin": _tracin,
-    "journey-trak": _journey,
-    "trak-relative": _kernel("trak-relative", chosen.RELATIVE, chosen.OWN_REGULARISATION),
-    "influence-ekfac": _gradient(GradientDot, "influence-ekfac", chosen.EKFAC),
-    "influence-noise": _gradient(RenormalisedGradientDot, "influence-noise", chosen.OWN_NOISE),
-    "influence-relative": _gradient(RenormalisedGradientDot, "influence-relative", chosen.OWN_RELATIVE),
-    "influence-noise-attn": _gradient(RenormalisedGradientDot, "influence-noise-attn", chosen.FEW_OWN_NOISE),
-    "d-trak-attn": _kernel("d-trak-attn", chosen.FEW_OUTPUT, chosen.D_TRAK_REGULARISATION),
-    "das-attn": _das("das-attn", chosen.FEW_OUTPUT),
     **{name: _consensus(name) for name in chosen.CONSENSUSES},
     "abu": _natural("abu", eigenbasis=False),
     "abu-plus": _natural("abu-plus"),

@@ -6,6 +6,7 @@ a few timesteps dominate their average. Both methods normalise the gradients, ea
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +48,7 @@ class TimestepGradients(Attributor):
         draws: Timesteps and noises of works and queries.
         size: Dimension of a compressed gradient.
         seed: Seed of the compression.
+        shared: Directory of the works' gradients, which both methods share; None: that of `prepare`.
 
     Raises:
         InvalidInput: `size` is below 1 or above the number of parameters.
@@ -62,6 +64,7 @@ class TimestepGradients(Attributor):
         draws: Draws = DRAWS,
         size: int = SIZE,
         seed: int = 0,
+        shared: Path | None = None,
     ) -> None:
         self.name = name
         self.bytes_per_work = 4.0 * draws.timesteps * size
@@ -73,6 +76,7 @@ class TimestepGradients(Attributor):
         self._draws = draws
         self._layers = chosen_layers(generator.unet, parameters)
         self._compression = PermutedSignSum(parameter_count(self._layers), size, seed)
+        self._shared = shared
         self._rows: NDArray[np.float32] | None = None
 
     def prepare(self, works: Gallery, directory: Path) -> None:
@@ -82,7 +86,7 @@ class TimestepGradients(Attributor):
 
         Args:
             works: The works to score.
-            directory: Directory of the gradients.
+            directory: Directory of the gradients, where none is shared.
         """
         origin = {
             "generator": self._generator.fingerprint,
@@ -92,6 +96,9 @@ class TimestepGradients(Attributor):
             "parameters": self._parameters,
             "compression": str(self._compression),
         }
+        if self._shared is not None:
+            digest = hashlib.sha256(repr(sorted(origin.items())).encode()).hexdigest()
+            directory = self._shared / f"timesteps-{digest[:12]}"
         self._rows = stored_rows(
             directory / "timesteps",
             origin,

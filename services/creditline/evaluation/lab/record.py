@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,16 @@ from creditline.tensor_files import read_artifact, write_arrays
 # in units of its mean over models and queries, so that all timesteps have equal weight.
 LossUnit = Literal["noise", "relative"]
 _ARRAYS = ("subsets", "losses", "pictures", "latents")
+
+
+@dataclass(frozen=True)
+class RecordFingerprints:
+    """What scores of the lab's queries were made from and are judged by."""
+
+    generator: str
+    """Fingerprint of the model of all works."""
+    record: str
+    """Fingerprint of the whole record: plan, works, queries, subsets and losses."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,29 @@ class LabRecord:
     """(G, H, W, 3) uint8, pictures of the generated queries."""
     latents: NDArray[np.float32]
     """(Q, C, H, W) float32, latents of all queries."""
+
+    @cached_property
+    def fingerprints(self) -> RecordFingerprints:
+        """Fingerprints of the generator and of the record's whole content."""
+        digest = hashlib.sha256(json.dumps(_metadata(self), sort_keys=True).encode())
+        for name in _ARRAYS:
+            array = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return RecordFingerprints(self.generator, digest.hexdigest()[:32])
+
+    def refuse_incomplete(self) -> None:
+        """Refuse a record that lacks subsets of its plan, on which methods cannot be judged.
+
+        Raises:
+            NotReady: Subsets are missing.
+        """
+        if len(self.subsets) < self.plan.subsets:
+            raise NotReady(
+                f"the record holds {len(self.subsets)} of the {self.plan.subsets} subsets of its plan; train"
+                " the others with `creditline lab train`, then run `creditline lab collect`",
+                field="lab",
+            )
 
     def query_rows(self, kind: str) -> NDArray[np.intp]:
         """Rows of the queries of one kind ("generated" or "heldout")."""
@@ -122,15 +157,19 @@ def collect(workshop: Workshop) -> LabRecord:
 
 def write_record(record: LabRecord, path: Path) -> None:
     """Write a record as a safetensors file."""
-    metadata = {
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(path, {name: getattr(record, name) for name in _ARRAYS}, _metadata(record))
+
+
+def _metadata(record: LabRecord) -> dict[str, str]:
+    """Everything in a record beside its arrays, as strings by name."""
+    return {
         "plan": json.dumps(record.plan.to_json()),
         "generator": record.generator,
         "corpus": record.corpus,
         "work_ids": json.dumps(record.work_ids),
         "queries": json.dumps([vars(query) for query in record.queries], ensure_ascii=False),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(path, {name: getattr(record, name) for name in _ARRAYS}, metadata)
 
 
 def read_record(path: Path) -> LabRecord:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import AttributionResult, Cost
-from creditline.errors import InvalidInput
+from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.evaluation.bootstrap import Estimate
-from creditline.evaluation.lab.record import LabRecord, LossUnit
+from creditline.evaluation.lab.record import LabRecord, LossUnit, RecordFingerprints
 from creditline.evaluation.lds import RetrainedModels, lds, lds_difference, noise_ceiling
 from creditline.tensor_files import read_artifact, write_arrays
 
@@ -37,11 +37,16 @@ class MethodScores:
     """(rows, N) float32, score of each work for each scored query."""
     cost: Cost
     """Time, passes and memory of the method."""
+    made_from: RecordFingerprints
+    """Generator and record that the scores belong to."""
 
     @classmethod
-    def of(cls, method: str, rows: Sequence[int], attributed: AttributionResult) -> MethodScores:
-        """The scores that a run of a method gave for queries of the lab."""
-        return cls(method, tuple(rows), attributed.values.astype(np.float32), attributed.cost)
+    def of(
+        cls, method: str, rows: Sequence[int], attributed: AttributionResult, record: LabRecord
+    ) -> MethodScores:
+        """The scores that a run of a method gave for queries of a lab's record."""
+        values = attributed.values.astype(np.float32)
+        return cls(method, tuple(rows), values, attributed.cost, record.fingerprints)
 
     def kinds(self, record: LabRecord) -> list[str]:
         """The kinds of queries that were scored, in the record's order."""
@@ -64,37 +69,56 @@ def write_scores(scores: MethodScores, directory: Path) -> Path:
     """Write a method's scores as METHOD.safetensors in a directory, which is created; returns the path."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{scores.method}.safetensors"
-    metadata = {"cost": json.dumps(asdict(scores.cost)), "rows": json.dumps(scores.rows)}
+    metadata = {
+        "cost": json.dumps(asdict(scores.cost)),
+        "rows": json.dumps(scores.rows),
+        **asdict(scores.made_from),
+    }
     write_arrays(path, {"scores": scores.values}, metadata)
     return path
 
 
-def read_scores(path: Path) -> MethodScores:
+def read_scores(path: Path, record: LabRecord) -> MethodScores:
     """Read a method's scores; the method's name is that of the file.
+
+    Args:
+        path: The file.
+        record: The record that the scores are to be judged by.
 
     Raises:
         NotReady: The file does not exist.
         InvalidInput: The file is damaged.
+        FingerprintMismatch: The scores belong to another generator or record.
     """
+    command = f"creditline lab score {path.stem}"
     arrays, metadata = read_artifact(
-        path,
-        what="file of scores",
-        command=f"creditline lab score {path.stem}",
-        remedy="make it again",
-        field="lab",
+        path, what="file of scores", command=command, remedy="make it again", field="lab"
     )
-    rows = tuple(json.loads(metadata["rows"]))
-    return MethodScores(path.stem, rows, arrays["scores"], Cost(**json.loads(metadata["cost"])))
+    for name, expected in asdict(record.fingerprints).items():
+        found = metadata.get(name, "unknown")
+        if found != expected:
+            raise FingerprintMismatch(
+                f"{path} holds scores of {name} {found}, not {expected}; make them again with `{command}"
+                f" --save {path.parent}`",
+                field=name,
+            )
+    rows, cost = tuple(json.loads(metadata["rows"])), Cost(**json.loads(metadata["cost"]))
+    return MethodScores(path.stem, rows, arrays["scores"], cost, record.fingerprints)
 
 
-def read_all_scores(directory: Path) -> dict[str, MethodScores]:
-    """Scores of all methods with a file in a directory, by name of the method."""
-    return {path.stem: read_scores(path) for path in sorted(directory.glob("*.safetensors"))}
+def read_all_scores(directory: Path, record: LabRecord) -> dict[str, MethodScores]:
+    """Scores of all methods with a file in a directory, by name of the method; see `read_scores`."""
+    return {path.stem: read_scores(path, record) for path in sorted(directory.glob("*.safetensors"))}
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Comparison of methods by the queries of one kind, on the subsets that are not used for choosing."""
+    """Comparison of methods by the queries of one kind, on the subsets that are not used for choosing.
+
+    Raises:
+        NotReady: The record lacks subsets of its plan.
+        InvalidInput: The plan has no more subsets than are used for choosing.
+    """
 
     record: LabRecord
     """The lab's record."""
@@ -102,6 +126,15 @@ class Judge:
     """Kind of the queries: "generated" or "heldout"."""
     unit: LossUnit = "relative"
     """Unit of the loss at each timestep."""
+
+    def __post_init__(self) -> None:
+        self.record.refuse_incomplete()
+        if len(self.record.subsets) <= CHOOSING:
+            raise InvalidInput(
+                f"a record of {len(self.record.subsets)} subsets has none to judge on beside the"
+                f" {CHOOSING} for choosing; plan more subsets",
+                field="subsets",
+            )
 
     def ceiling(self) -> Estimate:
         """Agreement between the losses of two seeds, over all subsets (`noise_ceiling`)."""

@@ -34,7 +34,11 @@ def evaluate_regularisations(
         record: The lab's record.
         rows: Rows of the scored queries in the record, all of them generated.
         by_regularisation: (Q, N) scores of these queries by λ.
+
+    Raises:
+        NotReady: The record lacks subsets of its plan.
     """
+    record.refuse_incomplete()
     whole = record.retrained("generated")
     columns = np.searchsorted(record.query_rows("generated"), rows)
 

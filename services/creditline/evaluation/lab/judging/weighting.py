@@ -32,7 +32,11 @@ def fitted_weights(record: LabRecord, members: Sequence[MethodScores]) -> NDArra
 
     Returns:
         (members,) float64, not negative, the largest 1.
+
+    Raises:
+        NotReady: The record lacks subsets of its plan.
     """
+    record.refuse_incomplete()
     generated = record.query_rows("generated")
     rows = np.intersect1d(shared_rows(members), generated).tolist()
     retrained = record.retrained("generated")
@@ -63,4 +67,5 @@ def joined(name: str, members: Sequence[MethodScores], weights: Sequence[float])
         passes_per_query=sum(cost.passes_per_query for cost in costs),
         bytes_per_work=sum(cost.bytes_per_work for cost in costs),
     )
-    return MethodScores(name, tuple(rows), values.astype(np.float32), total)
+    (made_from,) = {member.made_from for member in members}
+    return MethodScores(name, tuple(rows), values.astype(np.float32), total, made_from)
