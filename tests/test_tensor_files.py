@@ -22,6 +22,7 @@ from creditline.encoder.encoder import Encoder, EncoderShape
 from creditline.encoder.ood import OodDetector
 from creditline.evaluation.lab.draws import DrawRecord, read_draws, write_draws
 from creditline.evaluation.lab.judging.groups import GroupScores, read_group_scores, write_group_scores
+from creditline.evaluation.lab.judging.kernels import KernelTables, StoredKernel, read_kernel, write_kernel
 from creditline.evaluation.lab.judging.scoring import MethodScores, read_scores, write_scores
 from creditline.evaluation.lab.plan import LabPlan
 from creditline.evaluation.lab.record import LabRecord, read_record, write_record
@@ -74,8 +75,10 @@ def _artifact(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays
 
 
 def _scores(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
-    written = MethodScores("method", (1, 0), make(2, 9), Cost(1.0, 2.0, 3.0, 4.0))
-    return {"values": written.values}, {"values": read_scores(write_scores(written, path.parent)).values}
+    record = _lab_record(drawn)
+    written = MethodScores("method", (1, 0), make(2, 9), Cost(1.0, 2.0, 3.0, 4.0), record.fingerprints)
+    read = read_scores(write_scores(written, path.parent), record)
+    return {"values": written.values}, {"values": read.values}
 
 
 def _groups(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
@@ -100,16 +103,32 @@ def _draws(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
     return {name: vars(record)[name] for name in exact}, {name: read[name] for name in exact}
 
 
-def _record(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
-    written: dict[str, _Array] = {
+def _lab_record(make: Callable[..., _Array]) -> LabRecord:
+    arrays = {
         "subsets": make(4, 6) < 0.5,
         "losses": make(4, 2, 3, 5),
         "pictures": (255 * make(2, 3, 3, 3)).astype(np.uint8),
         "latents": make(3, 1, 2, 2),
     }
-    write_record(LabRecord(LabPlan(), "generator", "corpus", ("a",), (), **written), path)
+    return LabRecord(LabPlan(), "generator", "corpus", ("a",), (), **arrays)
+
+
+def _record(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
+    written = _lab_record(make)
+    write_record(written, path)
     read = read_record(path)
-    return written, {name: getattr(read, name) for name in written}
+    assert read.fingerprints == written.fingerprints
+    names = ("subsets", "losses", "pictures", "latents")
+    return {name: getattr(written, name) for name in names}, {name: getattr(read, name) for name in names}
+
+
+def _kernel(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
+    root, record = make(4, 9).astype(np.float64), _lab_record(drawn)
+    gram = (root @ root.T).astype(np.float32).astype(np.float64)
+    tables = KernelTables(gram, make(2, 4).astype(np.float64), make(4).astype(np.float64))
+    write_kernel(StoredKernel((1, 0), {"own": tables}), path, record)
+    read = read_kernel(path, record).models["own"]
+    return vars(tables), vars(read)
 
 
 def _removals(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
@@ -135,7 +154,7 @@ def _ood_detector(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Ar
     )
 
 
-_ROUND_TRIPS = (_plain, _artifact, _scores, _groups, _draws, _record, _removals, _ood_detector)
+_ROUND_TRIPS = (_plain, _artifact, _scores, _kernel, _groups, _draws, _record, _removals, _ood_detector)
 
 
 @pytest.mark.parametrize("make", [drawn, fortran, strided, backwards, broadcast])

@@ -23,40 +23,60 @@ IMAGES = RESULTS_DIRECTORY / "images"
 _COLOURS = {"ours": "#1f5f8b", "published": "#7a9e7e", "similarity": "#c9a66b", "control": "#999999"}
 
 
-def plot_scores(judged: list[Judged], ceiling: Estimate) -> None:
-    """A bar for each method with its interval, control and ceiling among them."""
+def plot_scores(judged: list[Judged], agreement: Estimate, attainable: Estimate) -> None:
+    """A bar for each method with its interval, a point where it stands when sharpened, and both limits."""
     rows = judged[::-1]
-    figure, axes = pyplot.subplots(figsize=(8, 0.32 * len(rows) + 1.4), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(8.5, 0.3 * len(rows) + 1.6), layout="constrained")
     values = [row.generated.value for row in rows]
     errors = [
         [row.generated.value - row.generated.low for row in rows],
         [row.generated.high - row.generated.value for row in rows],
     ]
+    places = np.arange(len(rows))
     axes.barh(
-        [row.scores.method for row in rows],
+        places,
         values,
         xerr=errors,
         color=[_COLOURS[row.kind] for row in rows],
         error_kw={"elinewidth": 1, "ecolor": "#333333"},
     )
-    axes.axvspan(ceiling.low, ceiling.high, color="#dddddd", zorder=0)
-    axes.axvline(ceiling.value, color="#555555", linestyle="--", linewidth=1)
-    axes.axvline(0.0, color="#333333", linewidth=0.8)
-    axes.set_ylim(-0.7, len(rows) + 0.4)
-    axes.text(
-        ceiling.value - 0.01, len(rows) - 0.3, "what one seed tells of the other", ha="right", fontsize=8
+    sharp = [(place, row.sharpened) for place, row in zip(places, rows, strict=True) if row.power != 1.0]
+    points = axes.plot(
+        [value for _, value in sharp],
+        [place for place, _ in sharp],
+        "D",
+        color="#b3412f",
+        markersize=4,
+        linestyle="",
+        label="sharpened",
     )
-    axes.set_xlabel("linear datamodelling score on generated pictures, with 95 % interval")
+    axes.set_yticks(places, [_label(row) for row in rows], fontsize=9)
+    for limit, text in ((agreement, "one seed against the other"), (attainable, "attainable maximum")):
+        axes.axvspan(limit.low, limit.high, color="#dddddd", zorder=0)
+        axes.axvline(limit.value, color="#555555", linestyle="--", linewidth=1)
+        axes.text(limit.value - 0.008, len(rows) - 0.2, text, ha="right", fontsize=8)
+    axes.axvline(0.0, color="#333333", linewidth=0.8)
+    axes.set_ylim(-0.7, len(rows) + 0.5)
+    axes.set_xlabel(
+        f"linear datamodelling score on the same {rows[0].queries} generated pictures, with 95 % interval"
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(
-        handles=[Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()],
-        loc="lower center",
-        bbox_to_anchor=(0.6, 0.02),
+        handles=[*(Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()), *points],
+        loc="lower right",
+        bbox_to_anchor=(0.99, 0.02),
         frameon=False,
     )
     IMAGES.mkdir(parents=True, exist_ok=True)
     figure.savefig(IMAGES / "lab-lds.png", dpi=110, metadata={"Software": None})
     pyplot.close(figure)
+
+
+def _label(row: Judged) -> str:
+    """The method's name, with its noise where that was chosen to be common."""
+    common = row.by_noise.get("common")
+    chosen = common is not None and abs(row.generated.value - common) < 1e-9
+    return f"{row.name} (common noise)" if chosen else row.name
 
 
 def plot_expected_changes(

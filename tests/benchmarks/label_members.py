@@ -98,7 +98,8 @@ def largest_error(teacher: str, store: FeatureStore) -> float:
     sums = []
     for name in (teacher, teacher + WITH_TEXT):
         members = [
-            read_scores(REFERENCE / "scores" / f"{member}.safetensors") for member in CONSENSUSES[name]
+            read_scores(REFERENCE / "scores" / f"{member}.safetensors", record)
+            for member in CONSENSUSES[name]
         ]
         sums.append(joined(name, members, tuple(CONSENSUSES[name].values())).of_rows(rows))
     text = store.towers.parts.slices()["text"]

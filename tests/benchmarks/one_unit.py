@@ -23,8 +23,8 @@ from creditline.evaluation.lab.common_scale import (
     predicted_losses,
     write_maps,
 )
+from creditline.evaluation.lab.judging.fitting import consensus_scores
 from creditline.evaluation.lab.judging.scoring import CHOOSING, SEED, MethodScores, read_all_scores
-from creditline.evaluation.lab.judging.weighting import joined
 from creditline.evaluation.lab.record import LabRecord, read_record
 from creditline.evaluation.lab.removal.removals import NOTHING, read_removals
 from creditline.evaluation.lab.setting import REFERENCE
@@ -179,8 +179,7 @@ def main() -> None:
     noise, whole = read_all_scores(REFERENCE / "noise", record), whole_losses(record)
     for name, members in CONSENSUSES.items():
         if set(members) <= set(noise):
-            scored = [noise[member] for member in members]
-            noise[name] = joined(name, scored, tuple(members.values()))
+            noise[name] = consensus_scores(name, noise)
     found = {name: mapped(record, scores[name], whole) for name in METHODS if name in scores}
     write_maps({name: map_of_all(record, scores[name], whole) for name in CONSENSUSES})
     write_result(

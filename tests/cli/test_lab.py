@@ -12,6 +12,8 @@ import pytest
 
 from creditline.cli.main import main
 from creditline.evaluation.lab.judging.scoring import read_scores
+from creditline.evaluation.lab.record import read_record
+from creditline.evaluation.lab.setting import REFERENCE
 
 
 def _lab(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +60,8 @@ def test_a_method_is_run_judged_and_saved(tmp_path: Path) -> None:
     assert "linear datamodelling score" in done.stdout
     assert "generated" in done.stdout
     assert "heldout" not in done.stdout
-    scores = read_scores(tmp_path / "text.safetensors")
+    record = read_record(REFERENCE / "record.safetensors")
+    scores = read_scores(tmp_path / "text.safetensors", record)
     assert scores.rows == (0, 32, 64)
     assert scores.values.shape == (3, 500)
 

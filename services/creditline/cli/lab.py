@@ -293,6 +293,46 @@ def tune(
 
 
 @app.command()
+def fit(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of consensuses; all by default.", metavar="NAME...")
+    ] = None,
+) -> None:
+    """Fit each consensus of the registry on the choosing subsets, and compare it with the committed one."""
+    from creditline.attribution.methods.hyperparameters import CONSENSUSES, OFFERED, WITHOUT
+    from creditline.errors import InvalidInput
+    from creditline.evaluation.lab.judging.fitting import committed_consensus, fit_consensus
+    from creditline.evaluation.lab.judging.scoring import read_all_scores
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.setting import REFERENCE
+
+    record = read_record(REFERENCE / "record.safetensors")
+    scores = read_all_scores(REFERENCE / "scores", record)
+    differing = []
+    for name in names or CONSENSUSES:
+        fitted, committed = fit_consensus(name, record, scores), committed_consensus(name)
+        source = " without ".join(WITHOUT[name]) if name in WITHOUT else f"offered {', '.join(OFFERED[name])}"
+        table = Table(title=f"{name}, {source}; power of the sum {fitted.power:g}")
+        for heading in ("member", "weight", "power", "committed weight", "committed power"):
+            table.add_column(heading, justify="left" if heading == "member" else "right")
+        for member in fitted.weights.keys() | committed.weights.keys():
+            cells = [
+                f"{values.get(member, default):g}"
+                for one in (fitted, committed)
+                for values, default in ((one.weights, 0.0), (one.powers, 1.0))
+            ]
+            table.add_row(member, *cells)
+        _console.print(table)
+        differing += [] if fitted.agrees_with(committed) else [name]
+    if differing:
+        raise InvalidInput(
+            f"the committed weights of {', '.join(differing)} are not those of the committed scores; write"
+            " the fitted ones to attribution/methods/hyperparameters.py",
+            field="weights",
+        )
+
+
+@app.command()
 def label(
     output: Annotated[Path, typer.Argument(help="Directory of the label set; a second call resumes.")],
     method: Annotated[str, typer.Option(help="Labelling method.")] = "consensus-fast",

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from creditline.attribution.gradients.key_value import gradient_factors, key_value_projections, moved_weights
+from creditline.attribution.methods.gradient_rows import GradientSpace
 from creditline.attribution.unlearning.teacher import encode_works
 from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput
-from creditline.generator.losses import Draws, batch_losses, denoising_losses, noisy_batch
+from creditline.generator.losses import Draws, batch_losses, common_noise, denoising_losses, noisy_batch
 from creditline.generator.pipeline import Generator
 
 DRAWS = Draws(timesteps=3, repeats=2, salt="test")
@@ -59,6 +60,17 @@ def test_noise_belongs_to_the_id_and_the_salt() -> None:
     assert (first - DRAWS.noise("work-b", (4, 4, 4))).abs().mean() > 0.5
     other_salt = Draws(timesteps=3, repeats=2, salt="other")
     assert (first - other_salt.noise("work-a", (4, 4, 4))).abs().mean() > 0.5
+
+
+def test_common_noise_belongs_to_no_picture_and_is_mirrored_alike() -> None:
+    draws = common_noise(Draws(timesteps=3, repeats=2, salt="test", mirrored=True))
+    first = draws.noise("work-a", (4, 4, 4))
+    assert torch.equal(first, draws.noise("work-b", (4, 4, 4)))
+    assert torch.equal(first.view(3, 2, 64)[:, 0], -first.view(3, 2, 64)[:, 1])
+    assert (first[0] - first[2]).abs().mean() > 0.5
+    own = Draws(timesteps=3, repeats=2, salt="test", mirrored=True)
+    assert torch.equal(draws.schedule(1000), own.schedule(1000))
+    assert GradientSpace(draws=draws).origin("g", "w") != GradientSpace(draws=own).origin("g", "w")
 
 
 def test_mirrored_noise_comes_in_pairs_that_cancel_at_each_timestep() -> None:

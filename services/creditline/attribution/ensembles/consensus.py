@@ -42,6 +42,12 @@ def consensus(scores: Sequence[NDArray[np.float64]], weights: Sequence[float]) -
     return total
 
 
+def sharpened(scores: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+    """Scores raised to a power, with their sign kept: any shape, unchanged."""
+    values: NDArray[np.float64] = np.sign(scores) * np.abs(scores) ** power
+    return values
+
+
 class Sharpened(Attributor):
     """Scores of another method raised to a power, with their sign kept, so that high scores count for more.
 
@@ -61,9 +67,7 @@ class Sharpened(Attributor):
         self.bytes_per_work, self.passes_per_query = self._base.bytes_per_work, self._base.passes_per_query
 
     def scores(self, queries: Gallery) -> NDArray[np.float64]:
-        values = self._base.scores(queries)
-        sharpened: NDArray[np.float64] = np.sign(values) * np.abs(values) ** self._power
-        return sharpened
+        return sharpened(self._base.scores(queries), self._power)
 
 
 class Consensus(Attributor):

@@ -34,9 +34,36 @@ DAS_REGULARISATION = 0.05
 # λ of D-TRAK's other output functions.
 OUTPUT_REGULARISATIONS = {"l1": 0.05, "l2": 0.1, "linf": 0.5, "mean": 0.02}
 
-# Members of each consensus with their weights, from `fitted_weights` on the committed record and scores;
-# members of weight 0 are left out. The candidates of "consensus-all" were one method of every kind; those of
-# "consensus-gradients", which makes labels, only methods that need no pass of the works per query.
+# What each consensus is offered: the methods that it may use.
+OFFERED = {
+    "consensus": ("abu-plus-relative", "influence-noise", "d-trak", "text-sharpened"),
+    "consensus-fast": ("abu-plus-fast", "influence-noise", "d-trak", "text-sharpened"),
+    # For labels: only methods that need no pass of the works per query.
+    "consensus-gradients-with-text": ("influence-noise", "d-trak", "das", "text-sharpened"),
+    # The same for larger generators: attention only, fewer draws.
+    "consensus-gradients-attn-with-text": (
+        "influence-noise-attn",
+        "d-trak-attn",
+        "das-attn",
+        "text-sharpened",
+    ),
+    # One method of every kind, each with the noise that is better for it.
+    "consensus-all": (
+        "abu-plus-relative",
+        "das",
+        "d-trak-ensemble",
+        "influence-noise",
+        "influence-relative",
+        "nda-same-place",
+    ),
+}
+# Consensuses with the weights of another one, without one of its members: (the other, the member).
+WITHOUT = {
+    "consensus-gradients": ("consensus-gradients-with-text", "text-sharpened"),
+    "consensus-gradients-attn": ("consensus-gradients-attn-with-text", "text-sharpened"),
+}
+# Members of each consensus with their weights, as `creditline lab fit` fits them on the committed record and
+# scores; members of weight 0 are left out.
 CONSENSUSES = {
     "consensus": {"abu-plus-relative": 1.0, "influence-noise": 0.43, "d-trak": 0.51, "text-sharpened": 0.2},
     "consensus-fast": {"abu-plus-fast": 1.0, "influence-noise": 0.59, "d-trak": 0.7, "text-sharpened": 0.29},
@@ -68,3 +95,5 @@ CONSENSUSES = {
         "nda-same-place": 0.21,
     },
 }
+# Consensuses of sharpened scores: exponents of members' scores, where they are not 1, and of the sum.
+SHARPENED: dict[str, tuple[dict[str, float], float]] = {}

@@ -163,9 +163,18 @@ def _descent_ascent(name: str, *, score: str) -> MethodFactory:
 
 def _consensus(name: str) -> MethodFactory:
     weights = chosen.CONSENSUSES[name]
-    return lambda context: Consensus(
-        name, [METHODS[member](context) for member in weights], tuple(weights.values())
-    )
+    powers, power = chosen.SHARPENED.get(name, ({}, 1.0))
+
+    def make(context: MethodContext) -> Attributor:
+        members = [_sharpened(METHODS[member](context), powers.get(member, 1.0)) for member in weights]
+        return _sharpened(Consensus(name, members, tuple(weights.values())), power)
+
+    return make
+
+
+def _sharpened(base: Attributor, power: float) -> Attributor:
+    """The method under its own name, sharpened where the power is not 1."""
+    return base if power == 1.0 else Sharpened(base.name, base, power)
 
 
 def method_by_name(name: str) -> MethodFactory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Cost
-from creditline.errors import InvalidInput, NotReady
+from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.evaluation.lab.judging.scoring import (
     CHOOSING,
     Judge,
@@ -19,7 +20,8 @@ from creditline.evaluation.lab.judging.scoring import (
     write_scores,
 )
 from creditline.evaluation.lab.plan import LabPlan, LabQuery
-from creditline.evaluation.lab.record import LabRecord
+from creditline.evaluation.lab.record import LabRecord, RecordFingerprints
+from creditline.tensor_files import write_arrays
 
 _WORKS, _SUBSETS, _TIMESTEPS = 20, 48, 3
 COST = Cost(1.0, 2.0, 3.0, 4.0)
@@ -43,7 +45,7 @@ def record(truth: NDArray[np.float64]) -> LabRecord:
     kinds = ("generated",) * 3 + ("heldout",) * 2
     queries = tuple(LabQuery(f"{kind}-{row}", kind, "a prompt", row) for row, kind in enumerate(kinds))
     return LabRecord(
-        plan=LabPlan(),
+        plan=LabPlan(subsets=_SUBSETS),
         generator="generator",
         corpus="corpus",
         work_ids=tuple(f"work-{row}" for row in range(_WORKS)),
@@ -55,8 +57,15 @@ def record(truth: NDArray[np.float64]) -> LabRecord:
     )
 
 
-def scores_of(values: NDArray[np.float64], rows: tuple[int, ...] = (0, 1, 2, 3, 4)) -> MethodScores:
-    return MethodScores("method", rows, values.astype(np.float32), COST)
+_MADE_FROM = RecordFingerprints("generator", "record")
+
+
+def scores_of(
+    values: NDArray[np.float64],
+    rows: tuple[int, ...] = (0, 1, 2, 3, 4),
+    made_from: RecordFingerprints = _MADE_FROM,
+) -> MethodScores:
+    return MethodScores("method", rows, values.astype(np.float32), COST, made_from)
 
 
 def test_the_true_influences_score_nearly_1_and_their_opposite_nearly_minus_1(
@@ -72,7 +81,7 @@ def test_judging_uses_no_subset_that_was_used_for_choosing(
 ) -> None:
     spoilt = record.losses.copy()
     spoilt[:CHOOSING] = 1.0
-    changed = LabRecord(**{**vars(record), "losses": spoilt})
+    changed = replace(record, losses=spoilt)
     in_noise = [Judge(one, "generated", "noise").lds(scores_of(truth)) for one in (record, changed)]
     assert in_noise[0] == in_noise[1]
 
@@ -110,25 +119,65 @@ def test_queries_are_spread_over_each_kind(record: LabRecord) -> None:
     assert record.spread_rows(1, ["heldout"]) == [3]
 
 
-def test_scores_are_read_as_they_were_written(truth: NDArray[np.float64], tmp_path: Path) -> None:
-    written = scores_of(truth[[3, 1]], (3, 1))
+def test_scores_are_read_as_they_were_written(
+    record: LabRecord, truth: NDArray[np.float64], tmp_path: Path
+) -> None:
+    written = scores_of(truth[[3, 1]], (3, 1), record.fingerprints)
     write_scores(written, tmp_path)
-    found = read_all_scores(tmp_path)
+    found = read_all_scores(tmp_path, record)
     assert list(found) == ["method"]
     assert found["method"].rows == (3, 1)
     assert found["method"].cost == COST
+    assert found["method"].made_from == record.fingerprints
     assert np.array_equal(found["method"].values, written.values)
 
 
 def test_a_truncated_file_and_a_missing_one_are_refused_with_the_remedy(
-    truth: NDArray[np.float64], tmp_path: Path
+    record: LabRecord, truth: NDArray[np.float64], tmp_path: Path
 ) -> None:
     with pytest.raises(NotReady, match="creditline lab score method"):
-        read_scores(tmp_path / "method.safetensors")
+        read_scores(tmp_path / "method.safetensors", record)
     path = write_scores(scores_of(truth), tmp_path)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InvalidInput, match="is not a complete file of scores"):
-        read_scores(path)
+        read_scores(path, record)
+
+
+def test_scores_of_another_generator_or_another_record_are_refused(
+    record: LabRecord, truth: NDArray[np.float64], tmp_path: Path
+) -> None:
+    path = write_scores(scores_of(truth, made_from=record.fingerprints), tmp_path)
+    other = replace(record, generator="another generator")
+    with pytest.raises(
+        FingerprintMismatch, match="scores of generator generator, not another generator; make"
+    ):
+        read_scores(path, other)
+    losses = record.losses.copy()
+    losses[0, 0, 0, 0] += 1.0
+    with pytest.raises(
+        FingerprintMismatch, match=r"scores of record .*; make them again with `creditline lab"
+    ):
+        read_scores(path, replace(record, losses=losses))
+
+
+def test_scores_of_an_unknown_generator_are_refused(record: LabRecord, tmp_path: Path) -> None:
+    path = tmp_path / "method.safetensors"
+    write_arrays(path, {"scores": np.zeros((1, _WORKS), np.float32)}, {"cost": "{}", "rows": "[0]"})
+    with pytest.raises(FingerprintMismatch, match="scores of generator unknown"):
+        read_scores(path, record)
+
+
+def test_a_record_that_lacks_subsets_judges_nothing(record: LabRecord) -> None:
+    with pytest.raises(NotReady, match="holds 48 of the 64 subsets of its plan; train the others"):
+        Judge(replace(record, plan=LabPlan(subsets=64)), "generated")
+    few = replace(
+        record,
+        plan=LabPlan(subsets=CHOOSING),
+        subsets=record.subsets[:CHOOSING],
+        losses=record.losses[:CHOOSING],
+    )
+    with pytest.raises(InvalidInput, match="none to judge on"):
+        Judge(few, "generated")
 
 
 def test_scores_of_a_query_that_was_not_scored_are_refused(truth: NDArray[np.float64]) -> None:

@@ -24,7 +24,7 @@ def record(scores: np.ndarray) -> LabRecord:
     losses = 100.0 - subsets @ scores.T
     losses[CHOOSING:] = 100.0 + subsets[CHOOSING:] @ scores.T
     return LabRecord(
-        plan=LabPlan(),
+        plan=LabPlan(subsets=CHOOSING + 20),
         generator="generator",
         corpus="corpus",
         work_ids=tuple(map(str, range(30))),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from creditline.attribution.attributor import Attributor, Gallery
 from creditline.attribution.ensembles.models import Ensemble
 from creditline.attribution.methods.das import DiffusionAttributionScore
-from creditline.attribution.methods.gradient_methods import GradientMethod, Trak
-from creditline.attribution.methods.trak import DualKernel
+from creditline.attribution.methods.gradient_methods import Trak
+from creditline.attribution.methods.trak import DualKernel, TrakDivisor
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.evaluation.lab.record import LabRecord
 from creditline.tensor_files import read_artifact, write_arrays
@@ -35,11 +35,13 @@ class KernelTables:
     residuals: NDArray[np.float64] | None = None
     """(N,) float64, root of each work's mean squared error (DAS); None: no residuals."""
 
-    def scores(self, regularisations: Sequence[float]) -> list[NDArray[np.float64]]:
+    def scores(
+        self, regularisations: Sequence[float], divisor: TrakDivisor = "one"
+    ) -> list[NDArray[np.float64]]:
         """Scores at several λ, by one eigendecomposition: (Q, N) float64 for each."""
         kernel, found = DualKernel(self.gram), []
         for value in regularisations:
-            solved = kernel.scores(self.products, value)
+            solved = kernel.scores(self.products, value, divisor)
             if self.residuals is not None:
                 solved = DiffusionAttributionScore.weighted(solved, self.residuals, kernel.leverages(value))
             found.append(solved)
@@ -55,9 +57,27 @@ class StoredKernel:
     models: Mapping[str, KernelTables]
     """Tables of each model by its name; a method of one model has one, an ensemble several."""
 
-    def scores(self, regularisations: Sequence[float]) -> list[NDArray[np.float64]]:
+    def of_rows(self, rows: Sequence[int]) -> StoredKernel:
+        """The kernel for some of its queries.
+
+        Raises:
+            InvalidInput: The kernel lacks a query.
+        """
+        position = {row: number for number, row in enumerate(self.rows)}
+        missing = [row for row in rows if row not in position]
+        if missing:
+            raise InvalidInput(f"a kernel lacks queries {missing}; make it again for all queries")
+        places = [position[row] for row in rows]
+        models = {
+            name: replace(tables, products=tables.products[places]) for name, tables in self.models.items()
+        }
+        return StoredKernel(tuple(rows), models)
+
+    def scores(
+        self, regularisations: Sequence[float], divisor: TrakDivisor = "one"
+    ) -> list[NDArray[np.float64]]:
         """Scores at several λ, the mean over the models: (Q, N) float64 for each."""
-        by_model = [tables.scores(regularisations) for tables in self.models.values()]
+        by_model = [tables.scores(regularisations, divisor) for tables in self.models.values()]
         return [np.mean(one, axis=0) for one in zip(*by_model, strict=True)]
 
 
@@ -79,14 +99,10 @@ def kernel_of(attributor: Attributor, queries: Gallery, rows: Sequence[int]) -> 
 
 def _tables(attributor: Attributor, queries: Gallery) -> KernelTables | None:
     if isinstance(attributor, DiffusionAttributionScore):
-        return KernelTables(attributor.rows.gram(), _products(attributor, queries), attributor.residuals)
+        return KernelTables(attributor.rows.gram(), attributor.products(queries), attributor.residuals)
     if isinstance(attributor, Trak):
-        return KernelTables(attributor.rows.gram(), _products(attributor, queries))
+        return KernelTables(attributor.rows.gram(), attributor.products(queries))
     return None
-
-
-def _products(method: GradientMethod, queries: Gallery) -> NDArray[np.float64]:
-    return method.products(queries)
 
 
 def write_kernel(kernel: StoredKernel, path: Path, record: LabRecord) -> None:

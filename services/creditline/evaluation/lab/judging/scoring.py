@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from creditline.attribution.attributor import AttributionResult, Cost
 from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.evaluation.bootstrap import Estimate
+from creditline.evaluation.lab.judging.counted import mean_correlations
 from creditline.evaluation.lab.record import LabRecord, LossUnit, RecordFingerprints
-from creditline.evaluation.lds import RetrainedModels, lds, lds_difference, noise_ceiling
+from creditline.evaluation.lds import RetrainedModels, lds, lds_difference, noise_ceiling, predictions
 from creditline.tensor_files import read_artifact, write_arrays
 
 # Number of subsets, from the first, on which hyperparameters (λ, damping, weights) are chosen; methods are
@@ -140,6 +141,20 @@ class Judge:
         """Agreement between the losses of two seeds, over all subsets (`noise_ceiling`)."""
         return noise_ceiling(self.record.retrained(self.kind, self.unit), seed=SEED)
 
+    def attainable(self) -> Estimate:
+        """Largest expected LDS of any score, against losses averaged over the seeds.
+
+        Where the losses of one seed correlate with those of another by r, the mean of n seeds correlates with
+        the losses' expectation by √(n r / (1 + (n − 1) r)) (Spearman and Brown); no score predicts more.
+        """
+        agreement, seeds = self.ceiling(), self.record.losses.shape[1]
+        return Estimate(
+            *(
+                float(np.sqrt(seeds * r / (1.0 + (seeds - 1) * r)))
+                for r in (agreement.value, agreement.low, agreement.high)
+            )
+        )
+
     def lds(self, scores: MethodScores, *beside: MethodScores) -> Estimate:
         """LDS over the queries of this kind that the method scored.
 
@@ -152,6 +167,17 @@ class Judge:
         """
         queries = self._scored([scores, *beside])
         return lds(scores.of_rows(queries), self._retrained(queries), seed=SEED)
+
+    def lds_of_all(self, scores: Sequence[MethodScores]) -> list[Estimate]:
+        """LDS of several methods over the queries of this kind that all of them scored, as `lds` gives it.
+
+        Raises:
+            InvalidInput: No query was scored by all of the methods.
+        """
+        queries = self._scored(scores)
+        retrained = self._retrained(queries)
+        predicted = np.stack([predictions(one.of_rows(queries), retrained) for one in scores])
+        return mean_correlations(predicted, retrained.benefit(), seed=SEED)
 
     def difference(self, ours: MethodScores, theirs: MethodScores) -> Estimate:
         """LDS of one method minus that of another, over the queries that both scored.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from creditline.attribution.attributor import Cost
-from creditline.attribution.ensembles.consensus import consensus, standardised
+from creditline.attribution.ensembles.consensus import consensus, sharpened, standardised
 from creditline.evaluation.lab.judging.scoring import CHOOSING, MethodScores
 from creditline.evaluation.lab.record import LabRecord
 
@@ -40,26 +40,71 @@ def fitted_weights(record: LabRecord, members: Sequence[MethodScores]) -> NDArra
     generated = record.query_rows("generated")
     rows = np.intersect1d(shared_rows(members), generated).tolist()
     retrained = record.retrained("generated")
-    subsets = retrained.subsets[:CHOOSING]
-    benefit = retrained.benefit()[:CHOOSING][:, np.searchsorted(generated, rows)]
-    target = (benefit - benefit.mean(axis=0)) / benefit.std(axis=0)
-    predicted = np.stack([subsets @ standardised(member.of_rows(rows)).T for member in members], axis=-1)
-    predicted -= predicted.mean(axis=0)
-    weights, _ = nnls(predicted.reshape(-1, len(members)), target.ravel())
+    benefit = retrained.benefit()[:, np.searchsorted(generated, rows)]
+    predicted = np.stack([retrained.subsets @ standardised(one.of_rows(rows)).T for one in members])
+    subsets = (np.arange(len(benefit)) < CHOOSING).astype(np.float64)
+    return counted_weights(predicted, benefit, subsets, np.ones(len(rows)))
+
+
+def counted_weights(
+    predicted: NDArray[np.float64],
+    benefit: NDArray[np.float64],
+    subsets: NDArray[np.float64],
+    queries: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Fit weights by non-negative least squares where subsets and queries occur a number of times.
+
+    Args:
+        predicted: (members, M, Q) float64, predictions from standardised scores.
+        benefit: (M, Q) float64, benefits that they are fitted to.
+        subsets: (M,) float64, how often each subset occurs, 0 or more.
+        queries: (Q,) float64, how often each query occurs, 0 or more.
+
+    Returns:
+        (members,) float64, not negative, the largest 1; all equal where no member has a positive weight.
+    """
+    rows, columns = subsets > 0, queries > 0
+    counts = subsets[rows]
+    target = _centred(benefit[rows][:, columns], counts)
+    target /= np.sqrt((counts[:, None] * target**2).sum(axis=0) / counts.sum())
+    design = _centred(predicted[:, rows][:, :, columns], counts)
+    scale = np.sqrt(counts[:, None] * queries[columns])
+    weights, _ = nnls((design * scale).reshape(len(design), -1).T, (target * scale).ravel())
+    if not weights.any():
+        return np.ones(len(design))
     scaled: NDArray[np.float64] = weights / weights.max()
     return scaled
 
 
-def joined(name: str, members: Sequence[MethodScores], weights: Sequence[float]) -> MethodScores:
+def _centred(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (…, M, Q) minus each query's mean over subsets that occur `counts` (M,) times."""
+    mean = (counts[:, None] * values).sum(axis=-2, keepdims=True) / counts.sum()
+    centred: NDArray[np.float64] = values - mean
+    return centred
+
+
+def joined(
+    name: str,
+    members: Sequence[MethodScores],
+    weights: Sequence[float],
+    powers: Sequence[float] | None = None,
+    power: float = 1.0,
+) -> MethodScores:
     """The consensus of existing scores, over the queries that all members scored.
 
     Args:
         name: Name of the consensus.
         members: Scores of the members, whose costs are added up.
         weights: Weight of each member.
+        powers: Exponent that sharpens each member's scores; None: 1 for all.
+        power: Exponent that sharpens the sum.
     """
     rows = shared_rows(members)
-    values = consensus([member.of_rows(rows) for member in members], weights)
+    tables = [
+        sharpened(member.of_rows(rows), exponent)
+        for member, exponent in zip(members, powers or [1.0] * len(members), strict=True)
+    ]
+    values = sharpened(consensus(tables, weights), power)
     costs = [member.cost for member in members]
     total = Cost(
         preparation_seconds=sum(cost.preparation_seconds for cost in costs),
