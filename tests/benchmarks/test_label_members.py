@@ -9,6 +9,7 @@ from creditline.attribution.ensembles.consensus import standardised
 from creditline.attribution.methods.hyperparameters import CONSENSUSES, SHARPNESS
 from creditline.evaluation.lab.judging.scoring import read_scores
 from creditline.evaluation.lab.judging.weighting import joined
+from creditline.evaluation.lab.record import read_record
 from creditline.evaluation.lab.setting import REFERENCE
 from tests.benchmarks.label_members import TEXT, WITH_TEXT, text_member
 
@@ -17,12 +18,14 @@ TEACHERS = ("consensus-gradients", "consensus-gradients-attn")
 
 @pytest.mark.parametrize("teacher", TEACHERS)
 def test_the_sum_less_the_text_member_is_the_sum_of_the_other_members(teacher: str) -> None:
-    sums = []
+    sums, record = [], read_record(REFERENCE / "record.safetensors")
     for name in (teacher, teacher + WITH_TEXT):
-        members = [read_scores(REFERENCE / "scores" / f"{each}.safetensors") for each in CONSENSUSES[name]]
+        members = [
+            read_scores(REFERENCE / "scores" / f"{each}.safetensors", record) for each in CONSENSUSES[name]
+        ]
         sums.append(joined(name, members, tuple(CONSENSUSES[name].values())))
     rows = list(sums[0].rows)
-    text = read_scores(REFERENCE / "scores" / f"{TEXT}.safetensors").of_rows(rows)
+    text = read_scores(REFERENCE / "scores" / f"{TEXT}.safetensors", record).of_rows(rows)
     member = CONSENSUSES[teacher + WITH_TEXT][TEXT] * standardised(text)
     np.testing.assert_allclose(sums[1].of_rows(rows) - member, sums[0].of_rows(rows), atol=2e-6)
     assert np.abs(member).max() > 1.0
