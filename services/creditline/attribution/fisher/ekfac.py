@@ -120,6 +120,24 @@ class EkfacFisher:
             gradients, lambda factor, rows: factor.rotated(rows) / factor.damped(damping).sqrt()
         )
 
+    def layer_whitening(self, *, damping: float = DAMPING) -> Callable[[str, Tensor], Tensor]:
+        """`whitened` for one layer at a time, for gradients that are never in memory as whole rows.
+
+        Args:
+            damping: Damping relative to each layer's mean eigenvalue.
+
+        Returns:
+            A function of a layer's name and its gradients (B, P_layer), which returns whitened gradients of
+            the same shape.
+        """
+        roots = {name: factor.damped(damping).sqrt() for name, factor in self.layers.items()}
+
+        def whitened(name: str, gradients: Tensor) -> Tensor:
+            matrices = as_matrix(gradients, roots[name].shape, bias=self.has_bias[name])
+            return as_vector(self.layers[name].rotated(matrices) / roots[name], bias=self.has_bias[name])
+
+        return whitened
+
     def _map_layers(self, gradients: Tensor, transform: Callable[[LayerFisher, Tensor], Tensor]) -> Tensor:
         sizes = [factor.eigenvalues.numel() for factor in self.layers.values()]
         if gradients.shape[1] != sum(sizes):

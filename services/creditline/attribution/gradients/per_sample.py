@@ -34,7 +34,7 @@ class Recorded:
     inputs: Tensor
     """The input, detached, batch first."""
     outputs: Tensor
-    """The output, batch first, cut off from the layer's own parameters."""
+    """The output, batch first, with a graph to the outputs of earlier layers."""
 
 
 def parameter_count(layers: Mapping[str, nn.Module]) -> int:
@@ -51,7 +51,7 @@ def moved_parameters(layers: Mapping[str, nn.Module]) -> list[nn.Parameter]:
 def recorded_layers(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Recorded]]:
     """Context in which a forward pass records the input and the output of each layer.
 
-    Outputs are cut off from the layers' own parameters, which therefore need no gradient themselves.
+    The parameters themselves need no gradient.
 
     Args:
         layers: The layers by name.
@@ -72,8 +72,9 @@ def recorded_layers(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Recor
                     " choose parameters without it",
                     field="parameters",
                 )
-            # Adding a zero that requires a gradient keeps the graph to earlier layers.
-            output = output + torch.zeros_like(output, requires_grad=True)
+            if not output.requires_grad:
+                # The first layer of the graph: no earlier layer and no parameter requires a gradient.
+                output.requires_grad_()
             recorded[name] = Recorded(inputs[0].detach(), output)
             return output
 

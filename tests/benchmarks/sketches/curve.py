@@ -1,0 +1,255 @@
+"""LDS against bytes per work: every compression of the same exact rows, under the kernels that use them.
+
+λ of D-TRAK's kernel and of DAS is chosen for every point, the exact rows included, on the choosing subsets;
+the LDS is that of the judging subsets. The maps are drawn from several seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditline.attribution.attributor import Cost
+from creditline.attribution.gradients.parameters import chosen_layers
+from creditline.attribution.methods.gradient_methods import divided, row_norms
+from creditline.attribution.methods.gradient_rows import products
+from creditline.attribution.methods.hyperparameters import CONSENSUSES
+from creditline.attribution.methods.trak import DualKernel
+from creditline.evaluation.lab.judging.scoring import CHOOSING, MethodScores, read_scores
+from creditline.evaluation.lab.judging.tuning import best, evaluate_regularisations
+from creditline.evaluation.lab.judging.weighting import joined
+from creditline.evaluation.lab.record import LabRecord, read_record
+from creditline.evaluation.lab.setting import REFERENCE, LabSetting, open_setting
+from creditline.evaluation.lds import RetrainedModels, lds, lds_by_query, lds_difference
+from creditline.generator.reference import reference_corpus
+from tests.benchmarks.result_files import Figure
+from tests.benchmarks.sketches.compressions import Compressed, Compression, compressions
+from tests.benchmarks.sketches.exact_rows import LOSS, OUTPUT, ExactRows, exact_rows, residuals, whitened
+
+SEED = 0
+SEEDS = (SEED, 1, 2)
+KEPT = 0.98
+_REGULARISATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_CONSENSUS = CONSENSUSES["consensus-gradients-attn"]
+CONSENSUS = "consensus"
+_SHOWN = ("compression", "dimensions", "format", "kernel", "bytes_per_work", "lds", "kept")
+KERNELS = ("d-trak", "das", "influence", CONSENSUS)
+_FREE = Cost(0.0, 0.0, 0.0, 0.0)
+# Of the bootstrap over queries and subsets, for each of some two hundred rows.
+_RESAMPLES = 300
+
+
+@dataclass(frozen=True)
+class Point:
+    """One compression under one kernel, at one seed of its map."""
+
+    compression: Compression
+    """The compression."""
+    kernel: str
+    """Name of the kernel, or of the consensus of all three with the prompts' similarity."""
+    bytes_per_work: float
+    """Bytes stored for a work."""
+    scores: MethodScores
+    """Scores of the generated queries."""
+    regularisation: float | None
+    """λ, chosen on the choosing subsets; None: the kernel has none, or the members have their own."""
+    choosing: float
+    """Mean LDS on the choosing subsets."""
+
+
+@dataclass
+class Curve:
+    """Scores of the generated queries under every kernel, from compressed rows."""
+
+    record: LabRecord
+    """The lab's record."""
+    output: ExactRows
+    """Rows of the squared output: D-TRAK and DAS."""
+    loss: ExactRows
+    """Rows of the loss, whitened: influence."""
+    residuals: NDArray[np.float64]
+    """(N,) root mean squared error of each work."""
+    text: MethodScores
+    """Scores by the sharpened similarity of prompts, the consensus's fourth member."""
+
+    @cached_property
+    def queries(self) -> list[int]:
+        """Rows of the generated queries in the record."""
+        return [int(row) for row in self.record.query_rows("generated")]
+
+    def points(self, compression: Compression, seed: int) -> Iterator[Point]:
+        """The compression under every kernel."""
+        output, loss = compression.of(self.output, seed), compression.of(self.loss, seed)
+        members = [
+            self._tuned(compression, "d-trak", output, self._trak(output)),
+            self._tuned(compression, "das", output, self._das(output)),
+            self._influence(compression, loss),
+        ]
+        yield from members
+        by_name = dict(zip(("d-trak-attn", "das-attn", "influence-noise-attn"), members, strict=True))
+        scores = [self.text if name == "text-sharpened" else by_name[name].scores for name in _CONSENSUS]
+        consensus = joined(CONSENSUS, scores, list(_CONSENSUS.values()))
+        stored = output.bytes_per_work + loss.bytes_per_work + self.text.cost.bytes_per_work
+        chosen = self._choosing(consensus.of_rows(self.queries))
+        yield Point(compression, CONSENSUS, stored, consensus, None, chosen)
+
+    def _trak(self, rows: Compressed) -> dict[float, NDArray[np.float64]]:
+        kernel = DualKernel(products(rows.works, rows.works))
+        between = products(rows.queries, rows.works)
+        return {value: kernel.scores(between, value) for value in _REGULARISATIONS}
+
+    def _das(self, rows: Compressed) -> dict[float, NDArray[np.float64]]:
+        kernel = DualKernel(products(rows.works, rows.works))
+        between = products(rows.queries, rows.works)
+        scores = {}
+        for value in _REGULARISATIONS:
+            unexplained = np.maximum(1.0 - kernel.leverages(value), np.finfo(np.float64).eps)
+            scores[value] = np.abs(kernel.scores(between, value)) * self.residuals / unexplained
+        return scores
+
+    def _influence(self, compression: Compression, rows: Compressed) -> Point:
+        values = divided(products(rows.queries, rows.works), row_norms(rows.works))
+        scores = self._scores("influence", values)
+        return Point(compression, "influence", rows.bytes_per_work, scores, None, self._choosing(values))
+
+    def _tuned(
+        self,
+        compression: Compression,
+        kernel: str,
+        rows: Compressed,
+        by_value: Mapping[float, NDArray[np.float64]],
+    ) -> Point:
+        found = best(evaluate_regularisations(self.record, self.queries, by_value))
+        scores = self._scores(kernel, by_value[found.regularisation])
+        return Point(compression, kernel, rows.bytes_per_work, scores, found.regularisation, found.choosing)
+
+    def _scores(self, name: str, values: NDArray[np.float64]) -> MethodScores:
+        return MethodScores(name, tuple(self.queries), values.astype(np.float32), _FREE)
+
+    def _choosing(self, values: NDArray[np.float64]) -> float:
+        return float(lds_by_query(values, _models(self.record, slice(CHOOSING))).mean())
+
+
+def _models(record: LabRecord, subsets: slice) -> RetrainedModels:
+    """The models of some subsets, with the losses of the generated queries."""
+    whole = record.retrained("generated")
+    return RetrainedModels(whole.subsets[subsets], whole.losses[subsets])
+
+
+def open_curve(setting: LabSetting, record: LabRecord, directory: Path) -> Curve:
+    """The curve's exact rows, computed or opened from a directory."""
+    rows = record.query_rows("generated")
+    parts = [exact_rows(setting, space, directory) for space in (OUTPUT, LOSS)]
+    generated = [ExactRows(part.works, part.queries[rows]) for part in parts]
+    return Curve(
+        record,
+        generated[0],
+        whitened(setting, generated[1]),
+        residuals(setting, directory),
+        read_scores(REFERENCE / "scores" / "text-sharpened.safetensors"),
+    )
+
+
+def measure(directory: Path) -> tuple[dict[str, Figure], list[dict[str, Any]]]:
+    """Figures and rows of the curve."""
+    record = read_record(REFERENCE / "record.safetensors")
+    with open_setting(record, reference_corpus()) as setting:
+        curve = open_curve(setting, record, directory)
+        every = list(compressions(chosen_layers(setting.generator.unet, OUTPUT.parameters)))
+    judging = _models(record, slice(CHOOSING, None))
+    by_kernel: dict[str, list[Sequence[Point]]] = {kernel: [] for kernel in KERNELS}
+    rows: list[dict[str, Any]] = []
+    for compression in every:
+        seeds = SEEDS if compression.kind != "exact" else SEEDS[:1]
+        for points in zip(*(list(curve.points(compression, seed)) for seed in seeds), strict=True):
+            by_kernel[points[0].kernel].append(points)
+            rows.append(_row(points, by_kernel[points[0].kernel][0][0], judging))
+            print({key: rows[-1][key] for key in _SHOWN}, flush=True)
+    figures = _figures(rows)
+    chosen = smallest(rows, CONSENSUS)
+    number = [row for row in rows if row["kernel"] == CONSENSUS].index(chosen)
+    exact, ours = by_kernel[CONSENSUS][0][0].scores, by_kernel[CONSENSUS][number][0].scores
+    figures["lds_kept"] = _kept_figure(chosen, exact, ours, judging)
+    return figures, rows
+
+
+def _kept_figure(
+    chosen: Mapping[str, Any], exact: MethodScores, ours: MethodScores, judging: RetrainedModels
+) -> Figure:
+    """LDS of the chosen sketches over that of exact rows, on the same resamples of queries and subsets."""
+    limit = float(lds_by_query(exact.values, judging).mean())
+    lost = lds_difference(ours.values, exact.values, judging, seed=SEED)
+    return Figure(
+        1 + lost.value / limit,
+        low=1 + lost.low / limit,
+        high=1 + lost.high / limit,
+        target=f">= {KEPT}",
+        what=f"its LDS over that of exact rows, judging subsets (over {chosen['seeds']} seeds of the map:"
+        f" {chosen['kept_least']:.3f} to {chosen['kept_most']:.3f})",
+    )
+
+
+def _row(points: Sequence[Point], exact: Point, judging: RetrainedModels) -> dict[str, Any]:
+    """One row of the table: a compression under a kernel, over the seeds of its map."""
+    point = points[0]
+    lds_of = [float(lds_by_query(one.scores.values, judging).mean()) for one in points]
+    limit = float(lds_by_query(exact.scores.values, judging).mean())
+    estimate = lds(point.scores.values, judging, seed=SEED, resamples=_RESAMPLES)
+    kept = [value / limit for value in lds_of]
+    return {
+        "compression": point.compression.kind,
+        "dimensions": point.compression.size,
+        "format": point.compression.format,
+        "kernel": point.kernel,
+        "bytes_per_work": point.bytes_per_work,
+        "lds": float(np.mean(lds_of)),
+        "lds_low": estimate.low,
+        "lds_high": estimate.high,
+        "kept": float(np.mean(kept)),
+        "kept_least": min(kept),
+        "kept_most": max(kept),
+        "kept_choosing": float(np.mean([one.choosing for one in points])) / exact.choosing,
+        "regularisation": point.regularisation,
+        "seeds": len(points),
+    }
+
+
+def smallest(rows: Sequence[Mapping[str, Any]], kernel: str) -> Mapping[str, Any]:
+    """The row of fewest bytes that keeps enough LDS on the choosing subsets; these alone choose."""
+    kept = [
+        row
+        for row in rows
+        if row["kernel"] == kernel and row["kept_choosing"] >= KEPT and row["compression"] != "random rows"
+    ]
+    return min(kept, key=lambda row: row["bytes_per_work"])
+
+
+def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+    chosen = smallest(rows, CONSENSUS)
+    exact = next(row for row in rows if row["kernel"] == CONSENSUS and row["compression"] == "exact")
+    name = " ".join(str(chosen[key]) for key in ("compression", "dimensions", "format"))
+    kept = chosen["kept"]
+    figures = {
+        "bytes_per_work": Figure(
+            chosen["bytes_per_work"] if kept >= KEPT else float("nan"),
+            "bytes",
+            target="<= 32768",
+            what=f"fewest that keep 98 % of the LDS on the choosing subsets and on the judging ones: {name},"
+            f" two rows and the prompt's vector (exact: {exact['bytes_per_work']:,.0f}; a count)",
+        ),
+    }
+    for kernel in KERNELS[:-1]:
+        one = smallest(rows, kernel)
+        name = " ".join(str(one[key]) for key in ("compression", "dimensions", "format"))
+        figures[f"{kernel.replace('-', '_')}_bytes"] = Figure(
+            one["bytes_per_work"],
+            "bytes",
+            what=f"the same for {kernel} alone: {name}; keeps {one['kept']:.3f} on the judging subsets",
+        )
+    return figures
