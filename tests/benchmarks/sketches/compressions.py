@@ -35,10 +35,10 @@ class Compressed:
 
     works: NDArray[np.float32]
     """(N, k) float32, read back from what is stored."""
-    queries: NDArray[np.float32]
-    """(Q, k) float32; a query's row is not stored."""
     bytes_per_work: float
     """Bytes that are stored for a work."""
+    queries: NDArray[np.float32]
+    """(Q, k) float32; a query's row is not stored."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +49,28 @@ class Compression:
     """Name of the map in tables."""
     size: str
     """Its dimensions, for tables."""
-    format: RowFormat
-    """Number format of the stored rows."""
+    formats: tuple[RowFormat, ...]
+    """Number formats in which the rows are stored, one point each."""
     make_map: Callable[[int], RowMap]
     """From a seed to a map of rows (B, P) -> (B, k)."""
     rank: tuple[int, int, int] | None = None
     """(d₁, d₂, c): stored by factors of rank c of a matrix (d₁, d₂) per layer; None: as rows."""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.size} {self.format}"
+        return f"{self.kind} {self.size}"
 
-    def of(self, rows: ExactRows, seed: int) -> Compressed:
-        """The rows after this compression."""
+    def of(self, rows: ExactRows, seed: int) -> dict[RowFormat, Compressed]:
+        """The rows after this compression, by number format."""
         row_map = self.make_map(seed)
         works, queries = _mapped(rows.works, row_map), _mapped(rows.queries, row_map)
+        return {form: Compressed(*self._stored(works, form), queries) for form in self.formats}
+
+    def _stored(self, works: NDArray[np.float32], form: RowFormat) -> tuple[NDArray[np.float32], float]:
+        """The works' rows as they are read back, and bytes per work."""
         if self.rank is not None:
-            back, stored_bytes = _by_factors(works, *self.rank, self.format)
-            return Compressed(back, queries, stored_bytes)
-        stored = stored_as(works, self.format)
-        return Compressed(stored.rows(), queries, stored.bytes_per_row)
+            return _by_factors(works, *self.rank, form)
+        stored = stored_as(works, form)
+        return stored.rows(), stored.bytes_per_row
 
 
 def _mapped(rows: NDArray[np.float32], row_map: RowMap) -> NDArray[np.float32]:
@@ -115,7 +118,7 @@ def _by_factors(
 
 def exact() -> Compression:
     """The limit of all others."""
-    return Compression("exact", "all", "float32", lambda seed: lambda rows: rows)
+    return Compression("exact", "all", ("float32",), lambda seed: lambda rows: rows)
 
 
 def control(size: int) -> Compression:
@@ -125,14 +128,14 @@ def control(size: int) -> Compression:
         draw = torch.Generator().manual_seed(seed)
         return lambda rows: torch.randn(len(rows), size, generator=draw)
 
-    return Compression("random rows", str(size), "int8", make)
+    return Compression("random rows", str(size), ("int8",), make)
 
 
-def sparse(width: int, size: int, form: RowFormat, nonzeros: int = 1) -> Compression:
+def sparse(width: int, size: int, formats: tuple[RowFormat, ...], nonzeros: int = 1) -> Compression:
     """The sparse Johnson-Lindenstrauss transform."""
     name = "SJLT" if nonzeros == 1 else f"SJLT, {nonzeros} non-zeros"
     return Compression(
-        name, str(size), form, lambda seed: SparseSigns(width, size, seed, nonzeros=nonzeros).project
+        name, str(size), formats, lambda seed: SparseSigns(width, size, seed, nonzeros=nonzeros).project
     )
 
 
@@ -143,17 +146,14 @@ def compressions(modules: Mapping[str, nn.Module]) -> Iterator[Compression]:
     yield exact()
     yield control(4096)
     yield Compression(
-        "permuted sign sum", "65536", "float32", lambda seed: PermutedSignSum(width, 65_536, seed).project
+        "permuted sign sum", "65536", ("float32",), lambda seed: PermutedSignSum(width, 65_536, seed).project
     )
-    for size in (65_536, 32_768, 16_384, 8192, 4096, 2048, 1024, 512):
-        yield sparse(width, size, "float32")
-        yield sparse(width, size, "int8")
-        yield sparse(width, size, "int4")
+    for size in (16_384, 8192, 4096, 2048, 1024, 512):
+        yield sparse(width, size, ("float32", "float16", "int8", "int4"))
     for size in (8192, 2048):
-        yield sparse(width, size, "float16")
-        yield sparse(width, size, "int8", nonzeros=4)
-        yield Compression("mask", str(size), "int8", _projection_map(RandomMask, width, size))
-        yield Compression("GraSS", f"{4 * size} to {size}", "int8", _masked_map(width, size))
+        yield sparse(width, size, ("int8",), nonzeros=4)
+        yield Compression("mask", str(size), ("int8",), _mask_map(width, size))
+        yield Compression("GraSS", f"{4 * size} to {size}", ("int8",), _masked_map(width, size))
         for fraction in (0.5, 0.25):
             yield _factored_grass(layers, fraction, size)
     for side in (16, 12, 8, 4):
@@ -162,8 +162,8 @@ def compressions(modules: Mapping[str, nn.Module]) -> Iterator[Compression]:
         yield _two_sided(layers, side, rank)
 
 
-def _projection_map(kind: type[RandomMask], width: int, size: int) -> Callable[[int], RowMap]:
-    return lambda seed: kind(width, size, seed).project
+def _mask_map(width: int, size: int) -> Callable[[int], RowMap]:
+    return lambda seed: RandomMask(width, size, seed).project
 
 
 def _masked_map(width: int, size: int) -> Callable[[int], RowMap]:
@@ -177,7 +177,7 @@ def _factored_grass(layers: _Layers, fraction: float, size: int) -> Compression:
         signs = SparseSigns(kept, size, seed)
         return lambda rows: signs.project(layers.by_maps(rows, maps))
 
-    return Compression("FactGraSS", f"{fraction:g} of each side to {size}", "int8", make)
+    return Compression("FactGraSS", f"{fraction:g} of each side to {size}", ("int8",), make)
 
 
 def _two_sided(layers: _Layers, side: int, rank: int | None = None) -> Compression:
@@ -186,5 +186,5 @@ def _two_sided(layers: _Layers, side: int, rank: int | None = None) -> Compressi
         return lambda rows: layers.by_maps(rows, maps)
 
     if rank is None:
-        return Compression("LoGRA", f"{side} x {side}", "int8", make)
-    return Compression("LoRIF", f"{side} x {side}, rank {rank}", "int8", make, (side, side, rank))
+        return Compression("LoGRA", f"{side} x {side}", ("int8",), make)
+    return Compression("LoRIF", f"{side} x {side}, rank {rank}", ("int8",), make, (side, side, rank))

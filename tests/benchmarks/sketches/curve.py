@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from creditline.attribution.attributor import Cost
 from creditline.attribution.gradients.parameters import chosen_layers
+from creditline.attribution.gradients.sketches.formats import RowFormat
 from creditline.attribution.methods.gradient_methods import divided, row_norms
 from creditline.attribution.methods.gradient_rows import products
 from creditline.attribution.methods.hyperparameters import CONSENSUSES
 from creditline.attribution.methods.trak import DualKernel
-from creditline.evaluation.lab.judging.scoring import CHOOSING, MethodScores, read_scores
+from creditline.evaluation.lab.judging.scoring import CHOOSING, MethodScores
 from creditline.evaluation.lab.judging.tuning import best, evaluate_regularisations
 from creditline.evaluation.lab.judging.weighting import joined
 from creditline.evaluation.lab.record import LabRecord, read_record
@@ -36,6 +37,7 @@ SEED = 0
 SEEDS = (SEED, 1, 2)
 KEPT = 0.98
 _REGULARISATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_MEMBERS = ("d-trak-attn", "das-attn", "influence-noise-attn")
 _CONSENSUS = CONSENSUSES["consensus-gradients-attn"]
 CONSENSUS = "consensus"
 _SHOWN = ("compression", "dimensions", "format", "kernel", "bytes_per_work", "lds", "kept")
@@ -51,8 +53,10 @@ class Point:
 
     compression: Compression
     """The compression."""
+    format: RowFormat
+    """Number format of the stored rows."""
     kernel: str
-    """Name of the kernel, or of the consensus of all three with the prompts' similarity."""
+    """Name of the kernel, or of the consensus of all three."""
     bytes_per_work: float
     """Bytes stored for a work."""
     scores: MethodScores
@@ -75,8 +79,6 @@ class Curve:
     """Rows of the loss, whitened: influence."""
     residuals: NDArray[np.float64]
     """(N,) root mean squared error of each work."""
-    text: MethodScores
-    """Scores by the sharpened similarity of prompts, the consensus's fourth member."""
 
     @cached_property
     def queries(self) -> list[int]:
@@ -84,53 +86,49 @@ class Curve:
         return [int(row) for row in self.record.query_rows("generated")]
 
     def points(self, compression: Compression, seed: int) -> Iterator[Point]:
-        """The compression under every kernel."""
+        """The compression in each of its formats, under every kernel."""
         output, loss = compression.of(self.output, seed), compression.of(self.loss, seed)
+        for form in compression.formats:
+            yield from self._points(compression, form, output[form], loss[form])
+
+    def _points(
+        self, compression: Compression, form: RowFormat, output: Compressed, loss: Compressed
+    ) -> Iterator[Point]:
+        def point(kernel: str, stored: float, tuned: tuple[NDArray[np.float64], float | None]) -> Point:
+            values, regularisation = tuned
+            scores = MethodScores(kernel, tuple(self.queries), values.astype(np.float32), _FREE)
+            return Point(compression, form, kernel, stored, scores, regularisation, self._choosing(values))
+
+        kernel, between = (
+            DualKernel(products(output.works, output.works)),
+            products(output.queries, output.works),
+        )
+        influence = divided(products(loss.queries, loss.works), row_norms(loss.works))
         members = [
-            self._tuned(compression, "d-trak", output, self._trak(output)),
-            self._tuned(compression, "das", output, self._das(output)),
-            self._influence(compression, loss),
+            point("d-trak", output.bytes_per_work, self._tuned(self._trak(kernel, between))),
+            point("das", output.bytes_per_work, self._tuned(self._das(kernel, between))),
+            point("influence", loss.bytes_per_work, (influence, None)),
         ]
         yield from members
-        by_name = dict(zip(("d-trak-attn", "das-attn", "influence-noise-attn"), members, strict=True))
-        scores = [self.text if name == "text-sharpened" else by_name[name].scores for name in _CONSENSUS]
-        consensus = joined(CONSENSUS, scores, list(_CONSENSUS.values()))
-        stored = output.bytes_per_work + loss.bytes_per_work + self.text.cost.bytes_per_work
-        chosen = self._choosing(consensus.of_rows(self.queries))
-        yield Point(compression, CONSENSUS, stored, consensus, None, chosen)
+        by_name = dict(zip(_MEMBERS, members, strict=True))
+        scores = [by_name[name].scores for name in _CONSENSUS]
+        joint = joined(CONSENSUS, scores, list(_CONSENSUS.values())).of_rows(self.queries)
+        yield point(CONSENSUS, output.bytes_per_work + loss.bytes_per_work, (joint, None))
 
-    def _trak(self, rows: Compressed) -> dict[float, NDArray[np.float64]]:
-        kernel = DualKernel(products(rows.works, rows.works))
-        between = products(rows.queries, rows.works)
+    def _trak(self, kernel: DualKernel, between: NDArray[np.float64]) -> dict[float, NDArray[np.float64]]:
         return {value: kernel.scores(between, value) for value in _REGULARISATIONS}
 
-    def _das(self, rows: Compressed) -> dict[float, NDArray[np.float64]]:
-        kernel = DualKernel(products(rows.works, rows.works))
-        between = products(rows.queries, rows.works)
+    def _das(self, kernel: DualKernel, between: NDArray[np.float64]) -> dict[float, NDArray[np.float64]]:
         scores = {}
         for value in _REGULARISATIONS:
             unexplained = np.maximum(1.0 - kernel.leverages(value), np.finfo(np.float64).eps)
             scores[value] = np.abs(kernel.scores(between, value)) * self.residuals / unexplained
         return scores
 
-    def _influence(self, compression: Compression, rows: Compressed) -> Point:
-        values = divided(products(rows.queries, rows.works), row_norms(rows.works))
-        scores = self._scores("influence", values)
-        return Point(compression, "influence", rows.bytes_per_work, scores, None, self._choosing(values))
-
-    def _tuned(
-        self,
-        compression: Compression,
-        kernel: str,
-        rows: Compressed,
-        by_value: Mapping[float, NDArray[np.float64]],
-    ) -> Point:
-        found = best(evaluate_regularisations(self.record, self.queries, by_value))
-        scores = self._scores(kernel, by_value[found.regularisation])
-        return Point(compression, kernel, rows.bytes_per_work, scores, found.regularisation, found.choosing)
-
-    def _scores(self, name: str, values: NDArray[np.float64]) -> MethodScores:
-        return MethodScores(name, tuple(self.queries), values.astype(np.float32), _FREE)
+    def _tuned(self, by_value: Mapping[float, NDArray[np.float64]]) -> tuple[NDArray[np.float64], float]:
+        """Scores at the λ that is best on the choosing subsets, and that λ."""
+        found = best(evaluate_regularisations(self.record, self.queries, by_value)).regularisation
+        return by_value[found], found
 
     def _choosing(self, values: NDArray[np.float64]) -> float:
         return float(lds_by_query(values, _models(self.record, slice(CHOOSING))).mean())
@@ -152,7 +150,6 @@ def open_curve(setting: LabSetting, record: LabRecord, directory: Path) -> Curve
         generated[0],
         whitened(setting, generated[1]),
         residuals(setting, directory),
-        read_scores(REFERENCE / "scores" / "text-sharpened.safetensors"),
     )
 
 
@@ -167,7 +164,7 @@ def measure(directory: Path) -> tuple[dict[str, Figure], list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     for compression in every:
         seeds = SEEDS if compression.kind != "exact" else SEEDS[:1]
-        for points in zip(*(list(curve.points(compression, seed)) for seed in seeds), strict=True):
+        for points in zip(*(curve.points(compression, seed) for seed in seeds), strict=True):
             by_kernel[points[0].kernel].append(points)
             rows.append(_row(points, by_kernel[points[0].kernel][0][0], judging))
             print({key: rows[-1][key] for key in _SHOWN}, flush=True)
@@ -205,7 +202,7 @@ def _row(points: Sequence[Point], exact: Point, judging: RetrainedModels) -> dic
     return {
         "compression": point.compression.kind,
         "dimensions": point.compression.size,
-        "format": point.compression.format,
+        "format": point.format,
         "kernel": point.kernel,
         "bytes_per_work": point.bytes_per_work,
         "lds": float(np.mean(lds_of)),
@@ -241,7 +238,7 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
             "bytes",
             target="<= 32768",
             what=f"fewest that keep 98 % of the LDS on the choosing subsets and on the judging ones: {name},"
-            f" two rows and the prompt's vector (exact: {exact['bytes_per_work']:,.0f}; a count)",
+            f" two rows (exact: {exact['bytes_per_work']:,.0f}; a count)",
         ),
     }
     for kernel in KERNELS[:-1]:

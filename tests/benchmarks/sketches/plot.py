@@ -64,7 +64,7 @@ def _panel(panel: Axes, kernel: str, rows: Sequence[Mapping[str, Any]]) -> None:
             lw=1.2,
             label=f"{name}, {form}",
         )
-    title = "consensus: two rows and the prompt's vector" if kernel == CONSENSUS else kernel
+    title = "consensus of all three, from two rows" if kernel == CONSENSUS else kernel
     panel.set(xscale="log", title=f"{title} (exact: {exact['bytes_per_work']:,.0f} bytes)")
     panel.set_xlabel("bytes per work")
     panel.grid(alpha=0.3)
