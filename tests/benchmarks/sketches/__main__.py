@@ -29,9 +29,9 @@ def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(1)
     command = f"{COMMAND} {options.part}"
     if options.part == "curve":
-        figures, rows = curve.measure(options.directory)
-        plot.draw(rows)
-        rows = [{"part": "curve", **row} for row in rows]
+        figures, points = curve.measure(options.directory)
+        plot.draw(points)
+        rows = [{"part": "curve", **row} for row in points]
     elif options.part == "speed":
         if options.rivals is None:
             parser.error("speed needs --rivals PYTHON, an interpreter that has dattri")

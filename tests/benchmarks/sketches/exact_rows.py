@@ -70,16 +70,25 @@ def _stored(
     )
 
 
-def whitened(setting: LabSetting, rows: ExactRows) -> ExactRows:
+def whitened(setting: LabSetting, rows: ExactRows, directory: Path) -> ExactRows:
     """Rows in the metric of their own Fisher information, as in `influence-noise-attn`."""
-    layers = chosen_layers(setting.generator.unet, LOSS.parameters)
-    assert FEW_OWN_NOISE.whitening is not None
-    fisher, damping = fisher_of_rows(rows.works, layers), FEW_OWN_NOISE.whitening.damping
+    space = replace(FEW_OWN_NOISE, compressed=0)
+    assert space.whitening is not None
+    fisher = fisher_of_rows(rows.works, chosen_layers(setting.generator.unet, space.parameters))
+    damping = space.whitening.damping
 
-    def one(part: NDArray[np.float32]) -> NDArray[np.float32]:
-        return fisher.whitened(torch.from_numpy(np.array(part)), damping=damping).numpy()
+    def stored(kind: str, plain: NDArray[np.float32], fingerprint: str) -> NDArray[np.float32]:
+        def compute(part: range) -> NDArray[np.float32]:
+            block = torch.from_numpy(np.array(plain[part.start : part.stop]))
+            return fisher.whitened(block, damping=damping).numpy()
 
-    return ExactRows(one(rows.works), one(rows.queries))
+        origin = space.origin(setting.generator.fingerprint, fingerprint)
+        return stored_rows(directory / f"whitened-{kind}", origin, len(plain), compute, block=_BLOCK)
+
+    return ExactRows(
+        stored("works", rows.works, setting.works.fingerprint),
+        stored("queries", rows.queries, setting.queries.fingerprint),
+    )
 
 
 def residuals(setting: LabSetting, directory: Path) -> NDArray[np.float64]:
