@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from creditline.calibration import Calibration
 from creditline.calibration.halves import Halves
 from creditline.calibration.intervals import AnswerIntervals
+from creditline.calibration.reranking import Reranking
 from creditline.errors import FingerprintMismatch, NotReady
 from creditline.files import replace_file, sync_tree
 
@@ -33,6 +34,8 @@ PROMPT_AGREEMENT = "prompt-agreement.safetensors"
 IMPUTATION = "imputation.safetensors"
 HALVES = "halves.json"
 EVALUATION = "evaluation.json"
+RERANKING = "rerank.json"
+RERANKING_ROWS = "rerank.safetensors"
 FILES = (ENCODER, VECTORS, WORK_IDS, CALIBRATION, MODEL_CARD)
 CORPUS_FILE = "corpus.parquet"
 TEACHER_DIRECTORY = "teacher"
@@ -47,6 +50,8 @@ MORE_FILES = (
     EVALUATION,
     CORPUS_FILE,
     TEACHER_STATISTICS,
+    RERANKING,
+    RERANKING_ROWS,
 )
 DIRECTORY_VARIABLE = "CREDITLINE_RELEASE_DIRECTORY"
 # float16 keeps ten bits: a unit vector of a few hundred components stays this close to length 1.
@@ -155,6 +160,25 @@ class Release:
                 f" {self.name!r} has {encoder[:16]}…; copy the release again, or build it again",
                 field=HALVES,
             )
+        return found
+
+    def reranking(self) -> Reranking | None:
+        """Calibration of re-ranked answers; None: the release has no gradient rows.
+
+        Raises:
+            FingerprintMismatch: It was fitted for another encoder, or for other rows.
+        """
+        if RERANKING not in self.files or RERANKING_ROWS not in self.files:
+            return None
+        found = Reranking.from_json((self.directory / RERANKING).read_text())
+        for name, fitted in ((ENCODER, found.encoder), (RERANKING_ROWS, found.rows)):
+            if fitted != self.files[name]:
+                raise FingerprintMismatch(
+                    f"{self.directory / RERANKING} was fitted for {name} {fitted[:16]}…, but release"
+                    f" {self.name!r} has {self.files[name][:16]}…; copy the release again, or run `creditline"
+                    " release rerank` again",
+                    field=RERANKING,
+                )
         return found
 
     def model_card(self) -> str:

@@ -193,9 +193,26 @@ def query_sums(
         relative: (N,) float32, each work's part of the query's positive influence.
         division: How the credit of the N works is divided.
     """
-    order = np.argsort(-cosines)
     expected, unlisted = (values[0] for values in calibration.of_queries(cosines[None]))
-    listed = np.maximum(expected, 0.0)
+    return sums_in_order(np.argsort(-cosines), np.maximum(expected, 0.0), unlisted, relative, division)
+
+
+def sums_in_order(
+    order: NDArray[np.intp],
+    listed: NDArray[np.float64],
+    unlisted: NDArray[np.float64],
+    relative: NDArray[np.float32],
+    division: Division,
+) -> Sums:
+    """Sums of one query whose answer lists works in a given order.
+
+    Args:
+        order: (N,) rows of the works, the first one listed first.
+        listed: (N,) expected influence of each work where it is listed, not negative.
+        unlisted: (N,) expected positive influence of each work where it is not.
+        relative: (N,) float32, each work's part of the query's positive influence.
+        division: How the credit of the N works is divided.
+    """
     true = np.maximum(relative.astype(np.float64), 0.0)
     totals = [_total(order, listed, unlisted, length) for length in LISTED]
     among = np.unique(division.numbers[np.isin(division.works, order[: LISTED[1]])])

@@ -1,0 +1,4 @@
+"""Re-ranking: works found by the encoder are ordered by a gradient kernel from compressed stored rows.
+
+Public modules: `building`, `kernel`, `rows`.
+"""
