@@ -1,5 +1,5 @@
 """Distillation of the teacher into an encoder: queries, candidates, labels, training, assessment, release.
 
 Public modules: `labels.label_set`, `labels.labelling`, `labels.queries`, `labels.teachers`, `pipeline`,
-`release.publication`, `release.verification`, `run_config`.
+`release.publication`, `release.reranking`, `release.verification`, `run_config`, `training.feature_store`.
 """

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         configure_logging("embedder", settings.log_format)
         if settings.tls_of_embedder is not None:
             settings.tls_of_embedder.read()
-        open_release(settings.release_directory)
+        release = open_release(settings.release_directory)
+        if settings.embedder_reranks:
+            release.require_reranking()
         from creditline.embedder.server import open_model, serve
 
         if task == "compile":

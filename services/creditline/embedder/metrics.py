@@ -10,7 +10,9 @@ from creditline.observability.exposition import exemplar
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _PARTS = ("towers", "head")
+_RERANK_PARTS = ("gradient", "kernel")
 _LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_RERANK_BUCKETS_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 
 
 class EmbedderMetrics:
@@ -111,3 +113,63 @@ class EmbedderMetrics:
         """
         self._calls.labels(code).inc()
         self._seconds.observe(seconds, exemplar())
+
+
+class RerankMetrics:
+    """Metrics of re-ranking, in an embedder that re-ranks.
+
+    Args:
+        registry: Registry of the embedder's metrics.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._calls = Counter(
+            "creditline_embedder_rerank_calls", "Calls by gRPC status.", ["code"], registry=registry
+        )
+        self._seconds = Histogram(
+            "creditline_embedder_rerank_call_seconds",
+            "Duration of a call.",
+            buckets=_RERANK_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self._parts = Histogram(
+            "creditline_embedder_rerank_seconds",
+            "Duration of a query by part: its gradient on the generator, and the kernel.",
+            ["part"],
+            buckets=_RERANK_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        for part in _RERANK_PARTS:
+            self._parts.labels(part)
+        self.in_flight = Gauge(
+            "creditline_embedder_rerank_calls_in_flight", "Calls that are being answered.", registry=registry
+        )
+        self.waiting = Gauge("creditline_embedder_rerank_waiting", "Queued queries.", registry=registry)
+        self.oldest_seconds = Gauge(
+            "creditline_embedder_rerank_wait_age_seconds",
+            "Time for which the oldest queued query has waited.",
+            registry=registry,
+        )
+        self.queue_limit = Gauge(
+            "creditline_embedder_rerank_queue_limit", "Most queries that may be queued.", registry=registry
+        )
+
+    def call(self, code: str, seconds: float) -> None:
+        """Count a finished call.
+
+        Args:
+            code: Name of its gRPC status.
+            seconds: Duration of the call.
+        """
+        self._calls.labels(code).inc()
+        self._seconds.observe(seconds, exemplar())
+
+    def query(self, gradient_seconds: float, kernel_seconds: float) -> None:
+        """Record the durations of a query.
+
+        Args:
+            gradient_seconds: Time of the gradient on the generator.
+            kernel_seconds: Time of the kernel.
+        """
+        for part, seconds in zip(_RERANK_PARTS, (gradient_seconds, kernel_seconds), strict=True):
+            self._parts.labels(part).observe(seconds)

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import torch
@@ -22,7 +22,7 @@ from creditline.credentials.expiry import expose_expiry
 from creditline.credentials.servers import grpc_server_credentials
 from creditline.devices import choose_device
 from creditline.embedder.batcher import Batcher, BatchLimits
-from creditline.embedder.metrics import EmbedderMetrics
+from creditline.embedder.metrics import EmbedderMetrics, RerankMetrics
 from creditline.embedder.metrics_server import metrics_server
 from creditline.embedder.service import EmbedderService
 from creditline.embedder.settings import EmbedderSettings
@@ -35,13 +35,18 @@ from creditline.release import ENCODER, open_release
 from creditline.release.parts import towers_of
 from creditline.towers.spec import TowerSpec
 from creditline.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
+from creditline.v1.reranker_pb2_grpc import add_RerankerServicer_to_server
+
+if TYPE_CHECKING:
+    from creditline.embedder.reranker import Reranked, Reranker, RerankItem
+    from creditline.embedder.reranker_service import RerankerService
 
 _LARGEST_MESSAGE_BYTES = 64 << 20
 # A call that runs longer than this after its connection's maximum age is cut off. Ingests wait two minutes.
 _LONGEST_CALL_SECONDS = 150.0
 # Number of pictures that are decoded at the same time; decoded pictures are large.
 _DECODERS = 2
-_SERVICE = "creditline.v1.Embedder"
+_SERVICE, _RERANKER = "creditline.v1.Embedder", "creditline.v1.Reranker"
 _KEEPALIVE = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -62,9 +67,18 @@ class EmbedderServer:
     NOT_SERVING, new calls are refused, and running calls are answered within the grace time.
     """
 
-    def __init__(self, settings: EmbedderSettings, model: EmbedderModel) -> None:
+    def __init__(
+        self, settings: EmbedderSettings, model: EmbedderModel, reranker: Reranker | None = None
+    ) -> None:
+        """
+        Args:
+            settings: Addresses and limits.
+            model: The release's model.
+            reranker: Re-ranks works, in a thread of its own; None: this embedder does not.
+        """
         self._settings = settings
         self._model = model
+        self._reranker = reranker
         self._resources = contextlib.AsyncExitStack()
         self.grpc_port = 0
         self.metrics_port = 0
@@ -109,8 +123,25 @@ class EmbedderServer:
             prepare=self._model.prepared,
             device=self._model.device,
         )
+        reranker_service = await self._open_reranking(resources, metrics)
         self.metrics_port = self._serve_metrics(resources, metrics)
-        self.grpc_port = await self._serve(resources, service)
+        self.grpc_port = await self._serve(resources, service, reranker_service)
+
+    async def _open_reranking(
+        self, resources: contextlib.AsyncExitStack, metrics: EmbedderMetrics
+    ) -> RerankerService | None:
+        """The service that re-ranks, with a queue and a thread of its own; None: this embedder does not."""
+        if self._reranker is None:
+            return None
+        from creditline.embedder.reranker_service import RerankerService
+
+        own = RerankMetrics(metrics.registry)
+        limits = BatchLimits(1, 0.0, self._settings.embedder_rerank_queue)
+        batcher = await resources.enter_async_context(Batcher(_timed_scores(self._reranker, own), limits))
+        own.waiting.set_function(lambda: len(batcher))
+        own.oldest_seconds.set_function(batcher.oldest_seconds)
+        own.queue_limit.set(limits.queue)
+        return RerankerService(self._model.release, self._reranker.rows, batcher, own)
 
     def _timed_forward(self, metrics: EmbedderMetrics) -> Callable[[list[EmbedItem]], list[Embedded]]:
         """The model's forward pass, with its durations recorded."""
@@ -130,7 +161,12 @@ class EmbedderServer:
         except OSError as failure:
             raise _port_in_use(host, port, "CREDITLINE_EMBEDDER_METRICS_PORT") from failure
 
-    async def _serve(self, resources: contextlib.AsyncExitStack, service: EmbedderService) -> int:
+    async def _serve(
+        self,
+        resources: contextlib.AsyncExitStack,
+        service: EmbedderService,
+        reranker_service: RerankerService | None,
+    ) -> int:
         host, port = self._settings.embedder_host, self._settings.embedder_port
         server = grpc.aio.server(
             interceptors=grpc_server_interceptors(), options=_server_options(self._settings)
@@ -138,13 +174,17 @@ class EmbedderServer:
         health_servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         add_EmbedderServicer_to_server(service, server)
-        reflection.enable_server_reflection((_SERVICE, HEALTH, reflection.SERVICE_NAME), server)
+        services = [_SERVICE]
+        if reranker_service is not None:
+            add_RerankerServicer_to_server(reranker_service, server)
+            services.append(_RERANKER)
+        reflection.enable_server_reflection((*services, HEALTH, reflection.SERVICE_NAME), server)
         try:
             bound = self._bind(server, f"{host}:{port}")
         except RuntimeError as failure:
             raise _port_in_use(host, port, "CREDITLINE_EMBEDDER_PORT") from failure
         await server.start()
-        for name in ("", _SERVICE):
+        for name in ("", *services):
             await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         resources.push_async_callback(self._stop, server, health_servicer)
         return bound
@@ -158,6 +198,18 @@ class EmbedderServer:
     async def _stop(self, server: Any, health_servicer: Any) -> None:
         await health_servicer.enter_graceful_shutdown()
         await server.stop(self._settings.embedder_stop_grace_seconds)
+
+
+def _timed_scores(reranker: Reranker, metrics: RerankMetrics) -> Callable[[list[RerankItem]], list[Reranked]]:
+    """The reranker's scores, with their durations recorded."""
+
+    def scores(items: list[RerankItem]) -> list[Reranked]:
+        reranked = [reranker.score(item) for item in items]
+        for each in reranked:
+            metrics.query(each.gradient_ms / 1e3, each.kernel_ms / 1e3)
+        return reranked
+
+    return scores
 
 
 def _server_options(settings: EmbedderSettings) -> list[tuple[str, int]]:
@@ -189,12 +241,26 @@ def open_model(settings: EmbedderSettings) -> EmbedderModel:
     )
 
 
+@contextlib.contextmanager
+def _reranker(settings: EmbedderSettings, model: EmbedderModel) -> Iterator[Reranker | None]:
+    """Context with what re-ranks, where the settings ask for it. Raises as `Reranker.open`."""
+    if not settings.embedder_reranks:
+        yield None
+        return
+    # Loads diffusers, which takes seconds and memory.
+    from creditline.embedder.reranker import Reranker
+
+    with Reranker.open(settings, model.release, choose_device(settings.device)) as opened:
+        yield opened
+
+
 async def serve(settings: EmbedderSettings) -> None:
     """Load the release and serve until SIGTERM or SIGINT.
 
     Raises:
         NotReady: The device, the release or the towers are missing.
-        FingerprintMismatch: The release was trained on other towers, or its files were changed.
+        FingerprintMismatch: The release was trained on other towers, or its files were changed; or its
+            generator or gradient rows are those of another.
         Conflict: A port is in use.
     """
     stop = asyncio.Event()
@@ -202,14 +268,23 @@ async def serve(settings: EmbedderSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     model = open_model(settings)
     if not model.eager:
-        # Torch then runs only the encoder's head, which is too small to be divided among threads.
+        # Torch then runs only the encoder's head, which is too small to be divided among threads, and queries
+        # to be re-ranked, which leave the other processors to embeddings.
         torch.set_num_threads(1)
-    async with EmbedderServer(settings, model) as server:
+    with _reranker(settings, model) as reranker:
+        await _serve_until(stop, settings, model, reranker)
+
+
+async def _serve_until(
+    stop: asyncio.Event, settings: EmbedderSettings, model: EmbedderModel, reranker: Reranker | None
+) -> None:
+    async with EmbedderServer(settings, model, reranker) as server:
         spare_from_collection()
         _LOGGER.info(
-            "embedder ready: release %s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"
+            "embedder ready: release %s%s, models run on %s (CREDITLINE_DEVICE is %s), gRPC on %s:%d,"
             " metrics on %d",
             model.release.name,
+            " with re-ranking" if reranker else "",
             model.device,
             settings.device,
             settings.embedder_host,

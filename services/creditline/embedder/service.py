@@ -6,14 +6,11 @@ It checks a request, decodes its pictures, and queues them for a batch.
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,17 +18,11 @@ from PIL import Image
 from creditline.corpus.texts import MOST_CAPTION_CHARACTERS
 from creditline.devices import PROCESSOR, Device
 from creditline.embedder.batcher import Batcher
+from creditline.embedder.calls import answered
 from creditline.embedder.metrics import EmbedderMetrics
 from creditline.encoder.encoder import Side
 from creditline.encoder.model import Embedded, EmbedItem
-from creditline.errors import (
-    CreditlineError,
-    DeadlineExceeded,
-    InvalidInput,
-    NotFound,
-    ResourceExhausted,
-    Unavailable,
-)
+from creditline.errors import InvalidInput, NotFound
 from creditline.pictures.decoding import LONGEST_SIDE_PIXELS, decode
 from creditline.pictures.pixels import RgbPixels
 from creditline.release import Release
@@ -41,15 +32,6 @@ from creditline.v1.embedder_pb2_grpc import EmbedderServicer
 MOST_ITEMS = 128
 MOST_CHARACTERS = MOST_CAPTION_CHARACTERS
 _SIDES = {proto.SIDE_QUERY: Side.QUERY, proto.SIDE_WORK: Side.WORK}
-_STATUS: dict[type[CreditlineError], grpc.StatusCode] = {
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-}
-_LOGGER = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 
 class EmbedderService(EmbedderServicer):
@@ -91,7 +73,8 @@ class EmbedderService(EmbedderServicer):
         answer = self._embed(request, context.time_remaining())
         # A call keeps the error that ends it, and that this frame, until the next garbage collection.
         del request
-        return await self._answered(answer, context)
+        metrics = self._metrics
+        return await answered(answer, context, metrics.in_flight.track_inprogress(), metrics.call)
 
     async def GetEncoder(  # noqa: N802
         self, request: proto.GetEncoderRequest, context: Any
@@ -165,29 +148,6 @@ class EmbedderService(EmbedderServicer):
             )
         return _SIDES[request.side]
 
-    async def _answered(self, answer: Awaitable[Answer], context: Any) -> Answer:
-        """Await the answer; on an error, end the call with the status of its class."""
-        started, code = time.perf_counter(), grpc.StatusCode.OK
-        try:
-            with self._metrics.in_flight.track_inprogress():
-                return await answer
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED
-            raise
-        except CreditlineError as error:
-            code = _STATUS.get(type(error), grpc.StatusCode.FAILED_PRECONDITION)
-            message = error.message
-        except Exception:
-            _LOGGER.exception("unhandled error in a call")
-            code, message = (
-                grpc.StatusCode.INTERNAL,
-                "the embedder failed on this request; see its log for the reason",
-            )
-        finally:
-            self._metrics.call(code.name, time.perf_counter() - started)
-        await context.abort(code, message)
-        raise AssertionError("abort raises")
-
 
 def _embed_item(
     item: proto.EmbedRequest.Item, row: int, side: Side, report_faults: bool
@@ -212,9 +172,14 @@ def _given_picture(item: proto.EmbedRequest.Item, row: int) -> Image.Image | Non
     """The picture of an item that holds pixels; None for one that holds a file. Raises InvalidInput."""
     if not item.HasField("pixels"):
         return None
-    field, given = f"items[{row}].pixels", item.pixels
+    field = f"items[{row}].pixels"
     if item.image:
         raise InvalidInput(f"{field} and items[{row}].image are both set; send one of them", field=field)
+    return picture_of(item.pixels, field=field)
+
+
+def picture_of(given: proto.Pixels, *, field: str) -> Image.Image:
+    """The picture of a message of pixels. Raises InvalidInput that names `field`."""
     if max(given.width, given.height) > LONGEST_SIDE_PIXELS:
         raise InvalidInput(
             f"{field} is {given.width} × {given.height}; send at most {LONGEST_SIDE_PIXELS} pixels a side",

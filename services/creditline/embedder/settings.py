@@ -46,3 +46,14 @@ class EmbedderSettings(EmbedderTlsSettings, ObservedSettings):
     then resolves the embedder's name again and finds new replicas."""
     release_directory: Path = Field(default_factory=reference_release_directory)
     """Directory of the release to serve."""
+    embedder_reranks: bool = False
+    """Whether the embedder also re-ranks works by a gradient of the release's generator, which is then
+    loaded at the start; the release needs gradient rows."""
+    embedder_rerank_queue: int = Field(default=8, ge=1, le=1024)
+    """Largest number of queries that wait to be re-ranked, one at a time; more are refused."""
+    generator_directory: Path | None = None
+    """Pipeline of the generator for re-ranking; empty: the one that the release names (of the packaged
+    release, the reference generator, assembled in the user's state directory)."""
+    generator_adapters: str = ""
+    """LoRA adapters merged into `generator_directory`, each FILE or FILE:strength, separated by commas; those
+    of the release's generator are named by the release."""

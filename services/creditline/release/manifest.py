@@ -181,6 +181,22 @@ class Release:
                 )
         return found
 
+    def require_reranking(self) -> Reranking:
+        """Calibration of re-ranked answers.
+
+        Raises:
+            NotReady: The release has no gradient rows.
+            FingerprintMismatch: As `reranking`.
+        """
+        found = self.reranking()
+        if found is None:
+            raise NotReady(
+                f"release {self.name!r} has no gradient rows, so that works cannot be re-ranked; make them with"
+                f" `creditline release rerank {self.directory}`, or unset CREDITLINE_EMBEDDER_RERANKS",
+                field=RERANKING_ROWS,
+            )
+        return found
+
     def model_card(self) -> str:
         """The model card, in Markdown."""
         return (self.directory / MODEL_CARD).read_text()

@@ -5,6 +5,7 @@ from creditline.v1 import release_pb2 as _release_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -12,8 +13,17 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AnswerForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ANSWER_FORM_UNSPECIFIED: _ClassVar[AnswerForm]
+    ANSWER_FORM_FAST: _ClassVar[AnswerForm]
+    ANSWER_FORM_RERANKED: _ClassVar[AnswerForm]
+ANSWER_FORM_UNSPECIFIED: AnswerForm
+ANSWER_FORM_FAST: AnswerForm
+ANSWER_FORM_RERANKED: AnswerForm
+
 class AttributeRequest(_message.Message):
-    __slots__ = ("image", "prompt", "generator", "release", "k", "filter", "request_id", "vector")
+    __slots__ = ("image", "prompt", "generator", "release", "k", "filter", "request_id", "vector", "form")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +32,7 @@ class AttributeRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     prompt: str
     generator: str
@@ -30,7 +41,8 @@ class AttributeRequest(_message.Message):
     filter: WorkFilter
     request_id: str
     vector: QueryVector
-    def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., vector: _Optional[_Union[QueryVector, _Mapping]] = ...) -> None: ...
+    form: AnswerForm
+    def __init__(self, image: _Optional[bytes] = ..., prompt: _Optional[str] = ..., generator: _Optional[str] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., vector: _Optional[_Union[QueryVector, _Mapping]] = ..., form: _Optional[_Union[AnswerForm, str]] = ...) -> None: ...
 
 class QueryVector(_message.Message):
     __slots__ = ("values", "release", "encoder")
@@ -69,7 +81,7 @@ class CreditedHolder(_message.Message):
     def __init__(self, name: _Optional[str] = ..., percent: _Optional[float] = ..., contributor_id: _Optional[str] = ...) -> None: ...
 
 class CreditedWork(_message.Message):
-    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id", "holders", "share_from_picture", "share_from_prompt")
+    __slots__ = ("id", "title", "caption", "contributor", "licence", "score", "expected_influence", "share", "rank", "copies", "share_low", "share_high", "withdrawn", "withdrawn_since", "withdrawn_copies", "contributor_id", "holders", "share_from_picture", "share_from_prompt", "kernel_score")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CAPTION_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +101,7 @@ class CreditedWork(_message.Message):
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
     SHARE_FROM_PICTURE_FIELD_NUMBER: _ClassVar[int]
     SHARE_FROM_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_SCORE_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     caption: str
@@ -108,7 +121,8 @@ class CreditedWork(_message.Message):
     holders: _containers.RepeatedCompositeFieldContainer[CreditedHolder]
     share_from_picture: float
     share_from_prompt: float
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ..., contributor_id: _Optional[str] = ..., holders: _Optional[_Iterable[_Union[CreditedHolder, _Mapping]]] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ...) -> None: ...
+    kernel_score: float
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., caption: _Optional[str] = ..., contributor: _Optional[str] = ..., licence: _Optional[str] = ..., score: _Optional[float] = ..., expected_influence: _Optional[float] = ..., share: _Optional[float] = ..., rank: _Optional[int] = ..., copies: _Optional[_Iterable[str]] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn_copies: _Optional[_Iterable[str]] = ..., contributor_id: _Optional[str] = ..., holders: _Optional[_Iterable[_Union[CreditedHolder, _Mapping]]] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ..., kernel_score: _Optional[float] = ...) -> None: ...
 
 class CreditedContributor(_message.Message):
     __slots__ = ("name", "share", "works", "share_low", "share_high", "listed_share", "withdrawn", "withdrawn_since", "contributor_id")
@@ -133,23 +147,25 @@ class CreditedContributor(_message.Message):
     def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., works: _Optional[int] = ..., share_low: _Optional[float] = ..., share_high: _Optional[float] = ..., listed_share: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., withdrawn_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contributor_id: _Optional[str] = ...) -> None: ...
 
 class Timings(_message.Message):
-    __slots__ = ("total_ms", "check_ms", "embed_ms", "search_ms", "share_ms", "record_ms")
+    __slots__ = ("total_ms", "check_ms", "embed_ms", "search_ms", "share_ms", "record_ms", "rerank_ms")
     TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
     CHECK_MS_FIELD_NUMBER: _ClassVar[int]
     EMBED_MS_FIELD_NUMBER: _ClassVar[int]
     SEARCH_MS_FIELD_NUMBER: _ClassVar[int]
     SHARE_MS_FIELD_NUMBER: _ClassVar[int]
     RECORD_MS_FIELD_NUMBER: _ClassVar[int]
+    RERANK_MS_FIELD_NUMBER: _ClassVar[int]
     total_ms: float
     check_ms: float
     embed_ms: float
     search_ms: float
     share_ms: float
     record_ms: float
-    def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ...) -> None: ...
+    rerank_ms: float
+    def __init__(self, total_ms: _Optional[float] = ..., check_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., share_ms: _Optional[float] = ..., record_ms: _Optional[float] = ..., rerank_ms: _Optional[float] = ...) -> None: ...
 
 class AttributeResponse(_message.Message):
-    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated", "prompt_agreement", "private", "share_from_picture", "share_from_prompt", "from_picture_alone", "picture_alone_recall", "intervals_withheld")
+    __slots__ = ("attribution_id", "works", "contributors", "remainder", "release", "timings", "accuracy", "concentration", "remainder_low", "remainder_high", "coverage", "ood_score", "corpus_works", "equal_parts", "filter", "works_newer_than_calibration", "calibration_outdated", "prompt_agreement", "private", "share_from_picture", "share_from_prompt", "from_picture_alone", "picture_alone_recall", "intervals_withheld", "form", "reranked_works")
     ATTRIBUTION_ID_FIELD_NUMBER: _ClassVar[int]
     WORKS_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +190,8 @@ class AttributeResponse(_message.Message):
     FROM_PICTURE_ALONE_FIELD_NUMBER: _ClassVar[int]
     PICTURE_ALONE_RECALL_FIELD_NUMBER: _ClassVar[int]
     INTERVALS_WITHHELD_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    RERANKED_WORKS_FIELD_NUMBER: _ClassVar[int]
     attribution_id: str
     works: _containers.RepeatedCompositeFieldContainer[CreditedWork]
     contributors: _containers.RepeatedCompositeFieldContainer[CreditedContributor]
@@ -198,7 +216,9 @@ class AttributeResponse(_message.Message):
     from_picture_alone: bool
     picture_alone_recall: PictureAloneRecall
     intervals_withheld: bool
-    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ..., prompt_agreement: _Optional[float] = ..., private: _Optional[bool] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ..., from_picture_alone: _Optional[bool] = ..., picture_alone_recall: _Optional[_Union[PictureAloneRecall, _Mapping]] = ..., intervals_withheld: _Optional[bool] = ...) -> None: ...
+    form: AnswerForm
+    reranked_works: int
+    def __init__(self, attribution_id: _Optional[str] = ..., works: _Optional[_Iterable[_Union[CreditedWork, _Mapping]]] = ..., contributors: _Optional[_Iterable[_Union[CreditedContributor, _Mapping]]] = ..., remainder: _Optional[float] = ..., release: _Optional[_Union[_release_pb2.Release, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., accuracy: _Optional[_Union[_release_pb2.AuditedAccuracy, _Mapping]] = ..., concentration: _Optional[float] = ..., remainder_low: _Optional[float] = ..., remainder_high: _Optional[float] = ..., coverage: _Optional[float] = ..., ood_score: _Optional[float] = ..., corpus_works: _Optional[int] = ..., equal_parts: _Optional[float] = ..., filter: _Optional[_Union[WorkFilter, _Mapping]] = ..., works_newer_than_calibration: _Optional[int] = ..., calibration_outdated: _Optional[bool] = ..., prompt_agreement: _Optional[float] = ..., private: _Optional[bool] = ..., share_from_picture: _Optional[float] = ..., share_from_prompt: _Optional[float] = ..., from_picture_alone: _Optional[bool] = ..., picture_alone_recall: _Optional[_Union[PictureAloneRecall, _Mapping]] = ..., intervals_withheld: _Optional[bool] = ..., form: _Optional[_Union[AnswerForm, str]] = ..., reranked_works: _Optional[int] = ...) -> None: ...
 
 class PictureAloneRecall(_message.Message):
     __slots__ = ("recall", "low", "high", "with_prompt")

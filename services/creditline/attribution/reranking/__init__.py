@@ -1,4 +1,1 @@
-"""Re-ranking: works found by the encoder are ordered by a gradient kernel from compressed stored rows.
-
-Public modules: `building`, `kernel`, `rows`.
-"""
+"""Re-ranking: works found by the encoder are ordered by a gradient kernel from compressed stored rows."""

@@ -1,0 +1,67 @@
+"""Answering of a call: every error ends it with the gRPC status of its class."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import grpc
+
+from creditline.errors import (
+    CreditlineError,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+
+Answer = TypeVar("Answer")
+_STATUS: dict[type[CreditlineError], grpc.StatusCode] = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+_LOGGER = logging.getLogger(__name__)
+
+
+async def answered(
+    answer: Awaitable[Answer],
+    context: Any,
+    in_flight: AbstractContextManager[Any],
+    count: Callable[[str, float], None],
+) -> Answer:
+    """Await the answer; on an error, end the call with the status of its class.
+
+    Args:
+        answer: The answer.
+        context: The call's context.
+        in_flight: Is entered while the call is being answered.
+        count: Is called with the name of the status and the duration in seconds.
+    """
+    started, code = time.perf_counter(), grpc.StatusCode.OK
+    try:
+        with in_flight:
+            return await answer
+    except asyncio.CancelledError:
+        code = grpc.StatusCode.CANCELLED
+        raise
+    except CreditlineError as error:
+        code = _STATUS.get(type(error), grpc.StatusCode.FAILED_PRECONDITION)
+        message = error.message
+    except Exception:
+        _LOGGER.exception("unhandled error in a call")
+        code, message = (
+            grpc.StatusCode.INTERNAL,
+            "the embedder failed on this request; see its log for the reason",
+        )
+    finally:
+        count(code.name, time.perf_counter() - started)
+    await context.abort(code, message)
+    raise AssertionError("abort raises")
