@@ -191,8 +191,8 @@ class Release:
         found = self.reranking()
         if found is None:
             raise NotReady(
-                f"release {self.name!r} has no gradient rows, so that works cannot be re-ranked; make them with"
-                f" `creditline release rerank {self.directory}`, or unset CREDITLINE_EMBEDDER_RERANKS",
+                f"release {self.name!r} has no gradient rows, so that works cannot be re-ranked; make them"
+                f" with `creditline release rerank {self.directory}`, or unset CREDITLINE_EMBEDDER_RERANKS",
                 field=RERANKING_ROWS,
             )
         return found
