@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from creditline.api.answers import AuditedAccuracy, CreditedHolder, Estimate, PictureAloneRecall
+from creditline.api.answers import AnswerForm, AuditedAccuracy, CreditedHolder, Estimate, PictureAloneRecall
 from creditline.cli.credit_line import words
 from creditline.cli.credit_line.document import credit_line_document, credit_line_json
 from creditline.cli.credit_line.drawing import Type, credit_line_drawing, wrapped
@@ -234,6 +234,19 @@ def test_an_answer_from_the_picture_alone_says_so_and_how_good_such_answers_are(
     assert content["from_picture_alone"] is True
     assert content["picture_alone_recall"]["recall"] == 0.22
     assert "picture alone" not in _terminal_text(line)
+
+
+def test_a_re_ranked_answer_says_so_and_states_the_accuracy_of_its_form() -> None:
+    line = sample_credit_line()
+    marked = replace(line.answer, form=AnswerForm.RERANKED, reranked_works=400)
+    reranked = replace(line, answer=marked)
+    for text in (_Page(credit_line_page(reranked)).text, _terminal_text(reranked)):
+        said = re.sub(r"\s+", " ", text)
+        assert "This answer is re-ranked: a gradient of the generator ordered the 400 works nearest" in said
+        assert "Of re-ranked answers: " in said
+    content = credit_line_json(reranked)
+    assert (content["form"], content["reranked_works"]) == ("RERANKED", 400)
+    assert "re-ranked" not in _terminal_text(line)
 
 
 @pytest.mark.parametrize(

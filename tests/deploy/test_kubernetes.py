@@ -296,6 +296,20 @@ def test_a_release_of_ones_own_takes_the_reference_generators_place_in_every_pod
     assert not pods["teacher"].get("initContainers")
 
 
+def test_with_re_ranking_the_embedder_of_a_release_of_ones_own_loads_the_generator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = render_with_components(tmp_path, "release", "reranking")
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    for name, value in environment(manifests, "embedder", SECRETS).items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings(EmbedderSettings)
+    assert settings.embedder_reranks
+    assert settings.generator_directory is None, "the one that the release names"
+    assert container(manifests, "embedder")["resources"]["limits"]["memory"] == "8Gi"
+
+
 def test_the_example_reserves_a_gpu_for_the_teacher_alone() -> None:
     example = render("overlays/example")
     assert container(example, "teacher")["resources"]["limits"]["nvidia.com/gpu"] == 1

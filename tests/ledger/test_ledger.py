@@ -169,6 +169,11 @@ def test_accuracy_is_the_mean_over_finished_audits_of_that_release(ledger: Ledge
     alone = ledger.submit_audit(record(ledger, release="r1")).id
     ledger.finish_audit(alone, verdict(0.1), ordinary=False)
     assert ledger.audit(alone).verdict == verdict(0.1)
+    # A re-ranked answer counts for the accuracy of its own form.
+    reranked = ledger.submit_audit(record(ledger, release="r1")).id
+    ledger.finish_audit(reranked, verdict(0.9), form="RERANKED")
+    assert ledger.accuracy("r1", "RERANKED").recall == pytest.approx(0.9)
+    assert ledger.accuracy("r2", "RERANKED").audits == 0
     accuracy = ledger.accuracy("r1")
     assert accuracy.audits == 2
     assert accuracy.recall == pytest.approx(0.6)

@@ -10,7 +10,7 @@ import pytest
 from creditline.calibration import Calibration
 from creditline.calibration.halves import Halves, PictureRecall
 from creditline.calibration.intervals import AnswerIntervals, DeviationInterval, Intervals
-from creditline.ledger import FROM_PICTURE_ALONE, Ledger
+from creditline.ledger import EXPECTED, FORM, FROM_PICTURE_ALONE, Ledger
 from creditline.release import (
     CALIBRATION,
     ENCODER,
@@ -104,6 +104,27 @@ def test_an_answer_from_the_picture_alone_is_held_against_the_curve_of_such_answ
     cosines = release.vectors()[:2] @ np.array(_query_vector())
     expected = Expectations.open(release.directory).of(alone, ids)
     assert expected == pytest.approx((3.5 + cosines / 2).tolist(), abs=1e-5)
+
+
+def test_a_re_ranked_answer_is_held_against_what_it_expected_of_the_works_that_it_found(
+    ledger: Ledger, prepared: Prepared, release: Release
+) -> None:
+    first, second = prepared.corpus.ids[:2]
+    expected = {first: 0.25, "added-since": 0.125}
+    answer = {
+        **served_answer(prepared.corpus),
+        "vector": _query_vector(),
+        FORM: "RERANKED",
+        EXPECTED: expected,
+    }
+    reranked = ledger.attribution(record(ledger, prepared, b"any", answer=answer, release="made-up"))
+    fast = ledger.attribution(_record(ledger, prepared, b"any"))
+    expectations = Expectations.open(release.directory)
+
+    found = expectations.of(reranked, [first, second, "added-since"])
+
+    assert found == pytest.approx([0.25, *expectations.of(fast, [second]), 0.125])
+    assert (reranked.form, fast.form) == ("RERANKED", "FAST")
 
 
 def test_an_answer_from_the_picture_alone_is_unlearned_without_its_prompt(

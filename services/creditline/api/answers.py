@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 LOW_PROMPT_AGREEMENT = 0.05
 """Agreement of picture and prompt below which an answer says so; one genuine pair in twenty is below it."""
+
+
+class AnswerForm(StrEnum):
+    """In which form a query is answered."""
+
+    FAST = "FAST"
+    """By the encoder's vector alone: works are ordered by their cosine."""
+    RERANKED = "RERANKED"
+    """The nearest works are ordered by a gradient of the generator, which takes longer and agrees better with
+    the teacher."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class CreditedWork:
     score: float
     """Cosine between query and work in the encoder's space."""
     expected_influence: float
-    """Expected influence of the work, calibrated from `score`."""
+    """Expected influence of the work, calibrated from `score`, or from `kernel_score` where there is one."""
     share: float
     """Part of the query's total influence, 0 to 1; of the work and all its `copies` together."""
     rank: int
@@ -98,6 +109,9 @@ class CreditedWork:
     share_from_prompt: float | None = None
     """Part of `share` that rests on the prompt; both parts sum to `share`. None where the release cannot
     tell."""
+    kernel_score: float | None = None
+    """Score of the gradient kernel, in standard deviations above the mean of a sample of all works; None in
+    fast answers, and for works that were added after the gradient rows were made."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +221,8 @@ class Timings:
     """Calibrating scores and computing shares."""
     record_ms: float
     """Recording the answer in the ledger."""
+    rerank_ms: float = 0.0
+    """Taking the query's gradient on the generator and scoring works by it; 0 in fast answers."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +288,10 @@ class AttributionAnswer:
     intervals_withheld: bool = False
     """Whether the release has intervals but withholds them: no work is as near to this query as one was to
     nearly all that the intervals were fitted on, so that their coverage would not hold."""
+    form: AnswerForm = AnswerForm.FAST
+    """Form of the answer; `accuracy` is that of answers of this form."""
+    reranked_works: int = 0
+    """Number of works that were re-ranked; 0 in fast answers."""
 
 
 @dataclass(frozen=True)

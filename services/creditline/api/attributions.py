@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from creditline.api.answers import (
+    AnswerForm,
     AttributionAnswer,
     CreditedContributor,
     CreditedHolder,
@@ -18,7 +19,13 @@ from creditline.api.audits import audit_message, read_audit
 from creditline.api.presence import present_flag, present_moment, present_number
 from creditline.api.releases import accuracy_message, read_accuracy, read_release, release_message
 from creditline.api.timestamps import read_timestamp, timestamp_message
+from creditline.errors import InvalidInput
 from creditline.v1 import attribution_pb2
+
+_FORMS = {
+    AnswerForm.FAST: attribution_pb2.ANSWER_FORM_FAST,
+    AnswerForm.RERANKED: attribution_pb2.ANSWER_FORM_RERANKED,
+}
 
 
 def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeResponse:
@@ -48,6 +55,8 @@ def attribution_message(answer: AttributionAnswer) -> attribution_pb2.AttributeR
         from_picture_alone=answer.from_picture_alone,
         picture_alone_recall=_recall_message(answer.picture_alone_recall),
         intervals_withheld=answer.intervals_withheld,
+        form=form_message(answer.form),
+        reranked_works=answer.reranked_works,
     )
 
 
@@ -80,7 +89,28 @@ def read_attribution(message: attribution_pb2.AttributeResponse) -> AttributionA
             _recall(message.picture_alone_recall) if message.HasField("picture_alone_recall") else None
         ),
         intervals_withheld=message.intervals_withheld,
+        form=read_form(message.form),
+        reranked_works=message.reranked_works,
     )
+
+
+def form_message(form: AnswerForm) -> attribution_pb2.AnswerForm:
+    """Convert the form of an answer to `creditline.v1.AnswerForm`."""
+    return _FORMS[form]
+
+
+def read_form(value: int) -> AnswerForm:
+    """Convert `creditline.v1.AnswerForm`, of which UNSPECIFIED is FAST.
+
+    Raises:
+        InvalidInput: There is no such form.
+    """
+    if value == attribution_pb2.ANSWER_FORM_UNSPECIFIED:
+        return AnswerForm.FAST
+    for form, number in _FORMS.items():
+        if value == number:
+            return form
+    raise InvalidInput(f"form is {value}; send 1 for a fast answer, or 2 for a re-ranked one", field="form")
 
 
 def filter_message(works: WorkFilter | None) -> attribution_pb2.WorkFilter | None:
@@ -178,6 +208,7 @@ def _credited_work(message: attribution_pb2.CreditedWork) -> CreditedWork:
         ),
         share_from_picture=present_number(message, "share_from_picture"),
         share_from_prompt=present_number(message, "share_from_prompt"),
+        kernel_score=present_number(message, "kernel_score"),
     )
 
 
@@ -203,4 +234,5 @@ def _timings(message: attribution_pb2.Timings) -> Timings:
         search_ms=message.search_ms,
         share_ms=message.share_ms,
         record_ms=message.record_ms,
+        rerank_ms=message.rerank_ms,
     )

@@ -28,7 +28,11 @@ class ScoredWork:
     score: float
     """Cosine of the work's vector with the query's."""
     expected_influence: float
-    """Influence that the calibration expects at this cosine."""
+    """Influence that the calibration expects."""
+    kernel_score: float | None = None
+    """Score of the gradient kernel, where the work was re-ranked by it."""
+    order: float | None = None
+    """By what it is ordered, and its influence calibrated, instead of `score`; None: by that."""
 
     @property
     def part(self) -> float:
@@ -41,7 +45,7 @@ class Group:
     """The found works of one duplicate group, which share one credit."""
 
     members: tuple[ScoredWork, ...]
-    """The works, best score first."""
+    """The works, best first."""
 
     @property
     def best(self) -> ScoredWork:
@@ -116,7 +120,7 @@ def duplicate_groups(found: Sequence[ScoredWork]) -> tuple[Group, ...]:
 
 
 def _best_first(work: ScoredWork) -> tuple[float, str]:
-    return -work.score, work.work_id
+    return -(work.score if work.order is None else work.order), work.work_id
 
 
 def _largest_first(group: Group) -> tuple[float, float, str]:

@@ -65,6 +65,14 @@ def attribute(
             " CREDITLINE_RELEASE_DIRECTORY, else to the release in the package."
         ),
     ] = None,
+    reranked: Annotated[
+        bool,
+        typer.Option(
+            "--reranked",
+            help="Order the nearest works by a gradient of the generator, which takes longer; the release"
+            " needs gradient rows.",
+        ),
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the credit line as one HTML file.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Also write picture, page, drawing and JSON to this directory.")
@@ -79,6 +87,7 @@ def attribute(
     Options such as --licence restrict which works are listed. Shares stay parts of the influence of all
     works, and the remainder holds the works that are not listed.
     """
+    from creditline.api.answers import AnswerForm
     from creditline.cli.credit_line.document import credit_line_document
     from creditline.cli.credit_line.recorded import recorded_line
     from creditline.cli.credit_line.terminal import credit_line_view
@@ -93,6 +102,7 @@ def attribute(
             release=release,
             filter=work_filter(contributor, contributor_id, licence, since, until, consent),
             private=private,
+            form=AnswerForm.RERANKED if reranked else AnswerForm.FAST,
             timeout_seconds=_ANSWER_SECONDS,
         )
         line = recorded_line(client, answer.attribution_id)

@@ -86,6 +86,14 @@ def run(
         bool,
         typer.Option(help="Label in Celery workers, one job per part; they must share the output directory."),
     ] = False,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank",
+            help="Also add what re-ranked answers need to the release of --into: compressed gradients of all"
+            " works, and their calibration.",
+        ),
+    ] = False,
     adapter: AdapterOption = None,
     prediction_check: Annotated[
         bool | None,
@@ -105,10 +113,13 @@ def run(
     from creditline.distillation.pipeline import Distillation
     from creditline.distillation.release.publication import copy_release, refuse_other_files
     from creditline.distillation.run_config import query_counts, read_config
+    from creditline.errors import InvalidInput
 
     directory = _stages_directory(output, into)
     if into is not None:
         refuse_other_files(into)
+    elif rerank:
+        raise InvalidInput("--rerank adds to the release of --into; name its directory", field="rerank")
     options: dict[str, object] = {"corpus": corpus, "corpus_kind": kind, "generator": generator}
     options |= {"towers": towers, "consent_override": consent_override}
     options |= {"adapters": adapter or None, "prediction_check": prediction_check}
@@ -129,6 +140,10 @@ def run(
         release = distillation.run()
     if into is not None:
         release = copy_release(release, into)
+    if rerank:
+        with quiet_libraries():
+            release, gain = distillation.add_reranking(release)
+        _console.print(gain.sentence(), markup=False)
     for figure, value in release.figures.items():
         _console.print(f"{figure:26s} {value:.4g}", markup=False)
     _console.print(f"{release.directory}: release {release.name}, {release.works} works", markup=False)

@@ -140,10 +140,8 @@ def rerank(
     ):
         inputs = RerankingInputs(release, _corpus(release, corpus), opened, read_labels(labels), store)
         added, gain = add_reranking(inputs, work_directory, candidates=candidates, report=_say)
-    _say(
-        f"release {added.name} can be re-ranked: nDCG@100 on its held-out queries {gain.reranked:.3f}, fast"
-        f" answers {gain.fast:.3f}"
-    )
+    _say(f"{added.directory}: release {added.name} can be re-ranked")
+    _say(gain.sentence())
 
 
 def _say(line: str) -> None:

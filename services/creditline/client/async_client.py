@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from creditline.api.answers import (
+    AnswerForm,
     AttributionAnswer,
     AuditAnswer,
     MergeAnswer,
@@ -84,10 +85,11 @@ class AsyncCreditlineClient:
         filter: WorkFilter | None = None,
         private: bool = False,
         request_id: str | None = None,
+        form: AnswerForm | str = AnswerForm.FAST,
         timeout_seconds: float | None = None,
     ) -> AttributionAnswer:
         """As `CreditlineClient.attribute`."""
-        query = AttributionQuery(image, prompt, generator, k, release, filter, private, request_id)
+        query = AttributionQuery(image, prompt, generator, k, release, filter, private, request_id, form)
         request = await asyncio.to_thread(self._private.message, query)
         return await self._gateway.call(calls.attribute(request, timeout_seconds))
 

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from PIL import Image
 
 from creditline.api.answers import (
+    AnswerForm,
     AttributionAnswer,
     AuditAnswer,
     MergeAnswer,
@@ -28,7 +29,7 @@ from creditline.api.answers import (
     WorkAnswer,
     WorkFilter,
 )
-from creditline.api.attributions import filter_message, read_attribution, read_recorded
+from creditline.api.attributions import filter_message, form_message, read_attribution, read_recorded
 from creditline.api.audits import read_audit
 from creditline.api.contributors import person_message, read_merge, read_merge_status
 from creditline.api.error_metadata import read_status
@@ -88,6 +89,8 @@ class AttributionQuery:
     request_id: str | None = None
     """Id under which the query is answered and recorded once, however often it is sent; None for a random
     one, empty for none."""
+    form: AnswerForm | str = AnswerForm.FAST
+    """Form of the answer: FAST, or RERANKED."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def attribute_message(
         vector: Its vector, which is then sent instead of picture and prompt; None sends those.
 
     Raises:
-        InvalidInput: No message can carry `k`.
+        InvalidInput: No message can carry `k`, or there is no such form.
     """
     if not 0 <= query.k <= _LARGEST_K:
         raise InvalidInput(f"k is {query.k}; ask for 1 or more works", field="k")
@@ -159,7 +162,17 @@ def attribute_message(
         filter=filter_message(query.filter),
         vector=vector_message(vector),
         request_id=str(uuid.uuid4()) if query.request_id is None else query.request_id,
+        form=form_message(_form(query.form)),
     )
+
+
+def _form(form: AnswerForm | str) -> AnswerForm:
+    """The form of a query. Raises InvalidInput for a name that is none."""
+    try:
+        return AnswerForm(form)
+    except ValueError as error:
+        names = " or ".join(AnswerForm)
+        raise InvalidInput(f"form is {form!r}; ask for {names}", field="form") from error
 
 
 def attribute(

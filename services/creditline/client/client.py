@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from creditline.api.answers import (
+    AnswerForm,
     AttributionAnswer,
     AuditAnswer,
     MergeAnswer,
@@ -105,6 +106,7 @@ class CreditlineClient:
         filter: WorkFilter | None = None,
         private: bool = False,
         request_id: str | None = None,
+        form: AnswerForm | str = AnswerForm.FAST,
         timeout_seconds: float | None = None,
     ) -> AttributionAnswer:
         """The works that a picture owes, how much to each, and their contributors.
@@ -125,6 +127,8 @@ class CreditlineClient:
             request_id: Id under which the request is answered and recorded once, however often it is sent: 1
                 to 128 visible ASCII characters; None for a random one. With an empty one the call is not
                 repeated when it fails.
+            form: FAST, or RERANKED: the nearest works are ordered by a gradient of the generator, which takes
+                longer. The release needs gradient rows; private queries cannot be re-ranked.
             timeout_seconds: Longest duration of this call, without the embedding; None for the client's.
 
         Raises:
@@ -133,9 +137,10 @@ class CreditlineClient:
                 another release.
             NotFound: The gateway does not serve the release.
             Conflict: The id was used for another request.
-            NotReady: What private mode needs is missing.
+            FailedPrecondition: The release has no gradient rows, which a re-ranked answer needs.
+            NotReady: What private mode, or a re-ranked answer, needs is missing.
         """
-        query = AttributionQuery(image, prompt, generator, k, release, filter, private, request_id)
+        query = AttributionQuery(image, prompt, generator, k, release, filter, private, request_id, form)
         return self._gateway.call(calls.attribute(self._private.message(query), timeout_seconds))
 
     def attribute_batch(

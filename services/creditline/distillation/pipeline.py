@@ -23,6 +23,7 @@ from creditline.distillation.assessment.halves_fitting import FittedHalves, fit_
 from creditline.distillation.assessment.held_out import HeldOut, assess
 from creditline.distillation.assessment.prompt_swaps import prompt_swap_figures
 from creditline.distillation.assessment.queries import held_out_queries
+from creditline.distillation.assessment.reranking_fitting import Gain
 from creditline.distillation.assessment.transfer import transfer_figures
 from creditline.distillation.assessment.uncertainty import fit_uncertainty
 from creditline.distillation.consent import consent_note
@@ -33,6 +34,7 @@ from creditline.distillation.labels.label_set import HELD_OUT, TRANSFER, LabelSe
 from creditline.distillation.labels.labelling import Shard
 from creditline.distillation.release.notes import release_notes
 from creditline.distillation.release.publication import ReleaseContent, write_release
+from creditline.distillation.release.reranking import RerankingInputs, add_reranking
 from creditline.distillation.release_needs import ReleaseNeeds
 from creditline.distillation.run_config import RunConfig
 from creditline.distillation.run_context import Report, RunContext
@@ -119,6 +121,25 @@ class Distillation:
         publish = self._publish(labels, training, calibration, agreement, audits)
         release = stages.run("release", made_of, publish)
         return open_release(release.directory)
+
+    def add_reranking(self, release: Release) -> tuple[Release, Gain]:
+        """Add what re-ranked answers need to a copy of the finished release.
+
+        Args:
+            release: The copy; the release among the stages is left as it is.
+
+        Returns:
+            The copy with gradient rows and their calibration, and what re-ranking adds.
+
+        Raises:
+            CreditlineError: As `creditline.distillation.release.reranking.add_reranking`.
+        """
+        labels, context = self._label_stages.labels(self._stages()), self._context
+        with context.open_generator() as generator:
+            inputs = RerankingInputs(release, context.corpus, generator, self._labels(labels), context.store)
+            return add_reranking(
+                inputs, self.directory / "reranking", seed=self.config.seed, report=self._report
+            )
 
     def _announce(self) -> None:
         """Report the plan and the expected time, unless the labels exist or a run is resumed."""

@@ -1,4 +1,4 @@
 """Clients of the embedder service: one for queries, one for works.
 
-Public modules: `queries`, `works`.
+Public modules: `queries`, `reranking`, `works`.
 """

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from creditline.embedder_client.queries import EmbedderClient
+from creditline.embedder_client.reranking import RerankerClient
 from creditline.errors import CreditlineError, NotReady
 from creditline.gateway.breakers.breakers import Breakers
 from creditline.gateway.broker import Broker
@@ -19,9 +20,10 @@ from creditline.ledger import Ledger
 
 _CHECK_SECONDS = 2.0
 _WITHDRAWALS = "withdrawals"
+_RERANKER = "reranker"
 SERVICES = ("embedder", "qdrant", "ledger", "decoder", "redis", _WITHDRAWALS)
-"""Names of all dependencies."""
-_NOT_REQUIRED = ("redis", _WITHDRAWALS)
+"""Names of all dependencies, without the reranker, which only some gateways have."""
+_NOT_REQUIRED = ("redis", _WITHDRAWALS, _RERANKER)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Readiness:
 
     ready: bool
     """False when a service that answers need is down. Redis is not one of these: audits wait in the outbox.
-    Nor are withdrawals that are not carried out in the index yet: every answer reads them from the ledger."""
+    Nor is a reranker, which fast answers do without. Nor are withdrawals that are not carried out in the
+    index yet: every answer reads them from the ledger."""
     dependencies: tuple[Dependency, ...]
     """State of each service."""
 
@@ -55,6 +58,7 @@ class ReadinessCheck:
         *,
         release: ServedRelease,
         embedder: EmbedderClient,
+        reranker: RerankerClient | None,
         live_build: LiveBuild,
         ledger: Ledger,
         broker: Broker,
@@ -63,8 +67,22 @@ class ReadinessCheck:
         breakers: Breakers,
         metrics: GatewayMetrics,
     ) -> None:
+        """
+        Args:
+            release: The live release.
+            embedder: Client of the embedder.
+            reranker: Client of a reranker of its own; None: there is none to check.
+            live_build: The build that answers.
+            ledger: The ledger.
+            broker: The broker.
+            decoders: The decoders.
+            enforcer: Carries out withdrawals.
+            breakers: Breakers of the services.
+            metrics: Shows which services are up.
+        """
         self._release = release.summary
         self._embedder = embedder
+        self._reranker = reranker
         self._live_build = live_build
         self._ledger = ledger
         self._broker = broker
@@ -72,7 +90,7 @@ class ReadinessCheck:
         self._enforcer = enforcer
         self._breakers = breakers
         self._metrics = metrics
-        for service in SERVICES:
+        for service in (*SERVICES, *((_RERANKER,) if reranker else ())):
             metrics.dependency_up.labels(service).set(False)
 
     async def __call__(self) -> Readiness:
@@ -84,6 +102,7 @@ class ReadinessCheck:
             _state("decoder", self._check_decoders),
             _state("redis", self._check_redis),
             _state(_WITHDRAWALS, self._check_withdrawals),
+            *((_state(_RERANKER, self._reranker.check),) if self._reranker else ()),
         )
         for dependency in dependencies:
             self._metrics.dependency_up.labels(dependency.service).set(dependency.up)

@@ -19,6 +19,7 @@ from creditline.corpus.works import Corpus
 from creditline.credentials.expiry import expose_expiry
 from creditline.credentials.tls_files import TlsFiles
 from creditline.embedder_client.queries import EmbedderClient
+from creditline.embedder_client.reranking import RerankerClient
 from creditline.gateway.access.key_limits import KeyLimits
 from creditline.gateway.access.keys import ApiKeys
 from creditline.gateway.access.ledger_keys import LedgerKeys
@@ -204,6 +205,10 @@ class Gateway:
         broker = resources.enter_context(contextlib.closing(Broker(settings.broker_urls())))
         embedder = EmbedderClient(settings.embedder_target, settings.tls_to_embedder)
         resources.push_async_callback(embedder.close)
+        reranker = RerankerClient(
+            settings.reranker_target or settings.embedder_target, settings.tls_to_embedder
+        )
+        resources.push_async_callback(reranker.close)
         search = WorkSearch.connect(
             settings.qdrant_host, settings.qdrant_grpc_port, credentials=settings.qdrant_credentials
         )
@@ -225,6 +230,7 @@ class Gateway:
         attribute = Attribute(
             releases=releases,
             embedder=embedder,
+            reranker=reranker,
             live_build=live_build,
             added_works=added_works,
             search=search,
@@ -237,10 +243,12 @@ class Gateway:
             breakers=breakers,
             audit_fraction=settings.audit_fraction,
             prompt_policy=policy,
+            reranked_works=settings.reranked_works,
         )
         readiness = ReadinessCheck(
             release=release,
             embedder=embedder,
+            reranker=reranker if settings.reranker_target else None,
             live_build=live_build,
             ledger=ledger,
             broker=broker,

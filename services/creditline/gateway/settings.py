@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from creditline.api.answers import LOW_PROMPT_AGREEMENT
+from creditline.calibration.reranking import CANDIDATES
 from creditline.credentials.qdrant import QdrantCredentialSettings
 from creditline.credentials.settings import EmbedderTlsSettings, GatewayTlsSettings, server_files
 from creditline.credentials.tls_files import TlsFiles
@@ -78,6 +79,11 @@ class GatewaySettings(
     itself."""
     embedder_target: str = "127.0.0.1:7200"
     """Address of the embedder: `host:port`, or `dns:///host:port`."""
+    reranker_target: str = ""
+    """Address of an embedder that re-ranks (CREDITLINE_EMBEDDER_RERANKS), with the embedder's TLS; empty: the
+    embedder's own address."""
+    reranked_works: int = Field(default=CANDIDATES, ge=10, le=1000)
+    """Number of works that a re-ranked answer orders by the generator's gradient."""
     qdrant_host: str = "127.0.0.1"
     """Host of Qdrant."""
     qdrant_grpc_port: Port = 6334

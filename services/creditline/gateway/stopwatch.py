@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from creditline.api.answers import Timings
 from creditline.observability.tracing import span
 
-STAGES = ("check", "embed", "search", "share", "record")
+STAGES = ("check", "embed", "search", "share", "record", "rerank")
 
 
 class Stopwatch:

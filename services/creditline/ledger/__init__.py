@@ -17,8 +17,11 @@ from creditline.ledger.keys import KeyRegistry as KeyRegistry
 from creditline.ledger.keys import KeyState as KeyState
 from creditline.ledger.keys import Scope as Scope
 from creditline.ledger.ledger import Ledger as Ledger
+from creditline.ledger.records import EXPECTED as EXPECTED
+from creditline.ledger.records import FORM as FORM
 from creditline.ledger.records import FROM_PICTURE_ALONE as FROM_PICTURE_ALONE
 from creditline.ledger.records import PRIVATE as PRIVATE
+from creditline.ledger.records import RERANKED_WORKS as RERANKED_WORKS
 from creditline.ledger.records import Accuracy as Accuracy
 from creditline.ledger.records import Audit as Audit
 from creditline.ledger.records import AuditState as AuditState

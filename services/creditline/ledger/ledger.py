@@ -63,6 +63,7 @@ from creditline.ledger.merges import (
     standing_merges,
 )
 from creditline.ledger.records import (
+    FAST,
     PRIVATE,
     Accuracy,
     Audit,
@@ -458,7 +459,9 @@ class Ledger:
         held = and_(audits.c.id == audit_id, audits.c.state == AuditState.RUNNING, audits.c.worker == worker)
         return self._update_audit(held, lease_until=self._clock() + timedelta(seconds=lease_seconds))
 
-    def finish_audit(self, audit_id: str, verdict: Verdict, *, ordinary: bool = True) -> bool:
+    def finish_audit(
+        self, audit_id: str, verdict: Verdict, *, ordinary: bool = True, form: str = FAST
+    ) -> bool:
         """Store the verdict of an audit.
 
         Args:
@@ -466,6 +469,7 @@ class Ledger:
             verdict: The verdict.
             ordinary: Whether it counts for the release's accuracy. That of an answer from a picture alone
                 does not: such answers are much less accurate than ordinary ones.
+            form: Form of the audited answer, for whose accuracy it counts.
 
         Returns:
             False, without any effect, when the audit is already done or failed.
@@ -482,6 +486,7 @@ class Ledger:
             state=AuditState.DONE,
             finished=self._clock(),
             verdict=json.dumps(verdict_to_json(verdict), sort_keys=True),
+            form=form,
             **(headline if ordinary else {}),
         )
 
@@ -503,10 +508,16 @@ class Ledger:
         with self._store.transaction(writes=True) as connection:
             return connection.execute(update(audits).where(which).values(values)).rowcount == 1
 
-    def accuracy(self, release: str) -> Accuracy:
-        """Accuracy of a release by the finished audits of its ordinary answers that were delivered."""
+    def accuracy(self, release: str, form: str = FAST) -> Accuracy:
+        """Accuracy of a release by finished audits of ordinary, delivered answers of one form.
+
+        Args:
+            release: Name of the release.
+            form: Form of the answers.
+        """
         done = and_(
             audits.c.release == release,
+            audits.c.form == form,
             audits.c.state == AuditState.DONE,
             is_served(audits.c.attribution_id),
         )

@@ -15,6 +15,14 @@ from creditline.corpus.identity import PersonReference, key_of_id, key_of_name
 PRIVATE = "private"
 """Key in a stored answer: whether its caller sent a vector instead of picture and prompt."""
 FROM_PICTURE_ALONE = "from_picture_alone"
+FAST = "FAST"
+"""Form of an answer that states none."""
+FORM = "form"
+"""Key in a stored answer: its form; fast answers state none."""
+RERANKED_WORKS = "reranked_works"
+"""Key in a re-ranked answer: number of works that were re-ranked."""
+EXPECTED = "expected_influence"
+"""Key in a re-ranked answer: influence that was expected of each work that was found, by work id."""
 """Key in a stored answer: whether it is from the picture alone, so that its vector is that of the picture."""
 
 
@@ -78,6 +86,11 @@ class StoredAttribution:
     def from_picture_alone(self) -> bool:
         """Whether the prompt had no part in the answer."""
         return bool(self.answer.get(FROM_PICTURE_ALONE, False))
+
+    @property
+    def form(self) -> str:
+        """Form of the answer, FAST or RERANKED."""
+        return str(self.answer.get(FORM, FAST))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, select, text
 
 from creditline.ledger.api.undelivered import is_served
 from creditline.ledger.interval import mean_interval
-from creditline.ledger.records import Accuracy, AuditState
+from creditline.ledger.records import FAST, Accuracy, AuditState
 from creditline.ledger.tables import (
     additions,
     api_keys,
@@ -54,7 +54,7 @@ class LedgerStatistics:
     oldest_unpublished_seconds: float
     """Age of the oldest of these; 0 where there is none."""
     accuracy: Mapping[str, Accuracy]
-    """Audited accuracy of the latest releases, by name."""
+    """Audited accuracy of the latest releases' fast answers, by name."""
 
 
 def ledger_statistics(connection: Connection, now: datetime) -> LedgerStatistics:
@@ -109,7 +109,11 @@ def _unpublished(connection: Connection, now: datetime) -> tuple[int, float]:
 def _accuracy_by_release(connection: Connection) -> dict[str, Accuracy]:
     rows = connection.execute(
         select(audits.c.release, func.count(), func.avg(audits.c.recall), func.avg(audits.c.missed_influence))
-        .where(audits.c.state == AuditState.DONE, is_served(audits.c.attribution_id))
+        .where(
+            audits.c.state == AuditState.DONE,
+            audits.c.form == FAST,
+            is_served(audits.c.attribution_id),
+        )
         .group_by(audits.c.release)
         .order_by(func.max(audits.c.finished).desc())
         .limit(_MOST_RELEASES)

@@ -105,6 +105,8 @@ audits = Table(
     Column("worker", String(200)),
     Column("verdict", Text),
     Column("error", Text),
+    # Form of the audited answer: the accuracy of each is stated apart.
+    Column("form", String(16), nullable=False, server_default="FAST"),
     # Copies of the verdict's two headline figures, so that a release's accuracy is one aggregate.
     Column("recall", Double),
     Column("missed_influence", Double),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from creditline.calibration import Calibration
 from creditline.calibration.halves import Halves
 from creditline.errors import CreditlineError
-from creditline.ledger import StoredAttribution
+from creditline.ledger import EXPECTED, StoredAttribution
 from creditline.release import open_release
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ class Expectations:
         """Expected influence of each work on the query.
 
         The stored vector is that of the query as the answer read it: an answer from the picture alone is
-        compared by the calibration of such answers. None for a work that the release does not know, and for
+        compared by the calibration of such answers. A re-ranked answer stores what it expected of all works
+        that were re-ranked. None for a work that the release does not know, and for
         all works if another release answered.
         """
         calibration = self._calibration_of(attribution)
@@ -64,7 +65,8 @@ class Expectations:
         all_cosines = self.vectors @ query
         cosines = all_cosines[[self.rows[work_id] for work_id in known]]
         curves = calibration.for_query(float(all_cosines.max(initial=-1.0)))
-        influence = dict(zip(known, curves.expected_influence(cosines), strict=True))
+        influence = dict(zip(known, curves.expected_influence(cosines).tolist(), strict=True))
+        influence |= attribution.answer.get(EXPECTED, {})
         return [float(influence[work_id]) if work_id in influence else None for work_id in work_ids]
 
     def _calibration_of(self, attribution: StoredAttribution) -> Calibration | None:

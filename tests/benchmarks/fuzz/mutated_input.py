@@ -81,6 +81,7 @@ def _ordinary_messages(work_id: str) -> Iterator[tuple[str, bytes]]:
             generator=GENERATOR,
             k=5,
             filter=attribution_pb2.WorkFilter(licences=["PD"], consent=["training=allowed"]),
+            form=attribution_pb2.ANSWER_FORM_RERANKED,
         ),
         "GetAttribution": attribution_pb2.GetAttributionRequest(id="0" * 32),
         "GetWork": catalog_pb2.GetWorkRequest(id=work_id),

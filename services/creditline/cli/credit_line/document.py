@@ -37,6 +37,8 @@ def credit_line_json(line: CreditLine) -> dict[str, Any]:
         "share_from_picture": line.answer.share_from_picture,
         "share_from_prompt": line.answer.share_from_prompt,
         "from_picture_alone": line.answer.from_picture_alone,
+        "form": line.answer.form.value,
+        "reranked_works": line.answer.reranked_works,
         "picture_alone_recall": (
             None
             if line.answer.picture_alone_recall is None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from creditline.api.answers import (
     LOW_PROMPT_AGREEMENT,
+    AnswerForm,
     AttributionAnswer,
     AuditAnswer,
     AuditedAccuracy,
@@ -156,6 +157,8 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
             f" ({answer.ood_score:.1f} times as far off as usual ones are at most):"
             " its shares say little."
         )
+    if answer.form is AnswerForm.RERANKED:
+        sentences.append(_reranked_sentence(answer))
     if answer.from_picture_alone:
         sentences.append(_picture_alone_sentence(answer))
     elif answer.prompt_agreement is not None and answer.prompt_agreement < LOW_PROMPT_AGREEMENT:
@@ -175,6 +178,14 @@ def uncertainty_sentences(line: CreditLine) -> list[str]:
     if answer.equal_parts is not None:
         sentences.append(_equal_parts_sentence(answer.equal_parts))
     return sentences
+
+
+def _reranked_sentence(answer: AttributionAnswer) -> str:
+    """How a re-ranked answer was made."""
+    nearest = counted(answer.reranked_works, "work")
+    return (
+        f"This answer is re-ranked: a gradient of the generator ordered the {nearest} nearest to the picture."
+    )
 
 
 def _disagreement_sentence(agreement: float) -> str:
@@ -252,6 +263,8 @@ def copies_note(work: CreditedWork) -> str:
 def release_sentence(line: CreditLine) -> str:
     """The accuracy of the release, marked as that of other answers where this one lacks the prompt."""
     sentence = accuracy_sentence(line.accuracy)
+    if line.answer.form is AnswerForm.RERANKED:
+        return f"Of re-ranked answers: {sentence}"
     return f"Of answers with their prompt: {sentence}" if line.answer.from_picture_alone else sentence
 
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from creditline.errors import ResourceExhausted
 from creditline.gateway.admission.gate import Gate, GatePlan
 from creditline.gateway.admission.impatience import Impatience
-from creditline.gateway.admission.metrics import GATES, AdmissionMetrics
+from creditline.gateway.admission.metrics import LARGE, ORDINARY, RERANKED, AdmissionMetrics
 from creditline.gateway.deadline import Deadline
 
 _MIB = 1 << 20
 _LARGE_TURNS = 4
+# As many as an embedder queues to be re-ranked, one at a time.
+_RERANKED_TURNS = 8
 _MOST_WAITING = 2_048
 
 
@@ -30,16 +32,17 @@ class AdmissionPlan:
     most_seconds: float = 10.0
     """Longest time that callers are given, whatever they ask for."""
 
-    def gate(self, *, large: bool) -> GatePlan:
-        """Plan of one of the two gates."""
-        turns = min(_LARGE_TURNS, self.answers_at_once) if large else self.answers_at_once
-        return GatePlan(GATES[large], turns, _MOST_WAITING, self.queue_mib * _MIB)
+    def gate(self, name: str) -> GatePlan:
+        """Plan of one of the gates, by its name (`metrics.GATES`)."""
+        most = {LARGE: _LARGE_TURNS, RERANKED: _RERANKED_TURNS}.get(name, self.answers_at_once)
+        return GatePlan(name, min(most, self.answers_at_once), _MOST_WAITING, self.queue_mib * _MIB)
 
 
 class Admission:
     """Gives each request its turn, or refuses it; to be created on a running event loop.
 
-    Pictures that are slow to decode have a gate of their own, so that they are no reason to refuse others.
+    Pictures that are slow to decode have a gate of their own, and so have re-ranked answers, which take
+    longer: they are no reason to refuse others.
 
     Args:
         plan: Size of admission.
@@ -49,8 +52,9 @@ class Admission:
     def __init__(self, plan: AdmissionPlan, metrics: AdmissionMetrics) -> None:
         self._loop = asyncio.get_running_loop()
         self._most_seconds = plan.most_seconds
-        self._ordinary = Gate(plan.gate(large=False), metrics)
-        self._large = Gate(plan.gate(large=True), metrics)
+        self._ordinary, self._large, self._reranked = (
+            Gate(plan.gate(name), metrics) for name in (ORDINARY, LARGE, RERANKED)
+        )
         self._impatience = Impatience()
 
     def deadline(self, seconds: float | None, *, waited: float = 0.0) -> Deadline:
@@ -81,7 +85,7 @@ class Admission:
 
     @asynccontextmanager
     async def turn(
-        self, caller: str, deadline: Deadline, *, size_bytes: int, large: bool
+        self, caller: str, deadline: Deadline, *, size_bytes: int, large: bool, reranked: bool = False
     ) -> AsyncIterator[None]:
         """Wait for a turn to compute an answer, and hold it for the length of the block.
 
@@ -90,12 +94,14 @@ class Admission:
             deadline: Time limit of the request.
             size_bytes: Memory that the request holds while it waits.
             large: Whether its picture is slow to decode.
+            reranked: Whether it asks for a re-ranked answer.
 
         Raises:
             ResourceExhausted: The answer would come too late, or too much waits.
             Unavailable: The gateway stops.
         """
-        gate, expires = self._large if large else self._ordinary, self._expires(deadline)
+        gate = self._reranked if reranked else self._large if large else self._ordinary
+        expires = self._expires(deadline)
         async with AsyncExitStack() as turn:
             async with self._delaying(caller, expires):
                 await turn.enter_async_context(gate.turn(caller, expires, size_bytes))
@@ -120,6 +126,7 @@ class Admission:
         """Refuse all that wait, and all that come; answers in progress go on."""
         self._ordinary.close()
         self._large.close()
+        self._reranked.close()
 
     def _expires(self, deadline: Deadline) -> float:
         return self._loop.time() + deadline.expires - time.monotonic()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-GATES = ("ordinary", "large")
-"""Names of the gates: for ordinary pictures, and for those that are slow to decode."""
+ORDINARY, LARGE, RERANKED = "ordinary", "large", "reranked"
+GATES = (ORDINARY, LARGE, RERANKED)
+"""Names of the gates: for ordinary pictures, for those that are slow to decode, and for re-ranked answers."""
 REASONS = ("deadline", "late", "memory")
 """Why requests are refused: the expected answer is too late at once, or while it waits; too much waits."""
 _WAIT_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from creditline.gateway.breakers.breaker import Breaker, State
+from creditline.gateway.breakers.breaker import Breaker, BreakerPlan, State
 from creditline.gateway.breakers.metrics import BreakerMetrics
+
+_RERANKER_PLAN = BreakerPlan(patience_seconds=30.0, trial_seconds=60.0)
 
 
 class Breakers:
@@ -16,6 +18,8 @@ class Breakers:
     def __init__(self, metrics: BreakerMetrics) -> None:
         self.embedder = Breaker("embedder", metrics)
         """Breaker of the embedder."""
+        self.reranker = Breaker("reranker", metrics, _RERANKER_PLAN)
+        """Breaker of the reranker, which may take long for one answer."""
         self.qdrant = Breaker("qdrant", metrics)
         """Breaker of Qdrant."""
         self.ledger = Breaker("ledger", metrics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-SERVICES = ("embedder", "qdrant", "ledger")
+SERVICES = ("embedder", "reranker", "qdrant", "ledger")
 """Services behind a breaker."""
 
 

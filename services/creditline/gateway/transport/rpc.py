@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from creditline.api.answers import AttributionAnswer
-from creditline.api.attributions import attribution_message, read_filter, recorded_message
+from creditline.api.attributions import attribution_message, read_filter, read_form, recorded_message
 from creditline.api.audits import audit_message
 from creditline.api.contributors import merge_message, merge_status_message, read_person
 from creditline.api.error_metadata import status_message
@@ -149,6 +149,7 @@ class AttributionServicer(attribution_pb2_grpc.AttributionServicer):
             filter=read_filter(request.filter) if request.HasField("filter") else None,
             request_id=request.request_id,
             vector=read_vector(request.vector) if request.HasField("vector") else None,
+            form=read_form(request.form),
         )
         return await self._use_cases.attribute(asked, deadline, current_caller.get())
 

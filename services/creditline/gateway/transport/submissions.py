@@ -23,7 +23,7 @@ from pydantic import (
 )
 from starlette.datastructures import FormData, UploadFile
 
-from creditline.api.answers import Person, WorkFilter
+from creditline.api.answers import AnswerForm, Person, WorkFilter
 from creditline.api.vectors import MOST_VALUES as MOST_VECTOR_VALUES
 from creditline.api.vectors import QueryVector
 from creditline.corpus.consent.uses import Permission, Use
@@ -113,6 +113,11 @@ class _AttributionOptions(_Submission):
         description="Makes the request safe to repeat: for 24 hours, the same request under the same id gets"
         " the first answer, and another one 409. Preferably a UUID4; empty for none.",
     )
+    form: Literal["FAST", "RERANKED"] = Field(
+        "FAST",
+        description="FAST, or RERANKED: the nearest works are ordered by a gradient of the generator. Not in"
+        " private mode.",
+    )
 
     def asked(self, query: AttributionRequest) -> AttributionRequest:
         """The request that the use case accepts, for a query without options."""
@@ -131,6 +136,7 @@ class _AttributionOptions(_Submission):
             release=self.release,
             filter=works if works.narrows else None,
             request_id=self.request_id,
+            form=AnswerForm(self.form),
         )
 
 

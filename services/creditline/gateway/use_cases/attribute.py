@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.api.answers import LOW_PROMPT_AGREEMENT, AttributionAnswer
+from creditline.api.answers import LOW_PROMPT_AGREEMENT, AnswerForm, AttributionAnswer
 from creditline.calibration.remainder import CorpusSample, Withheld
-from creditline.calibration.shares import Group, duplicate_groups
+from creditline.calibration.reranking import Reranking
+from creditline.calibration.shares import Group, ScoredWork, duplicate_groups
 from creditline.corpus.identity import People
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery, EmbedderClient
+from creditline.embedder_client.reranking import RerankedRelease, RerankerClient
 from creditline.gateway.access.caller import Caller
 from creditline.gateway.admission.admission import Admission
 from creditline.gateway.breakers.breakers import Breakers
@@ -38,6 +40,12 @@ from creditline.gateway.use_cases.answers.crediting import (
     scored,
 )
 from creditline.gateway.use_cases.answers.forms import Shared, served_form, stored_form
+from creditline.gateway.use_cases.answers.reranking import (
+    Candidates,
+    check_reading,
+    check_reranking,
+    reranked,
+)
 from creditline.gateway.use_cases.calls.recording import Recording
 from creditline.gateway.use_cases.calls.repeats import Repeats, reply_of
 from creditline.gateway.use_cases.filters import check_filter, index_filter
@@ -76,6 +84,10 @@ class _SearchResult:
     """The duplicate groups to list, best first."""
     hits: dict[str, Hit]
     """Hits by work id."""
+    found: tuple[ScoredWork, ...] = ()
+    """The works that are to be re-ranked, nearest first."""
+    candidates: Candidates | None = None
+    """The same, re-ranked; None: the answer is a fast one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +104,20 @@ class _Search:
     """Which names and ids are one person."""
     generator: str
     """Fingerprint of the generator that made the picture."""
+    reranking: Reranking | None = None
+    """Calibration of re-ranked answers where one is asked for."""
+    reranked: int = 0
+    """Number of works to find for it, whatever groups they form; 0: none is asked for."""
+
+    @property
+    def first_limit(self) -> int:
+        """Number of works to search for at first."""
+        wanted = _HITS_PER_LINE * self.k if self.reranking is None else self.reranked
+        return min(wanted + _SPARE_HITS, MAX_HITS)
+
+    def is_satisfied(self, groups: Sequence[Group], works: int) -> bool:
+        """Whether enough was found: `works` works in these groups."""
+        return len(groups) >= self.k if self.reranking is None else works >= self.reranked
 
 
 class Attribute:
@@ -102,6 +128,7 @@ class Attribute:
         *,
         releases: Releases,
         embedder: EmbedderClient,
+        reranker: RerankerClient,
         live_build: LiveBuild,
         added_works: AddedWorks,
         search: WorkSearch,
@@ -114,11 +141,13 @@ class Attribute:
         breakers: Breakers,
         audit_fraction: float,
         prompt_policy: PromptPolicy,
+        reranked_works: int,
     ) -> None:
         """
         Args:
             releases: The served releases.
             embedder: Client of the embedder.
+            reranker: Client of the reranker.
             live_build: The build that answers for the live release.
             added_works: The works that were added to the live release.
             search: Connection to the index.
@@ -132,9 +161,12 @@ class Attribute:
             audit_fraction: Fraction of answers that are sampled for an automatic audit, 0 to 1; of answers
                 whose picture and prompt disagree ten times as many.
             prompt_policy: What is done with a query whose picture and prompt hardly agree.
+            reranked_works: Number of works that a re-ranked answer orders.
         """
         self._releases = releases
         self._embedder = embedder
+        self._reranker = reranker
+        self._reranked_works = reranked_works
         self._live_build = live_build
         self._added_works = added_works
         self._search = search
@@ -166,6 +198,7 @@ class Attribute:
             PermissionDenied: The caller may not attribute pictures.
             InvalidInput: The picture, the prompt, the generator's fingerprint, `k` or the request's id cannot
                 be used, or the picture passes a limit of decoding.
+            FailedPrecondition: A re-ranked answer is asked for, but the release has no gradient rows.
             Conflict: The request's id was used for another request.
             ResourceExhausted: The answer would come after the deadline, or too many pictures wait.
             NotFound: The release is not served here.
@@ -199,6 +232,7 @@ class Attribute:
             deadline,
             size_bytes=len(request.image),
             large=request.vector is None and self._decoders.is_large(request.image),
+            reranked=request.form is AnswerForm.RERANKED,
         )
         async with turn:
             return await self._answer(request, deadline, stopwatch, key)
@@ -216,6 +250,9 @@ class Attribute:
             release = self._releases.named(request.release)
             generator = await self._added_works.generator_of(request.generator)
             request = replace(request, generator=generator)
+            reranking = None
+            if request.form is AnswerForm.RERANKED:
+                reranking = check_reranking(request, release, candidates=self._reranked_works)
             picture = await self._decoded(request)
         with stopwatch.stage("embed"):
             # The withdrawals are read during the embedding, so that they cost no time.
@@ -223,18 +260,40 @@ class Attribute:
                 self._query(picture, request, release, deadline), self._withdrawn()
             )
             reading = self._prompt_policy.reading(query, release, private=request.vector is not None)
+            if reranking is not None:
+                check_reading(reading)
         with stopwatch.stage("search"):
             # Read after the withdrawals, so that it is not older than they are.
             people = self._register.people
             where = index_filter(request.filter, people) if request.filter else ALL_WORKS
-            search = _Search(reading, request.k, where, people, request.generator)
+            search = _Search(
+                reading,
+                request.k,
+                where,
+                people,
+                request.generator,
+                reranking,
+                self._reranked_works if reranking else 0,
+            )
             async with self._breakers.qdrant.call():
                 result = await self._find(search, withdrawn, deadline)
-                vectors = await self._vectors_of(result, reading, query, deadline)
+                vectors = await self._vectors_of(request, result, reading, query, deadline)
+        if reranking is not None and picture is not None:
+            with stopwatch.stage("rerank"):
+                result = await self._reranked(search, result, picture, request, release, deadline)
         with stopwatch.stage("share"):
             line, by_half = _shares(search, result, query, withdrawn, vectors)
         shared = Shared(
-            request, release, query, reading, withdrawn, result.owed, line, by_half, where.narrows
+            request,
+            release,
+            query,
+            reading,
+            withdrawn,
+            result.owed,
+            line,
+            by_half,
+            where.narrows,
+            result.candidates,
         )
         with stopwatch.stage("record"):
             answer, is_repeated = await self._recorded(shared, picture, deadline, stopwatch, key)
@@ -294,14 +353,17 @@ class Attribute:
             return await self._register.as_of_now()
 
     async def _find(self, search: _Search, withdrawn: Withdrawn, deadline: Deadline) -> _SearchResult:
-        """Search until the hits form `k` duplicate groups, or all works that pass have been returned."""
+        """Search until the hits are enough, or all works that pass have been returned.
+
+        Enough are `k` duplicate groups, or the works that are to be re-ranked.
+        """
         k = search.k
         build = await self._live_build.now(deadline_seconds=deadline.remaining("searching the index"))
         owed = await self._added_works.owed(
             search.generator, build, deadline_seconds=deadline.remaining("searching the index")
         )
         # The number of the build's works is no bound: works may have been added since it was counted.
-        limit = min(_HITS_PER_LINE * k + _SPARE_HITS, MAX_HITS)
+        limit = search.first_limit
         while True:
             hits = await self._search.search(
                 build.name,
@@ -311,20 +373,54 @@ class Attribute:
                 where=search.where,
             )
             kept = [hit for hit in self._without_withdrawn(hits, withdrawn) if owed.includes(hit)]
-            groups = duplicate_groups(scored(kept, search.reading.calibration, search.people))
-            if len(groups) >= k or len(hits) < limit or limit == MAX_HITS:
-                return _SearchResult(build.name, owed, groups[:k], {hit.work_id: hit for hit in kept})
+            found = scored(kept, search.reading.calibration, search.people)
+            groups = duplicate_groups(found)
+            if search.is_satisfied(groups, len(kept)) or len(hits) < limit or limit == MAX_HITS:
+                by_id = {hit.work_id: hit for hit in kept}
+                return _SearchResult(build.name, owed, groups[:k], by_id, tuple(found[: search.reranked]))
             limit = min(limit * _OVER_FETCH_GROWTH, MAX_HITS)
 
+    async def _reranked(
+        self,
+        search: _Search,
+        result: _SearchResult,
+        picture: DecodedPicture,
+        request: AttributionRequest,
+        release: ServedRelease,
+        deadline: Deadline,
+    ) -> _SearchResult:
+        """The found works, ordered by the generator's gradient."""
+        reranking = search.reranking
+        assert reranking is not None
+        with_rows = [work.work_id for work in result.found if work.work_id in release.work_ids]
+        scores: dict[str, float] = {}
+        if with_rows:
+            async with self._breakers.reranker.call():
+                scores = await self._reranker.scores(
+                    picture.pixels,
+                    request.prompt,
+                    with_rows,
+                    release=RerankedRelease(release.summary.name, reranking.rows),
+                    deadline_seconds=deadline.remaining("re-ranking the nearest works"),
+                )
+        candidates = reranked(result.found, scores, reranking, search.reading.calibration)
+        return replace(result, groups=candidates.groups[: search.k], candidates=candidates)
+
     async def _vectors_of(
-        self, result: _SearchResult, reading: Reading, query: EmbeddedQuery, deadline: Deadline
+        self,
+        request: AttributionRequest,
+        result: _SearchResult,
+        reading: Reading,
+        query: EmbeddedQuery,
+        deadline: Deadline,
     ) -> Mapping[str, NDArray[np.float32]]:
         """Vectors of the listed works by id, where their shares can be divided between picture and prompt.
 
         Only those that the release's sample lacks are read from the index: works of a very large release, and
         added ones.
         """
-        if reading.picture_alone is not None or query.picture_alone is None:
+        is_divided = request.form is AnswerForm.FAST and reading.picture_alone is None
+        if not is_divided or query.picture_alone is None:
             return {}
         members = [member.work_id for group in result.groups for member in group.members]
         known = result.owed.release.sample.vectors_of(members)
@@ -363,7 +459,7 @@ class Attribute:
         answer = replace(
             served_form(shared, stopwatch.timings()),
             attribution_id=own_id,
-            accuracy=self._releases.stated_accuracy(release.name),
+            accuracy=self._releases.stated_accuracy(release.name, request.form),
         )
 
         def reply(_own_id: str) -> bytes:
@@ -409,7 +505,15 @@ def _shares(
     reading, owed, people = search.reading, result.owed, search.people
     release = replace(owed.release, calibration=reading.calibration, intervals=reading.intervals)
     withheld = _withheld(owed.release.sample, withdrawn, people)
-    line = line_of(result.groups, reading.vector, release, withheld, works=owed.works, people=people)
+    line = line_of(
+        result.groups,
+        reading.vector,
+        release,
+        withheld,
+        works=owed.works,
+        people=people,
+        candidates=result.candidates,
+    )
     shares = [work.share for work in line.works]
     by_half = (
         by_picture_alone(shares)
@@ -426,6 +530,7 @@ def _shares(
             by_half=by_half,
             people=people,
             only_listed=filtered,
+            reranking=None if reading.intervals_withheld else search.reranking,
         ),
         by_half,
     )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from creditline.api.answers import (
+    AnswerForm,
     AttributionAnswer,
     CreditedContributor,
     CreditedHolder,
@@ -31,7 +32,7 @@ from creditline.gateway.use_cases.releases import Releases
 from creditline.gateway.use_cases.requests import checked_ledger_id
 from creditline.gateway.withdrawals.register import WithdrawnRegister
 from creditline.index import Hit
-from creditline.ledger import FROM_PICTURE_ALONE, Ledger, Scope, StoredAttribution
+from creditline.ledger import FROM_PICTURE_ALONE, RERANKED_WORKS, Ledger, Scope, StoredAttribution
 
 # Former names of the release's fields, in answers recorded before version 0.2.
 _FORMER_NAMES = {"width": "dimension"}
@@ -124,7 +125,7 @@ class Attributions:
             remainder=held["remainder"],
             release=release,
             timings=Timings(**held["timings"]) if "timings" in held else Timings(*[0.0] * 6),
-            accuracy=self._releases.accuracy(stored.release),
+            accuracy=self._releases.accuracy(stored.release, AnswerForm(stored.form)),
             concentration=held.get("concentration", 0.0),
             remainder_low=held.get("remainder_low"),
             remainder_high=held.get("remainder_high"),
@@ -142,6 +143,8 @@ class Attributions:
             from_picture_alone=held.get(FROM_PICTURE_ALONE, False),
             picture_alone_recall=_read_recall(held.get("picture_alone_recall")),
             intervals_withheld=held.get("intervals_withheld", False),
+            form=AnswerForm(stored.form),
+            reranked_works=held.get(RERANKED_WORKS, 0),
         )
         audit = self._ledger.audit_of(stored.id)
         return RecordedAttribution(

@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from creditline.api.answers import AuditedAccuracy, ReleaseAnswer, ReleaseSummary
+from creditline.api.answers import AnswerForm, AuditedAccuracy, ReleaseAnswer, ReleaseSummary
 from creditline.calibration import Calibration
 from creditline.calibration.halves import Halves
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import CorpusSample
+from creditline.calibration.reranking import Reranking
 from creditline.corpus.works import Corpus
 from creditline.errors import FingerprintMismatch, NotFound
 from creditline.gateway.use_cases.requests import quoted
@@ -43,6 +44,8 @@ class ServedRelease:
     """Fingerprint of towers and encoder, which vectors of private queries must name."""
     halves: Halves | None = None
     """Calibrations of pictures and prompts alone; None where the release has none."""
+    reranking: Reranking | None = None
+    """Calibration of re-ranked answers; None where the release has no gradient rows."""
 
 
 def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
@@ -71,6 +74,7 @@ def open_served_release(release: Release, corpus: Corpus) -> ServedRelease:
         work_ids=frozenset(work_ids),
         encoder_fingerprint=release.encoder_fingerprint,
         halves=release.halves(),
+        reranking=release.reranking(),
     )
 
 
@@ -105,7 +109,7 @@ class Releases:
     def __init__(self, live: ServedRelease, ledger: Ledger) -> None:
         self.live = live
         self._ledger = ledger
-        self._stated: dict[str, tuple[float, AuditedAccuracy]] = {}
+        self._stated: dict[tuple[str, AnswerForm], tuple[float, AuditedAccuracy]] = {}
 
     def named(self, name: str) -> ServedRelease:
         """The release of that name, or the live one for an empty name. Raises NotFound."""
@@ -116,18 +120,19 @@ class Releases:
             f"release {quoted(name)} is not served here; leave it empty, or request {live!r}", field="release"
         )
 
-    def accuracy(self, name: str) -> AuditedAccuracy:
-        """Accuracy of a release's answers according to its audits so far. Blocks on the ledger."""
-        found = self._ledger.accuracy(name)
+    def accuracy(self, name: str, form: AnswerForm = AnswerForm.FAST) -> AuditedAccuracy:
+        """Accuracy of a release's answers of one form by its audits so far. Blocks on the ledger."""
+        found = self._ledger.accuracy(name, form.value)
         return AuditedAccuracy(
             found.audits, found.recall, found.recall_low, found.recall_high, found.missed_influence
         )
 
-    def stated_accuracy(self, name: str) -> AuditedAccuracy:
-        """The accuracy that answers state: at most a second old. Blocks on the ledger once a second."""
-        now, stated = time.monotonic(), self._stated.get(name)
+    def stated_accuracy(self, name: str, form: AnswerForm) -> AuditedAccuracy:
+        """The accuracy that answers of one form state: at most a second old. Blocks on the ledger once a
+        second."""
+        now, stated = time.monotonic(), self._stated.get((name, form))
         if stated is None or now - stated[0] >= _STATED_SECONDS:
-            stated = self._stated[name] = (now, self.accuracy(name))
+            stated = self._stated[name, form] = (now, self.accuracy(name, form))
         return stated[1]
 
     async def answer(self, name: str) -> ReleaseAnswer:

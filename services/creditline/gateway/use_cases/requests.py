@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from creditline.api.answers import WorkFilter
+from creditline.api.answers import AnswerForm, WorkFilter
 from creditline.api.vectors import QueryVector
 from creditline.corpus.texts import check_prompt
 from creditline.errors import InvalidInput
@@ -41,6 +41,8 @@ class AttributionRequest:
 
     vector: QueryVector | None = None
     """A private query: the vector that its caller made of picture and prompt; None for those themselves."""
+    form: AnswerForm = AnswerForm.FAST
+    """Form of the answer."""
 
     def check(self) -> None:
         """Raise InvalidInput for a wrong prompt, generator or k.
@@ -53,6 +55,12 @@ class AttributionRequest:
             raise InvalidInput(
                 "vector comes with image or prompt; send picture and prompt, or their vector alone",
                 field="vector",
+            )
+        if self.vector is not None and self.form is AnswerForm.RERANKED:
+            raise InvalidInput(
+                "a private query cannot be re-ranked: its gradient is taken on the picture, which a vector"
+                " does not hold; ask for a fast answer, or send picture and prompt",
+                field="form",
             )
         _check_generator(self.generator)
         if not 1 <= self.k <= MOST_WORKS:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from creditline.ledger.tables import metadata
 
-REVISION = "0012"
+REVISION = "0013"
 """The last migration, whose schema is that of `creditline.ledger.tables`; a test holds both to it."""
 
 _revisions = Table(

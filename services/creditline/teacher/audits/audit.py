@@ -123,7 +123,8 @@ class Auditor:
         try:
             attribution = self._ledger.attribution(audit.attribution_id)
             verdict = self._judge(audit, attribution)
-            self._ledger.finish_audit(audit.id, verdict, ordinary=not attribution.from_picture_alone)
+            ordinary = not attribution.from_picture_alone
+            self._ledger.finish_audit(audit.id, verdict, ordinary=ordinary, form=attribution.form)
             self._metrics.count("done")
             self._metrics.last_verdict.set_to_current_time()
         except GivenBack:

@@ -15,6 +15,7 @@ from creditline.calibration import Calibration
 from creditline.calibration.holders import Holders, summed, whole
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.remainder import NOTHING_WITHHELD, CorpusSample, Withheld
+from creditline.calibration.reranking import Reranking, with_candidates
 from creditline.calibration.shares import (
     ContributorShare,
     CreditLine,
@@ -31,6 +32,7 @@ from creditline.corpus.identity import (
     keyed_holders,
     named_holders,
 )
+from creditline.gateway.use_cases.answers.reranking import Candidates
 from creditline.gateway.use_cases.prompts.shares import NOT_DIVIDED, SharesByHalf
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.index import Hit
@@ -108,6 +110,7 @@ def line_of(
     *,
     works: int | None = None,
     people: People = EVERY_KEY,
+    candidates: Candidates | None = None,
 ) -> CreditLine:
     """Share the credit of a query between the listed groups and all other works.
 
@@ -118,10 +121,14 @@ def line_of(
         withheld: Withdrawn works and contributors.
         works: Number of works of the build that was searched; None: that of the release.
         people: Which names and ids are one person.
+        candidates: The works that were re-ranked, of which `listed` are the first groups; None: none were.
     """
-    holders = {member.work_id: member.holders for group in listed for member in group.members}
+    known = listed if candidates is None else candidates.groups
+    holders = {member.work_id: member.holders for group in known for member in group.members}
     sample = sample_of_people(release.sample, people)
     others = sample.others(vector, release.calibration, holders, withheld, works=works)
+    if candidates is not None:
+        others = with_candidates(others, known[len(listed) :], candidates.positive)
     return credit_line(listed, others)
 
 
@@ -134,6 +141,7 @@ def credited(
     by_half: SharesByHalf = NOT_DIVIDED,
     people: People = EVERY_KEY,
     only_listed: bool = False,
+    reranking: Reranking | None = None,
 ) -> Credited:
     """Describe the works and people of a credit line, with the intervals of their shares.
 
@@ -145,10 +153,12 @@ def credited(
         by_half: What of the works' shares rests on picture and on prompt.
         people: Which names and ids are one person.
         only_listed: Credit only contributors of listed works, because a filter restricts these.
+        reranking: Calibration of re-ranked answers where this is one, for their intervals; None for the
+            release's, and where these are withheld.
     """
     named = ChainMap(_named(listed, hits, people), release.names)
-    intervals = release.intervals
-    ends = _ends_of_works(line.works, listed, intervals)
+    intervals = release.intervals if reranking is None else reranking.intervals
+    ends = _ends_of_works(line.works, listed, release.intervals, reranking)
     divided: list[Ends] = list(zip(by_half.pictures, by_half.prompts, strict=True))
     parts = divided or [_UNKNOWN] * len(line.works)
     return Credited(
@@ -171,18 +181,36 @@ def credited(
 
 
 def _ends_of_works(
-    shares: Sequence[WorkShare], listed: Sequence[Group], intervals: AnswerIntervals | None
+    shares: Sequence[WorkShare],
+    listed: Sequence[Group],
+    intervals: AnswerIntervals | None,
+    reranking: Reranking | None,
 ) -> list[Ends]:
     """Sums of the copies' intervals, widened to include the share, which a long tail can move outside."""
-    if intervals is None or not listed:
+    if not listed or (intervals is None and reranking is None):
         return [_UNKNOWN] * len(listed)
     starts = np.cumsum([0, *(len(group.members) for group in listed[:-1])])
-    of_members = intervals.works.of([member.score for group in listed for member in group.members])
+    members = [member for group in listed for member in group.members]
+    of_members = _ends_of_members(members, intervals, reranking)
     lows, highs = (np.add.reduceat(ends, starts).tolist() for ends in of_members)
     return [
         (min(max(low, 0.0), share.share), min(max(high, share.share), 1.0))
         for share, low, high in zip(shares, lows, highs, strict=True)
     ]
+
+
+def _ends_of_members(
+    members: Sequence[ScoredWork], intervals: AnswerIntervals | None, reranking: Reranking | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Intervals of works by their order where they were re-ranked, else by their cosine: (M,), (M,)."""
+    own = intervals if intervals is not None else reranking.intervals if reranking is not None else None
+    assert own is not None
+    low, high = own.works.of([member.score for member in members])
+    orders = [(row, member.order) for row, member in enumerate(members) if member.order is not None]
+    if reranking is not None and orders:
+        rows = [row for row, _ in orders]
+        low[rows], high[rows] = reranking.intervals.works.of([order for _, order in orders])
+    return low, high
 
 
 def _named(listed: Sequence[Group], hits: Mapping[str, Hit], people: People) -> dict[str, Named]:
@@ -242,6 +270,7 @@ def _credited_work(share: WorkShare, hit: Hit, ends: Ends, parts: Ends, people: 
         holders=_credited_holders(hit, people) if hit.rights_holders else (),
         share_from_picture=parts[0],
         share_from_prompt=parts[1],
+        kernel_score=share.work.kernel_score,
     )
 
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from creditline.api.answers import AttributionAnswer, AuditedAccuracy, Timings
+from creditline.api.answers import AnswerForm, AttributionAnswer, AuditedAccuracy, Timings
 from creditline.corpus.withdrawn import Withdrawn
 from creditline.embedder_client.queries import EmbeddedQuery
 from creditline.gateway.use_cases.added_works import Owed
 from creditline.gateway.use_cases.answers.crediting import Credited
+from creditline.gateway.use_cases.answers.reranking import Candidates
 from creditline.gateway.use_cases.attributions import stored_contributor, stored_release, stored_work
 from creditline.gateway.use_cases.filters import stored_filter
 from creditline.gateway.use_cases.prompts.policy import Reading
 from creditline.gateway.use_cases.prompts.shares import SharesByHalf
 from creditline.gateway.use_cases.releases import ServedRelease
 from creditline.gateway.use_cases.requests import AttributionRequest
-from creditline.ledger import FROM_PICTURE_ALONE, PRIVATE
+from creditline.ledger import EXPECTED, FORM, FROM_PICTURE_ALONE, PRIVATE, RERANKED_WORKS
 from creditline.ledger.verification import ADDITIONS_KNOWN, MERGES_KNOWN, WITHDRAWALS_KNOWN
 
+# Significant digits of stored expectations.
+_DIGITS = 6
 _NO_ACCURACY = AuditedAccuracy(0, None, None, None, None)
 
 
@@ -44,6 +47,8 @@ class Shared:
     """What of the shares rests on the picture and on the prompt."""
     is_filtered: bool
     """Whether a filter restricts the listed works."""
+    candidates: Candidates | None = None
+    """The works that were re-ranked; None: the answer is a fast one."""
 
 
 def served_form(shared: Shared, timings: Timings) -> AttributionAnswer:
@@ -74,6 +79,8 @@ def served_form(shared: Shared, timings: Timings) -> AttributionAnswer:
         intervals_withheld=shared.reading.intervals_withheld,
         filter=shared.request.filter if shared.is_filtered else None,
         private=shared.request.vector is not None,
+        form=shared.request.form,
+        reranked_works=shared.candidates.reranked if shared.candidates else 0,
     )
 
 
@@ -103,6 +110,7 @@ def stored_form(shared: Shared, timings: Timings) -> dict[str, Any]:
         MERGES_KNOWN: shared.withdrawn.merges,
         **_stored_query(shared.reading, shared.request),
         **_stored_halves(shared.by_half, shared.reading),
+        **_stored_candidates(shared.candidates),
     }
 
 
@@ -112,6 +120,17 @@ def _stored_query(reading: Reading, request: AttributionRequest) -> dict[str, An
         return {PRIVATE: True}
     # For audits: the scores of works that were not listed can be computed from it.
     return {PRIVATE: False, "vector": reading.vector.tolist()}
+
+
+def _stored_candidates(candidates: Candidates | None) -> dict[str, Any]:
+    """What is kept of a re-ranked answer: its form, and the influence of the works that were not listed too.
+
+    An audit compares all of it with the teacher, and cannot compute it without the generator.
+    """
+    if candidates is None:
+        return {}
+    expected = {work_id: float(f"{value:.{_DIGITS}g}") for work_id, value in candidates.expected.items()}
+    return {FORM: AnswerForm.RERANKED.value, RERANKED_WORKS: candidates.reranked, EXPECTED: expected}
 
 
 def _stored_halves(by_half: SharesByHalf, reading: Reading) -> dict[str, Any]:

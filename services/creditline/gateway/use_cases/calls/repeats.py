@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from creditline.api.answers import AttributionAnswer, WorkFilter
+from creditline.api.answers import AnswerForm, AttributionAnswer, WorkFilter
 from creditline.api.attributions import attribution_message, read_attribution
 from creditline.api.vectors import QueryVector
 from creditline.errors import InvalidInput
@@ -120,6 +120,9 @@ def request_key(request: AttributionRequest) -> RequestKey:
         for part in fields(request)
         if part.name not in _NOT_ASKED
     }
+    if request.form is AnswerForm.FAST:
+        # As in requests of versions without forms, so that their ids hold on.
+        del asked["form"]
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     return RequestKey(request.caller, request.request_id, digest)
 
