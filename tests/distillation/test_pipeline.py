@@ -70,8 +70,8 @@ def started(config: Path, output: Path, *options: str) -> subprocess.Popen[bytes
     )
 
 
-def finished(config: Path, output: Path) -> str:
-    process = started(config, output)
+def finished(config: Path, output: Path, *options: str) -> str:
+    process = started(config, output, *options)
     said, _ = process.communicate(timeout=_SECONDS)
     assert process.returncode == 0
     return said.decode()
@@ -130,6 +130,20 @@ def test_two_shards_started_at_once_build_each_stage_once_and_label_what_one_pro
         assert sorted(took) == [False, True], f"{stage} was built by {sum(took)} processes"
     finished(config, output)
     assert open_release(output / "release").files == whole.files
+
+
+@pytest.mark.heavy
+def test_a_finished_run_adds_what_re_ranked_answers_need_to_a_copy(
+    config: Path, whole: Release, tmp_path: Path
+) -> None:
+    into = tmp_path / "into"
+    said = finished(config, whole.directory.parent, "--into", str(into), "--rerank")
+    copy = open_release(into)
+    copy.verify_files()
+    assert re.search(r"nDCG@100\): 0\.\d+ re-ranked, 0\.\d+ fast", said)
+    assert copy.reranking() is not None
+    assert whole.reranking() is None
+    assert {name: copy.files[name] for name in whole.files} == whole.files
 
 
 def _labels_are_of_candidates(labels: LabelSet, first: LabelSet) -> None:
