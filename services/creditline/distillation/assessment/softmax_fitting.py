@@ -74,7 +74,9 @@ def fit_softmax(cosines: NDArray[np.float32], relative: NDArray[np.float32]) -> 
     found = _softmax(minimize(error, _START, method="Nelder-Mead", options=options).x)
     sums = np.log(found.parts(cosines, nearest).sum(axis=1))
     slope, start = np.polyfit(nearest[:, 0], sums, 1) if np.ptp(nearest) > 0 else (0.0, float(sums.mean()))
-    return dataclasses.replace(found, log_sum=float(start), sum_slope=float(slope))
+    # The line is a mean of logarithms; influence is right on average where the mean of the sums is.
+    spread = float(np.log(np.mean(np.exp(sums - slope * nearest[:, 0] - start))))
+    return dataclasses.replace(found, log_sum=float(start) + spread, sum_slope=float(slope))
 
 
 def _softmax(values: NDArray[np.float64]) -> Softmax:
