@@ -97,8 +97,9 @@ def _quantiles(
 def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[np.float32]) -> Intervals:
     """The band widened about its middle, at each knot as far as needed to cover the works near the knot.
 
-    At knots with enough works that answers would list, only these count, not others of the same cosine:
-    being among a query's nearest works says more about influence than the cosine does.
+    At knots with works that answers would list, only these count, not others of the same cosine: being among
+    a query's nearest works says more about influence than the cosine does. Where they are few, those of the
+    nearest knots count too, and the others of the same cosine must be covered as well.
     """
     low, high = np.array(band.low), np.array(band.high)
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, 1e-12)
@@ -108,18 +109,29 @@ def _widened(band: Intervals, cosines: NDArray[np.float32], influence: NDArray[n
     # A lower bound of zero or less is not widened, so only the upper side counts there.
     needed = np.where(low[knot] <= 0.0, above, np.maximum(below, above))
     listed = cosines >= np.sort(cosines, axis=1)[:, -_LISTED:][:, :1]
-    factors = np.array(
-        [_factor(needed[knot == number], listed[knot == number], band.coverage) for number in range(len(low))]
-    )
+    counts = np.bincount(knot[listed], minlength=len(low))
+    factors = np.empty(len(low))
+    for number in range(len(low)):
+        near = listed & (np.abs(knot - number) <= _reach(counts, number))
+        factors[number] = _factor(needed[near if counts[number] else knot == number], band.coverage)
+        if 0 < counts[number] < _MIN_WORKS_PER_KNOT:
+            factors[number] = max(factors[number], _factor(needed[knot == number], band.coverage))
     low = np.where(low <= 0.0, low, middle - factors * half)
     high = np.maximum(low, middle + factors * half)
     return replace(band, low=tuple(low.tolist()), high=tuple(high.tolist()))
 
 
-def _factor(needed: NDArray[np.float64], listed: NDArray[np.bool_], nominal_coverage: float) -> float:
-    """The factor that covers `nominal_coverage` of a knot's works. needed: (W,), the least factor of each."""
-    counted = needed[listed] if listed.sum() >= _MIN_WORKS_PER_KNOT else needed
-    return float(np.quantile(counted, nominal_coverage)) if len(counted) else 1.0
+def _reach(counts: NDArray[np.intp], knot: int) -> int:
+    """Distance in knots within which there are enough listed works. counts: (K,), listed works by knot."""
+    for reach in range(len(counts)):
+        if counts[max(knot - reach, 0) : knot + reach + 1].sum() >= _MIN_WORKS_PER_KNOT:
+            return reach
+    return len(counts)
+
+
+def _factor(needed: NDArray[np.float64], nominal_coverage: float) -> float:
+    """The factor that covers `nominal_coverage` of works. needed: (W,), the least factor of each."""
+    return float(np.quantile(needed, nominal_coverage)) if len(needed) else 1.0
 
 
 def fit_deviation_interval(
