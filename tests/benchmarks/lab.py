@@ -25,6 +25,7 @@ from creditline.evaluation.lab.judging.comparison import (
     Draw,
     FittedSum,
     Outcome,
+    Sharpening,
     Sum,
     resampled_draws,
     split_draws,
@@ -55,16 +56,23 @@ OURS = (
     "influence-noise-attn",
     "influence-relative",
     "abu-plus-relative",
+    "abu-plus-attn-relative",
     "abu-plus-skew",
     "abu-plus-fast",
     "abu-plus-attn-fast",
     *CONSENSUSES,
 )
 RANDOM, TEACHER, BEST = "random", "abu-plus", "consensus-all"
-SUM, SHARP_SUM, OWN_SUM = "sum-of-published", "sum-of-published-sharpened", "ours"
+# Sums of all published methods and similarities, by what is sharpened in them.
+SUMS: dict[str, Sharpening] = {
+    "sum-of-published": "none",
+    "sum-of-published-sharpened": "sum",
+    "sum-of-sharpened-published": "members",
+}
+OWN_SUM = "ours"
 # Every second and every sixth generated query: those that unlearning methods scored.
 LISTS = {48: 2, 16: 6}
-RESAMPLES, SPLITS = 1000, 100
+RESAMPLES, SPLITS = 500, 100
 MARGIN = 1.1
 _WILSON = 1.96
 
@@ -156,9 +164,8 @@ class QueryList:
     def comparison(self) -> Comparison:
         """Ours, the rivals and the sums of the rivals."""
         sums = [
-            Sum(SUM, self.rivals, sharpened=False),
-            Sum(SHARP_SUM, self.rivals, sharpened=True),
-            Sum(OWN_SUM, OFFERED[BEST], sharpened=BEST in SHARPENED),
+            *(Sum(name, self.rivals, sharpening) for name, sharpening in SUMS.items()),
+            Sum(OWN_SUM, OFFERED[BEST], "sum" if BEST in SHARPENED else "none"),
         ]
         return Comparison(self.record, self.rows, list(self.methods.values()), sums)
 
@@ -166,7 +173,7 @@ class QueryList:
 def judge_list(listed: QueryList, outcome: Outcome, attainable: float) -> list[Judged]:
     """Every method of a list and the sums of the published ones, the best first."""
     chosen = {name: _chosen_scores(name, listed, outcome) for name in listed.methods}
-    chosen |= {name: _sum_scores(name, listed, outcome) for name in (SUM, SHARP_SUM)}
+    chosen |= {name: _sum_scores(name, listed, outcome) for name in SUMS}
     by_noise = Judge(listed.record, "generated").lds_of_all(
         [_on(listed, one) for one in listed.scores.values()]
     )
@@ -178,7 +185,7 @@ def judge_list(listed: QueryList, outcome: Outcome, attainable: float) -> list[J
     held_out = _held_out(listed, outcome)
     judged = []
     for (name, scores), generated, in_noise in zip(chosen.items(), *estimates, strict=True):
-        sharp = outcome.sums[SHARP_SUM] if name in outcome.sums else outcome.sharpened[name]
+        sharp = outcome.sums[name] if name in outcome.sums else outcome.sharpened[name]
         judged.append(
             Judged(
                 name=name,
@@ -247,7 +254,7 @@ class Ratios:
     def of(cls, outcome: Outcome, rivals: Sequence[str]) -> Ratios:
         ours = outcome.sums[OWN_SUM].lds
         single, sharp = (outcome.best(rivals, sharp=sharp) for sharp in (False, True))
-        sums = max(outcome.sums[name].lds for name in (SUM, SHARP_SUM))
+        sums = max(outcome.sums[name].lds for name in SUMS)
         return cls(ours / single, ours / sharp, ours / max(single, sharp, sums))
 
 

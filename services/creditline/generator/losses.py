@@ -147,6 +147,19 @@ class CommonDraws(Draws):
         return super().noise(self.noise_id, shape)
 
 
+@dataclass(frozen=True)
+class NoisyDraws(CommonDraws):
+    """Draws in the last, noisiest part of the schedule, with the same noise for all pictures (MUCS)."""
+
+    part: float = 1.0
+    """Fraction of the schedule, from its noisy end."""
+
+    def schedule(self, length: int) -> Tensor:
+        """Timesteps of all draws for a schedule of the given length: (T · repeats,) int64."""
+        last = round(self.part * length)
+        return length - last + super().schedule(last)
+
+
 def common_noise(draws: Draws) -> CommonDraws:
     """The same timesteps and repeats, with noise that all pictures share."""
     return CommonDraws(draws.timesteps, draws.repeats, draws.salt, draws.mirrored)

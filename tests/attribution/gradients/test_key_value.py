@@ -10,7 +10,14 @@ from creditline.attribution.methods.gradient_rows import GradientSpace
 from creditline.attribution.unlearning.teacher import encode_works
 from creditline.corpus.works import Corpus
 from creditline.errors import InvalidInput
-from creditline.generator.losses import Draws, batch_losses, common_noise, denoising_losses, noisy_batch
+from creditline.generator.losses import (
+    Draws,
+    NoisyDraws,
+    batch_losses,
+    common_noise,
+    denoising_losses,
+    noisy_batch,
+)
 from creditline.generator.pipeline import Generator
 
 DRAWS = Draws(timesteps=3, repeats=2, salt="test")
@@ -71,6 +78,12 @@ def test_common_noise_belongs_to_no_picture_and_is_mirrored_alike() -> None:
     own = Draws(timesteps=3, repeats=2, salt="test", mirrored=True)
     assert torch.equal(draws.schedule(1000), own.schedule(1000))
     assert GradientSpace(draws=draws).origin("g", "w") != GradientSpace(draws=own).origin("g", "w")
+
+
+def test_noisy_draws_stay_in_the_noisiest_part_of_the_schedule_and_are_common() -> None:
+    draws = NoisyDraws(timesteps=2, salt="test", part=0.5)
+    assert draws.schedule(1000).tolist() == [625, 875]
+    assert torch.equal(draws.noise("work-a", (4,)), draws.noise("work-b", (4,)))
 
 
 def test_mirrored_noise_comes_in_pairs_that_cancel_at_each_timestep() -> None:

@@ -123,6 +123,29 @@ def test_blocks_of_any_size_give_the_same_numbers(
     assert one_by_one == pytest.approx(whole, rel=1e-4, abs=1e-7)
 
 
+def test_padded_patches_pay_a_large_distance_for_padding_in_other_places(
+    works: Gallery, queries: Gallery, tmp_path: Path
+) -> None:
+    """The form of the paper's code: a value of 1,000 is added wherever a patch is padding."""
+    matching = replace(_LATENTS, patch=3, border="padded", timesteps=(700,), repeats=1)
+    found = attribute(NonparametricAttribution(_NOISING, matching), works, queries, tmp_path).values
+    images, sources = _images(works, matching), _images(queries, matching)
+    signal, scale = float(_NOISING.signal[700]), float(_NOISING.noise[700])
+
+    def padded(image: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        return list(_cut(np.pad(image, ((0, 0), (1, 1), (1, 1)), constant_values=1e3), 3).values())
+
+    for row, (name, source) in enumerate(zip(queries.examples.ids, sources, strict=True)):
+        noise = matching.draws.noise(name, source.shape).numpy()[0]
+        weights = np.zeros(len(images))
+        for seen in padded(signal * source + scale * noise):
+            distances = [[np.square(seen - one).sum() for one in padded(signal * image)] for image in images]
+            logits = -np.array(distances) / (2 * scale**2)
+            shares = np.exp(logits - logits.max())
+            weights += shares.sum(axis=1) / shares.sum()
+        assert found[row] == pytest.approx(weights / weights.sum(), rel=1e-3, abs=1e-6)
+
+
 @pytest.mark.parametrize("matching", [_LATENTS, _PIXELS, replace(_LATENTS, places="same")])
 def test_a_querys_scores_are_the_same_alone_and_among_others(
     works: Gallery, queries: Gallery, matching: Matching, tmp_path: Path
@@ -145,7 +168,10 @@ def test_a_copy_of_a_work_gets_the_most_and_all_weights_sum_to_1(
     assert scores.sum(axis=1) == pytest.approx(np.ones(len(works)))
 
 
-@pytest.mark.parametrize("matching", [_LATENTS, replace(_PIXELS, places="same", patch=3)])
+@pytest.mark.parametrize(
+    "matching",
+    [_LATENTS, replace(_PIXELS, places="same", patch=3), replace(_LATENTS, patch=3, border="padded")],
+)
 def test_a_works_map_sums_to_its_score(
     works: Gallery, queries: Gallery, matching: Matching, tmp_path: Path
 ) -> None:
@@ -198,6 +224,7 @@ def test_each_space_has_its_name() -> None:
         ("space", "words", "unknown space 'words'; choose one of latents, pixels"),
         ("places", "near", "unknown places 'near'; choose one of same, all"),
         ("patch", 0, "give 1 or more"),
+        ("border", "torn", "unknown border 'torn'; choose one of inside, padded"),
         ("side", 0, "give 1 or more"),
         ("repeats", 0, "give 1 or more"),
         ("timesteps", (), "name at least one"),
@@ -240,3 +267,8 @@ def test_a_map_is_of_one_query_and_a_known_work(works: Gallery, queries: Gallery
         attributor.influence_map(queries, "work-0")
     with pytest.raises(NotFound, match="'work-9' is not among the 6"):
         attributor.influence_map(queries.rows([0]), "work-9")
+
+
+def test_a_padded_patch_has_a_centre() -> None:
+    with pytest.raises(InvalidInput, match="patch 2 has no centre to pad around; give an odd number"):
+        replace(_LATENTS, border="padded")

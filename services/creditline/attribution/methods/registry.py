@@ -25,6 +25,8 @@ from creditline.attribution.methods.gradient_methods import (
 from creditline.attribution.methods.gradient_rows import GradientRows, GradientSpace
 from creditline.attribution.methods.journey_trak import JourneyTrak
 from creditline.attribution.methods.nda import (
+    PADDED,
+    PADDED_LATE,
     PUBLISHED,
     PUBLISHED_IN_PIXELS,
     SAME_PLACE,
@@ -149,13 +151,16 @@ def _fast(name: str, parameters: ParameterChoice = "cross-attn") -> MethodFactor
     )
 
 
-def _descent_ascent(name: str, *, score: str) -> MethodFactory:
+def _descent_ascent(name: str, *, score: str, learning_rate: float) -> MethodFactory:
     def make(context: MethodContext) -> Attributor:
         return Unlearning(
             name,
             context.generator,
-            lambda works, directory: BoundedDescentAscent(works.examples, chosen.MUCS_LEARNING_RATE),
+            lambda works, directory: BoundedDescentAscent(
+                works.examples, learning_rate, chosen.MUCS_NULL_LOSS
+            ),
             score=score,
+            draws=chosen.MUCS_DRAWS,
         )
 
     return make
@@ -245,6 +250,8 @@ METHODS: dict[str, MethodFactory] = {
     "joined": _tower("joined", ("image", "text")),
     "text-sharpened": _sharp_text,
     "nda": lambda context: NonparametricAttribution(context.generator.noising, PUBLISHED),
+    "nda-padded": lambda context: NonparametricAttribution(context.generator.noising, PADDED),
+    "nda-padded-late": lambda context: NonparametricAttribution(context.generator.noising, PADDED_LATE),
     "nda-pixels": lambda context: NonparametricAttribution(context.generator.noising, PUBLISHED_IN_PIXELS),
     "nda-same-place": lambda context: NonparametricAttribution(context.generator.noising, SAME_PLACE),
     **_gradient_methods("", lambda draws: draws),
@@ -261,11 +268,15 @@ METHODS: dict[str, MethodFactory] = {
     "abu-plus-relative": _natural("abu-plus-relative", score="relative"),
     "abu-plus-skew": _natural("abu-plus-skew", score="skew"),
     "abu-plus-attn": _natural("abu-plus-attn", "attn"),
+    "abu-plus-attn-relative": _natural("abu-plus-attn-relative", "attn", score="relative"),
     "abu-plus-all": _natural("abu-plus-all", "all"),
     "abu-plus-3-steps": _natural("abu-plus-3-steps", steps=3),
     "abu-plus-fast": _fast("abu-plus-fast"),
     "abu-plus-attn-fast": _fast("abu-plus-attn-fast", "attn"),
     # The full teacher with other noise of the works, to measure its agreement with itself.
     "abu-plus-again": _natural("abu-plus-again", draws=replace(WORK_DRAWS, salt="again")),
-    "mucs": _descent_ascent("mucs", score="skew"),
+    "mucs": _descent_ascent("mucs", score="skew", learning_rate=chosen.MUCS_LEARNING_RATE),
+    "mucs-faster": _descent_ascent(
+        "mucs-faster", score="skew", learning_rate=chosen.MUCS_FASTER_LEARNING_RATE
+    ),
 }

@@ -26,8 +26,8 @@ from creditline.generator.pipeline import Generator
 
 DRAWS = Draws(timesteps=20, repeats=1, salt="attribution")
 SIZE = 4096
-_WORKS_PER_BLOCK = 16
-_QUERIES_PER_BLOCK = 16
+_WORKS_PER_BLOCK = 4
+_QUERIES_PER_BLOCK = 4
 
 # "both": gradients of query and work at the same timestep, both normalised to length 1 (DMin); "work": the
 # work's gradient normalised at each timestep, the query's averaged over timesteps (Diffusion-ReTrac).

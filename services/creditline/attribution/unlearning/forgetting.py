@@ -1,8 +1,8 @@
 """Unlearning procedures: each provides a context in which the generator has unlearned one query.
 
 `NaturalAscent`: natural-gradient ascent on the query's loss, in one or several steps (AbU, AbU+).
-`BoundedDescentAscent`: Adam steps that lower the loss of random works and raise the query's loss, until it is
-close to that of an untrained model (MUCS). The weights are restored exactly afterwards.
+`BoundedDescentAscent`: Adam steps that lower the loss of random works and raise the query's loss at every
+draw up to that of an untrained model (MUCS). The weights are restored exactly afterwards.
 """
 
 from __future__ import annotations
@@ -148,9 +148,10 @@ def _mean_gradient(
 
 @dataclass(frozen=True)
 class BoundedDescentAscent:
-    """Minimise L(random works) − ascent · min(L(query), L_null) until L(query) ≥ reach · L_null.
+    """Minimise L(random works) − ascent · L̄(query) until L̄(query) ≥ reach · L_null in a step's own draws.
 
-    The defaults are those of MUCS. The query's loss is smoothed over the steps by an exponential average.
+    L̄ is the mean over the draws of min(loss, L_null), as in MUCS's code: no draw counts as more unlearned
+    than it is for an untrained model. `ascent` and `reach` are those of MUCS.
     """
 
     works: Examples
@@ -195,33 +196,31 @@ class BoundedDescentAscent:
     ) -> tuple[int, float]:
         draw = example_generator("forget", query.ids[0])
         optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate)
-        smoothed = None
+        bound, reached = self.reach * self.null_loss, math.nan
         try:
             for parameter in parameters:
                 parameter.requires_grad_(True)
             for step in range(self.most_steps):
                 works_loss, query_loss = self._losses(generator, query, draw)
+                reached = float(query_loss.detach())
+                _refuse_lost(reached + float(works_loss.detach()), query, step)
+                if reached >= bound:
+                    return step + 1, reached
                 optimiser.zero_grad()
-                (works_loss - self.ascent * query_loss.clamp(max=self.null_loss)).backward()
+                (works_loss - self.ascent * query_loss).backward()
                 optimiser.step()
-                latest = float(query_loss.detach())
-                _refuse_lost(latest + float(works_loss.detach()), query, step)
-                smoothed = latest if smoothed is None else 0.8 * smoothed + 0.2 * latest
-                if smoothed >= self.reach * self.null_loss:
-                    return step + 1, smoothed
         finally:
             for parameter in parameters:
                 parameter.requires_grad_(False)
                 parameter.grad = None
         raise InvalidInput(
             f"query {query.ids[0]} is not unlearned after {self.most_steps} steps: its loss is"
-            f" {smoothed:.3f}, below {self.reach * self.null_loss:.3f}; check `null_loss`,"
-            " or allow more steps",
+            f" {reached:.3f}, below {bound:.3f}; check `null_loss`, or allow more steps",
             field="image",
         )
 
     def _losses(self, generator: Generator, query: Examples, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mean losses of random works and of the query, with a graph."""
+        """Mean loss of random works, and that of the query with each draw's bounded, with a graph."""
         rows = torch.randint(len(self.works), (self.batch,), generator=draw).to(query.latents.device)
         latents = torch.cat([self.works.latents[rows], query.latents.expand(self.query_batch, -1, -1, -1)])
         text = torch.cat([self.works.text[rows], query.text.expand(self.query_batch, -1, -1)])
@@ -233,7 +232,7 @@ class BoundedDescentAscent:
             errors = (
                 (predicted - generator.noising.target(latents, noise, timesteps)).square().mean(dim=(1, 2, 3))
             )
-        return errors[: self.batch].mean(), errors[self.batch :].mean()
+        return errors[: self.batch].mean(), errors[self.batch :].clamp(max=self.null_loss).mean()
 
     def _query_loss(self, generator: Generator, query: Examples) -> float:
         batch = noisy_batch(generator, query, _CHECK_DRAWS)

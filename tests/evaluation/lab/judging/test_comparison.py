@@ -73,7 +73,12 @@ def methods(scores: dict[str, MethodScores]) -> list[AidedMethod]:
 @pytest.fixture
 def comparison(record: LabRecord, methods: list[AidedMethod]) -> Comparison:
     names = ("trak", "other", "blind")
-    return Comparison(record, _ROWS, methods, [Sum("plain", names, False), Sum("sharp", names, True)])
+    return Comparison(
+        record,
+        _ROWS,
+        methods,
+        [Sum("plain", names, "none"), Sum("sharp", names, "members"), Sum("total", names, "sum")],
+    )
 
 
 def test_noise_and_power_are_chosen_and_judged_as_the_judge_does(
@@ -103,6 +108,9 @@ def test_a_sum_has_the_weights_of_a_consensus(
 def test_a_sharpened_sum_is_better_where_few_works_matter(comparison: Comparison) -> None:
     found = comparison.outcome(comparison.standard).sums
     assert found["sharp"].lds > found["plain"].lds + 0.02
+    assert found["total"].power > 1.0
+    assert found["total"].weights == found["plain"].weights
+    assert found["total"].lds > found["plain"].lds + 0.02
 
 
 def test_judging_subsets_do_not_affect_a_choice(
@@ -114,7 +122,7 @@ def test_judging_subsets_do_not_affect_a_choice(
         replace(record, losses=losses),
         _ROWS,
         methods,
-        [Sum("sharp", ("trak", "other"), True)],
+        [Sum("sharp", ("trak", "other"), "members")],
     )
     ours, theirs = (one.outcome(one.standard) for one in (spoilt, comparison))
     assert {name: one.aid for name, one in ours.sharpened.items()} == {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from creditline.evaluation.lab.judging.weighting import counted_weights
 from creditline.evaluation.lab.record import LabRecord
 
 _Counts = NDArray[np.float64]
+# What is sharpened in a sum: nothing, the sum alone, or each member and the sum.
+Sharpening = Literal["none", "sum", "members"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Sum:
     """Name of the sum."""
     members: tuple[str, ...]
     """Names of the methods that it is offered."""
-    sharpened: bool
-    """Whether members and sum may be sharpened."""
+    sharpening: Sharpening
+    """What may be sharpened, with powers that are chosen on the choosing subsets."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,10 @@ class Comparison:
         return Outcome(
             self._judged(plain, draw),
             self._judged(sharp, draw),
-            {one.name: self._fitted(one, sharp if one.sharpened else plain, draw) for one in self._sums},
+            {
+                one.name: self._fitted(one, sharp if one.sharpening == "members" else plain, draw)
+                for one in self._sums
+            },
         )
 
     def _judged(self, chosen: Mapping[str, int], draw: Draw) -> dict[str, Chosen]:
@@ -180,7 +186,7 @@ class Comparison:
         places = [chosen[name] for name in one.members]
         weights = counted_weights(self._predicted[places], self._benefit, draw.choosing, draw.queries)
         total = np.tensordot(weights, self._scores[places].astype(np.float64), axes=1)
-        powers = POWERS if one.sharpened else (1.0,)
+        powers = (1.0,) if one.sharpening == "none" else POWERS
         tables = [standardised(sharpened(total, power)) for power in powers]
         predicted = np.stack([self._predictions(table) for table in tables])
         best = int(np.argmax(self._lds(predicted, draw.choosing, draw)))

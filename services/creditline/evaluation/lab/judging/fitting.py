@@ -79,7 +79,7 @@ def _fit_sharpened(name: str, record: LabRecord, scores: Mapping[str, MethodScor
     generated = set(record.query_rows("generated").tolist())
     rows = [row for row in shared_rows([scores[member] for member in members]) if row in generated]
     methods = [aided_method(member, rows, scores, {}) for member in members]
-    comparison = Comparison(record, rows, methods, [Sum(name, members, sharpened=True)])
+    comparison = Comparison(record, rows, methods, [Sum(name, members, "sum")])
     fitted = comparison.outcome(comparison.standard).sums[name]
     rounded = {aid: round(weight, _DECIMALS) for aid, weight in fitted.weights.items()}
     kept = {aid: weight for aid, weight in rounded.items() if weight > 0}
