@@ -78,6 +78,19 @@ ROW_COLUMNS = {
         "queries": "queries",
         "seconds_per_query": "s per query",
     },
+    "sketches": {
+        "compression": "compression",
+        "dimensions": "dimensions",
+        "format": "format",
+        "kernel": "kernel",
+        "bytes_per_work": "bytes per work",
+        "lds": "LDS",
+        "lds_low": "low",
+        "lds_high": "high",
+        "kept": "of exact rows",
+        "kept_choosing": "of exact rows, choosing",
+    },
+    "sketches-speed": {"way": "way", "seconds_per_work": "processor seconds per work"},
     "fast-teacher": {
         "method": "method",
         "recall": "recall of the first 100",
@@ -224,6 +237,8 @@ ROW_COLUMNS = {
 ROW_MARKS = {
     "lab": "list_48",
     "lab-sixteen": "list_16",
+    "sketches": "compression",
+    "sketches-speed": "way",
     "index": "recall100",
     "index-sums": "sum_error",
     "capacity": "disk_error",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from creditline.attribution.gradients.sketches.formats import RowFormat, stored_as
 from creditline.attribution.gradients.sketches.low_rank import rank_factors, truncated_curvature
+from creditline.attribution.methods.trak import trak_scores
 from creditline.errors import InvalidInput
 
 
@@ -77,6 +78,14 @@ def test_the_curvature_of_full_rank_is_the_inverse(shape: tuple[int, int]) -> No
     inverse = np.linalg.inv(works.T @ works + damping * np.eye(shape[1]))
     solved = truncated_curvature(works, min(shape), 0.2).solve(rows)
     np.testing.assert_allclose(solved, rows @ inverse, rtol=1e-3, atol=1e-5)
+
+
+def test_the_curvature_gives_the_scores_of_traks_kernel() -> None:
+    """That kernel agrees with traker's (`tests/attribution/test_oracles.py`)."""
+    random = np.random.default_rng(1)
+    works, queries = (random.normal(size=(count, 40)).astype(np.float32) for count in (12, 3))
+    found = truncated_curvature(works, 12, 0.2).solve(queries) @ works.T
+    np.testing.assert_allclose(found, trak_scores(queries, works, 0.2), rtol=1e-3, atol=1e-5)
 
 
 def test_a_truncated_curvature_keeps_the_leading_directions() -> None:
