@@ -119,7 +119,8 @@ lab: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.lab
 	@$(BIN)/python -m tests.benchmarks.leave_k_out
 	@$(BIN)/python -m tests.benchmarks.one_unit
-	@$(BIN)/python -m tests.benchmarks.contributors
+	@$(BIN)/python -m tests.benchmarks.surrogate_shap
+	@$(BIN)/python -m tests.benchmarks.groups
 	@$(BIN)/python -m tests.benchmarks.fast_teacher
 	@$(BIN)/python -m tests.benchmarks.lab_steps
 	@$(BIN)/python -m tests.benchmarks.lab_sheets
@@ -128,6 +129,7 @@ lab: $(INSTALLED)
 # Students by every recipe, from committed labels (about half an hour).
 distill-figures: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.distillation
+	@$(BIN)/python -m tests.benchmarks.served_contributors
 	@$(BIN)/python -m tests.benchmarks.distillation_reference
 	@$(BIN)/python -m tests.benchmarks.candidates
 	@$(BIN)/python -m tests.benchmarks.distillation_plots
@@ -194,6 +196,7 @@ lab-train: $(INSTALLED)
 	$(BIN)/creditline lab collect $(LAB_REFERENCE)/record.safetensors
 	$(BIN)/creditline lab remove --output $(LAB_REFERENCE)/removals.safetensors
 	$(BIN)/creditline lab contributors $(LAB_REFERENCE)/contributors.safetensors
+	$(BIN)/creditline lab conditions $(LAB_REFERENCE)/conditions.safetensors
 
 bench: $(INSTALLED)
 	@set -e; for script in $(BENCHMARKS); do \

@@ -222,14 +222,19 @@ ROW_COLUMNS = {
         "recall100": "recall@100",
         "build_hours": "hours to build",
     },
-    "contributors": {
+    "groups": {
+        "part": "table",
         "way": "way",
+        "queries": "pictures",
+        "contributors": "contributors",
         "by_query": "whom a picture owes",
         "by_query_low": "low",
         "by_query_high": "high",
         "by_contributor": "which pictures owe one",
         "by_contributor_low": "low",
         "by_contributor_high": "high",
+        "efficiency_error": "efficiency error",
+        "over_measured": "over measured",
     },
 }
 

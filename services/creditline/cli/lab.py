@@ -405,34 +405,73 @@ def noise(
 
 @app.command()
 def contributors(
-    output: Annotated[Path, typer.Argument(help="Scores to write (safetensors).")],
+    output: Annotated[
+        Path, typer.Argument(help="Scores to write (safetensors); contributors that it holds are kept.")
+    ],
     count: Annotated[
         int, typer.Option(help="Number of contributors, those with the most works.", min=1)
-    ] = 12,
+    ] = 40,
     scratch: Annotated[Path, typer.Option(help="Directory of the method's artifacts.")] = (
         Path("runs/lab/artifacts/contributors")
     ),
     device: DeviceOption = AUTO,
 ) -> None:
-    """Unlearn all works of each contributor in turn and measure the queries' losses (GUDA; minutes)."""
+    """Unlearn all works of each contributor in turn and measure the queries' losses (GUDA; resumable)."""
     from creditline.attribution.methods.prepared_ascent import natural_ascent
     from creditline.attribution.unlearning.groups import guda_scores
-    from creditline.evaluation.lab.judging.groups import GroupScores, write_group_scores
+    from creditline.evaluation.lab.judging.groups import (
+        GroupScores,
+        joined_contributors,
+        read_group_scores,
+        write_group_scores,
+    )
     from creditline.evaluation.lab.record import read_record
     from creditline.evaluation.lab.removal.removals import contributor_removals
     from creditline.evaluation.lab.setting import REFERENCE, open_setting
     from creditline.generator.reference import reference_corpus
 
     record, where = read_record(REFERENCE / "record.safetensors"), chosen_device(device)
+    found = (
+        read_group_scores(output, record, f"creditline lab contributors {output}")
+        if output.exists()
+        else None
+    )
     with open_setting(record, reference_corpus(), device=where) as setting:
+        known = () if found is None else found.contributors
         leading = contributor_removals(setting.corpus, count)
         forgetting = natural_ascent(setting.generator)(setting.works, scratch)
-        groups = [removal.rows for removal in leading]
-        scores = guda_scores(setting.generator, forgetting, setting.works, groups, setting.queries)
-    names = tuple(removal.subject for removal in leading)
-    values = {f"guda-{name}": found.astype("float32") for name, found in scores.items()}
-    write_group_scores(GroupScores(names, values), output)
-    _console.print(f"{len(names)} contributors in {output}")
+        rows = tuple(range(len(setting.queries)))
+        for removal in (one for one in leading if one.subject not in known):
+            groups = [removal.rows]
+            scores = guda_scores(setting.generator, forgetting, setting.works, groups, setting.queries)
+            values = {f"guda-{name}": one.astype("float32") for name, one in scores.items()}
+            added = GroupScores((removal.subject,), values, rows, record.fingerprints)
+            found = added if found is None else joined_contributors(found, added)
+            write_group_scores(found, output)
+            _console.print(f"{removal.subject}: contributor {len(found.contributors)} of {count}")
+
+
+@app.command()
+def conditions(
+    output: Annotated[Path, typer.Argument(help="Tables to write (safetensors).")],
+    scratch: Annotated[
+        Path, typer.Option(help="Directory of intermediate results; a second call resumes.")
+    ] = (Path("runs/lab/artifacts/conditions")),
+    device: DeviceOption = AUTO,
+) -> None:
+    """Losses of the generated queries under every work's caption, for SurrogateSHAP's game (minutes)."""
+    from creditline.evaluation.lab.judging.conditions import make_tables, write_tables
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.setting import REFERENCE, open_setting
+    from creditline.generator.reference import reference_corpus
+    from creditline.towers.gallery_features import GalleryFeatures
+
+    record, where = read_record(REFERENCE / "record.safetensors"), chosen_device(device)
+    with open_setting(record, reference_corpus(), device=where) as setting:
+        rows = [int(row) for row in record.query_rows("generated")]
+        tables = make_tables(setting, record, rows, GalleryFeatures(where), scratch, _console.print)
+    write_tables(tables, output)
+    _console.print(f"{len(tables.rows)} queries under {len(tables.prompts)} captions in {output}")
 
 
 @dataclass(frozen=True)

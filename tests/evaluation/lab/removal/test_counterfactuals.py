@@ -26,8 +26,7 @@ def flat(value: int) -> NDArray[np.uint8]:
     return np.full((8, 8, 3), value, dtype=np.uint8)
 
 
-@pytest.fixture
-def record() -> LabRecord:
+def lab_record() -> LabRecord:
     """Two queries whose pictures are black; at both timesteps the mean loss is 1 and 10."""
     return LabRecord(
         plan=LabPlan(),
@@ -43,6 +42,11 @@ def record() -> LabRecord:
 
 
 @pytest.fixture
+def record() -> LabRecord:
+    return lab_record()
+
+
+@pytest.fixture
 def removals() -> RemovalRecord:
     """Loss and picture of each query, by removal: (first, second)."""
     listed = [
@@ -53,6 +57,8 @@ def removals() -> RemovalRecord:
         (Removal("ours-first", "ours", "first", (2,), ("first",)), (1.7, 1.0), (30,)),
         (Removal("ours-second", "ours", "second", (3,), ("second",)), (1.0, 1.6), (20,)),
         (Removal("contributor-00", "contributor", "Ada", (0, 1), ()), (1.1, 3.0), ()),
+        (Removal("contributor-01", "contributor", "Bob", (2,), ()), (1.3, 1.0), ()),
+        (Removal("contributor-01-seed-2", "contributor", "Bob", (2,), (), 2), (1.5, 1.2), ()),
     ]
     losses = [[[loss, 10.0 * loss] for loss in pair] for _, pair, _ in listed]
     pictures = tuple(
@@ -78,8 +84,12 @@ def test_losses_are_compared_with_models_of_all_works_from_other_seeds(found: Co
 
 def test_a_contributors_changes_cover_every_query(found: Counterfactuals) -> None:
     changes = found.contributor_changes()
-    assert list(changes) == ["Ada"]
+    assert list(changes) == ["Ada", "Bob"]
     assert changes["Ada"] == pytest.approx([0.0, 2.0], abs=1e-6)
+
+
+def test_changes_of_several_seeds_are_averaged(found: Counterfactuals) -> None:
+    assert found.contributor_changes()["Bob"] == pytest.approx([0.3, 0.1], abs=1e-6)
 
 
 def test_auroc_counts_how_often_a_picture_changed_more_than_without_random_works(

@@ -14,7 +14,13 @@ from skimage.metrics import structural_similarity
 from creditline.errors import InvalidInput
 from creditline.evaluation.bootstrap import RESAMPLES, Estimate, bootstrap_mean, interval_of
 from creditline.evaluation.lab.record import LabRecord
-from creditline.evaluation.lab.removal.removals import NOTHING, RANDOM, RETRAINING_SEED, RemovalRecord
+from creditline.evaluation.lab.removal.removals import (
+    CONTRIBUTOR,
+    NOTHING,
+    RANDOM,
+    RETRAINING_SEED,
+    RemovalRecord,
+)
 
 SEED = 23
 
@@ -169,10 +175,15 @@ class Counterfactuals:
         return bootstrap_mean([float(np.mean(values)) for values in by_query.values()], seed=SEED)
 
     def contributor_changes(self) -> Mapping[str, NDArray[np.float64]]:
-        """ΔL of all queries without all works of a contributor, by contributor: (Q,) float64."""
-        rows = self.removals.rows("contributor")
-        changes = self._changes(rows)
-        return {self.removals.removals[row].subject: changes[number] for number, row in enumerate(rows)}
+        """ΔL of all queries without all works of a contributor, by contributor: (Q,) float64.
+
+        Where models of several seeds lack one contributor, this is the mean of their changes.
+        """
+        rows = self.removals.rows(CONTRIBUTOR)
+        changes, found = self._changes(rows), dict[str, list[NDArray[np.float64]]]()
+        for number, row in enumerate(rows):
+            found.setdefault(self.removals.removals[row].subject, []).append(changes[number])
+        return {name: np.mean(of_seeds, axis=0) for name, of_seeds in found.items()}
 
     def _changes(self, rows: Sequence[int]) -> NDArray[np.float64]:
         weights = self.record.timestep_weights("relative")
