@@ -2,7 +2,7 @@
 
 Writes `served.safetensors` beside the lab's record, which `tests.benchmarks.groups` judges. The way is that
 of a release. Our recipe's student of the lab's label set gives vectors; a calibration, fitted on labelled
-pictures set aside, turns their cosines into expected influence; and the credit line sums it up by contributor.
+pictures set aside, turns their cosines into expected influence; the credit line sums it up by contributor.
 The weights and the scale of the label teacher were fitted on half subsets; no model without a contributor was
 used.
 """

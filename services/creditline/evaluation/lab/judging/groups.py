@@ -166,12 +166,13 @@ class GroupJudge:
 
     def _estimate(self, statistic: _Statistic) -> Estimate:
         random = np.random.default_rng(SEED)
-        queries, contributors = self.measured.shape
-        resampled = []
-        for _ in range(self.resamples):
-            rows: NDArray[np.intp] = random.integers(queries, size=queries)
-            columns: NDArray[np.intp] = random.integers(contributors, size=contributors)
-            resampled.append(statistic(rows, columns))
+        queries, contributors = len(self.measured), len(self.measured.T)
+        resampled = [
+            statistic(
+                random.integers(queries, size=queries), random.integers(contributors, size=contributors)
+            )
+            for _ in range(self.resamples)
+        ]
         return interval_of(statistic(np.arange(queries), np.arange(contributors)), resampled)
 
     def _by_query(
