@@ -2,8 +2,8 @@
 
 Public modules: `attributor`, `ensembles.consensus`, `ensembles.expected_change`, `ensembles.models`,
 `gradients.key_value`, `gradients.parameters`, `gradients.per_sample`, `gradients.row_store`,
-`methods.context`, `methods.das`, `methods.gradient_methods`, `methods.hyperparameters`,
-`methods.prepared_ascent`, `methods.registry`, `methods.trak`, `reranking.building`, `reranking.kernel`,
-`unlearning.artifacts`, `unlearning.ascent`, `unlearning.fast_teacher`, `unlearning.forgetting`,
-`unlearning.groups`, `unlearning.teacher`.
+`groups.conditions`, `methods.context`, `methods.das`, `methods.gradient_methods`,
+`methods.hyperparameters`, `methods.prepared_ascent`, `methods.registry`, `methods.trak`,
+`reranking.building`, `reranking.kernel`, `unlearning.artifacts`, `unlearning.ascent`,
+`unlearning.fast_teacher`, `unlearning.forgetting`, `unlearning.groups`, `unlearning.teacher`.
 """
