@@ -32,7 +32,9 @@ TABLE = REFERENCE / "surrogate-shap.safetensors"
 CHOSEN, EXACT, PUBLISHED = "surrogate-shap", "surrogate-shap-exact", "surrogate-shap-published"
 # The last column: what all contributors together are worth, to which the others should sum.
 WHOLE = "(all contributors)"
-COALITIONS, _FRESH, _PERMUTATIONS, _TRIED_QUERIES = 2000, 500, 100, 8
+COALITIONS, _FRESH, _PERMUTATIONS, _TRIED_QUERIES = 1000, 500, 200, 4
+# Number of coalitions in the published code.
+_PAPERS_COALITIONS = 300
 TREES = (
     TreeSettings(trees=300, depth=3),
     TreeSettings(trees=900, depth=3),
@@ -137,10 +139,10 @@ def with_whole(players: Players, game: Game, query: int, values: NDArray[np.floa
 
 
 def values_by_trees(
-    players: Players, game: Game, trees: TreeSettings, queries: Sequence[int]
+    players: Players, game: Game, trees: TreeSettings, queries: Sequence[int], count: int = COALITIONS
 ) -> NDArray[np.float64]:
     """SurrogateSHAP's values and the value of the whole: (queries, G + 1)."""
-    coalitions = draw_coalitions(len(players.names), COALITIONS, SEED + COALITIONS)
+    coalitions = draw_coalitions(len(players.names), count, SEED + count)
     return np.stack(
         [
             with_whole(
@@ -188,7 +190,9 @@ def main() -> None:
     tables = read_tables(REFERENCE / "conditions.safetensors", record)
     players = open_players(works, tables, Counterfactuals(record, removals).contributor_changes())
     values = dict(crossed(players))
-    values[PUBLISHED] = values_by_trees(players, PAPERS, TreeSettings(), range(len(tables.rows)))
+    values[PUBLISHED] = values_by_trees(
+        players, PAPERS, TreeSettings(), range(len(tables.rows)), _PAPERS_COALITIONS
+    )
     scores = GroupScores(
         (*players.names, WHOLE),
         {name: each.astype(np.float32) for name, each in values.items()},

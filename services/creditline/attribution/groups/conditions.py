@@ -21,7 +21,7 @@ from creditline.files import replace_file
 from creditline.generator.losses import Draws, Examples, NoisyBatch, noisy_batch
 from creditline.generator.pipeline import Generator
 
-CONDITION_DRAWS = Draws(timesteps=5, salt="conditions")
+CONDITION_DRAWS = Draws(timesteps=3, salt="conditions")
 _PASSES_PER_BATCH = 64
 
 

@@ -85,17 +85,13 @@ class ProxyGame:
             (G,) float64; they sum to the value of all players.
         """
         random = np.random.default_rng(seed)
-        total = np.zeros(len(self.players))
-        for _ in range(permutations):
-            order = random.permutation(len(self.players))
-            for one in (order, order[::-1]):
-                total[one] += self._marginals(one)
-        return total / (2 * permutations)
-
-    def _marginals(self, order: NDArray[np.intp]) -> NDArray[np.float64]:
+        players = np.arange(len(self.players))
+        orders = random.permuted(np.tile(players, (permutations, 1)), axis=1)
+        both = np.concatenate([orders, orders[:, ::-1]])
         weights, counts = self._player_sums
-        values = self._pooled(np.cumsum(weights[order]), np.cumsum(counts[order]))
-        return np.diff(values, prepend=0.0)
+        values = self._pooled(np.cumsum(weights[both], axis=1), np.cumsum(counts[both], axis=1))
+        marginals = np.diff(values, axis=1, prepend=0.0)
+        return np.bincount(both.ravel(), marginals.ravel(), minlength=len(players)) / len(both)
 
     @property
     def _player_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -88,7 +88,7 @@ def make_tables(
     ours, theirs = (_unit(features("image", gallery)) for gallery in (queries, made))
     similarities = {
         IMAGE: (ours @ theirs.T).astype(np.float32),
-        PIXELS: _pixel_similarity(queries.pictures, pictures),
+        PIXELS: pixel_similarity(queries.pictures, pictures),
     }
     return ConditionTables(tuple(rows), conditions.prompts, losses, similarities, record.fingerprints)
 
@@ -99,7 +99,7 @@ def _unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
     return unit
 
 
-def _pixel_similarity(first: Sequence[Image.Image], second: Sequence[Image.Image]) -> NDArray[np.float32]:
+def pixel_similarity(first: Sequence[Image.Image], second: Sequence[Image.Image]) -> NDArray[np.float32]:
     """Negative mean squared difference of pixels scaled to 0 … 1: (first, second) float32."""
     one, other = (
         np.stack([np.asarray(picture, dtype=np.float32).ravel() / 255.0 for picture in pictures])
