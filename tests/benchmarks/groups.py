@@ -21,7 +21,7 @@ from creditline.attribution.ensembles.consensus import standardised
 from creditline.attribution.methods.hyperparameters import CONSENSUSES
 from creditline.attribution.unlearning.groups import group_sums
 from creditline.corpus.works import Corpus
-from creditline.evaluation.bootstrap import Estimate
+from creditline.evaluation.bootstrap import Estimate, bootstrap
 from creditline.evaluation.lab.common_scale import fit_expected_change
 from creditline.evaluation.lab.judging.groups import (
     SEED,
@@ -265,6 +265,25 @@ def figures(table: Table, judge: GroupJudge, agreements: Mapping[str, GroupAgree
     }
 
 
+def retrained_controls(record: LabRecord) -> Figure:
+    """Distance of models of all works that were trained again from the recorded ones, over the seeds'."""
+    recorded, again = (
+        Counterfactuals(record, read_removals(REFERENCE / path)).untouched_losses()
+        for path in ("removals.safetensors", "again/nothing.safetensors")
+    )
+    rows = record.query_rows("generated")
+    repeated = np.square(again - recorded)[:, rows]
+    seeds = np.square(recorded - np.roll(recorded, 1, axis=0))[:, rows]
+
+    def ratio(chosen: NDArray[np.intp]) -> float:
+        return float(np.sqrt(repeated[:, chosen].mean() / seeds[:, chosen].mean()))
+
+    return figure(
+        bootstrap(ratio, len(rows), seed=SEED),
+        "models of all works trained again on another processor: distance of losses over that of seeds",
+    )
+
+
 def main() -> None:
     bench, listed = open_bench(), []
     for number, table in enumerate(tables(bench)):
@@ -277,6 +296,7 @@ def main() -> None:
         if number == 0:
             found = figures(table, judge, agreements)
             plot_groups(agreements, SERVED, RIVAL)
+    found["retrained_controls"] = retrained_controls(bench.record)
     write_result("groups", command=COMMAND, seed=SEED, figures=found, rows=listed)
 
 

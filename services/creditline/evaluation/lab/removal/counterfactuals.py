@@ -185,14 +185,25 @@ class Counterfactuals:
             found.setdefault(self.removals.removals[row].subject, []).append(changes[number])
         return {name: np.mean(of_seeds, axis=0) for name, of_seeds in found.items()}
 
-    def _changes(self, rows: Sequence[int]) -> NDArray[np.float64]:
-        weights = self.record.timestep_weights("relative")
-        losses = self.removals.losses.astype(np.float64) @ weights / len(weights)
-        untouched = losses[self.removals.rows(NOTHING)]
+    def untouched_losses(self) -> NDArray[np.float64]:
+        """Losses of all queries under each model of all works, in relative units: (models, Q) float64.
+
+        Raises:
+            InvalidInput: No such model is recorded.
+        """
+        untouched = self._losses(self.removals.rows(NOTHING))
         if not len(untouched):
             raise InvalidInput("no model of all works is recorded; continue with `creditline lab remove`")
-        changed: NDArray[np.float64] = losses[list(rows)] - untouched.mean(axis=0)
+        return untouched
+
+    def _changes(self, rows: Sequence[int]) -> NDArray[np.float64]:
+        changed: NDArray[np.float64] = self._losses(rows) - self.untouched_losses().mean(axis=0)
         return changed
+
+    def _losses(self, rows: Sequence[int]) -> NDArray[np.float64]:
+        weights = self.record.timestep_weights("relative")
+        losses: NDArray[np.float64] = self.removals.losses[list(rows)].astype(np.float64) @ weights
+        return losses / len(weights)
 
     @cached_property
     def _query_rows(self) -> dict[str, int]:
