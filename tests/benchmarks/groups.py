@@ -79,7 +79,7 @@ def open_bench() -> Bench:
         record,
         works,
         Counterfactuals(record, removals).contributor_changes(),
-        read_all_scores(REFERENCE / "scores"),
+        read_all_scores(REFERENCE / "scores", record),
         read_group_scores(served_contributors.SERVED, record, served_contributors.COMMAND),
         read_group_scores(surrogate_shap.TABLE, record, surrogate_shap.COMMAND),
         read_group_scores(GUDA, record, "creditline lab contributors"),

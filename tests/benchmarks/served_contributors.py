@@ -19,7 +19,8 @@ from creditline.calibration.holders import whole
 from creditline.calibration.remainder import CorpusSample
 from creditline.calibration.shares import ScoredWork, credit_line, duplicate_groups
 from creditline.corpus.works import Corpus
-from creditline.distillation.assessment.calibration_fitting import fit_calibration, relative_influence
+from creditline.distillation.assessment.calibration_fitting import relative_influence
+from creditline.distillation.assessment.softmax_fitting import fit_shares
 from creditline.distillation.training.feature_store import FeatureStore
 from creditline.distillation.training.fitting import train_encoder
 from creditline.distillation.training.recipes import OURS, RECIPES
@@ -66,6 +67,7 @@ def _contributor_shares(
 ) -> Mapping[str, float]:
     """Shares of the contributors that an answer names; `listed`: number of works that it lists."""
     cosines = sample.vectors @ query
+    calibration = calibration.for_query(float(cosines.max()))
     first = np.argsort(-cosines, kind="stable")[:listed]
     expected = calibration.expected_influence(cosines[first])
     scored = [
@@ -85,7 +87,7 @@ def students_shares(bench: Bench, works: Corpus) -> dict[str, NDArray[np.float32
     encoder = train_encoder(bench.train, [RECIPES[OURS]], seed=SEED).encoder
     vectors = encoder.encode_features(bench.train.works, Side.WORK)
     aside, lab = (encoder.encode_features(each, Side.QUERY) for each in (bench.aside.queries, bench.lab))
-    calibration = fit_calibration(aside @ vectors.T, relative_influence(bench.aside.influence))
+    calibration = fit_shares(aside @ vectors.T, relative_influence(bench.aside.influence))
     return served(vectors, lab, calibration, works)
 
 

@@ -42,10 +42,12 @@ def test_finished_queries_are_not_computed_again(random_generator: Generator, tm
     text = random_gallery(random_generator, "work", 2).examples.text
     reported: list[str] = []
     first = condition_losses(random_generator, queries, text, tmp_path, DRAWS, reported.append)
-    (tmp_path / f"{queries.ids[1]}.npy").unlink()
+    next(tmp_path.glob(f"*/{queries.ids[1]}.npy")).unlink()
     second = condition_losses(random_generator, queries, text, tmp_path, DRAWS, reported.append)
     np.testing.assert_array_equal(first, second)
     assert [line.split(":")[0] for line in reported] == [*queries.ids, queries.ids[1]]
+    more = replace(DRAWS, timesteps=4)
+    assert condition_losses(random_generator, queries, text, tmp_path, more).shape == (2, 2, 4)
 
 
 def test_a_game_without_conditions_is_refused(random_generator: Generator, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ condition.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def condition_losses(
         generator: The generator.
         queries: Q queries; their own texts are not used.
         text: (K, L, D) float32, text vectors of the conditions.
-        directory: Directory of finished queries, for this generator and these conditions alone.
+        directory: Directory of finished queries; those of another generator, text or draws are not used.
         draws: Timesteps and noise.
         report: Receives a progress line for each query.
 
@@ -69,10 +70,11 @@ def condition_losses(
     """
     if not len(text):
         raise InvalidInput("a proxy game needs at least one condition", field="conditions")
-    directory.mkdir(parents=True, exist_ok=True)
+    finished = directory / _digest(generator, text, draws)
+    finished.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, query in enumerate(queries.ids):
-        path = directory / f"{query}.npy"
+        path = finished / f"{query}.npy"
         if not path.exists():
             losses = _losses_under(generator, noisy_batch(generator, queries.rows([number]), draws), text)
             with replace_file(path) as draft, draft.open("wb") as stream:
@@ -80,6 +82,13 @@ def condition_losses(
             report(f"{query}: {len(text)} conditions ({number + 1} of {len(queries)})")
         rows.append(np.load(path))
     return np.stack(rows)
+
+
+def _digest(generator: Generator, text: Tensor, draws: Draws) -> str:
+    """Name of what the losses of a query were computed from."""
+    digest = hashlib.sha256(f"{generator.fingerprint} {draws}".encode())
+    digest.update(text.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 @torch.inference_mode()
