@@ -51,7 +51,7 @@ def plot_scores(judged: list[Judged], agreement: Estimate, attainable: Estimate)
         label="sharpened",
     )
     axes.set_yticks(places, [_label(row) for row in rows], fontsize=9)
-    for limit, text in ((agreement, "one seed against the other"), (attainable, "attainable maximum")):
+    for limit, text in ((agreement, "one seed against the other"), (attainable, "attainable")):
         axes.axvspan(limit.low, limit.high, color="#dddddd", zorder=0)
         axes.axvline(limit.value, color="#555555", linestyle="--", linewidth=1)
         axes.text(limit.value - 0.008, len(rows) - 0.2, text, ha="right", fontsize=8)
@@ -64,7 +64,7 @@ def plot_scores(judged: list[Judged], agreement: Estimate, attainable: Estimate)
     axes.legend(
         handles=[*(Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()), *points],
         loc="lower right",
-        bbox_to_anchor=(0.99, 0.02),
+        bbox_to_anchor=(0.78, 0.02),
         frameon=False,
     )
     IMAGES.mkdir(parents=True, exist_ok=True)
