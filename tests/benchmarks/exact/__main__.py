@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.attribution.methods.hyperparameters import CONSENSUSES
+from creditline.attribution.methods.hyperparameters import CONSENSUSES, SHARPENED
 from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.exact.comparison import (
     SEED,
@@ -26,17 +26,10 @@ from creditline.evaluation.lab.exact.plan import RANDOM
 from creditline.evaluation.lab.exact.record import EXACT, ExactRecord, read_exact
 from creditline.evaluation.lab.exact.scores import ExactScores, joined_scores, read_all_exact_scores
 from tests.benchmarks.exact.plot import plot_verification
-from tests.benchmarks.lab import OURS, SIMILARITY
+from tests.benchmarks.lab import kind_of
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make lab"
-
-
-def kind_of(method: str) -> str:
-    """Kind of a method: "ours", "published", "similarity" or "control"."""
-    if method == RANDOM:
-        return "control"
-    return "ours" if method in OURS else "similarity" if method in SIMILARITY else "published"
 
 
 def all_scores(record: ExactRecord) -> dict[str, ExactScores]:
@@ -44,7 +37,7 @@ def all_scores(record: ExactRecord) -> dict[str, ExactScores]:
     scores = read_all_exact_scores(record, EXACT / "scores")
     for name, weights in CONSENSUSES.items():
         if set(weights) <= set(scores):
-            scores[name] = joined_scores(name, scores, weights)
+            scores[name] = joined_scores(name, scores, weights, *SHARPENED.get(name, ({}, 1.0)))
     return scores
 
 

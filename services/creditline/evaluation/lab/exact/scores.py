@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import AttributionResult, Cost
-from creditline.attribution.ensembles.consensus import consensus
+from creditline.attribution.ensembles.consensus import consensus, sharpened
 from creditline.errors import FingerprintMismatch
 from creditline.evaluation.lab.exact.record import ExactRecord
 from creditline.tensor_files import read_artifact, write_arrays
@@ -67,15 +67,24 @@ def read_all_exact_scores(record: ExactRecord, directory: Path) -> dict[str, Exa
     return {path.stem: read_exact_scores(record, path) for path in paths}
 
 
-def joined_scores(name: str, scores: Mapping[str, ExactScores], weights: Mapping[str, float]) -> ExactScores:
+def joined_scores(
+    name: str,
+    scores: Mapping[str, ExactScores],
+    weights: Mapping[str, float],
+    powers: Mapping[str, float],
+    power: float,
+) -> ExactScores:
     """The consensus of scored methods.
 
     Args:
         name: Name of the consensus.
         scores: Scores by name of the method.
         weights: Weight of each member, by its name.
+        powers: Exponents of members' scores, where they are not 1.
+        power: Exponent of the sum.
     """
     members = [scores[member] for member in weights]
+    values = [sharpened(one.values, powers.get(one.method, 1.0)) for one in members]
     costs = [asdict(member.cost) for member in members]
     total = Cost(**{key: sum(cost[key] for cost in costs) for key in costs[0]})
-    return ExactScores(name, consensus([one.values for one in members], list(weights.values())), total)
+    return ExactScores(name, sharpened(consensus(values, list(weights.values())), power), total)
