@@ -16,6 +16,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 _DIRECTORY = Path("runs/lab")
+# Number of pictures by which the quality of two trainings is compared.
+_PICTURES = 400
 _console = Console()
 _Directory = Annotated[Path, typer.Option(help="Directory of the lab; a second call resumes.")]
 
@@ -88,18 +90,68 @@ def smooth(directory: _Directory = _DIRECTORY) -> None:
     """Train the lab's models more smoothly, one for each of 32 halves (an hour; resumable)."""
     import shutil
 
+    import numpy as np
+
+    from creditline.evaluation.lab.exact.picture_quality import own_work_percentiles
     from creditline.evaluation.lab.exact.record import EXACT
     from creditline.evaluation.lab.exact.smooth_models import SmoothLab
     from creditline.evaluation.lab.record import write_record
+    from creditline.evaluation.lab.setting import REFERENCE
     from creditline.files import replace_directory
+    from creditline.generator.assembly import assemble, reference_weights
+    from creditline.generator.pipeline import Generator
+    from creditline.generator.reference import reference_corpus
+    from creditline.tensor_files import write_arrays
+    from creditline.towers.towers import Towers
+
+    lab, folder = SmoothLab.open(directory / "smooth", reference_corpus()), EXACT / "smooth"
+    lab.train(lambda line: print(line, flush=True))
+    write_record(lab.record(), folder / "record.safetensors")
+    with replace_directory(folder / "unet") as draft:
+        shutil.copytree(lab.workshop.directory / "unet", draft, dirs_exist_ok=True)
+    towers, percentiles = Towers.open(), {}
+    for name, unet in (("smooth", folder / "unet"), ("usual", REFERENCE / "unet")):
+        assembled = lab.workshop.directory / f"generator-{name}"
+        assemble(assembled, unet=unet, vae=reference_weights() / "vae")
+        with Generator.open(assembled) as generator:
+            found = own_work_percentiles(generator, lab.workshop.works, towers, _PICTURES)
+        percentiles[name] = found
+        print(f"{name}: median percentile of the own work {np.median(found):.3f}", flush=True)
+    write_arrays(folder / "percentiles.safetensors", percentiles)
+    _console.print(f"{lab.workshop.plan.subsets} halves in {folder}")
+
+
+@app.command()
+def smooth_score(
+    methods: Annotated[list[str], typer.Argument(help="Names of methods, as `creditline lab score list`.")],
+    scratch: Annotated[
+        Path, typer.Option(help="Directory of the methods' artifacts; a second call reuses them.")
+    ] = Path("runs/lab/smooth/artifacts"),
+) -> None:
+    """Run methods on the generator of the smoother training; write their scores and kernels."""
+    from creditline.attribution.attributor import attribute
+    from creditline.attribution.methods.registry import method_by_name
+    from creditline.evaluation.lab.exact.record import EXACT
+    from creditline.evaluation.lab.exact.setting import exact_context
+    from creditline.evaluation.lab.judging.kernels import kernel_of, write_kernel
+    from creditline.evaluation.lab.judging.scoring import MethodScores, write_scores
+    from creditline.evaluation.lab.record import read_record
+    from creditline.evaluation.lab.setting import open_setting
     from creditline.generator.reference import reference_corpus
 
-    lab = SmoothLab.open(directory / "smooth", reference_corpus())
-    lab.train(lambda line: print(line, flush=True))
-    write_record(lab.record(), EXACT / "smooth" / "record.safetensors")
-    with replace_directory(EXACT / "smooth" / "unet") as draft:
-        shutil.copytree(lab.workshop.directory / "unet", draft, dirs_exist_ok=True)
-    _console.print(f"{lab.workshop.plan.subsets} halves in {EXACT / 'smooth'}")
+    folder = EXACT / "smooth"
+    record = read_record(folder / "record.safetensors")
+    factories = {name: method_by_name(name) for name in methods}
+    with open_setting(record, reference_corpus(), folder / "unet") as setting:
+        context, rows = exact_context(setting, scratch), range(len(record.queries))
+        for name, factory in factories.items():
+            attributor = factory(context)
+            attributed = attribute(attributor, setting.works, setting.queries, scratch / name)
+            write_scores(MethodScores.of(name, rows, attributed, record), folder / "scores")
+            kernel = kernel_of(attributor, setting.queries, rows)
+            if kernel is not None:
+                write_kernel(kernel, folder / "kernels" / f"{name}.safetensors", record)
+            _console.print(f"{name}: scored")
 
 
 def _open(directory: Path) -> ExactWorkshop:

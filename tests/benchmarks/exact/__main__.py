@@ -7,13 +7,14 @@ and retrains without small sets of works; `creditline lab exact score METHOD…`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.methods.hyperparameters import CONSENSUSES, SHARPENED
-from creditline.evaluation.bootstrap import Estimate
+from creditline.evaluation.bootstrap import Estimate, bootstrap
 from creditline.evaluation.lab.exact.comparison import (
     SEED,
     crossed_ratio,
@@ -25,11 +26,24 @@ from creditline.evaluation.lab.exact.comparison import (
 from creditline.evaluation.lab.exact.plan import RANDOM
 from creditline.evaluation.lab.exact.record import EXACT, ExactRecord, read_exact
 from creditline.evaluation.lab.exact.scores import ExactScores, joined_scores, read_all_exact_scores
+from creditline.evaluation.lab.exact.smoothness import (
+    JudgedTraining,
+    judged_training,
+    smooth_gain,
+    thinned,
+)
+from creditline.evaluation.lab.judging.kernels import read_kernel
+from creditline.evaluation.lab.judging.scoring import read_all_scores
+from creditline.evaluation.lab.record import LabRecord, read_record
+from creditline.evaluation.lab.setting import REFERENCE
+from creditline.tensor_files import read_arrays
 from tests.benchmarks.exact.plot import plot_verification
 from tests.benchmarks.lab import kind_of
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make lab"
+# The methods by which the two trainings are compared.
+GRADIENT_METHODS = ("d-trak", "das", "trak", "influence-noise", "influence-ekfac")
 
 
 def all_scores(record: ExactRecord) -> dict[str, ExactScores]:
@@ -119,12 +133,47 @@ def _figure(estimate: Estimate, target: str | None, what: str) -> Figure:
     return Figure(estimate.value, low=estimate.low, high=estimate.high, target=target, what=what)
 
 
+def smoothness_figures() -> dict[str, Figure]:
+    """The figures of the smoother training; none before its models are trained and scored."""
+    folder = EXACT / "smooth"
+    if not (folder / "percentiles.safetensors").is_file():
+        return {}
+    smooth, usual = (read_record(place / "record.safetensors") for place in (folder, REFERENCE))
+    judged = [_judged(smooth, folder, smooth), _judged(usual, REFERENCE, thinned(usual, len(smooth.subsets)))]
+    percentiles = {
+        name: _median(values) for name, values in read_arrays(folder / "percentiles.safetensors")[0].items()
+    }
+    shown = ", ".join(
+        f"{name} {one:.3f} (usual {judged[1].lds()[name]:.3f})" for name, one in judged[0].lds().items()
+    )
+    return {
+        "smooth_gain": _figure(
+            smooth_gain(*judged), ">= 1.2", f"gradient methods' LDS, smoother training over usual: {shown}"
+        ),
+        "own_work_percentile_smooth": _figure(
+            percentiles["smooth"], None, "prompt = a work's caption: median percentile of that work, smoother"
+        ),
+        "own_work_percentile_usual": _figure(percentiles["usual"], None, "the same, usual training"),
+    }
+
+
+def _median(values: NDArray[np.float64]) -> Estimate:
+    return bootstrap(lambda rows: float(np.median(values[rows])), len(values), seed=SEED)
+
+
+def _judged(whole: LabRecord, folder: Path, record: LabRecord) -> JudgedTraining:
+    scores = read_all_scores(folder / "scores", whole)
+    kernels = {path.stem: read_kernel(path, whole) for path in sorted((folder / "kernels").glob("*"))}
+    return judged_training(record, GRADIENT_METHODS, scores, kernels)
+
+
 def main() -> None:
     record = read_exact()
     scores = all_scores(record)
     agreement = {name: rank_agreement(record, one.values) for name, one in scores.items()}
     rows = sorted((row(record, one) for one in scores.values()), key=lambda one: -one["rank"])
-    write_result("exact", COMMAND, SEED, figures(record, agreement), [exact_row(record), *rows])
+    found = figures(record, agreement) | smoothness_figures()
+    write_result("exact", COMMAND, SEED, found, [exact_row(record), *rows])
     plot_verification(record)
 
 
