@@ -51,7 +51,7 @@ def effects(
     )
     write_exact(record, EXACT / "record.safetensors")
     workshop.copy_unet(EXACT / "unet")
-    _console.print(f"{len(record.queries)} queries and {len(record.sets)} sets in {EXACT}")
+    _console.print(f"{len(record.effects)} queries and {len(record.sets)} sets in {EXACT}")
 
 
 @app.command()

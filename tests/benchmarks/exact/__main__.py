@@ -68,7 +68,7 @@ def row(record: ExactRecord, scores: ExactScores) -> dict[str, Any]:
         "removals": removals.value,
         "removals_low": removals.low,
         "removals_high": removals.high,
-        "queries": len(record.queries),
+        "queries": len(record.effects),
         "seconds_per_query": scores.cost.seconds_per_query,
     }
 
@@ -83,7 +83,7 @@ def exact_row(record: ExactRecord) -> dict[str, Any]:
         "removals": removals.value,
         "removals_low": removals.low,
         "removals_high": removals.high,
-        "queries": len(record.queries),
+        "queries": len(record.effects),
     }
 
 
@@ -106,7 +106,7 @@ def figures(record: ExactRecord, agreement: Mapping[str, NDArray[np.float64]]) -
             pooled_correlation(record),
             ">= 0.95",
             f"exact effects against retraining without {len(record.sets)} sets of 1 to 5 works, Pearson over"
-            f" {len(record.sets)} × {len(record.queries)} pairs",
+            f" {len(record.sets)} × {len(record.effects)} pairs",
         ),
         "verified_correlation_random_sets": _figure(
             pooled_correlation(record, random), None, "the same, random sets alone"

@@ -19,7 +19,7 @@ _COLOURS = {"random works": "#c9a66b", "works of the largest predicted rises": "
 def plot_verification(record: ExactRecord) -> None:
     """A point for each set and query; the two kinds of sets in a panel each, with the diagonal."""
     random = np.array([one.reason == RANDOM for one in record.sets])
-    predicted, measured = record.predicted(record.effects), record.measured()
+    predicted, measured = record.predicted(record.effects), record.measured(len(record.effects))
     figure, panels = pyplot.subplots(1, 2, figsize=(8, 4), layout="constrained")
     for axes, (label, colour), rows in zip(panels, _COLOURS.items(), (random, ~random), strict=True):
         across, down = 100 * predicted[rows].ravel(), 100 * measured[rows].ravel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,14 @@ def test_ranks_are_compared_query_by_query() -> None:
     record = _record(np.zeros((3, 2)))
     assert np.allclose(rank_agreement(record, EFFECTS**3), 1.0)
     assert np.allclose(rank_agreement(record, EFFECTS * [[1.0], [-1.0]]), [1.0, -1.0])
+
+
+def test_queries_without_exact_effects_count_only_for_losses_without_sets() -> None:
+    rises = np.array([[3.0, 0.0], [3.0, 5.0], [0.0, 9.0]])
+    record = replace(_record(rises), effects=EFFECTS[:1])
+    assert np.allclose(rank_agreement(record, EFFECTS), [1.0])
+    assert np.allclose(removal_agreement(record, EFFECTS), [1.0, 1.0])
+    assert pooled_correlation(record).value == pytest.approx(1.0)
 
 
 def test_a_constant_column_has_no_correlation() -> None:

@@ -15,23 +15,23 @@ SEED = 23
 
 
 def rank_agreement(record: ExactRecord, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank correlation of scores with exact effects over the works, for each query: (Q,) float64.
+    """Rank correlation of scores with exact effects over the works, query by query: (E,) float64.
 
     Args:
-        record: The exact effects.
-        scores: (Q, N) float64.
+        record: The exact effects of the first E queries.
+        scores: (Q, N) float64, of all queries.
     """
-    return column_spearman(scores.T, record.effects.T)
+    return column_spearman(scores[: len(record.effects)].T, record.effects.T)
 
 
 def removal_agreement(record: ExactRecord, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of sums of scores with the measured rises over the sets, for each query: (Q,) float64.
+    """Correlation of sums of scores with the measured rises over the sets: (queries,) float64.
 
     Args:
         record: The exact effects, whose sets were left out of the training.
-        scores: (Q, N) float64.
+        scores: (queries, N) float64, of the first queries.
     """
-    return column_pearson(record.predicted(scores), record.measured())
+    return column_pearson(record.predicted(scores), record.measured(len(scores)))
 
 
 def column_pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,7 +57,8 @@ def pooled_correlation(record: ExactRecord, sets: list[int] | None = None) -> Es
         sets: Rows of the sets to count; None: all.
     """
     rows = np.arange(len(record.sets)) if sets is None else np.asarray(sets)
-    predicted, measured = record.predicted(record.effects)[rows], record.measured()[rows]
+    predicted = record.predicted(record.effects)[rows]
+    measured = record.measured(len(record.effects))[rows]
 
     def correlation(drawn: tuple[NDArray[np.intp], ...]) -> float:
         return float(column_pearson(predicted[drawn].reshape(-1, 1), measured[drawn].reshape(-1, 1))[0])

@@ -39,8 +39,8 @@ class ExactRecord:
     sets: tuple[LeftOut, ...]
     """(R,) sets of works that were left out of the training."""
     effects: NDArray[np.float64]
-    """(Q, N) float64, predicted rise of a query's loss when a work is left out: minus the derivative with
-    respect to the work's weight."""
+    """(E, N) float64, for the first E queries, the predicted rise of the loss when a work is left out: minus
+    the derivative with respect to the work's weight."""
     losses: NDArray[np.float64]
     """(1 + R, Q) float64, relative losses under the training of all works, then without each set."""
     pictures: NDArray[np.uint8]
@@ -53,16 +53,16 @@ class ExactRecord:
             raise InvalidInput("an exact effect or a loss is NaN or infinite; make it again", field="exact")
 
     def predicted(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums of scores over each set: (R, Q) float64.
+        """Sums of scores over each set: (R, queries) float64.
 
         Args:
-            scores: (Q, N) float64.
+            scores: (queries, N) float64, of the first queries.
         """
         return np.stack([scores[:, list(one.rows)].sum(axis=1) for one in self.sets])
 
-    def measured(self) -> NDArray[np.float64]:
-        """Rise of each query's loss without each set: (R, Q) float64."""
-        return self.losses[1:] - self.losses[0]
+    def measured(self, queries: int) -> NDArray[np.float64]:
+        """Rise of the loss of each of the first queries without each set: (R, queries) float64."""
+        return (self.losses[1:] - self.losses[0])[:, :queries]
 
 
 def collect(
@@ -80,7 +80,7 @@ def collect(
     effects, losses = workshop.effects(groups, report), []
     left_out = workshop.sets(report)[:sets]
     for number, one in enumerate([LeftOut(WHOLE, WHOLE, ()), *left_out]):
-        losses.append(workshop.losses_without(one.rows, one.name)[: len(effects)])
+        losses.append(workshop.losses_without(one.rows, one.name))
         report(f"trained without {one.name} ({number} of {len(left_out)})")
     stored = workshop.pictures()
     with workshop.open_generator() as generator:
@@ -89,12 +89,12 @@ def collect(
         plan=workshop.plan,
         generator=generator_fingerprint(directory),
         corpus=lab.corpus,
-        queries=workshop.queries[: len(effects)],
+        queries=workshop.queries,
         sets=tuple(left_out),
         effects=-effects,
         losses=np.stack(losses),
-        pictures=stored["pictures"][: len(effects)].astype(np.uint8),
-        latents=stored["latents"][: len(effects)].astype(np.float32),
+        pictures=stored["pictures"].astype(np.uint8),
+        latents=stored["latents"].astype(np.float32),
     )
 
 
