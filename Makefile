@@ -124,6 +124,7 @@ lab: $(INSTALLED)
 	@$(BIN)/python -m tests.benchmarks.fast_teacher
 	@$(BIN)/python -m tests.benchmarks.lab_steps
 	@$(BIN)/python -m tests.benchmarks.lab_sheets
+	@$(BIN)/python -m tests.benchmarks.exact
 	@$(MAKE) --no-print-directory results
 
 # Students by every recipe, from committed labels (about half an hour).

@@ -42,6 +42,9 @@ from tests.benchmarks.lab import kind_of
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "make lab"
+# What the figures with a target need: queries, sets, and the published methods that lead the lab's table.
+QUERIES, SETS = 16, 20
+LEADING = ("abu-plus-attn", "abu-plus", "d-trak", "das", "trak", "influence-ekfac")
 # The methods by which the two trainings are compared.
 GRADIENT_METHODS = ("d-trak", "das", "trak", "influence-noise", "influence-ekfac")
 
@@ -101,12 +104,17 @@ def figures(record: ExactRecord, agreement: Mapping[str, NDArray[np.float64]]) -
     random = [number for number, one in enumerate(record.sets) if one.reason == RANDOM]
     chosen = [number for number in range(len(record.sets)) if number not in random]
     control = mean_over_queries(agreement[RANDOM])
+    verified = len(record.effects) >= QUERIES and len(record.sets) >= SETS
+    missing = [name for name in LEADING if name not in agreement]
+    so_far = f"{len(record.effects)} of {QUERIES} queries and {len(record.sets)} of {SETS} sets so far"
+    if missing:
+        so_far += f", without {', '.join(missing)}"
     return {
         "verified_correlation": _figure(
             pooled_correlation(record),
-            ">= 0.95",
-            f"exact effects against retraining without {len(record.sets)} sets of 1 to 5 works, Pearson over"
-            f" {len(record.sets)} × {len(record.effects)} pairs",
+            ">= 0.95" if verified else None,
+            f"exact effects against retraining without sets of 1 to 5 works, Pearson over"
+            f" {len(record.sets)} × {len(record.effects)} pairs" + ("" if verified else f" ({so_far})"),
         ),
         "verified_correlation_random_sets": _figure(
             pooled_correlation(record, random), None, "the same, random sets alone"
@@ -121,9 +129,9 @@ def figures(record: ExactRecord, agreement: Mapping[str, NDArray[np.float64]]) -
         ),
         "best_over_published": _figure(
             crossed_ratio(ours, published),
-            ">= 1.1",
+            ">= 1.1" if verified and not missing else None,
             "our best over the best published method, against exact effects; each chosen on the other half of"
-            " the queries",
+            " the queries" + ("" if verified and not missing else f" ({so_far})"),
         ),
         "random_rank_correlation": _figure(control, None, "control: random scores (must cover 0)"),
     }

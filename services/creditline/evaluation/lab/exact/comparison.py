@@ -27,11 +27,14 @@ def rank_agreement(record: ExactRecord, scores: NDArray[np.float64]) -> NDArray[
 def removal_agreement(record: ExactRecord, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Correlation of sums of scores with the measured rises over the sets: (queries,) float64.
 
+    Scores count from their mean over the works, because sets differ in size: any constant would predict that.
+
     Args:
         record: The exact effects, whose sets were left out of the training.
         scores: (queries, N) float64, of the first queries.
     """
-    return column_pearson(record.predicted(scores), record.measured(len(scores)))
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    return column_pearson(record.predicted(centred), record.measured(len(scores)))
 
 
 def column_pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
