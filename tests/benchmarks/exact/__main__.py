@@ -107,8 +107,7 @@ def figures(record: ExactRecord, agreement: Mapping[str, NDArray[np.float64]]) -
     verified = len(record.effects) >= QUERIES and len(record.sets) >= SETS
     missing = [name for name in LEADING if name not in agreement]
     so_far = f"{len(record.effects)} of {QUERIES} queries and {len(record.sets)} of {SETS} sets so far"
-    if missing:
-        so_far += f", without {', '.join(missing)}"
+    without = f", without {', '.join(missing)}" if missing else ""
     return {
         "verified_correlation": _figure(
             pooled_correlation(record),
@@ -131,7 +130,7 @@ def figures(record: ExactRecord, agreement: Mapping[str, NDArray[np.float64]]) -
             crossed_ratio(ours, published),
             ">= 1.1" if verified and not missing else None,
             "our best over the best published method, against exact effects; each chosen on the other half of"
-            " the queries" + ("" if verified and not missing else f" ({so_far})"),
+            " the queries" + ("" if verified and not missing else f" ({so_far}{without})"),
         ),
         "random_rank_correlation": _figure(control, None, "control: random scores (must cover 0)"),
     }
