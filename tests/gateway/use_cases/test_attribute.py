@@ -240,6 +240,7 @@ def test_the_ledger_holds_the_answer_as_it_was_served(served: Served) -> None:
 def test_timings_name_the_stages_and_add_up(served: Served, request_id: str | None) -> None:
     timings = vars(_ask(served, served.corpus.works[3], request_id=request_id).timings)
     stages = {name: value for name, value in timings.items() if name != "total_ms"}
+    assert stages.pop("rerank_ms") == 0.0, "the fast form is not re-ranked"
     assert all(value > 0.0 for value in stages.values())
     assert 0.5 * timings["total_ms"] < sum(stages.values()) <= timings["total_ms"]
 
