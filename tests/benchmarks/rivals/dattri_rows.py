@@ -45,7 +45,7 @@ from creditline.generator.losses import Examples, noisy_batch
 from creditline.generator.pipeline import Generator
 from tests.benchmarks.rivals.lab_works import lab_works
 
-WORKS, PROJECTED, RUNS, SIZE, SIDE, GRADIENT_BATCH = 8, 128, 5, 8192, 16, 1
+WORKS, PROJECTED, RUNS, SIZE, SIDE, GRADIENT_BATCH = 8, 128, 3, 8192, 16, 1
 _MEASURE = gradient_target_by_name(FEW_OUTPUT.measure)
 
 

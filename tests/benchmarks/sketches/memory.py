@@ -24,7 +24,7 @@ from creditline.generator.pipeline import Generator
 from tests.benchmarks.result_files import Figure
 from tests.benchmarks.rivals.lab_works import lab_works
 
-WORKS, RUNS, SIZE = 16, 5, 8192
+WORKS, RUNS, SIZE = 16, 3, 8192
 _DRAWS, _MEASURE = FEW_OUTPUT.draws, gradient_target_by_name(FEW_OUTPUT.measure)
 Making = Callable[[Generator, Examples], torch.Tensor]
 

@@ -20,6 +20,8 @@ _SERIES = (
     ("SJLT", "float32", "#9ecae1", "o", "-"),
     ("SJLT", "int8", "#2171b5", "o", "-"),
     ("SJLT", "int4", "#08306b", "o", "-"),
+    ("SJLT", "sign", "#810f7c", "o", "-"),
+    ("SJLT pair", None, "#d6616b", "P", ""),
     ("SJLT, 4 non-zeros", "int8", "#2171b5", "*", ""),
     ("GraSS", "int8", "#31a354", "s", ":"),
     ("mask", "int8", "#a1d99b", "s", ":"),
@@ -36,7 +38,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> None:
     figure, panels = pyplot.subplots(2, 2, figsize=(11, 8), sharey=True)
     for kernel, panel in zip(KERNELS, panels.flat, strict=True):
         _panel(panel, kernel, [row for row in rows if row["kernel"] == kernel])
-    handles, labels = panels.flat[0].get_legend_handles_labels()
+    handles, labels = panels.flat[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=5, fontsize=8, frameon=False)
     figure.supylabel("LDS, generated queries, judging subsets")
     figure.tight_layout(rect=(0.01, 0.08, 1, 1))
@@ -53,8 +55,10 @@ def _panel(panel: Axes, kernel: str, rows: Sequence[Mapping[str, Any]]) -> None:
         points = sorted(
             (row["bytes_per_work"], row["lds"])
             for row in rows
-            if row["compression"] == name and row["format"] == form
+            if row["compression"] == name and form in (row["format"], None)
         )
+        if not points:
+            continue
         panel.plot(
             *zip(*points, strict=True),
             linestyle=line or "none",
@@ -62,7 +66,7 @@ def _panel(panel: Axes, kernel: str, rows: Sequence[Mapping[str, Any]]) -> None:
             marker=marker,
             ms=5,
             lw=1.2,
-            label=f"{name}, {form}",
+            label=f"{name}, {form}" if form else name,
         )
     title = "consensus of all three, from two rows" if kernel == CONSENSUS else kernel
     panel.set(xscale="log", title=f"{title} (exact: {exact['bytes_per_work']:,.0f} bytes)")

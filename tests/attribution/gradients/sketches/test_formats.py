@@ -21,7 +21,7 @@ def rows_of(count: int, width: int) -> NDArray[np.float32]:
 @pytest.mark.parametrize(
     ("form", "width", "bytes_per_row", "error"),
     [("float32", 4001, 16_004, 0.0), ("float16", 4001, 8002, 3e-4), ("int8", 4001, 4005, 0.01),
-     ("int4", 4000, 2004, 0.12), ("int4", 4001, 2005, 0.12)],
+     ("int4", 4000, 2004, 0.12), ("int4", 4001, 2005, 0.12), ("sign", 4001, 505, 0.62)],
 )  # fmt: skip
 def test_rows_are_read_back_within_the_formats_error(
     form: RowFormat, width: int, bytes_per_row: int, error: float
@@ -36,14 +36,14 @@ def test_rows_are_read_back_within_the_formats_error(
     np.testing.assert_array_equal(stored.rows([3, 1]), stored.rows()[[3, 1]])
 
 
-@pytest.mark.parametrize("form", ["float32", "int8"])
+@pytest.mark.parametrize("form", ["float32", "int8", "int4", "sign"])
 def test_a_row_of_zeros_stays_zero(form: RowFormat) -> None:
     np.testing.assert_array_equal(
         stored_as(np.zeros((2, 4), dtype=np.float32), form).rows(), np.zeros((2, 4))
     )
 
 
-@pytest.mark.parametrize("form", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("form", ["float32", "float16", "int8", "int4", "sign"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_row_that_is_not_finite_is_refused(form: RowFormat, value: float) -> None:
     rows = rows_of(3, 8)

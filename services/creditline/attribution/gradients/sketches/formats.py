@@ -1,4 +1,4 @@
-"""Number formats of stored rows: float32, float16, and whole numbers of 8 or 4 bits with a scale per row."""
+"""Number formats of stored rows: float32, float16, and 8, 4 or 1 bits per number with a scale per row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from creditline.errors import InvalidInput
 
-RowFormat = Literal["float32", "float16", "int8", "int4"]
+RowFormat = Literal["float32", "float16", "int8", "int4", "sign"]
 
 # With 4 bits, clipping at this many root mean squares loses least for normally distributed numbers.
 _INT4_CLIP = 2.7
@@ -23,7 +23,8 @@ class StoredRows:
     """Rows in a number format."""
 
     values: NDArray[Any]
-    """(N, bytes of the format) in the format's type; two numbers per byte in int4."""
+    """(N, bytes of the format) in the format's type; two numbers per byte in int4, eight in
+    sign."""
     scales: NDArray[np.float32]
     """(N,) float32 factor of each row, 1 for the float formats."""
     format: RowFormat
@@ -44,6 +45,9 @@ class StoredRows:
             which: Index of the wanted rows; all by default.
         """
         values, scales = np.asarray(self.values[which]), np.asarray(self.scales[which])
+        if self.format == "sign":
+            bits = np.unpackbits(values, axis=1, count=self.width)
+            return (2 * bits.astype(np.float32) - 1) * scales[:, None]
         if self.format == "int4":
             whole = np.stack([values & 15, values >> 4], axis=-1).reshape(len(values), -1)[:, : self.width]
             return (whole.astype(np.float32) - _INT4_HALF) * scales[:, None]
@@ -56,7 +60,7 @@ def stored_as(rows: NDArray[np.float32], form: RowFormat) -> StoredRows:
     Args:
         rows: (N, k) float32.
         form: The format. In int8 the scale is that of the row's largest number; in int4 the largest numbers
-            are clipped.
+            are clipped; "sign" keeps the signs and the row's mean size.
 
     Raises:
         InvalidInput: The format is unknown, or a row is not finite or beyond the format's range.
@@ -68,20 +72,23 @@ def stored_as(rows: NDArray[np.float32], form: RowFormat) -> StoredRows:
     _refuse_rows(np.isfinite(rows).all(axis=1), form)
     ones, width = np.ones(len(rows), dtype=np.float32), rows.shape[1]
     if form == "int8":
-        scales = _positive(np.abs(rows).max(axis=1, initial=0.0) / 127)
-        return StoredRows(np.rint(rows / scales[:, None]).astype(np.int8), scales, form, width)
+        scales = np.abs(rows).max(axis=1, initial=0.0) / np.float32(127)
+        whole = np.rint(rows / _positive(scales)[:, None]).astype(np.int8)
+        return StoredRows(whole, scales, form, width)
     if form == "int4":
-        scales = _positive(np.sqrt(np.square(rows).mean(axis=1)) * (_INT4_CLIP / _INT4_HALF))
-        return StoredRows(_nibbles(rows / scales[:, None]), scales, form, width)
+        scales = np.sqrt(np.square(rows).mean(axis=1)) * np.float32(_INT4_CLIP / _INT4_HALF)
+        return StoredRows(_nibbles(rows / _positive(scales)[:, None]), scales, form, width)
+    if form == "sign":
+        return StoredRows(np.packbits(rows >= 0, axis=1), np.abs(rows).mean(axis=1), form, width)
     with np.errstate(over="ignore"):
         values = rows.astype(form)
     _refuse_rows(np.isfinite(values).all(axis=1), form)
     return StoredRows(values, ones, form, width)
 
 
-def _positive(scales: NDArray[Any]) -> NDArray[np.float32]:
-    """Scales, with 1 for rows of zeros only."""
-    return np.where(scales > 0, scales, 1.0).astype(np.float32)
+def _positive(scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divisors of the rows: 1 for rows of zeros, whose scale is 0."""
+    return np.where(scales > 0, scales, np.float32(1.0))
 
 
 def _nibbles(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
