@@ -45,7 +45,7 @@ KEPT = 0.98
 _REGULARISATIONS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 # Dimensions and formats of the pairs of rows, of output and of whitened loss, that the consensus may use.
 _OUTPUT_PAIRS: tuple[tuple[int, RowFormat], ...] = ((8192, "int8"), (8192, "int4"), (4096, "int4"))
-_LOSS_SIZES = (131_072, 65_536, 32_768)
+_LOSS_SIZES = (196_608, 131_072, 65_536, 32_768)
 _LOSS_FORMATS: tuple[RowFormat, ...] = ("int4", "sign")
 _MEMBERS = ("d-trak-attn", "das-attn", "influence-noise-attn")
 _CONSENSUS = CONSENSUSES["consensus-gradients-attn"]
