@@ -68,7 +68,7 @@ def _panel(panel: Axes, kernel: str, rows: Sequence[Mapping[str, Any]]) -> None:
             lw=1.2,
             label=f"{name}, {form}" if form else name,
         )
-    title = "consensus of all three, from two rows" if kernel == CONSENSUS else kernel
+    title = "consensus, two rows" if kernel == CONSENSUS else kernel
     panel.set(xscale="log", title=f"{title} (exact: {exact['bytes_per_work']:,.0f} bytes)")
     panel.set_xlabel("bytes per work")
     panel.grid(alpha=0.3)
