@@ -5,6 +5,8 @@ Each run is a process of its own; what it held before (libraries, generator, wor
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import statistics
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -47,6 +49,9 @@ def rise(make: Making) -> float:
     """MiB by which a process's peak exceeds what it held before."""
     torch.set_num_threads(1)
     with lab_works(WORKS) as (generator, works):
+        # What encoding the works has freed would be used again, and not be seen.
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         # Writing 5 sets the peak back to the memory that is resident now (Linux, proc(5)).
         Path("/proc/self/clear_refs").write_text("5")
         before = _status("VmRSS")
