@@ -198,6 +198,17 @@ def open_players(
     return Players(utilities, conditions.of_work, names, rows, measured)
 
 
+def write(values: Mapping[str, NDArray[np.float64]], players: Players, tables: ConditionTables) -> None:
+    """Write the values; those of the paper's own game come last, and may be missing."""
+    scores = GroupScores(
+        (*players.names, WHOLE),
+        {name: each.astype(np.float32) for name, each in values.items()},
+        tables.rows,
+        tables.made_from,
+    )
+    write_group_scores(scores, TABLE)
+
+
 def main() -> None:
     record = read_record(REFERENCE / "record.safetensors")
     removals = read_removals(REFERENCE / "removals.safetensors")
@@ -205,16 +216,11 @@ def main() -> None:
     tables = read_tables(REFERENCE / "conditions.safetensors", record)
     players = open_players(works, tables, Counterfactuals(record, removals).contributor_changes())
     values = dict(crossed(players))
+    write(values, players, tables)
     values[PUBLISHED] = values_by_trees(
         players, PAPERS, TreeSettings(), range(len(tables.rows)), _PAPERS_COALITIONS
     )
-    scores = GroupScores(
-        (*players.names, WHOLE),
-        {name: each.astype(np.float32) for name, each in values.items()},
-        tables.rows,
-        record.fingerprints,
-    )
-    write_group_scores(scores, TABLE)
+    write(values, players, tables)
     print(f"{len(players.names)} contributors, {len(tables.rows)} queries: {TABLE}")
 
 
