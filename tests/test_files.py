@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from creditline.evaluation.lab.judging.groups import GroupScores, read_group_scores, write_group_scores
+from creditline.evaluation.lab.judging.groups import GroupScores, write_group_scores
+from creditline.evaluation.lab.record import RecordFingerprints
 from creditline.files import remove_drafts, replace_directory, replace_file, sync_tree
 from creditline.index.ingest.checkpoint import Checkpoint, Counts, Position
 from creditline.local.state import StackState, StateDirectory
-from creditline.tensor_files import write_arrays
+from creditline.tensor_files import read_arrays, write_arrays
 from tests.processes import start, wait_until
 
 
@@ -107,12 +108,13 @@ def test_two_writers_of_one_process_number_do_not_share_a_draft(tmp_path: Path) 
 
 
 def _lab_arrays(directory: Path, number: int) -> None:
-    scores = GroupScores(("Ann",), {"a": np.full((1000, 1), number, dtype=np.float32)})
+    values = {"a": np.full((1000, 1), number, dtype=np.float32)}
+    scores = GroupScores(("Ann",), values, tuple(range(1000)), RecordFingerprints("generator", "record"))
     write_group_scores(scores, directory / "a.safetensors")
 
 
 def _lab_arrays_are_whole(directory: Path) -> bool:
-    values = read_group_scores(directory / "a.safetensors").values["a"]
+    values = read_arrays(directory / "a.safetensors")[0]["a"]
     return len(np.unique(values)) == 1
 
 

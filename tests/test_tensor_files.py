@@ -82,9 +82,10 @@ def _scores(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
 
 
 def _groups(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:
-    written = GroupScores(("Ann", "Bob"), {"guda": make(4, 2), "trak": make(4, 2)})
+    record, values = _lab_record(drawn), {"guda": make(4, 2), "trak": make(4, 2)}
+    written = GroupScores(("Ann", "Bob"), values, (3, 2, 1, 0), record.fingerprints)
     write_group_scores(written, path)
-    return written.values, read_group_scores(path).values
+    return written.values, read_group_scores(path, record, "make lab").values
 
 
 def _draws(path: Path, make: Callable[..., _Array]) -> tuple[_Arrays, _Arrays]:

@@ -33,11 +33,14 @@ def plot_groups(agreements: Mapping[str, GroupAgreement], ours: str, rival: str)
     for panel, (key, question) in zip(panels, _QUESTIONS.items(), strict=True):
         for place, name in enumerate(names):
             estimate = getattr(agreements[name], key)
+            if estimate.low == estimate.high:  # The same for every picture: there is no correlation.
+                continue
             colour = _OURS if name.startswith(ours) else _RIVAL if name.startswith(rival) else _OTHER
             panel.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=2)
             panel.plot(estimate.value, place, "o", color=colour, markersize=5)
         panel.axvline(0.0, color="#333333", linewidth=0.8)
-        panel.set_xlabel(f"{question}: rank correlation, 95 % interval")
+        panel.set_title(question, fontsize=10)
+        panel.set_xlabel("rank correlation, 95 % interval")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(np.arange(len(names)), names)
     IMAGES.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ def ways(bench: Bench) -> dict[str, Way]:
         f"{RIVAL}, the paper's game and trees": (bench.rival, surrogate_shap.PUBLISHED),
     }
     return {
-        **{name: _from(table, score) for name, (table, score) in of_tables.items()},
+        **{name: _from(table, score) for name, (table, score) in of_tables.items() if score in table.values},
         **{f"expected ΔL, summed ({name})": summed(bench, name) for name in SUMMED},
         "scores, summed (consensus-gradients)": raw,
         SIZES: sizes,

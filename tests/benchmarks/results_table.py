@@ -222,15 +222,6 @@ ROW_COLUMNS = {
         "recall100": "recall@100",
         "build_hours": "hours to build",
     },
-    "contributors": {
-        "way": "way",
-        "by_query": "whom a picture owes",
-        "by_query_low": "low",
-        "by_query_high": "high",
-        "by_contributor": "which pictures owe one",
-        "by_contributor_low": "low",
-        "by_contributor_high": "high",
-    },
     "groups": {
         "part": "table",
         "way": "way",

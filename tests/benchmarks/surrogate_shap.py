@@ -8,6 +8,7 @@ queries. Our shares have seen no such model.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,10 +26,13 @@ from creditline.evaluation.lab.record import read_record
 from creditline.evaluation.lab.removal.counterfactuals import Counterfactuals
 from creditline.evaluation.lab.removal.removals import read_removals
 from creditline.evaluation.lab.setting import REFERENCE
+from creditline.files import replace_file
 from creditline.generator.reference import reference_corpus
+from tests.benchmarks.result_files import REPOSITORY
 
 COMMAND = "python -m tests.benchmarks.surrogate_shap"
 TABLE = REFERENCE / "surrogate-shap.safetensors"
+KEPT = REPOSITORY / "runs" / "surrogate-shap"
 CHOSEN, EXACT, PUBLISHED = "surrogate-shap", "surrogate-shap-exact", "surrogate-shap-published"
 # The last column: what all contributors together are worth, to which the others should sum.
 WHOLE = "(all contributors)"
@@ -145,12 +149,23 @@ def values_by_trees(
     coalitions = draw_coalitions(len(players.names), count, SEED + count)
     return np.stack(
         [
-            with_whole(
-                players, game, query, fitted(players.play(game, query), trees, coalitions).shapley_values()
-            )
+            with_whole(players, game, query, kept_values(players.play(game, query), trees, coalitions))
             for query in queries
         ]
     )
+
+
+def kept_values(game: ProxyGame, trees: TreeSettings, coalitions: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values of one game by trees, kept by what they were computed from, so that a second run resumes."""
+    worth = game.values(coalitions)
+    digest = hashlib.sha256(worth.tobytes() + coalitions.tobytes() + str(trees).encode()).hexdigest()[:24]
+    path = KEPT / f"{digest}.npy"
+    if not path.exists():
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with replace_file(path) as draft, draft.open("wb") as stream:
+            np.save(stream, fitted(game, trees, coalitions).shapley_values())
+    values: NDArray[np.float64] = np.load(path)
+    return values
 
 
 def crossed(players: Players) -> Mapping[str, NDArray[np.float64]]:
@@ -183,6 +198,17 @@ def open_players(
     return Players(utilities, conditions.of_work, names, rows, measured)
 
 
+def write(values: Mapping[str, NDArray[np.float64]], players: Players, tables: ConditionTables) -> None:
+    """Write the values; those of the paper's own game come last, and may be missing."""
+    scores = GroupScores(
+        (*players.names, WHOLE),
+        {name: each.astype(np.float32) for name, each in values.items()},
+        tables.rows,
+        tables.made_from,
+    )
+    write_group_scores(scores, TABLE)
+
+
 def main() -> None:
     record = read_record(REFERENCE / "record.safetensors")
     removals = read_removals(REFERENCE / "removals.safetensors")
@@ -190,16 +216,11 @@ def main() -> None:
     tables = read_tables(REFERENCE / "conditions.safetensors", record)
     players = open_players(works, tables, Counterfactuals(record, removals).contributor_changes())
     values = dict(crossed(players))
+    write(values, players, tables)
     values[PUBLISHED] = values_by_trees(
         players, PAPERS, TreeSettings(), range(len(tables.rows)), _PAPERS_COALITIONS
     )
-    scores = GroupScores(
-        (*players.names, WHOLE),
-        {name: each.astype(np.float32) for name, each in values.items()},
-        tables.rows,
-        record.fingerprints,
-    )
-    write_group_scores(scores, TABLE)
+    write(values, players, tables)
     print(f"{len(players.names)} contributors, {len(tables.rows)} queries: {TABLE}")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,6 @@ from creditline.evaluation.lab.record import LabRecord, RecordFingerprints
 from creditline.tensor_files import read_artifact, write_arrays
 
 SEED = 29
-
-# (rows, columns) of a resample -> the statistic.
-_Statistic = Callable[[NDArray[np.intp], NDArray[np.intp]], float]
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,9 @@ class GroupJudge:
         Raises:
             InvalidInput: The shapes differ.
         """
+        by_query, by_contributor = self._correlations(predicted)
         return GroupAgreement(
-            self._estimate(lambda rows, columns: self._by_query(predicted, rows, columns)),
-            self._estimate(lambda rows, columns: self._by_contributor(predicted, rows, columns)),
+            interval_of(by_query[0], by_query[1:]), interval_of(by_contributor[0], by_contributor[1:])
         )
 
     def gain(self, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> GroupAgreement:
@@ -151,60 +149,64 @@ class GroupJudge:
         Raises:
             InvalidInput: The shapes differ.
         """
+        by_query, by_contributor = self._correlations(ours) - self._correlations(theirs)
         return GroupAgreement(
-            self._estimate(
-                lambda rows, columns: (
-                    self._by_query(ours, rows, columns) - self._by_query(theirs, rows, columns)
-                )
-            ),
-            self._estimate(
-                lambda rows, columns: (
-                    self._by_contributor(ours, rows, columns) - self._by_contributor(theirs, rows, columns)
-                )
-            ),
+            interval_of(by_query[0], by_query[1:]), interval_of(by_contributor[0], by_contributor[1:])
         )
 
-    def _estimate(self, statistic: _Statistic) -> Estimate:
-        random = np.random.default_rng(SEED)
-        queries, contributors = len(self.measured), len(self.measured.T)
-        resampled = [
-            statistic(
-                random.integers(queries, size=queries), random.integers(contributors, size=contributors)
-            )
-            for _ in range(self.resamples)
-        ]
-        return interval_of(statistic(np.arange(queries), np.arange(contributors)), resampled)
-
-    def _by_query(
-        self, predicted: NDArray[np.float64], rows: NDArray[np.intp], columns: NDArray[np.intp]
-    ) -> float:
-        self._refuse_other_shape(predicted)
-        return float(
-            spearman_by_row(predicted[np.ix_(rows, columns)], self.measured[np.ix_(rows, columns)]).mean()
-        )
-
-    def _by_contributor(
-        self, predicted: NDArray[np.float64], rows: NDArray[np.intp], columns: NDArray[np.intp]
-    ) -> float:
-        self._refuse_other_shape(predicted)
-        first, second = predicted[np.ix_(rows, columns)], self.measured[np.ix_(rows, columns)]
-        return float(spearman_by_row(first.T, second.T).mean())
-
-    def _refuse_other_shape(self, predicted: NDArray[np.float64]) -> None:
+    def _correlations(self, predicted: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean correlations by query and by contributor: (2, 1 + resamples), the sample itself first."""
         if predicted.shape != self.measured.shape:
             raise InvalidInput(
                 "predicted and measured values must have one shape; got"
                 f" {predicted.shape} and {self.measured.shape}"
             )
+        found = np.empty((2, len(self._resamples)))
+        for number, resample in enumerate(self._resamples):
+            drawn = predicted[np.ix_(resample.rows, resample.columns)]
+            found[0, number] = (_unit_ranks(drawn) * resample.by_query).sum(axis=1).mean()
+            found[1, number] = (_unit_ranks(drawn.T) * resample.by_contributor).sum(axis=1).mean()
+        return found
+
+    @cached_property
+    def _resamples(self) -> list[_Resample]:
+        """The sample itself, then the resamples, with the ranks of the measured effects."""
+        random = np.random.default_rng(SEED)
+        queries, contributors = len(self.measured), len(self.measured.T)
+        drawn = [(np.arange(queries), np.arange(contributors))]
+        for _ in range(self.resamples):
+            drawn.append(
+                (random.integers(queries, size=queries), random.integers(contributors, size=contributors))
+            )
+        return [
+            _Resample(rows, columns, _unit_ranks(chosen), _unit_ranks(chosen.T))
+            for rows, columns in drawn
+            for chosen in (self.measured[np.ix_(rows, columns)],)
+        ]
+
+
+@dataclass(frozen=True)
+class _Resample:
+    """Queries and contributors of a resample, and the centred ranks of the measured effects, of length 1."""
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    by_query: NDArray[np.float64]
+    by_contributor: NDArray[np.float64]
+
+
+def _unit_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ranks of each row, centred and scaled to length 1; zeros where a row is constant: (R, C)."""
+    ranks = rankdata(values, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    unit: NDArray[np.float64] = np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0.0)
+    return unit
 
 
 def spearman_by_row(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rank correlation of each row of two arrays, 0 where a row is constant: (R, C) twice -> (R,) float64."""
-    ranks = [rankdata(values, axis=1) for values in (first, second)]
-    one, other = (values - values.mean(axis=1, keepdims=True) for values in ranks)
-    scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    products = (one * other).sum(axis=1)
-    found: NDArray[np.float64] = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0.0)
+    found: NDArray[np.float64] = (_unit_ranks(first) * _unit_ranks(second)).sum(axis=1)
     return found
 
 
