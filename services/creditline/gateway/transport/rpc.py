@@ -61,7 +61,9 @@ from creditline.v1 import (
 )
 
 _MOST_ANSWER_BYTES = 64 << 20
-_MOST_STREAMS = 1_024
+# Above the calls that the front answers at the same time: a caller beyond those gets its refusal, with the
+# time to wait. Where the streams are full and some callers cancel, core resets others without a word of ours.
+_MOST_STREAMS = 4 * Limits().requests
 _KEEPALIVE_MS = 30_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
 # Clients ping every 10 s at the most often; by default core ends connections that ping within 5 minutes.
