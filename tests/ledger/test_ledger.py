@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from creditline.api.answers import AnswerForm
 from creditline.errors import InvalidInput, NotFound
 from creditline.ledger import AuditState, Ledger
 from creditline.ledger.chain import GENESIS
@@ -171,9 +172,9 @@ def test_accuracy_is_the_mean_over_finished_audits_of_that_release(ledger: Ledge
     assert ledger.audit(alone).verdict == verdict(0.1)
     # A re-ranked answer counts for the accuracy of its own form.
     reranked = ledger.submit_audit(record(ledger, release="r1")).id
-    ledger.finish_audit(reranked, verdict(0.9), form="RERANKED")
-    assert ledger.accuracy("r1", "RERANKED").recall == pytest.approx(0.9)
-    assert ledger.accuracy("r2", "RERANKED").audits == 0
+    ledger.finish_audit(reranked, verdict(0.9), form=AnswerForm.RERANKED)
+    assert ledger.accuracy("r1", AnswerForm.RERANKED).recall == pytest.approx(0.9)
+    assert ledger.accuracy("r2", AnswerForm.RERANKED).audits == 0
     accuracy = ledger.accuracy("r1")
     assert accuracy.audits == 2
     assert accuracy.recall == pytest.approx(0.6)

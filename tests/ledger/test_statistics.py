@@ -47,6 +47,10 @@ def test_the_accuracy_is_that_of_the_release(ledger: Ledger) -> None:
     for recall in (0.5, 1.0):
         audit = ledger.submit_audit(record(ledger))
         ledger.finish_audit(audit.id, verdict(recall=recall))
+    # Audits of answers from a picture alone count for no release's accuracy.
+    for release in ("r1", "r3"):
+        audit = ledger.submit_audit(record(ledger, release=release))
+        ledger.finish_audit(audit.id, verdict(recall=0.1), ordinary=False)
     found = ledger.statistics().accuracy
     assert found == {"r1": ledger.accuracy("r1")}
     assert found["r1"].recall == pytest.approx(0.75)

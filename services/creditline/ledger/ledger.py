@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from creditline.api.answers import Verdict
+from creditline.api.answers import AnswerForm, Verdict
 from creditline.api.audits import verdict_from_json, verdict_to_json
 from creditline.corpus.identity import People, PersonReference
 from creditline.corpus.names import display_name
@@ -63,7 +63,6 @@ from creditline.ledger.merges import (
     standing_merges,
 )
 from creditline.ledger.records import (
-    FAST,
     PRIVATE,
     Accuracy,
     Audit,
@@ -460,7 +459,7 @@ class Ledger:
         return self._update_audit(held, lease_until=self._clock() + timedelta(seconds=lease_seconds))
 
     def finish_audit(
-        self, audit_id: str, verdict: Verdict, *, ordinary: bool = True, form: str = FAST
+        self, audit_id: str, verdict: Verdict, *, ordinary: bool = True, form: AnswerForm = AnswerForm.FAST
     ) -> bool:
         """Store the verdict of an audit.
 
@@ -508,7 +507,7 @@ class Ledger:
         with self._store.transaction(writes=True) as connection:
             return connection.execute(update(audits).where(which).values(values)).rowcount == 1
 
-    def accuracy(self, release: str, form: str = FAST) -> Accuracy:
+    def accuracy(self, release: str, form: AnswerForm = AnswerForm.FAST) -> Accuracy:
         """Accuracy of a release by finished audits of ordinary, delivered answers of one form.
 
         Args:

@@ -9,21 +9,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from creditline.api.answers import Verdict
+from creditline.api.answers import AnswerForm, Verdict
 from creditline.corpus.identity import PersonReference, key_of_id, key_of_name
 
 PRIVATE = "private"
 """Key in a stored answer: whether its caller sent a vector instead of picture and prompt."""
 FROM_PICTURE_ALONE = "from_picture_alone"
-FAST = "FAST"
-"""Form of an answer that states none."""
+"""Key in a stored answer: whether it is from the picture alone, so that its vector is that of the picture."""
 FORM = "form"
 """Key in a stored answer: its form; fast answers state none."""
 RERANKED_WORKS = "reranked_works"
 """Key in a re-ranked answer: number of works that were re-ranked."""
 EXPECTED = "expected_influence"
 """Key in a re-ranked answer: influence that was expected of each work that was found, by work id."""
-"""Key in a stored answer: whether it is from the picture alone, so that its vector is that of the picture."""
 
 
 class AuditState(StrEnum):
@@ -88,9 +86,9 @@ class StoredAttribution:
         return bool(self.answer.get(FROM_PICTURE_ALONE, False))
 
     @property
-    def form(self) -> str:
-        """Form of the answer, FAST or RERANKED."""
-        return str(self.answer.get(FORM, FAST))
+    def form(self) -> AnswerForm:
+        """Form of the answer."""
+        return AnswerForm(self.answer.get(FORM, AnswerForm.FAST))
 
 
 @dataclass(frozen=True)

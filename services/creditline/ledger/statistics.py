@@ -8,9 +8,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select, text
 
+from creditline.api.answers import AnswerForm
 from creditline.ledger.api.undelivered import is_served
 from creditline.ledger.interval import mean_interval
-from creditline.ledger.records import FAST, Accuracy, AuditState
+from creditline.ledger.records import Accuracy, AuditState
 from creditline.ledger.tables import (
     additions,
     api_keys,
@@ -111,7 +112,9 @@ def _accuracy_by_release(connection: Connection) -> dict[str, Accuracy]:
         select(audits.c.release, func.count(), func.avg(audits.c.recall), func.avg(audits.c.missed_influence))
         .where(
             audits.c.state == AuditState.DONE,
-            audits.c.form == FAST,
+            audits.c.form == AnswerForm.FAST,
+            # An audit of an answer from the picture alone leaves no recall: it does not count.
+            audits.c.recall.is_not(None),
             is_served(audits.c.attribution_id),
         )
         .group_by(audits.c.release)

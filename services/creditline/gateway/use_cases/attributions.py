@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from creditline.api.answers import (
-    AnswerForm,
     AttributionAnswer,
     CreditedContributor,
     CreditedHolder,
@@ -125,7 +124,7 @@ class Attributions:
             remainder=held["remainder"],
             release=release,
             timings=Timings(**held["timings"]) if "timings" in held else Timings(*[0.0] * 6),
-            accuracy=self._releases.accuracy(stored.release, AnswerForm(stored.form)),
+            accuracy=self._releases.accuracy(stored.release, stored.form),
             concentration=held.get("concentration", 0.0),
             remainder_low=held.get("remainder_low"),
             remainder_high=held.get("remainder_high"),
@@ -143,7 +142,7 @@ class Attributions:
             from_picture_alone=held.get(FROM_PICTURE_ALONE, False),
             picture_alone_recall=_read_recall(held.get("picture_alone_recall")),
             intervals_withheld=held.get("intervals_withheld", False),
-            form=AnswerForm(stored.form),
+            form=stored.form,
             reranked_works=held.get(RERANKED_WORKS, 0),
         )
         audit = self._ledger.audit_of(stored.id)

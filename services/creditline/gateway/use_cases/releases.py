@@ -122,7 +122,7 @@ class Releases:
 
     def accuracy(self, name: str, form: AnswerForm = AnswerForm.FAST) -> AuditedAccuracy:
         """Accuracy of a release's answers of one form by its audits so far. Blocks on the ledger."""
-        found = self._ledger.accuracy(name, form.value)
+        found = self._ledger.accuracy(name, form)
         return AuditedAccuracy(
             found.audits, found.recall, found.recall_low, found.recall_high, found.missed_influence
         )
