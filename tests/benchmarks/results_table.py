@@ -82,7 +82,6 @@ ROW_COLUMNS = {
         "compression": "compression",
         "dimensions": "dimensions",
         "format": "format",
-        "kernel": "kernel",
         "bytes_per_work": "bytes per work",
         "lds": "LDS",
         "lds_low": "low",
@@ -250,6 +249,8 @@ ROW_MARKS = {
     "capacity-codes": "built_per_second",
     "capacity-planned": "planned_works",
 }
+# Where a table shows some of a file's rows only: the values that they have.
+ROWS_SHOWN = {"sketches": {"kernel": "consensus"}}
 
 
 def number_text(value: float | None) -> str:
@@ -309,8 +310,8 @@ def markdown_rows(result: Result | None, table: str, columns: Mapping[str, str])
 
 def _of_kind(result: Result, table: str) -> list[Mapping[str, Any]]:
     """The rows that a table shows."""
-    mark = ROW_MARKS.get(table)
-    return [row for row in result.rows if mark is None or mark in row]
+    mark, shown = ROW_MARKS.get(table), ROWS_SHOWN.get(table, {})
+    return [row for row in result.rows if (mark is None or mark in row) and shown.items() <= row.items()]
 
 
 def _cell(value: object) -> str:
