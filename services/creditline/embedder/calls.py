@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import grpc
 
+from creditline.embedder.metrics import CallMetrics
 from creditline.errors import (
     CreditlineError,
     DeadlineExceeded,
@@ -31,23 +31,17 @@ _STATUS: dict[type[CreditlineError], grpc.StatusCode] = {
 _LOGGER = logging.getLogger(__name__)
 
 
-async def answered(
-    answer: Awaitable[Answer],
-    context: Any,
-    in_flight: AbstractContextManager[Any],
-    count: Callable[[str, float], None],
-) -> Answer:
+async def answered(answer: Awaitable[Answer], context: Any, metrics: CallMetrics) -> Answer:
     """Await the answer; on an error, end the call with the status of its class.
 
     Args:
         answer: The answer.
         context: The call's context.
-        in_flight: Is entered while the call is being answered.
-        count: Is called with the name of the status and the duration in seconds.
+        metrics: Counts the call.
     """
     started, code = time.perf_counter(), grpc.StatusCode.OK
     try:
-        with in_flight:
+        with metrics.in_flight.track_inprogress():
             return await answer
     except asyncio.CancelledError:
         code = grpc.StatusCode.CANCELLED
@@ -62,6 +56,6 @@ async def answered(
             "the embedder failed on this request; see its log for the reason",
         )
     finally:
-        count(code.name, time.perf_counter() - started)
+        metrics.finished(code.name, time.perf_counter() - started)
     await context.abort(code, message)
     raise AssertionError("abort raises")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -15,20 +15,41 @@ _LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 _RERANK_BUCKETS_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 
 
+class CallMetrics:
+    """Calls of one service: how many by status, how long they take, and how many are in progress.
+
+    Args:
+        prefix: Start of the names of the series.
+        buckets_seconds: Upper bounds of the buckets of durations.
+        registry: Registry of the embedder's metrics.
+    """
+
+    def __init__(self, prefix: str, buckets_seconds: Sequence[float], registry: CollectorRegistry) -> None:
+        self._calls = Counter(f"{prefix}_calls", "Calls by gRPC status.", ["code"], registry=registry)
+        self._seconds = Histogram(
+            f"{prefix}_call_seconds", "Duration of a call.", buckets=buckets_seconds, registry=registry
+        )
+        self.in_flight = Gauge(
+            f"{prefix}_calls_in_flight", "Calls that are being answered.", registry=registry
+        )
+
+    def finished(self, code: str, seconds: float) -> None:
+        """Count a finished call.
+
+        Args:
+            code: Name of its gRPC status.
+            seconds: Duration of the call.
+        """
+        self._calls.labels(code).inc()
+        self._seconds.observe(seconds, exemplar())
+
+
 class EmbedderMetrics:
     """Metrics of one embedder, in a registry of its own: two in one process do not share counts."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "creditline_embedder_calls", "Calls by gRPC status.", ["code"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "creditline_embedder_call_seconds",
-            "Duration of a call.",
-            buckets=_LATENCY_BUCKETS_SECONDS,
-            registry=self.registry,
-        )
+        self.calls = CallMetrics("creditline_embedder", _LATENCY_BUCKETS_SECONDS, self.registry)
         self._batch = Histogram(
             "creditline_embedder_batch_size",
             "Pictures in a forward pass.",
@@ -50,9 +71,6 @@ class EmbedderMetrics:
         )
         for part in _PARTS:
             self._forward.labels(part)
-        self.in_flight = Gauge(
-            "creditline_embedder_calls_in_flight", "Calls that are being answered.", registry=self.registry
-        )
         self.oldest_seconds = Gauge(
             "creditline_embedder_wait_age_seconds",
             "Time for which the oldest queued picture has waited.",
@@ -104,16 +122,6 @@ class EmbedderMetrics:
         for part, seconds in zip(_PARTS, (towers_seconds, head_seconds), strict=True):
             self._forward.labels(part).observe(seconds)
 
-    def call(self, code: str, seconds: float) -> None:
-        """Count a finished call.
-
-        Args:
-            code: Name of its gRPC status.
-            seconds: Duration of the call.
-        """
-        self._calls.labels(code).inc()
-        self._seconds.observe(seconds, exemplar())
-
 
 class RerankMetrics:
     """Metrics of re-ranking, in an embedder that re-ranks.
@@ -123,15 +131,7 @@ class RerankMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._calls = Counter(
-            "creditline_embedder_rerank_calls", "Calls by gRPC status.", ["code"], registry=registry
-        )
-        self._seconds = Histogram(
-            "creditline_embedder_rerank_call_seconds",
-            "Duration of a call.",
-            buckets=_RERANK_BUCKETS_SECONDS,
-            registry=registry,
-        )
+        self.calls = CallMetrics("creditline_embedder_rerank", _RERANK_BUCKETS_SECONDS, registry)
         self._parts = Histogram(
             "creditline_embedder_rerank_seconds",
             "Duration of a query by part: its gradient on the generator, and the kernel.",
@@ -141,9 +141,6 @@ class RerankMetrics:
         )
         for part in _RERANK_PARTS:
             self._parts.labels(part)
-        self.in_flight = Gauge(
-            "creditline_embedder_rerank_calls_in_flight", "Calls that are being answered.", registry=registry
-        )
         self.waiting = Gauge("creditline_embedder_rerank_waiting", "Queued queries.", registry=registry)
         self.oldest_seconds = Gauge(
             "creditline_embedder_rerank_wait_age_seconds",
@@ -153,16 +150,6 @@ class RerankMetrics:
         self.queue_limit = Gauge(
             "creditline_embedder_rerank_queue_limit", "Most queries that may be queued.", registry=registry
         )
-
-    def call(self, code: str, seconds: float) -> None:
-        """Count a finished call.
-
-        Args:
-            code: Name of its gRPC status.
-            seconds: Duration of the call.
-        """
-        self._calls.labels(code).inc()
-        self._seconds.observe(seconds, exemplar())
 
     def query(self, gradient_seconds: float, kernel_seconds: float) -> None:
         """Record the durations of a query.

@@ -7,7 +7,7 @@ from typing import Any
 from creditline.corpus.texts import LONGEST_PROMPT
 from creditline.embedder.batcher import Batcher
 from creditline.embedder.calls import answered
-from creditline.embedder.metrics import RerankMetrics
+from creditline.embedder.metrics import CallMetrics
 from creditline.embedder.reranker import Reranked, RerankItem
 from creditline.embedder.service import picture_of
 from creditline.errors import InvalidInput, NotFound
@@ -25,24 +25,23 @@ class RerankerService(RerankerServicer):
         release: The loaded release.
         rows: SHA-256 of its file of rows.
         batcher: Scores the works of one query after another.
-        metrics: Counts calls.
+        calls: Counts calls.
     """
 
     def __init__(
-        self, release: Release, rows: str, batcher: Batcher[RerankItem, Reranked], metrics: RerankMetrics
+        self, release: Release, rows: str, batcher: Batcher[RerankItem, Reranked], calls: CallMetrics
     ) -> None:
         self._release = release
         self._rows = rows
         self._batcher = batcher
-        self._metrics = metrics
+        self._calls = calls
 
     async def Rerank(  # noqa: N802
         self, request: proto.RerankRequest, context: Any
     ) -> proto.RerankResponse:
         """The scores of the works that have a row."""
         answer = self._rerank(request, context.time_remaining())
-        metrics = self._metrics
-        return await answered(answer, context, metrics.in_flight.track_inprogress(), metrics.call)
+        return await answered(answer, context, self._calls)
 
     async def _rerank(self, request: proto.RerankRequest, seconds: float | None) -> proto.RerankResponse:
         self._check(request)

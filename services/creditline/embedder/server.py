@@ -118,7 +118,7 @@ class EmbedderServer:
             self._model.release,
             batcher,
             decoders,
-            metrics,
+            metrics.calls,
             max_batch=limits.max_batch,
             prepare=self._model.prepared,
             device=self._model.device,
@@ -141,7 +141,7 @@ class EmbedderServer:
         own.waiting.set_function(lambda: len(batcher))
         own.oldest_seconds.set_function(batcher.oldest_seconds)
         own.queue_limit.set(limits.queue)
-        return RerankerService(self._model.release, self._reranker.rows, batcher, own)
+        return RerankerService(self._model.release, self._reranker.rows, batcher, own.calls)
 
     def _timed_forward(self, metrics: EmbedderMetrics) -> Callable[[list[EmbedItem]], list[Embedded]]:
         """The model's forward pass, with its durations recorded."""

@@ -19,7 +19,7 @@ from creditline.corpus.texts import MOST_CAPTION_CHARACTERS
 from creditline.devices import PROCESSOR, Device
 from creditline.embedder.batcher import Batcher
 from creditline.embedder.calls import answered
-from creditline.embedder.metrics import EmbedderMetrics
+from creditline.embedder.metrics import CallMetrics
 from creditline.encoder.encoder import Side
 from creditline.encoder.model import Embedded, EmbedItem
 from creditline.errors import InvalidInput, NotFound
@@ -41,7 +41,7 @@ class EmbedderService(EmbedderServicer):
         release: The loaded release.
         batcher: Computes vectors in batches.
         decoders: Executor in which pictures are decoded.
-        metrics: Counts calls.
+        calls: Counts calls.
         max_batch: Size of a batch, which callers can adapt to.
         prepare: Is called with each item in the thread that decoded its picture.
         device: Device of the model.
@@ -52,7 +52,7 @@ class EmbedderService(EmbedderServicer):
         release: Release,
         batcher: Batcher[EmbedItem, Embedded],
         decoders: Executor,
-        metrics: EmbedderMetrics,
+        calls: CallMetrics,
         *,
         max_batch: int,
         prepare: Callable[[EmbedItem], EmbedItem] = lambda item: item,
@@ -62,7 +62,7 @@ class EmbedderService(EmbedderServicer):
         self._device = device
         self._batcher = batcher
         self._decoders = decoders
-        self._metrics = metrics
+        self._calls = calls
         self._max_batch = max_batch
         self._prepare = prepare
 
@@ -73,8 +73,7 @@ class EmbedderService(EmbedderServicer):
         answer = self._embed(request, context.time_remaining())
         # A call keeps the error that ends it, and that this frame, until the next garbage collection.
         del request
-        metrics = self._metrics
-        return await answered(answer, context, metrics.in_flight.track_inprogress(), metrics.call)
+        return await answered(answer, context, self._calls)
 
     async def GetEncoder(  # noqa: N802
         self, request: proto.GetEncoderRequest, context: Any
