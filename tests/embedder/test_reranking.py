@@ -86,7 +86,8 @@ def test_requests_that_cannot_be_answered_are_refused_with_a_sentence(
         (
             asked(small_corpus, release="other"),
             grpc.StatusCode.NOT_FOUND,
-            "release 'other' is not loaded here",
+            "release 'other' is not loaded here, 'development' is; request that one, or start an embedder"
+            " with the other's CREDITLINE_RELEASE_DIRECTORY",
         ),
         (asked(small_corpus, *["x"] * 1001), invalid, "work_ids has 1001 entries; send 1 to 1,000"),
         (asked(small_corpus, prompt="x" * 2001), invalid, "prompt has 2,001 characters"),

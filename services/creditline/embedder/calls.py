@@ -31,6 +31,24 @@ _STATUS: dict[type[CreditlineError], grpc.StatusCode] = {
 _LOGGER = logging.getLogger(__name__)
 
 
+def refuse_other_release(requested: str, loaded: str) -> None:
+    """Refuse a request for a release that is not the loaded one.
+
+    Args:
+        requested: Name of the requested release; empty for whichever is loaded.
+        loaded: Name of the loaded release.
+
+    Raises:
+        NotFound: Another release is requested.
+    """
+    if requested and requested != loaded:
+        raise NotFound(
+            f"release {requested!r} is not loaded here, {loaded!r} is; request that one, or start an embedder"
+            " with the other's CREDITLINE_RELEASE_DIRECTORY",
+            field="release",
+        )
+
+
 async def answered(answer: Awaitable[Answer], context: Any, metrics: CallMetrics) -> Answer:
     """Await the answer; on an error, end the call with the status of its class.
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from creditline.corpus.texts import LONGEST_PROMPT
 from creditline.embedder.batcher import Batcher
-from creditline.embedder.calls import answered
+from creditline.embedder.calls import answered, refuse_other_release
 from creditline.embedder.metrics import CallMetrics
 from creditline.embedder.reranker import Reranked, RerankItem
 from creditline.embedder.service import picture_of
-from creditline.errors import InvalidInput, NotFound
+from creditline.errors import InvalidInput
 from creditline.release import Release
 from creditline.v1 import reranker_pb2 as proto
 from creditline.v1.reranker_pb2_grpc import RerankerServicer
@@ -62,12 +62,7 @@ class RerankerService(RerankerServicer):
 
     def _check(self, request: proto.RerankRequest) -> None:
         """Raise NotFound for another release, and InvalidInput for a text or a number of works."""
-        if request.release and request.release != self._release.name:
-            raise NotFound(
-                f"release {request.release!r} is not loaded here, {self._release.name!r} is; request that"
-                " one, or start an embedder with the other's CREDITLINE_RELEASE_DIRECTORY",
-                field="release",
-            )
+        refuse_other_release(request.release, self._release.name)
         if len(request.prompt) > LONGEST_PROMPT:
             raise InvalidInput(
                 f"prompt has {len(request.prompt):,} characters; at most {LONGEST_PROMPT:,} are allowed:"

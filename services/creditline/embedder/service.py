@@ -18,11 +18,11 @@ from PIL import Image
 from creditline.corpus.texts import MOST_CAPTION_CHARACTERS
 from creditline.devices import PROCESSOR, Device
 from creditline.embedder.batcher import Batcher
-from creditline.embedder.calls import answered
+from creditline.embedder.calls import answered, refuse_other_release
 from creditline.embedder.metrics import CallMetrics
 from creditline.encoder.encoder import Side
 from creditline.encoder.model import Embedded, EmbedItem
-from creditline.errors import InvalidInput, NotFound
+from creditline.errors import InvalidInput
 from creditline.pictures.decoding import LONGEST_SIDE_PIXELS, decode
 from creditline.pictures.pixels import RgbPixels
 from creditline.release import Release
@@ -133,12 +133,7 @@ class EmbedderService(EmbedderServicer):
 
     def _checked_side(self, request: proto.EmbedRequest) -> Side:
         """The side of a request whose fields have been checked. Raises NotFound, InvalidInput."""
-        if request.release and request.release != self._release.name:
-            raise NotFound(
-                f"release {request.release!r} is not loaded here, {self._release.name!r} is; request that"
-                " one, or start an embedder with the other's CREDITLINE_RELEASE_DIRECTORY",
-                field="release",
-            )
+        refuse_other_release(request.release, self._release.name)
         if request.side not in _SIDES:
             raise InvalidInput("side is not set; send SIDE_QUERY or SIDE_WORK", field="side")
         if not 1 <= len(request.items) <= MOST_ITEMS:
