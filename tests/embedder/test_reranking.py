@@ -19,6 +19,7 @@ from creditline.errors import FingerprintMismatch
 from creditline.pictures.pixels import RgbPixels
 from creditline.release import Release, open_release
 from creditline.v1 import embedder_pb2, reranker_pb2
+from tests.embedder.held_requests import held_requests, no_collection
 from tests.processes import wait_until
 from tests.rerankable import Held, Rerankable, Running, rerankable, running
 
@@ -98,6 +99,21 @@ def test_requests_that_cannot_be_answered_are_refused_with_a_sentence(
         assert (status, details[: len(message)]) == (code, message)
     status, details = embedder.refusal(asked(small_corpus, work_ids=()))
     assert (status, details) == (invalid, "work_ids has 0 entries; send 1 to 1,000")
+
+
+def test_a_refused_query_is_freed_without_a_garbage_collection(
+    embedder: Running, small_corpus: Corpus
+) -> None:
+    from creditline.embedder import reranker_service
+
+    with no_collection():
+        for _ in range(3):
+            embedder.refusal(asked(small_corpus, release="other"))
+        wait_until(
+            lambda: held_requests(reranker_service, reranker_pb2.RerankRequest) == 0,
+            "the requests are freed",
+            seconds=5,
+        )
 
 
 def test_embeddings_go_on_while_a_query_is_re_ranked_and_the_queue_is_full(

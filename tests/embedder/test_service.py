@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import platform
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import grpc
@@ -21,6 +19,7 @@ from creditline.embedder_client.pixels import pixels_message
 from creditline.pictures.queries import query_pixels
 from creditline.release import Release
 from creditline.v1 import embedder_pb2 as proto
+from tests.embedder.held_requests import held_requests, no_collection
 from tests.processes import wait_until
 
 if TYPE_CHECKING:
@@ -101,20 +100,12 @@ def test_a_refused_call_frees_its_pictures_without_a_garbage_collection(
     served: Served, small_corpus: Corpus
 ) -> None:
     request = proto.EmbedRequest(items=items(small_corpus.works[:1]), side=proto.SIDE_QUERY, release="r9")
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collection():
         for _ in range(3):
             refusal(served, request)
-        wait_until(lambda: _frames_with_requests() == 0, "the requests are freed", seconds=5)
-    finally:
-        gc.enable()
-
-
-def _frames_with_requests() -> int:
-    frames = [each for each in gc.get_objects() if isinstance(each, FrameType)]
-    ours = [each for each in frames if each.f_code.co_filename == service.__file__]
-    return sum(isinstance(held, proto.EmbedRequest) for each in ours for held in each.f_locals.values())
+        wait_until(
+            lambda: held_requests(service, proto.EmbedRequest) == 0, "the requests are freed", seconds=5
+        )
 
 
 def test_a_bad_picture_is_named_and_the_next_good_one_is_answered(

@@ -41,6 +41,8 @@ class RerankerService(RerankerServicer):
     ) -> proto.RerankResponse:
         """The scores of the works that have a row."""
         answer = self._rerank(request, context.time_remaining())
+        # As in Embed: a call keeps the error that ends it, and that this frame, until the next collection.
+        del request
         return await answered(answer, context, self._calls)
 
     async def _rerank(self, request: proto.RerankRequest, seconds: float | None) -> proto.RerankResponse:
