@@ -15,9 +15,10 @@ import pytest
 
 from creditline.corpus.works import Corpus
 from creditline.embedder_client.pixels import pixels_message
-from creditline.errors import FingerprintMismatch
+from creditline.errors import FingerprintMismatch, InvalidInput
 from creditline.pictures.pixels import RgbPixels
-from creditline.release import Release, open_release
+from creditline.release import Release, open_release, write_manifest
+from creditline.release.parts import place_in
 from creditline.v1 import embedder_pb2, reranker_pb2
 from tests.embedder.held_requests import held_requests, no_collection
 from tests.processes import wait_until
@@ -214,3 +215,24 @@ def test_another_generator_than_that_of_the_release_is_refused(made: Rerankable,
     other = random_generator(tmp_path / "other", seed=5)
     with pytest.raises(FingerprintMismatch, match=r"was made for generator .+; correct"):
         made.opened(generator_directory=other)
+
+
+def test_adapters_of_the_settings_go_with_their_generator_and_those_of_the_release_with_its_own(
+    made: Rerankable, tmp_path: Path
+) -> None:
+    """Neither file is an adapter, so that the refusal names the one that was read."""
+    directory, ours, theirs = tmp_path / "release", tmp_path / "ours.bin", tmp_path / "theirs.bin"
+    for file in (ours, theirs):
+        file.write_bytes(b"no adapter")
+    shutil.copytree(made.release.directory, directory)
+    part = {
+        "place": place_in(directory, made.generator),
+        "fingerprint": made.release.generator_fingerprint,
+        "adapters": [place_in(directory, theirs)],
+    }
+    release = write_manifest(directory, {**made.release.description, "parts": {"generator": part}})
+    for generator, read in ((made.generator, ours), (None, theirs)):
+        with pytest.raises(InvalidInput, match=read.name):
+            Rerankable(release, made.generator).opened(
+                generator_directory=generator, generator_adapters=str(ours)
+            )

@@ -26,6 +26,7 @@ from creditline.index.builds.promotion import builds, live_build, promote
 from creditline.ledger import Ledger, WithdrawalKind
 from creditline.local.health import grpc_serves, redis_answers
 from creditline.local.services import StackPorts
+from creditline.local.settings import LocalSettings
 from creditline.local.stack import LocalStack
 from creditline.local.state import StateDirectory
 from creditline.release import (
@@ -339,6 +340,33 @@ def test_a_release_of_ones_own_without_its_generator_is_refused_before_anything_
         stack.start()
     assert list((tmp_path / "state" / "logs").iterdir()) == []
     assert not StateDirectory(tmp_path / "state").is_owned()
+
+
+def test_adapters_of_the_settings_go_with_their_generator_and_those_of_the_release_with_its_own(
+    tmp_path: Path,
+) -> None:
+    """The release's adapter and statistics are missing, and the first that is looked for is refused."""
+    adapters = {"place": "generator", "fingerprint": "f" * 64, "adapters": ["gone.safetensors"]}
+    made = _made_up_release(tmp_path / "release")
+    write_manifest(made.directory, {**made.description, "parts": {"generator": adapters}})
+    (made.directory / "generator").mkdir()
+    for generator, missing in ((None, "gone.safetensors"), (tmp_path, "teacher's statistics")):
+        settings = LocalSettings(
+            generator_directory=generator, generator_adapters="ours", corpus_file=tmp_path / "corpus"
+        )
+        with pytest.raises(NotReady, match=missing):
+            LocalStack(
+                state_directory=tmp_path / "state",
+                release_directory=made.directory,
+                services=("teacher",),
+                settings=settings,
+            ).start()
+
+
+def test_a_stack_without_a_teacher_passes_the_adapters_of_the_settings_on(tmp_path: Path) -> None:
+    settings = LocalSettings(generator_adapters="one:0.5, other")
+    with LocalStack(state_directory=tmp_path, services=("redis",), settings=settings) as stack:
+        assert stack.generator_adapters == ("one:0.5", "other")
 
 
 def test_an_unknown_service_is_rejected_by_name(tmp_path: Path) -> None:
