@@ -13,6 +13,7 @@ from creditline.release import Release, open_release, packaged_release_directory
 from creditline.release.parts import (
     corpus_of,
     corpus_place,
+    default_generator_directory,
     generator_adapters,
     generator_place,
     place_in,
@@ -88,7 +89,16 @@ def test_adapters_are_found_like_the_generator_and_keep_their_strengths(tmp_path
     release = with_parts(tmp_path / "mine", generator=stated)
     file = tmp_path / "style.safetensors"
     assert generator_adapters(release) == (f"{file}:0.8", str(file))
+    assert generator_adapters(release, listed=["own"]) == (f"{file}:0.8", str(file))
     assert generator_adapters(release, tmp_path / "another") == ()
+    assert generator_adapters(release, tmp_path / "another", ["own"]) == ("own",)
+
+
+def test_the_reference_generator_is_assembled_in_the_users_state_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert default_generator_directory() == tmp_path / "creditline" / "generator"
 
 
 @pytest.mark.parametrize("suffix", ["", "+timm:vit@{}/image.safetensors#224", "+no-layout"])

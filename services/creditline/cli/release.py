@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,11 +130,11 @@ def rerank(
     store = FeatureStore(
         Towers.open(TowerSpec.parse(towers_of(release, towers)), device=chosen), work_directory, _say
     )
-    adapters = chosen_adapters(adapter)
+    stated = chosen_adapters(adapter)
     with (
         Generator.open(
             _generator(release, generator, work_directory),
-            adapters=adapters if generator else _own_adapters(release),
+            adapters=_adapters(release, generator, stated),
             device=chosen,
         ) as opened,
         quiet_libraries(),
@@ -156,11 +157,13 @@ def _generator(release: Release, chosen: Path | None, work_directory: Path) -> P
     return generator_place(release, chosen) or assemble_reference(work_directory / "generator")
 
 
-def _own_adapters(release: Release) -> list[AdapterSpec]:
+def _adapters(release: Release, generator: Path | None, stated: Sequence[AdapterSpec]) -> list[AdapterSpec]:
+    """The stated adapters for a stated generator, else those of the release."""
     from creditline.generator.adapters.specification import AdapterSpec
     from creditline.release.parts import generator_adapters
 
-    return [AdapterSpec.parse(adapter) for adapter in generator_adapters(release)]
+    listed = [str(adapter) for adapter in stated]
+    return [AdapterSpec.parse(adapter) for adapter in generator_adapters(release, generator, listed)]
 
 
 def _corpus(release: Release, chosen: Path | None) -> Corpus:

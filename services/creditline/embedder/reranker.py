@@ -22,8 +22,12 @@ from creditline.generator.assembly import assemble_reference
 from creditline.generator.migration import goes_by
 from creditline.generator.pipeline import Generator
 from creditline.release import RERANKING_ROWS, Release
-from creditline.release.parts import generator_adapters, generator_place, listed_adapters
-from creditline.settings import user_state_directory
+from creditline.release.parts import (
+    default_generator_directory,
+    generator_adapters,
+    generator_place,
+    listed_adapters,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +114,12 @@ class Reranker:
 
 def _place(settings: EmbedderSettings, release: Release) -> Path:
     chosen = generator_place(release, settings.generator_directory)
-    return chosen or assemble_reference(user_state_directory() / "creditline" / "generator")
+    return chosen or assemble_reference(default_generator_directory())
 
 
 def _adapters(settings: EmbedderSettings, release: Release) -> list[AdapterSpec]:
     listed = listed_adapters(settings.generator_adapters)
-    stated = listed if settings.generator_directory else generator_adapters(release)
+    stated = generator_adapters(release, settings.generator_directory, listed)
     return [AdapterSpec.parse(adapter) for adapter in stated]
 
 

@@ -272,10 +272,10 @@ class LocalStack:
 
     def _find_adapters(self, release: Release | None) -> tuple[str, ...]:
         """Adapters of the settings' generator, or of the release's. Raises NotReady if a file is missing."""
-        given = self._settings.generator_directory
-        if "teacher" not in self._services or release is None or given is not None:
-            return listed_adapters(self._settings.generator_adapters)
-        return generator_adapters(release)
+        listed = listed_adapters(self._settings.generator_adapters)
+        if "teacher" not in self._services or release is None:
+            return listed
+        return generator_adapters(release, self._settings.generator_directory, listed)
 
     def _find_artifacts(self, release: Release | None) -> Path | None:
         """The teacher's statistics. Raises NotReady if the release has its own and they are missing."""

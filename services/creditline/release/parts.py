@@ -7,6 +7,7 @@ package's own generator and corpus falls back to those; any other is refused wit
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from creditline.corpus.openclipart import embedded_corpus
 from creditline.corpus.works import Corpus, is_packed, read_corpus
 from creditline.errors import NotReady
 from creditline.release.manifest import Release, open_release, packaged_release_directory
+from creditline.settings import user_state_directory
 
 CORPUS, GENERATOR, TEACHER, TOWERS = "corpus", "generator", "teacher", "towers"
 EMBEDDED_TOWERS = "embedded"
@@ -113,20 +115,31 @@ def generator_place(release: Release, chosen: Path | None = None) -> Path | None
     raise _unnamed(release, GENERATOR, release.generator_fingerprint)
 
 
-def generator_adapters(release: Release, chosen: Path | None = None) -> tuple[str, ...]:
-    """Adapters merged into the generator of a release, as `FILE` or `FILE:strength` with absolute paths.
+def default_generator_directory() -> Path:
+    """Where services assemble the reference generator: in the user's state directory (XDG_STATE_HOME)."""
+    return user_state_directory() / "creditline" / "generator"
+
+
+def generator_adapters(
+    release: Release, chosen: Path | None = None, listed: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Adapters merged into a generator, each `FILE` or `FILE:strength`.
 
     Args:
         release: The release.
         chosen: The operator's choice of a generator, which the release's adapters do not belong to.
+        listed: The operator's choice of adapters, which belong to `chosen` alone.
+
+    Returns:
+        `listed` for a chosen generator, else those that the release names, with absolute paths.
 
     Raises:
         NotReady: A file of the release's adapters is missing.
     """
+    if chosen is not None:
+        return tuple(listed)
     part = release.parts.get(GENERATOR)
-    if chosen is not None or part is None:
-        return ()
-    return tuple(_adapter(release, one) for one in part.adapters)
+    return tuple(_adapter(release, one) for one in part.adapters) if part else ()
 
 
 def teacher_place(release: Release, chosen: Path | None = None) -> Path | None:

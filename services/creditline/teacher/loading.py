@@ -20,6 +20,7 @@ from creditline.ledger import StoredAttribution
 from creditline.release import Release, open_release, reference_release_directory
 from creditline.release.parts import (
     corpus_place,
+    default_generator_directory,
     generator_adapters,
     generator_place,
     listed_adapters,
@@ -27,7 +28,7 @@ from creditline.release.parts import (
 )
 from creditline.teacher.expectations import Expectations, open_expectations
 from creditline.teacher.metrics import TeacherMetrics
-from creditline.teacher.settings import TeacherSettings, default_generator_directory, reference_artifacts
+from creditline.teacher.settings import TeacherSettings, reference_artifacts
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class _Places:
             generator,
             corpus_place(release, corpus),
             generator_place(release, generator) or default_generator_directory(),
-            adapters if generator else generator_adapters(release),
+            generator_adapters(release, generator, adapters),
             teacher_place(release, artifacts) or reference_artifacts(),
         )
 

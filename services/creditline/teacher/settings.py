@@ -15,12 +15,7 @@ from creditline.jobs.settings import BrokerSettings
 from creditline.jobs.tasks import QUEUES
 from creditline.ledger import LedgerSettings
 from creditline.observability.settings import ObservedSettings
-from creditline.settings import Port, user_state_directory
-
-
-def default_generator_directory() -> Path:
-    """The generator's directory in the user's state directory (XDG_STATE_HOME), beside the ledger."""
-    return user_state_directory() / "creditline" / "generator"
+from creditline.settings import Port
 
 
 def reference_artifacts() -> Path:
@@ -38,7 +33,7 @@ class TeacherSettings(
     expected influence of unlisted works. Empty: the package's own."""
     generator_directory: Path | None = None
     """Pipeline of the generator whose pictures are audited; empty: the one that the release names (of the
-    packaged release, `default_generator_directory`)."""
+    packaged release, `creditline.release.parts.default_generator_directory`)."""
     generator_adapters: str = ""
     """LoRA adapters merged into `generator_directory`, each FILE or FILE:strength, separated by commas; those
     of the release's generator are named by the release."""
