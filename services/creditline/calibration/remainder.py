@@ -157,10 +157,6 @@ class CorpusSample:
         rows |= {row for row, work_id in enumerate(self.work_ids) if work_id in works}
         return Withheld(np.array(sorted(rows), dtype=np.intp), unnamed)
 
-    def nearest(self, query: NDArray[np.float32]) -> float:
-        """Cosine of the sampled work that is nearest to a query, (D,) float32; -1 without works."""
-        return float((self.vectors @ query).max(initial=-1.0))
-
     def others(
         self,
         query: NDArray[np.float32],
@@ -169,6 +165,7 @@ class CorpusSample:
         withheld: Withheld = NOTHING_WITHHELD,
         *,
         works: int | None = None,
+        cosines: NDArray[np.float32] | None = None,
     ) -> UnlistedInfluence:
         """Estimate the influence of all works that are not listed on a query.
 
@@ -184,8 +181,10 @@ class CorpusSample:
             withheld: Withdrawn works and contributors: their influence is counted, but credited to no one.
             works: Number of works in the build that answers, including the listed ones; None: the number of
                 works in the release.
+            cosines: (M,) float32, of the query with the sampled works; None: they are computed.
         """
-        cosines = self.vectors @ query
+        if cosines is None:
+            cosines = self.vectors @ query
         rows, sampled, unlisted = self._unlisted(listed, works)
         if unlisted == 0:
             return UnlistedInfluence(0.0)
@@ -212,6 +211,7 @@ class CorpusSample:
         listed: Collection[str],
         *,
         works: int | None = None,
+        cosines: NDArray[np.float32] | None = None,
     ) -> float:
         """The total influence that `others` estimates, without its division among contributors.
 
@@ -220,11 +220,12 @@ class CorpusSample:
             calibration: Curves from cosine to expected influence.
             listed: Ids of the listed works.
             works: Number of works in the build that answers; None: the number of works in the release.
+            cosines: (M,) float32, of the query with the sampled works; None: they are computed.
         """
         rows, sampled, unlisted = self._unlisted(listed, works)
         if unlisted == 0:
             return 0.0
-        positive = calibration.expected_positive(self.vectors @ query)
+        positive = calibration.expected_positive(self.vectors @ query if cosines is None else cosines)
         if sampled == 0:
             return _upper_bound(positive, unlisted).influence
         positive[rows] = 0.0

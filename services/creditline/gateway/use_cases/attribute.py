@@ -513,6 +513,7 @@ def _shares(
         works=owed.works,
         people=people,
         candidates=result.candidates,
+        cosines=reading.cosines.with_works(owed.release.sample),
     )
     shares = [work.share for work in line.works]
     by_half = (

@@ -111,6 +111,7 @@ def line_of(
     works: int | None = None,
     people: People = EVERY_KEY,
     candidates: Candidates | None = None,
+    cosines: NDArray[np.float32] | None = None,
 ) -> CreditLine:
     """Share the credit of a query between the listed groups and all other works.
 
@@ -122,11 +123,12 @@ def line_of(
         works: Number of works of the build that was searched; None: that of the release.
         people: Which names and ids are one person.
         candidates: The works that were re-ranked, of which `listed` are the first groups; None: none were.
+        cosines: (M,) float32, of the query with the works of the release's sample; None: they are computed.
     """
     known = listed if candidates is None else candidates.groups
     holders = {member.work_id: member.holders for group in known for member in group.members}
     sample = sample_of_people(release.sample, people)
-    others = sample.others(vector, release.calibration, holders, withheld, works=works)
+    others = sample.others(vector, release.calibration, holders, withheld, works=works, cosines=cosines)
     if candidates is not None:
         others = with_candidates(others, known[len(listed) :], candidates.positive)
     return credit_line(listed, others)

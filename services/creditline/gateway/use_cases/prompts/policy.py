@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from creditline.api.answers import PictureAloneRecall
 from creditline.calibration import Calibration
 from creditline.calibration.intervals import AnswerIntervals
+from creditline.calibration.query_cosines import QueryCosines
 from creditline.embedder_client.queries import EmbeddedQuery
 from creditline.errors import InvalidInput, NotReady
 from creditline.gateway.settings import LowAgreement
@@ -21,8 +22,8 @@ from creditline.release import HALVES, IMPUTATION, PROMPT_AGREEMENT, Release
 class Reading:
     """How a query is read: with its prompt, or by its picture alone."""
 
-    vector: NDArray[np.float32]
-    """(D,) float32, the vector that is searched for."""
+    cosines: QueryCosines
+    """Cosines of the vector that is searched for."""
     calibration: Calibration
     """Map from its cosines to expected influence."""
     intervals: AnswerIntervals | None
@@ -50,10 +51,15 @@ class Reading:
             intervals: Intervals of such answers; None: the release has none.
             picture_alone: Recall of answers from pictures alone where this is one.
         """
-        nearest = release.sample.nearest(vector)
-        fitting = intervals.for_query(nearest) if intervals else None
+        cosines, sample = QueryCosines(vector), release.sample
+        fitting = cosines.intervals(intervals, sample) if intervals else None
         withheld = intervals is not None and fitting is None
-        return cls(vector, calibration.for_query(nearest), fitting, picture_alone, withheld)
+        return cls(cosines, cosines.calibration(calibration, sample), fitting, picture_alone, withheld)
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """(D,) float32, the vector that is searched for."""
+        return self.cosines.vector
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,6 @@ class PromptPolicy:
             InvalidInput: Picture and prompt agree less than the gateway is set to accept, or it is not known.
             NotReady: The embedder does not give the vector of the picture alone.
         """
-        ordinary = Reading.of(query.vector, release, release.calibration, release.intervals)
         if private and self.least > 0.0 and self.action is not LowAgreement.ANSWER:
             raise InvalidInput(
                 "this gateway answers only where picture and prompt agree, which a vector does not show; send"
@@ -100,7 +105,7 @@ class PromptPolicy:
             )
         agreement = query.prompt_agreement
         if agreement is None or agreement >= self.least or self.action is LowAgreement.ANSWER:
-            return ordinary
+            return Reading.of(query.vector, release, release.calibration, release.intervals)
         if self.action is LowAgreement.REFUSE:
             raise InvalidInput(
                 f"the picture does not look as if it was made from this prompt: {agreement:.1%} of genuine"

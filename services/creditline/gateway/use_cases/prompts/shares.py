@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from creditline.calibration import Calibration
 from creditline.calibration.halves import divided
-from creditline.calibration.remainder import CorpusSample
+from creditline.calibration.query_cosines import QueryCosines
 from creditline.calibration.shares import Group
 from creditline.embedder_client.queries import EmbeddedQuery
 from creditline.gateway.use_cases.added_works import Owed
@@ -63,24 +63,22 @@ def shares_by_half(
         return NOT_DIVIDED
     rows = np.stack([vectors[work_id] for work_id in members])
     sizes = [len(group.members) for group in listed]
-    alone = [
-        _shares(rows @ vector, sizes, calibration, _others(vector, calibration, owed, members))
-        for vector, calibration in (
-            (vector, curves.for_query(owed.release.sample.nearest(vector)))
-            for vector, curves in ((picture, halves.picture), (prompt, halves.prompt))
-        )
-    ]
+    alone = []
+    for half, curves in ((QueryCosines(picture), halves.picture), (QueryCosines(prompt), halves.prompt)):
+        calibration = half.calibration(curves, owed.release.sample)
+        others = _others(half, calibration, owed, members)
+        alone.append(_shares(rows @ half.vector, sizes, calibration, others))
     parts = divided(np.array(shares), alone[0], alone[1])
     of_pictures, of_prompts = (tuple(part.tolist()) for part in parts)
     return SharesByHalf(of_pictures, of_prompts, float(parts[0].sum()), float(parts[1].sum()))
 
 
-def _others(
-    vector: NDArray[np.float32], calibration: Calibration, owed: Owed, members: Sequence[str]
-) -> float:
+def _others(half: QueryCosines, calibration: Calibration, owed: Owed, members: Sequence[str]) -> float:
     """Expected influence of all works that are not listed, given one half of the query."""
-    sample: CorpusSample = owed.release.sample
-    return sample.others_influence(vector, calibration, members, works=owed.works)
+    sample = owed.release.sample
+    return sample.others_influence(
+        half.vector, calibration, members, works=owed.works, cosines=half.with_works(sample)
+    )
 
 
 def _shares(
