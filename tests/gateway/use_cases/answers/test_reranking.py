@@ -138,3 +138,19 @@ def test_ranges_are_those_of_re_ranked_answers_and_of_a_work_without_a_row_those
     assert shares["new"].share_low == pytest.approx(max(min(of_cosine[0], shares["new"].share), 0.0))
     assert shares["new"].share_high == pytest.approx(min(max(of_cosine[1], shares["new"].share), 1.0))
     assert answer.coverage == INTERVALS.coverage
+
+
+def test_where_the_release_has_no_ranges_a_work_without_a_row_has_those_of_re_ranked_answers() -> None:
+    hits, release = _hits("b", "new"), _release(None)
+    candidates = _candidates(hits, {"b": 4.0})
+    line = line_of(candidates.groups, _QUERY, release, candidates=candidates)
+
+    answer = credited(line, candidates.groups, hits, release, reranking=_RERANKING)
+
+    shares = {work.id: work for work in answer.works}
+    for work_id, at in (("b", 4.0), ("new", _COSINES["new"])):
+        low, high = (float(ends[0]) for ends in INTERVALS.works.of([at]))
+        work = shares[work_id]
+        assert work.share_low == pytest.approx(min(low, work.share))
+        assert work.share_high == pytest.approx(min(max(high, work.share), 1.0))
+    assert answer.coverage == INTERVALS.coverage

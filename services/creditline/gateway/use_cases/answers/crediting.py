@@ -159,8 +159,9 @@ def credited(
             release's, and where these are withheld.
     """
     named = ChainMap(_named(listed, hits, people), release.names)
-    intervals = release.intervals if reranking is None else reranking.intervals
-    ends = _ends_of_works(line.works, listed, release.intervals, reranking)
+    by_order = reranking.intervals if reranking is not None else None
+    intervals = by_order or release.intervals
+    ends = _ends_of_works(line.works, listed, release.intervals or by_order, by_order)
     divided: list[Ends] = list(zip(by_half.pictures, by_half.prompts, strict=True))
     parts = divided or [_UNKNOWN] * len(line.works)
     return Credited(
@@ -185,15 +186,22 @@ def credited(
 def _ends_of_works(
     shares: Sequence[WorkShare],
     listed: Sequence[Group],
-    intervals: AnswerIntervals | None,
-    reranking: Reranking | None,
+    by_cosine: AnswerIntervals | None,
+    by_order: AnswerIntervals | None,
 ) -> list[Ends]:
-    """Sums of the copies' intervals, widened to include the share, which a long tail can move outside."""
-    if not listed or (intervals is None and reranking is None):
+    """Sums of the copies' intervals, widened to include the share, which a long tail can move outside.
+
+    Args:
+        shares: Shares of the listed works.
+        listed: Their duplicate groups, in the same order.
+        by_cosine: Intervals of works that were not re-ranked; None: there are no intervals at all.
+        by_order: Intervals of works that were; None: none were, or theirs are withheld.
+    """
+    if not listed or by_cosine is None:
         return [_UNKNOWN] * len(listed)
     starts = np.cumsum([0, *(len(group.members) for group in listed[:-1])])
     members = [member for group in listed for member in group.members]
-    of_members = _ends_of_members(members, intervals, reranking)
+    of_members = _ends_of_members(members, by_cosine, by_order)
     lows, highs = (np.add.reduceat(ends, starts).tolist() for ends in of_members)
     return [
         (min(max(low, 0.0), share.share), min(max(high, share.share), 1.0))
@@ -202,16 +210,14 @@ def _ends_of_works(
 
 
 def _ends_of_members(
-    members: Sequence[ScoredWork], intervals: AnswerIntervals | None, reranking: Reranking | None
+    members: Sequence[ScoredWork], by_cosine: AnswerIntervals, by_order: AnswerIntervals | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Intervals of works by their order where they were re-ranked, else by their cosine: (M,), (M,)."""
-    own = intervals if intervals is not None else reranking.intervals if reranking is not None else None
-    assert own is not None
-    low, high = own.works.of([member.score for member in members])
+    low, high = by_cosine.works.of([member.score for member in members])
     orders = [(row, member.order) for row, member in enumerate(members) if member.order is not None]
-    if reranking is not None and orders:
+    if by_order is not None and orders:
         rows = [row for row, _ in orders]
-        low[rows], high[rows] = reranking.intervals.works.of([order for _, order in orders])
+        low[rows], high[rows] = by_order.works.of([order for _, order in orders])
     return low, high
 
 
