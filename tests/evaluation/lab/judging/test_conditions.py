@@ -67,5 +67,9 @@ def test_tables_are_read_as_they_were_written_and_refused_for_another_record(
     np.testing.assert_array_equal(read.losses, tables.losses)
     np.testing.assert_array_equal(read.similarities["image"], tables.similarities["image"])
     write_tables(replace(tables, made_from=RecordFingerprints("generator", "another")), path)
-    with pytest.raises(FingerprintMismatch, match="make it again with `creditline lab conditions`"):
+    with pytest.raises(
+        FingerprintMismatch,
+        match="belongs to another generator or record; make it again with `creditline lab cond",
+    ) as error:
         read_tables(path, record)
+    assert error.value.field == "lab"

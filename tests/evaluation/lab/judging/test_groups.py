@@ -97,8 +97,12 @@ def test_scores_are_read_as_they_were_written(record: LabRecord, scores: GroupSc
 def test_scores_of_another_record_are_refused(record: LabRecord, scores: GroupScores, tmp_path: Path) -> None:
     other = RecordFingerprints("another", record.fingerprints.record)
     write_group_scores(replace(scores, made_from=other), tmp_path / "groups.safetensors")
-    with pytest.raises(FingerprintMismatch, match="another generator or record; make it"):
+    with pytest.raises(
+        FingerprintMismatch,
+        match="holds scores for another generator or record; make it again with `make lab`",
+    ) as error:
         read_group_scores(tmp_path / "groups.safetensors", record, "make lab")
+    assert error.value.field == "lab"
 
 
 def test_scores_are_found_by_query_and_contributor(scores: GroupScores) -> None:

@@ -156,8 +156,10 @@ def test_scores_of_another_generator_or_another_record_are_refused(
     losses[0, 0, 0, 0] += 1.0
     with pytest.raises(
         FingerprintMismatch, match=r"scores of record .*; make them again with `creditline lab"
-    ):
+    ) as error:
         read_scores(path, replace(record, losses=losses))
+    assert error.value.field == "record"
+    assert error.value.message.endswith(f"`creditline lab score {path.stem} --save {path.parent}`")
 
 
 def test_scores_of_an_unknown_generator_are_refused(record: LabRecord, tmp_path: Path) -> None:
