@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from creditline.errors import InvalidInput, NotReady
+from creditline.errors import FingerprintMismatch, InvalidInput, NotReady
 from creditline.evaluation.lab.plan import LabPlan, LabQuery, draw_subsets, subset_jobs
 from creditline.evaluation.lab.retraining.workshop import Workshop
 from creditline.evaluation.lds import RetrainedModels
@@ -69,6 +69,37 @@ class LabRecord:
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
         return RecordFingerprints(self.generator, digest.hexdigest()[:32])
+
+    def refuse_other_origin(self, metadata: Mapping[str, str], holds: str, remedy: str) -> None:
+        """Refuse a file that was made from another generator or record, naming which, and both fingerprints.
+
+        Args:
+            metadata: Metadata of the file, with the fields of `RecordFingerprints`.
+            holds: What the file holds, such as "FILE holds scores".
+            remedy: What to do.
+
+        Raises:
+            FingerprintMismatch: A fingerprint is another one, or is missing.
+        """
+        for name, expected in asdict(self.fingerprints).items():
+            found = metadata.get(name, "unknown")
+            if found != expected:
+                raise FingerprintMismatch(f"{holds} of {name} {found}, not {expected}; {remedy}", field=name)
+
+    def refuse_other_record(self, metadata: Mapping[str, str], belongs: str, remedy: str) -> None:
+        """Refuse a file that was made from another generator or record, without naming which.
+
+        Args:
+            metadata: Metadata of the file, with the fields of `RecordFingerprints`.
+            belongs: Start of the sentence, such as "FILE belongs to".
+            remedy: What to do.
+
+        Raises:
+            FingerprintMismatch: A fingerprint is another one, or is missing.
+        """
+        found = RecordFingerprints(**{name: metadata.get(name, "") for name in asdict(self.fingerprints)})
+        if found != self.fingerprints:
+            raise FingerprintMismatch(f"{belongs} another generator or record; {remedy}", field="lab")
 
     def refuse_incomplete(self) -> None:
         """Refuse a record that lacks subsets of its plan, on which methods cannot be judged.

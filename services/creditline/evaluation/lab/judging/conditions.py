@@ -14,7 +14,7 @@ from PIL import Image
 from creditline.attribution.attributor import Gallery
 from creditline.attribution.groups.conditions import Conditions, condition_losses
 from creditline.attribution.methods.context import TowerFeatures
-from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.errors import InvalidInput
 from creditline.evaluation.lab.record import LabRecord, RecordFingerprints
 from creditline.evaluation.lab.setting import LabSetting
 from creditline.tensor_files import read_artifact, write_arrays
@@ -129,19 +129,11 @@ def read_tables(path: Path, record: LabRecord) -> ConditionTables:
         InvalidInput: The file is damaged.
         FingerprintMismatch: The tables belong to another generator or record.
     """
+    command = "creditline lab conditions"
     arrays, metadata = read_artifact(
-        path,
-        what="table of conditions",
-        command="creditline lab conditions",
-        remedy="make it again",
-        field="lab",
+        path, what="table of conditions", command=command, remedy="make it again", field="lab"
     )
     losses = arrays.pop("losses")
-    made_from = RecordFingerprints(**{name: metadata.get(name, "") for name in asdict(record.fingerprints)})
-    if made_from != record.fingerprints:
-        raise FingerprintMismatch(
-            f"{path} belongs to another generator or record; make it again with `creditline lab conditions`",
-            field="lab",
-        )
+    record.refuse_other_record(metadata, f"{path} belongs to", f"make it again with `{command}`")
     rows, prompts = tuple(json.loads(metadata["rows"])), tuple(json.loads(metadata["prompts"]))
-    return ConditionTables(rows, prompts, losses, arrays, made_from)
+    return ConditionTables(rows, prompts, losses, arrays, record.fingerprints)

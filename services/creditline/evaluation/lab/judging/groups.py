@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.errors import InvalidInput
 from creditline.evaluation.bootstrap import RESAMPLES, Estimate, interval_of
 from creditline.evaluation.lab.record import LabRecord, RecordFingerprints
 from creditline.tensor_files import read_artifact, write_arrays
@@ -77,14 +77,9 @@ def read_group_scores(path: Path, record: LabRecord, command: str) -> GroupScore
     arrays, metadata = read_artifact(
         path, what="file of contributors' scores", command=command, remedy="make it again", field="lab"
     )
-    found = RecordFingerprints(**{name: metadata.get(name, "") for name in asdict(record.fingerprints)})
-    if found != record.fingerprints:
-        raise FingerprintMismatch(
-            f"{path} holds scores for another generator or record; make it again with `{command}`",
-            field="lab",
-        )
+    record.refuse_other_record(metadata, f"{path} holds scores for", f"make it again with `{command}`")
     rows = tuple(json.loads(metadata["rows"]))
-    return GroupScores(tuple(metadata["contributors"].split("\n")), arrays, rows, found)
+    return GroupScores(tuple(metadata["contributors"].split("\n")), arrays, rows, record.fingerprints)
 
 
 def joined_contributors(first: GroupScores, second: GroupScores) -> GroupScores:

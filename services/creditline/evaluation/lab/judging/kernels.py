@@ -19,7 +19,7 @@ from creditline.attribution.ensembles.models import Ensemble
 from creditline.attribution.methods.das import DiffusionAttributionScore
 from creditline.attribution.methods.gradient_methods import Trak
 from creditline.attribution.methods.trak import DualKernel, TrakDivisor
-from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.errors import InvalidInput
 from creditline.evaluation.lab.record import LabRecord
 from creditline.tensor_files import read_artifact, write_arrays
 
@@ -130,13 +130,7 @@ def read_kernel(path: Path, record: LabRecord) -> StoredKernel:
     arrays, metadata = read_artifact(
         path, what="kernel", command=command, remedy="make it again", field="lab"
     )
-    for name, expected in asdict(record.fingerprints).items():
-        if metadata.get(name) != expected:
-            raise FingerprintMismatch(
-                f"{path} holds a kernel of {name} {metadata.get(name)}, not {expected}; make it again with"
-                f" `{command}`",
-                field=name,
-            )
+    record.refuse_other_origin(metadata, f"{path} holds a kernel", f"make it again with `{command}`")
     names = dict.fromkeys(key.partition(".")[0] for key in arrays)
     models = {name: _read_tables(name, arrays, path) for name in names}
     return StoredKernel(tuple(json.loads(metadata["rows"])), models)

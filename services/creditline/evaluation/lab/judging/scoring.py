@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditline.attribution.attributor import AttributionResult, Cost
-from creditline.errors import FingerprintMismatch, InvalidInput
+from creditline.errors import InvalidInput
 from creditline.evaluation.bootstrap import Estimate
 from creditline.evaluation.lab.judging.counted import mean_correlations
 from creditline.evaluation.lab.record import LabRecord, LossUnit, RecordFingerprints
@@ -95,14 +95,9 @@ def read_scores(path: Path, record: LabRecord) -> MethodScores:
     arrays, metadata = read_artifact(
         path, what="file of scores", command=command, remedy="make it again", field="lab"
     )
-    for name, expected in asdict(record.fingerprints).items():
-        found = metadata.get(name, "unknown")
-        if found != expected:
-            raise FingerprintMismatch(
-                f"{path} holds scores of {name} {found}, not {expected}; make them again with `{command}"
-                f" --save {path.parent}`",
-                field=name,
-            )
+    record.refuse_other_origin(
+        metadata, f"{path} holds scores", f"make them again with `{command} --save {path.parent}`"
+    )
     rows, cost = tuple(json.loads(metadata["rows"])), Cost(**json.loads(metadata["cost"]))
     return MethodScores(path.stem, rows, arrays["scores"], cost, record.fingerprints)
 
