@@ -30,42 +30,28 @@ _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- /results -->)", fla
 _MET = {True: "met", False: "**missed**", None: "reported"}
 _STYLE = {True: "green", False: "bold red", None: "default"}
 
+# Of both tables of methods, whose rows are told apart by `ROW_MARKS`.
+_LAB_COLUMNS = {
+    "method": "method",
+    "kind": "kind",
+    "lds": "LDS",
+    "lds_low": "low",
+    "lds_high": "high",
+    "lds_of_attainable": "of attainable",
+    "lds_sharpened": "sharpened",
+    "power": "power",
+    "lds_own_noise": "own noise",
+    "lds_common_noise": "common noise",
+    "lds_held_out": "real pictures",
+    "lds_in_noise_loss": "papers' loss",
+    "seconds_per_query": "s per query",
+    "passes_per_query": "passes per query",
+    "bytes_per_work": "bytes per work",
+}
 # Which of a result file's rows' keys the README shows, with their headings.
 ROW_COLUMNS = {
-    "lab": {
-        "method": "method",
-        "kind": "kind",
-        "lds": "LDS",
-        "lds_low": "low",
-        "lds_high": "high",
-        "lds_of_attainable": "of attainable",
-        "lds_sharpened": "sharpened",
-        "power": "power",
-        "lds_own_noise": "own noise",
-        "lds_common_noise": "common noise",
-        "lds_held_out": "real pictures",
-        "lds_in_noise_loss": "papers' loss",
-        "seconds_per_query": "s per query",
-        "passes_per_query": "passes per query",
-        "bytes_per_work": "bytes per work",
-    },
-    "lab-sixteen": {
-        "method": "method",
-        "kind": "kind",
-        "lds": "LDS",
-        "lds_low": "low",
-        "lds_high": "high",
-        "lds_of_attainable": "of attainable",
-        "lds_sharpened": "sharpened",
-        "power": "power",
-        "lds_own_noise": "own noise",
-        "lds_common_noise": "common noise",
-        "lds_held_out": "real pictures",
-        "lds_in_noise_loss": "papers' loss",
-        "seconds_per_query": "s per query",
-        "passes_per_query": "passes per query",
-        "bytes_per_work": "bytes per work",
-    },
+    "lab": _LAB_COLUMNS,
+    "lab-sixteen": _LAB_COLUMNS,
     "exact": {
         "method": "method",
         "kind": "kind",
