@@ -1,5 +1,6 @@
 """Text-to-image generators as diffusers pipelines: loading, training of the reference, sampling, losses.
 
-Public modules: `adapters.merging`, `adapters.specification`, `assembly`, `denoiser`, `fingerprint`, `losses`,
-`migration`, `pipeline`, `prediction_check`, `reference`, `reference_training`, `training`.
+Public modules: `adapters.merging`, `adapters.specification`, `assembly`, `attention`, `denoiser`,
+`fingerprint`, `losses`, `migration`, `pipeline`, `prediction_check`, `reference`, `reference_training`,
+`training`.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from creditline.devices import device_of
+from creditline.generator.attention import AttentionProcessor
 from creditline.generator.pipeline import Generator, Noising
 from creditline.generator.reference import reference_corpus
 
@@ -42,37 +42,16 @@ def build_unet(*, channels: tuple[int, int] = (128, 160), norm_groups: int = 32)
     )
 
 
-class FullPrecisionAttention:
+class FullPrecisionAttention(AttentionProcessor):
     """Attention that is computed in float32 even under autocast.
 
     On CPUs, the backward pass of PyTorch's attention takes ten times as long in bfloat16.
     """
 
-    def __call__(
-        self,
-        attention: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        **_unused: object,
-    ) -> Tensor:
-        """Apply the attention layer.
-
-        Args:
-            attention: The diffusers `Attention` module.
-            hidden_states: (B, P, C).
-            encoder_hidden_states: (B, L, D) for cross-attention; None for self-attention.
-
-        Returns:
-            (B, P, C).
-        """
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        projected = (attention.to_q(hidden_states), attention.to_k(context), attention.to_v(context))
-        heads = [part.unflatten(-1, (attention.heads, -1)).transpose(1, 2).float() for part in projected]
-        with _no_autocast(hidden_states.device.type):
-            mixed = nn.functional.scaled_dot_product_attention(*heads)
-        project, dropout = attention.to_out
-        output: Tensor = dropout(project(mixed.transpose(1, 2).flatten(2)))
-        return output
+    def mixed(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """The fused attention of PyTorch, in float32."""
+        with _no_autocast(query.device.type):
+            return nn.functional.scaled_dot_product_attention(query.float(), key.float(), value.float())
 
 
 def _no_autocast(device_type: str) -> AbstractContextManager[object]:

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch.func import functional_call
 
+from creditline.generator.attention import AttentionProcessor
 
-class ExplicitAttention:
+
+class ExplicitAttention(AttentionProcessor):
     """Attention written out as products and a softmax: PyTorch's fused kernel has no second derivative."""
 
-    def __call__(
-        self,
-        attention: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        **_unused: object,
-    ) -> Tensor:
-        """Apply the attention layer.
-
-        Args:
-            attention: The diffusers `Attention` module.
-            hidden_states: (B, P, C).
-            encoder_hidden_states: (B, L, D) for cross-attention; None for self-attention.
-
-        Returns:
-            (B, P, C).
-        """
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        projected = (attention.to_q(hidden_states), attention.to_k(context), attention.to_v(context))
-        query, key, value = (part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in projected)
+    def mixed(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """The means by two products, each of which can be differentiated twice."""
         weights = torch.softmax(query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5, dim=-1)
-        project, dropout = attention.to_out
-        output: Tensor = dropout(project((weights @ value).transpose(1, 2).flatten(2)))
-        return output
+        return weights @ value
 
 
 @dataclass(frozen=True)
