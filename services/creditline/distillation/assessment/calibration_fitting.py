@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from creditline.calibration import Calibration
+from creditline.distillation.assessment.folds import two_folds
 from creditline.errors import InvalidInput
 
 Fit = Callable[[NDArray[np.float32], NDArray[np.float32]], Calibration]
@@ -122,11 +123,9 @@ def check_calibration(
     Returns:
         Mean of the two folds.
     """
-    order = np.random.default_rng(seed).permutation(len(cosines))
-    halves = (order[: len(order) // 2], order[len(order) // 2 :])
     checks = [
         _check(fit(cosines[fitting], influence[fitting]), cosines[other], influence[other])
-        for fitting, other in (halves, halves[::-1])
+        for fitting, other in two_folds(len(cosines), seed)
     ]
     return CalibrationCheck(*np.mean([dataclasses.astuple(check) for check in checks], axis=0).tolist())
 

@@ -5,7 +5,7 @@ All calibrations are fitted on one half of the held-out queries and judged on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from creditline.calibration import Calibration
 from creditline.calibration.halves import divided
 from creditline.distillation.assessment.calibration_fitting import check_calibration
+from creditline.distillation.assessment.folds import two_folds
 from creditline.distillation.assessment.halves_fitting import RECALL_DEPTH, HalfCosines
 from creditline.distillation.assessment.held_out import HeldOut, Scores, encoder_cosines
 from creditline.distillation.assessment.interval_fitting import coverage, fit_intervals
@@ -133,17 +134,10 @@ def _picture_figures(cosines: HalfCosines, held_out: HeldOut, seed: int) -> dict
 def _coverage(cosines: Scores, relative: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     """Part of each query's works in intervals that were fitted on the other half of the queries: (H,)."""
     inside = np.empty(len(cosines))
-    for fitting, judged in _folds(len(cosines), seed):
+    for fitting, judged in two_folds(len(cosines), seed):
         band = fit_intervals(cosines[fitting], relative[fitting], seed=seed)
         inside[judged] = coverage(band, cosines[judged], relative[judged])
     return inside
-
-
-def _folds(count: int, seed: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    order = np.random.default_rng(seed).permutation(count)
-    halves = order[: count // 2], order[count // 2 :]
-    yield halves
-    yield halves[::-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +162,7 @@ def _division_figures(
 ) -> dict[str, Estimate]:
     rng, count = np.random.default_rng(seed), len(held_out.queries)
     results = []
-    for fitting, judged in _folds(count, seed):
+    for fitting, judged in two_folds(count, seed):
         calibrations = HalfCalibrations.of(cosines.rows(fitting), held_out.relative[fitting])
         some = replace(
             held_out,

@@ -12,6 +12,7 @@ from creditline.calibration.holders import Division, Holders
 from creditline.calibration.intervals import AnswerIntervals
 from creditline.calibration.reranking import CANDIDATES, Reranking
 from creditline.distillation.assessment.calibration_fitting import fit_calibration
+from creditline.distillation.assessment.folds import two_folds
 from creditline.distillation.assessment.interval_fitting import fit_deviation_interval, fit_intervals
 from creditline.distillation.assessment.softmax_fitting import fit_shares
 from creditline.distillation.assessment.uncertainty import Sums, sums_in_order
@@ -133,10 +134,8 @@ def crossed_gain(queries: RankedQueries, *, candidates: int = CANDIDATES, seed: 
         candidates: Number of works that are re-ranked.
         seed: Seed of the split into halves.
     """
-    order = np.random.default_rng(seed).permutation(len(queries.cosines))
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
     fast, reranked = [], []
-    for choosing, judging in (halves, halves[::-1]):
+    for choosing, judging in two_folds(len(queries.cosines), seed):
         chosen, judged = queries.some(choosing), queries.some(judging)
         weight = _best_weight(chosen, chosen.candidates(candidates))
         scores = reranked_scores(judged, candidates=candidates, cosine_weight=weight)
@@ -168,10 +167,8 @@ def _crossed_sums(
     seed: int,
 ) -> Iterator[Sums]:
     """Sums of every query, by calibrations that were fitted on the other half of the queries."""
-    shuffled = np.random.default_rng(seed).permutation(len(found))
-    halves = shuffled[: len(found) // 2], shuffled[len(found) // 2 :]
     parts = np.take_along_axis(queries.relative, found, axis=1)
-    for fitting, checking in (halves, halves[::-1]):
+    for fitting, checking in two_folds(len(found), seed):
         by_cosine = fit_shares(queries.cosines[fitting], queries.relative[fitting])
         by_kernel = fit_calibration(order[fitting], parts[fitting])
         for row in checking:
