@@ -19,6 +19,7 @@ import pytest
 from creditline.credentials.following import CHECK_SECONDS
 from creditline.credentials.tls_files import TlsFiles
 from creditline.embedder_client.queries import EmbedderClient
+from creditline.embedder_client.reranking import RerankerClient
 from creditline.embedder_client.works import WorkEmbedder
 from creditline.errors import Unavailable
 from tests.real_parts.certificates import CertificateAuthority
@@ -86,6 +87,34 @@ def test_only_callers_with_a_certificate_are_answered(
                     await embedder.release(wrong)
             with pytest.raises(Unavailable, match="its certificate is not of a trusted authority"):
                 await embedder.release(replace(embedder.caller, ca=stranger.certificate))
+
+    asyncio.run(ask())
+
+
+def test_a_caller_of_the_reranker_learns_why_there_is_no_tls_connection(
+    model: EmbedderModel, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    stranger = CertificateAuthority(tmp_path / "stranger", name="another authority")
+
+    async def refusal(target: str, tls: TlsFiles | None) -> Unavailable:
+        client = RerankerClient(target, tls)
+        try:
+            with pytest.raises(Unavailable) as error:
+                await client.check(deadline_seconds=10)
+        finally:
+            await client.close()
+        return error.value
+
+    async def ask() -> None:
+        async with _encrypted(model, authority, tmp_path) as embedder:
+            distrusted = await refusal(embedder.target, replace(embedder.caller, ca=stranger.certificate))
+            assert distrusted.message == (
+                f"there is no TLS connection to the reranker at {embedder.target}: its certificate is not of"
+                " a trusted authority; correct CREDITLINE_EMBEDDER_TLS_CA here, or the embedder's certificate"
+            )
+            without = await refusal(embedder.target, None)
+            assert without.message.startswith(f"the reranker does not answer at {embedder.target}; start")
+            assert (distrusted.service, without.service) == ("reranker", "reranker")
 
     asyncio.run(ask())
 

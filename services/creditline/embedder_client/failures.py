@@ -42,17 +42,29 @@ def embedder_failure(target: str, failure: grpc.RpcError) -> CreditlineError:
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return ResourceExhausted(f"the embedder at {target} is overloaded ({details}); retry later")
         case grpc.StatusCode.UNAVAILABLE:
-            if problem := handshake_problem(details):
-                return Unavailable(
-                    f"there is no TLS connection to the embedder at {target}: {problem}; correct"
-                    " CREDITLINE_EMBEDDER_TLS_CA here, or the embedder's certificate",
-                    service="embedder",
-                )
-            return Unavailable(
+            return no_tls_connection(target, details, service="embedder") or Unavailable(
                 f"the embedder does not answer at {target}; start it with `creditline local up` or "
                 "`python -m creditline.embedder`, or correct CREDITLINE_EMBEDDER_TARGET",
                 service="embedder",
             )
     return Unavailable(
         f"the embedder at {target} failed with {code.name}: {details}; see its log", service="embedder"
+    )
+
+
+def no_tls_connection(target: str, details: str, *, service: str) -> Unavailable | None:
+    """The error for a connection that failed at its TLS handshake; None where nothing points to TLS.
+
+    Args:
+        target: `host:port` of the service.
+        details: Details of the failed call's status.
+        service: Name of the service of the embedder's process, for the sentence.
+    """
+    problem = handshake_problem(details)
+    if problem is None:
+        return None
+    return Unavailable(
+        f"there is no TLS connection to the {service} at {target}: {problem}; correct"
+        " CREDITLINE_EMBEDDER_TLS_CA here, or the embedder's certificate",
+        service=service,
     )

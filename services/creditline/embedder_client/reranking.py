@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from creditline.credentials.channels import FollowingStub
 from creditline.credentials.tls_files import TlsFiles
 from creditline.embedder_client.channel import channel_options
-from creditline.embedder_client.failures import embedder_failure
+from creditline.embedder_client.failures import embedder_failure, no_tls_connection
 from creditline.embedder_client.pixels import pixels_message
 from creditline.errors import CreditlineError, InvalidInput, NotReady, ResourceExhausted, Unavailable
 from creditline.pictures.pixels import RgbPixels
@@ -139,7 +139,7 @@ def reranker_failure(target: str, failure: grpc.RpcError) -> CreditlineError:
                 f"the reranker at {target} is busy ({details}); retry later, or ask for a fast answer"
             )
         case grpc.StatusCode.UNAVAILABLE:
-            return Unavailable(
+            return no_tls_connection(target, details, service=SERVICE) or Unavailable(
                 f"the reranker does not answer at {target}; start an embedder with"
                 " CREDITLINE_EMBEDDER_RERANKS=true there, or correct CREDITLINE_RERANKER_TARGET",
                 service=SERVICE,
