@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from creditline.calibration.reranking import CANDIDATES
 from creditline.cli.adapters import AdapterOption, chosen_adapters
 from creditline.cli.device import AUTO, DeviceOption, chosen_device
 from creditline.cli.quiet_libraries import quiet_libraries
@@ -106,7 +107,7 @@ def rerank(
             show_default=False,
         ),
     ] = None,
-    candidates: Annotated[int, typer.Option(min=1, help="Number of works that are re-ranked.")] = 400,
+    candidates: Annotated[int, typer.Option(min=1, help="Number of works that are re-ranked.")] = CANDIDATES,
     generator: Annotated[
         Path | None, typer.Option(help="Directory of the generator; defaults to the release's.")
     ] = None,
