@@ -104,20 +104,18 @@ class _Search:
     """Which names and ids are one person."""
     generator: str
     """Fingerprint of the generator that made the picture."""
-    reranking: Reranking | None = None
-    """Calibration of re-ranked answers where one is asked for."""
     reranked: int = 0
-    """Number of works to find for it, whatever groups they form; 0: none is asked for."""
+    """Number of works to find for a re-ranked answer, whatever groups they form; 0: none is asked for."""
 
     @property
     def first_limit(self) -> int:
         """Number of works to search for at first."""
-        wanted = _HITS_PER_LINE * self.k if self.reranking is None else self.reranked
+        wanted = self.reranked or _HITS_PER_LINE * self.k
         return min(wanted + _SPARE_HITS, MAX_HITS)
 
     def is_satisfied(self, groups: Sequence[Group], works: int) -> bool:
         """Whether enough was found: `works` works in these groups."""
-        return len(groups) >= self.k if self.reranking is None else works >= self.reranked
+        return works >= self.reranked if self.reranked else len(groups) >= self.k
 
 
 class Attribute:
@@ -272,7 +270,6 @@ class Attribute:
                 where,
                 people,
                 request.generator,
-                reranking,
                 self._reranked_works if reranking else 0,
             )
             async with self._breakers.qdrant.call():
@@ -280,7 +277,7 @@ class Attribute:
                 vectors = await self._vectors_of(request, result, reading, query, deadline)
         if reranking is not None and picture is not None:
             with stopwatch.stage("rerank"):
-                result = await self._reranked(search, result, picture, request, release, deadline)
+                result = await self._reranked(search, result, reranking, picture, request, release, deadline)
         with stopwatch.stage("share"):
             line, by_half = _shares(search, result, query, withdrawn, vectors)
         shared = Shared(
@@ -384,14 +381,13 @@ class Attribute:
         self,
         search: _Search,
         result: _SearchResult,
+        reranking: Reranking,
         picture: DecodedPicture,
         request: AttributionRequest,
         release: ServedRelease,
         deadline: Deadline,
     ) -> _SearchResult:
         """The found works, ordered by the generator's gradient."""
-        reranking = search.reranking
-        assert reranking is not None
         with_rows = [work.work_id for work in result.found if work.work_id in release.work_ids]
         scores: dict[str, float] = {}
         if with_rows:
@@ -521,7 +517,7 @@ def _shares(
         if reading.picture_alone
         else shares_by_half(shares, result.groups, query, owed, vectors)
     )
-    filtered = search.where.narrows
+    filtered, candidates = search.where.narrows, result.candidates
     return (
         credited(
             line,
@@ -531,7 +527,7 @@ def _shares(
             by_half=by_half,
             people=people,
             only_listed=filtered,
-            reranking=None if reading.intervals_withheld else search.reranking,
+            reranking=None if candidates is None or reading.intervals_withheld else candidates.reranking,
         ),
         by_half,
     )
