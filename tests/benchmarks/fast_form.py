@@ -1,7 +1,8 @@
 """The fast form of answers on the reference corpus: a release's encoder and its calibration, by the teacher.
 
-`python -m tests.benchmarks.fast_form --release runs/distill/release` adds to `distillation.json` (minutes).
-The teacher has no text member; rows show what the agreement was while it had one. Calibrations are fitted on
+`python -m tests.benchmarks.fast_form` adds to `distillation.json` (minutes); with `--beside DIR`, rows of an
+earlier release stand beside the packaged one's. The teacher has no text member; rows show what the agreement
+was while it had one. Calibrations are fitted on
 one half of the held-out pictures and looked at on the other, both ways.
 """
 
@@ -301,13 +302,14 @@ def _figure(estimate: Estimate, target: str | None, what: str) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--release", type=Path, default=packaged_release_directory())
-    directory = parser.parse_args().release
+    parser.add_argument(
+        "--beside", type=Path, action="append", default=[], help="another release, in rows only"
+    )
+    given = parser.parse_args()
+    directory: Path = given.release
     store = FeatureStore(Towers.open(), FEATURES, print)
     bench = open_bench(store)
-    encoders = {
-        open_release(each).name: Encoder.load(each / ENCODER)
-        for each in dict.fromkeys((packaged_release_directory(), directory))
-    }
+    encoders = {open_release(each).name: Encoder.load(each / ENCODER) for each in (*given.beside, directory)}
     encoder = encoders[open_release(directory).name]
     figures = {
         **agreement_figures(bench, encoder),

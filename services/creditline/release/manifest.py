@@ -100,7 +100,7 @@ class Release:
     """Figures of the model card, by name."""
     parts: Mapping[str, Part] = field(default_factory=dict)
     """Places of corpus, generator, teacher's statistics and towers, by name (`creditline.release.parts`);
-    releases up to openclipart-reference-6 name none."""
+    the packaged release, which uses the package's own, names none."""
 
     @property
     def encoder_fingerprint(self) -> str:
