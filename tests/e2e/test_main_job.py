@@ -79,11 +79,11 @@ def test_a_contributors_share_is_the_sum_over_all_their_works(
 ) -> None:
     release, corpus = system.deployment.release, system.deployment.corpus
     cosines = release.vectors() @ _query_vector(system, picture)
-    parts = np.maximum(release.calibration().expected_influence(cosines), 0.0)
+    expected, positive = (values[0] for values in release.calibration().of_queries(cosines[None]))
+    parts = np.maximum(expected, 0.0)
     makers = np.array([corpus.works[corpus.row(work)].contributor for work in release.work_ids()])
     is_listed = np.isin(release.work_ids(), [w for work in answer.works for w in (work.id, *work.copies)])
-    others = release.calibration().expected_positive(cosines[~is_listed]).sum()
-    total = parts[is_listed].sum() + others
+    total = parts[is_listed].sum() + positive[~is_listed].sum()
     for person in answer.contributors:
         assert person.share == pytest.approx(parts[makers == person.name].sum() / total, abs=1e-3)
 
@@ -107,7 +107,7 @@ def test_the_order_is_that_of_comparing_the_query_with_every_vector_of_the_relea
 ) -> None:
     release, corpus = system.deployment.release, system.deployment.corpus
     cosines = release.vectors() @ _query_vector(system, picture)
-    influences = release.calibration().expected_influence(cosines)
+    influences = release.calibration().of_queries(cosines[None])[0][0]
     nearest = np.argsort(-cosines, kind="stable")[: 2 * len(answer.works) + _SPARE_HITS]
     works = [corpus.works[corpus.row(release.work_ids()[row])] for row in nearest]
     found = [
@@ -132,11 +132,11 @@ def test_the_remainder_is_the_calibrated_influence_of_all_other_works(
 ) -> None:
     release = system.deployment.release
     cosines = release.vectors() @ _query_vector(system, picture)
-    calibration = release.calibration()
-    credited = np.maximum(calibration.expected_influence(cosines), 0.0)
+    expected, positive = (values[0] for values in release.calibration().of_queries(cosines[None]))
+    credited = np.maximum(expected, 0.0)
     listed = {work_id for work in answer.works for work_id in (work.id, *work.copies)}
     is_listed = np.array([work_id in listed for work_id in release.work_ids()])
-    others = calibration.expected_positive(cosines[~is_listed]).sum()
+    others = positive[~is_listed].sum()
     assert answer.remainder == pytest.approx(others / (credited[is_listed].sum() + others), abs=1e-3)
 
 
