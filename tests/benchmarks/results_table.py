@@ -22,6 +22,7 @@ from tests.benchmarks.result_files import REPOSITORY, RESULTS_DIRECTORY, Figure,
 READMES = (
     REPOSITORY / "README.md",
     REPOSITORY / "services" / "creditline" / "attribution" / "README.md",
+    REPOSITORY / "services" / "creditline" / "attribution" / "reranking" / "README.md",
     REPOSITORY / "services" / "creditline" / "distillation" / "README.md",
     REPOSITORY / "services" / "creditline" / "evaluation" / "lab" / "README.md",
     REPOSITORY / "services" / "creditline" / "index" / "README.md",

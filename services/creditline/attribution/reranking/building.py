@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from creditline.attribution.attributor import works_gallery
 from creditline.attribution.gradients.row_store import stored_rows
-from creditline.attribution.methods.gradient_rows import GradientSpace
+from creditline.attribution.methods.gradient_rows import GradientSpace, products
 from creditline.attribution.reranking.rows import KernelRows, RowOrigin
 from creditline.attribution.reranking.sketch import DEFAULT_SPACE, GradientSketch, stated_space
 from creditline.corpus.works import Corpus
@@ -20,8 +20,9 @@ from creditline.generator.losses import LOSS
 from creditline.generator.pipeline import Generator
 
 _WORKS_PER_BLOCK = 64
+_ROWS_PER_PRODUCT = 1024
 # λ relative to the works' mean squared length.
-_REGULARISATION = 1.0
+_REGULARISATION = 0.2
 
 
 def build_rows(
@@ -69,31 +70,44 @@ def build_rows(
     return KernelRows.of(made_for, works.ids, preconditioned(gradients, _REGULARISATION))
 
 
-def preconditioned(gradients: NDArray[np.float32], regularisation: float) -> NDArray[np.float64]:
-    """Rows (ΦᵀΦ + λ)⁻¹ φ of TRAK's kernel.
+def preconditioned(gradients: NDArray[np.float32], regularisation: float) -> Iterator[NDArray[np.float32]]:
+    """Rows (ΦᵀΦ + λ)⁻¹ φ of TRAK's kernel, by the smaller one of ΦᵀΦ and ΦΦᵀ.
 
     Args:
-        gradients: Φ: (N, k) float32.
+        gradients: Φ: (N, k) float32, may be a memory map.
         regularisation: λ, relative to the rows' mean squared length.
 
-    Returns:
-        (N, k) float64.
+    Yields:
+        The rows in order, in blocks: (R, k) float32.
 
     Raises:
         InvalidInput: All gradients are zero.
     """
-    features = gradients.astype(np.float64)
-    mean = float(np.square(features).sum()) / max(len(features), 1)
+    count, dimension = gradients.shape
+    dual = count <= dimension
+    gram = products(gradients, gradients) if dual else _covariance(gradients)
+    mean = float(np.trace(gram)) / max(count, 1)
     if not 0.0 < mean < np.inf:
         raise InvalidInput(
-            f"the gradients of {len(features)} works have the mean squared length {mean}, so that works"
+            f"the gradients of {count} works have the mean squared length {mean}, so that works"
             " cannot be ordered by them; check the generator's weights",
             field="gradient",
         )
-    dual = len(features) <= features.shape[1]
-    gram = features @ features.T if dual else features.T @ features
-    factor = scipy.linalg.cho_factor(gram + regularisation * mean * np.eye(len(gram)))
-    solved: NDArray[np.float64] = (
-        scipy.linalg.cho_solve(factor, features) if dual else scipy.linalg.cho_solve(factor, features.T).T
-    )
-    return solved
+    gram[np.diag_indices_from(gram)] += regularisation * mean
+    factor = scipy.linalg.cho_factor(gram, overwrite_a=True)
+    for start in range(0, count, _WORKS_PER_BLOCK):
+        part = range(start, min(start + _WORKS_PER_BLOCK, count))
+        if dual:
+            weights = scipy.linalg.cho_solve(factor, np.eye(count, len(part), k=-start))
+            yield weights.T.astype(np.float32) @ gradients
+        else:
+            yield scipy.linalg.cho_solve(factor, gradients[part].T.astype(np.float64)).T.astype(np.float32)
+
+
+def _covariance(gradients: NDArray[np.float32]) -> NDArray[np.float64]:
+    """ΦᵀΦ, accumulated over blocks of rows: (N, k) -> (k, k) float64."""
+    total = np.zeros((gradients.shape[1], gradients.shape[1]))
+    for start in range(0, len(gradients), _ROWS_PER_PRODUCT):
+        block = np.asarray(gradients[start : start + _ROWS_PER_PRODUCT], dtype=np.float64)
+        total += block.T @ block
+    return total

@@ -25,7 +25,7 @@ from creditline.generator.migration import goes_by
 from creditline.generator.pipeline import Generator
 
 # Number of works by which scores are standardised.
-_SAMPLE = 1024
+_SAMPLE = 512
 
 
 class GradientKernel:
@@ -40,7 +40,6 @@ class GradientKernel:
         self._generator = generator
         self._stored = stored
         self._sketch = GradientSketch(generator, read_space(stored.origin.space))
-        self._sample = slice(None, None, -(-len(stored.work_ids) // _SAMPLE))
 
     @classmethod
     def open(cls, path: Path, generator: Generator, *, release: str, corpus: str) -> Self:
@@ -67,9 +66,9 @@ class GradientKernel:
             raise FingerprintMismatch(
                 f"{path} does not state the space of its gradients ({error}); make it again", field="rerank"
             ) from error
-        if kernel._sketch.dimension != stored.rows.shape[1]:
+        if kernel._sketch.dimension != stored.dimension:
             raise FingerprintMismatch(
-                f"rows in {path} have {stored.rows.shape[1]} numbers, but gradients of this generator have"
+                f"rows in {path} have {stored.dimension} numbers, but gradients of this generator have"
                 f" {kernel._sketch.dimension}; make them again",
                 field="rerank",
             )
@@ -79,6 +78,11 @@ class GradientKernel:
     def row_of(self) -> dict[str, int]:
         """Row of each work, by its id."""
         return {work_id: row for row, work_id in enumerate(self._stored.work_ids)}
+
+    @cached_property
+    def _sample(self) -> NDArray[np.float32]:
+        """Rows of the works by which scores are standardised: (S, k)."""
+        return self._stored.rows.rows(slice(None, None, -(-len(self._stored.work_ids) // _SAMPLE)))
 
     def gradient(self, picture: Image.Image, prompt: str) -> NDArray[np.float32]:
         """The compressed gradient of a query: (k,) float32.
@@ -113,7 +117,7 @@ class GradientKernel:
             InvalidInput: All works have the same score.
         """
         known = {work_id: self.row_of[work_id] for work_id in work_ids if work_id in self.row_of}
-        usual = self._stored.products(self._sample, query)
+        usual = (self._sample @ query).astype(np.float64)
         spread = float(usual.std())
         if not 0.0 < spread < np.inf:
             raise InvalidInput(
@@ -121,5 +125,6 @@ class GradientKernel:
                 " fast answer",
                 field="image",
             )
-        values = (self._stored.products(list(known.values()), query) - usual.mean()) / spread
+        products = (self._stored.rows.rows(list(known.values())) @ query).astype(np.float64)
+        values = (products - usual.mean()) / spread
         return dict(zip(known, values.tolist(), strict=True))

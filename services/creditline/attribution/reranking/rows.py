@@ -1,28 +1,29 @@
 """The file of compressed gradient rows that re-ranking uses, `rerank.safetensors` of a release.
 
-It holds `rows` (N, k) float16 in units of `units` (N,) float32, and `work_ids`, their ids as JSON; its
-metadata name what it was made for. A row is (ΦᵀΦ + λ)⁻¹ φ(work), so that its inner product with a query's
-compressed gradient is TRAK's kernel (arXiv 2303.14186, equation 14) without any further matrix.
+It holds `rows` (N, k) int8 in units of `scales` (N,) float32, and `work_ids`, their ids as JSON; its metadata
+name what it was made for. A row is (ΦᵀΦ + λ)⁻¹ φ(work), so that its inner product with a query's compressed
+gradient is TRAK's kernel (arXiv 2303.14186, equation 14) without any further matrix.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from creditline.attribution.gradients.sketches.formats import RowFormat, StoredRows, stored_as
 from creditline.errors import FingerprintMismatch
 from creditline.tensor_files import read_artifact, write_arrays
 
 COMMAND = "creditline release rerank"
 """The command that makes the file."""
-_FORM = "1"
-_ARRAYS = ("rows", "units", "work_ids")
+_FORM = "2"
+_ARRAYS = ("rows", "scales", "work_ids")
+_FORMAT: RowFormat = "int8"
 
 
 @dataclass(frozen=True)
@@ -47,44 +48,37 @@ class KernelRows:
     """What they are made for."""
     work_ids: tuple[str, ...]
     """(N,) ids of the works."""
-    rows: NDArray[np.float16]
-    """(N, k) float16, each in its own unit."""
-    units: NDArray[np.float32]
-    """(N,) float32, what the numbers of each row are multiplied by."""
+    rows: StoredRows
+    """The rows, N of k numbers."""
 
     @classmethod
-    def of(cls, origin: RowOrigin, work_ids: Sequence[str], rows: NDArray[np.floating[Any]]) -> KernelRows:
-        """Compress rows to float16.
+    def of(
+        cls, origin: RowOrigin, work_ids: Sequence[str], rows: Iterable[NDArray[np.float32]]
+    ) -> KernelRows:
+        """Round rows to numbers of one byte.
 
         Args:
             origin: What they are made for.
             work_ids: (N,) ids of the works.
-            rows: (N, k), of any scale.
+            rows: The rows in blocks, N together: (R, k) float32 each, of any scale.
         """
-        largest = np.abs(rows).max(axis=1)
-        units = np.where(largest > 0.0, largest, 1.0)
-        return cls(
-            origin, tuple(work_ids), (rows / units[:, None]).astype(np.float16), units.astype(np.float32)
+        blocks = [stored_as(block, _FORMAT) for block in rows]
+        values, scales = (
+            np.concatenate([getattr(block, name) for block in blocks]) for name in ("values", "scales")
         )
+        return cls(origin, tuple(work_ids), StoredRows(values, scales, _FORMAT, blocks[0].width))
 
-    def products(self, rows: Sequence[int] | slice, query: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Inner products of some rows with a query's.
-
-        Args:
-            rows: Numbers of the R rows.
-            query: (k,) float32.
-
-        Returns:
-            (R,) float64.
-        """
-        products = (self.rows[rows].astype(np.float32) @ query).astype(np.float64)
-        return products * self.units[rows]
+    @property
+    def dimension(self) -> int:
+        """Numbers of one row: k."""
+        return self.rows.width
 
     def save(self, path: Path) -> None:
         """Write or replace the file."""
         ids = np.frombuffer(json.dumps(list(self.work_ids)).encode(), dtype=np.uint8)
-        arrays: dict[str, NDArray[Any]] = {"rows": self.rows, "units": self.units, "work_ids": ids}
-        write_arrays(path, arrays, {"form": _FORM, **vars(self.origin)}, durable=True)
+        stored = {"rows": self.rows.values, "scales": self.rows.scales, "work_ids": ids}
+        stated = {"form": _FORM, "dimension": str(self.dimension), **vars(self.origin)}
+        write_arrays(path, stored, stated, durable=True)
 
     @classmethod
     def read(cls, path: Path) -> KernelRows:
@@ -110,7 +104,8 @@ class KernelRows:
             )
         origin = RowOrigin(*(metadata.get(name, "") for name in RowOrigin.__dataclass_fields__))
         ids = tuple(json.loads(arrays["work_ids"].tobytes()))
-        return cls(origin, ids, arrays["rows"], arrays["units"])
+        width = int(metadata["dimension"])
+        return cls(origin, ids, StoredRows(arrays["rows"], arrays["scales"], _FORMAT, width))
 
     def refuse_other(self, path: Path, expected: Mapping[str, str]) -> None:
         """Check what the rows were made for.

@@ -20,10 +20,10 @@ _SEED = 0
 DEFAULT_SPACE = GradientSpace(
     parameters="attn",
     measure="squared-l2",
-    draws=Draws(timesteps=10, repeats=1, salt="rerank"),
-    compressed=1024,
+    draws=Draws(timesteps=12, repeats=2, salt="rerank", mirrored=True),
+    compressed=16_384,
 )
-"""D-TRAK's output function on the attention's parameters (arXiv 2311.00500), in 2 kB a work."""
+"""D-TRAK's output function on the attention's parameters (arXiv 2311.00500), in 16 kB a work."""
 
 
 class GradientSketch:

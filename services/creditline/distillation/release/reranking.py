@@ -32,6 +32,8 @@ from creditline.generator.pipeline import Generator
 from creditline.release import ENCODER, RERANKING, RERANKING_ROWS, Release, file_sha256, write_manifest
 
 _QUERIES_PER_BLOCK = 4
+HELD_OUT_SCORES = "held-out"
+"""Name of the array of the kernel's scores for held-out queries, in the directory of the gradients."""
 Report = Callable[[str], None]
 
 
@@ -153,7 +155,7 @@ def _kernel_scores(
 
     origin = {"rows": file_sha256(directory / RERANKING_ROWS)}
     return stored_rows(
-        directory / "held-out", origin, len(queries), block, block=_QUERIES_PER_BLOCK, report=report
+        directory / HELD_OUT_SCORES, origin, len(queries), block, block=_QUERIES_PER_BLOCK, report=report
     )
 
 
