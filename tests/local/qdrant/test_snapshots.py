@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -180,6 +181,24 @@ def test_a_damaged_snapshot_is_refused_and_leaves_nothing(tmp_path: Path, spoile
         client = connect(second)
         assert client.get_collections().collections == []
         client.close()
+
+
+@pytest.mark.parametrize("foreign", ["../outside", "link"])
+def test_a_snapshot_with_a_member_that_no_snapshot_has_is_refused(tmp_path: Path, foreign: str) -> None:
+    # Python before 3.11.4, such as Debian 12's 3.11.2, has no filter for that (docs.python.org, tarfile).
+    snapshot = tmp_path / "made-up.snapshot"
+    with tarfile.open(snapshot, "w") as tar:
+        member = tarfile.TarInfo(foreign)
+        if foreign == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "elsewhere"
+        tar.addfile(member)
+
+    refused = _restore(tmp_path / "qdrant", snapshot, "works")
+
+    assert refused.returncode != 0
+    assert f"{foreign} is no file or directory of a snapshot" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "qdrant" / "outside").exists()
 
 
 def test_what_was_acknowledged_before_a_snapshot_is_in_it_and_reads_go_on_meanwhile(tmp_path: Path) -> None:

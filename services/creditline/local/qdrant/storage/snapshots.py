@@ -190,13 +190,27 @@ def _check_checksum(snapshot: Path) -> None:
 def _unpack(snapshot: Path, home: Path) -> None:
     try:
         with tarfile.open(snapshot) as tar:
-            tar.extractall(home, filter="data")
+            _refuse_foreign(tar, home)
+            tar.extractall(home)
         read_settings(home / (SETTINGS + _UNFINISHED))
     except (tarfile.TarError, json_format.ParseError, OSError) as failure:
         shutil.rmtree(home, ignore_errors=True)
         raise InvalidInput(
             f"snapshot {snapshot} is incomplete or damaged: {failure}; use another snapshot", field="snapshot"
         ) from failure
+
+
+def _refuse_foreign(tar: tarfile.TarFile, home: Path) -> None:
+    """Raise TarError for members that no snapshot has: links, devices, and paths outside the directory.
+
+    `extractall(filter="data")` would do so too, but only from Python 3.11.4 on.
+    """
+    # What later versions of Python then apply besides, and ask for.
+    tar.extraction_filter = getattr(tarfile, "data_filter", None)
+    for member in tar:
+        inside = (home / member.name).resolve().is_relative_to(home.resolve())
+        if not (inside and (member.isfile() or member.isdir())):
+            raise tarfile.TarError(f"{member.name} is no file or directory of a snapshot")
 
 
 class _Hashed(io.RawIOBase):
