@@ -20,7 +20,8 @@ from creditline.generator.losses import LOSS
 from creditline.generator.pipeline import Generator
 
 _WORKS_PER_BLOCK = 64
-_ROWS_PER_PRODUCT = 1024
+# Columns of the factors of a Gram matrix that are multiplied at a time (bounds memory).
+_NUMBERS_PER_PRODUCT = 1024
 # λ relative to the works' mean squared length.
 _REGULARISATION = 0.2
 
@@ -85,7 +86,8 @@ def preconditioned(gradients: NDArray[np.float32], regularisation: float) -> Ite
     """
     count, dimension = gradients.shape
     dual = count <= dimension
-    gram = products(gradients, gradients) if dual else _covariance(gradients)
+    sides = gradients if dual else gradients.T
+    gram = products(sides, sides, block=_NUMBERS_PER_PRODUCT)
     mean = float(np.trace(gram)) / max(count, 1)
     if not 0.0 < mean < np.inf:
         raise InvalidInput(
@@ -102,12 +104,3 @@ def preconditioned(gradients: NDArray[np.float32], regularisation: float) -> Ite
             yield weights.T.astype(np.float32) @ gradients
         else:
             yield scipy.linalg.cho_solve(factor, gradients[part].T.astype(np.float64)).T.astype(np.float32)
-
-
-def _covariance(gradients: NDArray[np.float32]) -> NDArray[np.float64]:
-    """ΦᵀΦ, accumulated over blocks of rows: (N, k) -> (k, k) float64."""
-    total = np.zeros((gradients.shape[1], gradients.shape[1]))
-    for start in range(0, len(gradients), _ROWS_PER_PRODUCT):
-        block = np.asarray(gradients[start : start + _ROWS_PER_PRODUCT], dtype=np.float64)
-        total += block.T @ block
-    return total
