@@ -22,8 +22,7 @@ from creditline.encoder.encoder import Encoder
 from creditline.release import ENCODER, RERANKING_ROWS, Release, open_release
 from creditline.towers.towers import Towers
 from tests.benchmarks.distillation import FEATURES
-from tests.benchmarks.distillation_reference import ndcg_by_query
-from tests.benchmarks.fast_form import Bench, of_ceiling, open_bench
+from tests.benchmarks.fast_form import Bench, ceiling_figures, ceiling_of, open_bench
 from tests.benchmarks.result_files import Figure, write_result
 
 COMMAND = "python -m tests.benchmarks.reranked --release DIR"
@@ -41,8 +40,6 @@ def ranked_queries(bench: Bench, release: Release) -> RankedQueries:
 def figures(bench: Bench, queries: RankedQueries, bytes_per_work: float) -> dict[str, Figure]:
     """The re-ranked form over the teacher's agreement with itself, beside the fast one."""
     gain = crossed_gain(queries, seed=SEED)
-    assert bench.held_out.influence_repeat is not None
-    ceiling = ndcg_by_query(bench.held_out.influence_repeat, bench.held_out.influence)
     everything = np.ones_like(bench.mixed)
     wanted = {
         "ndcg100_of_ceiling": (gain.reranked, everything, ">= 0.92", "re-ranked answers"),
@@ -50,12 +47,7 @@ def figures(bench: Bench, queries: RankedQueries, bytes_per_work: float) -> dict
         "single_of_ceiling": (gain.reranked, ~bench.mixed, None, "the same on prompts of one caption"),
         "fast_of_ceiling": (gain.fast, everything, None, "fast answers of the same release"),
     }
-    found = {}
-    for key, (agreement, rows, target, what) in wanted.items():
-        estimate = of_ceiling(agreement[rows], ceiling[rows])
-        found[key] = Figure(
-            estimate.value, "", estimate.low, estimate.high, target, f"nDCG@100 over the ceiling's: {what}"
-        )
+    found = ceiling_figures(ceiling_of(bench.held_out), wanted)
     found["bytes_per_work"] = Figure(bytes_per_work, "bytes", what="of the file of rows (a count)")
     return found
 
