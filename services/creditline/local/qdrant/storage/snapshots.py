@@ -207,8 +207,9 @@ def _refuse_foreign(tar: tarfile.TarFile, home: Path) -> None:
     """
     # What later versions of Python then apply besides, and ask for.
     tar.extraction_filter = getattr(tarfile, "data_filter", None)
+    allowed = home.resolve()
     for member in tar:
-        inside = (home / member.name).resolve().is_relative_to(home.resolve())
+        inside = (home / member.name).resolve().is_relative_to(allowed)
         if not (inside and (member.isfile() or member.isdir())):
             raise tarfile.TarError(f"{member.name} is no file or directory of a snapshot")
 
