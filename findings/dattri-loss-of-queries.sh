@@ -71,6 +71,7 @@ print(f"largest asymmetry of the scores: {float((scores - scores.T).abs().max())
 print(f"queries whose first work is another one: {int((scores.argmax(dim=0) != first).sum())} of {PAIRS}")
 sys.exit(0 if of_cross_entropy < 1e-4 < 1.0 < of_task else "the behaviour has changed")
 PYTHON
-# Without a compiler's minute: the results are the same.
+# Without a compiler's minute: the results are the same. The attributor leaves a file where it runs.
+cd "$scratch"
 TORCHDYNAMO_DISABLE=1 "$scratch/environment/bin/python" "$scratch/queries.py" 2> "$scratch/errors" \
   || { cat "$scratch/errors" >&2; exit 1; }
